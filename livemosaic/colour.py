@@ -1,0 +1,111 @@
+"""How Y'CbCr samples relate to R'G'B': matrices, ranges, and the two conversions.
+
+Everything between decoder and encoder stays in the input's own Y'CbCr (I420). RGB appears at two
+places only: the analysis of a frame (at cell resolution) and the photos of a gallery.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Colour", "bgr_to_i420", "bgr_to_ycbcr", "i420_to_bgr", "ycbcr_to_bgr"]
+
+U8 = NDArray[np.uint8]
+
+Matrix = Literal["bt601", "bt709", "bt2020"]
+
+# Luma weights (Kr, Kb) of ITU-R BT.601-7, BT.709-6 and BT.2020-2 (non-constant luminance).
+_WEIGHTS: dict[str, tuple[float, float]] = {
+    "bt601": (0.299, 0.114),
+    "bt709": (0.2126, 0.0722),
+    "bt2020": (0.2627, 0.0593),
+}
+
+UNSPECIFIED = 2  # the code point of ISO/IEC 23091-2 (H.273) for "not said"
+
+
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """The colour space of a stream.
+
+    Attributes
+    ----------
+    matrix : which Y'CbCr matrix the samples are in (never unknown: guessed from the size if need be)
+    full_range : True when luma spans 0..255, False when it spans 16..235
+    tags : (primaries, transfer, matrix, range) as FFmpeg's integers, exactly as the input said
+        them, so that an output can repeat them; `UNSPECIFIED` (range: 0) where it said nothing
+    """
+
+    matrix: Matrix = "bt709"
+    full_range: bool = False
+    tags: tuple[int, int, int, int] = (UNSPECIFIED, UNSPECIFIED, UNSPECIFIED, 0)
+
+
+def _forward(colour: Colour) -> NDArray[np.float64]:
+    """The affine 3x4 matrix from (B, G, R) in 0..255 to (Y, Cb, Cr) in 0..255."""
+    kr, kb = _WEIGHTS[colour.matrix]
+    kg = 1.0 - kr - kb
+    y = np.array([kb, kg, kr])
+    cb = (np.array([1.0, 0.0, 0.0]) - y) / (2 * (1 - kb))
+    cr = (np.array([0.0, 0.0, 1.0]) - y) / (2 * (1 - kr))
+    if colour.full_range:
+        scale_y, scale_c, offset = 1.0, 1.0, 0.0
+    else:
+        scale_y, scale_c, offset = 219 / 255, 224 / 255, 16.0
+    rows = np.stack([y * scale_y, cb * scale_c, cr * scale_c])
+    return np.hstack([rows, [[offset], [128.0], [128.0]]])
+
+
+def _backward(colour: Colour) -> NDArray[np.float64]:
+    """The affine 3x4 inverse of `_forward`."""
+    forward = _forward(colour)
+    inverse = np.linalg.inv(forward[:, :3])
+    return np.hstack([inverse, -inverse @ forward[:, 3:]])
+
+
+def bgr_to_ycbcr(bgr: U8, colour: Colour) -> U8:
+    """Convert (h, w, 3) BGR to (h, w, 3) Y, Cb, Cr at full resolution."""
+    return _u8(cv2.transform(bgr, _forward(colour)))
+
+
+def ycbcr_to_bgr(ycbcr: U8, colour: Colour) -> U8:
+    """Convert (h, w, 3) Y, Cb, Cr to (h, w, 3) BGR."""
+    return _u8(cv2.transform(ycbcr, _backward(colour)))
+
+
+def bgr_to_i420(bgr: U8, colour: Colour) -> tuple[U8, U8, U8]:
+    """Convert (h, w, 3) BGR to planes: y (h, w), u and v (ceil(h/2), ceil(w/2))."""
+    y, u, v = cv2.split(bgr_to_ycbcr(bgr, colour))
+    height, width = y.shape
+    half = ((width + 1) // 2, (height + 1) // 2)
+    if (width | height) & 1:
+        u, v = (
+            cv2.copyMakeBorder(p, 0, height & 1, 0, width & 1, cv2.BORDER_REPLICATE) for p in (u, v)
+        )
+    # INTER_AREA by exactly two is the mean of four samples.
+    return (
+        _u8(y),
+        _u8(cv2.resize(u, half, interpolation=cv2.INTER_AREA)),
+        _u8(cv2.resize(v, half, interpolation=cv2.INTER_AREA)),
+    )
+
+
+def i420_to_bgr(y: U8, u: U8, v: U8, colour: Colour) -> U8:
+    """Convert planes as of `bgr_to_i420` to (h, w, 3) BGR, chroma interpolated."""
+    height, width = y.shape
+    full = (u.shape[1] * 2, u.shape[0] * 2)
+    u, v = (
+        cv2.resize(p, full, interpolation=cv2.INTER_LINEAR)[:height, :width]  # type: ignore[misc]
+        for p in (u, v)
+    )
+    return ycbcr_to_bgr(_u8(cv2.merge([y, u, v])), colour)
+
+
+def _u8(array: Any) -> U8:
+    """OpenCV's stubs return a union of array types: narrow it to what it is."""
+    return np.asarray(array, dtype=np.uint8)

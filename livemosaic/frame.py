@@ -1,0 +1,121 @@
+"""What flows through the program: pictures, packets of other tracks, and what a stream is like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .colour import Colour, bgr_to_i420, i420_to_bgr
+
+__all__ = ["Chapter", "Frame", "StreamInfo", "TrackPacket"]
+
+U8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture in I420 (8 bit, 4:2:0, planar).
+
+    Attributes
+    ----------
+    y : uint8 (height, width); rows may be padded (any row stride), samples of a row are adjacent
+    u, v : uint8 (ceil(height / 2), ceil(width / 2)), Cb and Cr, as `y`
+    colour : what the samples mean
+    pts : presentation time in units of `time_base`, never None: a source makes up what is missing
+    duration : in units of `time_base`, 0 when unknown
+    captured_s : when the source had it, seconds of `time.monotonic()`; latency counts from here
+    """
+
+    y: U8
+    u: U8
+    v: U8
+    colour: Colour = field(default_factory=Colour)
+    pts: int = 0
+    time_base: Fraction = Fraction(1, 25)
+    duration: int = 0
+    captured_s: float = 0.0
+
+    @property
+    def width(self) -> int:
+        return int(self.y.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.y.shape[0])
+
+    @property
+    def time_s(self) -> float:
+        """Presentation time in seconds."""
+        return float(self.pts * self.time_base)
+
+    @classmethod
+    def from_bgr(cls, bgr: U8, *, colour: Colour | None = None, **fields: Any) -> Frame:
+        """Make a frame of a uint8 (height, width, 3) BGR picture."""
+        colour = colour or Colour()
+        y, u, v = bgr_to_i420(bgr, colour)
+        return cls(y, u, v, colour, **fields)
+
+    def to_bgr(self) -> U8:
+        """The picture as uint8 (height, width, 3) BGR."""
+        return i420_to_bgr(self.y, self.u, self.v, self.colour)
+
+    def with_picture(self, y: U8, u: U8, v: U8) -> Frame:
+        """Another picture with the same times and colour."""
+        return replace(self, y=y, u=u, v=v)
+
+
+class TrackPacket(NamedTuple):
+    """A coded packet of a track that is not turned into a mosaic (audio, subtitles, ...)."""
+
+    track: int  # index into `StreamInfo.tracks`
+    packet: Any  # av.Packet, timestamps untouched
+
+
+class Chapter(NamedTuple):
+    """A chapter mark; `start` and `end` in units of `time_base`."""
+
+    start: int
+    end: int
+    time_base: Fraction
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What a source delivers, and so what a sink has to expect.
+
+    Attributes
+    ----------
+    width, height : of the frames, in pixels, after rotation
+    rate : nominal frames/s
+    time_base : of the frames' pts
+    colour : of the frames
+    live : True for devices and streams (late frames are dropped), False for files (none is)
+    still : True for a single picture
+    frames : how many to expect, None when unknown (for progress only)
+    duration_s : None when unknown
+    sample_aspect_ratio : of a pixel, 1 for square
+    tracks : av streams that sinks may use as templates, in the order of `TrackPacket.track`
+    chapters, metadata : as the container says
+    video_metadata : of the picture's track, without what the program applied (rotation)
+    """
+
+    width: int
+    height: int
+    rate: Fraction = Fraction(25)
+    time_base: Fraction = Fraction(1, 25)
+    colour: Colour = field(default_factory=Colour)
+    live: bool = False
+    still: bool = False
+    frames: int | None = None
+    duration_s: float | None = None
+    sample_aspect_ratio: Fraction = Fraction(1)
+    tracks: tuple[Any, ...] = ()
+    chapters: tuple[Chapter, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    video_metadata: Mapping[str, str] = field(default_factory=dict)
