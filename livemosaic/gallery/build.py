@@ -1,0 +1,260 @@
+"""Photos in, a gallery file out: read by all cores, written as a stream."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import GalleryError, UsageError
+from ..histogram import HISTOGRAM_SIZE, tile_histograms
+from .clusters import CLUSTERS, DROP_PERCENTILE, cluster_tiles, group_tiles
+from .find import find_photos
+from .images import MAX_CROPS, BadImage, Crop, Fit, Recipe, read_photo, silent_opencv
+from .store import GalleryWriter
+
+__all__ = ["TILE_PX", "BuildReport", "Progress", "build_gallery", "write_gallery"]
+
+Progress = Callable[[int, int], None]  # photos done, photos in all; called by the building thread
+
+# Tiles of 64 pixels serve mosaics of 8 to 64 pixels per cell, and 5,000 of them are 60 MB.
+TILE_PX = 64
+TILE_PX_MIN, TILE_PX_MAX = 8, 255  # below nothing can be recognised; above histograms overflow
+
+# A small set of photos covers few colours, and crops cover more; a large one needs no crops, which
+# would only make it larger. Six tiles of each of 2,000 photos are 150 MB.
+CROPS_BELOW_PHOTOS = 2000
+
+# Photos per task: large enough that handing over costs nothing beside 0.2 ms a photo, small enough
+# that the bar moves and Ctrl-C is heard when photos take 50 ms.
+BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes
+    ----------
+    path : of the gallery
+    photos, tiles : how many were used, and made
+    unreadable : (path, reason) of each file that could not be used
+    clusters, kept : how many were found, and are large enough to be used
+    bytes : size of the file
+    seconds : in all
+    """
+
+    path: Path
+    photos: int
+    tiles: int
+    unreadable: tuple[tuple[str, str], ...]
+    clusters: int
+    kept: int
+    bytes: int
+    seconds: float
+
+
+class _Batch(NamedTuple):
+    """What a worker made of some photos."""
+
+    photos: list[int]  # of each tile, counted from the batch's first file
+    crops: list[Crop]
+    tiles: NDArray[np.uint8]
+    features: NDArray[np.float32]
+    unreadable: list[tuple[int, str]]
+
+
+def build_gallery(
+    paths: Iterable[str | Path],
+    output: str | Path,
+    *,
+    tile_px: int = TILE_PX,
+    fit: Fit = "crop",
+    clusters: int = CLUSTERS,
+    drop_percentile: float = DROP_PERCENTILE,
+    seed: int = 0,
+    crops: int | None = None,
+    mirror: bool = True,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> BuildReport:
+    """Make a gallery of photos.
+
+    The same photos and options give the same bytes, whatever the number of workers. What cannot be
+    read is reported and passed over. Any exception, Ctrl-C too, leaves no file.
+
+    Parameters
+    ----------
+    paths : folders (with their folders), files and globs
+    output : the file to write; one that exists is replaced when the new one is whole
+    tile_px : side of a tile in pixels, 8..255
+    fit : `crop` takes the largest square in the middle of a photo, `stretch` distorts the whole
+    clusters, drop_percentile : see `livemosaic.gallery.clusters`
+    seed : of all randomness
+    crops : besides each whole photo, this many crops of half its size (0..5; the centre, then the
+        quadrants), unless they would have to be enlarged by more than a third. None: 5 for fewer
+        than 2,000 photos, else 0
+    mirror : may the tiles be shown mirrored?
+    progress : called as progress(done, total), in photos
+    workers : threads that read photos, by default one per core
+
+    Raises
+    ------
+    UsageError : an option out of its range
+    GalleryError : no photo found, none readable, or the file cannot be written
+    """
+    began = time.perf_counter()
+    _check_options(tile_px, fit, clusters, drop_percentile, crops)
+    photos = find_photos(paths)
+    if crops is None:
+        crops = MAX_CROPS if len(photos) < CROPS_BELOW_PHOTOS else 0
+    recipe = Recipe(tile_px, fit, crops)
+
+    features = np.empty((len(photos) * (1 + crops), HISTOGRAM_SIZE), np.float32)
+    numbers: list[int] = []  # of each tile, into `used`
+    used: list[str] = []
+    crop_list: list[Crop] = []
+    unreadable: list[tuple[str, str]] = []
+    with GalleryWriter(output) as writer, silent_opencv():
+        done = 0
+        for batch in _read_all(photos, recipe, workers or _cores()):
+            names = photos[done : done + BATCH]
+            done += len(names)
+            bad = dict(batch.unreadable)
+            unreadable += [(names[i], reason) for i, reason in batch.unreadable]
+            place = {}
+            for i, name in enumerate(names):
+                if i not in bad:
+                    place[i] = len(used)
+                    used.append(name)
+            features[len(numbers) : len(numbers) + len(batch.photos)] = batch.features
+            numbers += [place[i] for i in batch.photos]
+            crop_list += batch.crops
+            writer.append(batch.tiles)
+            if progress:
+                progress(done, len(photos))
+        if not used:
+            name, reason = unreadable[0]
+            raise GalleryError(
+                f"none of {len(photos)} files can be read (the first, {name!r}: {reason}); "
+                "name some photos"
+            )
+        features = features[: len(numbers)]
+        labels = cluster_tiles(features, clusters=clusters, seed=seed)
+        options = {
+            "fit": fit, "crops": crops, "clusters": clusters,
+            "drop_percentile": drop_percentile, "seed": seed,
+        }  # fmt: skip
+        root = os.path.commonpath([os.path.dirname(path) for path in used]) if _one_drive(
+            used) else ""
+        size, found, kept = write_gallery(
+            writer, features, labels, crop_list, np.array(numbers, np.int32),
+            [os.path.relpath(path, root) if root else path for path in used],
+            root=root, mirror=mirror, options=options,
+        )  # fmt: skip
+    return BuildReport(
+        Path(output), len(used), len(numbers), tuple(unreadable), found, kept, size,
+        time.perf_counter() - began,
+    )  # fmt: skip
+
+
+def write_gallery(
+    writer: GalleryWriter,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    crops: Sequence[Crop],
+    source_photo: NDArray[np.int32],
+    photos: Sequence[str],
+    *,
+    root: str,
+    mirror: bool,
+    options: dict[str, Any],
+) -> tuple[int, int, int]:
+    """Group the tiles by their labels and finish a file that has its tiles already.
+
+    Returns
+    -------
+    bytes written, number of clusters, number of clusters kept
+    """
+    groups = group_tiles(
+        features, labels, source_photo,
+        drop_percentile=options["drop_percentile"], seed=options["seed"],
+    )  # fmt: skip
+    arrays = {
+        "features": features,
+        "source_photo": source_photo,
+        "source_crop": np.array(crops, np.int32),
+        **groups._asdict(),
+    }
+    size = writer.finish(arrays, photos=photos, root=root, mirror=mirror, options=options)
+    return size, len(groups.kept), int(groups.kept.sum())
+
+
+def _read_all(photos: Sequence[str], recipe: Recipe, workers: int) -> Iterator[_Batch]:
+    """Batches in the order of `photos`; a bounded number of them is in memory."""
+    starts = iter(range(0, len(photos), BATCH))
+    pending: deque[Future[_Batch]] = deque()
+    pool = ThreadPoolExecutor(workers, "gallery")
+    try:
+        for start in starts:
+            pending.append(pool.submit(_read_batch, photos[start : start + BATCH], recipe))
+            if len(pending) > 2 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read_batch(photos: Sequence[str], recipe: Recipe) -> _Batch:
+    numbers: list[int] = []
+    crops: list[Crop] = []
+    tiles: list[NDArray[np.uint8]] = []
+    unreadable: list[tuple[int, str]] = []
+    for i, path in enumerate(photos):
+        try:
+            made, regions = read_photo(path, recipe)
+        except BadImage as reason:
+            unreadable.append((i, str(reason)))
+            continue
+        numbers += [i] * len(made)
+        crops += regions
+        tiles += made
+    px = recipe.tile_px
+    stack = np.stack(tiles) if tiles else np.empty((0, px, px, 3), np.uint8)
+    return _Batch(numbers, crops, stack, tile_histograms(stack), unreadable)
+
+
+def _check_options(
+    tile_px: int, fit: str, clusters: int, drop_percentile: float, crops: int | None
+) -> None:
+    if not TILE_PX_MIN <= tile_px <= TILE_PX_MAX:
+        raise UsageError(f"a tile of {tile_px} px: choose {TILE_PX_MIN} to {TILE_PX_MAX}")
+    if fit not in ("crop", "stretch"):
+        raise UsageError(f"fit {fit!r}: choose crop or stretch")
+    if clusters < 1:
+        raise UsageError(f"{clusters} clusters: choose 1 or more")
+    if not 0 <= drop_percentile <= 100:
+        raise UsageError(f"drop percentile {drop_percentile:g}: choose 0 (none) to 100")
+    if crops is not None and not 0 <= crops <= MAX_CROPS:
+        raise UsageError(f"{crops} crops per photo: choose 0 to {MAX_CROPS}")
+
+
+def _one_drive(paths: Sequence[str]) -> bool:
+    """Have all paths a folder in common? On Windows they may lie on several drives."""
+    return len({os.path.splitdrive(path)[0] for path in paths}) == 1
+
+
+def _cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

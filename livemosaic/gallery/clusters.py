@@ -1,0 +1,168 @@
+"""Tiles of like colours: MiniBatchKMeans over their histograms, small clusters dropped.
+
+Source of the method and of its numbers (500 clusters, 35th percentile): the reference notebook
+(vishnu-chand/videoMosaic). A cluster of few tiles would repeat the same photos wherever its colour
+is wanted; its cells do better with the next cluster.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CLUSTERS", "DROP_PERCENTILE", "Clusters", "cluster_tiles", "group_tiles"]
+
+CLUSTERS = 500
+DROP_PERCENTILE = 35.0
+
+# A small gallery has fewer clusters: one for each 8 tiles of different colours. With fewer tiles a
+# cluster's rotation would show the same photos side by side.
+TILES_PER_CLUSTER = 8
+
+# Centres are learned from at most this many tiles, 100 for each of 500 clusters: more tiles move
+# them no more, and the time to learn stays the same for a gallery of any size.
+SAMPLE = 50_000
+BATCH = 2048  # of MiniBatchKMeans
+STEPS = 60  # batches learned from at most, about 2.5 looks at each of SAMPLE tiles
+PREDICT_ROWS = 16_384  # labelled at a time: the distances to 500 centres take 32 MB
+
+
+class Clusters(NamedTuple):
+    """Clusters of n tiles, the largest first.
+
+    labels : int32 (n,), the cluster of each tile
+    centres : float32 (k, 125), the mean histogram of each cluster
+    kept : bool (k,), False for the small ones that are not to be used
+    members_start : int32 (k + 1,), `members[members_start[c]:members_start[c + 1]]` are c's tiles
+    members : int32 (n,), tile numbers
+    """
+
+    labels: NDArray[np.int32]
+    centres: NDArray[np.float32]
+    kept: NDArray[np.bool_]
+    members_start: NDArray[np.int32]
+    members: NDArray[np.int32]
+
+
+def cluster_tiles(
+    features: NDArray[np.float32], *, clusters: int = CLUSTERS, seed: int = 0
+) -> NDArray[np.int32]:
+    """Assign each tile to a cluster.
+
+    There are `clusters` of them, or one for each 8 distinct histograms if that is less, at least 1.
+    One thread does the arithmetic: with more, sums would be taken in another order and the same
+    photos would give another gallery on another machine.
+
+    Parameters
+    ----------
+    features : float32 (n, 125), rows sum to 1
+    clusters : how many at most
+    seed : of every random choice
+
+    Returns
+    -------
+    int32 (n,), 0 <= label < number of clusters; some clusters may be empty
+    """
+    n = len(features)
+    count = min(clusters, _distinct(features, clusters * TILES_PER_CLUSTER) // TILES_PER_CLUSTER)
+    labels = np.zeros(n, np.int32)
+    if count <= 1:
+        return labels
+
+    # 1.2 s that only a build has to pay.
+    from sklearn.cluster import MiniBatchKMeans
+    from threadpoolctl import threadpool_limits
+
+    rng = np.random.default_rng(seed)
+    sample = features
+    if n > SAMPLE:
+        sample = features[np.sort(rng.choice(n, SAMPLE, replace=False))]
+    model = MiniBatchKMeans(
+        count,
+        random_state=int(rng.integers(2**31)),
+        batch_size=BATCH,
+        max_iter=max(1, STEPS * BATCH // len(sample)),
+        n_init=1,
+        # k-means++ looks at all of these for each centre: the default, three batches, takes longer
+        # than all the learning after it, for 1 % less inertia.
+        init_size=3 * count,
+    )
+    with threadpool_limits(1), warnings.catch_warnings():
+        # Fewer clusters than asked for, found when tiles are alike: nothing anybody has to act on.
+        warnings.simplefilter("ignore")
+        model.fit(sample)
+        for start in range(0, n, PREDICT_ROWS):
+            rows = slice(start, start + PREDICT_ROWS)
+            labels[rows] = model.predict(features[rows])
+    return labels
+
+
+def group_tiles(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int32],
+    photos: NDArray[np.int32],
+    *,
+    drop_percentile: float = DROP_PERCENTILE,
+    seed: int = 0,
+) -> Clusters:
+    """Turn labels into clusters.
+
+    Empty clusters go; the others are numbered by falling population, then by their first tile.
+    Those at or below `drop_percentile` of the populations are dropped; if that is all of them, the
+    most populous stay. The tiles of a cluster come in random order, but each photo has had its
+    turn before a second tile of the same photo comes, so that crops do not stand side by side.
+
+    Parameters
+    ----------
+    features : float32 (n, 125)
+    labels : int32 (n,), any numbers from 0 on
+    photos : int32 (n,), the photo that each tile was taken from
+    drop_percentile : 0 drops none, 100 all but the most populous
+    seed : of the order of a cluster's tiles
+    """
+    used, first, compact, population = np.unique(
+        labels, return_index=True, return_inverse=True, return_counts=True
+    )
+    order = np.lexsort((first, -population))
+    rank = np.empty(len(used), np.int32)
+    rank[order] = np.arange(len(used), dtype=np.int32)
+    labels, population = rank[compact], population[order]
+
+    kept = population > (np.percentile(population, drop_percentile) if drop_percentile > 0 else 0)
+    if not kept.any():
+        kept = population == population.max()
+
+    start = np.zeros(len(used) + 1, np.int32)
+    np.cumsum(population, out=start[1:])
+    members = _rotation(labels, photos, seed)
+    sums = np.add.reduceat(features[members], start[:-1], axis=0, dtype=np.float64)
+    centres = (sums / population[:, None]).astype(np.float32)
+    return Clusters(labels, centres, kept, start, members)
+
+
+def _rotation(
+    labels: NDArray[np.int32], photos: NDArray[np.int32], seed: int
+) -> NDArray[np.int32]:
+    """Tile numbers by cluster, by round (a photo's first tile, its second, ...), then by chance."""
+    n = len(labels)
+    chance = np.random.default_rng(seed).permutation(n)
+    by_photo = np.lexsort((chance, photos, labels))
+    new_run = np.ones(n, bool)
+    new_run[1:] = (np.diff(labels[by_photo]) != 0) | (np.diff(photos[by_photo]) != 0)
+    place = np.arange(n)
+    turn = np.empty(n, np.int64)
+    turn[by_photo] = place - np.maximum.accumulate(np.where(new_run, place, 0))
+    return np.lexsort((chance, turn, labels)).astype(np.int32)
+
+
+def _distinct(features: NDArray[np.float32], enough: int) -> int:
+    """Count distinct rows, but only up to `enough`."""
+    seen: set[bytes] = set()
+    for row in features:
+        seen.add(row.tobytes())
+        if len(seen) >= enough:
+            break
+    return len(seen)
