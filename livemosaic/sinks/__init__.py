@@ -1,0 +1,60 @@
+"""Where frames go. Importing this package is cheap; a sink is imported when asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..frame import StreamInfo
+    from .base import Sink
+    from .formats import FileOptions
+    from .target import check_target
+
+__all__ = ["FileOptions", "check_target", "open_sink"]
+
+
+def open_sink(target: str, info: StreamInfo, *, options: FileOptions | None = None) -> Sink:
+    """Open what `target` names.
+
+    Parameters
+    ----------
+    target : a path, an address, `-` for standard output, or `null`
+    info : what will be written
+    options : of a file
+
+    Raises
+    ------
+    SinkError
+        when it cannot be created
+    UsageError
+        when `target` and `options` make no sense; see `check_target`
+    """
+    if target == "null":
+        from .null import NullSink
+
+        return NullSink()
+    from .formats import FileOptions
+    from .target import resolve
+
+    options = options or FileOptions()
+    found = resolve(target, options=options)
+    if found.format is None:
+        from .picture import PictureSink
+
+        return PictureSink(found, info)
+    from .file import FileSink
+
+    return FileSink(found, info, options=options)
+
+
+def __getattr__(name: str) -> Any:
+    # PyAV is heavy: what needs it is imported at first use.
+    if name == "FileOptions":
+        from .formats import FileOptions
+
+        return FileOptions
+    if name == "check_target":
+        from .target import check_target
+
+        return check_target
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

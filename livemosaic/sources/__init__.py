@@ -1,0 +1,37 @@
+"""Where frames come from. Importing this package is cheap; a source is imported when asked for."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .base import Source
+
+__all__ = ["open_source"]
+
+
+def open_source(spec: str, *, rate: Fraction | None = None, threads: int = 0) -> Source:
+    """Open what `spec` names.
+
+    Parameters
+    ----------
+    spec : a path, a numbered sequence (`img_%04d.png`), an address, `-` for standard input, or a
+        test picture (`pattern:1280x720@30`)
+    rate : frames/s of a numbered sequence, 25 by default
+    threads : of the decoder, 0 for as many as there are processors
+
+    Raises
+    ------
+    SourceError
+        when it cannot be opened, or has no picture
+    UsageError
+        when `spec` makes no sense
+    """
+    if spec == "pattern" or spec.startswith(("pattern:", "pattern@")):
+        from .pattern import PatternSource
+
+        return PatternSource(spec)
+    from .file import FileSource
+
+    return FileSource(spec, rate=rate, threads=threads)

@@ -1,0 +1,162 @@
+"""Sound and text subtitles from one coding to another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+from ..media import av
+
+__all__ = ["AudioConverter", "TextConverter"]
+
+_BIT_RATE = 80_000  # bits/s and channel: transparent for AAC, MP3 and Opus
+# What a file means that says how many channels it has, but not which.
+_LAYOUTS = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}
+_MILLISECOND = Fraction(1, 1000)
+
+
+class AudioConverter:
+    """Decodes sound and codes it again, at its own times.
+
+    Gaps are filled with silence and overlaps cut, because what is not written in most containers
+    would shift all that follows.
+
+    Parameters
+    ----------
+    container : an `av` output container whose header is not yet written
+    track : the input's stream
+    encoder : FFmpeg's name of one
+    """
+
+    def __init__(self, container: Any, track: Any, *, encoder: str) -> None:
+        self._decoder = track.codec_context
+        codec = av.Codec(encoder, "w")
+        rate = _nearest(self._decoder.sample_rate, codec.audio_rates)
+        self._format = codec.audio_formats[0].name
+        layout = _layout(self._decoder)
+        if not _opens(encoder, rate, self._format, layout):
+            layout = "stereo"  # MP3 has no more
+        self.stream = container.add_stream(encoder, rate=rate)
+        context = self.stream.codec_context
+        context.format, context.layout = self._format, layout
+        context.bit_rate = _BIT_RATE * max(2, context.layout.nb_channels)
+        context.time_base = Fraction(1, rate)
+        context.open()
+        self._target = f"sample_fmts={self._format}:sample_rates={rate}:channel_layouts={layout}"
+        self._graph: Any = None
+        self._input: tuple[int, str, str] | None = None
+
+    def write(self, packet: Any) -> Iterator[Any]:
+        """Yield the packets that are ready once `packet` is in."""
+        for frame in self._decoder.decode(packet):
+            frame.time_base = frame.time_base or packet.time_base
+            yield from self._convert(frame)
+
+    def flush(self) -> Iterator[Any]:
+        """Yield what is still inside."""
+        try:
+            for frame in self._decoder.decode(None):
+                yield from self._convert(frame)
+        except av.error.FFmpegError:
+            pass  # the end of a cut-off track
+        yield from self._drain()
+        yield from self.stream.encode(None)
+
+    def _convert(self, frame: Any) -> Iterator[Any]:
+        shape = (frame.sample_rate, frame.format.name, frame.layout.name)
+        if shape != self._input:
+            yield from self._drain()
+            self._graph, self._input = self._build(frame), shape
+        self._graph.push(frame)
+        yield from self._coded()
+
+    def _drain(self) -> Iterator[Any]:
+        if self._graph is not None:
+            self._graph.push(None)
+            yield from self._coded()
+            self._graph = None
+
+    def _coded(self) -> Iterator[Any]:
+        while True:
+            try:
+                frame = self._graph.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            yield from self.stream.encode(frame)
+
+    def _build(self, frame: Any) -> Any:
+        graph = av.filter.Graph()
+        graph.link_nodes(
+            graph.add_abuffer(
+                sample_rate=frame.sample_rate,
+                format=frame.format.name,
+                layout=frame.layout.name,
+                time_base=frame.time_base,
+            ),
+            graph.add("aresample", "async=1"),
+            graph.add("aformat", self._target),
+            graph.add("abuffersink"),
+        ).configure()
+        return graph
+
+
+class TextConverter:
+    """Decodes text subtitles and codes them again.
+
+    Parameters
+    ----------
+    container : an `av` output container whose header is not yet written
+    track : the input's stream
+    encoder : FFmpeg's name of one
+    """
+
+    def __init__(self, container: Any, track: Any, *, encoder: str) -> None:
+        self._decoder = track.codec_context
+        self._decoder.open(strict=False)  # makes the header that the encoder needs
+        self.stream = container.add_stream(encoder)
+        context = self.stream.codec_context
+        context.time_base = _MILLISECOND
+        self.stream.time_base = _MILLISECOND
+        context.subtitle_header = self._decoder.subtitle_header
+        context.open()
+
+    def write(self, packet: Any) -> Iterator[Any]:
+        """Yield the packet for `packet`, if it shows anything."""
+        shown = self._decoder.decode2(packet)
+        if shown is None or len(shown) == 0:
+            return
+        coded = self.stream.codec_context.encode_subtitle(shown)
+        coded.stream = self.stream
+        coded.time_base = packet.time_base
+        coded.pts = coded.dts = packet.pts
+        coded.duration = packet.duration or round(
+            shown.end_display_time * _MILLISECOND / packet.time_base
+        )
+        yield coded
+
+    def flush(self) -> Iterator[Any]:
+        """Nothing stays inside."""
+        return iter(())
+
+
+def _nearest(rate: int, rates: list[int] | None) -> int:
+    if not rates or rate in rates:
+        return rate
+    return min((r for r in rates if r > rate), default=max(rates))
+
+
+def _layout(context: Any) -> str:
+    channels = context.layout.nb_channels
+    name = str(context.layout.name)
+    return _LAYOUTS.get(channels, "stereo") if name.endswith("channels") else name
+
+
+def _opens(encoder: str, rate: int, format: str, layout: str) -> bool:
+    context = av.CodecContext.create(encoder, "w")
+    context.sample_rate, context.format, context.layout = rate, format, layout
+    try:
+        context.open()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True

@@ -1,0 +1,182 @@
+"""Video files and streams, with everything that came beside the picture."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from ..errors import LivemosaicError, SinkError
+from ..frame import Frame, StreamInfo, TrackPacket
+from ..media import av, sink_error
+from .encoder import VideoEncoder
+from .formats import FileOptions, Format, find_codec
+from .target import Target
+from .tracks import Tracks
+
+__all__ = ["FileSink"]
+
+# What the container writes itself about itself.
+_STALE_KEYS = {"encoder", "major_brand", "minor_version", "compatible_brands"}
+
+
+class FileSink:
+    """Encodes frames into a container, and copies or converts the other tracks into it.
+
+    A file is written under a hidden name beside its own, and takes its own when it is whole.
+    It has to be closed before the source that the tracks came from.
+
+    Attributes
+    ----------
+    frames_written : frames in the file; repeated ones count where the container has a fixed rate
+    bytes_written : of all packets, and after `close` of the file
+    duration_s : from the first frame's start to the last one's end
+
+    Raises
+    ------
+    SinkError
+        when it cannot be created or written
+    UsageError
+        when the encoder refuses its settings
+    """
+
+    def __init__(self, target: Target, info: StreamInfo, *, options: FileOptions) -> None:
+        assert target.format is not None
+        self.name = target.name
+        self.bytes_written = 0
+        self.duration_s = 0.0
+        self._info = info
+        self._start: Fraction | None = None
+        self._early: deque[TrackPacket] = deque()
+        self._final: Path | None = None
+        self._part: Path | None = None
+        url = target.url
+        if target.kind == "file":
+            # A link is followed, so that the file it leads to is replaced, not the link.
+            self._final = Path(os.path.realpath(url))
+            self._part = self._final.with_name(f".{self._final.name}.{os.getpid()}.part")
+            url = _local(self._part)
+        codec = find_codec(target.format, options, target=target.name)
+        self._container: Any = None
+        try:
+            self._container = _open(url, target.format)
+            self._video = VideoEncoder(
+                self._container, codec, info, options=options, name=target.name
+            )
+            self._tracks = Tracks(self._container, info.tracks, format=target.format)
+            self._describe()
+            self._container.start_encoding()
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            self.abort()
+            if isinstance(error, LivemosaicError):
+                raise
+            raise sink_error(self.name, error) from error
+
+    @property
+    def frames_written(self) -> int:
+        return self._video.frames
+
+    def write(self, item: Frame | TrackPacket) -> None:
+        """Encode a frame, or copy or convert a packet."""
+        try:
+            if isinstance(item, Frame):
+                self._write_frame(item)
+            elif self._video.origin is None:
+                self._early.append(item)  # where 0 is, only the first frame tells
+            else:
+                self._mux(self._shifted(item))
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._failure(error) from error
+
+    def close(self) -> None:
+        """Write what is still inside the encoders and the container's end; name the file."""
+        try:
+            self._mux(self._video.flush())
+            self._mux(self._tracks.flush())
+            self._container.close()
+            if self._part is not None and self._final is not None:
+                self.bytes_written = self._part.stat().st_size
+                os.replace(self._part, self._final)
+        except (av.error.FFmpegError, OSError) as error:
+            self.abort()
+            raise self._failure(error) from error
+
+    def abort(self) -> None:
+        """Close and remove what was written. Never raises."""
+        if self._container is not None:
+            with contextlib.suppress(Exception):
+                self._container.close()
+        if self._part is not None:
+            with contextlib.suppress(OSError):
+                self._part.unlink()
+
+    def _describe(self) -> None:
+        info = self._info
+        self._container.metadata.update(
+            {key: value for key, value in info.metadata.items() if key not in _STALE_KEYS}
+        )
+        self._container.set_chapters(
+            [
+                {
+                    "id": number,
+                    "start": chapter.start,
+                    "end": chapter.end,
+                    "time_base": chapter.time_base,
+                    "metadata": dict(chapter.metadata),
+                }
+                for number, chapter in enumerate(info.chapters)
+            ]
+        )
+
+    def _write_frame(self, frame: Frame) -> None:
+        self._mux(self._video.encode(frame))
+        start = frame.pts * frame.time_base
+        if self._start is None:
+            self._start = start
+        last = frame.duration * frame.time_base or 1 / self._info.rate
+        self.duration_s = float(start + last - self._start)
+        while self._early:
+            self._mux(self._shifted(self._early.popleft()))
+
+    def _shifted(self, item: TrackPacket) -> Iterable[Any]:
+        """The packets for `item`, in the output's time."""
+        origin = self._video.origin
+        if origin:
+            packet = item.packet
+            shift = round(origin / packet.time_base)
+            if packet.pts is not None:
+                packet.pts -= shift
+            if packet.dts is not None:
+                packet.dts -= shift
+                if packet.dts < 0:
+                    return ()  # before the first picture
+        return self._tracks.write(item)
+
+    def _mux(self, packets: Iterable[Any]) -> None:
+        for packet in packets:
+            self.bytes_written += packet.size
+            self._container.mux_one(packet)
+
+    def _failure(self, error: Exception) -> SinkError:
+        return error if isinstance(error, SinkError) else sink_error(self.name, error)
+
+
+def _open(url: str, format: Format) -> Any:
+    # "replace": see the source; no text is a reason to lose a file.
+    return av.open(
+        url,
+        "w",
+        format=format.muxer,
+        container_options=dict(format.options),
+        metadata_errors="replace",
+    )
+
+
+def _local(path: Path) -> str:
+    """The path, made unmistakable: "a:b.mp4" would be read as protocol "a"."""
+    text = str(path)
+    return f"file:{text}" if ":" in text else text

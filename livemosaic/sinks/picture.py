@@ -1,0 +1,92 @@
+"""Single image files: PNG and JPEG."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from ..errors import UsageError
+from ..frame import Frame, StreamInfo, TrackPacket
+from ..media import sink_error
+from .target import NUMBER, Target
+
+__all__ = ["PictureSink"]
+
+# 95 of 100: tiles are full of fine detail, and a picture is written once.
+_PARAMETERS = {".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95], ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95]}
+
+
+class PictureSink:
+    """One picture, or a numbered sequence from 1 for a name such as `out_%04d.png`.
+
+    The pictures are written to a hidden folder beside their place, and appear when all are there.
+
+    Raises
+    ------
+    UsageError
+        when a moving input is to become a single picture
+    SinkError
+        when the disk says no
+    """
+
+    def __init__(self, target: Target, info: StreamInfo) -> None:
+        self.name = target.name
+        self.frames_written = 0
+        self.bytes_written = 0
+        if target.kind == "picture" and not info.still:
+            path = Path(target.url)
+            raise UsageError(
+                f"{target.name}: a video does not fit into one picture; "
+                f"write {path.with_name(path.stem + '_%04d' + path.suffix)} for all of them"
+            )
+        self._path = Path(os.path.realpath(target.url))
+        self._numbered = target.kind == "pictures"
+        self._parts: list[str] = []
+        self._folder = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
+        try:
+            self._folder.mkdir()
+        except OSError as error:
+            raise sink_error(self.name, error) from error
+
+    def write(self, item: Frame | TrackPacket) -> None:
+        """Write one picture; other tracks have no place in pictures."""
+        if isinstance(item, TrackPacket):
+            return
+        suffix = self._path.suffix.lower()
+        done, data = cv2.imencode(suffix, item.to_bgr(), _PARAMETERS.get(suffix, []))
+        if not done:  # pragma: no cover  (OpenCV raises in all known cases)
+            raise sink_error(self.name, ValueError("the encoder refused the picture"))
+        self.frames_written += 1
+        name = self._path.name
+        if self._numbered:
+            name = NUMBER.sub(lambda match: match[0] % self.frames_written, name, count=1)
+        try:
+            (self._folder / name).write_bytes(_bytes(data))
+        except OSError as error:
+            raise sink_error(self.name, error) from error
+        self._parts.append(name)
+        self.bytes_written += len(data)
+
+    def close(self) -> None:
+        """Move all pictures to their place."""
+        try:
+            for name in self._parts:
+                os.replace(self._folder / name, self._path.with_name(name))
+            self._folder.rmdir()
+        except OSError as error:
+            self.abort()
+            raise sink_error(self.name, error) from error
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        with contextlib.suppress(OSError):
+            shutil.rmtree(self._folder)
+
+
+def _bytes(data: Any) -> bytes:
+    return bytes(data.tobytes())

@@ -1,0 +1,115 @@
+"""Where a result goes, and everything that can be wrong with that before a frame is there."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from ..errors import SinkError, UsageError
+from ..media import is_url, public_name
+from .formats import PICTURES, URL_FORMATS, FileOptions, Format, ending, find_codec, find_format
+
+__all__ = ["Target", "check_target", "resolve"]
+
+NUMBER = re.compile(r"%0?\d*d")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A target that has been looked at.
+
+    Attributes
+    ----------
+    name : as shown to a person
+    kind : "file" appears when it is whole; "direct" (standard output, an address, a device) is
+        written as it comes; "picture" and "pictures" are single image files
+    url : path or address
+    format : the container, None for pictures
+    """
+
+    name: str
+    kind: Literal["file", "direct", "picture", "pictures"]
+    url: str
+    format: Format | None = None
+
+
+def check_target(target: str, *, options: FileOptions) -> None:
+    """Refuse what cannot work, before anything is decoded or created.
+
+    Raises
+    ------
+    UsageError
+        unknown ending or codec, codec and container that do not go together, a file that exists
+        (without `overwrite`), output equal to input
+    SinkError
+        a folder, a missing or unwritable parent folder
+    """
+    if target != "null":
+        resolve(target, options=options)
+
+
+def resolve(target: str, *, options: FileOptions) -> Target:
+    """Check `target` as `check_target` does, and say how it is to be written."""
+    found = _classify(target, options)
+    if found.format is None:
+        if options.codec is not None or options.preset is not None or options.crf is not None:
+            raise UsageError(f"{target}: pictures take no --codec, --preset or --crf; leave it out")
+    else:
+        find_codec(found.format, options, target=found.name)
+    if found.kind != "direct":
+        _check_path(found, options)
+    return found
+
+
+def _classify(target: str, options: FileOptions) -> Target:
+    if target == "-":
+        format = find_format(options.format or "matroska", target="standard output")
+        return Target("standard output", "direct", "pipe:1", format)
+    if is_url(target):
+        name = public_name(target)
+        scheme = urlsplit(target).scheme.lower()
+        by_scheme = None if options.format else URL_FORMATS.get(scheme)
+        path = urlsplit(target).path
+        format = by_scheme or find_format(options.format or ending(path), target=name)
+        return Target(name, "direct", target, format)
+    if os.path.isdir(target):
+        raise SinkError(f"{target}: it is a folder; name a file in it, such as {target}/out.mp4")
+    suffix = ending(target)
+    if suffix in PICTURES and options.format is None:
+        return Target(target, "pictures" if NUMBER.search(Path(target).name) else "picture", target)
+    format = find_format(options.format or suffix, target=target)
+    if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
+        return Target(target, "direct", target, format)  # a device or a pipe has no other name
+    return Target(target, "file", target, format)
+
+
+def _check_path(target: Target, options: FileOptions) -> None:
+    # A link is followed, so that the file it leads to is replaced, not the link.
+    path = Path(os.path.realpath(target.url))
+    if options.source_name is not None and _same(target.url, options.source_name):
+        raise UsageError(f"{target.name}: input and output are the same; name another output")
+    existing = [str(path)] if path.exists() else []
+    if target.kind == "pictures":
+        pattern = NUMBER.sub("*", glob.escape(path.name).replace("[%]", "%"))
+        existing = [str(p) for p in path.parent.glob(pattern)]
+    if existing and not options.overwrite:
+        raise UsageError(f"{existing[0]}: it exists already; add -y to replace it")
+    if not path.parent.is_dir():
+        raise SinkError(f"{target.name}: the folder {path.parent} does not exist; make it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise SinkError(
+            f"{target.name}: the folder {path.parent} cannot be written to; choose another"
+        )
+
+
+def _same(target: str, source: str) -> bool:
+    try:
+        return os.path.samefile(target, source)
+    except OSError:
+        return os.path.realpath(target) == os.path.realpath(source)

@@ -1,0 +1,156 @@
+"""The tracks beside the picture: copied, converted, or left out with a warning."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from ..frame import TrackPacket
+from ..media import av, reason
+from .convert import AudioConverter, TextConverter
+from .formats import Format
+
+__all__ = ["Tracks"]
+
+_logger = logging.getLogger("livemosaic")
+
+_TEXT = {"subrip", "ass", "ssa", "mov_text", "webvtt", "text"}
+# Keys that a container computes for itself, or that are wrong after another coding.
+_STALE_KEYS = ("_STATISTICS", "BPS", "DURATION", "NUMBER_OF", "encoder", "vendor_id")
+
+
+class _Writer(Protocol):
+    """One track of the output: packets in, packets for the muxer out."""
+
+    stream: Any
+
+    def write(self, packet: Any) -> Iterator[Any]: ...
+
+    def flush(self) -> Iterator[Any]: ...
+
+
+class Tracks:
+    """All tracks of an output but the picture's.
+
+    Parameters
+    ----------
+    container : an `av` output container whose header is not yet written
+    tracks : `StreamInfo.tracks`
+    format : the container's
+    """
+
+    def __init__(self, container: Any, tracks: Sequence[Any], *, format: Format) -> None:
+        self._writers: dict[int, _Writer] = {}
+        self._last_dts: dict[int, int] = {}
+        self._warned: set[int] = set()
+        self._tracks = tracks
+        for number, track in enumerate(tracks):
+            try:
+                writer = _writer(container, track, format)
+            except (av.error.FFmpegError, ValueError) as error:
+                _logger.warning("%s is left out: %s", _label(number, track), reason(error))
+                continue
+            if isinstance(writer, str):
+                _logger.warning("%s is left out: %s", _label(number, track), writer)
+                continue
+            writer.stream.metadata.update(_fresh(track.metadata))
+            writer.stream.disposition = int(track.disposition)
+            self._writers[number] = writer
+
+    def write(self, item: TrackPacket) -> Iterator[Any]:
+        """Yield the packets that are ready for the muxer once `item` is in."""
+        writer = self._writers.get(item.track)
+        if writer is None:
+            return
+        try:
+            packets = list(writer.write(item.packet))
+        except (av.error.FFmpegError, ValueError) as error:
+            if item.track not in self._warned:
+                self._warned.add(item.track)
+                label = _label(item.track, self._tracks[item.track])
+                _logger.warning("%s is damaged, parts are left out: %s", label, reason(error))
+            return
+        yield from self._ordered(item.track, packets)
+
+    def flush(self) -> Iterator[Any]:
+        """Yield what is still inside."""
+        for number, writer in self._writers.items():
+            yield from self._ordered(number, writer.flush())
+
+    def _ordered(self, number: int, packets: Any) -> Iterator[Any]:
+        """Give every packet what a muxer insists on: a time, later than the one before."""
+        for packet in packets:
+            last = self._last_dts.get(number)
+            dts = packet.dts if packet.dts is not None else packet.pts
+            if dts is None:
+                dts = 0 if last is None else last + 1
+            if last is not None and dts <= last:
+                dts = last + 1
+            packet.dts = dts
+            packet.pts = dts if packet.pts is None else max(packet.pts, dts)
+            self._last_dts[number] = dts
+            yield packet
+
+
+class _Copier:
+    """Passes coded packets on."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, packet: Any) -> Iterator[Any]:
+        packet.stream = self.stream
+        yield packet
+
+    def flush(self) -> Iterator[Any]:
+        return iter(())
+
+
+def _writer(container: Any, track: Any, format: Format) -> _Writer | str:
+    """How `track` gets into `container`, or why it does not."""
+    if track.type == "attachment":
+        if format.muxer != "matroska":
+            return f"{format.muxer} holds no attachments; an .mkv file does"
+        return _Copier(container.add_stream_from_template(track))
+    if track.codec_context is None:
+        return "this FFmpeg does not know its coding"
+    codec = track.codec_context.codec
+    copied = format.audio_copies if track.type == "audio" else format.subtitle_copies
+    if (copied is None or codec.canonical_name in copied) and _can_copy(track, format):
+        return _Copier(container.add_stream_from_template(track))
+    if track.type == "audio":
+        if format.audio is None:
+            return f"{format.muxer} holds no sound; an .mp4 or .mkv file does"
+        return AudioConverter(container, track, encoder=format.audio)
+    if format.subtitle is None:
+        return f"{format.muxer} holds no such subtitles; an .mkv file does"
+    if codec.canonical_name not in _TEXT:
+        return f"{format.muxer} holds text only, and they are pictures; an .mkv file takes them"
+    return TextConverter(container, track, encoder=format.subtitle)
+
+
+def _can_copy(track: Any, format: Format) -> bool:
+    """Whether the muxer takes the track: asked by writing a header to nowhere.
+
+    What a muxer says it takes and what it takes with these very parameters are not the same, and
+    a refusal at the real header would cost the whole file.
+    """
+    try:
+        trial = av.open(io.BytesIO(), "w", format=format.muxer)
+        trial.add_stream_from_template(track)
+        trial.start_encoding()
+        trial.close()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _fresh(metadata: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in metadata.items() if not key.startswith(_STALE_KEYS)}
+
+
+def _label(number: int, track: Any) -> str:
+    about = [text for text in (track.name, track.language) if text and text != "und"]
+    return f"track {number + 1} ({track.type}{', ' if about else ''}{', '.join(about)})"

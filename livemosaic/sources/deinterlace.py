@@ -1,0 +1,73 @@
+"""Interlaced pictures to whole ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from ..media import av
+
+__all__ = ["Deinterlacer"]
+
+
+class Deinterlacer:
+    """Makes one whole picture of each interlaced one (Weston's three-field filter, "bwdif").
+
+    Nothing happens before the first interlaced picture. From then on every picture goes through
+    the filter, which leaves progressive ones alone and is one picture late, so that `flush` must
+    be called at the end.
+    """
+
+    def __init__(self, time_base: Fraction) -> None:
+        self._time_base = time_base
+        self._graph: av.filter.Graph | None = None
+        self._shape: tuple[int, int, str] | None = None
+
+    def __call__(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
+        """Yield what is ready once `frame` is in."""
+        shape = (frame.width, frame.height, frame.format.name)
+        if self._graph is not None and shape != self._shape:
+            yield from self.flush()
+        if self._graph is None:
+            if not frame.interlaced_frame:
+                yield frame
+                return
+            self._graph = self._build(frame)
+            self._shape = shape
+        self._graph.vpush(frame)
+        yield from self._ready(self._graph)
+
+    def flush(self) -> Iterator[av.VideoFrame]:
+        """Yield what is still inside."""
+        graph, self._graph = self._graph, None
+        if graph is not None:
+            graph.vpush(None)
+            yield from self._ready(graph)
+
+    def _build(self, frame: av.VideoFrame) -> av.filter.Graph:
+        graph = av.filter.Graph()
+        graph.link_nodes(
+            graph.add_buffer(
+                width=frame.width,
+                height=frame.height,
+                format=frame.format,
+                time_base=self._time_base,
+            ),
+            graph.add("bwdif", "mode=send_frame:deint=interlaced"),
+            graph.add("buffersink"),
+        ).configure()
+        return graph
+
+    def _ready(self, graph: av.filter.Graph) -> Iterator[av.VideoFrame]:
+        while True:
+            try:
+                frame = graph.vpull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            # The filter counts in halves of a tick.
+            if frame.pts is not None and frame.time_base is not None:
+                ratio = frame.time_base / self._time_base
+                frame.pts = round(frame.pts * ratio)
+                frame.duration = round(frame.duration * ratio)
+                frame.time_base = self._time_base
+            yield frame

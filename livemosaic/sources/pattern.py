@@ -1,0 +1,125 @@
+"""A moving test picture that needs no file."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..colour import Colour, bgr_to_ycbcr
+from ..errors import UsageError
+from ..frame import Frame, StreamInfo
+from ..media import guess_matrix
+
+__all__ = ["PatternSource"]
+
+U8 = NDArray[np.uint8]
+
+_SPEC = re.compile(r"pattern(?::(?P<width>\d+)x(?P<height>\d+))?(?:@(?P<rate>\d+(?:[./]\d+)?))?")
+_MAX_SIDE = 16384  # pixels; what H.264 encoders and OpenCV's remapping still take
+
+# Bars of 75 % amplitude, white to black as in SMPTE RP 219, in B, G, R.
+_BARS = np.array(
+    [
+        (191, 191, 191),
+        (0, 191, 191),
+        (191, 191, 0),
+        (0, 191, 0),
+        (191, 0, 191),
+        (0, 0, 191),
+        (191, 0, 0),
+        (0, 0, 0),
+    ],
+    np.uint8,
+)
+_DISC = np.array([[(40, 120, 255)]], np.uint8)  # orange: none of the bars
+_PERIOD = 120  # frames for the disc to cross the picture
+
+
+class PatternSource:
+    """Colour bars over a grey ramp, with a disc crossing them; endless.
+
+    Frame n is the same on every machine: it depends on the specification and on n only.
+
+    Parameters
+    ----------
+    spec : `pattern`, `pattern:WxH`, `pattern:WxH@FPS`; 1280x720 at 30 by default
+
+    Raises
+    ------
+    UsageError
+        when `spec` is none of these, or the size is not even or beyond 16384
+    """
+
+    def __init__(self, spec: str = "pattern") -> None:
+        match = _SPEC.fullmatch(spec)
+        if match is None:
+            raise UsageError(f"{spec}: not a test picture; write pattern:1280x720@30")
+        width, height = int(match["width"] or 1280), int(match["height"] or 720)
+        if not (16 <= width <= _MAX_SIDE and 16 <= height <= _MAX_SIDE) or (width | height) & 1:
+            raise UsageError(f"{spec}: width and height must be even, and 16 to {_MAX_SIDE}")
+        try:
+            rate = Fraction(match["rate"] or 30)
+        except ZeroDivisionError:
+            rate = Fraction(0)
+        if not 0 < rate <= 1000:
+            raise UsageError(f"{spec}: the rate must be above 0 and at most 1000 frames/s")
+        self.name = spec
+        self.bad_frames = 0
+        matrix = guess_matrix(width, height)
+        self.info = StreamInfo(
+            width, height, rate=rate, time_base=1 / rate, colour=Colour(matrix=matrix)
+        )
+        self._still = self._draw_still()
+        self._disc = bgr_to_ycbcr(_DISC, self.info.colour)[0, 0]
+
+    def __iter__(self) -> Iterator[Frame]:
+        return map(self.frame, count())
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def frame(self, number: int) -> Frame:
+        """The frame `number`, counted from 0."""
+        width, height = self.info.width, self.info.height
+        y, u, v = (plane.copy() for plane in self._still)
+        radius = min(width, height) // 8
+        span = width - 2 * radius
+        step = number % (2 * _PERIOD)
+        x = radius + span * min(step, 2 * _PERIOD - step) // _PERIOD
+        for plane, value, factor in zip((y, u, v), self._disc, (1, 2, 2), strict=True):
+            _fill_disc(plane, x // factor, height // 2 // factor, radius // factor, value)
+        return Frame(
+            y,
+            u,
+            v,
+            self.info.colour,
+            pts=number,
+            time_base=self.info.time_base,
+            duration=1,
+            captured_s=time.monotonic(),
+        )
+
+    def _draw_still(self) -> tuple[U8, U8, U8]:
+        width, height = self.info.width, self.info.height
+        row = bgr_to_ycbcr(_BARS[None, np.arange(width) * len(_BARS) // width], self.info.colour)
+        y, u, v = (np.repeat(row[:, :, i], height, axis=0) for i in range(3))
+        ramp = height * 3 // 4 & ~1
+        y[ramp:] = np.linspace(16, 235, width).round().astype(np.uint8)
+        u[ramp:] = v[ramp:] = 128
+        # The bars' edges lie where they do: a chroma sample is that of its left column.
+        return y, u[::2, ::2], v[::2, ::2]
+
+
+def _fill_disc(plane: U8, x: int, y: int, radius: int, value: np.uint8) -> None:
+    top, left = y - radius, x - radius
+    rows, columns = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    box = plane[max(top, 0) : y + radius + 1, max(left, 0) : x + radius + 1]
+    inside = rows**2 + columns**2 <= radius**2
+    inside = inside[max(-top, 0) :, max(-left, 0) :][: box.shape[0], : box.shape[1]]
+    box[inside] = value

@@ -1,0 +1,188 @@
+"""From whatever a decoder gives to upright I420 planes of one size."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..colour import UNSPECIFIED, Colour
+from ..media import MATRICES, MATRIX_CODES, av, guess_matrix
+
+__all__ = ["Converter"]
+
+U8 = NDArray[np.uint8]
+Planes = tuple[U8, U8, U8]
+
+_logger = logging.getLogger("livemosaic")
+
+# FFmpeg's AVColorRange
+_LIMITED, _FULL = 1, 2
+_RGB_MATRIX = 0  # "the samples are R, G, B": not true any more once converted
+
+# swscale's own numbers for the matrices: another table than the tags'
+_SWS_MATRIX = {
+    "bt601": av.video.reformatter.Colorspace.ITU601,
+    "bt709": av.video.reformatter.Colorspace.ITU709,
+    "bt2020": av.video.reformatter.Colorspace.BT2020,
+}
+
+_GREY = ("gray", "mono", "ya8", "ya16")
+_RGB_LIKE = ("bayer", "xyz")
+
+
+class Converter:
+    """Turns decoded pictures into planes: 8 bit, 4:2:0, upright, of the first picture's size.
+
+    Y'CbCr keeps its matrix and range; R'G'B' becomes limited range in the matrix usual for its
+    size. Planes of a picture that is 8-bit 4:2:0 already are views of the decoder's memory (kept
+    alive by the view), and must not be written to: the decoder may still predict from them.
+
+    Parameters
+    ----------
+    first : the first decoded picture, which fixes size, orientation and colour
+    lossless : whether the codec is one for exact pictures (PNG, FFV1, ...), where untagged grey
+        means full range; untagged grey of a video codec is limited, as its standard says
+    """
+
+    def __init__(self, first: av.VideoFrame, *, lossless: bool = False) -> None:
+        # One reformatter for all frames: each sets up its scaler only when something changes.
+        self._reformatter = av.video.reformatter.VideoReformatter()
+        self._size = (first.width, first.height)
+        self._warned = False
+        self.transposed, self._mirror_x, self._mirror_y = _orientation(first)
+        self.colour = _colour(first, lossless)
+
+    def __call__(self, frame: av.VideoFrame) -> Planes:
+        """The planes y (h, w), u and v (ceil(h/2), ceil(w/2)) of `frame`."""
+        planes = self._convert(frame)
+        if (frame.width, frame.height) != self._size:
+            planes = self._fit(planes)
+        return self._upright(planes)
+
+    def _convert(self, frame: av.VideoFrame) -> Planes:
+        name = frame.format.name
+        if name in ("yuv420p", "yuvj420p"):
+            return _views(frame)
+        same_range = _FULL if self.colour.full_range else _LIMITED
+        if name.startswith(_GREY):
+            if name != "gray":
+                frame = self._reformat(frame, format="gray", range_in=same_range)
+            y = _view(frame.planes[0])
+            chroma = np.full(((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2), 128, np.uint8)
+            return y, chroma, chroma
+        if _is_rgb(frame.format):
+            return _views(
+                self._reformat(
+                    frame,
+                    format="yuv420p",
+                    range_in=_FULL,
+                    range_out=_LIMITED,
+                    matrix=_SWS_MATRIX[self.colour.matrix],
+                )
+            )
+        return _views(self._reformat(frame, format="yuv420p", range_in=same_range))
+
+    def _reformat(
+        self,
+        frame: av.VideoFrame,
+        *,
+        format: str,
+        range_in: int,
+        range_out: int | None = None,
+        matrix: int | None = None,
+    ) -> av.VideoFrame:
+        flags = av.video.reformatter.Interpolation
+        return self._reformatter.reformat(
+            frame,
+            format=format,
+            dst_colorspace=matrix,
+            src_color_range=range_in,
+            dst_color_range=range_in if range_out is None else range_out,
+            # Without the two flags colour bars are off by up to three levels.
+            interpolation=flags.BILINEAR | flags.ACCURATE_RND | flags.FULL_CHR_H_INP,
+            threads=1,  # the other cores belong to the next stages
+        )
+
+    def _fit(self, planes: Planes) -> Planes:
+        if not self._warned:
+            self._warned = True
+            _logger.warning("the picture changes its size midway: scaled to %dx%d", *self._size)
+        width, height = self._size
+        half = ((width + 1) // 2, (height + 1) // 2)
+        y, u, v = planes
+        return _resize(y, (width, height)), _resize(u, half), _resize(v, half)
+
+    def _upright(self, planes: Planes) -> Planes:
+        if not (self.transposed or self._mirror_x or self._mirror_y):
+            return planes
+        y, u, v = (self._turn(plane) for plane in planes)
+        return y, u, v
+
+    def _turn(self, plane: U8) -> U8:
+        turned: Any = cv2.transpose(plane) if self.transposed else plane
+        if self._mirror_x or self._mirror_y:
+            # OpenCV's code: 1 left to right, 0 top to bottom, -1 both
+            code = -1 if self._mirror_x and self._mirror_y else int(self._mirror_x)
+            turned = cv2.flip(turned, code)
+        return np.asarray(turned, dtype=np.uint8)
+
+
+def _resize(plane: U8, size: tuple[int, int]) -> U8:
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def _is_rgb(format: Any) -> bool:
+    return bool(format.is_rgb or format.has_palette or format.name.startswith(_RGB_LIKE))
+
+
+def _colour(frame: av.VideoFrame, lossless: bool) -> Colour:
+    """What the samples of `frame` will mean once they are I420."""
+    name = frame.format.name
+    primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
+    said, range_ = int(frame.colorspace), int(frame.color_range)
+    matrix = MATRICES.get(said) or guess_matrix(frame.width, frame.height)
+    if _is_rgb(frame.format):
+        # Nobody can guess what we converted to: say it.
+        return Colour(matrix, False, (primaries, transfer, MATRIX_CODES[matrix], _LIMITED))
+    if said == _RGB_MATRIX:
+        said = UNSPECIFIED
+    if name.startswith(_GREY):
+        full = range_ == _FULL or (range_ == 0 and lossless)
+    else:
+        full = range_ == _FULL or name.startswith("yuvj")
+    if full:
+        range_ = _FULL
+    return Colour(matrix, full, (primaries, transfer, said, range_))
+
+
+def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+    """How to show `frame` upright: (transpose, then mirror left to right, top to bottom).
+
+    The display matrix maps a stored point (x, y) to (a x + c y, b x + d y); it is one of the eight
+    symmetries of a rectangle in every file a camera writes.
+    """
+    data: Any = frame.side_data
+    matrix = data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False, False, False
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return False, a < 0, d < 0
+    return True, c < 0, b < 0
+
+
+def _views(frame: av.VideoFrame) -> Planes:
+    y, u, v = (_view(plane) for plane in frame.planes[:3])
+    return y, u, v
+
+
+def _view(plane: Any) -> U8:
+    """The samples of a plane, without a copy; rows are padded as the decoder likes it."""
+    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, abs(plane.line_size))
+    view = rows[:, : plane.width]
+    # Stored bottom row first: rare, and not every kernel can walk backwards.
+    return np.ascontiguousarray(view[::-1]) if plane.line_size < 0 else view
