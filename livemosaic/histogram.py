@@ -7,8 +7,9 @@ photos by it.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from .kernels import kernel
 
 __all__ = ["BINS", "HISTOGRAM_SIZE", "cell_histograms", "tile_histograms"]
 
@@ -17,10 +18,12 @@ HISTOGRAM_SIZE = BINS**3
 
 # bin = value * 5 // 256, as a table: a look-up is cheaper than two multiplications, and the tables
 # of the channels have their place value built in.
-_BIN = (np.arange(256) * BINS // 256).astype(np.uint8)
+_RED = (np.arange(256) * BINS // 256).astype(np.uintp)
+_GREEN = _RED * np.uintp(BINS)
+_BLUE = _GREEN * np.uintp(BINS)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def cell_histograms(
     bgr: NDArray[np.uint8], cells: NDArray[np.int32], columns: int, out: NDArray[np.uint16]
 ) -> None:
@@ -33,16 +36,16 @@ def cell_histograms(
     columns : cells per row
     out : uint16 (>= n, 125), overwritten; a row sums to px * px. Bin index: (b * 5 + g) * 5 + r
     """
-    px = bgr.shape[1] // columns
-    for i in range(cells.shape[0]):
-        row = cells[i] // columns
-        left = (cells[i] - row * columns) * px
-        for k in range(HISTOGRAM_SIZE):
-            out[i, k] = 0
-        for y in range(row * px, row * px + px):
+    across = np.uintp(columns)
+    px = np.uintp(bgr.shape[1]) // across
+    out[: cells.shape[0]] = 0
+    for i in range(np.uintp(cells.shape[0])):
+        row = np.uintp(cells[i]) // across
+        top, left = row * px, (np.uintp(cells[i]) - row * across) * px
+        for y in range(top, top + px):
             for x in range(left, left + px):
-                b, g, r = _BIN[bgr[y, x, 0]], _BIN[bgr[y, x, 1]], _BIN[bgr[y, x, 2]]
-                out[i, (b * 5 + g) * 5 + r] += 1
+                blue, green, red = bgr[y, x, 0], bgr[y, x, 1], bgr[y, x, 2]
+                out[i, _BLUE[blue] + _GREEN[green] + _RED[red]] += np.uint16(1)
 
 
 def tile_histograms(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,0 +1,63 @@
+"""How the compiled kernels are built: one decorator and one place for the reasons.
+
+Kernels are serial and release the GIL: parallelism comes from stages on threads. Small `prange`
+kernels lose even on an idle machine (4.9 ms against 0.7 ms for the histogram), and fall over when
+a core is taken by another process (21.7 ms), which is the normal case in a video call.
+
+Two things make LLVM vectorise the inner loops (measured: 18 ms to 3 ms for blending 15 MB):
+indices are unsigned (`np.uintp`), which removes Numba's test for negative ones, and the loops'
+lengths are constants of a closure, because tiles are too short for vector loops of unknown length.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+__all__ = ["kernel", "kernels_are_cached"]
+
+
+def _writable(folder: Path) -> bool:
+    """Whether files can be made in `folder`, or it can be made itself."""
+    while not folder.exists():
+        folder = folder.parent
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def _cache_folder() -> Path:
+    """Where compiled kernels are kept; must be set before Numba is imported."""
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    if given:
+        return Path(given)
+    beside = Path(__file__).parent / "__pycache__"
+    if _writable(beside):
+        return beside
+    from platformdirs import user_cache_path
+
+    folder = user_cache_path("livemosaic") / "kernels"
+    if not _writable(folder):
+        # Numba refuses to define a cached function when it has nowhere to put it.
+        folder = Path(tempfile.gettempdir()) / "livemosaic-kernels"
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    return folder
+
+
+_CACHE = _cache_folder()
+
+
+def kernels_are_cached() -> bool:
+    """Whether kernels were compiled and kept before (then starting takes no compilation)."""
+    return any(_CACHE.rglob("*compose*.nbi"))
+
+
+def kernel(function: F) -> F:
+    """Compile `function` on first use, serial and without the GIL, and keep the machine code."""
+    from numba import njit
+
+    compiled: F = njit(cache=True, nogil=True)(function)
+    return compiled

@@ -1,0 +1,201 @@
+"""The filter: a frame in, its mosaic out.
+
+grid > activity > histogram > palette > match > compose
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .activity import ACTIVE, STILL, Activity
+from .colour import ycbcr_to_bgr
+from .compose import Composer, TileStore
+from .errors import UsageError
+from .frame import Frame
+from .gallery import open_gallery
+from .gallery.store import Gallery
+from .grid import ANALYSIS_PX, Grid, plan_grid
+from .match import ClusterMatcher
+
+__all__ = ["CellCounts", "Mosaic", "MosaicSettings"]
+
+U8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class MosaicSettings:
+    """What can be chosen about a mosaic; see `livemosaic run --help` for each in words."""
+
+    tile_px: int | None = None
+    columns: int | None = None
+    scale: float | None = None
+    size: tuple[int, int] | None = None
+    round_up: bool = False
+    match: Literal["clusters"] = "clusters"
+    palette: int = 150
+    overlay: float = 0.5
+    activity: float = 16.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, low, high in (
+            ("overlay", self.overlay, 0.0, 1.0),
+            ("activity", self.activity, 0.0, 255.0),
+            ("palette", self.palette, 1, 4096),
+            ("seed", self.seed, 0, 2**63 - 1),
+        ):
+            if not low <= value <= high:
+                raise UsageError(f"--{name} {value:g}: must be from {low:g} to {high:g}")
+        if self.match != "clusters":
+            raise UsageError(f"--match {self.match}: the one match there is is clusters")
+
+
+@dataclass(frozen=True, slots=True)
+class CellCounts:
+    """What became of the cells of one frame."""
+
+    total: int = 0
+    active: int = 0
+    touched: int = 0
+    changed: int = 0  # cells whose tile is another one than before
+
+
+def _no_stage(name: str) -> None:
+    """Nobody measures."""
+
+
+class Mosaic:
+    """A photomosaic filter for one stream.
+
+    It has no threads, does no I/O and knows no clock: the same gallery, settings and frames give
+    the same pictures, bit for bit. Frames of another size or colour start a new stream.
+
+    Parameters
+    ----------
+    gallery : a `Gallery`, or what `open_gallery` takes: "photos", "emoji", a file or a folder
+    settings : `MosaicSettings`
+    on_stage : called with the name of each stage when it is done (activity, histogram, match,
+        compose), for measuring
+
+    Examples
+    --------
+    >>> mosaic = Mosaic()                                     # doctest: +SKIP
+    >>> picture = mosaic.apply(cv2.imread("photo.jpg"))       # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery | str | Path = "photos",
+        settings: MosaicSettings | None = None,
+        *,
+        on_stage: Callable[[str], None] = _no_stage,
+    ) -> None:
+        self.gallery = gallery if isinstance(gallery, Gallery) else open_gallery(gallery)
+        self.settings = settings or MosaicSettings()
+        self.cells = CellCounts()
+        self._on_stage = on_stage
+        self._key: object = None
+
+    @property
+    def tile_ids(self) -> NDArray[np.int32]:
+        """Which tile is in each cell now: int32 (rows, columns), a copy."""
+        return self._ids.reshape(self._grid.rows, self._grid.columns).copy()
+
+    @property
+    def flips(self) -> NDArray[np.bool_]:
+        """Which tiles are mirrored now: bool (rows, columns), a copy."""
+        return self._flips.reshape(self._grid.rows, self._grid.columns).copy()
+
+    def plan(self, width: int, height: int) -> Grid:
+        """The grid for frames of a size."""
+        s = self.settings
+        return plan_grid(
+            width,
+            height,
+            tile_px=s.tile_px,
+            columns=s.columns,
+            scale=s.scale,
+            size=s.size,
+            round_up=s.round_up,
+        )
+
+    def apply(self, bgr: U8) -> U8:
+        """The mosaic of a uint8 (height, width, 3) BGR picture, in the same format."""
+        return self.process(Frame.from_bgr(bgr)).to_bgr()
+
+    def process(self, frame: Frame) -> Frame:
+        """The mosaic of a frame, with the frame's times and colour.
+
+        The arrays of the result are never written again, and its memory is used again when they
+        are gone. Frames between which nothing changed share them.
+        """
+        key = (frame.width, frame.height, frame.colour)
+        if key != self._key:
+            self._start(frame)
+            self._key = key
+        bgr = analysis_picture(frame, self._grid)
+        state = self._activity.update(bgr).reshape(-1)
+        self._on_stage("activity")
+
+        active = np.flatnonzero(state == ACTIVE).astype(np.int32)
+        changed = 0
+        if len(active):
+            counts = self._matcher.histograms(bgr, active)
+            self._on_stage("histogram")
+            ids, flips = self._matcher.match(counts)
+            changed = int(np.count_nonzero(self._ids[active] != ids))
+            self._ids[active], self._flips[active] = ids, flips
+        else:
+            self._on_stage("histogram")
+        self._on_stage("match")
+
+        cells = np.flatnonzero(state != STILL).astype(np.int32)
+        planes = self._composer.compose(frame, cells, self._ids[cells], self._flips[cells])
+        self._on_stage("compose")
+        self.cells = CellCounts(len(state), len(active), len(cells) - len(active), changed)
+        return frame.with_picture(*planes)
+
+    def _start(self, frame: Frame) -> None:
+        """Forget the stream before, and begin one of frames like this."""
+        s = self.settings
+        self._grid = grid = self.plan(frame.width, frame.height)
+        self._activity = Activity(grid, threshold=s.activity, overlay=s.overlay)
+        self._matcher = ClusterMatcher(self.gallery, grid, palette_size=s.palette, seed=s.seed)
+        tiles = TileStore(
+            self.gallery, tile_px=grid.tile_px, colour=frame.colour, overlay=s.overlay
+        )
+        self._composer = Composer(grid, tiles, overlay=s.overlay)
+        self._ids = np.full(grid.cells, -1, np.int32)
+        self._flips = np.zeros(grid.cells, np.bool_)
+
+
+def analysis_picture(frame: Frame, grid: Grid) -> U8:
+    """A frame at 8x8 pixels per cell, uint8 (rows * 8, columns * 8, 3) BGR, contiguous.
+
+    Cells that stick out of the picture are filled by repeating its edge.
+    """
+    full = (grid.columns * ANALYSIS_PX, grid.rows * ANALYSIS_PX)
+    width = min(full[0], max(1, round(grid.width * ANALYSIS_PX / grid.tile_px)))
+    height = min(full[1], max(1, round(grid.height * ANALYSIS_PX / grid.tile_px)))
+    planes = []
+    for plane in (frame.y, frame.u, frame.v):
+        if plane.shape == (height, width):
+            planes.append(plane)
+            continue
+        shrink = plane.shape[0] >= height and plane.shape[1] >= width
+        mode = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+        planes.append(cv2.resize(plane, (width, height), interpolation=mode))
+    bgr = ycbcr_to_bgr(np.asarray(cv2.merge(planes), np.uint8), frame.colour)
+    if (width, height) != full:
+        bgr = np.asarray(
+            cv2.copyMakeBorder(bgr, 0, full[1] - height, 0, full[0] - width, cv2.BORDER_REPLICATE),
+            np.uint8,
+        )
+    return bgr
