@@ -1,8 +1,8 @@
 """Building a gallery against the reference's way of reading photos, side by side.
 
-The reference (vishnu-chand/videoMosaic) reads each photo whole, resizes it, writes it as PNG and takes
-its histogram, one after another. Both sides read the same JPEGs of 178x218; rounds alternate, so that
-a change of the machine's load meets both.
+The reference (vishnu-chand/videoMosaic) reads each photo whole, resizes it, writes it as PNG and
+takes its histogram, one after another. Both sides read the same JPEGs of 178x218; rounds alternate,
+so that a change of the machine's load meets both.
 
     python bench/gallery_build.py --photos FOLDER_OF_JPEGS [--count 20000] [--tile 32] [--repeat 3]
 """
@@ -45,7 +45,8 @@ def make_photos(source: Path, folder: Path, count: int, seed: int) -> None:
         large = cv2.add(large, noise[y : y + HEIGHT, x : x + WIDTH], dtype=cv2.CV_8U)
         path = folder / f"{i // 1000:03d}" / f"{i:06d}.jpg"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(cv2.imencode(".jpg", large, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes())
+        _, data = cv2.imencode(".jpg", large, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+        path.write_bytes(data.tobytes())
 
 
 def reference(photos: list[Path], out: Path, tile: int) -> float:
@@ -76,9 +77,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
-    load = "load %.1f %.1f %.1f" % os.getloadavg() if hasattr(os, "getloadavg") else ""
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {load}; Python {platform.python_version()},")
-    print(f"OpenCV {cv2.__version__}, NumPy {np.__version__}; {args.count} JPEGs of {WIDTH}x{HEIGHT}")
+    load = f"load {os.getloadavg()[0]:.1f}, " if hasattr(os, "getloadavg") else ""
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {load}Python {platform.python_version()}")
+    print(f"OpenCV {cv2.__version__}, NumPy {np.__version__}")
+    print(f"{args.count} JPEGs of {WIDTH}x{HEIGHT}, tiles of {args.tile} px")
     with tempfile.TemporaryDirectory() as name:
         folder, out = Path(name, "photos"), Path(name, "out")
         folder.mkdir()
@@ -89,7 +91,8 @@ def main() -> None:
         # Kernels are compiled and scikit-learn is imported before anything is timed.
         small = folder / "000"
         livemosaic(small, target, args.tile, clusters=True)
-        rounds: dict[str, list[float]] = {"reference": [], "without clusters": [], "with clusters": []}
+        ways = ("reference", "without clusters", "with clusters")
+        rounds: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(args.repeat):
             rounds["reference"].append(reference(photos, out, args.tile))
             rounds["without clusters"].append(livemosaic(folder, target, args.tile, clusters=False))

@@ -1,0 +1,62 @@
+"""The gallery: the photos that a mosaic is made of, with their features and clusters.
+
+from livemosaic.gallery import build_gallery, open_gallery
+
+gallery = open_gallery()                      # the embedded photos
+build_gallery(["~/Pictures"], "my.gallery")   # see livemosaic.gallery.build
+gallery = open_gallery("my.gallery")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import GalleryError
+from .store import Gallery, Source
+
+if TYPE_CHECKING:
+    from .build import BuildReport, Progress, build_gallery
+
+__all__ = ["BuildReport", "Gallery", "Source", "build_gallery", "open_gallery"]
+
+
+def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = None) -> Gallery:
+    """Open whatever names a gallery.
+
+    Parameters
+    ----------
+    spec : `photos` or `emoji` (embedded; built in the user's cache folder at their first use), a
+        gallery file, or a folder of photos (built in the cache folder, and again when its photos
+        change). A file or folder that is called `photos` is meant by `./photos`
+    progress : called as progress(done, total) while a folder's photos are read
+
+    Raises
+    ------
+    GalleryError : there is no such thing, or it cannot be used
+    """
+    from .embedded import EMBEDDED, open_embedded
+
+    if spec in EMBEDDED:
+        return open_embedded(str(spec))
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        from .cache import folder_gallery
+
+        return folder_gallery(path, progress=progress)
+    if not path.exists():
+        raise GalleryError(
+            f"no gallery {str(spec)!r}: it is neither embedded ({', '.join(EMBEDDED)}) nor a file "
+            "or folder; check the name, or build it with: livemosaic gallery build PHOTOS... "
+            f"-o {spec}"
+        )
+    return Gallery.open(path)
+
+
+def __getattr__(name: str) -> Any:
+    """Building needs Numba (0.4 s): imported when it is asked for."""
+    if name in ("BuildReport", "build_gallery"):
+        from . import build
+
+        return getattr(build, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

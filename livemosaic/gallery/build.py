@@ -65,11 +65,12 @@ class BuildReport:
 class _Batch(NamedTuple):
     """What a worker made of some photos."""
 
-    photos: list[int]  # of each tile, counted from the batch's first file
+    read: list[str]
+    photos: list[int]  # of each tile, into `read`
     crops: list[Crop]
     tiles: NDArray[np.uint8]
     features: NDArray[np.float32]
-    unreadable: list[tuple[int, str]]
+    unreadable: list[tuple[str, str]]
 
 
 def build_gallery(
@@ -124,23 +125,15 @@ def build_gallery(
     crop_list: list[Crop] = []
     unreadable: list[tuple[str, str]] = []
     with GalleryWriter(output) as writer, silent_opencv():
-        done = 0
         for batch in _read_all(photos, recipe, workers or _cores()):
-            names = photos[done : done + BATCH]
-            done += len(names)
-            bad = dict(batch.unreadable)
-            unreadable += [(names[i], reason) for i, reason in batch.unreadable]
-            place = {}
-            for i, name in enumerate(names):
-                if i not in bad:
-                    place[i] = len(used)
-                    used.append(name)
-            features[len(numbers) : len(numbers) + len(batch.photos)] = batch.features
-            numbers += [place[i] for i in batch.photos]
+            features[len(numbers) : len(numbers) + len(batch.tiles)] = batch.features
+            numbers += [len(used) + i for i in batch.photos]
+            used += batch.read
+            unreadable += batch.unreadable
             crop_list += batch.crops
             writer.append(batch.tiles)
             if progress:
-                progress(done, len(photos))
+                progress(len(used) + len(unreadable), len(photos))
         if not used:
             name, reason = unreadable[0]
             raise GalleryError(
@@ -153,8 +146,7 @@ def build_gallery(
             "fit": fit, "crops": crops, "clusters": clusters,
             "drop_percentile": drop_percentile, "seed": seed,
         }  # fmt: skip
-        root = os.path.commonpath([os.path.dirname(path) for path in used]) if _one_drive(
-            used) else ""
+        root = _common_folder(used)
         size, found, kept = write_gallery(
             writer, features, labels, crop_list, np.array(numbers, np.int32),
             [os.path.relpath(path, root) if root else path for path in used],
@@ -214,23 +206,25 @@ def _read_all(photos: Sequence[str], recipe: Recipe, workers: int) -> Iterator[_
         pool.shutdown(cancel_futures=True)
 
 
-def _read_batch(photos: Sequence[str], recipe: Recipe) -> _Batch:
-    numbers: list[int] = []
+def _read_batch(paths: Sequence[str], recipe: Recipe) -> _Batch:
+    read: list[str] = []
+    photos: list[int] = []
     crops: list[Crop] = []
     tiles: list[NDArray[np.uint8]] = []
-    unreadable: list[tuple[int, str]] = []
-    for i, path in enumerate(photos):
+    unreadable: list[tuple[str, str]] = []
+    for path in paths:
         try:
             made, regions = read_photo(path, recipe)
         except BadImage as reason:
-            unreadable.append((i, str(reason)))
+            unreadable.append((path, str(reason)))
             continue
-        numbers += [i] * len(made)
+        photos += [len(read)] * len(made)
+        read.append(path)
         crops += regions
         tiles += made
     px = recipe.tile_px
     stack = np.stack(tiles) if tiles else np.empty((0, px, px, 3), np.uint8)
-    return _Batch(numbers, crops, stack, tile_histograms(stack), unreadable)
+    return _Batch(read, photos, crops, stack, tile_histograms(stack), unreadable)
 
 
 def _check_options(
@@ -248,9 +242,11 @@ def _check_options(
         raise UsageError(f"{crops} crops per photo: choose 0 to {MAX_CROPS}")
 
 
-def _one_drive(paths: Sequence[str]) -> bool:
-    """Have all paths a folder in common? On Windows they may lie on several drives."""
-    return len({os.path.splitdrive(path)[0] for path in paths}) == 1
+def _common_folder(paths: Sequence[str]) -> str:
+    """The folder that all paths are in; empty if they lie on several drives of Windows."""
+    if len({os.path.splitdrive(path)[0] for path in paths}) > 1:
+        return ""
+    return os.path.commonpath([os.path.dirname(path) for path in paths])
 
 
 def _cores() -> int:

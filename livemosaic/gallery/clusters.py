@@ -143,9 +143,7 @@ def group_tiles(
     return Clusters(labels, centres, kept, start, members)
 
 
-def _rotation(
-    labels: NDArray[np.int32], photos: NDArray[np.int32], seed: int
-) -> NDArray[np.int32]:
+def _rotation(labels: NDArray[np.int32], photos: NDArray[np.int32], seed: int) -> NDArray[np.int32]:
     """Tile numbers by cluster, by round (a photo's first tile, its second, ...), then by chance."""
     n = len(labels)
     chance = np.random.default_rng(seed).permutation(n)

@@ -13,7 +13,10 @@ __all__ = ["find_photos", "photos_in"]
 
 # Looked for in folders. HEIC is among them to be listed with its reason, not passed over.
 EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .tif .tiff .gif .avif .heic .heif".split()
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib"),
+        *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"),
+    )
 )
 
 

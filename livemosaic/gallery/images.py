@@ -19,8 +19,20 @@ from numpy.typing import NDArray
 
 from .headers import BadImage, Header, read_header
 
-__all__ = ["GROUND", "MAX_CROPS", "BadImage", "Crop", "Fit", "Recipe", "decode", "photo_tiles",
-           "read_photo", "silent_opencv"]
+__all__ = [
+    "GROUND",
+    "MAX_CROPS",
+    "BadImage",
+    "Crop",
+    "Fit",
+    "Recipe",
+    "compose",
+    "decode",
+    "photo_tiles",
+    "read_photo",
+    "scale_tile",
+    "silent_opencv",
+]
 
 U8 = NDArray[np.uint8]
 Crop = tuple[int, int, int, int]
@@ -139,7 +151,7 @@ def decode(
         raise BadImage(
             f"damaged {header.kind}, or of a kind that OpenCV {cv2.__version__} does not read"
         )
-    picture = _turn(_opaque_bgr(picture, ground), header.orientation)
+    picture = _turn(compose(picture, ground), header.orientation)
     height, width = picture.shape[:2]
     if scale > 1:
         sizes = (header.width, header.height)
@@ -147,8 +159,8 @@ def decode(
     return picture, (width, height)
 
 
-def _opaque_bgr(picture: Any, ground: int) -> Any:
-    """Any picture that OpenCV decodes, as 8-bit BGR without transparency."""
+def compose(picture: Any, ground: int) -> Any:
+    """Any picture that OpenCV decodes, as uint8 (h, w, 3) BGR over a grey ground (0..255)."""
     if picture.dtype == np.uint16:
         picture = cv2.convertScaleAbs(picture, alpha=1 / 257)
     elif picture.dtype != np.uint8:
@@ -206,7 +218,11 @@ def _tile(picture: U8, crop: Crop, width: int, height: int, tile_px: int) -> U8:
     x, y = left * columns // width, top * rows // height
     x_end = max(x + 1, round((left + w) * columns / width))
     y_end = max(y + 1, round((top + h) * rows / height))
-    region = picture[y:y_end, x:x_end]
+    return scale_tile(picture[y:y_end, x:x_end], tile_px)
+
+
+def scale_tile(region: U8, tile_px: int) -> U8:
+    """Scale a (h, w, 3) picture to (tile_px, tile_px, 3)."""
     # INTER_AREA averages what it shrinks; what it enlarges it would leave in blocks.
     shrinks = min(region.shape[:2]) >= tile_px
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR

@@ -124,7 +124,11 @@ class Gallery:
     """
 
     def __init__(
-        self, path: Path, name: str, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any],
+        self,
+        path: Path,
+        name: str,
+        arrays: Mapping[str, NDArray[Any]],
+        meta: Mapping[str, Any],
         size: int,
     ) -> None:
         self.path = path
@@ -233,7 +237,7 @@ def _check(a: Mapping[str, NDArray[Any]]) -> None:
             raise ValueError(f"{name} is {a[name].shape}, not {shape}")
     limits = {"labels": k, "members": n, "source_photo": photos}
     for name, limit in limits.items():
-        if not (n and 0 <= a[name].min() and a[name].max() < limit):
+        if not (n and a[name].min() >= 0 and a[name].max() < limit):
             raise ValueError(f"{name} is out of range")
     for name, end in (("members_start", n), ("photo_start", len(a["photo_path"]))):
         start = a[name]
