@@ -33,7 +33,7 @@ class AudioConverter:
         self._decoder = track.codec_context
         codec = av.Codec(encoder, "w")
         rate = _nearest(self._decoder.sample_rate, codec.audio_rates)
-        self._format = codec.audio_formats[0].name
+        self._format = str(codec.audio_formats[0].name) if codec.audio_formats else "fltp"
         layout = _layout(self._decoder)
         if not _opens(encoder, rate, self._format, layout):
             layout = "stereo"  # MP3 has no more
@@ -153,7 +153,7 @@ def _layout(context: Any) -> str:
 
 
 def _opens(encoder: str, rate: int, format: str, layout: str) -> bool:
-    context = av.CodecContext.create(encoder, "w")
+    context: Any = av.CodecContext.create(encoder, "w")
     context.sample_rate, context.format, context.layout = rate, format, layout
     try:
         context.open()

@@ -86,6 +86,7 @@ class VideoEncoder:
         self._stream = container.add_stream(codec.name, rate=info.rate)
         self._configure(options)
         self._stream.metadata.update(info.video_metadata)
+        self._stream.disposition = int(av.stream.Disposition.default)
         self._open(options)
 
     def encode(self, frame: Frame) -> Iterator[Any]:

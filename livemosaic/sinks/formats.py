@@ -71,7 +71,16 @@ _Y4M_VIDEO = frozenset({"rawvideo"})
 
 _MP4 = Format("mp4", "libx264", "aac", "mov_text", _MP4_AUDIO, frozenset({"mov_text"}))
 _MOV = Format("mov", "libx264", "aac", "mov_text", _MOV_AUDIO, frozenset({"mov_text"}))
-_MKV = Format("matroska", "libx264", "aac", "srt", None, None)
+_MKV = Format(
+    # The encoder delay of the sound has times below 0; to make room for it would shift everything.
+    "matroska",
+    "libx264",
+    "aac",
+    "srt",
+    None,
+    None,
+    options={"avoid_negative_ts": "disabled"},
+)
 _WEBM = Format("webm", "libvpx-vp9", "libopus", "webvtt", None, None)
 _AVI = Format(
     # The encoder delay of MP3 would push the picture one frame back.

@@ -184,12 +184,14 @@ class FileSource:
         return [track for track in self._tracks if track.type != "attachment"]
 
     def _decode(self, packet: Any | None) -> Iterator[Frame]:
+        # The reader marks what it found cut or incomplete; the decoder may hide that very well.
+        self.bad_frames += packet is not None and packet.is_corrupt
         try:
             pictures = self._video.decode(packet)
         except av.error.EOFError:
             return
         except (av.error.FFmpegError, ValueError):
-            self.bad_frames += 1
+            self.bad_frames += packet is None or not packet.is_corrupt
             return
         for decoded in pictures:
             if decoded.is_corrupt:
@@ -235,7 +237,8 @@ def _rate(video: av.VideoStream) -> Fraction:
 
 
 def _is_still(container: Any, video: av.VideoStream) -> bool:
-    if container.format.name.endswith("_pipe"):  # how FFmpeg calls its readers of single pictures
+    name = container.format.name
+    if name == "image2" or name.endswith("_pipe"):  # FFmpeg's readers of single pictures
         return True
     return Path(container.name).suffix.lower() in _PICTURE_SUFFIXES and video.frames <= 1
 

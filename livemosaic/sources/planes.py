@@ -165,7 +165,13 @@ def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     The display matrix maps a stored point (x, y) to (a x + c y, b x + d y); it is one of the eight
     symmetries of a rectangle in every file a camera writes.
     """
-    data: Any = frame.side_data
+    try:
+        data: Any = frame.side_data
+    except ValueError:
+        # PyAV knows not all kinds of side data, and then gives none (EXIF, in every JPEG of a
+        # camera). The angle is to be had still, only mirroring is not.
+        angle = round(frame.rotation / 90) % 4
+        return angle % 2 == 1, angle in (2, 3), angle in (1, 2)
     matrix = data.get("DISPLAYMATRIX")
     if matrix is None:
         return False, False, False

@@ -1,0 +1,411 @@
+"""Files in: codecs, pixel formats, colour, geometry and time."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from livemosaic.colour import Colour
+from livemosaic.errors import SourceError
+from livemosaic.frame import Frame, TrackPacket
+from livemosaic.media import av
+from livemosaic.sources import open_source
+from tests import clips
+
+
+def read(path: Path | str, **options: object) -> tuple[list[Frame], object]:
+    source = open_source(str(path), **options)  # type: ignore[arg-type]
+    try:
+        return [item for item in source if isinstance(item, Frame)], source
+    finally:
+        source.close()
+
+
+def apart(a: Frame, b: Frame) -> tuple[float, float]:
+    """Mean difference of luma and of chroma."""
+    luma = np.abs(a.y.astype(int) - b.y).mean()
+    chroma = max(np.abs(p.astype(int) - q).mean() for p, q in ((a.u, b.u), (a.v, b.v)))
+    return float(luma), float(chroma)
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt", "ending", "tolerance"),
+    [
+        ("libx264", "yuv420p", "mp4", 0.0),
+        ("libx264", "yuv422p", "mkv", 1.0),
+        ("libx264", "yuv444p", "mkv", 1.0),
+        ("libx264", "yuv420p10le", "mkv", 0.5),
+        ("libx264", "gray", "mkv", 0.0),
+        ("libx264", "nv12", "mkv", 0.0),
+        ("libx265", "yuv420p", "mp4", 3.0),
+        ("libx265", "yuv420p10le", "mkv", 3.0),
+        ("libvpx-vp9", "yuv420p", "webm", 3.0),
+        ("libvpx", "yuva420p", "webm", 4.0),
+        ("libsvtav1", "yuv420p", "mkv", 3.0),
+        ("mpeg4", "yuv420p", "avi", 6.0),
+        ("mpeg2video", "yuv420p", "mpg", 6.0),
+        ("prores_ks", "yuv422p10le", "mov", 2.0),
+        ("prores_ks", "yuva444p10le", "mov", 2.0),
+        ("ffv1", "yuv420p", "mkv", 0.0),
+        ("ffv1", "yuv444p16le", "mkv", 1.0),
+        ("ffv1", "gray10le", "mkv", 0.5),
+        ("ffv1", "bgr0", "mkv", 2.0),
+        ("png", "rgb24", "mov", 2.0),
+        ("qtrle", "rgb24", "mov", 2.0),
+        ("rawvideo", "uyvy422", "mov", 1.0),
+    ],
+)
+def test_codecs_and_pixel_formats(
+    tmp_path: Path, codec: str, pix_fmt: str, ending: str, tolerance: float
+) -> None:
+    sent = clips.frames(6)
+    options = {"svtav1-params": "lp=1"} if codec == "libsvtav1" else None
+    if codec == "libvpx":
+        options = {"auto-alt-ref": "0", "crf": "10", "b": "5M"}
+    if codec == "libx265":
+        options = {"x265-params": "log-level=none", "crf": "12"}
+    tags = (2, 2, 2, clips.LIMITED) if pix_fmt.startswith("gray") else None
+    path = clips.make(
+        tmp_path / f"clip.{ending}", sent, codec=codec, pix_fmt=pix_fmt, options=options, tags=tags
+    )
+    got, source = read(path)
+    assert len(got) == 6
+    assert source.bad_frames == 0
+    assert not got[0].colour.full_range
+    for a, b in zip(got, sent, strict=True):
+        luma, chroma = apart(a, b)
+        assert luma <= tolerance
+        if not pix_fmt.startswith("gray"):
+            # The bars' edges are too sharp for chroma to survive two samplings.
+            assert chroma <= max(tolerance, 3.0 if "420" not in pix_fmt else 0)
+        else:
+            assert (a.u == 128).all()
+            assert (a.v == 128).all()
+
+
+@pytest.mark.parametrize("matrix", ["bt601", "bt709"])
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p", "yuv420p10le", "yuvj420p"])
+def test_matrix_and_range_are_kept(tmp_path: Path, matrix: str, full: bool, pix_fmt: str) -> None:
+    if pix_fmt == "yuvj420p" and not full:
+        pytest.skip("the format says full range")
+    code = clips.MATRIX_CODES[matrix]
+    tags = (code, code, code, clips.FULL if full else clips.LIMITED)
+    sent = clips.frames(2, colour=Colour(matrix, full, tags))
+    path = clips.make(tmp_path / "c.mkv", sent, pix_fmt=pix_fmt, tags=tags)
+    got, source = read(path)
+    assert got[0].colour == Colour(matrix, full, tags)
+    assert source.info.colour == got[0].colour
+    assert np.abs(got[0].y.astype(int) - sent[0].y).max() <= 1
+
+
+@pytest.mark.parametrize(("size", "matrix"), [((160, 96), "bt601"), ((1280, 64), "bt709")])
+def test_matrix_is_guessed_from_the_size(tmp_path: Path, size: tuple[int, int], matrix: str) -> None:
+    path = clips.make(tmp_path / "c.mkv", clips.frames(1, size=size))
+    _, source = read(path)
+    assert source.info.colour == Colour(matrix, False, (2, 2, 2, 0))
+
+
+def test_eight_bit_planes_are_not_copied(tmp_path: Path) -> None:
+    got, _ = read(clips.make(tmp_path / "c.mp4"))
+    assert not got[0].y.flags.owndata
+    # The decoder has gone, its pictures have not.
+    assert apart(got[9], clips.frames()[9]) == (0, 0)
+
+
+def test_picture_in_rgb_becomes_the_colours_of_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "p.png"
+    cv2.imwrite(str(path), clips.picture())
+    got, source = read(path)
+    assert source.info.still
+    assert source.info.frames == 1
+    expected = Frame.from_bgr(clips.picture(), colour=Colour("bt601"))
+    # Chroma is averaged a little differently at the bars' edges.
+    assert np.abs(got[0].y.astype(int) - expected.y).max() <= 1
+    assert np.median(np.abs(got[0].u.astype(int) - expected.u)) <= 1
+    assert got[0].colour == Colour("bt601", False, (*got[0].colour.tags[:2], 6, 1))
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "bmp", "tiff"])
+def test_still_pictures(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"p.{ending}"
+    cv2.imwrite(str(path), clips.picture())
+    got, source = read(path)
+    assert len(got) == 1
+    assert source.info.still
+    assert np.abs(got[0].to_bgr().astype(int) - clips.picture()).mean() < 6
+    assert got[0].colour.full_range == (ending == "jpg")
+
+
+@pytest.mark.parametrize("size", [(161, 97), (33, 48), (48, 33), (1, 1)])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p", "bgr0", "gray"])
+def test_odd_sizes(tmp_path: Path, size: tuple[int, int], pix_fmt: str) -> None:
+    sent = clips.frames(2, size=(160, 96))
+    width, height = size
+    half = ((height + 1) // 2, (width + 1) // 2)
+    sent = [
+        f.with_picture(f.y[:1].repeat(height, 0).repeat(2, 1)[:, :width].copy(),
+                       np.full(half, 100, np.uint8), np.full(half, 150, np.uint8))
+        for f in sent
+    ]  # fmt: skip
+    got, source = read(clips.make(tmp_path / "c.mkv", sent, codec="ffv1", pix_fmt=pix_fmt))
+    assert (source.info.width, source.info.height) == size
+    assert got[0].y.shape == (height, width)
+    assert got[0].u.shape == got[0].v.shape == half
+
+
+@pytest.mark.parametrize(
+    ("degrees", "turned"),
+    [(90, cv2.ROTATE_90_COUNTERCLOCKWISE), (-90, cv2.ROTATE_90_CLOCKWISE), (180, cv2.ROTATE_180)],
+)
+def test_rotation_is_applied(tmp_path: Path, degrees: int, turned: int) -> None:
+    sent = clips.frames(2)
+    path = clips.make(
+        tmp_path / "c.mp4", sent, rotation=degrees, aspect=Fraction(4, 3)
+    )
+    got, source = read(path)
+    for plane in ("y", "u", "v"):
+        assert (getattr(got[1], plane) == cv2.rotate(getattr(sent[1], plane), turned)).all()
+    upright = degrees == 180
+    assert (source.info.width, source.info.height) == ((160, 96) if upright else (96, 160))
+    assert source.info.sample_aspect_ratio == (Fraction(4, 3) if upright else Fraction(3, 4))
+    assert "rotate" not in source.info.video_metadata
+
+
+@pytest.mark.parametrize(("ending", "time_base"), [("mp4", (1, 90000)), ("mkv", (1, 1000))])
+def test_variable_rate_keeps_its_times(tmp_path: Path, ending: str, time_base: tuple[int, int]) -> None:
+    base = Fraction(*time_base)
+    pts = [round(t / base) for t in (0, 0.04, 0.1, 0.11, 0.5, 1.5, 1.52, 3, 3.04, 3.2)]
+    path = clips.make(tmp_path / f"c.{ending}", pts=pts, time_base=base)
+    got, source = read(path)
+    assert [f.pts * f.time_base for f in got] == [p * base for p in pts]
+    assert {f.time_base for f in got} == {source.info.time_base}
+
+
+def test_missing_times_are_made_up(tmp_path: Path) -> None:
+    path = clips.make(tmp_path / "c.h264", rate=30, format="h264")
+    got, source = read(path)
+    times = [float(f.pts * f.time_base) for f in got]
+    assert len(times) == 10
+    steps = np.diff(times)
+    assert (steps > 0).all()
+    assert np.allclose(steps, 1 / float(source.info.rate), atol=1e-4)
+
+
+def test_interlaced_pictures_are_made_whole(tmp_path: Path) -> None:
+    need = clips.frames(6)
+    comb = []
+    for n, f in enumerate(need):
+        later = clips.frames(n + 2)[-1]
+        y = f.y.copy()
+        y[1::2] = later.y[1::2]  # the second field shows a later time
+        comb.append(f.with_picture(y, f.u, f.v))
+    path = clips.make(tmp_path / "c.mkv", comb, options={"x264-params": "tff=1:qp=0"})
+    got, _ = read(path)
+    assert [f.pts for f in got] == [0, 40, 80, 120, 160, 200]
+
+    def combing(frame: Frame) -> float:
+        y = frame.y.astype(int)
+        return float(np.abs(y[1:-1] - (y[:-2] + y[2:]) / 2)[:40].mean())
+
+    assert np.mean([combing(f) for f in got]) < 0.6 * np.mean([combing(f) for f in comb])
+
+
+def test_progressive_pictures_are_left_alone(tmp_path: Path) -> None:
+    got, _ = read(clips.make(tmp_path / "c.mkv"))
+    assert all(apart(a, b) == (0, 0) for a, b in zip(got, clips.frames(), strict=True))
+
+
+def test_numbered_sequence(tmp_path: Path) -> None:
+    for n in range(17, 22):
+        cv2.imwrite(str(tmp_path / f"img_{n:04d}.png"), clips.picture(number=n))
+    got, source = read(tmp_path / "img_%04d.png", rate=Fraction(10))
+    assert len(got) == 5
+    assert source.info.rate == 10
+    assert not source.info.still
+    assert source.info.frames == 5
+    assert [f.time_s for f in got] == pytest.approx([n / 10 for n in range(5)])
+    with pytest.raises(SourceError, match="no picture has such a name"):
+        open_source(str(tmp_path / "other_%04d.png"))
+
+
+def test_size_change_is_scaled_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for n, size in enumerate([(160, 96), (80, 48), (80, 48), (160, 96)]):
+        cv2.imwrite(str(tmp_path / f"{n}.png"), clips.picture(*size))
+    with caplog.at_level(logging.WARNING, "livemosaic"):
+        got, _ = read(tmp_path / "%d.png")
+    assert [f.y.shape for f in got] == [(96, 160)] * 4
+    assert [f.u.shape for f in got] == [(48, 80)] * 4
+    assert [r.message for r in caplog.records] == [
+        "the picture changes its size midway: scaled to 160x96"
+    ]
+
+
+@pytest.mark.parametrize("way", ["pipe", "file"])
+def test_standard_input(tmp_path: Path, way: str) -> None:
+    path = clips.make(tmp_path / ("c.mkv" if way == "pipe" else "c.mp4"))
+    code = (
+        "from livemosaic.sources import open_source\n"
+        "s = open_source('-'); print(s.name, sum(1 for _ in s))"
+    )
+    command = [sys.executable, "-c", code]
+    data = {"input": path.read_bytes()} if way == "pipe" else {"stdin": path.open("rb")}
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False, **data)  # type: ignore[call-overload]
+    if way == "file":
+        data["stdin"].close()
+    assert done.stderr == b""
+    assert done.stdout.split() == [b"standard", b"input", b"10"]
+
+
+def test_other_tracks_come_along(tmp_path: Path) -> None:
+    path = clips.make(
+        tmp_path / "c.mkv",
+        sound=["aac", "libmp3lame"],
+        texts=["ass"],
+        languages=["deu", "eng", "fra"],
+        chapters=[(0, 200, "one"), (200, 400, "two")],
+        metadata={"title": "a title"},
+    )
+    source = open_source(str(path))
+    items = list(source)
+    info = source.info
+    assert [(t.type, t.language) for t in info.tracks] == [
+        ("audio", "deu"),
+        ("audio", "eng"),
+        ("subtitle", "fra"),
+    ]
+    per_track = [sum(isinstance(i, TrackPacket) and i.track == n for i in items) for n in range(3)]
+    assert per_track[0] > 10
+    assert per_track[1] > 10
+    assert per_track[2] == 2
+    assert [(c.start * c.time_base, c.metadata["title"]) for c in info.chapters] == [
+        (0, "one"),
+        (Fraction(1, 5), "two"),
+    ]
+    assert info.metadata["title"] == "a title"
+    assert info.duration_s == pytest.approx(0.4, abs=0.1)
+    source.close()
+    source.close()
+
+
+def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = clips.make(tmp_path / "c.mkv", clips.frames(60))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    path.write_bytes(data)
+    read(path)
+    assert capfd.readouterr() == ("", "")
+
+
+# ---- bad input ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ending", "options"), [("mp4", None), ("mkv", None), ("ts", None)])
+def test_damaged_file_gives_what_it_has(tmp_path: Path, ending: str, options: None) -> None:
+    path = clips.make(tmp_path / f"c.{ending}", clips.frames(60), options={"g": "10", "qp": "10"})
+    data = bytearray(path.read_bytes())
+    noise = np.random.default_rng(1).integers(0, 256, 300, np.uint8).tobytes()
+    for part in (0.4, 0.5, 0.6):
+        at = int(len(data) * part)
+        data[at : at + 300] = noise
+    path.write_bytes(data)
+    got, source = read(path)
+    assert 20 <= len(got) <= 62
+    assert source.bad_frames > 0
+    assert all(a.pts < b.pts for a, b in zip(got, got[1:], strict=False))
+
+
+def test_cut_off_file_gives_what_it_has(tmp_path: Path) -> None:
+    path = clips.make(tmp_path / "c.mkv", clips.frames(60))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 6 // 10])
+    got, source = read(path)
+    assert 10 < len(got) < 60
+    assert source.bad_frames <= 2
+
+
+def test_refusals(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.txt").write_text("some words\n" * 50)
+    (tmp_path / "text.mp4").write_text("some words\n" * 50)
+    whole = clips.make(tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 3])
+    (tmp_path / "noise.mkv").write_bytes(np.random.default_rng(0).bytes(5000))
+    for name, problem in {
+        "missing.mp4": "no such file",
+        "empty.mp4": "empty",
+        ".": "folder",
+        "text.txt": "text file|not a video",
+        "text.mp4": "not a video",
+        "cut.mp4": "cut off",
+        "noise.mkv": "not a video",
+    }.items():
+        path = str(tmp_path / name) if name != "." else str(tmp_path)
+        with pytest.raises(SourceError, match=problem) as caught:
+            open_source(path)
+        assert str(caught.value).startswith(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = clips.make(tmp_path / "c.mp4")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # the tests may run as root, who may read all
+    with pytest.raises(SourceError, match="permission"):
+        open_source(str(path))
+
+
+def test_sound_without_picture(tmp_path: Path) -> None:
+    path = tmp_path / "c.mka"
+    with av.open(str(path), "w", format="matroska") as container:
+        stream = container.add_stream("aac", rate=48000)
+        container.mux(list(clips._tone(stream, Fraction(1, 2))))
+    with pytest.raises(SourceError, match="no video"):
+        open_source(str(path))
+
+
+def test_cover_art_is_no_video(tmp_path: Path) -> None:
+    clips.need_encoder("libmp3lame")
+    path = tmp_path / "c.mp3"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libmp3lame", rate=44100)
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 160, 96, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        container.start_encoding()
+        coded = clips.av_frame(clips.frames(1)[0])
+        coded.pts, coded.time_base = 0, Fraction(1, 1)
+        container.mux(cover.encode(coded.reformat(format="yuvj420p", dst_color_range=2)))
+        container.mux(cover.encode(None))
+        container.mux(list(clips._tone(stream, Fraction(1, 2))))
+    with av.open(str(path)) as check:
+        assert len(check.streams.video) == 1
+    with pytest.raises(SourceError, match="no video"):
+        open_source(str(path))
+
+
+def test_times_that_repeat_or_go_back_are_repaired() -> None:
+    from livemosaic.sources.clock import Clock
+
+    clock = Clock(Fraction(1, 1000), rate=Fraction(25))
+    assert [clock(p) for p in (0, 40, 40, 30, 80, None, None, 200)] == [
+        0, 40, 41, 42, 80, 120, 160, 200,
+    ]  # fmt: skip
+    # Two recordings joined: the second goes on where the first ended.
+    clock = Clock(Fraction(1, 1000), rate=Fraction(25))
+    assert [clock(p) for p in (5000, 5040, 0, 40, 80)] == [5000, 5040, 5080, 5120, 5160]
+    # No rounding adds up at a rate that is no whole number of ticks.
+    clock = Clock(Fraction(1, 1000), rate=Fraction(30000, 1001))
+    assert [clock(None) for _ in range(301)][-1] == round(300 * 1001 / 30)
