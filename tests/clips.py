@@ -38,10 +38,14 @@ def picture(width: int = 160, height: int = 96, *, number: int = 0) -> np.ndarra
     return image
 
 
-def frames(count: int = 10, *, size: tuple[int, int] = (160, 96), colour: Colour | None = None) -> list[Frame]:
+def frames(
+    count: int = 10, *, size: tuple[int, int] = (160, 96), colour: Colour | None = None
+) -> list[Frame]:
     """Consecutive frames of `picture`, at 25 frames/s."""
     return [
-        Frame.from_bgr(picture(*size, number=n), colour=colour or Colour("bt601"), pts=n, duration=1)
+        Frame.from_bgr(
+            picture(*size, number=n), colour=colour or Colour("bt601"), pts=n, duration=1
+        )
         for n in range(count)
     ]
 
@@ -108,7 +112,9 @@ def make(
         video.codec_context.time_base = video.time_base = time_base
         if tags is not None:
             context = video.codec_context
-            context.color_primaries, context.color_trc, context.colorspace, context.color_range = tags
+            context.color_primaries, context.color_trc, context.colorspace, context.color_range = (
+                tags
+            )
         if aspect is not None:
             video.sample_aspect_ratio = aspect
         if rotation:

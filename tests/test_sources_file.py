@@ -107,7 +107,9 @@ def test_matrix_and_range_are_kept(tmp_path: Path, matrix: str, full: bool, pix_
 
 
 @pytest.mark.parametrize(("size", "matrix"), [((160, 96), "bt601"), ((1280, 64), "bt709")])
-def test_matrix_is_guessed_from_the_size(tmp_path: Path, size: tuple[int, int], matrix: str) -> None:
+def test_matrix_is_guessed_from_the_size(
+    tmp_path: Path, size: tuple[int, int], matrix: str
+) -> None:
     path = clips.make(tmp_path / "c.mkv", clips.frames(1, size=size))
     _, source = read(path)
     assert source.info.colour == Colour(matrix, False, (2, 2, 2, 0))
@@ -167,9 +169,7 @@ def test_odd_sizes(tmp_path: Path, size: tuple[int, int], pix_fmt: str) -> None:
 )
 def test_rotation_is_applied(tmp_path: Path, degrees: int, turned: int) -> None:
     sent = clips.frames(2)
-    path = clips.make(
-        tmp_path / "c.mp4", sent, rotation=degrees, aspect=Fraction(4, 3)
-    )
+    path = clips.make(tmp_path / "c.mp4", sent, rotation=degrees, aspect=Fraction(4, 3))
     got, source = read(path)
     for plane in ("y", "u", "v"):
         assert (getattr(got[1], plane) == cv2.rotate(getattr(sent[1], plane), turned)).all()
@@ -180,7 +180,9 @@ def test_rotation_is_applied(tmp_path: Path, degrees: int, turned: int) -> None:
 
 
 @pytest.mark.parametrize(("ending", "time_base"), [("mp4", (1, 90000)), ("mkv", (1, 1000))])
-def test_variable_rate_keeps_its_times(tmp_path: Path, ending: str, time_base: tuple[int, int]) -> None:
+def test_variable_rate_keeps_its_times(
+    tmp_path: Path, ending: str, time_base: tuple[int, int]
+) -> None:
     base = Fraction(*time_base)
     pts = [round(t / base) for t in (0, 0.04, 0.1, 0.11, 0.5, 1.5, 1.52, 3, 3.04, 3.2)]
     path = clips.make(tmp_path / f"c.{ending}", pts=pts, time_base=base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -19,12 +20,18 @@ __all__ = ["VideoEncoder"]
 
 U8 = NDArray[np.uint8]
 
+_logger = logging.getLogger("livemosaic")
+
 # FFmpeg's AVColorRange, and the matrix codes of BT.601 and of "not said"
 _LIMITED, _FULL = 1, 2
 _BT601_CODES = (5, 6)
 _UNSPECIFIED = 2
 _QP2LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: its unit of quality per step of a quantiser scale
 _VARIABLE_RATE = 0x0400  # AVFMT_VARIABLE_FPS
+# AV_CODEC_FLAG_FRAME_DURATION: without it durations are lost, and the last frame has no length.
+_FRAME_DURATION = 0x0100
+# PyAV cannot set a stream's aspect: where the coded picture does not carry it, it is lost.
+_NO_ASPECT = {"vp8", "vp9", "av1"}
 
 # These copy (or code) a picture before they return. All others may keep a reference to it, in
 # threads of their own or to predict from, and have to be given a copy.
@@ -85,6 +92,8 @@ class VideoEncoder:
         self._pixel_format = _pixel_format(codec)
         self._stream = container.add_stream(codec.name, rate=info.rate)
         self._configure(options)
+        if info.sample_aspect_ratio != 1 and container.format.name in ("webm", "matroska"):
+            self._warn_of_aspect()
         self._stream.metadata.update(info.video_metadata)
         self._stream.disposition = int(av.stream.Disposition.default)
         self._open(options)
@@ -194,6 +203,7 @@ class VideoEncoder:
         context.sample_aspect_ratio = info.sample_aspect_ratio
         context.thread_type = "AUTO"
         context.thread_count = options.threads
+        context.flags |= _FRAME_DURATION
         self._tag(context)
         defaults = ENCODERS.get(self._codec.name, Encoder())
         context.options = dict(defaults.options)
@@ -206,6 +216,14 @@ class VideoEncoder:
         if defaults.qscale is not None:
             context.qscale = True
             context.global_quality = defaults.qscale * _QP2LAMBDA
+
+    def _warn_of_aspect(self) -> None:
+        if self._codec.canonical_name in _NO_ASPECT:
+            _logger.warning(
+                "%s: the pixels are not square, and %s cannot say so there: use .mp4, or libx264",
+                self._name,
+                self._codec.name,
+            )
 
     def _tag(self, context: Any) -> None:
         colour = self._info.colour

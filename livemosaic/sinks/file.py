@@ -23,6 +23,8 @@ __all__ = ["FileSink"]
 # What the container writes itself about itself.
 _STALE_KEYS = {"encoder", "major_brand", "minor_version", "compatible_brands"}
 
+_MAX_TIMESCALE = 1_000_000  # ticks per second: beyond, players' 32-bit sums overflow
+
 
 class FileSink:
     """Encodes frames into a container, and copies or converts the other tracks into it.
@@ -63,7 +65,7 @@ class FileSink:
         codec = find_codec(target.format, options, target=target.name)
         self._container: Any = None
         try:
-            self._container = _open(url, target.format)
+            self._container = _open(url, target.format, time_base=info.time_base)
             self._video = VideoEncoder(
                 self._container, codec, info, options=options, name=target.name
             )
@@ -165,14 +167,16 @@ class FileSink:
         return error if isinstance(error, SinkError) else sink_error(self.name, error)
 
 
-def _open(url: str, format: Format) -> Any:
+def _open(url: str, format: Format, *, time_base: Fraction) -> Any:
+    options = dict(format.options)
+    if format.muxer in ("mp4", "mov"):
+        # Where the first frame begins is noted in this unit: a millisecond unless told.
+        ticks = time_base.denominator
+        fine = ticks * -(-1000 // ticks)
+        options["movie_timescale"] = str(min(fine, _MAX_TIMESCALE))
     # "replace": see the source; no text is a reason to lose a file.
     return av.open(
-        url,
-        "w",
-        format=format.muxer,
-        container_options=dict(format.options),
-        metadata_errors="replace",
+        url, "w", format=format.muxer, container_options=options, metadata_errors="replace"
     )
 
 

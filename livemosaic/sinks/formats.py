@@ -14,6 +14,9 @@ from ..media import av
 __all__ = ["ENCODERS", "FORMATS", "PICTURES", "FileOptions", "Format", "find_codec", "find_format"]
 
 
+_MAX_CRF = 63  # VP9's and AV1's; x264's end is 51, and it takes more for that
+
+
 @dataclass(frozen=True, slots=True)
 class FileOptions:
     """How to write a file.
@@ -69,28 +72,14 @@ _TS_AUDIO = frozenset({"aac", "mp2", "mp3", "ac3", "eac3"})
 _TS_VIDEO = frozenset({"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"})
 _Y4M_VIDEO = frozenset({"rawvideo"})
 
+# The encoder delay of sound has times below 0. Making room for it would shift the picture too.
+_AS_IS = {"avoid_negative_ts": "disabled"}
+
 _MP4 = Format("mp4", "libx264", "aac", "mov_text", _MP4_AUDIO, frozenset({"mov_text"}))
 _MOV = Format("mov", "libx264", "aac", "mov_text", _MOV_AUDIO, frozenset({"mov_text"}))
-_MKV = Format(
-    # The encoder delay of the sound has times below 0; to make room for it would shift everything.
-    "matroska",
-    "libx264",
-    "aac",
-    "srt",
-    None,
-    None,
-    options={"avoid_negative_ts": "disabled"},
-)
-_WEBM = Format("webm", "libvpx-vp9", "libopus", "webvtt", None, None)
-_AVI = Format(
-    # The encoder delay of MP3 would push the picture one frame back.
-    "avi",
-    "libx264",
-    "libmp3lame",
-    None,
-    _AVI_AUDIO,
-    options={"avoid_negative_ts": "disabled"},
-)
+_MKV = Format("matroska", "libx264", "aac", "srt", None, None, options=_AS_IS)
+_WEBM = Format("webm", "libvpx-vp9", "libopus", "webvtt", None, None, options=_AS_IS)
+_AVI = Format("avi", "libx264", "libmp3lame", None, _AVI_AUDIO, options=_AS_IS)
 _TS = Format("mpegts", "libx264", "aac", None, _TS_AUDIO, frozenset({"dvb_subtitle"}), _TS_VIDEO)
 _FLV = Format("flv", "libx264", "aac", None, frozenset({"aac", "mp3"}))
 _GIF = Format("gif", "gif")
@@ -143,7 +132,7 @@ ENCODERS: dict[str, Encoder] = {
     # Their default is a bit rate of 200 kbit/s, which is for another century's pictures.
     "mpeg4": Encoder(qscale=3),
     "mpeg2video": Encoder(qscale=3),
-    "mjpeg": Encoder(qscale=3),
+    "mjpeg": Encoder(qscale=2),
 }
 
 
@@ -180,6 +169,8 @@ def find_codec(format: Format, options: FileOptions, *, target: str) -> Any:
     for option, value in (("preset", options.preset), ("crf", options.crf)):
         if value is not None and option not in private:
             raise UsageError(f"codec {codec.name}: it has no {option}; leave --{option} out")
+    if options.crf is not None and not 0 <= options.crf <= _MAX_CRF:
+        raise UsageError(f"--crf {options.crf:g}: it must be 0 (best) to {_MAX_CRF} (smallest)")
     return codec
 
 

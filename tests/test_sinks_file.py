@@ -1,0 +1,639 @@
+"""Files out: what is in them, and that they are there only when whole."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from livemosaic.colour import Colour
+from livemosaic.errors import SinkError, UsageError
+from livemosaic.frame import Frame, StreamInfo
+from livemosaic.media import av
+from livemosaic.sinks import FileOptions, check_target, open_sink
+from livemosaic.sources import open_source
+from tests import clips
+
+
+def info(like: Frame, **fields: object) -> StreamInfo:
+    return StreamInfo(like.width, like.height, colour=like.colour, **fields)  # type: ignore[arg-type]
+
+
+def write(
+    path: Path | str, items: list[Frame], *, still: bool = False, **options: object
+) -> object:
+    sink = open_sink(str(path), info(items[0], still=still), options=FileOptions(**options))  # type: ignore[arg-type]
+    for item in items:
+        sink.write(item)
+    sink.close()
+    return sink
+
+
+def copy(source: Path | str, target: Path, **options: object) -> object:
+    """Through source and sink, with nothing between."""
+    opened = open_source(str(source))
+    try:
+        sink = open_sink(str(target), opened.info, options=FileOptions(**options))  # type: ignore[arg-type]
+        for item in opened:
+            sink.write(item)
+        sink.close()
+        return sink
+    finally:
+        opened.close()
+
+
+def read(path: Path | str) -> list[Frame]:
+    source = open_source(str(path))
+    try:
+        return [item for item in source if isinstance(item, Frame)]
+    finally:
+        source.close()
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+# ---- pictures ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("o.mp4", None),
+        ("o.m4v", None),
+        ("o.mkv", None),
+        ("o.mov", None),
+        ("o.webm", None),
+        ("o.avi", None),
+        ("o.ts", None),
+        ("o.gif", None),
+        ("o.y4m", None),
+        ("o_%03d.png", None),
+        ("o_%03d.jpg", None),
+        ("o.mkv", "ffv1"),
+        ("o.mkv", "mjpeg"),
+        ("o.mov", "png"),
+        ("o.mov", "prores_ks"),
+        ("o.avi", "huffyuv"),
+        ("o.avi", "mpeg4"),
+        ("o.mp4", "mpeg4"),
+        ("o.mkv", "libx265"),
+        ("o.mkv", "libsvtav1"),
+        ("o.mkv", "libvpx"),
+        ("o.mkv", "rawvideo"),
+        ("o.ts", "mpeg2video"),
+    ],
+)
+def test_kinds_of_files(tmp_path: Path, name: str, codec: str | None) -> None:
+    if codec is not None:
+        clips.need_encoder(codec)
+    sent = clips.frames(12)
+    # The arrays belong to the caller again as soon as `write` returns.
+    sink = open_sink(str(tmp_path / name), info(sent[0]), options=FileOptions(codec=codec))
+    for frame in sent:
+        buffer = np.concatenate([p.ravel() for p in (frame.y, frame.u, frame.v)])
+        y, u, v = np.split(buffer, [frame.y.size, frame.y.size + frame.u.size])
+        lent = frame.with_picture(
+            y.reshape(frame.y.shape), u.reshape(frame.u.shape), v.reshape(frame.v.shape)
+        )
+        sink.write(lent)
+        buffer[:] = np.random.default_rng(0).integers(0, 256, buffer.size)
+    sink.close()
+    got = read(tmp_path / name)
+    assert len(got) == 12
+    assert sink.frames_written == 12  # type: ignore[attr-defined]
+    for a, b in zip(got, sent, strict=True):
+        assert np.abs(a.to_bgr().astype(int) - b.to_bgr()).mean() < 12
+        if codec in ("ffv1", "rawvideo") or name.endswith("y4m"):
+            assert (a.y == b.y).all()
+            assert (a.u == b.u).all()
+            assert (a.v == b.v).all()
+
+
+@pytest.mark.parametrize("size", [(160, 96), (160, 98), (162, 96), (158, 90)])
+@pytest.mark.parametrize("padded", [False, True])
+def test_any_layout_of_the_arrays(tmp_path: Path, size: tuple[int, int], padded: bool) -> None:
+    sent = clips.frames(3, size=size)
+    if padded:
+        sent = [
+            f.with_picture(*(np.pad(p, ((0, 0), (0, 32)))[:, :-32] for p in (f.y, f.u, f.v)))
+            for f in sent
+        ]
+    write(tmp_path / "o.mkv", sent, crf=0)
+    for a, b in zip(read(tmp_path / "o.mkv"), sent, strict=True):
+        assert (a.y == b.y).all()
+        assert (a.u == b.u).all()
+        assert (a.v == b.v).all()
+
+
+@pytest.mark.parametrize("matrix", ["bt601", "bt709"])
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("name", ["o.mp4", "o.mkv", "o.mov", "o.png", "mjpeg.mov", "png.mov"])
+def test_colours_survive(tmp_path: Path, matrix: str, full: bool, name: str) -> None:
+    code = clips.MATRIX_CODES[matrix]
+    tags = (code, code, code, clips.FULL if full else clips.LIMITED)
+    sent = clips.frames(1, colour=Colour(matrix, full, tags))
+    write(tmp_path / "in.mkv", sent, codec="ffv1")
+    assert read(tmp_path / "in.mkv")[0].colour.tags == tags
+    codec = name.partition(".")[0] if name[0] != "o" else None
+    if name == "o.png":
+        write(tmp_path / name, sent, still=True)
+        picture = cv2.imread(str(tmp_path / name))
+        assert np.abs(picture.astype(int) - sent[0].to_bgr()).max() <= 1
+        return
+    crf = 1 if codec is None else None
+    copy(tmp_path / "in.mkv", tmp_path / name, codec=codec, crf=crf)
+    got = read(tmp_path / name)[0]
+    if codec is None:
+        assert got.colour == Colour(matrix, full, tags)
+    # Away from edges, which chroma at half resolution cannot keep.
+    a, b = got.to_bgr().astype(int), sent[0].to_bgr().astype(int)
+    flat = np.ones(a.shape[:2], bool)
+    flat[:, np.arange(160) % 20 < 4] = flat[:, np.arange(160) % 20 >= 16] = False
+    flat[:28] = flat[44:52] = False
+    limit = 2 if codec is None else 10 if codec == "mjpeg" else 3
+    assert np.abs(a - b)[flat].max() <= limit
+
+
+def test_what_was_not_said_is_not_said(tmp_path: Path) -> None:
+    sent = clips.frames(2)
+    write(tmp_path / "o.mp4", sent)
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.color_primaries, context.color_trc, context.colorspace) == (2, 2, 2)
+        assert context.color_range == 0
+
+
+def test_matrix_is_said_when_the_size_would_mislead(tmp_path: Path) -> None:
+    sent = clips.frames(1, size=(1280, 64), colour=Colour("bt601"))
+    write(tmp_path / "o.mp4", sent)
+    assert read(tmp_path / "o.mp4")[0].colour.matrix == "bt601"
+
+
+def test_still_picture_in_and_out(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "in.png"), clips.picture())
+    for name in ("o.png", "o.jpg", "o.jpeg", "o.mp4", "o.gif"):
+        copy(tmp_path / "in.png", tmp_path / name)
+        assert len(read(tmp_path / name)) == 1
+    with pytest.raises(UsageError, match=r"x_%04d\.png"):
+        open_sink(str(tmp_path / "x.png"), info(clips.frames(1)[0]))
+
+
+def test_gif_looks_like_the_picture(tmp_path: Path) -> None:
+    sent = clips.frames(5)
+    write(tmp_path / "o.gif", sent)
+    got = read(tmp_path / "o.gif")
+    assert np.abs(got[4].to_bgr().astype(int) - sent[4].to_bgr()).mean() < 4
+
+
+def test_aspect_of_pixels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = clips.make(tmp_path / "in.mp4", aspect=Fraction(4, 3))
+    for name in ("o.mp4", "o.mkv", "o.mov"):
+        copy(source, tmp_path / name)
+        with av.open(str(tmp_path / name)) as container:
+            assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+    with caplog.at_level(logging.WARNING, "livemosaic"):
+        copy(source, tmp_path / "o.webm")
+    assert "the pixels are not square" in caplog.text
+
+
+def test_size_must_not_change(tmp_path: Path) -> None:
+    sink = open_sink(str(tmp_path / "o.mp4"), info(clips.frames(1)[0]))
+    with pytest.raises(SinkError, match="one size"):
+        sink.write(clips.frames(1, size=(80, 48))[0])
+    sink.abort()
+
+
+# ---- time --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "mov", "webm"])
+@pytest.mark.parametrize("time_base", [(1, 1000), (1, 90000), (1, 12800), (1001, 30000)])
+@pytest.mark.parametrize("first", [0, 40])
+def test_times_are_the_inputs(
+    tmp_path: Path, ending: str, time_base: tuple[int, int], first: int
+) -> None:
+    base = Fraction(*time_base)
+    ticks = [first + t for t in (0, 3, 4, 9, 40, 41, 42, 100, 101, 140)]
+    tick = max(1, round(Fraction(1, 100) / base))
+    sent = [
+        Frame(f.y, f.u, f.v, f.colour, pts=t * tick, time_base=base)
+        for f, t in zip(clips.frames(), ticks, strict=True)
+    ]
+    target = tmp_path / f"o.{ending}"
+    sink = open_sink(str(target), info(sent[0], time_base=base))
+    for frame in sent:
+        sink.write(frame)
+    sink.close()
+    got = clips.packet_times(target, "video")
+    expected = [float(f.pts * base) for f in sent]
+    tolerance = 1e-9 if ending in ("mp4", "mov") else 0.0005001
+    assert np.abs(np.subtract(got, expected)).max() <= tolerance
+
+
+def test_duration_of_the_last_frame(tmp_path: Path) -> None:
+    sent = [
+        Frame(f.y, f.u, f.v, pts=p, duration=d, time_base=Fraction(1, 1000))
+        for f, p, d in zip(clips.frames(3), (0, 40, 80), (40, 40, 700), strict=True)
+    ]
+    sink = open_sink(str(tmp_path / "o.mp4"), info(sent[0], time_base=Fraction(1, 1000)))
+    for frame in sent:
+        sink.write(frame)
+    sink.close()
+    assert sink.duration_s == pytest.approx(0.78)  # type: ignore[attr-defined]
+    source = open_source(str(tmp_path / "o.mp4"))
+    assert source.info.duration_s == pytest.approx(0.78)
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("o.avi", None), ("o.y4m", None), ("o.mp4", "mpeg4"), ("o.ts", "mpeg2video")],
+)
+def test_fixed_rate_repeats_and_drops(tmp_path: Path, name: str, codec: str | None) -> None:
+    slots = [0, 1, 1, 2, 5, 6]  # the third is too much; 3 and 4 are missing
+    sent = [
+        Frame(f.y, f.u, f.v, pts=s * 40 + n % 2, time_base=Fraction(1, 1000))
+        for n, (f, s) in enumerate(zip(clips.frames(6), slots, strict=True))
+    ]
+    sink = open_sink(
+        str(tmp_path / name),
+        info(sent[0], time_base=Fraction(1, 1000)),
+        options=FileOptions(codec=codec),
+    )
+    for frame in sent:
+        sink.write(frame)
+    sink.close()
+    got = read(tmp_path / name)
+    assert len(got) == 7
+    shown = [0, 1, 3, 3, 3, 4, 5]
+    for frame, number in zip(got, shown, strict=True):
+        closest = min(range(6), key=lambda n: np.abs(frame.y.astype(int) - sent[n].y).mean())
+        assert closest == number
+
+
+# ---- other tracks ------------------------------------------------------------------------
+
+SOUND = {"mp4": "aac", "mov": "aac", "mkv": "aac", "webm": "opus", "avi": "mp3", "ts": "aac"}
+TEXT = {"mp4": "mov_text", "mov": "mov_text", "mkv": "subrip", "webm": "webvtt"}
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return clips.make(
+        tmp_path_factory.mktemp("rich") / "in.mp4",
+        clips.frames(50),
+        sound=["aac", "libmp3lame"],
+        texts=["mov_text"],
+        languages=["deu", "eng", "fra"],
+        chapters=[(0, 1000, "one"), (1000, 2000, "two")],
+        metadata={"title": "a title", "artist": "somebody"},
+    )
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "webm", "avi", "ts"])
+def test_tracks_chapters_and_metadata(
+    tmp_path: Path, rich: Path, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = tmp_path / f"o.{ending}"
+    with caplog.at_level(logging.WARNING, "livemosaic"):
+        copy(rich, target)
+    found = clips.streams(target)
+    sound = [codec for kind, codec, _ in found if kind == "audio"]
+    second = SOUND[ending] if ending == "webm" else "mp3"
+    assert sound == [SOUND[ending], second]
+    texts = [codec for kind, codec, _ in found if kind == "subtitle"]
+    assert texts == ([TEXT[ending]] if ending in TEXT else [])
+    warned = [r.message for r in caplog.records]
+    assert len(warned) == (0 if ending in TEXT else 1)
+    assert all("track 3 (subtitle, mov_text, fra) is left out" in w for w in warned)
+    # The sound lasts as long as the picture, and begins with it.
+    heard = clips.packet_times(target, "audio")
+    seen = clips.packet_times(target, "video")
+    assert abs(heard[0] - seen[0]) < 0.06
+    assert abs(heard[-1] - seen[-1]) < 0.1
+    with av.open(str(target)) as container:
+        if ending not in ("avi", "ts"):
+            assert [c["metadata"]["title"] for c in container.chapters()] == ["one", "two"]
+            assert [float(c["start"] * c["time_base"]) for c in container.chapters()] == [0, 1]
+        if ending != "ts":
+            assert container.metadata["title"] == "a title"
+            assert {k.lower(): v for k, v in container.metadata.items()}["artist"] == "somebody"
+        if ending != "mov":  # QuickTime's list has no "deu"
+            languages = [s.language for s in container.streams if s.type in ("audio", "subtitle")]
+            expected = ["deu", "eng"] + (["fra"] if texts else [])
+            assert languages == (expected if ending != "avi" else [None, None])
+        for stream in container.streams.audio:
+            layout = stream.codec_context.layout.nb_channels
+            assert layout == (6 if stream is container.streams.audio[0] and ending != "avi" else 2)
+    assert clips.packet_times(target, "video")[1:] == pytest.approx(
+        [seen[0] + n / 25 for n in range(1, 50)], abs=0.0006
+    )
+    assert len(read(target)) == 50
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "webm"])
+def test_subtitles_keep_words_and_times(tmp_path: Path, rich: Path, ending: str) -> None:
+    middle, target = tmp_path / "m.mkv", tmp_path / f"o.{ending}"
+    copy(rich, middle)
+    copy(middle, target)
+    with av.open(str(target)) as container:
+        stream = container.streams.subtitles[0]
+        shown = [
+            (float(p.pts * p.time_base), float(p.duration * p.time_base), lines[0].dialogue)
+            for p in container.demux(stream)
+            if p.size and p.pts is not None and (lines := p.decode())
+        ]
+    assert [(s, d, t.strip()) for s, d, t in shown] == [
+        (pytest.approx(0.04), pytest.approx(0.08), b"line 1"),
+        (pytest.approx(0.2), pytest.approx(0.12), b"line 2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sound", "source", "target", "expected"),
+    [
+        ("pcm_s16le", "avi", "mp4", "aac"),
+        ("pcm_s16le", "mkv", "mkv", "pcm_s16le"),
+        ("pcm_s16le", "mov", "mov", "pcm_s16le"),
+        ("libopus", "mkv", "mkv", "opus"),
+        ("libopus", "webm", "mp4", "opus"),
+        ("libopus", "webm", "avi", "mp3"),
+        ("flac", "mkv", "webm", "opus"),
+        ("libmp3lame", "avi", "mp4", "mp3"),
+        ("aac", "ts", "mp4", "aac"),
+        ("aac", "ts", "mkv", "aac"),
+        ("ac3", "mkv", "mp4", "ac3"),
+    ],
+)
+def test_sound_is_copied_or_converted(
+    tmp_path: Path, sound: str, source: str, target: str, expected: str
+) -> None:
+    codec = "libvpx-vp9" if source == "webm" else "libx264"
+    path = clips.make(tmp_path / f"in.{source}", clips.frames(25), codec=codec, sound=[sound])
+    result = tmp_path / f"o.{target}"
+    copy(path, result)
+    assert clips.streams(result)[1][1] == expected
+    # Decodable, of the right length, and still the tone it was.
+    with av.open(str(result)) as container:
+        parts = [f for f in container.decode(container.streams.audio[0])]
+        rate = parts[0].sample_rate
+        samples = sum(f.samples for f in parts)
+        resampled = av.AudioResampler("flt", "mono", 48000)
+        wave = np.concatenate([r.to_ndarray()[0] for f in parts for r in resampled.resample(f)])
+    assert samples / rate == pytest.approx(1, abs=0.08)
+    spectrum = np.abs(np.fft.rfft(wave[4800:38400]))
+    assert abs(np.argmax(spectrum) / len(wave[4800:38400]) * 48000 - 440) < 5
+
+
+def test_gaps_in_converted_sound_stay(tmp_path: Path) -> None:
+    path = clips.make(tmp_path / "in.mkv", clips.frames(50), sound=["pcm_s16le"])
+    opened = open_source(str(path))
+    sink = open_sink(str(tmp_path / "o.mp4"), opened.info)
+    for item in opened:
+        if isinstance(item, Frame) or not 0.5 <= item.packet.pts * item.packet.time_base < 1.5:
+            sink.write(item)
+    sink.close()
+    opened.close()
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        resampled = av.AudioResampler("flt", "mono", 48000)
+        wave = np.concatenate(
+            [r.to_ndarray()[0] for f in container.decode(audio=0) for r in resampled.resample(f)]
+        )
+    assert len(wave) / 48000 == pytest.approx(2, abs=0.08)
+    loud = [np.abs(wave[int(a * 48000) : int(b * 48000)]).max() > 0.1 for a, b in
+            ((0.1, 0.4), (0.6, 1.4), (1.6, 1.9))]  # fmt: skip
+    assert loud == [True, False, True]
+
+
+def test_no_sound_is_no_problem(tmp_path: Path) -> None:
+    copy(clips.make(tmp_path / "in.mp4"), tmp_path / "o.mkv")
+    assert clips.streams(tmp_path / "o.mkv") == [("video", "h264", None)]
+
+
+# ---- whole or not at all -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["o.mp4", "o.mkv", "o.gif", "o_%d.png"])
+def test_name_appears_at_the_end(tmp_path: Path, name: str) -> None:
+    sent = clips.frames(3)
+    sink = open_sink(str(tmp_path / name), info(sent[0]))
+    for frame in sent:
+        sink.write(frame)
+        assert all(n.startswith(".") and n.endswith(".part") for n in left(tmp_path))
+    sink.close()
+    assert left(tmp_path) == ([name] if "%" not in name else ["o_1.png", "o_2.png", "o_3.png"])
+
+
+@pytest.mark.parametrize("name", ["o.mp4", "o.mkv", "o_%d.png"])
+@pytest.mark.parametrize("count", [0, 2])
+def test_abort_leaves_nothing(tmp_path: Path, name: str, count: int) -> None:
+    old = tmp_path / "o.mp4"
+    old.write_bytes(b"old")
+    sent = clips.frames(2)
+    sink = open_sink(str(tmp_path / name), info(sent[0]), options=FileOptions(overwrite=True))
+    for frame in sent[:count]:
+        sink.write(frame)
+    sink.abort()
+    sink.abort()
+    assert left(tmp_path) == ["o.mp4"]
+    assert old.read_bytes() == b"old"
+
+
+def test_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "real" / "there.mp4")
+    write(tmp_path / "link.mp4", clips.frames(2))
+    assert (tmp_path / "link.mp4").is_symlink()
+    assert len(read(tmp_path / "real" / "there.mp4")) == 2
+
+
+def test_strange_names(tmp_path: Path) -> None:
+    for name in ("a:b.mp4", "100%.mkv", "with space.mp4", "-dash.mp4", "ünï.mkv", "%d.mp4"):
+        write(tmp_path / name, clips.frames(2))
+        assert len(read(tmp_path / name)) == 2
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Path:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)]
+    if not mount or os.geteuid() or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a small disk needs mount and root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("o.mp4", "mjpeg"), ("o.mkv", "ffv1"), ("o.mp4", None), ("o_%d.png", None)]
+)
+def test_full_disk(small_disk: Path, name: str, codec: str | None) -> None:
+    if name == "o.mp4" and codec == "mjpeg":
+        name = "o.mov"
+    noise = np.random.default_rng(0)
+    sent = [
+        f.with_picture(noise.integers(0, 256, f.y.shape, np.uint8), f.u, f.v)
+        for f in clips.frames(60)
+    ]
+    sink = open_sink(str(small_disk / name), info(sent[0]), options=FileOptions(codec=codec))
+
+    def fill() -> None:
+        for frame in sent:
+            sink.write(frame)
+        sink.close()
+
+    with pytest.raises(SinkError, match="disk is full") as caught:
+        fill()
+    assert str(small_disk / name) in str(caught.value)
+    sink.abort()
+    assert left(small_disk) == []
+
+
+def test_full_device() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    sent = clips.frames(20)
+    sink = open_sink(
+        "/dev/full", info(sent[0]), options=FileOptions(format="matroska", codec="ffv1")
+    )
+
+    def fill() -> None:
+        for frame in sent:
+            sink.write(frame)
+        sink.close()
+
+    with pytest.raises(SinkError, match="/dev/full.*disk is full"):
+        fill()
+    sink.abort()
+    assert Path("/dev/full").exists()
+
+
+_TO_STDOUT = """
+import sys
+from livemosaic.errors import SinkError
+from livemosaic.sinks import FileOptions, open_sink
+from livemosaic.sources import open_source
+source = open_source("pattern:320x240@25")
+sink = open_sink("-", source.info, options=FileOptions(format=sys.argv[1], codec=sys.argv[2] or None))
+try:
+    for number, frame in enumerate(source):
+        if number == int(sys.argv[3]):
+            break
+        sink.write(frame)
+    sink.close()
+except SinkError as error:
+    sink.abort()
+    print(error, file=sys.stderr)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("format", ["matroska", "y4m", "mkv"])
+def test_standard_output(tmp_path: Path, format: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _TO_STDOUT, format, "", "10"],
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    path = tmp_path / ("o.y4m" if format == "y4m" else "o.mkv")
+    path.write_bytes(done.stdout)
+    assert len(read(path)) == 10
+
+
+def test_reader_that_goes_away() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _TO_STDOUT, "matroska", "ffv1", "500"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(1000)
+        process.stdout.close()
+        message = process.stderr.read().decode()
+        assert process.wait(timeout=60) == 3
+    assert message.startswith("standard output: cannot be written: the reader has gone away")
+    assert message.count("\n") == 1
+
+
+# ---- refusals ----------------------------------------------------------------------------
+
+
+def test_refused_before_anything_is_made(tmp_path: Path) -> None:
+    source = clips.make(tmp_path / "in.mp4")
+    (tmp_path / "link.mp4").symlink_to(source)
+    (tmp_path / "there.mp4").touch()
+    (tmp_path / "p_0007.png").touch()
+    (tmp_path / "folder.mp4").mkdir()
+    before = left(tmp_path)
+    for name, options, kind, problem in [
+        ("there.mp4", {}, UsageError, "exists already; add -y"),
+        ("p_%04d.png", {}, UsageError, "p_0007.png: it exists already"),
+        ("in.mp4", {"overwrite": True}, UsageError, "input and output are the same"),
+        ("link.mp4", {"overwrite": True}, UsageError, "input and output are the same"),
+        ("./sub/../in.mp4", {"overwrite": True}, UsageError, "input and output are the same"),
+        ("o.xyz", {}, UsageError, "ending .xyz is not known; use one of avi, gif"),
+        ("o", {}, UsageError, "no ending; use one of"),
+        ("o.mp4", {"codec": "nope"}, UsageError, "codec nope: there is no such encoder"),
+        ("o.mp4", {"codec": "libx246"}, UsageError, "did you mean .*libx264"),
+        ("o.mp4", {"codec": "aac"}, UsageError, "encodes audio, not video"),
+        ("o.webm", {"codec": "libx264"}, UsageError, "webm cannot hold libx264"),
+        ("o.mkv", {"codec": "ffv1", "crf": 20}, UsageError, "codec ffv1: it has no crf"),
+        ("o.mkv", {"codec": "ffv1", "preset": "fast"}, UsageError, "it has no preset"),
+        ("o_%d.png", {"crf": 3}, UsageError, "pictures take no"),
+        ("folder.mp4", {}, SinkError, "it is a folder"),
+        ("none/o.mp4", {}, SinkError, "does not exist"),
+    ]:
+        (tmp_path / "sub").mkdir(exist_ok=True)
+        asked = FileOptions(source_name=str(source), **options)  # type: ignore[arg-type]
+        with pytest.raises(kind, match=problem) as caught:
+            check_target(str(tmp_path / name), options=asked)
+        assert "\n" not in str(caught.value)
+        (tmp_path / "sub").rmdir()
+    for good in ("null", "-", str(tmp_path / "new.mp4"), "rtmp://host/live"):
+        check_target(good, options=FileOptions(source_name=str(source)))
+    assert left(tmp_path) == before
+
+
+def test_unwritable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(SinkError, match="cannot be written to"):
+        check_target(str(tmp_path / "o.mp4"), options=FileOptions())
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"preset": "hasty"}, "codec libx264: it refuses --preset hasty"),
+        ({"crf": 5000}, "--crf 5000: it"),
+    ],
+)
+def test_encoder_refuses_its_settings(
+    tmp_path: Path, options: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(UsageError, match=problem):
+        open_sink(
+            str(tmp_path / "o.mp4"),
+            info(clips.frames(1)[0]),
+            options=FileOptions(**options),  # type: ignore[arg-type]
+        )
+    assert left(tmp_path) == []
+
+
+def test_encoder_refuses_the_size(tmp_path: Path) -> None:
+    frame = Frame(*(np.zeros(s, np.uint8) for s in ((97, 161), (49, 81), (49, 81))))
+    with pytest.raises(SinkError, match="161x97.*even size"):
+        open_sink(str(tmp_path / "o.mp4"), info(frame))
+    assert left(tmp_path) == []
+    write(tmp_path / "o.mkv", [frame], codec="ffv1")
+    assert read(tmp_path / "o.mkv")[0].y.shape == (97, 161)
