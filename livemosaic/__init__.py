@@ -1,0 +1,53 @@
+"""livemosaic turns every frame of a video into a photomosaic, as a stream.
+
+>>> import cv2, livemosaic                                        # doctest: +SKIP
+>>> mosaic = livemosaic.Mosaic("photos")                          # doctest: +SKIP
+>>> cv2.imwrite("out.png", mosaic.apply(cv2.imread("in.jpg")))    # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import GalleryError, LivemosaicError, SinkError, SourceError, UsageError
+
+if TYPE_CHECKING:
+    from .colour import Colour
+    from .frame import Frame
+    from .gallery import open_gallery
+    from .gallery.store import Gallery
+    from .mosaic import Mosaic, MosaicSettings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Colour",
+    "Frame",
+    "Gallery",
+    "GalleryError",
+    "LivemosaicError",
+    "Mosaic",
+    "MosaicSettings",
+    "SinkError",
+    "SourceError",
+    "UsageError",
+    "open_gallery",
+]
+
+# Imported when first asked for: `livemosaic --help` must not pay for NumPy and Numba.
+_LAZY = {
+    "Colour": ".colour",
+    "Frame": ".frame",
+    "Gallery": ".gallery.store",
+    "Mosaic": ".mosaic",
+    "MosaicSettings": ".mosaic",
+    "open_gallery": ".gallery",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name], __name__), name)

@@ -11,6 +11,7 @@ from .kernels import kernel
 __all__ = ["ACTIVE", "STILL", "TOUCHED", "Activity"]
 
 U8 = NDArray[np.uint8]
+I32 = np.int32
 
 STILL, TOUCHED, ACTIVE = 0, 1, 2
 
@@ -23,7 +24,7 @@ _MAX_STALE_LEVELS = 6.0
 
 @kernel
 def _far(
-    a: U8, b: U8, limit: int, out: U8
+    a: U8, b: U8, limit: I32, out: U8
 ) -> None:  # (3 * n,), (3 * n,) BGR rows -> 1 where their squared distance is above the limit
     for i in range(np.uintp(out.shape[0])):
         j = np.uintp(3) * i
@@ -48,7 +49,7 @@ def _accept(
 
 @kernel
 def _compare(
-    bgr: U8, accepted: U8, shown: U8, limit: int, stale_limit: int, half: int, state: U8
+    bgr: U8, accepted: U8, shown: U8, limit: I32, stale_limit: I32, half: I32, state: U8
 ) -> None:
     """Whole rows of pixels at a time: loops over a cell's 8 pixels are too short to vectorise.
 

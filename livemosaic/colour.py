@@ -35,7 +35,7 @@ class Colour:
 
     Attributes
     ----------
-    matrix : which Y'CbCr matrix the samples are in (never unknown: guessed from the size if need be)
+    matrix : which Y'CbCr matrix the samples are in; never unknown, guessed from the size if need be
     full_range : True when luma spans 0..255, False when it spans 16..235
     tags : (primaries, transfer, matrix, range) as FFmpeg's integers, exactly as the input said
         them, so that an output can repeat them; `UNSPECIFIED` (range: 0) where it said nothing
@@ -100,8 +100,7 @@ def i420_to_bgr(y: U8, u: U8, v: U8, colour: Colour) -> U8:
     height, width = y.shape
     full = (u.shape[1] * 2, u.shape[0] * 2)
     u, v = (
-        cv2.resize(p, full, interpolation=cv2.INTER_LINEAR)[:height, :width]  # type: ignore[misc]
-        for p in (u, v)
+        _u8(cv2.resize(p, full, interpolation=cv2.INTER_LINEAR))[:height, :width] for p in (u, v)
     )
     return ycbcr_to_bgr(_u8(cv2.merge([y, u, v])), colour)
 

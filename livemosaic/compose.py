@@ -144,7 +144,7 @@ def _compose_words(tile_px: int) -> Any:
 
 @cache
 def _copy_kernel(width: int, height: int) -> Any:
-    """Copies of `width` items and `height` lines; a constant length makes a line one instruction."""
+    """Copies of `width` items and `height` lines; constant, so that a line is one instruction."""
     across, down = np.uintp(width), np.uintp(height)
 
     @kernel

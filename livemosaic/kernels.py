@@ -12,10 +12,11 @@ lengths are constants of a closure, because tiles are too short for vector loops
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,13 +52,16 @@ _CACHE = _cache_folder()
 
 
 def kernels_are_cached() -> bool:
-    """Whether kernels were compiled and kept before (then starting takes no compilation)."""
-    return any(_CACHE.rglob("*compose*.nbi"))
+    """Whether this version's kernels were compiled and kept before."""
+    # Numba compiles again what is older than its source.
+    source = Path(__file__).with_name("compose.py").stat().st_mtime
+    version = f"py{sys.version_info.major}{sys.version_info.minor}"
+    return any(p.stat().st_mtime >= source for p in _CACHE.rglob(f"compose.*{version}.nbi"))
 
 
 def kernel(function: F) -> F:
     """Compile `function` on first use, serial and without the GIL, and keep the machine code."""
     from numba import njit
 
-    compiled: F = njit(cache=True, nogil=True)(function)
-    return compiled
+    compiled: Any = njit(cache=True, nogil=True)(function)
+    return cast(F, compiled)

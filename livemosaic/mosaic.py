@@ -81,6 +81,10 @@ class Mosaic:
     ----------
     gallery : a `Gallery`, or what `open_gallery` takes: "photos", "emoji", a file or a folder
     settings : `MosaicSettings`
+
+    Attributes
+    ----------
+    cells : what became of the cells of the last frame
     on_stage : called with the name of each stage when it is done (activity, histogram, match,
         compose), for measuring
 
@@ -94,13 +98,11 @@ class Mosaic:
         self,
         gallery: Gallery | str | Path = "photos",
         settings: MosaicSettings | None = None,
-        *,
-        on_stage: Callable[[str], None] = _no_stage,
     ) -> None:
         self.gallery = gallery if isinstance(gallery, Gallery) else open_gallery(gallery)
         self.settings = settings or MosaicSettings()
         self.cells = CellCounts()
-        self._on_stage = on_stage
+        self.on_stage: Callable[[str], None] = _no_stage
         self._key: object = None
 
     @property
@@ -142,23 +144,24 @@ class Mosaic:
             self._key = key
         bgr = analysis_picture(frame, self._grid)
         state = self._activity.update(bgr).reshape(-1)
-        self._on_stage("activity")
+        self.on_stage("activity")
 
         active = np.flatnonzero(state == ACTIVE).astype(np.int32)
         changed = 0
         if len(active):
             counts = self._matcher.histograms(bgr, active)
-            self._on_stage("histogram")
+            self.on_stage("histogram")
             ids, flips = self._matcher.match(counts)
-            changed = int(np.count_nonzero(self._ids[active] != ids))
+            before = self._ids[active]
+            changed = int(np.count_nonzero((before != ids) & (before >= 0)))
             self._ids[active], self._flips[active] = ids, flips
         else:
-            self._on_stage("histogram")
-        self._on_stage("match")
+            self.on_stage("histogram")
+        self.on_stage("match")
 
         cells = np.flatnonzero(state != STILL).astype(np.int32)
         planes = self._composer.compose(frame, cells, self._ids[cells], self._flips[cells])
-        self._on_stage("compose")
+        self.on_stage("compose")
         self.cells = CellCounts(len(state), len(active), len(cells) - len(active), changed)
         return frame.with_picture(*planes)
 
@@ -191,7 +194,7 @@ def analysis_picture(frame: Frame, grid: Grid) -> U8:
             continue
         shrink = plane.shape[0] >= height and plane.shape[1] >= width
         mode = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
-        planes.append(cv2.resize(plane, (width, height), interpolation=mode))
+        planes.append(np.asarray(cv2.resize(plane, (width, height), interpolation=mode), np.uint8))
     bgr = ycbcr_to_bgr(np.asarray(cv2.merge(planes), np.uint8), frame.colour)
     if (width, height) != full:
         bgr = np.asarray(
