@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import re
+from fractions import Fraction
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 # isort: off
@@ -23,9 +25,11 @@ __all__ = [
     "MATRICES",
     "MATRIX_CODES",
     "av",
+    "fraction",
     "guess_matrix",
     "is_url",
     "matrix_tag",
+    "open_container",
     "public_name",
     "reason",
     "sink_error",
@@ -59,6 +63,26 @@ def matrix_tag(said: int, matrix: Matrix, width: int, height: int) -> int:
     if said != UNSPECIFIED:
         return said
     return UNSPECIFIED if guess_matrix(width, height) == matrix else MATRIX_CODES[matrix]
+
+
+def fraction(value: Any) -> Fraction | None:
+    """A rational of PyAV as a `Fraction`, None where FFmpeg knows nothing.
+
+    PyAV 18 gives `Fraction` or None, PyAV 19 a class of its own, whose unknown is 0/0.
+    """
+    if value is None or not value.denominator or not value.numerator:
+        return None
+    return Fraction(value.numerator, value.denominator)
+
+
+def open_container(file: Any, mode: Literal["r", "w"] = "r", **options: Any) -> Any:
+    """Call `av.open`, so that no text in a file is a reason to refuse it.
+
+    Old files hold Latin-1. PyAV 19 always passes such bytes through, PyAV 18 when it is told to.
+    """
+    if int(av.__version__.partition(".")[0]) < 19:
+        options["metadata_errors"] = "surrogateescape"
+    return av.open(file, mode, **options)
 
 
 def is_url(text: str) -> bool:

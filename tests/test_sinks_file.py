@@ -513,7 +513,7 @@ def test_full_device() -> None:
             sink.write(frame)
         sink.close()
 
-    with pytest.raises(SinkError, match="/dev/full.*disk is full"):
+    with pytest.raises(SinkError, match=r"/dev/full.*disk is full"):
         fill()
     sink.abort()
     assert Path("/dev/full").exists()
@@ -525,7 +525,8 @@ from livemosaic.errors import SinkError
 from livemosaic.sinks import FileOptions, open_sink
 from livemosaic.sources import open_source
 source = open_source("pattern:320x240@25")
-sink = open_sink("-", source.info, options=FileOptions(format=sys.argv[1], codec=sys.argv[2] or None))
+options = FileOptions(format=sys.argv[1], codec=sys.argv[2] or None)
+sink = open_sink("-", source.info, options=options)
 try:
     for number, frame in enumerate(source):
         if number == int(sys.argv[3]):
@@ -632,7 +633,7 @@ def test_encoder_refuses_its_settings(
 
 def test_encoder_refuses_the_size(tmp_path: Path) -> None:
     frame = Frame(*(np.zeros(s, np.uint8) for s in ((97, 161), (49, 81), (49, 81))))
-    with pytest.raises(SinkError, match="161x97.*even size"):
+    with pytest.raises(SinkError, match=r"161x97.*even size"):
         open_sink(str(tmp_path / "o.mp4"), info(frame))
     assert left(tmp_path) == []
     write(tmp_path / "o.mkv", [frame], codec="ffv1")

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -323,7 +324,7 @@ def test_damaged_file_gives_what_it_has(tmp_path: Path, ending: str, options: No
     got, source = read(path)
     assert 20 <= len(got) <= 62
     assert source.bad_frames > 0
-    assert all(a.pts < b.pts for a, b in zip(got, got[1:], strict=False))
+    assert all(a.pts < b.pts for a, b in pairwise(got))
 
 
 def test_cut_off_file_gives_what_it_has(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from ..media import av
+from ..media import av, fraction
 
 __all__ = ["AudioConverter", "TextConverter"]
 
@@ -50,7 +50,7 @@ class AudioConverter:
     def write(self, packet: Any) -> Iterator[Any]:
         """Yield the packets that are ready once `packet` is in."""
         for frame in self._decoder.decode(packet):
-            frame.time_base = frame.time_base or packet.time_base
+            frame.time_base = fraction(frame.time_base) or packet.time_base
             yield from self._convert(frame)
 
     def flush(self) -> Iterator[Any]:
@@ -131,7 +131,7 @@ class TextConverter:
         coded.time_base = packet.time_base
         coded.pts = coded.dts = packet.pts
         coded.duration = packet.duration or round(
-            shown.end_display_time * _MILLISECOND / packet.time_base
+            shown.end_display_time * _MILLISECOND / (fraction(packet.time_base) or 1)
         )
         yield coded
 

@@ -85,6 +85,9 @@ class VideoEncoder:
         # Such a container starts at its first frame, whatever the time.
         self.origin: Fraction | None = None if fixed_container else Fraction(0)
         self._previous: av.VideoFrame | None = None
+        self._by_decoding_order = container.format.name in ("mp4", "mov")
+        self._delay: int | None = None  # ticks from decoding to showing
+        self._end = 0  # of the last picture, ticks
         self._next = 0
         self.frames = 0
 
@@ -120,8 +123,14 @@ class VideoEncoder:
         """Yield what is still inside."""
         if self._palette is not None:
             for picture in self._palette.flush():
-                yield from self._stream.encode(picture)
-        yield from self._stream.encode(None)
+                yield from self._coded(picture)
+        packets = list(self._coded(None))
+        if packets and self._by_decoding_order:
+            # The last packet is not the last picture. MP4 knows only how far packets are apart,
+            # so that it is this one that has to last until the end.
+            last = packets[-1]
+            last.duration = max(last.duration or 0, self._end - last.dts - (self._delay or 0))
+        yield from packets
 
     def _at_fixed_rate(self, frame: Frame, time: Fraction) -> Iterator[Any]:
         slot = round(time * self._info.rate)
@@ -142,8 +151,15 @@ class VideoEncoder:
         picture.pts = pts
         picture.duration = max(1, round(duration / self._time_base))
         self.frames += 1
+        self._end = picture.pts + picture.duration
         for coded in (picture,) if self._palette is None else self._palette(picture):
-            yield from self._stream.encode(coded)
+            yield from self._coded(coded)
+
+    def _coded(self, picture: av.VideoFrame | None) -> Iterator[Any]:
+        for packet in self._stream.encode(picture):
+            if self._delay is None:
+                self._delay = packet.pts - packet.dts
+            yield packet
 
     # ---- pictures ------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import LivemosaicError, SinkError
 from ..frame import Frame, StreamInfo, TrackPacket
-from ..media import av, sink_error
+from ..media import av, fraction, open_container, sink_error
 from .encoder import VideoEncoder
 from .formats import FileOptions, Format, find_codec
 from .target import Target
@@ -96,6 +96,9 @@ class FileSink:
 
     def close(self) -> None:
         """Write what is still inside the encoders and the container's end; name the file."""
+        if self.frames_written == 0:
+            self.abort()
+            raise SinkError(f"{self.name}: not one frame came, so that nothing is written")
         try:
             self._mux(self._video.flush())
             self._mux(self._tracks.flush())
@@ -149,7 +152,7 @@ class FileSink:
         origin = self._video.origin
         if origin:
             packet = item.packet
-            shift = round(origin / packet.time_base)
+            shift = round(origin / (fraction(packet.time_base) or 1))
             if packet.pts is not None:
                 packet.pts -= shift
             if packet.dts is not None:
@@ -174,10 +177,7 @@ def _open(url: str, format: Format, *, time_base: Fraction) -> Any:
         ticks = time_base.denominator
         fine = ticks * -(-1000 // ticks)
         options["movie_timescale"] = str(min(fine, _MAX_TIMESCALE))
-    # "replace": see the source; no text is a reason to lose a file.
-    return av.open(
-        url, "w", format=format.muxer, container_options=options, metadata_errors="replace"
-    )
+    return open_container(url, "w", format=format.muxer, container_options=options)
 
 
 def _local(path: Path) -> str:

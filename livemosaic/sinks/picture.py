@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 
-from ..errors import UsageError
+from ..errors import SinkError, UsageError
 from ..frame import Frame, StreamInfo, TrackPacket
 from ..media import sink_error
 from .target import NUMBER, Target
@@ -74,6 +74,9 @@ class PictureSink:
 
     def close(self) -> None:
         """Move all pictures to their place."""
+        if not self._parts:
+            self.abort()
+            raise SinkError(f"{self.name}: not one frame came, so that nothing is written")
         try:
             for name in self._parts:
                 os.replace(self._folder / name, self._path.with_name(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from ..media import av
+from ..media import av, fraction
 
 __all__ = ["Deinterlacer"]
 
@@ -65,8 +65,9 @@ class Deinterlacer:
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             # The filter counts in halves of a tick.
-            if frame.pts is not None and frame.time_base is not None:
-                ratio = frame.time_base / self._time_base
+            time_base = fraction(frame.time_base)
+            if frame.pts is not None and time_base is not None:
+                ratio = time_base / self._time_base
                 frame.pts = round(frame.pts * ratio)
                 frame.duration = round(frame.duration * ratio)
                 frame.time_base = self._time_base

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import SourceError
 from ..frame import Chapter, Frame, StreamInfo, TrackPacket
-from ..media import av, source_error
+from ..media import av, fraction, open_container, source_error
 from .clock import Clock
 from .deinterlace import Deinterlacer
 from .locate import DEFAULT_RATE, Location, locate
@@ -67,7 +67,7 @@ class FileSource:
             self._tracks = tuple(
                 s for s in self._container.streams if s.type in ("audio", "subtitle", "attachment")
             )
-            self._time_base = self._video.time_base or 1 / DEFAULT_RATE
+            self._time_base = fraction(self._video.time_base) or 1 / DEFAULT_RATE
             self._rate = _rate(self._video)
             self._clock = Clock(self._time_base, rate=self._rate)
             self._deinterlacer = Deinterlacer(self._time_base)
@@ -124,7 +124,7 @@ class FileSource:
     def _describe(self, location: Location, first: Frame) -> StreamInfo:
         assert self._converter is not None
         video, container = self._video, self._container
-        aspect = video.sample_aspect_ratio or Fraction(1)
+        aspect = fraction(video.sample_aspect_ratio) or Fraction(1)
         if self._converter.transposed:
             aspect = 1 / aspect
         still = not location.sequence and location.url != "fd:" and _is_still(container, video)
@@ -219,18 +219,14 @@ class FileSource:
 
 def _open(location: Location) -> Any:
     try:
-        return av.open(
-            location.url,
-            format=location.format,
-            options=location.options,
-            metadata_errors="replace",  # old files hold Latin-1; it is no reason to refuse them
-        )
+        return open_container(location.url, format=location.format, options=location.options)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise source_error(location.name, error) from error
 
 
 def _rate(video: av.VideoStream) -> Fraction:
-    for rate in (video.average_rate, video.guessed_rate):
+    for known in (video.average_rate, video.guessed_rate):
+        rate = fraction(known)
         if rate is not None and 0 < rate <= _MAX_RATE:
             return rate
     return DEFAULT_RATE
@@ -244,8 +240,9 @@ def _is_still(container: Any, video: av.VideoStream) -> bool:
 
 
 def _duration_s(container: Any, video: av.VideoStream) -> float | None:
-    if video.duration is not None and video.time_base is not None:
-        return float(video.duration * video.time_base)
+    time_base = fraction(video.time_base)
+    if video.duration is not None and time_base is not None:
+        return float(video.duration * time_base)
     if container.duration is not None:
         return float(container.duration / av.time_base)
     return None
@@ -253,7 +250,7 @@ def _duration_s(container: Any, video: av.VideoStream) -> float | None:
 
 def _chapters(container: Any) -> Iterator[Chapter]:
     for chapter in container.chapters():
-        time_base = chapter["time_base"] or Fraction(1, av.time_base)
+        time_base = fraction(chapter["time_base"]) or Fraction(1, av.time_base)
         yield Chapter(chapter["start"], chapter["end"], time_base, dict(chapter["metadata"]))
 
 

@@ -1,0 +1,108 @@
+"""What every sink promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from livemosaic.errors import SinkError
+from livemosaic.frame import Frame, TrackPacket
+from livemosaic.sinks import FileOptions, open_sink
+from livemosaic.sinks.base import Sink
+from livemosaic.sources import open_source
+from tests import clips
+
+
+@pytest.fixture(params=["null", "o.mp4", "o.mkv", "o.webm", "o.avi", "o.gif", "o.y4m", "o_%d.png"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    name: str = request.param
+    (tmp_path / "out").mkdir()
+    return name if name == "null" else str(tmp_path / "out" / name)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return clips.make(
+        tmp_path_factory.mktemp("clip") / "in.mkv", sound=["aac"], texts=["ass"], rate=25
+    )
+
+
+class TestConformance:
+    """One class over every sink."""
+
+    def test_takes_all_that_a_source_gives(self, target: str, clip: Path) -> None:
+        source = open_source(str(clip))
+        sink: Sink = open_sink(target, source.info)
+        for item in source:
+            sink.write(item)
+        sink.close()
+        source.close()
+        assert sink.name == target
+        assert sink.frames_written == 10  # type: ignore[attr-defined]
+
+    def test_does_not_change_or_keep_the_frame(self, target: str) -> None:
+        source = open_source("pattern:160x96@25")
+        sink = open_sink(target, source.info)
+        frame = next(iter(source))
+        assert isinstance(frame, Frame)
+        before = [p.copy() for p in (frame.y, frame.u, frame.v)]
+        sink.write(frame)
+        for plane, copy in zip((frame.y, frame.u, frame.v), before, strict=True):
+            assert (plane == copy).all()
+            plane[:] = 0
+        sink.close()
+
+    def test_takes_read_only_frames(self, target: str) -> None:
+        source = open_source("pattern:160x96@25")
+        sink = open_sink(target, source.info)
+        for frame, _ in zip(source, range(3), strict=False):
+            assert isinstance(frame, Frame)
+            planes = [p.copy() for p in (frame.y, frame.u, frame.v)]
+            for plane in planes:
+                plane.flags.writeable = False
+            sink.write(frame.with_picture(*planes))
+        sink.close()
+
+    def test_makes_nothing_of_no_frame(self, target: str) -> None:
+        sink = open_sink(target, open_source("pattern:160x96@25").info)
+        if target == "null":
+            sink.close()
+            return
+        with pytest.raises(SinkError, match="not one frame"):
+            sink.close()
+        assert list(Path(target).parent.iterdir()) == []
+
+    def test_abort_at_any_time(self, target: str, clip: Path) -> None:
+        for count in (0, 1, 12):
+            source = open_source(str(clip))
+            sink = open_sink(target, source.info)
+            for item, _ in zip(source, range(count), strict=False):
+                sink.write(item)
+            sink.abort()
+            source.close()
+            if target != "null":
+                assert list(Path(target).parent.iterdir()) == []
+
+    def test_replaces_when_allowed(self, target: str) -> None:
+        source = open_source("pattern:160x96@25")
+        for _ in range(2):
+            sink = open_sink(target, source.info, options=FileOptions(overwrite=True))
+            sink.write(next(iter(source)))
+            sink.close()
+
+
+def test_null_counts() -> None:
+    source = open_source("pattern:160x96@25")
+    sink = open_sink("null", source.info)
+    sink.write(next(iter(source)))
+    sink.write(TrackPacket(0, None))
+    sink.close()
+    assert (sink.frames_written, sink.packets_written) == (1, 1)  # type: ignore[attr-defined]
+
+
+def test_unknown_attribute_is_an_error() -> None:
+    import livemosaic.sinks
+
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = livemosaic.sinks.nothing
