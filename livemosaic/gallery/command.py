@@ -192,14 +192,14 @@ def _add(args: argparse.Namespace) -> None:
             progress=progress,
             **gallery.options,
         )
-    _listing("photos are gone", gone, quiet=args.quiet)
+    _listing("gone", gone)
     _tell(report, quiet=args.quiet)
 
 
 def _tell(report: BuildReport, *, quiet: bool) -> None:
     """Say what a build did. What could not be read is said even when quiet."""
     bad = [f"{name}: {reason}" for name, reason in report.unreadable]
-    _listing("files could not be read", bad, quiet=False)
+    _listing("could not be read", bad)
     if not quiet:
         sys.stderr.write(
             f"{report.path}: {report.tiles:,} tiles of {report.photos:,} photos in "
@@ -208,10 +208,10 @@ def _tell(report: BuildReport, *, quiet: bool) -> None:
         )
 
 
-def _listing(what: str, lines: Sequence[str], *, quiet: bool) -> None:
-    if not lines or quiet:
+def _listing(what: str, lines: Sequence[str]) -> None:
+    if not lines:
         return
-    sys.stderr.write(f"{len(lines)} {what}:\n")
+    sys.stderr.write(f"{what}: {len(lines)} file{'s' if len(lines) > 1 else ''}\n")
     for line in lines[:LISTED]:
         sys.stderr.write(f"  {line}\n".encode(errors="replace").decode())
     if len(lines) > LISTED:

@@ -58,12 +58,12 @@ class EmbeddedSet(NamedTuple):
 EMBEDDED = {
     "photos": EmbeddedSet("photos", "919 photos", mirror=True),
     # Letters, clocks and signs among them: mirrored they would be wrong.
-    "emoji": EmbeddedSet("emoji", "emoji", mirror=False),
+    "emoji": EmbeddedSet("emoji", "1,304 emoji", mirror=False),
 }
 
 # An emoji covers half of its tile, so what is behind it decides where the tile fits: the same
 # picture serves dark, middle and light cells. Neutral, so the colour is the emoji's own.
-EMOJI_GROUNDS = (20, 128, 236)
+EMOJI_GROUNDS = (10, 128, 245)
 
 # Without its surroundings an emoji is the tile's only colour: the middle, this share of the side.
 EMOJI_ZOOM = 0.66
@@ -131,7 +131,7 @@ def _build(chosen: EmbeddedSet, archive: zipfile.ZipFile, path: Path) -> None:
             writer.append(stack)
             features.append(tile_histograms(stack))
         options = {
-            "fit": "crop", "crops": 5, "clusters": chosen.clusters,
+            "fit": "crop", "crops": len(crops) // len(names) - 1, "clusters": chosen.clusters,
             "drop_percentile": chosen.drop_percentile, "seed": chosen.seed,
         }  # fmt: skip
         write_gallery(

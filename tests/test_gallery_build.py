@@ -1,0 +1,250 @@
+"""Photos to gallery: finding, clusters, determinism, what cannot be read, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from livemosaic.errors import GalleryError, UsageError
+from livemosaic.gallery import Gallery, build_gallery
+from livemosaic.gallery import build as build_module
+from livemosaic.gallery.clusters import cluster_tiles, group_tiles
+from livemosaic.gallery.find import find_photos
+from livemosaic.histogram import tile_histograms
+
+from .gallery_files import encode, photo, write_photos
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    write_photos(folder, 60)
+    write_photos(folder / "more", 40, extension=".png", width=50, height=90)
+    return folder
+
+
+def names(paths: list[str]) -> list[str]:
+    return [os.path.basename(path) for path in paths]
+
+
+def test_finding(tmp_path: Path):
+    for name in ("b.JPG", "a.png", "notes.txt", ".hidden.jpg", "d/c.heic", "d/.trash/x.jpg", "raw"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert names(find_photos([tmp_path])) == ["a.png", "b.JPG", "c.heic"]
+    # What is named is taken whatever its name, and nothing twice.
+    assert names(find_photos([tmp_path / "raw", tmp_path / "b.JPG", tmp_path])) == [
+        "a.png", "b.JPG", "c.heic", "raw",
+    ]  # fmt: skip
+    assert names(find_photos([f"{tmp_path}/*.[jJ]*"])) == ["b.JPG"]
+    assert names(find_photos([f"{tmp_path}/**/*.heic"])) == ["c.heic"]
+    (tmp_path / "[1]").mkdir()
+    (tmp_path / "[1]" / "odd.jpg").touch()
+    assert names(find_photos([tmp_path / "[1]"])) == ["odd.jpg"]
+
+
+@pytest.mark.parametrize("path", ["gone", "gone/*.jpg", "empty"])
+def test_finding_nothing(tmp_path: Path, path: str):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(GalleryError, match=f"no photos .*{path[:4]}"):
+        find_photos([tmp_path / path])
+    with pytest.raises(GalleryError, match="no photos"):
+        build_gallery([tmp_path / path], tmp_path / "x.gallery")
+    assert not (tmp_path / "x.gallery").exists()
+
+
+def test_build(photos: Path, tmp_path: Path):
+    seen = []
+    report = build_gallery(
+        [photos], tmp_path / "x.gallery", tile_px=16, crops=2, progress=lambda *a: seen.append(a)
+    )
+    gallery = Gallery.open(tmp_path / "x.gallery")
+    assert (report.photos, report.tiles, report.unreadable) == (100, 300, ())
+    assert report.bytes == gallery.bytes
+    assert (report.clusters, report.kept) == (len(gallery.kept), gallery.kept.sum())
+    assert seen[-1] == (100, 100)
+    assert seen == sorted(seen)
+    assert gallery.mirror
+    assert gallery.tiles.shape == (300, 16, 16, 3)
+    np.testing.assert_array_equal(gallery.features, tile_histograms(gallery.tiles))
+    # Sorted by path: 0000.jpg ..., then more/0000.png ...
+    assert gallery.sources[0] == (str(photos / "0000.jpg"), (12, 0, 72, 72))
+    assert gallery.sources[1] == (str(photos / "0000.jpg"), (30, 18, 36, 36))
+    assert gallery.sources[180] == (str(photos / "more" / "0000.png"), (0, 20, 50, 50))
+    # A picture of this photo, not of another one.
+    expected = photo(0)[:, 12:84].mean((0, 1))
+    assert np.abs(gallery.tiles[0].mean((0, 1)) - expected).max() < 4
+
+
+def test_crops_by_the_number_of_photos(photos: Path, tmp_path: Path, monkeypatch):
+    assert build_gallery([photos], tmp_path / "a.gallery", tile_px=16).tiles == 600
+    monkeypatch.setattr(build_module, "CROPS_BELOW_PHOTOS", 100)
+    assert build_gallery([photos], tmp_path / "b.gallery", tile_px=16).tiles == 100
+
+
+def test_same_photos_same_bytes(photos: Path, tmp_path: Path):
+    data = []
+    for i, workers in enumerate((1, 2, 5, None)):
+        path = tmp_path / f"{i}.gallery"
+        build_gallery([photos], path, tile_px=16, workers=workers, clusters=20)
+        data.append(path.read_bytes())
+    assert data[1:] == data[:1] * 3
+    build_gallery([photos], path, tile_px=16, clusters=20, seed=1)
+    assert path.read_bytes() != data[0]
+
+
+def test_what_cannot_be_read_is_listed(photos: Path, tmp_path: Path, capfd):
+    bad = tmp_path / "bad"
+    write_photos(bad, 3)
+    (bad / "empty.jpg").touch()
+    (bad / "text.png").write_text("hello")
+    (bad / "cut.jpg").write_bytes(encode(photo(1), ".jpg")[:-99])
+    (bad / "link.jpg").symlink_to("nowhere")
+    (bad / "broken.tif").write_bytes(encode(photo(1), ".tif")[:-200])
+    report = build_gallery([bad], tmp_path / "x.gallery", tile_px=16)
+    assert report.photos == 3
+    reasons = {os.path.basename(path): reason for path, reason in report.unreadable}
+    assert reasons["empty.jpg"] == "the file is empty"
+    assert reasons["text.png"].startswith("not an image of a known kind")
+    assert reasons["cut.jpg"] == "cut off JPEG: it has no end"
+    assert reasons["link.jpg"] == "No such file or directory"
+    assert sorted(reasons) == ["broken.tif", "cut.jpg", "empty.jpg", "link.jpg", "text.png"]
+    assert len(Gallery.open(tmp_path / "x.gallery").sources.photos()) == 3
+    assert capfd.readouterr().err == ""
+
+
+def test_nothing_readable(tmp_path: Path):
+    (tmp_path / "empty.jpg").touch()
+    with pytest.raises(GalleryError, match=r"none of 1 files can be read .*the file is empty"):
+        build_gallery([tmp_path], tmp_path / "x.gallery")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.jpg"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tile_px": 7}, {"tile_px": 256}, {"fit": "squeeze"}, {"clusters": 0},
+        {"drop_percentile": -1}, {"drop_percentile": 101}, {"crops": 6}, {"crops": -1},
+    ],
+)  # fmt: skip
+def test_options_out_of_range(photos: Path, tmp_path: Path, options):
+    with pytest.raises(UsageError, match="choose"):
+        build_gallery([photos], tmp_path / "x.gallery", **options)
+
+
+def test_an_interruption_leaves_the_old_gallery(photos: Path, tmp_path: Path):
+    path = tmp_path / "x.gallery"
+    path.write_text("the old one")
+
+    def interrupt(done: int, total: int) -> None:
+        assert done < total
+        raise KeyboardInterrupt
+
+    threads = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        build_gallery([photos], path, tile_px=16, progress=interrupt)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.gallery"]
+    assert path.read_text() == "the old one"
+    assert threading.active_count() == threads
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
+def test_ctrl_c(photos: Path, tmp_path: Path):
+    script = (
+        "import sys, time\n"
+        "from livemosaic.gallery import build_gallery\n"
+        "def progress(done, total):\n"
+        "    print(done, flush=True)\n"
+        "    time.sleep(60)\n"
+        f"build_gallery([{str(photos)!r}], {str(tmp_path / 'x.gallery')!r}, tile_px=16,\n"
+        "    progress=progress)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "32\n"
+        assert len(list(tmp_path.iterdir())) == 1
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert "KeyboardInterrupt" in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_number_of_clusters():
+    rng = np.random.default_rng(0)
+    features = rng.random((400, 125)).astype(np.float32)
+    features /= features.sum(axis=1, keepdims=True)
+    assert cluster_tiles(features).max() < 50  # one for each 8
+    assert len(np.unique(cluster_tiles(features))) > 40
+    assert cluster_tiles(features, clusters=7).max() == 6
+    assert cluster_tiles(features[:15]).max() == 0
+    assert cluster_tiles(np.repeat(features[:20], 20, axis=0)).max() <= 1  # 20 distinct
+    np.testing.assert_array_equal(cluster_tiles(features, seed=3), cluster_tiles(features, seed=3))
+    assert (cluster_tiles(features, seed=3) != cluster_tiles(features, seed=4)).any()
+
+
+def test_clusters_are_of_like_colours():
+    tiles = np.zeros((300, 8, 8, 3), np.uint8)
+    truth = np.arange(300) % 3
+    rng = np.random.default_rng(0)
+    tiles[..., :] = np.eye(3, dtype=np.uint8)[truth][:, None, None] * 200
+    tiles += rng.integers(0, 50, tiles.shape, np.uint8)
+    labels = cluster_tiles(tile_histograms(tiles), clusters=3)
+    assert len({(a, b) for a, b in zip(labels.tolist(), truth.tolist(), strict=True)}) == 3
+
+
+def test_a_sample_of_a_large_set(monkeypatch):
+    monkeypatch.setattr("livemosaic.gallery.clusters.SAMPLE", 300)
+    rng = np.random.default_rng(0)
+    features = rng.random((1000, 125)).astype(np.float32)
+    labels = cluster_tiles(features, clusters=10)
+    assert len(np.unique(labels)) > 5
+
+
+def groups(population: list[int], **options):
+    labels = np.repeat(np.arange(len(population)) * 2, population).astype(np.int32)
+    features = np.eye(125, dtype=np.float32)[labels % 125]
+    photos = np.arange(len(labels), dtype=np.int32)
+    return group_tiles(features, labels, photos, **options)
+
+
+def test_small_clusters_are_dropped():
+    found = groups([1, 5, 2, 9, 7, 3, 8, 6, 4, 10])
+    assert np.diff(found.members_start).tolist() == [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]
+    assert found.kept.tolist() == [True] * 6 + [False] * 4  # 35 % of the way from 1 to 10 is 4.15
+    assert groups([1, 2, 3, 4], drop_percentile=0).kept.all()
+    assert groups([1, 2, 3, 4], drop_percentile=100).kept.tolist() == [True, False, False, False]
+    assert groups([5, 5, 5, 1]).kept.tolist() == [True, True, True, False]
+    assert groups([3, 3]).kept.all()
+    assert groups([1]).kept.all()
+    # Empty ones (the odd labels) are gone, centres are means, members fit the labels.
+    assert found.centres.shape == (10, 125)
+    assert found.centres[0, 18] == 1
+    for cluster in range(10):
+        mine = found.members[found.members_start[cluster] : found.members_start[cluster + 1]]
+        assert set(mine.tolist()) == set(np.flatnonzero(found.labels == cluster).tolist())
+
+
+def test_rotation_keeps_tiles_of_a_photo_apart():
+    labels = np.zeros(60, np.int32)
+    photos = (np.arange(60) // 6).astype(np.int32)
+    members = group_tiles(np.ones((60, 125), np.float32), labels, photos, seed=5).members
+    assert sorted(members.tolist()) == list(range(60))
+    for start in range(0, 60, 10):  # each photo once before any comes again
+        assert sorted(photos[members[start : start + 10]].tolist()) == list(range(10))
+    again = group_tiles(np.ones((60, 125), np.float32), labels, photos, seed=6).members
+    assert (members != again).any()

@@ -1,0 +1,216 @@
+"""The verb `gallery`, as the command line calls it, and the figures and sheets it shows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from livemosaic.errors import GalleryError, UsageError
+from livemosaic.gallery import Gallery, build_gallery
+from livemosaic.gallery.command import add_parser, run
+from livemosaic.gallery.inspect import contact_sheet_html, contact_sheet_png, gallery_info
+
+from .gallery_files import write_photos
+
+
+def gallery(*words: object) -> int:
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    return run(parser.parse_args(["gallery", *map(str, words)]))
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIVEMOSAIC_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    write_photos(tmp_path / "pictures", 40)
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def built(photos: Path) -> Path:
+    build_gallery([photos], "x.gallery", tile_px=16)
+    return Path("x.gallery")
+
+
+def test_build(photos: Path, capsys):
+    (photos / "bad.jpg").touch()
+    assert gallery("build", photos, "-o", "x.gallery", "--tile", 16, "--crops", 1) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[0] == "could not be read: 1 file"
+    assert lines[1].endswith("bad.jpg: the file is empty")
+    assert re.fullmatch(
+        r"x\.gallery: 80 tiles of 40 photos in \d+ of \d+ clusters, .* MB, .* s", lines[2]
+    )
+    opened = Gallery.open("x.gallery")
+    assert (opened.tile_px, len(opened), opened.mirror) == (16, 80, True)
+
+
+def test_options_reach_the_gallery(photos: Path):
+    words = "--tile 8 --fit stretch --clusters 4 --drop-percentile 0 --seed 3 --crops 0"
+    assert gallery("build", photos, "-o", "x.gallery", *words.split(), "--no-mirror") == 0
+    opened = Gallery.open("x.gallery")
+    assert opened.options == {
+        "fit": "stretch", "clusters": 4, "drop_percentile": 0.0, "seed": 3, "crops": 0,
+    }  # fmt: skip
+    assert opened.mirror is False
+    assert opened.sources[0].crop == (0, 0, 96, 72)
+
+
+def test_quiet(photos: Path, capsys):
+    gallery("build", photos, "-o", "x.gallery", "--quiet", "--tile", 16)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_many_bad_files_are_counted(photos: Path, capsys):
+    for i in range(25):
+        (photos / f"bad{i:02d}.png").touch()
+    gallery("build", photos, "-o", "x.gallery", "--tile", 16)
+    err = capsys.readouterr().err
+    assert "could not be read: 25 files" in err
+    assert err.count("the file is empty") == 20
+    assert "... and 5 more" in err
+
+
+def test_existing_output(photos: Path):
+    Path("x.gallery").write_text("precious")
+    with pytest.raises(UsageError, match=r"'x\.gallery' exists already: say -y"):
+        gallery("build", photos, "-o", "x.gallery")
+    assert Path("x.gallery").read_text() == "precious"
+    gallery("build", photos, "-o", "x.gallery", "-y", "--tile", 16)
+    assert len(Gallery.open("x.gallery")) > 40
+
+
+@pytest.mark.parametrize("output", ["none/x.gallery", "pictures"])
+def test_output_that_cannot_be_written(photos: Path, tmp_path: Path, output: str):
+    with pytest.raises(GalleryError, match="cannot write gallery"):
+        gallery("build", photos, "-o", output, "-y")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures"]
+
+
+def test_bad_options(photos: Path):
+    with pytest.raises(UsageError, match="a tile of 3 px"):
+        gallery("build", photos, "-o", "x.gallery", "--tile", 3)
+    assert not Path("x.gallery").exists()
+
+
+def test_progress_bar_on_a_terminal(photos: Path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    gallery("build", photos, "-o", "x.gallery", "--tile", 16)
+    assert "photos/s" in capsys.readouterr().err
+
+
+def test_info(built: Path, capsys):
+    assert gallery("info", built, "--json") == 0
+    out, err = capsys.readouterr()
+    info = json.loads(out)
+    assert err == ""
+    opened = Gallery.open(built)
+    assert info["photos"] == 40
+    assert info["tiles"] == len(opened)
+    assert info["clusters"] == info["clusters_kept"] + info["clusters_dropped"]
+    assert info["population"]["kept"]["max"] == np.diff(opened.members_start).max()
+    assert 0 < info["colour_coverage"] < 1
+    assert info["bytes"] == built.stat().st_size
+    gallery("info", built)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "from 40 photos, may be mirrored" in err
+
+
+def test_coverage_counts_kept_clusters_only(tmp_path: Path, photos: Path):
+    build_gallery([photos], "all.gallery", tile_px=16, drop_percentile=0)
+    build_gallery([photos], "few.gallery", tile_px=16, drop_percentile=100)
+    every, few = (gallery_info(Gallery.open(f"{name}.gallery")) for name in ("all", "few"))
+    assert every["population"]["dropped"] is None
+    assert every["clusters_dropped"] == 0
+    assert few["colour_coverage"] < every["colour_coverage"]
+    fullest = Gallery.open("all.gallery").features.argmax(1)
+    assert every["colour_coverage"] == len(set(fullest.tolist())) / 125
+
+
+def test_html_sheet(built: Path, capsys):
+    assert gallery("show", built) == 0
+    assert "x.html" in capsys.readouterr().err
+    page = Path("x.html").read_text("utf-8")
+    opened = Gallery.open(built)
+    assert page.count("<figure>") == len(opened.kept)
+    assert page.count("data:image/jpeg;base64,") == len(opened.kept)
+    assert f"Kept: {opened.kept.sum()} clusters" in page
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert "prefers-color-scheme: dark" in page
+    with pytest.raises(UsageError, match="exists already"):
+        gallery("show", built)
+    gallery("show", built, "-y", "-o", "x.html")
+
+
+def test_png_sheet(built: Path):
+    gallery("show", built, "-o", "x.png")
+    sheet = cv2.imread("x.png")
+    assert sheet.shape[1] > 1000
+    assert sheet.std() > 10
+
+
+def test_sheets_of_one_cluster(photos: Path):
+    build_gallery([photos], "one.gallery", tile_px=16, clusters=1)
+    opened = Gallery.open("one.gallery")
+    contact_sheet_html(opened, "one.html")
+    contact_sheet_png(opened, "one.png")
+    assert "Dropped: 0 clusters" in Path("one.html").read_text()
+
+
+def test_sheet_that_cannot_be_written(built: Path):
+    with pytest.raises(GalleryError, match=r"cannot write 'none/x\.png'"):
+        gallery("show", built, "-o", "none/x.png")
+    with pytest.raises(UsageError, match=r"name it \.html or \.png"):
+        gallery("show", built, "-o", "x.pdf")
+
+
+def test_add(built: Path, tmp_path: Path, capsys):
+    write_photos(tmp_path / "new", 5, extension=".png")
+    before = Gallery.open(built)
+    assert gallery("add", built, "new") == 0
+    after = Gallery.open(built)
+    assert len(after.sources.photos()) == 45
+    assert after.tile_px == before.tile_px
+    assert after.options == before.options
+    assert "45 photos" in capsys.readouterr().err
+    # The same as one build of everything.
+    build_gallery(["pictures", "new"], "y.gallery", tile_px=16)
+    assert Path("y.gallery").read_bytes() == built.read_bytes()
+
+
+def test_add_when_photos_are_gone(built: Path, photos: Path, tmp_path: Path, capsys):
+    write_photos(tmp_path / "new", 2)
+    (photos / "0003.jpg").unlink()
+    data = built.read_bytes()
+    with pytest.raises(GalleryError, match=r"1 of 40 photos .*0003\.jpg.*say -y"):
+        gallery("add", built, "new")
+    assert built.read_bytes() == data
+    gallery("add", built, "new", "-y")
+    assert len(Gallery.open(built).sources.photos()) == 41
+    assert "gone: 1 file" in capsys.readouterr().err
+
+
+def test_add_to_an_embedded_gallery(photos: Path):
+    with pytest.raises(UsageError, match="build your own"):
+        gallery("add", "photos", photos)
+
+
+@pytest.mark.parametrize("verb", ["info", "show", "add"])
+def test_no_such_gallery(photos: Path, verb: str):
+    more = [photos] if verb == "add" else []
+    with pytest.raises(GalleryError, match="bird"):
+        gallery(verb, "bird", *more)
