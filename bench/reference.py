@@ -1,0 +1,298 @@
+"""The reference algorithm, written plainly: the baseline for speed, and the oracle of the tests.
+
+What the public notebook (vishnu-chand/videoMosaic) does, in NumPy, scikit-learn and OpenCV, one
+frame at a time instead of 256 (which only adds latency and memory), with everything seeded. Nothing
+of livemosaic is used but the gallery file: same clusters, same seed, and it chooses the same tiles.
+
+    python bench/reference.py IN.mp4 OUT.mp4 [--frames N] [--gallery photos] [--json]
+
+It is meant as an honest baseline, so it is as fast as plain code gets: cells that are not active keep
+their pasted tiles, all per-pixel work is vectorised, the tiles are in memory and not on disk, and
+scikit-learn runs under `threadpool_limits(1)` (20 frames of 720p Big Buck Bunny on 2 cores, the
+palette's share: 34 ms a frame with one thread, 37 ms with the default two).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import MiniBatchKMeans
+from threadpoolctl import threadpool_limits
+
+from livemosaic.gallery import open_gallery
+
+U8 = NDArray[np.uint8]
+F64 = NDArray[np.float64]
+
+BINS = 5
+SCENE_CHANGE_SHARE = 0.5  # of all cells, active in one frame
+
+# Not in the notebook, which re-seeds small clusters at random: histograms that are like no centre
+# replace the least used ones. The same numbers as in livemosaic/palette.py.
+NOVEL_COSINE = 0.25
+MAX_NOVEL = 8
+
+
+class ReferenceMosaic:
+    """The notebook's filter for one stream of BGR pictures.
+
+    Parameters
+    ----------
+    gallery : as of `livemosaic.gallery.open_gallery`
+    seed : of all randomness
+    threshold : activity threshold, levels of BGR distance
+    overlay : alpha of the superimposed original
+    palette : number of palette centres; the first frame must have as many cells
+    scale : output size relative to the input
+    tile : side of a tile in output pixels, a multiple of `scale`
+
+    Attributes
+    ----------
+    tile_ids, flips : int64 and bool (rows, columns), what is in the cells now
+    active : bool (rows, columns), the cells that were matched for the newest frame
+    palette_s : seconds spent on the palette so far
+    """
+
+    def __init__(
+        self,
+        gallery: Any,
+        *,
+        seed: int = 0,
+        threshold: float = 16,
+        overlay: float = 0.5,
+        palette: int = 150,
+        scale: int = 4,
+        tile: int = 32,
+    ) -> None:
+        if tile % scale:
+            raise ValueError(f"tile {tile}: must be a multiple of the scale {scale}")
+        self._rng = np.random.default_rng(seed)
+        self._threshold, self._overlay, self._size = threshold, overlay, palette
+        self._tile, self._cell = tile, tile // scale
+        self._tiles = [_resized(t, tile) for t in gallery.tiles]
+        self._mirror = bool(gallery.mirror)
+        start, members = gallery.members_start, gallery.members
+        kept = np.flatnonzero(gallery.kept)
+        self._clusters = [members[start[c] : start[c + 1]].tolist() for c in kept]
+        centres = np.asarray(gallery.centres[kept], np.float64)
+        self._directions = centres / np.linalg.norm(centres, axis=1, keepdims=True)
+        self._turn = [0] * len(kept)
+        self._kmeans: MiniBatchKMeans | None = None
+        self._accepted: U8 | None = None
+        self.palette_s = 0.0
+
+    def process(self, bgr: U8) -> U8:
+        """The mosaic of a uint8 (height, width, 3) BGR picture, a new array."""
+        rows, columns = (-(-side // self._cell) for side in bgr.shape[:2])
+        if bgr.shape[:2] != (rows * self._cell, columns * self._cell):
+            bgr = cv2.resize(bgr, (columns * self._cell, rows * self._cell))
+        if self._accepted is None:
+            self._accepted = bgr.copy()
+            self.active = np.ones((rows, columns), bool)
+            self.tile_ids = np.full((rows, columns), -1)
+            self.flips = np.zeros((rows, columns), bool)
+            self._canvas = np.zeros((rows * self._tile, columns * self._tile, 3), np.uint8)
+        else:
+            self.active = self._activity(bgr, self._accepted)
+        if self.active.any():
+            began = time.perf_counter()
+            histograms = self._histograms(bgr)
+            with threadpool_limits(1):
+                clusters = self._match(histograms)
+            self.palette_s += time.perf_counter() - began
+            self._paste(clusters)
+        enlarged = cv2.resize(bgr, self._canvas.shape[1::-1])
+        return cv2.addWeighted(self._canvas, 1 - self._overlay, enlarged, self._overlay, 0)
+
+    def _activity(self, bgr: U8, accepted: U8) -> NDArray[np.bool_]:
+        """Which cells have more than half of their pixels far from their last accepted value."""
+        difference = bgr.astype(np.int32) - accepted
+        far = (difference * difference).sum(axis=2) > self._threshold**2
+        accepted[far] = bgr[far]
+        size = self._cell
+        rows, columns = self.tile_ids.shape
+        count = far.reshape(rows, size, columns, size).sum(axis=(1, 3))
+        return count > size * size / 2
+
+    def _histograms(self, bgr: U8) -> F64:
+        """Colour histograms of the active cells in row-major order, float64 (n, 125)."""
+        size = self._cell
+        rows, columns = self.tile_ids.shape
+        cells = bgr.reshape(rows, size, columns, size, 3).swapaxes(1, 2)[self.active]
+        bins = cells.astype(np.int64) * BINS // 256
+        index = (bins[..., 0] * BINS + bins[..., 1]) * BINS + bins[..., 2]
+        index += np.arange(len(cells))[:, None, None] * BINS**3
+        counts = np.bincount(index.ravel(), minlength=len(cells) * BINS**3)
+        return counts.reshape(len(cells), BINS**3) / size**2
+
+    def _match(self, x: F64) -> NDArray[np.int64]:
+        """The tile cluster of each histogram."""
+        if self._kmeans is None or len(x) > SCENE_CHANGE_SHARE * self.active.size:
+            # An array as `init`: given a callable or a name, the first partial_fit would show it
+            # a random subset of 3,072 rows only.
+            self._kmeans = MiniBatchKMeans(
+                self._size, init=self._plus_plus(x), n_init=1, reassignment_ratio=0.0
+            )
+        else:
+            self._replace_unlike(self._kmeans, x)
+        self._kmeans.partial_fit(x)
+        # A centre's own length does not change which direction is nearest by cosine.
+        cosines = self._kmeans.cluster_centers_ @ self._directions.T
+        return cosines.argmax(axis=1)[self._kmeans.labels_]
+
+    def _plus_plus(self, x: F64) -> F64:
+        """First centres by k-means++; those that are not needed lie where nothing is near."""
+        centres = np.full((self._size, x.shape[1]), 10.0)
+        distances = np.full(len(x), np.inf)
+        row = int(self._rng.integers(len(x)))
+        for i in range(min(self._size, len(x))):
+            centres[i] = x[row]
+            distances = np.minimum(distances, ((x - x[row]) ** 2).sum(axis=1))
+            cumulated = np.cumsum(distances)
+            if cumulated[-1] <= 0:
+                break
+            row = int(np.searchsorted(cumulated, self._rng.random() * cumulated[-1], side="right"))
+            row = min(row, len(x) - 1)
+        return centres
+
+    def _replace_unlike(self, kmeans: MiniBatchKMeans, x: F64) -> None:
+        """Histograms that are like no centre replace the least used centres, worst first."""
+        centres, weights = kmeans.cluster_centers_, kmeans._counts
+        own, lengths = (x * x).sum(axis=1), (centres * centres).sum(axis=1)
+        products = x @ centres.T
+        squared = lengths - 2 * products
+        nearest = squared.argmin(axis=1)
+        row = np.arange(len(x))
+        cosine = products[row, nearest] / np.sqrt(own * lengths[nearest])
+        unlike = np.flatnonzero(cosine < NOVEL_COSINE)
+        distances = (squared[row, nearest] + own)[unlike]
+        least_used = np.argsort(weights, kind="stable")
+        for free in least_used[: min(MAX_NOVEL, len(unlike))]:
+            worst = int(distances.argmax())
+            if distances[worst] <= own[unlike[worst]] * NOVEL_COSINE:
+                break
+            centres[free], weights[free] = x[unlike[worst]], 0
+            distances = np.minimum(distances, ((x[unlike] - centres[free]) ** 2).sum(axis=1))
+
+    def _paste(self, clusters: NDArray[np.int64]) -> None:
+        """Give each active cell the next tile of its cluster, mirrored or not."""
+        flips = self._rng.random(len(clusters)) < 0.5
+        if not self._mirror:
+            flips[:] = False
+        px = self._tile
+        cells = zip(*np.nonzero(self.active), strict=True)
+        for (row, column), cluster, flip in zip(cells, clusters.tolist(), flips, strict=True):
+            members = self._clusters[cluster]
+            tile_id = members[self._turn[cluster] % len(members)]
+            self._turn[cluster] += 1
+            self.tile_ids[row, column], self.flips[row, column] = tile_id, flip
+            tile = self._tiles[tile_id]
+            self._canvas[row * px : (row + 1) * px, column * px : (column + 1) * px] = (
+                tile[:, ::-1] if flip else tile
+            )
+
+
+def _resized(tile: U8, px: int) -> U8:
+    if tile.shape[0] == px:
+        return tile
+    mode = cv2.INTER_AREA if px < tile.shape[0] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(tile, (px, px), interpolation=mode), np.uint8)
+
+
+def read_frames(path: str, limit: int | None) -> Iterator[U8]:
+    """BGR pictures of a video file."""
+    capture = cv2.VideoCapture(path)
+    if not capture.isOpened():
+        raise SystemExit(f"{path}: cannot be opened")
+    number = 0
+    while limit is None or number < limit:
+        ok, bgr = capture.read()
+        if not ok:
+            break
+        yield np.asarray(bgr, np.uint8)
+        number += 1
+    capture.release()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("input")
+    parser.add_argument("output", help="a video file, or null")
+    parser.add_argument("--frames", type=int, help="stop after so many")
+    parser.add_argument("--gallery", default="photos")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--codec", default="libx264")
+    parser.add_argument("--preset", default="ultrafast")
+    parser.add_argument("--crf", default="23")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    args = parser.parse_args()
+
+    import av  # after cv2: the other order hangs OpenCV's windows
+
+    mosaic = ReferenceMosaic(open_gallery(args.gallery), seed=args.seed)
+    rate = cv2.VideoCapture(args.input).get(cv2.CAP_PROP_FPS) or 25
+    container: Any = None if args.output == "null" else av.open(args.output, "w")
+    stream: Any = None
+    filter_s: list[float] = []
+    active: list[float] = []
+    began = time.perf_counter()
+    for bgr in read_frames(args.input, args.frames):
+        at = time.perf_counter()
+        picture = mosaic.process(bgr)
+        filter_s.append(time.perf_counter() - at)
+        active.append(float(mosaic.active.mean()))
+        if container is None:
+            continue
+        if stream is None:
+            stream = container.add_stream(args.codec, Fraction(rate).limit_denominator(1001))
+            stream.height, stream.width = picture.shape[:2]
+            stream.pix_fmt = "yuv420p"
+            stream.options = {"preset": args.preset, "crf": args.crf}
+            stream.thread_type = "AUTO"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+    if container is not None:
+        if stream is not None:
+            container.mux(stream.encode())
+        container.close()
+    if not filter_s:
+        raise SystemExit(f"{args.input}: no frame can be read")
+    seconds = time.perf_counter() - began
+    figures = {
+        "frames": len(filter_s),
+        "duration_s": round(seconds, 2),
+        "fps": round(len(filter_s) / seconds, 2),
+        "filter_ms": {
+            "first": round(filter_s[0] * 1e3),
+            "median": round(statistics.median(filter_s) * 1e3),
+        },
+        "filter_fps": round(len(filter_s) / sum(filter_s), 2),
+        "palette_ms_mean": round(mosaic.palette_s / len(filter_s) * 1e3, 1),
+        "active_mean": round(sum(active) / len(active), 4),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    }
+    if args.json:
+        print(json.dumps(figures))
+    else:
+        print(
+            f"{figures['frames']} frames in {figures['duration_s']} s: {figures['fps']} fps "
+            f"(filter alone {figures['filter_fps']} fps), "
+            f"{figures['active_mean']:.1%} of the cells active"
+        )
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""What all tests share: a cache folder of their own, no unexpected errors in the log, a tiny gallery.
+
+Environment
+-----------
+LIVEMOSAIC_CLIPS : a folder with real clips (`bigbuckbunny.mp4`, ...); where it is missing, the tests
+    that want them use what the package embeds, or are skipped
+NUMBA_DISABLE_JIT : the kernels run as plain Python then; hypothesis tries fewer examples
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+# Before any module of livemosaic: nothing of a test may reach the user's own cache.
+_CACHE = tempfile.mkdtemp(prefix="livemosaic-tests-")
+os.environ["LIVEMOSAIC_CACHE"] = _CACHE
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from livemosaic.gallery.store import Gallery, GalleryWriter  # noqa: E402
+
+ROOT = Path(__file__).parent.parent
+JIT = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
+
+U8 = NDArray[np.uint8]
+
+# No deadline: the first example of a kernel pays for its compilation. The same examples each time:
+# a failure in CI must be one that can be had again.
+settings.register_profile(
+    "livemosaic",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=60 if JIT else 12,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("livemosaic")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "error_logs: this test expects log lines of level ERROR (else one fails it)"
+    )
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_CACHE, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_error_logs(
+    request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> Iterator[None]:
+    """A log line of level ERROR fails a test that did not ask for it with `mark.error_logs`."""
+    yield
+    if request.node.get_closest_marker("error_logs"):
+        return
+    for phase in ("setup", "call"):
+        errors = [r for r in caplog.get_records(phase) if r.levelno >= logging.ERROR]
+        if errors:
+            pytest.fail(f"logged at level ERROR: {[r.getMessage() for r in errors]}")
+
+
+@pytest.fixture(autouse=not JIT)
+def _wrapping_integers() -> Iterator[None]:
+    """Kernels rely on integers that wrap round, of which NumPy's own scalars warn."""
+    with np.errstate(over="ignore"):
+        yield
+
+
+def write_tiles(
+    path: Path, tiles: U8, labels: NDArray[np.int32], *, mirror: bool = True, drop: float = 0.0
+) -> Gallery:
+    """Write uint8 (n, px, px, 3) tiles with their clusters as a gallery file, and open it."""
+    from livemosaic.gallery.build import write_gallery
+    from livemosaic.histogram import tile_histograms
+
+    n, px = tiles.shape[:2]
+    with GalleryWriter(path) as writer:
+        writer.append(tiles)
+        write_gallery(
+            writer,
+            tile_histograms(tiles),
+            labels,
+            [(0, 0, px, px)] * n,
+            np.arange(n, dtype=np.int32),
+            [f"{i}.png" for i in range(n)],
+            root="",
+            mirror=mirror,
+            options={"fit": "crop", "crops": 0, "clusters": 500, "drop_percentile": drop, "seed": 0},
+        )
+    return Gallery.open(path)
+
+
+def synthetic_tiles(count: int, px: int, *, seed: int = 0) -> U8:
+    """Tiles of two colours each, with texture and no symmetry: uint8 (count, px, px, 3) BGR."""
+    rng = np.random.default_rng(seed)
+    low, high = rng.uniform(0, 255, (2, count, 1, 1, 3))
+    ramp = np.linspace(0, 1, px)
+    mix = np.clip(ramp[None, :] * 0.7 + ramp[:, None] * 0.5 - 0.1, 0, 1)[None, :, :, None]
+    texture = rng.normal(0, 6, (count, px, px, 1))
+    return np.clip(low * (1 - mix) + high * mix + texture, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def make_gallery(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Gallery]:
+    """A function that makes a gallery of synthetic tiles; the same arguments give the same one."""
+    made: dict[object, Gallery] = {}
+    folder = tmp_path_factory.mktemp("galleries")
+
+    def make(
+        count: int = 600, *, px: int = 32, clusters: int = 60, mirror: bool = True, drop: float = 35
+    ) -> Gallery:
+        key = (count, px, clusters, mirror, drop)
+        if key not in made:
+            from livemosaic.gallery.clusters import cluster_tiles
+            from livemosaic.histogram import tile_histograms
+
+            tiles = synthetic_tiles(count, px)
+            labels = cluster_tiles(tile_histograms(tiles), clusters=clusters)
+            path = folder / f"{len(made)}.gallery"
+            made[key] = write_tiles(path, tiles, labels, mirror=mirror, drop=drop)
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def gallery(make_gallery: Callable[..., Gallery]) -> Gallery:
+    """600 tiles of 32 pixels in 60 clusters, of which small ones are dropped."""
+    return make_gallery()
+
+
+@pytest.fixture(scope="session")
+def reference() -> ModuleType:
+    """The module bench/reference.py."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "bench" / "reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["reference"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def real_clip() -> Path:
+    """A real video: the package's own, or one of LIVEMOSAIC_CLIPS."""
+    clips = sorted((ROOT / "livemosaic").rglob("*.mp4"))
+    folder = os.environ.get("LIVEMOSAIC_CLIPS")
+    if folder:
+        clips += sorted(Path(folder).glob("bigbuckbunny.mp4"))
+    if not clips:
+        pytest.skip("no clip: the package embeds none yet, and LIVEMOSAIC_CLIPS names no folder")
+    return clips[0]
+
+
+def moving_pictures(
+    count: int, *, size: tuple[int, int] = (320, 192), seed: int = 0, cut: int | None = None
+) -> list[U8]:
+    """Smooth coloured backgrounds with a block that moves and a little noise; uint8 BGR.
+
+    Parameters
+    ----------
+    size : width and height
+    cut : number of the frame where the scene changes, if any
+    """
+    import cv2
+
+    rng = np.random.default_rng(seed)
+    width, height = size
+    pictures = []
+    for n in range(count):
+        if n == 0 or n == cut:
+            coarse = rng.uniform(0, 255, (5, 7, 3)).astype(np.float32)
+            ground = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC).clip(0, 255)
+            colour = rng.uniform(0, 255, 3)
+        picture = ground + rng.normal(0, 1.5, ground.shape)
+        side = max(4, min(width, height) // 4)
+        left, top = n * 7 % max(1, width - side), n * 3 % max(1, height - side)
+        picture[top : top + side, left : left + side] = colour
+        pictures.append(picture.round().clip(0, 255).astype(np.uint8))
+    return pictures

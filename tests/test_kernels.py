@@ -1,0 +1,327 @@
+"""The compiled kernels against their twins in tests/naive.py.
+
+They run twice: as machine code, and (started by the last test here) as plain Python, where what they
+index and count is checked by Python itself. Private names are avoided, so that kernels can be
+rewritten freely.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from livemosaic.activity import Activity
+from livemosaic.colour import Colour, bgr_to_i420
+from livemosaic.compose import Composer, TileStore
+from livemosaic.frame import Frame
+from livemosaic.gallery.store import Gallery
+from livemosaic.grid import Grid
+from livemosaic.histogram import cell_histograms, tile_histograms
+from livemosaic.match import ClusterMatcher
+from livemosaic.palette import Palette
+from tests import naive
+from tests.conftest import JIT, ROOT, U8, synthetic_tiles, write_tiles
+
+seeds = st.integers(0, 2**32 - 1)
+
+# As machine code each size is compiled on its own (half a second): those where the way changes.
+# As plain Python all of them are tried.
+SIZES = [4, 6, 8, 10, 16, 22, 24, 32, 34, 48, 64, 70] if JIT else list(range(4, 71, 2))
+
+
+def random_counts(rng: np.random.Generator, rows: int, *, bins: int = 6) -> np.ndarray:
+    """Sparse histograms of 64 pixels, uint16 (rows, 125), with equal rows among them."""
+    counts = np.zeros((rows, 125), np.uint16)
+    for row in counts:
+        used = rng.choice(125, rng.integers(1, bins + 1), replace=False)
+        row[used] = rng.multinomial(64, np.full(len(used), 1 / len(used)))
+    counts[rng.integers(rows, size=rows // 3)] = counts[0]
+    return counts
+
+
+# ---- histogram ------------------------------------------------------------------------------
+
+
+@given(seeds, st.integers(1, 4), st.integers(1, 4), st.sampled_from([1, 2, 7, 8, 9, 16]), st.data())
+def test_cell_histograms(seed: int, rows: int, columns: int, px: int, data: st.DataObject) -> None:
+    rng = np.random.default_rng(seed)
+    picture = rng.integers(0, 256, (rows * px, columns * px, 3), np.uint8)
+    if seed % 3 == 0:
+        picture[:] = np.array([0, 51, 52, 102, 103, 255])[rng.integers(0, 6, picture.shape)]
+    chosen = data.draw(st.sets(st.integers(0, rows * columns - 1)))
+    cells = np.array(sorted(chosen), np.int32)
+    out = np.full((rows * columns, 125), 999, np.uint16)
+    cell_histograms(picture, cells, columns, out)
+    for count, cell in zip(out, cells, strict=False):
+        top, left = cell // columns * px, cell % columns * px
+        expected = naive.histogram(picture[top : top + px, left : left + px])
+        np.testing.assert_array_equal(count, expected)
+
+
+@pytest.mark.parametrize("px", [4, 33])
+def test_tile_histograms(px: int) -> None:
+    tiles = synthetic_tiles(5, px)
+    features = tile_histograms(tiles)
+    assert features.dtype == np.float32
+    expected = [naive.histogram(tile) / px**2 for tile in tiles]
+    np.testing.assert_allclose(features, expected, rtol=1e-6)
+
+
+def test_tile_histograms_of_the_largest_tile() -> None:
+    """255 x 255 pixels of one colour are the most that a 16-bit count holds."""
+    px = 255 if JIT else 40
+    features = tile_histograms(np.full((1, px, px, 3), 255, np.uint8))
+    assert features[0, 124] == 1
+
+
+# ---- activity -------------------------------------------------------------------------------
+
+
+@given(
+    seeds,
+    st.integers(1, 3),
+    st.integers(1, 5),
+    st.sampled_from([0.0, 1.0, 5.5, 16.0, 40.0, 255.0]),
+    st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+)
+def test_activity(seed: int, rows: int, columns: int, threshold: float, overlay: float) -> None:
+    rng = np.random.default_rng(seed)
+    activity = Activity(
+        Grid(rows, columns, 32, columns * 32, rows * 32), threshold=threshold, overlay=overlay
+    )
+    # Six levels of the output may be out of date; the limits are on squared distances.
+    stale = min(threshold, 6 / overlay) if overlay else 1000
+    twin = naive.Activity(threshold**2, stale**2)
+    picture = rng.integers(0, 256, (rows * 8, columns * 8, 3), np.uint8)
+    for _ in range(5):
+        state = activity.update(picture)
+        np.testing.assert_array_equal(state, twin.update(picture))
+        change = rng.normal(0, rng.choice([0, 2, 8, 60]), picture.shape)
+        change *= rng.random(picture.shape[:2] + (1,)) < rng.choice([0.02, 0.5, 1])
+        picture = np.clip(picture + change, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("levels", "active"), [(16, False), (17, True)])
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_activity_is_above_the_threshold(levels: int, active: bool, channel: int) -> None:
+    activity = Activity(Grid(1, 1, 32, 32, 32), threshold=16, overlay=0)
+    picture = np.full((8, 8, 3), 100, np.uint8)
+    activity.update(picture)
+    changed = picture.copy()
+    changed[..., channel] -= levels
+    assert bool(activity.update(changed)[0, 0] == naive.ACTIVE) is active
+
+
+@pytest.mark.parametrize(("pixels", "active"), [(32, False), (33, True)])
+def test_activity_needs_more_than_half_of_the_pixels(pixels: int, active: bool) -> None:
+    activity = Activity(Grid(1, 3, 32, 96, 32), threshold=16, overlay=0.5)
+    picture = np.full((8, 24, 3), 100, np.uint8)
+    activity.update(picture)
+    changed = picture.copy()
+    cell = changed[:, 8:16].reshape(-1, 3)
+    cell[:pixels] = 200
+    changed[:, 8:16] = cell.reshape(8, 8, 3)
+    state = activity.update(changed)[0]
+    assert bool(state[1] == naive.ACTIVE) is active
+
+
+# ---- palette --------------------------------------------------------------------------------
+
+
+@given(seeds, st.integers(1, 40), st.integers(1, 30))
+@example(0, 1, 1)
+@example(0, 1, 20)
+def test_palette_starts_by_k_means_plus_plus(seed: int, rows: int, size: int) -> None:
+    counts = random_counts(np.random.default_rng(seed), rows)
+    palette = Palette(size, np.random.default_rng(seed), pixels=64)
+    palette.reset(counts)
+    expected = naive.plus_plus(counts / 64, size, np.random.default_rng(seed))
+    # Exactly: all numbers are multiples of 1/64, so nothing is rounded.
+    np.testing.assert_array_equal(palette.centres, expected)
+    assert not palette.weights.any()
+
+
+@given(seeds, st.integers(1, 40), st.integers(1, 30))
+def test_palette_labels_are_the_nearest_centres(seed: int, rows: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    palette = Palette(size, rng, pixels=64)
+    first, second = random_counts(rng, rows), random_counts(rng, rows)
+    palette.reset(first)
+    palette.learn(first)
+    palette.learn(second)
+    labels = palette.labels(second)
+    assert labels.dtype == np.int32
+    distances = naive.squared_distances(second / 64, palette.centres)
+    distances[:, ~palette.centres.any(axis=1)] = np.inf
+    chosen = distances[np.arange(rows), labels]
+    np.testing.assert_allclose(chosen, distances.min(axis=1), atol=1e-12)
+
+
+@given(seeds, st.integers(1, 40))
+def test_palette_centres_are_means(seed: int, rows: int) -> None:
+    rng = np.random.default_rng(seed)
+    palette = Palette(5, rng, pixels=64)
+    counts = random_counts(rng, rows)
+    palette.reset(counts)
+    distances = naive.squared_distances(counts / 64, palette.centres)
+    distances[:, ~palette.centres.any(axis=1)] = np.inf
+    labels = distances.argmin(axis=1)
+    palette.learn(counts)
+    assert palette.weights.sum() == rows
+    for label in np.unique(labels):
+        members = counts[labels == label] / 64
+        np.testing.assert_allclose(palette.centres[label], members.mean(axis=0), atol=1e-12)
+
+
+# ---- match ----------------------------------------------------------------------------------
+
+
+@given(seeds, st.integers(1, 30))
+def test_match_takes_the_cluster_of_largest_cosine(seed: int, rows: int) -> None:
+    """With a centre for each histogram and one tile in each cluster, the tile tells the cluster."""
+    gallery = one_tile_clusters()
+    counts = np.unique(random_counts(np.random.default_rng(seed), rows), axis=0)
+    grid = Grid(1, len(counts), 32, 32 * len(counts), 32)
+    matcher = ClusterMatcher(gallery, grid, palette_size=len(counts) + 2, seed=seed)
+    ids, flips = matcher.match(counts)
+    best = naive.most_similar(counts / 64, np.asarray(gallery.centres, np.float64))
+    np.testing.assert_array_equal(ids, [gallery.tiles_of(cluster)[0] for cluster in best])
+    assert flips.shape == ids.shape
+
+
+_made: dict[str, Gallery] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _galleries(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What hypothesis' tests share: 40 clusters of one tile each."""
+    path = tmp_path_factory.mktemp("kernels") / "single.gallery"
+    tiles = synthetic_tiles(40, 12, seed=1)
+    _made["single"] = write_tiles(path, tiles, np.arange(40, dtype=np.int32))
+
+
+def one_tile_clusters() -> Gallery:
+    return _made["single"]
+
+
+# ---- compose --------------------------------------------------------------------------------
+
+
+class Painter:
+    """Composes with the program and with the twin, and compares every picture."""
+
+    def __init__(self, grid: Grid, *, overlay: float, colour: Colour) -> None:
+        self.grid, self.overlay = grid, overlay
+        self.tiles = TileStore(
+            one_tile_clusters(), tile_px=grid.tile_px, colour=colour, overlay=overlay
+        )
+        self.composer = Composer(grid, self.tiles, overlay=overlay)
+        half = (grid.canvas_height // 2, grid.canvas_width // 2)
+        self.planes = [
+            np.zeros(shape, np.uint8)
+            for shape in ((grid.canvas_height, grid.canvas_width), half, half)
+        ]
+
+    def paint(
+        self, frame: Frame, cells: np.ndarray, ids: np.ndarray, flips: np.ndarray
+    ) -> tuple[U8, U8, U8]:
+        out = self.composer.compose(frame, cells, ids, flips)
+        width, height = self.grid.width, self.grid.height
+        stores = (self.tiles.y, self.tiles.u, self.tiles.v)
+        for plane, tiles, source, made in zip(
+            self.planes, stores, (frame.y, frame.u, frame.v), out, strict=True
+        ):
+            original = naive.enlarged(source, width, height, overlay=self.overlay)
+            naive.paint(plane, tiles, original, cells, ids, flips)
+            np.testing.assert_array_equal(made, plane[:height, :width])
+            width, height = self.grid.width // 2, self.grid.height // 2
+        return out
+
+
+def check_compose(
+    grid: Grid, source: tuple[int, int], *, overlay: float, seed: int, hold: Callable[[int], bool]
+) -> None:
+    """Five frames of random cells; pictures for which `hold` is true are kept to the end."""
+    rng = np.random.default_rng(seed)
+    colour = Colour(full_range=bool(seed % 2))
+    painter = Painter(grid, overlay=overlay, colour=colour)
+    held = []
+    for number in range(5):
+        picture = rng.integers(0, 256, (source[1], source[0], 3), np.uint8)
+        frame = Frame(*bgr_to_i420(picture, colour), colour)
+        share = [1.0, 0.5, 0.0, 0.9, 0.2][number]
+        count = round(grid.cells * share)
+        cells = np.sort(rng.choice(grid.cells, count, replace=False)).astype(np.int32)
+        ids = rng.integers(0, 40, count).astype(np.int32)
+        out = painter.paint(frame, cells, ids, rng.random(count) < 0.5)
+        if hold(number):
+            held.append([(plane, plane.copy()) for plane in out])
+        del out
+    for planes in held:
+        for plane, copy in planes:
+            np.testing.assert_array_equal(plane, copy)
+
+
+@pytest.mark.parametrize("px", SIZES)
+def test_compose_every_tile_size(px: int) -> None:
+    columns = 3 if px < 40 else 2
+    grid = Grid(2, columns, px, columns * px - 2, 2 * px)
+    check_compose(
+        grid, (columns * px // 3 + 2, px // 2 + 1), overlay=0.5, seed=px, hold=lambda n: n == 0
+    )
+
+
+@given(
+    seeds,
+    st.sampled_from([4, 6, 8, 16, 32]),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.sampled_from([0.0, 0.25, 0.5, 0.8, 1.0]),
+    st.sets(st.integers(0, 4)),
+    st.data(),
+)
+def test_compose(
+    seed: int,
+    px: int,
+    rows: int,
+    columns: int,
+    overlay: float,
+    hold: set[int],
+    data: st.DataObject,
+) -> None:
+    if px == 32:
+        rows = columns = 2
+    cut = data.draw(st.tuples(*[st.integers(0, px // 2 - 1)] * 2), "half of the pixels cut off")
+    grid = Grid(rows, columns, px, columns * px - 2 * cut[0], rows * px - 2 * cut[1])
+    # From a single pixel to more than the output has.
+    source = data.draw(
+        st.tuples(st.integers(1, grid.width * 5 // 4), st.integers(1, grid.height * 5 // 4))
+    )
+    check_compose(grid, source, overlay=overlay, seed=seed, hold=hold.__contains__)
+
+
+# ---- as plain Python ------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not JIT, reason="this is the run without the JIT")
+@pytest.mark.timeout(280)
+def test_kernels_without_the_jit(tmp_path: Path) -> None:
+    """The same tests with the kernels as plain Python: bad indices and types show as errors."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
+        cwd=ROOT,
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=270,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
