@@ -91,7 +91,7 @@ def make(
     tags: tuple[int, int, int, int] | None = None,
     aspect: Fraction | None = None,
     rotation: int = 0,
-    cover: bool = False,
+    mirror: tuple[bool, bool] = (False, False),
     sound: Sequence[str] = (),
     texts: Sequence[str] = (),
     languages: Sequence[str] = (),
@@ -117,8 +117,8 @@ def make(
             )
         if aspect is not None:
             video.sample_aspect_ratio = aspect
-        if rotation:
-            video.set_display_rotation(rotation)
+        if rotation or any(mirror):
+            video.set_display_rotation(rotation, *mirror)
         container.metadata.update(metadata or {})
         container.set_chapters(
             [

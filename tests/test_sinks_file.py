@@ -415,6 +415,30 @@ def test_gaps_in_converted_sound_stay(tmp_path: Path) -> None:
     assert loud == [True, False, True]
 
 
+def test_damaged_sound_is_left_out_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = clips.make(tmp_path / "in.mkv", clips.frames(50), sound=["aac", "flac"])
+    noise = np.random.default_rng(0)
+    for ending in ("mp4", "webm", "ts"):
+        caplog.clear()
+        opened = open_source(str(path))
+        sink = open_sink(str(tmp_path / f"o.{ending}"), opened.info)
+        for number, item in enumerate(opened):
+            if not isinstance(item, Frame) and number % 3 == 0:
+                bad = av.Packet(noise.bytes(item.packet.size))
+                bad.time_base, bad.stream = item.packet.time_base, item.packet.stream
+                bad.pts, bad.dts = item.packet.pts, item.packet.dts
+                item = item._replace(packet=bad)
+            sink.write(item)
+        sink.close()
+        opened.close()
+        assert len(read(tmp_path / f"o.{ending}")) == 50
+        messages = [r.message for r in caplog.records]
+        assert len(messages) == len(set(messages)) <= 2
+        assert all("is damaged, parts are left out" in m for m in messages)
+
+
 def test_no_sound_is_no_problem(tmp_path: Path) -> None:
     copy(clips.make(tmp_path / "in.mp4"), tmp_path / "o.mkv")
     assert clips.streams(tmp_path / "o.mkv") == [("video", "h264", None)]
@@ -638,3 +662,20 @@ def test_encoder_refuses_the_size(tmp_path: Path) -> None:
     assert left(tmp_path) == []
     write(tmp_path / "o.mkv", [frame], codec="ffv1")
     assert read(tmp_path / "o.mkv")[0].y.shape == (97, 161)
+
+
+def test_addresses() -> None:
+    sent = clips.frames(3)
+    sink = open_sink("udp://127.0.0.1:9", info(sent[0]))  # nobody has to listen
+    for frame in sent:
+        sink.write(frame)
+    sink.close()
+    with pytest.raises(SinkError, match=r"rtmp://127.0.0.1:1/live: cannot be written") as caught:
+        open_sink("rtmp://me:secret@127.0.0.1:1/live", info(sent[0]))
+    assert "secret" not in str(caught.value)
+
+
+def test_terminal_is_no_place_for_a_video(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(UsageError, match="terminal"):
+        check_target("-", options=FileOptions())

@@ -90,9 +90,11 @@ class FileSink:
             elif self._video.origin is None:
                 self._early.append(item)  # where 0 is, only the first frame tells
             else:
-                self._mux(self._shifted(item))
+                self._write_packet(item)
+        except SinkError:
+            raise
         except (av.error.FFmpegError, OSError) as error:
-            raise self._failure(error) from error
+            raise sink_error(self.name, error) from error
 
     def close(self) -> None:
         """Write what is still inside the encoders and the container's end; name the file."""
@@ -108,7 +110,7 @@ class FileSink:
                 os.replace(self._part, self._final)
         except (av.error.FFmpegError, OSError) as error:
             self.abort()
-            raise self._failure(error) from error
+            raise sink_error(self.name, error) from error
 
     def abort(self) -> None:
         """Close and remove what was written. Never raises."""
@@ -122,7 +124,7 @@ class FileSink:
     def _describe(self) -> None:
         info = self._info
         self._container.metadata.update(
-            {key: value for key, value in info.metadata.items() if key not in _STALE_KEYS}
+            {key: value for key, value in info.metadata.items() if key.lower() not in _STALE_KEYS}
         )
         self._container.set_chapters(
             [
@@ -145,7 +147,14 @@ class FileSink:
         last = frame.duration * frame.time_base or 1 / self._info.rate
         self.duration_s = float(start + last - self._start)
         while self._early:
-            self._mux(self._shifted(self._early.popleft()))
+            self._write_packet(self._early.popleft())
+
+    def _write_packet(self, item: TrackPacket) -> None:
+        try:
+            self._mux(self._shifted(item))
+        except (av.error.InvalidDataError, av.error.ArgumentError) as error:
+            # Muxers look into what they copy. A bad packet is no reason to lose the rest.
+            self._tracks.warn(item.track, error)
 
     def _shifted(self, item: TrackPacket) -> Iterable[Any]:
         """The packets for `item`, in the output's time."""
@@ -165,9 +174,6 @@ class FileSink:
         for packet in packets:
             self.bytes_written += packet.size
             self._container.mux_one(packet)
-
-    def _failure(self, error: Exception) -> SinkError:
-        return error if isinstance(error, SinkError) else sink_error(self.name, error)
 
 
 def _open(url: str, format: Format, *, time_base: Fraction) -> Any:

@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import stat
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -69,6 +70,8 @@ def resolve(target: str, *, options: FileOptions) -> Target:
 
 def _classify(target: str, options: FileOptions) -> Target:
     if target == "-":
+        if sys.stdout is not None and sys.stdout.isatty():
+            raise UsageError("standard output: it is the terminal; pipe it or redirect it")
         format = find_format(options.format or "matroska", target="standard output")
         return Target("standard output", "direct", "pipe:1", format)
     if is_url(target):

@@ -18,7 +18,7 @@ _logger = logging.getLogger("livemosaic")
 
 _TEXT = {"subrip", "ass", "ssa", "mov_text", "webvtt", "text"}
 # Keys that a container computes for itself, or that are wrong after another coding.
-_STALE_KEYS = ("_STATISTICS", "BPS", "DURATION", "NUMBER_OF", "encoder", "vendor_id")
+_STALE_KEYS = ("_statistics", "bps", "duration", "number_of", "encoder", "vendor_id")
 
 
 class _Writer(Protocol):
@@ -67,10 +67,7 @@ class Tracks:
         try:
             packets = list(writer.write(item.packet))
         except (av.error.FFmpegError, ValueError) as error:
-            if item.track not in self._warned:
-                self._warned.add(item.track)
-                label = _label(item.track, self._tracks[item.track])
-                _logger.warning("%s is damaged, parts are left out: %s", label, reason(error))
+            self.warn(item.track, error)
             return
         yield from self._ordered(item.track, packets)
 
@@ -78,6 +75,13 @@ class Tracks:
         """Yield what is still inside."""
         for number, writer in self._writers.items():
             yield from self._ordered(number, writer.flush())
+
+    def warn(self, number: int, error: Exception) -> None:
+        """Say once that a part of a track had to be left out."""
+        if number not in self._warned:
+            self._warned.add(number)
+            label = _label(number, self._tracks[number])
+            _logger.warning("%s is damaged, parts are left out: %s", label, reason(error))
 
     def _ordered(self, number: int, packets: Any) -> Iterator[Any]:
         """Give every packet what a muxer insists on: a time, later than the one before."""
@@ -148,7 +152,9 @@ def _can_copy(track: Any, format: Format) -> bool:
 
 
 def _fresh(metadata: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in metadata.items() if not key.startswith(_STALE_KEYS)}
+    return {
+        key: value for key, value in metadata.items() if not key.lower().startswith(_STALE_KEYS)
+    }
 
 
 def _label(number: int, track: Any) -> str:

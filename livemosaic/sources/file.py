@@ -14,7 +14,7 @@ from ..frame import Chapter, Frame, StreamInfo, TrackPacket
 from ..media import av, fraction, open_container, source_error
 from .clock import Clock
 from .deinterlace import Deinterlacer
-from .locate import DEFAULT_RATE, Location, locate
+from .locate import DEFAULT_RATE, STANDARD_INPUT, Location, locate
 from .planes import Converter
 
 __all__ = ["FileSource"]
@@ -56,6 +56,7 @@ class FileSource:
     def __init__(self, spec: str, *, rate: Fraction | None = None, threads: int = 0) -> None:
         location = locate(spec, rate=rate)
         self.name = location.name
+        self._piped = location.url == STANDARD_INPUT
         self.bad_frames = 0
         self._container = _open(location)
         self._items: Iterator[Frame | TrackPacket] = iter(())
@@ -116,6 +117,11 @@ class FileSource:
                 return item
             if len(self._ready) > _PROBE_PACKETS:
                 break
+        if self._piped:
+            raise SourceError(
+                f"{self.name}: not one picture of it can be decoded; most MP4 files cannot be "
+                "read from a pipe, so name the file instead"
+            )
         raise SourceError(
             f"{self.name}: not one picture of it can be decoded; it is damaged or cut off, "
             "copy it again"
@@ -127,7 +133,7 @@ class FileSource:
         aspect = fraction(video.sample_aspect_ratio) or Fraction(1)
         if self._converter.transposed:
             aspect = 1 / aspect
-        still = not location.sequence and location.url != "fd:" and _is_still(container, video)
+        still = not location.sequence and not self._piped and _is_still(container, video)
         duration_s = None if still else _duration_s(container, video)
         frames = 1 if still else video.frames or None
         if frames is None and duration_s is not None:

@@ -15,6 +15,7 @@ from ..media import is_url, public_name, source_error
 __all__ = ["Location", "locate"]
 
 _NUMBER = re.compile(r"%0?(\d*)d")
+STANDARD_INPUT = "fd:"  # FFmpeg's protocol for an open descriptor
 DEFAULT_RATE = Fraction(25)  # of pictures that carry no times; FFmpeg's own choice
 
 
@@ -48,7 +49,7 @@ def locate(spec: str, *, rate: Fraction | None = None) -> Location:
         if sys.stdin is not None and sys.stdin.isatty():
             raise SourceError("standard input: it is the keyboard; pipe a video into it")
         # By descriptor, so that reading needs no Python and a redirected file can be sought in.
-        return Location("standard input", "fd:", options={"fd": "0"})
+        return Location("standard input", STANDARD_INPUT, options={"fd": "0"})
     if is_url(spec):
         return Location(public_name(spec), spec)
     path = Path(spec)
