@@ -415,6 +415,29 @@ def test_gaps_in_converted_sound_stay(tmp_path: Path) -> None:
     assert loud == [True, False, True]
 
 
+def test_two_files_at_once(tmp_path: Path, rich: Path) -> None:
+    """Each sink leaves the packets as they were, and decodes for itself."""
+    names = ("o.mkv", "o.webm", "o.avi", "o.mp4", "p.webm")
+    opened = open_source(str(rich))
+    sinks = [open_sink(str(tmp_path / name), opened.info) for name in names]
+    for item in opened:
+        for sink in sinks:
+            sink.write(item)
+    for sink in sinks:
+        sink.close()
+    opened.close()
+    (tmp_path / "alone").mkdir()
+    for name in names:
+        copy(rich, tmp_path / "alone" / name)
+        for kind in ("video", "audio", "subtitle"):
+            if kind == "subtitle" and name.endswith("avi"):
+                continue
+            alone = clips.packet_times(tmp_path / "alone" / name, kind)
+            assert clips.packet_times(tmp_path / name, kind) == alone
+        with av.open(str(tmp_path / name)) as container:
+            assert all(not f.is_corrupt for f in container.decode(audio=0))
+
+
 def test_damaged_sound_is_left_out_and_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -628,6 +651,16 @@ def test_refused_before_anything_is_made(tmp_path: Path) -> None:
     for good in ("null", "-", str(tmp_path / "new.mp4"), "rtmp://host/live"):
         check_target(good, options=FileOptions(source_name=str(source)))
     assert left(tmp_path) == before
+
+
+def test_format_is_for_what_has_no_ending(tmp_path: Path) -> None:
+    write(tmp_path / "o.mp4", clips.frames(2), format="y4m")
+    write(tmp_path / "o", clips.frames(2), format="mkv")
+    for name, format in (("o.mp4", "mov,mp4"), ("o", "matroska")):
+        with av.open(str(tmp_path / name)) as container:
+            assert container.format.name.startswith(format)
+    with pytest.raises(UsageError, match=r"ending \.nope is not known"):
+        check_target(str(tmp_path / "p"), options=FileOptions(format="nope"))
 
 
 def test_unwritable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

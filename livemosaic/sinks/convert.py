@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from ..media import av, fraction
+from ..media import av, fraction, open_container
 
 __all__ = ["AudioConverter", "TextConverter"]
 
@@ -30,7 +31,7 @@ class AudioConverter:
     """
 
     def __init__(self, container: Any, track: Any, *, encoder: str) -> None:
-        self._decoder = track.codec_context
+        self._decoder = _decoder(track)
         codec = av.Codec(encoder, "w")
         rate = _nearest(self._decoder.sample_rate, codec.audio_rates)
         self._format = str(codec.audio_formats[0].name) if codec.audio_formats else "fltp"
@@ -112,7 +113,7 @@ class TextConverter:
     """
 
     def __init__(self, container: Any, track: Any, *, encoder: str) -> None:
-        self._decoder = track.codec_context
+        self._decoder = _decoder(track)
         self._decoder.open(strict=False)  # makes the header that the encoder needs
         self.stream = container.add_stream(encoder)
         context = self.stream.codec_context
@@ -138,6 +139,16 @@ class TextConverter:
     def flush(self) -> Iterator[Any]:
         """Nothing stays inside."""
         return iter(())
+
+
+def _decoder(track: Any) -> Any:
+    """A decoder of our own for `track`: other sinks may be decoding the same packets.
+
+    PyAV copies all parameters of a stream only into a stream of an output, so there is one, to
+    nowhere.
+    """
+    with open_container(io.BytesIO(), "w", format="null") as nowhere:
+        return nowhere.add_stream_from_template(track, opaque=True).codec_context
 
 
 def _nearest(rate: int, rates: list[int] | None) -> int:

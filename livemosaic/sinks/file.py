@@ -150,11 +150,16 @@ class FileSink:
             self._write_packet(self._early.popleft())
 
     def _write_packet(self, item: TrackPacket) -> None:
+        packet = item.packet
+        # Writing puts a packet into the output's stream and time; another sink may get it next.
+        given = packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration
         try:
             self._mux(self._shifted(item))
         except (av.error.InvalidDataError, av.error.ArgumentError) as error:
             # Muxers look into what they copy. A bad packet is no reason to lose the rest.
             self._tracks.warn(item.track, error)
+        finally:
+            packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration = given
 
     def _shifted(self, item: TrackPacket) -> Iterable[Any]:
         """The packets for `item`, in the output's time."""

@@ -25,7 +25,7 @@ class FileOptions:
     ----------
     codec, preset, crf : of the video encoder, None for its default here
     overwrite : whether an existing file may be replaced
-    format : the container by name, None to go by the file's ending ("matroska" for `-`)
+    format : the container by name, for a target without a known ending ("matroska" for `-`)
     source_name : the input as the person named it, which must not be the output as well
     threads : of the video encoder, 0 for as many as there are processors
     """

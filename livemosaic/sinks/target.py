@@ -14,7 +14,16 @@ from urllib.parse import urlsplit
 
 from ..errors import SinkError, UsageError
 from ..media import is_url, public_name
-from .formats import PICTURES, URL_FORMATS, FileOptions, Format, ending, find_codec, find_format
+from .formats import (
+    FORMATS,
+    PICTURES,
+    URL_FORMATS,
+    FileOptions,
+    Format,
+    ending,
+    find_codec,
+    find_format,
+)
 
 __all__ = ["Target", "check_target", "resolve"]
 
@@ -84,9 +93,11 @@ def _classify(target: str, options: FileOptions) -> Target:
     if os.path.isdir(target):
         raise SinkError(f"{target}: it is a folder; name a file in it, such as {target}/out.mp4")
     suffix = ending(target)
-    if suffix in PICTURES and options.format is None:
+    if suffix in PICTURES:
         return Target(target, "pictures" if NUMBER.search(Path(target).name) else "picture", target)
-    format = find_format(options.format or suffix, target=target)
+    # `--format` is for what has no ending: beside `-` there may be a file among the outputs.
+    named = suffix if suffix in FORMATS or options.format is None else options.format
+    format = find_format(named, target=target)
     if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
         return Target(target, "direct", target, format)  # a device or a pipe has no other name
     return Target(target, "file", target, format)
