@@ -154,10 +154,11 @@ def memory(folder: Path, long: Path | None) -> list[Row]:
         result = run([*command, "--profile", "reference", *X264])
         peaks.append(result.peak_rss_mb)
         frames.append(json.loads(result.output)["frames_out"])
+    growth = 100 * (peaks[1] / peaks[0] - 1)
     return [
         (
             f"peak memory, {frames[1]:,} frames against {frames[0]}",
-            f"{peaks[1]:.0f} MB against {peaks[0]:.0f} MB: {100 * (peaks[1] / peaks[0] - 1):+.1f} %",
+            f"{peaks[1]:.0f} MB against {peaks[0]:.0f} MB: {growth:+.1f} %",
             "+5 %",
         )
     ]
