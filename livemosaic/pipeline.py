@@ -28,9 +28,9 @@ __all__ = ["Pipeline", "Progress", "output_info"]
 
 Item = Frame | TrackPacket
 
-# Frames that may wait between two stages. One would do for throughput; the second evens out
-# frames that take longer. Each costs a picture of the output's size.
-_WAITING_FRAMES = 2
+# Frames that may wait between two stages, so that one that takes longer is evened out. Behind the
+# mosaic each costs a picture of the output's size, and cells to copy into one more canvas.
+_WAITING_INPUTS, _WAITING_OUTPUTS = 2, 1
 
 # How long a stage may take to notice that it should end, when everything is being given up.
 _JOIN_S = 5.0
@@ -87,8 +87,8 @@ class Pipeline:
         self._duration_s = duration_s
         self._realtime = realtime
         self.progress = Progress(started_s=time.monotonic() if started_s is None else started_s)
-        self._incoming: WaitingHandover[Item] = WaitingHandover(_WAITING_FRAMES)
-        self._outgoing = [WaitingHandover[Item](_WAITING_FRAMES) for _ in sinks]
+        self._incoming: WaitingHandover[Item] = WaitingHandover(_WAITING_INPUTS)
+        self._outgoing = [WaitingHandover[Item](_WAITING_OUTPUTS) for _ in sinks]
         self._stopping = threading.Event()
         self._cancelled = False
         self._error: BaseException | None = None

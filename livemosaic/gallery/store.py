@@ -199,6 +199,9 @@ def _load(path: Path, mapped: mmap.mmap) -> tuple[dict[str, NDArray[Any]], dict[
         raise _refusal(path, f"it is cut off: {offset + length - len(view)} bytes are missing")
     digest = hashlib.sha256(view[_START:])
     digest.update(view[: _PREFIX.size])
+    if hasattr(mmap, "MADV_DONTNEED"):
+        # Reading it all made it all resident; most tiles of a large gallery are never shown.
+        mapped.madvise(mmap.MADV_DONTNEED)
     if offset + length < len(view) or digest.digest() != view[_PREFIX.size : _START]:
         raise _refusal(path, "it is damaged or was altered, its checksum does not match")
     # From here on the file is as a GalleryWriter left it, or somebody took pains to forge it. A

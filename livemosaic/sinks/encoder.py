@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -218,7 +219,9 @@ class VideoEncoder:
         context.framerate = info.rate
         context.sample_aspect_ratio = info.sample_aspect_ratio
         context.thread_type = "AUTO"
-        context.thread_count = options.threads
+        # As many threads as processors, not half as many again as x264 takes by itself: the other
+        # stages need their share, and every thread holds pictures (70 MB each at 5120x2880).
+        context.thread_count = options.threads or os.cpu_count() or 1
         context.flags |= _FRAME_DURATION
         self._tag(context)
         defaults = ENCODERS.get(self._codec.name, Encoder())
