@@ -9,14 +9,23 @@ gallery = open_gallery("my.gallery")
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import GalleryError
-from .store import Gallery, Source
 
 if TYPE_CHECKING:
     from .build import BuildReport, Progress, build_gallery
+    from .store import Gallery, Source
+
+# Imported when they are asked for: `livemosaic --help` needs no NumPy, and a mosaic no builder.
+_HOMES = {
+    "BuildReport": "build",
+    "build_gallery": "build",
+    "Gallery": "store",
+    "Source": "store",
+}
 
 __all__ = ["BuildReport", "Gallery", "Source", "build_gallery", "open_gallery"]
 
@@ -36,6 +45,7 @@ def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = Non
     GalleryError : there is no such thing, or it cannot be used
     """
     from .embedded import EMBEDDED, open_embedded
+    from .store import Gallery
 
     if spec in EMBEDDED:
         return open_embedded(str(spec))
@@ -54,9 +64,6 @@ def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = Non
 
 
 def __getattr__(name: str) -> Any:
-    """Building needs Numba (0.4 s): imported when it is asked for."""
-    if name in ("BuildReport", "build_gallery"):
-        from . import build
-
-        return getattr(build, name)
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -90,6 +90,9 @@ def read_photo(path: str, recipe: Recipe) -> tuple[list[U8], list[Crop]]:
             if status.st_size > MAX_BYTES:
                 raise BadImage(f"too large: {status.st_size:,} bytes")
             data = os.read(file, status.st_size)
+            # A network may deliver in parts.
+            while len(data) < status.st_size and (more := os.read(file, status.st_size)):
+                data += more
         finally:
             os.close(file)
     except OSError as error:
