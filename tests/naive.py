@@ -1,7 +1,6 @@
 """Slow twins of the compiled kernels, in plain Python and NumPy: what the tests hold them to.
 
-They say what is computed and nothing about how to do it fast. Whatever OpenCV does in the program
-(enlarging rows, for one) is done by OpenCV here, too: the kernels are what is compared.
+They say what is computed and nothing about how to do it fast, or in how many bits.
 """
 
 from __future__ import annotations
@@ -16,14 +15,18 @@ STILL, TOUCHED, ACTIVE = 0, 1, 2
 
 
 class Activity:
-    """Activity of cells of 8x8 pixels; `limit` and `stale_limit` are squared distances."""
+    """Activity of cells of 8x8 pixels; `limit` and `stale_limit` are squared distances.
+
+    The program may paint more cells than it must. It tells by `paint` which ones it did.
+    """
 
     def __init__(self, limit: float, stale_limit: float) -> None:
         self.limit, self.stale_limit = limit, stale_limit
         self.accepted: NDArray[np.int64] | None = None
 
     def update(self, bgr: U8) -> NDArray[np.int64]:
-        now = bgr.astype(np.int64)
+        """The least that each cell must be: STILL, TOUCHED or ACTIVE, int64 (rows, columns)."""
+        now = self.now = bgr.astype(np.int64)
         rows, columns = bgr.shape[0] // 8, bgr.shape[1] // 8
         if self.accepted is None:
             self.accepted, self.shown = now.copy(), now.copy()
@@ -39,9 +42,12 @@ class Activity:
                     state[row, column] = ACTIVE
                 elif stale.any():
                     state[row, column] = TOUCHED
-                if state[row, column] != STILL:
-                    self.shown[cell] = now[cell]
         return state
+
+    def paint(self, painted: NDArray[np.bool_]) -> None:
+        """These cells, bool (rows, columns), show the newest picture now."""
+        pixels = painted.repeat(8, axis=0).repeat(8, axis=1)
+        self.shown[pixels] = self.now[pixels]
 
 
 def histogram(cell: U8) -> NDArray[np.int64]:
@@ -84,37 +90,34 @@ def most_similar(
     return nearest
 
 
-def enlarged(plane: U8, width: int, height: int, *, overlay: float) -> NDArray[np.int64]:
-    """A plane scaled by `overlay` and brought to a size; upwards, lines are mixed in 1/32.
-
-    It is scaled before it is enlarged, as there is less of it then.
-    """
-    scaled = cv2.convertScaleAbs(plane, alpha=overlay)
+def enlarged(plane: U8, width: int, height: int, *, overlay: float) -> NDArray[np.float64]:
+    """A plane scaled by `overlay` and brought to a size, without rounding."""
+    scaled = cv2.convertScaleAbs(plane, alpha=overlay).astype(np.float32)
     down = plane.shape[0] > height or plane.shape[1] > width
     rows = min(height, plane.shape[0])
     mode = cv2.INTER_AREA if down else cv2.INTER_LINEAR
     wide = cv2.resize(scaled, (width, rows), interpolation=mode)
-    wide = wide.reshape(rows, width).astype(np.int64)
-    out = np.empty((height, width), np.int64)
+    wide = wide.reshape(rows, width).astype(np.float64)
+    out = np.empty((height, width))
     for line in range(height):
         centre = (line + 0.5) * rows / height - 0.5
         centre = min(max(centre, 0), rows - 1)
         above = min(int(centre), max(rows - 2, 0))
         below = min(above + 1, rows - 1)
-        weight = int(np.round((centre - above) * 32))
-        out[line] = (wide[above] * (32 - weight) + wide[below] * weight + 16) >> 5
+        weight = centre - above
+        out[line] = wide[above] * (1 - weight) + wide[below] * weight
     return out
 
 
 def paint(
-    out: U8,
+    out: NDArray[np.float64],
     tiles: U8,
-    original: NDArray[np.int64],
+    original: NDArray[np.float64],
     cells: NDArray[np.int32],
     ids: NDArray[np.int32],
     flips: NDArray[np.bool_],
 ) -> None:
-    """Put tiles into cells of one plane and add the original; edges repeat beyond `original`."""
+    """Put tiles into cells of one plane and add the original; its edges repeat beyond it."""
     px = tiles.shape[1]
     columns = out.shape[1] // px
     for cell, tile, flip in zip(cells.tolist(), ids.tolist(), flips.tolist(), strict=True):
@@ -123,6 +126,5 @@ def paint(
             line = min(top + y, original.shape[0] - 1)
             for x in range(px):
                 column = min(left + x, original.shape[1] - 1)
-                sample = int(tiles[tile, y, px - 1 - x if flip else x]) + original[line, column]
-                assert sample <= 255
-                out[top + y, left + x] = sample
+                sample = int(tiles[tile, y, px - 1 - x if flip else x])
+                out[top + y, left + x] = sample + original[line, column]

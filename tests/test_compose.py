@@ -1,0 +1,108 @@
+"""Tiles as planes, and who may write to a canvas. Sums and copies are tested in test_kernels.py."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+from livemosaic.colour import Colour, bgr_to_i420
+from livemosaic.compose import Composer, TileStore
+from livemosaic.frame import Frame
+from livemosaic.gallery.store import Gallery
+from livemosaic.grid import Grid
+
+COLOUR = Colour("bt709")
+
+
+@pytest.mark.parametrize("px", [8, 20, 32, 64])
+def test_tiles_are_the_gallery_resized(gallery: Gallery, px: int) -> None:
+    store = TileStore(gallery, tile_px=px, colour=COLOUR, overlay=0.0)
+    ids = np.array([3, 99, 3, 500], np.int32)
+    store.prepare(ids)
+    mode = cv2.INTER_AREA if px < 32 else cv2.INTER_CUBIC
+    for tile in np.unique(ids):
+        expected = cv2.resize(gallery.tiles[tile], (px, px), interpolation=mode)
+        y, u, v = bgr_to_i420(np.asarray(expected, np.uint8), COLOUR)
+        for plane, right in ((store.y, y), (store.u, u), (store.v, v)):
+            assert np.abs(plane[tile].astype(int) - right).max() <= 1
+
+
+def test_tiles_leave_room_for_the_original(gallery: Gallery) -> None:
+    """They are rounded down: tile and original can never sum to more than 255."""
+    for overlay in np.linspace(0, 1, 21):
+        store = TileStore(gallery, tile_px=8, colour=Colour(full_range=True), overlay=overlay)
+        store.prepare(np.arange(len(gallery), dtype=np.int32))
+        white = cv2.convertScaleAbs(np.full((1, 1), 255, np.uint8), alpha=overlay)[0, 0]
+        assert int(store.y.max()) + int(white) <= 255
+
+
+def test_many_tiles_at_once(make_gallery: Callable[..., Gallery]) -> None:
+    """More than fit into one of OpenCV's pictures."""
+    gallery = make_gallery(600)
+    together = TileStore(gallery, tile_px=48, colour=COLOUR, overlay=0.3)
+    together.prepare(np.arange(600, dtype=np.int32))
+    alone = TileStore(gallery, tile_px=48, colour=COLOUR, overlay=0.3)
+    alone.prepare(np.array([599], np.int32))
+    np.testing.assert_array_equal(together.y[599], alone.y[599])
+    np.testing.assert_array_equal(together.u[599], alone.u[599])
+
+
+def composer(gallery: Gallery) -> Composer:
+    grid = Grid(2, 3, 16, 48, 32)
+    tiles = TileStore(gallery, tile_px=16, colour=COLOUR, overlay=0.5)
+    return Composer(grid, tiles, overlay=0.5)
+
+
+def paint(tested: Composer, level: int, cells: list[int]) -> tuple[np.ndarray, ...]:
+    frame = Frame.from_bgr(np.full((8, 12, 3), level, np.uint8), colour=COLOUR)
+    numbers = np.array(cells, np.int32)
+    return tested.compose(frame, numbers, numbers, np.zeros(len(cells), bool))
+
+
+def test_nothing_changed_shares_memory(gallery: Gallery) -> None:
+    tested = composer(gallery)
+    first = paint(tested, 0, list(range(6)))
+    second = paint(tested, 0, [])
+    for a, b in zip(first, second, strict=True):
+        assert np.shares_memory(a, b)
+
+
+def test_a_held_picture_is_left_alone(gallery: Gallery) -> None:
+    tested = composer(gallery)
+    first = paint(tested, 0, list(range(6)))
+    copies = [plane.copy() for plane in first]
+    second = paint(tested, 255, [2])
+    for a, b, copy in zip(first, second, copies, strict=True):
+        assert not np.shares_memory(a, b)
+        np.testing.assert_array_equal(a, copy)
+    assert (second[0][:16, 32:] != first[0][:16, 32:]).any()
+    np.testing.assert_array_equal(second[0][:, :32], first[0][:, :32])
+
+
+@pytest.mark.parametrize("plane", [0, 1, 2])
+def test_one_plane_or_a_slice_of_it_holds_the_picture(gallery: Gallery, plane: int) -> None:
+    tested = composer(gallery)
+    kept = paint(tested, 0, list(range(6)))[plane][1:, 2:].T
+    copy = kept.copy()
+    for level in (50, 100, 150):
+        paint(tested, level, list(range(6)))
+    np.testing.assert_array_equal(kept, copy)
+
+
+def test_memory_is_used_again(gallery: Gallery) -> None:
+    """With one picture held at a time there are at most two canvases."""
+    tested = composer(gallery)
+    places = set()
+    held = None
+    for level in range(20):
+        made = paint(tested, level * 10, list(range(6)) if level == 0 else [level % 6])
+        places.add(made[0].__array_interface__["data"][0])
+        held = made
+        del made
+    assert held is not None
+    assert len(places) <= 2
+    gc.collect()

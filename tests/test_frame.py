@@ -1,0 +1,45 @@
+"""Frames as values."""
+
+from __future__ import annotations
+
+import dataclasses
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from livemosaic.colour import Colour
+from livemosaic.frame import Frame
+
+
+def test_from_bgr_and_back() -> None:
+    bgr = np.full((12, 20, 3), (10, 120, 230), np.uint8)
+    colour = Colour("bt601", full_range=True)
+    frame = Frame.from_bgr(bgr, colour=colour, pts=7, time_base=Fraction(1, 30), captured_s=1.5)
+    assert (frame.width, frame.height) == (20, 12)
+    assert frame.colour is colour
+    assert frame.time_s == pytest.approx(7 / 30)
+    assert np.abs(frame.to_bgr().astype(int) - bgr).max() <= 1
+
+
+def test_odd_sizes() -> None:
+    frame = Frame.from_bgr(np.zeros((5, 3, 3), np.uint8))
+    assert frame.u.shape == frame.v.shape == (3, 2)
+    assert frame.to_bgr().shape == (5, 3, 3)
+
+
+def test_another_picture_keeps_times_and_colour() -> None:
+    frame = Frame.from_bgr(
+        np.zeros((4, 4, 3), np.uint8), colour=Colour("bt2020"), pts=3, duration=2, captured_s=9.0
+    )
+    plane = np.ones((8, 8), np.uint8)
+    other = frame.with_picture(plane, plane[:4, :4], plane[:4, :4])
+    assert other.y is plane
+    for name in ("colour", "pts", "time_base", "duration", "captured_s"):
+        assert getattr(other, name) == getattr(frame, name)
+
+
+def test_frames_do_not_change() -> None:
+    frame = Frame.from_bgr(np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        frame.pts = 1  # type: ignore[misc]

@@ -1,0 +1,103 @@
+"""The output's size and its cells."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from livemosaic.errors import UsageError
+from livemosaic.grid import Grid, plan_grid
+
+sides = st.integers(2, 4096)
+tiles = st.integers(2, 256).map(lambda half: 2 * half)
+
+
+def check(grid: Grid) -> None:
+    """What holds for every grid: it covers the output, by less than a tile too much."""
+    assert grid.width % 2 == grid.height % 2 == grid.tile_px % 2 == 0
+    assert grid.width >= 2
+    assert grid.height >= 2
+    assert grid.cells == grid.rows * grid.columns >= 1
+    assert 0 <= grid.canvas_width - grid.width < grid.tile_px
+    assert 0 <= grid.canvas_height - grid.height < grid.tile_px
+
+
+@given(sides, sides)
+def test_defaults(width: int, height: int) -> None:
+    assume(max(width, height) <= 400 * min(width, height))
+    grid = plan_grid(width, height)
+    check(grid)
+    assert grid.tile_px == 32
+    assert 2560 <= max(grid.width, grid.height) <= 3840
+    assert grid.width / width == pytest.approx(grid.height / height, abs=2 / min(width, height))
+
+
+@given(sides, sides, tiles, st.floats(0.1, 8), st.booleans())
+def test_scale_keeps_the_aspect(
+    width: int, height: int, tile_px: int, scale: float, round_up: bool
+) -> None:
+    assume(min(width, height) * scale >= 2)
+    assume(max(width, height) * scale + tile_px <= 32766)
+    grid = plan_grid(width, height, tile_px=tile_px, scale=scale, round_up=round_up)
+    check(grid)
+    # Even sides are within one pixel; whole tiles within one cell.
+    off = tile_px + 1 if round_up else 1
+    assert abs(grid.width - width * scale) <= off
+    assert abs(grid.height - height * scale) <= off
+    if round_up:
+        assert (grid.width, grid.height) == (grid.canvas_width, grid.canvas_height)
+
+
+@given(sides, sides, st.integers(1, 500))
+def test_columns(width: int, height: int, columns: int) -> None:
+    assume(max(width, height) <= 4 * min(width, height))
+    try:
+        grid = plan_grid(width, height, columns=columns)
+    except UsageError as error:
+        assert "--columns" in str(error) or "output of" in str(error)  # noqa: PT017
+        return
+    check(grid)
+    assert grid.columns == columns
+    assert abs(grid.height - grid.width * height / width) <= grid.tile_px
+
+
+@given(st.integers(1, 2000), st.integers(1, 2000), tiles)
+def test_exact_size(half_width: int, half_height: int, tile_px: int) -> None:
+    size = (2 * half_width, 2 * half_height)
+    grid = plan_grid(640, 360, tile_px=tile_px, size=size)
+    check(grid)
+    assert (grid.width, grid.height) == size
+
+
+def test_reference_profile() -> None:
+    grid = plan_grid(1280, 720, tile_px=32, scale=4, round_up=True)
+    assert grid == Grid(90, 160, 32, 5120, 2880)
+    # 854 x 480 is not a whole number of cells: one column more, and the picture is stretched.
+    grid = plan_grid(854, 480, tile_px=32, scale=4, round_up=True)
+    assert (grid.columns, grid.rows, grid.width, grid.height) == (107, 60, 3424, 1920)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tile_px": 33}, "--tile 33"),
+        ({"tile_px": 2}, "--tile 2"),
+        ({"tile_px": 514}, "--tile 514"),
+        ({"tile_px": 16, "columns": 10}, "exclude each other"),
+        ({"scale": 2, "size": (640, 360)}, "exclude each other"),
+        ({"size": (641, 360)}, "even"),
+        ({"size": (640, 361)}, "even"),
+        ({"size": (0, 0)}, "sides must be"),
+        ({"size": (-64, 64)}, "sides must be"),
+        ({"scale": 0}, "--scale 0"),
+        ({"scale": -1}, "--scale -1"),
+        ({"scale": float("nan")}, "--scale nan"),
+        ({"scale": 100}, "sides must be"),
+        ({"columns": 0}, "--columns 0"),
+        ({"columns": 10_000}, "--columns 10000"),
+    ],
+)
+def test_limits(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan_grid(640, 360, **options)  # type: ignore[arg-type]

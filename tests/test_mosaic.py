@@ -1,0 +1,485 @@
+"""The filter as a whole: purity, memory, sizes, colour, and nothing left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from itertools import pairwise, product
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from livemosaic.colour import Colour, bgr_to_i420
+from livemosaic.errors import GalleryError, UsageError
+from livemosaic.frame import Frame
+from livemosaic.gallery.store import Gallery
+from livemosaic.mosaic import Mosaic, MosaicSettings
+from tests.conftest import ROOT, U8, moving_pictures, write_tiles
+
+COLOURS = [
+    Colour(matrix, full_range) for matrix, full_range in product(("bt601", "bt709"), (False, True))
+]
+
+# The superimposed original may be out of date by so many levels of the output...
+STALE = 6
+# ... and is rounded twice.
+ROUNDING = 2
+
+
+def frames(pictures: Iterable[U8], *, colour: Colour | None = None) -> list[Frame]:
+    return [Frame.from_bgr(p, colour=colour, pts=n) for n, p in enumerate(pictures)]
+
+
+def digest(frame: Frame) -> str:
+    sha = hashlib.sha256()
+    for plane in (frame.y, frame.u, frame.v):
+        sha.update(np.ascontiguousarray(plane))
+    return sha.hexdigest()
+
+
+def apart(a: Frame, b: Frame) -> int:
+    """The largest difference of any sample."""
+    planes = ((a.y, b.y), (a.u, b.u), (a.v, b.v))
+    return max(int(np.abs(p.astype(int) - q).max()) for p, q in planes)
+
+
+@pytest.fixture(scope="module")
+def plain_gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
+    """One grey tile: whatever is seen besides it is the superimposed original."""
+    path = tmp_path_factory.mktemp("mosaic") / "plain.gallery"
+    return write_tiles(path, np.full((1, 8, 8, 3), 110, np.uint8), np.zeros(1, np.int32))
+
+
+# ---- purity ---------------------------------------------------------------------------------
+
+
+def test_same_seed_same_bytes(gallery: Gallery) -> None:
+    pictures = frames(moving_pictures(8, cut=5))
+    settings = MosaicSettings(tile_px=16, scale=2, seed=3)
+    one, other = Mosaic(gallery, settings), Mosaic(gallery, settings)
+    assert [digest(one.process(f)) for f in pictures] == [digest(other.process(f)) for f in pictures]
+    third = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, seed=4))
+    assert digest(third.process(pictures[0])) != digest(Mosaic(gallery, settings).process(pictures[0]))
+
+
+def test_a_new_size_starts_again(gallery: Gallery) -> None:
+    """Frames of another size or colour begin a new stream, the same as with a new filter."""
+    settings = MosaicSettings(tile_px=16, scale=2)
+    small, large = frames(moving_pictures(3)), frames(moving_pictures(3, size=(400, 208)))
+    other_colour = frames(moving_pictures(3), colour=Colour("bt601", full_range=True))
+    mosaic = Mosaic(gallery, settings)
+    for stream in (small, large, other_colour, small):
+        fresh = Mosaic(gallery, settings)
+        for frame in stream:
+            assert digest(mosaic.process(frame)) == digest(fresh.process(frame))
+
+
+def test_first_frame_has_every_cell(gallery: Gallery) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+    mosaic.process(frames(moving_pictures(1))[0])
+    cells = mosaic.cells
+    assert cells.total == cells.active == mosaic.tile_ids.size
+    # There was no tile before that could have changed.
+    assert cells.touched == cells.changed == 0
+    assert (mosaic.tile_ids >= 0).all()
+
+
+def test_still_frames_share_their_arrays(gallery: Gallery) -> None:
+    frame = frames(moving_pictures(1))[0]
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+    first = mosaic.process(frame)
+    for _ in range(3):
+        again = mosaic.process(frame)
+        assert (mosaic.cells.active, mosaic.cells.touched, mosaic.cells.changed) == (0, 0, 0)
+        for a, b in ((first.y, again.y), (first.u, again.u), (first.v, again.v)):
+            assert a.shape == b.shape
+            assert np.shares_memory(a, b)
+
+
+def test_times_and_colour_are_kept(gallery: Gallery) -> None:
+    colour = Colour("bt601", tags=(5, 6, 5, 1))
+    frame = Frame.from_bgr(
+        moving_pictures(1)[0],
+        colour=colour,
+        pts=1234,
+        time_base=Fraction(1, 90000),
+        duration=3600,
+        captured_s=5.5,
+    )
+    out = Mosaic(gallery, MosaicSettings(scale=1)).process(frame)
+    for name in ("pts", "time_base", "duration", "captured_s", "colour"):
+        assert getattr(out, name) == getattr(frame, name)
+
+
+def test_input_is_not_written(gallery: Gallery) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+    for frame in frames(moving_pictures(3)):
+        before = digest(frame)
+        for plane in (frame.y, frame.u, frame.v):
+            plane.flags.writeable = False
+        mosaic.process(frame)
+        assert digest(frame) == before
+
+
+def test_padded_rows(gallery: Gallery) -> None:
+    """Decoders hand out planes with a stride."""
+    settings = MosaicSettings(tile_px=16, scale=2)
+    plain, padded = Mosaic(gallery, settings), Mosaic(gallery, settings)
+    for frame in frames(moving_pictures(3, cut=2)):
+        wide = [np.pad(p, ((0, 0), (0, 24)))[:, : p.shape[1]] for p in (frame.y, frame.u, frame.v)]
+        assert not wide[0].flags.c_contiguous
+        assert digest(plain.process(frame)) == digest(padded.process(frame.with_picture(*wide)))
+
+
+def test_stages_are_told(gallery: Gallery) -> None:
+    stages: list[str] = []
+    mosaic = Mosaic(gallery, MosaicSettings(scale=1))
+    mosaic.on_stage = stages.append
+    frame = frames(moving_pictures(1))[0]
+    for _ in range(2):
+        stages.clear()
+        mosaic.process(frame)
+        assert stages == ["activity", "histogram", "match", "compose"]
+
+
+# ---- memory ---------------------------------------------------------------------------------
+
+HOLDS: dict[str, Callable[[int], int]] = {  # how many of the newest pictures are kept, by frame
+    "none": lambda n: 0,
+    "one": lambda n: 1,
+    "three": lambda n: 3,
+    "all": lambda n: 1000,
+    "now and then": lambda n: n * 7 % 5,
+}
+
+
+def test_held_pictures_never_change(gallery: Gallery) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+    held = []
+    for frame in frames(moving_pictures(30, cut=17)):
+        out = mosaic.process(frame)
+        held.append((out, [p.copy() for p in (out.y, out.u, out.v)]))
+    for out, copies in held:
+        for plane, copy in zip((out.y, out.u, out.v), copies, strict=True):
+            np.testing.assert_array_equal(plane, copy)
+
+
+def test_holding_does_not_change_the_pictures(gallery: Gallery) -> None:
+    pictures = frames(moving_pictures(24, size=(200, 120), cut=13))
+    runs = {}
+    for name, keep in HOLDS.items():
+        mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+        held: list[Frame] = []
+        runs[name] = []
+        for n, frame in enumerate(pictures):
+            out = mosaic.process(frame)
+            runs[name].append(digest(out))
+            held.append(out)
+            del out
+            held = held[max(0, len(held) - keep(n)) :]
+    for name, digests in runs.items():
+        assert digests == runs["none"], name
+
+
+def test_memory_is_bounded(gallery: Gallery) -> None:
+    """Pictures that nobody holds give their memory to the next ones."""
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+    places = set()
+    for frame in frames(moving_pictures(30)):
+        places.add(mosaic.process(frame).y.__array_interface__["data"][0])
+    assert len(places) <= 2
+
+
+# ---- nothing left behind --------------------------------------------------------------------
+
+
+def assert_up_to_date(
+    gallery: Gallery, pictures: Iterable[U8], *, limit: int = STALE + ROUNDING
+) -> None:
+    """After each frame, the picture is what a new filter makes of that frame, but for `limit`."""
+    settings = MosaicSettings(tile_px=32, scale=4)
+    mosaic = Mosaic(gallery, settings)
+    for n, frame in enumerate(frames(pictures)):
+        fresh = Mosaic(gallery, settings).process(frame)
+        assert apart(mosaic.process(frame), fresh) <= limit, f"frame {n}"
+
+
+def ground(*, size: tuple[int, int] = (96, 64)) -> U8:
+    coarse = np.random.default_rng(2).uniform(60, 160, (3, 4, 3)).astype(np.float32)
+    return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("contrast", [5, 9, 15, 90])
+def test_a_thin_line_leaves_no_ghost(plain_gallery: Gallery, contrast: int) -> None:
+    """It moves by a pixel per frame, over the borders of cells, then it is gone."""
+    still = ground()
+    pictures = [still]
+    for x in range(10, 60):
+        picture = still.copy()
+        picture[:, x] += np.uint8(contrast)
+        pictures.append(picture)
+    assert_up_to_date(plain_gallery, [*pictures, still, still])
+
+
+@pytest.mark.parametrize("edge", range(28, 38))
+def test_a_thing_at_a_border_of_cells(plain_gallery: Gallery, edge: int) -> None:
+    """The original is interpolated: what is in one cell is seen in the first pixels of the next."""
+    still = ground()
+    bright = still.copy()
+    bright[:, edge : edge + 6] = 250
+    assert_up_to_date(plain_gallery, [still, bright, bright, still, still])
+
+
+def test_a_cell_that_was_painted_beside_a_thing_that_left(plain_gallery: Gallery) -> None:
+    """The left cell is painted for a reason of its own while the thing stands right of it."""
+    still = ground()
+    bright, both = still.copy(), still.copy()
+    bright[:, 32:36] = both[:, 32:36] = 250
+    both[20:22, 26:28] = 20
+    assert_up_to_date(plain_gallery, [still, both, bright, still, still])
+
+
+def test_slow_fades_stay_within_bounds(plain_gallery: Gallery) -> None:
+    """Each cell fades at its own speed, so they are painted at different times.
+
+    What is interpolated between two cells may be out of date by a little more than each of them.
+    """
+    speed = np.random.default_rng(0).uniform(0, 2, (8, 12)).repeat(8, axis=0).repeat(8, axis=1)
+    pictures = [
+        np.clip(40 + n * speed[..., None] * (1, 1, 1), 0, 255).astype(np.uint8) for n in range(40)
+    ]
+    assert_up_to_date(plain_gallery, pictures, limit=2 * STALE)
+
+
+def test_tiles_stay_where_nothing_moves(gallery: Gallery) -> None:
+    """The cells that a block moves over change; all others keep tile and mirroring."""
+    still = ground(size=(160, 96))
+    moved = still.copy()
+    moved[16:48, 40:72] = (0, 0, 250)
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=32, scale=4))
+    for_still, for_moved = frames([still, moved])
+    mosaic.process(for_still)
+    ids, flips = mosaic.tile_ids, mosaic.flips
+    mosaic.process(for_moved)
+    assert mosaic.cells.active == 16
+    outside = np.ones(ids.shape, bool)
+    outside[2:6, 5:9] = False
+    np.testing.assert_array_equal(mosaic.tile_ids[outside], ids[outside])
+    np.testing.assert_array_equal(mosaic.flips[outside], flips[outside])
+
+
+# ---- colour and overlay ---------------------------------------------------------------------
+
+
+
+
+def card(width: int = 320, height: int = 192) -> U8:
+    """Colour bars above a grey ramp."""
+    picture = np.empty((height, width, 3), np.uint8)
+    bars = np.array(list(product((0, 255), repeat=3)), np.uint8)
+    picture[: height // 2] = bars[np.arange(width) * 8 // width]
+    picture[height // 2 :] = np.linspace(0, 255, width).round()[None, :, None]
+    return picture
+
+
+@pytest.mark.parametrize("colour", COLOURS, ids=str)
+@pytest.mark.parametrize("tile_px", [16, 32, 20])
+def test_overlay_of_one_is_the_original(gallery: Gallery, colour: Colour, tile_px: int) -> None:
+    frame = Frame.from_bgr(card(), colour=colour)
+    out = Mosaic(gallery, MosaicSettings(tile_px=tile_px, scale=1, overlay=1)).process(frame)
+    assert apart(out, frame) <= 1
+    assert out.colour == colour
+
+
+@pytest.mark.parametrize("colour", COLOURS, ids=str)
+@pytest.mark.parametrize("scale", [2, 4, 1.5, 0.5])
+def test_overlay_of_one_is_the_original_resized(
+    gallery: Gallery, colour: Colour, scale: float
+) -> None:
+    """Where the picture is flat or a ramp; at the edges of bars two ways of resizing differ."""
+    frame = Frame.from_bgr(card(), colour=colour)
+    out = Mosaic(gallery, MosaicSettings(tile_px=32, scale=scale, overlay=1)).process(frame)
+    size = (round(320 * scale), round(192 * scale))
+    wanted = bgr_to_i420(cv2.resize(card(), size, interpolation=cv2.INTER_NEAREST), colour)
+    for plane, right in zip((out.y, out.u, out.v), wanted, strict=True):
+        assert plane.shape == right.shape
+        off = np.abs(plane.astype(int) - right)
+        height, width = off.shape
+        ramp = off[height // 2 + 4 :]
+        assert ramp.max() <= 2
+        middle = np.arange(8) * width // 8 + width // 16
+        assert off[2 : height // 2 - 4, middle].max() <= 2
+
+
+@pytest.mark.parametrize("colour", COLOURS, ids=str)
+def test_overlay_of_zero_is_only_tiles(gallery: Gallery, colour: Colour) -> None:
+    frame = Frame.from_bgr(moving_pictures(1, size=(80, 48))[0], colour=colour)
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=32, scale=4, overlay=0))
+    out = mosaic.process(frame)
+    for (row, column), tile in np.ndenumerate(mosaic.tile_ids):
+        picture = gallery.tiles[tile]
+        if mosaic.flips[row, column]:
+            picture = picture[:, ::-1]
+        y, u, v = bgr_to_i420(np.ascontiguousarray(picture), colour)
+        for plane, right, px in ((out.y, y, 32), (out.u, u, 16), (out.v, v, 16)):
+            cell = plane[row * px : (row + 1) * px, column * px : (column + 1) * px]
+            assert np.abs(cell.astype(int) - right).max() <= 1
+
+
+def test_matches_colours(tmp_path: Path) -> None:
+    """Without overlay, and with tiles of one colour each, a picture's colours are found again."""
+    levels = np.array(list(product((20, 128, 235), repeat=3)), np.uint8)
+    tiles = np.broadcast_to(levels[:, None, None], (27, 8, 8, 3))
+    gallery = write_tiles(tmp_path / "flat.gallery", tiles, np.arange(27, dtype=np.int32))
+    picture = np.repeat(np.repeat(levels.reshape(3, 9, 3), 32, axis=0), 32, axis=1)
+    out = Mosaic(gallery, MosaicSettings(tile_px=32, scale=1, overlay=0)).apply(picture)
+    inner = out.reshape(3, 32, 9, 32, 3)[:, 8:24, :, 8:24].astype(int)
+    assert np.abs(inner - levels.reshape(3, 1, 9, 1, 3)).max() <= 3
+
+
+# ---- sizes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "size", [(2, 2), (16, 16), (1, 1), (3, 5), (2, 64), (64, 2), (33, 17), (319, 191), (321, 193)]
+)
+@pytest.mark.parametrize("tile_px", [8, 32, 50])
+def test_any_input_size(gallery: Gallery, size: tuple[int, int], tile_px: int) -> None:
+    pictures = moving_pictures(3, size=size, cut=2) if min(size) > 4 else [
+        np.full((size[1], size[0], 3), level, np.uint8) for level in (0, 200, 90)
+    ]
+    settings = MosaicSettings(tile_px=tile_px, size=(300, 166))
+    mosaic = Mosaic(gallery, settings)
+    for frame in frames(pictures):
+        out = mosaic.process(frame)
+        assert out.y.shape == (166, 300)
+        assert out.u.shape == out.v.shape == (83, 150)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1, 2.7, 4])
+@pytest.mark.parametrize("size", [(64, 48), (63, 47)])
+def test_any_scale(gallery: Gallery, size: tuple[int, int], scale: float) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=scale))
+    grid = mosaic.plan(*size)
+    for frame in frames(moving_pictures(3, size=size)):
+        out = mosaic.process(frame)
+        assert (out.width, out.height) == (grid.width, grid.height)
+        assert mosaic.tile_ids.shape == (grid.rows, grid.columns)
+
+
+def test_the_reference_stretches_to_whole_tiles(plain_gallery: Gallery) -> None:
+    settings = MosaicSettings(tile_px=32, scale=4, round_up=True, overlay=1)
+    bgr = card(100, 60)
+    out = Mosaic(plain_gallery, settings).apply(bgr)
+    assert out.shape == (256, 416, 3)
+    # The last column of the input is at the last column of the output, not beyond or before it.
+    assert np.abs(out[200, [2, -3]].astype(int) - bgr[50, [0, -1]]).max() <= 8
+
+
+def test_tiles_that_stick_out_are_cut(gallery: Gallery) -> None:
+    """The picture's right and lower edge are at the output's, whatever the tiles do."""
+    frame = Frame.from_bgr(card(320, 192))
+    settings = MosaicSettings(tile_px=50, size=(320, 192), overlay=1)
+    assert apart(Mosaic(gallery, settings).process(frame), frame) <= 1
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_one_colour(gallery: Gallery, level: int) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+    outs = [mosaic.process(f) for f in frames([np.full((96, 160, 3), level, np.uint8)] * 2)]
+    assert digest(outs[0]) == digest(outs[1])
+
+
+def test_apply_takes_and_gives_bgr(gallery: Gallery) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+    bgr = moving_pictures(1)[0]
+    out = mosaic.apply(bgr)
+    assert out.shape == (384, 640, 3)
+    assert out.dtype == np.uint8
+    # Half of it is the original.
+    wanted = cv2.resize(bgr, (640, 384))
+    assert np.abs(out.mean(axis=(0, 1)) - wanted.mean(axis=(0, 1))).max() < 40
+
+
+# ---- settings -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"overlay": 1.1}, "--overlay"),
+        ({"overlay": -0.1}, "--overlay"),
+        ({"overlay": float("nan")}, "--overlay"),
+        ({"activity": 256}, "--activity"),
+        ({"palette": 0}, "--palette"),
+        ({"seed": -1}, "--seed"),
+        ({"match": "layouts"}, "--match"),
+    ],
+)
+def test_settings_are_checked(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        MosaicSettings(**options)  # type: ignore[arg-type]
+
+
+def test_gallery_by_name_and_by_path(gallery: Gallery) -> None:
+    mosaic = Mosaic(gallery.path)
+    np.testing.assert_array_equal(mosaic.gallery.tiles, gallery.tiles)
+    with pytest.raises(GalleryError, match="no gallery"):
+        Mosaic("no-such-gallery")
+
+
+# ---- the same on every number of threads ----------------------------------------------------
+
+_RUN = """
+import hashlib, sys
+import cv2, numpy as np
+from livemosaic import Frame, Mosaic, MosaicSettings
+cv2.setNumThreads(int(sys.argv[2]))
+mosaic = Mosaic(sys.argv[1], MosaicSettings(tile_px=16, scale=4))
+rng = np.random.default_rng(0)
+coarse = rng.uniform(0, 255, (12, 20, 3)).astype(np.float32)
+picture = cv2.resize(coarse, (640, 360), interpolation=cv2.INTER_CUBIC).clip(0, 255)
+sha = hashlib.sha256()
+for n in range(6):
+    now = picture[::-1].copy() if n > 3 else picture.copy()
+    now[40 + 20 * n : 140 + 20 * n, 100:300] = 255 - now[40 + 20 * n : 140 + 20 * n, 100:300]
+    out = mosaic.process(Frame.from_bgr(now.astype(np.uint8)))
+    for plane in (out.y, out.u, out.v):
+        sha.update(np.ascontiguousarray(plane))
+print(sha.hexdigest())
+"""
+
+
+def test_any_number_of_threads(gallery: Gallery, tmp_path: Path) -> None:
+    digests = set()
+    for threads in ("1", "2", "5"):
+        count = dict.fromkeys(
+            ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"),
+            threads,
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", _RUN, str(gallery.path), threads],
+            env={**os.environ, **count, "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        digests.add(done.stdout)
+    assert len(digests) == 1
+
+
+def test_pictures_follow_the_input(gallery: Gallery) -> None:
+    """A new picture for each change, none for the rest."""
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+    a, b = moving_pictures(1, seed=1)[0], moving_pictures(1, seed=2)[0]
+    digests = [digest(mosaic.process(f)) for f in frames([a, a, b, b, a])]
+    assert [x == y for x, y in pairwise(digests)] == [True, False, True, False]
