@@ -8,27 +8,39 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
+import dataclasses
 import logging
-import signal
+import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import __version__, config
 from .errors import LivemosaicError, UsageError
 from .gallery import command as gallery_command
+from .terminal import (
+    Interrupts,
+    complain,
+    leave,
+    open_standard_files,
+    patiently,
+    print_json,
+    progress_bar,
+    set_up_logging,
+)
 
 if TYPE_CHECKING:
     from .pipeline import Pipeline, Progress
     from .sinks.base import Sink
-    from .sources.base import Source
 
 __all__ = ["main"]
 
 _log = logging.getLogger("livemosaic")
+
+_DEMO_OUTPUT = "livemosaic-demo.mp4"
 
 _EXAMPLES = """\
 examples:
@@ -44,36 +56,57 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     started_s = time.monotonic()
-    parser = _parser()
-    args = parser.parse_args(argv)
-    verbose = getattr(args, "verbose", False)
-    _set_up_logging(verbose=verbose, quiet=getattr(args, "quiet", False))
+    open_standard_files()
+    with Interrupts() as interrupts:
+        code = _run_verb(argv, interrupts, started_s)
+    return leave(code)
+
+
+def _run_verb(argv: Sequence[str] | None, interrupts: Interrupts, started_s: float) -> int:
+    """Do what is asked for; every error becomes one line and an exit code."""
+    verbose = False
     try:
+        args = _parser().parse_args(argv)
+        verbose = args.verbose
+        set_up_logging(verbose=verbose, quiet=getattr(args, "quiet", False))
         if args.verb == "run":
-            return _run(args, started_s)
+            return _run(args, interrupts, started_s)
         if args.verb == "demo":
-            return _demo(args, started_s)
+            return _demo(args, interrupts, started_s)
         return gallery_command.run(args)
     except UsageError as error:
-        _complain(error)
+        complain(error)
         return 2
     except LivemosaicError as error:
-        _complain(error)
+        complain(error)
         return 1
     except KeyboardInterrupt:
-        _say("interrupted: nothing was written")
+        _log.info("interrupted: nothing was written")
         return 130
+    except MemoryError:
+        complain("there is not enough memory; choose a smaller --size or --scale")
+        return 1
     except Exception as error:
         if verbose:
-            raise
-        _complain(f"internal error: {type(error).__name__}: {error}; run with -v for the details")
+            traceback.print_exc()
+        complain(f"internal error: {type(error).__name__}: {error}; run with -v for the details")
         return 1
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one line, as all others; no abbreviations, which a later option could break."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument("-v", "--verbose", action="store_true", help="say more, also of errors")
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="livemosaic",
         description="Turns every frame of a video into a photomosaic, as a stream.",
         epilog=_EXAMPLES,
@@ -105,7 +138,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     config.add_options(run)
     run.add_argument("--config", type=Path, metavar="FILE", help="a TOML file with a [run] table")
-    run.add_argument("--realtime", action="store_true", help="pace a file as if it were live")
     _add_output_options(run)
 
     demo = verbs.add_parser(
@@ -115,8 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         "output",
         metavar="OUTPUT",
         nargs="?",
-        default="livemosaic-demo.mp4",
-        help="where to (livemosaic-demo.mp4, replaced if it is there)",
+        help=f"where to ({_DEMO_OUTPUT}, replaced if it is there)",
     )
     _add_output_options(demo)
     gallery_command.add_parser(verbs)
@@ -132,33 +163,29 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _demo(args: argparse.Namespace, started_s: float) -> int:
+def _demo(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> int:
     clip = Path(__file__).with_name("demo") / "bigbuckbunny.mp4"
-    given = {"input": str(clip), "outputs": [args.output], "config": None, "realtime": False}
-    options = dict.fromkeys(option.name for option in config.OPTIONS)
-    args = argparse.Namespace(**{**options, **vars(args), **given, "overwrite": True})
-    code = _run(args, started_s)
-    if code == 0 and not args.quiet:
-        output = args.outputs[0]
-        _say(
-            f"the demo is in {output}\n"
+    output = args.output or _DEMO_OUTPUT
+    # The default name is the program's own; what somebody names may be theirs.
+    overwrite = args.overwrite or args.output is None
+    given = {"input": str(clip), "outputs": [output], "config": None, "overwrite": overwrite}
+    code = _run(argparse.Namespace(**{**vars(args), **given}), interrupts, started_s)
+    if code == 0:
+        _log.info(
+            "the demo is in %s\n"
             "next:\n"
-            f"  livemosaic run YOUR.mp4 mosaic.mp4             your own video\n"
-            f"  livemosaic run YOUR.jpg mosaic.png             your own picture\n"
-            f"  livemosaic run YOUR.mp4 out.mp4 --gallery ~/Pictures   made of your own photos\n"
-            f"  livemosaic run --help                          everything else"
+            "  livemosaic run YOUR.mp4 mosaic.mp4             your own video\n"
+            "  livemosaic run YOUR.jpg mosaic.png             your own picture\n"
+            "  livemosaic run YOUR.mp4 out.mp4 --gallery ~/Pictures   made of your own photos\n"
+            "  livemosaic run --help                          everything else",
+            output,
         )
     return code
 
 
-def _run(args: argparse.Namespace, started_s: float) -> int:
+def _run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> int:
     options = config.resolve(vars(args), file=args.config)
-    if args.json and "-" in args.outputs:
-        raise UsageError("--json and the output - both want standard output: leave one out")
-    if len(set(args.outputs)) != len(args.outputs):
-        raise UsageError("the same output is given twice: leave one out")
-    for name in args.outputs:
-        _check_known(name)
+    _check_outputs(args)
 
     from .sinks import FileOptions, check_target
 
@@ -166,15 +193,20 @@ def _run(args: argparse.Namespace, started_s: float) -> int:
         codec=options["codec"],
         preset=options["preset"],
         crf=options["crf"],
-        format=options["format"],
         overwrite=args.overwrite,
         source_name=args.input,
     )
-    for output in args.outputs:
-        check_target(output, options=file_options)
+    outputs = {
+        # --format is of standard output only: a file's ending says what it is.
+        name: dataclasses.replace(file_options, format=options["format"] if name == "-" else None)
+        for name in args.outputs
+    }
+    for name, its_options in outputs.items():
+        check_target(name, options=its_options)
 
     import cv2
 
+    from .gallery import open_gallery
     from .kernels import kernels_are_cached
     from .mosaic import Mosaic, MosaicSettings
     from .pipeline import Pipeline, output_info
@@ -196,136 +228,104 @@ def _run(args: argparse.Namespace, started_s: float) -> int:
         activity=options["activity"],
         seed=options["seed"],
     )
-    source: Source = open_source(args.input)
-    with contextlib.closing(source):
-        mosaic = Mosaic(options["gallery"], settings)
-        if options["fps"] is not None and not source.info.still:
-            from .sources.rate import FixedRate
-
-            source = FixedRate(source, rate=options["fps"])
-        info = output_info(source.info, mosaic.plan(source.info.width, source.info.height))
+    with contextlib.ExitStack() as undo:
+        source = patiently(open_source, args.input)
+        undo.callback(source.close)
+        info = source.info
+        rate = None if info.still else options["fps"]
+        with progress_bar(args, unit=" photos", delay=0.5) as bar:
+            mosaic = Mosaic(open_gallery(options["gallery"], progress=_photos_on(bar)), settings)
+        info = output_info(info, mosaic.plan(info.width, info.height), rate=rate)
+        sinks: list[Sink] = []
+        with interrupts.held():  # half of a sink could not be undone
+            for name, its_options in outputs.items():
+                sinks.append(open_sink(name, info, options=its_options))
+                undo.callback(sinks[-1].abort)
         if not kernels_are_cached():
             _log.info("compiling for this processor, once: the first run takes some seconds more")
-        sinks: list[Sink] = []
-        try:
-            for output in args.outputs:
-                sinks.append(open_sink(output, info, options=file_options))
-            pipeline = Pipeline(
-                source,
-                mosaic,
-                sinks,
-                duration_s=options["duration"],
-                realtime=args.realtime,
-                started_s=started_s,
-            )
-        except BaseException:
-            for sink in sinks:
-                sink.abort()
-            raise
-        return _drive(pipeline, source, args)
-
-
-def _drive(pipeline: Pipeline, source: Source, args: argparse.Namespace) -> int:
-    """Run a pipeline with progress and signals, and say how it went."""
-    interrupts = 0
-
-    def interrupt(*_: Any) -> None:
-        nonlocal interrupts
-        interrupts += 1
-        (pipeline.stop if interrupts == 1 else pipeline.cancel)()
-
-    told = False
-    with _signals(interrupt), _progress_bar(args, source) as show:
-
-        def tick(progress: Progress) -> None:
-            nonlocal told
-            if interrupts and not told:
-                told = True
-                _say("finishing what was begun; once more stops at once")
-            show(progress)
-
-        whole = pipeline.run(on_tick=tick)
-    report = pipeline.report()
+        pipeline = Pipeline(
+            source,
+            mosaic,
+            sinks,
+            rate=rate,
+            duration_s=options["duration"],
+            realtime=options["realtime"],
+            started_s=started_s,
+        )
+        interrupts.pipeline = pipeline  # from here on nothing is thrown: it closes all of them
+        undo.pop_all()
+    code = _drive(pipeline, interrupts, args)
     if source.bad_frames:
         _log.warning(
             "%s: %d damaged frames or packets could not be decoded", source.name, source.bad_frames
         )
+    return code
+
+
+def _photos_on(bar: Any) -> Callable[[int, int], None] | None:
+    """Progress of a gallery's build on a bar."""
+    if bar is None:
+        return None
+
+    def progress(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return progress
+
+
+def _drive(pipeline: Pipeline, interrupts: Interrupts, args: argparse.Namespace) -> int:
+    """Run a pipeline with progress, and say how it went."""
+    told = False
+    with progress_bar(args, unit=" frames", total=pipeline.expected_frames) as bar:
+
+        def tick(progress: Progress) -> None:
+            nonlocal told
+            if interrupts.count and not told:
+                told = True
+                _log.info("finishing what was begun; once more stops at once")
+            if bar is not None:
+                cells = progress.cells
+                share = cells.active / cells.total if cells.total else 0.0
+                bar.set_postfix_str(f"{share:.0%} of cells active", refresh=False)
+                bar.update(progress.frames_out - bar.n)
+
+        try:
+            whole = pipeline.run(on_tick=tick)
+        except LivemosaicError:
+            if interrupts.count and not pipeline.progress.frames_out:
+                raise KeyboardInterrupt from None  # no sink can make a file of no frame
+            raise
     if not whole:
-        _say("stopped at once: no output was kept")
+        _log.info("stopped at once; kept: %s", ", ".join(pipeline.kept) or "nothing")
         return 130
+    report = pipeline.report()
     if args.json:
-        sys.stdout.write(json.dumps(report) + "\n")
-        sys.stdout.flush()
-    if not args.quiet:
-        holds = "interrupted: " if interrupts else ""
-        grid = report["grid"]
-        _say(
-            f"{holds}{', '.join(report['outputs'])}: {report['frames_out']} frames of "
-            f"{grid['width']}x{grid['height']}, {grid['columns']}x{grid['rows']} cells, "
-            f"in {report['duration_s']:.1f} s, {report['fps']:.1f} frames/s"
-        )
-    return 130 if interrupts else 0
+        print_json(report)
+    grid = report["grid"]
+    _log.info(
+        "%s%s: %d frames, %.1f s, of %dx%d pixels and %dx%d cells, made in %.1f s, %.1f frames/s",
+        "interrupted: " if interrupts.count else "",
+        ", ".join(report["outputs"]),
+        report["frames_out"],
+        pipeline.progress.video_s,
+        *(grid[name] for name in ("width", "height", "columns", "rows")),
+        report["duration_s"],
+        report["fps"],
+    )
+    return 130 if interrupts.count else 0
 
 
-def _check_known(output: str) -> None:
-    """Words that later versions will know must not become files of that name."""
-    if output in ("window", "vcam") or output.startswith("vcam:"):
-        raise UsageError(f"{output}: not in this version yet; give a file name, - or null")
-
-
-@contextlib.contextmanager
-def _signals(handler: Any) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `handler` meanwhile."""
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(kind, handler) for kind in kinds]
-    try:
-        yield
-    finally:
-        for kind, old in zip(kinds, before, strict=True):
-            signal.signal(kind, old)
-
-
-@contextlib.contextmanager
-def _progress_bar(args: argparse.Namespace, source: Source) -> Iterator[Any]:
-    """A bar on standard error: frames, frames/s, time left, active cells."""
-    wanted = args.progress == "always" or (args.progress == "auto" and sys.stderr.isatty())
-    if not wanted or args.quiet:
-        yield lambda progress: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=source.info.frames, unit="frame", file=sys.stderr, leave=False) as bar:
-
-        def show(progress: Progress) -> None:
-            cells = progress.cells
-            share = cells.active / cells.total if cells.total else 0.0
-            bar.set_postfix_str(f"{share:.0%} of cells active", refresh=False)
-            bar.update(progress.frames_out - bar.n)
-
-        yield show
-
-
-class _Handler(logging.Handler):
-    """Log records as the program's own words."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        _say(level + record.getMessage())
-
-
-def _set_up_logging(*, verbose: bool, quiet: bool) -> None:
-    _log.handlers[:] = [_Handler()]
-    _log.propagate = False
-    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
-    _log.setLevel(level)
-
-
-def _say(text: str) -> None:
-    # A closed standard error must not stop the work.
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"livemosaic: {text}\n")
-        sys.stderr.flush()
-
-
-def _complain(error: object) -> None:
-    _say(f"error: {error}")
+def _check_outputs(args: argparse.Namespace) -> None:
+    """What is wrong with the outputs together, or with their words."""
+    files = [os.path.realpath(name) for name in args.outputs if name != "null"]
+    for name in args.outputs:
+        if name in ("window", "vcam") or name.startswith("vcam:"):
+            # Words that later versions will know must not become files of that name.
+            raise UsageError(f"{name}: not in this version yet; give a file name, - or null")
+        if files.count(os.path.realpath(name)) > 1:
+            raise UsageError(f"{name}: the same output is given twice; leave one out")
+    if args.json and "-" in args.outputs:
+        raise UsageError("--json and the output - both want standard output; leave one out")
+    if sys.stdout is None and (args.json or "-" in args.outputs):
+        raise UsageError("standard output is closed; leave out --json and the output -")

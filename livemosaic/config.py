@@ -19,18 +19,61 @@ from .errors import UsageError
 __all__ = ["OPTIONS", "PROFILES", "Option", "add_options", "resolve"]
 
 
-def _number(text: Any) -> float:
-    return float(Fraction(str(text)))
+# Each converter takes the text of the command line, or the value of the TOML file, whose type
+# has to be right: 32.5 is no tile, 5 no gallery, true no number.
 
 
-def _size(text: Any) -> tuple[int, int]:
-    width, _, height = str(text).lower().partition("x")
+def _whole(value: Any) -> int:
+    return int(str(value))
+
+
+def _number(value: Any) -> float:
+    return float(Fraction(str(value)))
+
+
+def _rate(value: Any) -> Fraction:
+    return Fraction(str(value))
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError
+    return value
+
+
+def _size(value: Any) -> tuple[int, int]:
+    width, _, height = str(value).lower().partition("x")
     return int(width), int(height)
+
+
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+_KINDS: Mapping[Callable[[Any], Any], str] = {
+    _whole: "a whole number",
+    _number: "a number",
+    _rate: "a rate such as 25 or 30000/1001",
+    _word: "a word",
+    _size: "WIDTHxHEIGHT, as in 1920x1080",
+    _yes_or_no: "true or false",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option; `convert` takes the text of the command line or the value of the TOML file."""
+    """One option.
+
+    Attributes
+    ----------
+    name : in the settings file
+    convert : one of the converters above
+    metavar : what stands for the value in the help; none for a switch
+    default : None where it depends on something else, which `help` says then
+    low, high : bounds, both allowed themselves
+    """
 
     name: str
     convert: Callable[[Any], Any]
@@ -45,32 +88,31 @@ class Option:
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
 
-    def read(self, value: Any) -> Any:
-        """Convert and check one value."""
+    def read(self, value: Any, *, said: str | None = None) -> Any:
+        """Convert and check one value; `UsageError` says what it should have been.
+
+        `said` is how the person wrote it, "--name value" by default.
+        """
         try:
             result = self.convert(value)
-        except (ValueError, TypeError, ZeroDivisionError):
-            raise UsageError(f"{self.flag} {value}: expected {self._expected()}") from None
-        if self.choices and result not in self.choices:
-            raise UsageError(f"{self.flag} {value}: expected {self._expected()}")
-        if (self.low is not None and not result >= self.low) or (
-            self.high is not None and not result <= self.high
-        ):
-            raise UsageError(f"{self.flag} {value}: expected {self._expected()}")
+            good = (
+                (not self.choices or result in self.choices)
+                and (self.low is None or result >= self.low)
+                and (self.high is None or result <= self.high)
+            )
+        except (ValueError, TypeError, ArithmeticError):
+            good = False
+        if not good:
+            raise UsageError(f"{said or f'{self.flag} {value}'}: expected {self._expected()}")
         return result
 
     def _expected(self) -> str:
         if self.choices:
             return "one of " + ", ".join(self.choices)
-        kind = {
-            int: "a whole number",
-            _number: "a number",
-            Fraction: "a rate such as 25 or 30000/1001",
-            _size: "WIDTHxHEIGHT, as in 1920x1080",
-        }.get(self.convert, "a word")
+        kind = _KINDS[self.convert]
         if self.low is not None and self.high is not None:
-            return f"{kind} from {self.low:g} to {self.high:g}"
-        return f"{kind} of at least {self.low:g}" if self.low is not None else str(kind)
+            return f"{kind}, from {self.low:g} to {self.high:g}"
+        return f"{kind}, at least {self.low:g}" if self.low is not None else kind
 
 
 # The values of the reference notebook (vishnu-chand/videoMosaic). Its 500 tile clusters and the
@@ -91,7 +133,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 OPTIONS: tuple[Option, ...] = (
     Option(
         "gallery",
-        str,
+        _word,
         "G",
         "photos or emoji (both inside the package), a gallery file, or a folder of photos, which "
         "is built once and kept",
@@ -99,14 +141,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "profile",
-        str,
+        _word,
         "P",
-        "a named set of the options below; reference: the published algorithm's parameters",
+        "a named set of the options below (reference is the published algorithm's parameters)",
         default="default",
         choices=tuple(PROFILES),
     ),
-    Option("tile", int, "PX", "side of a tile in output pixels, even (32)", low=4, high=512),
-    Option("columns", int, "N", "how many tiles across, instead of --tile", low=1),
+    Option("tile", _whole, "PX", "side of a tile in output pixels, even (32)", low=4, high=512),
+    Option("columns", _whole, "N", "how many tiles across, instead of --tile", low=1),
     Option(
         "scale",
         _number,
@@ -116,8 +158,10 @@ OPTIONS: tuple[Option, ...] = (
         high=100,
     ),
     Option("size", _size, "WxH", "exact output size, instead of --scale"),
-    Option("match", str, "M", "how a tile is chosen", default="clusters", choices=("clusters",)),
-    Option("palette", int, "N", "clusters of the frame's colours", default=150, low=1, high=4096),
+    Option("match", _word, "M", "how a tile is chosen", default="clusters", choices=("clusters",)),
+    Option(
+        "palette", _whole, "N", "clusters of the frame's colours", default=150, low=1, high=4096
+    ),
     Option(
         "overlay",
         _number,
@@ -138,34 +182,43 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "seed",
-        int,
+        _whole,
         "N",
         "of all randomness: the same seed, input and options give the same pictures",
         default=0,
         low=0,
         high=2**63 - 1,
     ),
-    Option("fps", Fraction, "F", "constant output rate (the input's own times)", low=0.01),
-    Option("duration", _number, "S", "stop after so many seconds of the input", low=0),
-    Option("codec", str, "C", "video encoder of a file (the container's usual one)"),
-    Option("preset", str, "P", "the encoder's speed preset"),
+    Option("fps", _rate, "F", "constant output rate (the input's own times)", low=0.01, high=1000),
+    # Less than any frame lasts: 0 seconds would be no picture at all.
+    Option("duration", _number, "S", "stop after so many seconds of the input", low=0.001),
+    Option("realtime", _yes_or_no, "", "pace a file as if it were live", default=False),
+    Option("codec", _word, "C", "video encoder of a file (the container's usual one)"),
+    Option("preset", _word, "P", "the encoder's speed preset"),
     Option("crf", _number, "Q", "the encoder's constant quality, lower is better", low=0),
-    Option("format", str, "F", "of standard output", choices=("matroska", "y4m")),
+    Option("format", _word, "F", "of standard output", choices=("matroska", "y4m")),
 )
 
 _BY_NAME = {option.name: option for option in OPTIONS}
+
+# Of two that exclude each other, the one that is said nearer to the person counts.
+_EXCLUSIVE = (("tile", "columns"), ("scale", "size"))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `run` to a parser; what is not given stays None."""
     for option in OPTIONS:
         text = option.help.replace("%", "%%")
-        if option.default is not None:
-            text += (
-                f" ({option.default:g})"
-                if not isinstance(option.default, str)
-                else (f" ({option.default})")
+        if option.convert is _yes_or_no:
+            parser.add_argument(
+                option.flag, dest=option.name, action="store_const", const=True, help=text
             )
+            continue
+        if len(option.choices) > 1:
+            text += f": {' or '.join(option.choices)}"
+        if option.default is not None:
+            shown = option.default
+            text += f" ({shown if isinstance(shown, str) else f'{shown:g}'})"
         parser.add_argument(option.flag, dest=option.name, metavar=option.metavar, help=text)
 
 
@@ -174,7 +227,7 @@ def resolve(given: Mapping[str, Any], *, file: Path | None = None) -> dict[str, 
 
     Parameters
     ----------
-    given : values of the command line by name, None where not given
+    given : values of the command line by name, None where not given; other names are ignored
     file : a TOML file with a `[run]` table
 
     Returns
@@ -185,36 +238,48 @@ def resolve(given: Mapping[str, Any], *, file: Path | None = None) -> dict[str, 
     ------
     UsageError : a value or name that makes no sense, or a file that cannot be used
     """
-    stated = _read_file(file) if file is not None else {}
-    stated.update({k: v for k, v in given.items() if v is not None and k in _BY_NAME})
-    stated = {name: _BY_NAME[name].read(value) for name, value in stated.items()}
-    profile = PROFILES[stated.get("profile", "default")]
+    filed = _read_file(file) if file is not None else {}
+    said = {
+        option.name: option.read(given[option.name])
+        for option in OPTIONS
+        if given.get(option.name) is not None
+    }
+    profile = PROFILES[said.get("profile") or filed.get("profile") or "default"]
     values: dict[str, Any] = {option.name: option.default for option in OPTIONS}
     values["round_up"] = False
-    values.update(profile)
-    # Of two that exclude each other, what the person said replaces what the profile says.
-    for pair in (("tile", "columns"), ("scale", "size")):
-        if any(name in stated for name in pair):
-            values.update(dict.fromkeys(pair))
-    values.update(stated)
+    for layer in (profile, filed, said):
+        for pair in _EXCLUSIVE:
+            if any(name in layer for name in pair):
+                values.update(dict.fromkeys(pair))
+        values.update(layer)
     if values["size"] is not None or values["columns"] is not None:
         values["round_up"] = False
     return values
 
 
 def _read_file(file: Path) -> dict[str, Any]:
-    """The `[run]` table of a settings file."""
+    """The checked values of the `[run]` table of a settings file."""
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"--config {file}: cannot be read: {error.strerror}") from None
+        raise UsageError(
+            f"--config {file}: cannot be read: {error.strerror}; check the name"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {file}: not valid TOML: {error}") from None
+        raise UsageError(f"--config {file}: not valid TOML: {error}; correct it there") from None
     table = document.pop("run", {})
-    unknown = [*document, *(key for key in table if key not in _BY_NAME)]
-    if not isinstance(table, dict) or unknown:
+    if document or not isinstance(table, dict):
+        what = ", ".join(document) or "run is not a table"
+        raise UsageError(
+            f"--config {file}: unknown: {what}; the options stand in a table, under [run]"
+        )
+    unknown = [name for name in table if name not in _BY_NAME]
+    if unknown:
         raise UsageError(
             f"--config {file}: unknown: {', '.join(unknown)}; "
             f"a [run] table takes {', '.join(_BY_NAME)}"
         )
-    return table
+    return {
+        name: _BY_NAME[name].read(value, said=f"--config {file}: {name} = {value!r}")
+        for name, value in table.items()
+    }

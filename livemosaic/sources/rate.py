@@ -1,67 +1,129 @@
-"""A source at a constant rate, whatever the rate of the one behind it."""
+"""What is done to the times of a stream of items: stop after a while, pace, fix the rate.
+
+Each takes the items of a source and gives items, so that any of them can follow any other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
-from ..frame import Frame, StreamInfo, TrackPacket
-from .base import Source
+from ..frame import Frame, TrackPacket
 
-__all__ = ["FixedRate"]
+__all__ = ["FixedRate", "Item", "limited", "paced"]
+
+Item = Frame | TrackPacket
+
+# A container may hold a track's packets this much later than the picture they belong to. Longer
+# than any muxer's interleaving; it bounds what is decoded for nothing.
+_LATE_S = 2
+
+
+def limited(items: Iterable[Item], seconds: float) -> Iterator[Item]:
+    """The first `seconds` of a stream, all its tracks cut at the same time.
+
+    Pictures and packets are not in step in a container: after the last picture it reads on (at
+    most 2 s) for what other tracks still have to give before the end.
+    """
+    end: Fraction | None = None
+    behind: set[int] = set()  # tracks that may still have something before the end
+    for item in items:
+        if isinstance(item, Frame):
+            at = item.pts * item.time_base
+            if end is None:
+                end = at + Fraction(seconds)
+            if at < end:
+                yield item
+            elif not behind or at > end + _LATE_S:
+                return
+        elif end is None or not _starts_after(item, end):
+            behind.add(item.track)
+            yield item
+        else:
+            behind.discard(item.track)
+
+
+def paced(
+    items: Iterable[Item],
+    *,
+    wait: Callable[[float], object],
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Item]:
+    """Frames no earlier than a live source would give them, stamped as captured then.
+
+    Parameters
+    ----------
+    wait : called with seconds; may return early when the program is to stop
+    clock : seconds, `time.monotonic` or a test's own
+    """
+    start: float | None = None  # what the clock says at the stream's time 0
+    for item in items:
+        if isinstance(item, Frame):
+            now = clock()
+            if start is None:
+                start = now - item.time_s
+            # By absolute times: waiting from frame to frame would drift.
+            if (early := start + item.time_s - now) > 0:
+                wait(early)
+            item = replace(item, captured_s=clock())
+        yield item
 
 
 class FixedRate:
     """Repeats and leaves out frames so that there are exactly `rate` per second.
 
-    Each output frame is the newest input frame at its time. Packets of other tracks pass.
+    Each output frame is the newest input frame at its time. Packets of other tracks pass, and
+    stay in step: the first output frame is at the last tick before the first input frame.
+
+    Parameters
+    ----------
+    rate : frames/s of the output
+    nominal : frames/s of the input, for how long a last frame lasts that does not say
+
+    Attributes
+    ----------
+    repeated : output frames that show the same input frame as the one before
+    dropped : input frames that were never shown
     """
 
-    def __init__(self, source: Source, *, rate: Fraction) -> None:
-        self._source, self._rate = source, rate
-        info = source.info
-        frames = info.frames
-        if frames is not None:
-            frames = max(1, round(frames * rate / info.rate))
-        self._info = replace(info, rate=rate, time_base=1 / rate, frames=frames)
+    def __init__(self, rate: Fraction, *, nominal: Fraction) -> None:
+        self._rate, self._nominal = rate, nominal
+        self._tick = 0
+        self.repeated = 0
+        self.dropped = 0
 
-    @property
-    def name(self) -> str:
-        return self._source.name
-
-    @property
-    def info(self) -> StreamInfo:
-        return self._info
-
-    @property
-    def bad_frames(self) -> int:
-        return self._source.bad_frames
-
-    def __iter__(self) -> Iterator[Frame | TrackPacket]:
+    def __call__(self, items: Iterable[Item]) -> Iterator[Item]:
         newest: Frame | None = None
-        tick = 0
-        end = Fraction(0)
-        for item in self._source:
+        for item in items:
             if isinstance(item, TrackPacket):
                 yield item
                 continue
-            time = item.pts * item.time_base
+            at = item.pts * item.time_base
             if newest is None:
-                # The first tick at or before the first frame: other tracks stay in step.
-                tick = int(time * self._rate)
+                self._tick = math.floor(at * self._rate)
             else:
-                while Fraction(tick) < time * self._rate:
-                    yield self._at(newest, tick)
-                    tick += 1
+                yield from self._until(at, newest)
             newest = item
-            end = time + max(item.duration * item.time_base, 1 / self._rate)
-        while newest is not None and Fraction(tick) < end * self._rate:
-            yield self._at(newest, tick)
-            tick += 1
+        if newest is not None:
+            lasts = newest.duration * newest.time_base or 1 / self._nominal
+            yield from self._until(newest.pts * newest.time_base + lasts, newest)
 
-    def close(self) -> None:
-        self._source.close()
+    def _until(self, end: Fraction, frame: Frame) -> Iterator[Frame]:
+        """`frame` at every tick that is left before `end` (seconds)."""
+        first, self._tick = self._tick, max(self._tick, math.ceil(end * self._rate))
+        self.dropped += self._tick == first
+        self.repeated += max(0, self._tick - first - 1)
+        for tick in range(first, self._tick):
+            yield replace(frame, pts=tick, time_base=1 / self._rate, duration=1)
 
-    def _at(self, frame: Frame, tick: int) -> Frame:
-        return replace(frame, pts=tick, time_base=self._info.time_base, duration=1)
+
+def _starts_after(item: TrackPacket, end: Fraction) -> bool:
+    packet = item.packet
+    if packet.pts is None or packet.time_base is None:
+        return False
+    # PyAV's rationals are not all `Fraction`s; see `media.fraction`.
+    base = packet.time_base
+    return bool(Fraction(packet.pts * base.numerator, base.denominator) >= end)

@@ -1,0 +1,193 @@
+"""The person at the terminal: what is said to them, and what their Ctrl-C does."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
+
+from .errors import SinkError
+
+__all__ = [
+    "Interrupts",
+    "complain",
+    "leave",
+    "open_standard_files",
+    "patiently",
+    "print_json",
+    "progress_bar",
+    "set_up_logging",
+]
+
+T = TypeVar("T")
+
+_logger = logging.getLogger("livemosaic")
+
+# Of every thread that this program starts.
+_THREADS = "livemosaic "
+
+
+class _Stoppable(Protocol):
+    """What `Interrupts` asks of a pipeline; both are called in a signal handler."""
+
+    def stop(self) -> None: ...
+
+    def cancel(self) -> None: ...
+
+
+class Interrupts:
+    """What Ctrl-C and SIGTERM do within the `with` block: end the preparations by a
+    `KeyboardInterrupt`, and later ask the pipeline to end.
+
+    Attributes
+    ----------
+    count : how many came
+    pipeline : set when it takes over: the first one stops it, the second cancels it
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.pipeline: _Stoppable | None = None
+        self._holding = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        # Python allows it on the main thread only.
+        if threading.current_thread() is threading.main_thread():
+            for kind in (signal.SIGINT, signal.SIGTERM):
+                self._before[kind] = signal.signal(kind, self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for kind, handler in self._before.items():
+            signal.signal(kind, handler)
+
+    def _take(self, *_: object) -> None:
+        self.count += 1
+        if self.pipeline is not None:
+            (self.pipeline.stop if self.count == 1 else self.pipeline.cancel)()
+        elif not self._holding or self.count > 1:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """The first one takes effect only at the end of the block."""
+        self._holding = True
+        yield
+        self._holding = False
+        if self.count:
+            raise KeyboardInterrupt
+
+
+def patiently(call: Callable[..., T], *args: Any) -> T:
+    """Call on a thread of its own: a signal ends the waiting, which C code may never do.
+
+    Standard input that nobody writes to, or a server that does not answer, can block for ever.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(call(*args))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, name=_THREADS + "open", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def leave(code: int) -> int:
+    """The process's exit code, or its end where a thread is stuck in somebody else's code.
+
+    FFmpeg in the middle of a read cannot be called back, and the interpreter's own end would pull
+    the ground from under its feet: the process would crash.
+    """
+    if any(thread.name.startswith(_THREADS) for thread in threading.enumerate()):
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code)
+    return code
+
+
+def open_standard_files() -> None:
+    """Open what was closed of standard input, output and error.
+
+    A video file would get the free number, and what C libraries say to standard error be
+    written into it.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+
+
+# ---- words and figures -------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def progress_bar(args: argparse.Namespace, **settings: Any) -> Iterator[Any]:
+    """A bar with rate and time left on standard error, None where none is wanted."""
+    at_terminal = sys.stderr is not None and sys.stderr.isatty()
+    if args.quiet or not (args.progress == "always" or (args.progress == "auto" and at_terminal)):
+        yield None
+        return
+    from tqdm import tqdm
+
+    tqdm.monitor_interval = 0  # no thread of its own: it is updated often enough
+    tqdm.set_lock(threading.RLock())  # and no semaphore for other processes
+    with tqdm(file=sys.stderr, leave=False, mininterval=0, miniters=0, **settings) as bar:
+        yield bar
+
+
+def print_json(report: dict[str, Any]) -> None:
+    try:
+        sys.stdout.write(json.dumps(report) + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # What Python still holds of it must not fail again, with a traceback, at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SinkError(
+            f"standard output: --json cannot be written: {error.strerror}; "
+            "keep its reader running until the end"
+        ) from None
+
+
+class _Handler(logging.Handler):
+    """Log records as the program's own words."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
+        _say(level + record.getMessage())
+
+
+def set_up_logging(*, verbose: bool, quiet: bool) -> None:
+    _logger.handlers[:] = [_Handler()]
+    _logger.propagate = False
+    _logger.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO)
+
+
+def _say(text: str) -> None:
+    """One message on standard error, above a progress bar if there is one."""
+    tqdm = sys.modules.get("tqdm")
+    above = tqdm.tqdm.external_write_mode(sys.stderr) if tqdm else contextlib.nullcontext()
+    # A closed standard error must not stop the work.
+    with contextlib.suppress(OSError, ValueError, AttributeError), above:
+        sys.stderr.write(f"livemosaic: {text}\n")
+        sys.stderr.flush()
+
+
+def complain(error: object) -> None:
+    _say("error: " + " ".join(str(error).split("\n")))
