@@ -1,9 +1,9 @@
-"""What all tests share: a cache folder of their own, no unexpected errors in the log, a tiny gallery.
+"""What all tests share: a cache folder, no unexpected errors in the log, a small gallery.
 
 Environment
 -----------
-LIVEMOSAIC_CLIPS : a folder with real clips (`bigbuckbunny.mp4`, ...); where it is missing, the tests
-    that want them use what the package embeds, or are skipped
+LIVEMOSAIC_CLIPS : a folder with real clips (`bigbuckbunny.mp4`, ...), for tests that want one where
+    the package embeds none
 NUMBA_DISABLE_JIT : the kernels run as plain Python then; hypothesis tries fewer examples
 """
 
@@ -97,7 +97,13 @@ def write_tiles(
             [f"{i}.png" for i in range(n)],
             root="",
             mirror=mirror,
-            options={"fit": "crop", "crops": 0, "clusters": 500, "drop_percentile": drop, "seed": 0},
+            options={
+                "fit": "crop",
+                "crops": 0,
+                "clusters": 500,
+                "drop_percentile": drop,
+                "seed": 0,
+            },
         )
     return Gallery.open(path)
 

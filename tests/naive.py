@@ -63,9 +63,7 @@ def squared_distances(x: NDArray[np.float64], centres: NDArray[np.float64]) -> N
     return ((x[:, None, :] - centres[None, :, :]) ** 2).sum(axis=2)
 
 
-def plus_plus(
-    x: NDArray[np.float64], size: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def plus_plus(x: NDArray[np.float64], size: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """k-means++ by inverting the cumulated squared distances; zeros where no more are needed."""
     centres = np.zeros((size, x.shape[1]))
     chosen = [int(rng.integers(len(x)))]
@@ -79,9 +77,7 @@ def plus_plus(
     return centres
 
 
-def most_similar(
-    x: NDArray[np.float64], centres: NDArray[np.float64]
-) -> list[int]:
+def most_similar(x: NDArray[np.float64], centres: NDArray[np.float64]) -> list[int]:
     """The centre of largest cosine for each row, the first of equals."""
     nearest = []
     for row in x:

@@ -38,9 +38,7 @@ def test_slow_drift_is_caught(step: int) -> None:
     tested = activity()
     tested.update(flat(0))
     active = [
-        level
-        for level in range(step, 200, step)
-        if (tested.update(flat(level)) == ACTIVE).all()
+        level for level in range(step, 200, step) if (tested.update(flat(level)) == ACTIVE).all()
     ]
     # A grey step of n levels is a distance of n * sqrt(3): above 16 from 10 levels on.
     assert len(active) == pytest.approx(200 / 10, abs=4)

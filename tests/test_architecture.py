@@ -29,7 +29,7 @@ LAYERS = [
     "mosaic",
     "sinks",
     "pipeline",
-    "config",
+    "config terminal",
     "cli",
     "__main__",
 ]

@@ -1,7 +1,7 @@
 """The compiled kernels against their twins in tests/naive.py.
 
-They run twice: as machine code, and (started by the last test here) as plain Python, where what they
-index and count is checked by Python itself. Private names are avoided, so that kernels can be
+They run twice: as machine code, and (started by the last test here) as plain Python, where what
+they index and count is checked by Python itself. Private names are avoided, so that kernels can be
 rewritten freely.
 """
 
@@ -111,7 +111,7 @@ def test_activity(seed: int, rows: int, columns: int, threshold: float, overlay:
         assert all((np.abs(must - cell).max(axis=1) <= 1).any() for cell in more)
         twin.paint(state > naive.STILL)
         change = rng.normal(0, rng.choice([0, 2, 8, 60]), picture.shape)
-        change *= rng.random(picture.shape[:2] + (1,)) < rng.choice([0.02, 0.5, 1])
+        change *= rng.random((*picture.shape[:2], 1)) < rng.choice([0.02, 0.5, 1])
         picture = np.clip(picture + change, 0, 255).astype(np.uint8)
 
 

@@ -63,9 +63,13 @@ def test_same_seed_same_bytes(gallery: Gallery) -> None:
     pictures = frames(moving_pictures(8, cut=5))
     settings = MosaicSettings(tile_px=16, scale=2, seed=3)
     one, other = Mosaic(gallery, settings), Mosaic(gallery, settings)
-    assert [digest(one.process(f)) for f in pictures] == [digest(other.process(f)) for f in pictures]
+    assert [digest(one.process(f)) for f in pictures] == [
+        digest(other.process(f)) for f in pictures
+    ]
     third = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, seed=4))
-    assert digest(third.process(pictures[0])) != digest(Mosaic(gallery, settings).process(pictures[0]))
+    assert digest(third.process(pictures[0])) != digest(
+        Mosaic(gallery, settings).process(pictures[0])
+    )
 
 
 def test_a_new_size_starts_again(gallery: Gallery) -> None:
@@ -277,8 +281,6 @@ def test_tiles_stay_where_nothing_moves(gallery: Gallery) -> None:
 # ---- colour and overlay ---------------------------------------------------------------------
 
 
-
-
 def card(width: int = 320, height: int = 192) -> U8:
     """Colour bars above a grey ramp."""
     picture = np.empty((height, width, 3), np.uint8)
@@ -351,9 +353,11 @@ def test_matches_colours(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("tile_px", [8, 32, 50])
 def test_any_input_size(gallery: Gallery, size: tuple[int, int], tile_px: int) -> None:
-    pictures = moving_pictures(3, size=size, cut=2) if min(size) > 4 else [
-        np.full((size[1], size[0], 3), level, np.uint8) for level in (0, 200, 90)
-    ]
+    pictures = (
+        moving_pictures(3, size=size, cut=2)
+        if min(size) > 4
+        else [np.full((size[1], size[0], 3), level, np.uint8) for level in (0, 200, 90)]
+    )
     settings = MosaicSettings(tile_px=tile_px, size=(300, 166))
     mosaic = Mosaic(gallery, settings)
     for frame in frames(pictures):

@@ -91,7 +91,9 @@ def test_same_tiles_when_many_new_colours_come(reference: ModuleType, gallery: G
     cv2.randn(noise := np.empty_like(ground), 0, 4)
     ground += noise
     busy = ground.copy()
-    for i, colour in enumerate([(0, 0, 255), (0, 255, 0), (255, 0, 0), (0, 255, 255), (255, 0, 255)]):
+    for i, colour in enumerate(
+        [(0, 0, 255), (0, 255, 0), (255, 0, 0), (0, 255, 255), (255, 0, 255)]
+    ):
         busy[32:64, 16 + 48 * i : 48 + 48 * i] = colour
     shares = agree(reference, gallery, [ground, busy, ground, busy], seed=1)
     assert 0 < shares[1] < 0.5

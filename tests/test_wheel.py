@@ -1,0 +1,160 @@
+"""The wheel: built, looked into, installed in an environment of its own, and run there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def run(*words: str | Path, cwd: Path, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
+    """Run a program where neither the checkout nor this run's caches can be seen."""
+    hidden = ("PYTHONPATH", "PYTHONHOME", "NUMBA_CACHE_DIR", "LIVEMOSAIC_CACHE")
+    environment = {k: v for k, v in os.environ.items() if k not in hidden}
+    environment["LIVEMOSAIC_CACHE"] = str(cwd / "cache")
+    return subprocess.run(
+        [str(word) for word in words],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("build", reason="the package build is not installed")
+    folder = tmp_path_factory.mktemp("wheel")
+    done = run(
+        sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT, cwd=folder
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    # The build backend comes from the package index, into an environment of its own.
+    if done.returncode and ("No matching distribution" in said or "ConnectionError" in said):
+        pytest.skip("no package index can be reached to get the build backend from")
+    assert done.returncode == 0, said[-3000:]
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def test_contents(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        (record,) = [n for n in names if n.endswith("dist-info/RECORD")]
+        info = record.removesuffix("RECORD")
+        entry_points = archive.read(info + "entry_points.txt").decode()
+        metadata = archive.read(info + "METADATA").decode()
+    expected = {str(p.relative_to(ROOT)) for p in (ROOT / "livemosaic").rglob("*.py")}
+    for folder in ("gallery/data", "demo"):
+        expected |= {
+            str(p.relative_to(ROOT))
+            for p in (ROOT / "livemosaic" / folder).iterdir()
+            if p.is_file()
+        }
+    expected |= {"livemosaic/py.typed"}
+    assert expected <= names
+    assert {n.split("/")[0] for n in names} == {"livemosaic", info.rstrip("/")}
+    assert not [n for n in names if n.endswith((".pyc", ".nbi", ".nbc", ".gallery", ".part"))]
+    # What was made by others is credited where the licences are, too.
+    licences = {
+        n.removeprefix(info + "licenses/") for n in names if n.startswith(info + "licenses/")
+    }
+    assert "LICENSE" in licences
+    credits = {n for n in names if "CREDITS" in n and not n.startswith(info)}
+    assert credits
+    assert "livemosaic = livemosaic.cli:main" in entry_points
+    assert "Requires-Python: >=3.11" in metadata
+    assert wheel.stat().st_size < 20e6
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `bin` folder of an environment with the wheel in it, and this one's dependencies.
+
+    They are lent by a .pth file: installing them anew would download 300 MB. A .pth file inside of
+    what it names is not read, so an editable install of this checkout stays out of sight.
+    """
+    folder = tmp_path_factory.mktemp("installed") / "venv"
+    venv.create(folder, with_pip=False, symlinks=os.name != "nt")
+    binaries = folder / ("Scripts" if os.name == "nt" else "bin")
+    python = binaries / "python"
+    done = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder)
+    here = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (Path(done.stdout.strip()) / "lent.pth").write_text("\n".join(sorted(here)) + "\n")
+    done = run(
+        sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--quiet",
+        "--disable-pip-version-check", wheel, cwd=folder,
+    )  # fmt: skip
+    if "No module named pip" in done.stderr:
+        pytest.skip("no pip in this environment to install the wheel with")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = run(python, "-c", "import livemosaic; print(livemosaic.__file__)", cwd=folder)
+    assert Path(done.stdout.strip()).is_relative_to(folder), done.stdout + done.stderr
+    return binaries
+
+
+def test_help(installed: Path, tmp_path: Path) -> None:
+    for words in (["--help"], ["run", "--help"], ["gallery", "build", "--help"]):
+        done = run(installed / "livemosaic", *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "usage: livemosaic" in done.stdout
+        assert done.stderr == ""
+
+
+def test_demo(installed: Path, tmp_path: Path) -> None:
+    """The first run ever of a person who has just installed it; the result plays."""
+    from livemosaic.media import av
+
+    output = tmp_path / "demo.mp4"
+    done = run(
+        installed / "livemosaic", "demo", output, "--json", "--progress", "never", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert str(output) in done.stderr
+    told = json.loads(done.stdout)
+    clip = next((ROOT / "livemosaic" / "demo").glob("*.mp4"))
+    with av.open(str(clip)) as container:
+        frames = sum(1 for _ in container.decode(video=0))
+        tracks = len(container.streams)
+    with av.open(str(output)) as container:
+        assert len(container.streams) == tracks
+        size = {(frame.width, frame.height) for frame in container.decode(video=0)}
+        assert size == {(told["grid"]["width"], told["grid"]["height"])}
+    with av.open(str(output)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == frames
+    assert told["frames_in"] == told["frames_out"] == frames
+    assert told["dropped"] == 0
+    # Nothing is left beside it but the cache.
+    assert {p.name for p in tmp_path.iterdir()} == {"demo.mp4", "cache"}
+
+
+def test_types(installed: Path, tmp_path: Path) -> None:
+    """The types of the installed package can be used by others' checks."""
+    pytest.importorskip("mypy", reason="mypy is not installed")
+    (tmp_path / "user.py").write_text(
+        "import livemosaic\n"
+        "mosaic = livemosaic.Mosaic('photos', livemosaic.MosaicSettings(tile_px=16))\n"
+        "frame: livemosaic.Frame\n"
+        "ids: int = mosaic.tile_ids\n"
+    )
+    done = run(
+        sys.executable, "-m", "mypy", "--python-executable", installed / "python", "--strict",
+        "--follow-imports", "silent", "--ignore-missing-imports", "user.py", cwd=tmp_path,
+    )  # fmt: skip
+    # The one mistake is found, so the types were read, and nothing else is complained about.
+    assert "user.py:4: error: Incompatible types in assignment" in done.stdout, done.stdout
+    assert "Found 1 error" in done.stdout, done.stdout
