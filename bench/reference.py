@@ -8,10 +8,10 @@ tiles.
     python bench/reference.py IN.mp4 OUT.mp4 [--frames N] [--gallery photos] [--json]
 
 It is meant as an honest baseline, so it is as fast as plain code gets: cells that are not active
-keep their pasted tiles, all per-pixel work is vectorised, the tiles are in memory and not on disk, and
-scikit-learn runs under `threadpool_limits(1)`. (The match of 20 frames of 720p Big Buck Bunny, 300
-to 1,300 active cells each, on two cores that others used, too, best of three runs in turn: median 6.2
-ms and 95th percentile 8 ms with one thread, 8.0 and 16 ms with scikit-learn's default.)
+keep their pasted tiles, all per-pixel work is vectorised, the tiles are in memory and not on disk,
+and scikit-learn runs under `threadpool_limits(1)`. (The match of 20 frames of 720p Big Buck Bunny,
+300 to 1,300 active cells each, on two cores that others used, too, best of three runs in turn:
+median 6.2 ms and 95th percentile 8 ms with one thread, 8.0 and 16 ms with scikit-learn's default.)
 """
 
 from __future__ import annotations
