@@ -295,6 +295,8 @@ def _drive(pipeline: Pipeline, interrupts: Interrupts, args: argparse.Namespace)
         except LivemosaicError:
             if interrupts.count and not pipeline.progress.frames_out:
                 raise KeyboardInterrupt from None  # no sink can make a file of no frame
+            if pipeline.kept:
+                _log.info("finished all the same: %s", ", ".join(pipeline.kept))
             raise
     if not whole:
         _log.info("stopped at once; kept: %s", ", ".join(pipeline.kept) or "nothing")
