@@ -34,7 +34,8 @@ def limited(items: Iterable[Item], seconds: float) -> Iterator[Item]:
         if isinstance(item, Frame):
             at = item.pts * item.time_base
             if end is None:
-                end = at + Fraction(seconds)
+                # To the microsecond: the float next to 0.2 lets a frame at 0.2 s through.
+                end = at + Fraction(seconds).limit_denominator(1_000_000)
             if at < end:
                 yield item
             elif not behind or at > end + _LATE_S:

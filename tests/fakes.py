@@ -1,0 +1,160 @@
+"""Stand-ins at the pipeline's seams, stepped by handshakes: no test sleeps to wait for a thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from livemosaic.frame import Frame, StreamInfo, TrackPacket
+from livemosaic.grid import Grid, plan_grid
+from livemosaic.mosaic import CellCounts
+
+TIMEOUT_S = 10.0
+RATE = Fraction(25)
+SIZE = (64, 48)
+
+
+def frame(number: int, *, rate: Fraction = RATE, duration: int = 1) -> Frame:
+    """A grey picture of number `number`."""
+    width, height = SIZE
+    y = np.full((height, width), number % 256, np.uint8)
+    u, v = np.full((2, height // 2, width // 2), 128, np.uint8)
+    return Frame(y, u, v, pts=number, time_base=1 / rate, duration=duration)
+
+
+def packet(pts: int | None, *, time_base: Fraction = RATE**-1, track: int = 0) -> TrackPacket:
+    """A packet of another track; what it holds is its time."""
+    return TrackPacket(track, SimpleNamespace(pts=pts, time_base=time_base))
+
+
+def times(items: Iterable[Any]) -> list[float]:
+    """The presentation times of the frames among `items`, in seconds."""
+    return [item.time_s for item in items if isinstance(item, Frame)]
+
+
+class Gate:
+    """A place where one thread waits until another lets it through."""
+
+    def __init__(self) -> None:
+        self._reached, self._opened = threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        """Wait here; on the thread under test."""
+        self._reached.set()
+        assert self._opened.wait(TIMEOUT_S), "nobody opened the gate"
+
+    def reached(self) -> None:
+        """Wait until a thread waits here."""
+        assert self._reached.wait(TIMEOUT_S), "nobody came to the gate"
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+class FakeSource:
+    """Gives `items`; an exception among them is raised, anything callable called."""
+
+    name = "fake source"
+    bad_frames = 0
+
+    def __init__(self, items: Iterable[Any], *, frames: int | None = None) -> None:
+        self._items = items
+        self.info = StreamInfo(*SIZE, rate=RATE, time_base=1 / RATE, frames=frames)
+        self.closed = 0
+
+    def __iter__(self) -> Iterator[Frame | TrackPacket]:
+        for item in self._items:
+            if isinstance(item, BaseException):
+                raise item
+            if callable(item):
+                item()
+            else:
+                yield item
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class FakeMosaic:
+    """Gives a picture of its own for each frame."""
+
+    def __init__(self, *, fail_at: int | None = None) -> None:
+        self._fail_at = fail_at
+        self.cells = CellCounts(4, 2, 1, 1)
+        self.on_stage: Callable[[str], None] = lambda name: None
+
+    def plan(self, width: int, height: int) -> Grid:
+        return plan_grid(width, height, scale=1, tile_px=16)
+
+    def process(self, frame: Frame) -> Frame:
+        if frame.pts == self._fail_at:
+            raise MosaicError
+        for name in ("activity", "histogram", "match", "compose"):
+            self.on_stage(name)
+        return frame.with_picture(frame.y.copy(), frame.u, frame.v)
+
+
+class MosaicError(Exception):
+    """The fake mosaic was told to fail."""
+
+
+class FakeSink:
+    """Keeps what it is given.
+
+    Parameters
+    ----------
+    on_write : called with each item before it is taken
+    on_close, on_abort : called before the sink counts as closed or aborted
+    """
+
+    def __init__(
+        self,
+        name: str = "fake sink",
+        *,
+        on_write: Callable[[Any], None] = lambda item: None,
+        on_close: Callable[[], None] = lambda: None,
+        on_abort: Callable[[], None] = lambda: None,
+        keep: bool = True,
+    ) -> None:
+        self.name = name
+        self.items: list[Any] = []
+        self.ends: list[str] = []
+        self._on_write, self._on_close, self._on_abort = on_write, on_close, on_abort
+        self._keep = keep
+
+    def write(self, item: Frame | TrackPacket) -> None:
+        self._on_write(item)
+        if self._keep:
+            self.items.append(item)
+
+    def close(self) -> None:
+        self._on_close()
+        self.ends.append("closed")
+
+    def abort(self) -> None:
+        self._on_abort()
+        self.ends.append("aborted")
+
+    def discard(self) -> None:
+        self.ends.append("discarded")
+
+
+def failing(error: BaseException, *, at: int = 0) -> Callable[..., None]:
+    """A function that raises `error` at its call number `at`."""
+    calls = iter(range(10**9))
+
+    def fail(*_: Any) -> None:
+        if next(calls) == at:
+            raise error
+
+    return fail
+
+
+def pipeline_threads() -> list[str]:
+    """The threads of pipelines that are alive."""
+    return [t.name for t in threading.enumerate() if t.name.startswith("livemosaic ")]

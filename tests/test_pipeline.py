@@ -1,0 +1,381 @@
+"""The pipeline on fakes: order, ends, errors in every stage, and what is kept alive."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import count
+from typing import Any
+
+import pytest
+
+from livemosaic.errors import SinkError, SourceError
+from livemosaic.frame import Frame
+from livemosaic.pipeline import Pipeline, Progress, output_info
+
+from .fakes import (
+    RATE,
+    TIMEOUT_S,
+    FakeMosaic,
+    FakeSink,
+    FakeSource,
+    Gate,
+    MosaicError,
+    failing,
+    frame,
+    packet,
+    pipeline_threads,
+    times,
+)
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    assert pipeline_threads() == []
+    yield
+    deadline = time.monotonic() + TIMEOUT_S
+    for thread in threading.enumerate():
+        if thread.name.startswith("livemosaic "):
+            thread.join(deadline - time.monotonic())
+    assert pipeline_threads() == []
+
+
+def make(source: Any, *sinks: Any, mosaic: Any = None, **options: Any) -> Pipeline:
+    return Pipeline(source, mosaic or FakeMosaic(), sinks, **options)
+
+
+# ---- to the end --------------------------------------------------------------------------
+
+
+def test_everything_reaches_every_sink_in_order() -> None:
+    items = [packet(0), *map(frame, range(30)), packet(1), frame(30), packet(2)]
+    source, sinks = FakeSource(items), [FakeSink("one"), FakeSink("two")]
+    pipeline = make(source, *sinks)
+    assert pipeline.run()
+    for sink in sinks:
+        assert [isinstance(i, Frame) for i in sink.items] == [isinstance(i, Frame) for i in items]
+        assert times(sink.items) == times(items)
+        assert sink.ends == ["closed"]
+    assert source.closed == 1
+    assert sorted(pipeline.kept) == ["one", "two"]
+    assert pipeline_threads() == []
+    progress = pipeline.progress
+    assert (progress.frames_in, progress.frames_out) == (31, 31)
+    assert progress.video_s == pytest.approx(31 / 25)
+    assert 0 < progress.first_frame_s < TIMEOUT_S
+
+
+def test_the_source_is_closed_after_the_sinks() -> None:
+    """They copy tracks that belong to it."""
+    source = FakeSource(map(frame, range(3)))
+    seen: list[int] = []
+    assert make(source, FakeSink(on_close=lambda: seen.append(source.closed))).run()
+    assert (seen, source.closed) == ([0], 1)
+
+
+def test_ticks_come_while_it_runs_and_at_the_end() -> None:
+    gate, seen = Gate(), []
+
+    def tick(progress: Progress) -> None:
+        seen.append(progress.frames_out)
+        if len(seen) == 2:
+            gate.open()
+
+    assert make(FakeSource([frame(0), gate, frame(1)]), FakeSink()).run(on_tick=tick)
+    assert seen[-1] == 2
+
+
+def test_duration_rate_and_pace_go_together() -> None:
+    source, sink = FakeSource(map(frame, count())), FakeSink()
+    pipeline = make(source, sink, duration_s=0.4, rate=2 * RATE, realtime=True)
+    began = time.monotonic()
+    assert pipeline.run()
+    assert time.monotonic() - began >= 0.36
+    assert len(sink.items) == 20
+    report = pipeline.report()
+    assert (report["frames_in"], report["frames_out"]) == (10, 20)
+    assert (report["repeated"], report["dropped"]) == (10, 0)
+    assert sink.items[-1].time_s == pytest.approx(19 / 50)
+
+
+@pytest.mark.parametrize(
+    ("frames", "options", "expected"),
+    [
+        (100, {}, 100),
+        (100, {"duration_s": 2.0}, 50),
+        (100, {"duration_s": 20.0}, 100),
+        (100, {"rate": Fraction(10)}, 40),
+        (None, {}, None),
+        (None, {"duration_s": 2.0}, 50),
+    ],
+)
+def test_expected_frames(frames: int | None, options: dict[str, Any], expected: int | None) -> None:
+    source = FakeSource([], frames=frames)
+    assert make(source, FakeSink(), **options).expected_frames == expected
+
+
+def test_output_info() -> None:
+    info, grid = FakeSource([]).info, FakeMosaic().plan(640, 480)
+    made = output_info(info, grid)
+    assert (made.width, made.height, made.rate) == (640, 480, RATE)
+    made = output_info(info, grid, rate=Fraction(10))
+    assert (made.rate, made.time_base) == (10, Fraction(1, 10))
+
+
+def test_at_most_seven_pictures_are_alive() -> None:
+    """Two wait on either side of the mosaic, and each of the three stages has one in hand."""
+    total, most = 60, 7
+    alive: list[int] = [0]
+    produced, written = [0], [0]
+    changed = threading.Condition()
+
+    def gone() -> None:
+        alive[0] -= 1
+
+    def pictures() -> Iterator[Frame]:
+        for number in range(total):
+            picture = frame(number)
+            alive[0] += 1
+            weakref.finalize(picture.y, gone)
+            with changed:
+                produced[0] += 1
+                assert produced[0] - written[0] <= most, "more than the hand-overs may hold"
+                changed.notify_all()
+            yield picture
+            del picture
+
+    def slow(item: Frame) -> None:
+        with changed:
+            wanted = min(total, written[0] + most)
+            assert changed.wait_for(lambda: produced[0] >= wanted, TIMEOUT_S)
+            written[0] += 1
+
+    class Same(FakeMosaic):
+        def process(self, frame: Frame) -> Frame:
+            return frame
+
+    assert make(FakeSource(pictures()), FakeSink(on_write=slow, keep=False), mosaic=Same()).run()
+    assert written[0] == total
+    assert alive[0] == 0
+
+
+# ---- errors ------------------------------------------------------------------------------
+
+ERROR = SinkError("out: it failed; this is the test's own")
+
+
+@pytest.mark.parametrize("at", [0, 5])
+@pytest.mark.parametrize("stage", ["source", "mosaic", "write", "second"])
+def test_the_error_of_a_stage_ends_all_of_them(stage: str, at: int) -> None:
+    items: list[Any] = list(map(frame, range(20)))
+    mosaic, first, second = FakeMosaic(), FakeSink("first"), FakeSink("second")
+    expected: type[Exception] = SinkError
+    if stage == "source":
+        items[at:] = [SourceError("in: it failed")]
+        expected = SourceError
+    elif stage == "mosaic":
+        mosaic = FakeMosaic(fail_at=at)
+        expected = MosaicError
+    elif stage == "write":
+        first = FakeSink("first", on_write=failing(ERROR, at=at))
+    else:
+        second = FakeSink("second", on_write=failing(ERROR, at=at))
+    source = FakeSource(items)
+    pipeline = make(source, first, second, mosaic=mosaic)
+    began = time.monotonic()
+    with pytest.raises(expected):
+        pipeline.run()
+    assert time.monotonic() - began < 2
+    assert (first.ends, second.ends, pipeline.kept) == (["aborted"], ["aborted"], [])
+    assert source.closed == 1
+
+
+def test_an_output_that_is_finished_is_kept_when_another_fails_to_finish() -> None:
+    closed = threading.Event()
+
+    def fail() -> None:
+        assert closed.wait(TIMEOUT_S)
+        raise ERROR
+
+    first, second = FakeSink("first", on_close=fail), FakeSink("second", on_close=closed.set)
+    pipeline = make(FakeSource([frame(0)]), first, second)
+    with pytest.raises(SinkError):
+        pipeline.run()
+    assert (first.ends, second.ends, pipeline.kept) == (["aborted"], ["closed"], ["second"])
+
+
+def test_an_error_while_the_source_is_stuck_in_a_read() -> None:
+    gate = Gate()
+    source = FakeSource([frame(0), gate])
+    sink = FakeSink(on_write=failing(ERROR))
+    began = time.monotonic()
+    with pytest.raises(SinkError):
+        make(source, sink).run()
+    assert time.monotonic() - began < 2
+    assert sink.ends == ["aborted"]
+    assert source.closed == 0  # one cannot close what a thread is in
+    gate.open()
+
+
+def test_an_error_while_the_other_sink_is_stuck() -> None:
+    gate = Gate()
+    stuck = FakeSink(on_write=lambda item: gate())
+
+    def fail(item: Any) -> None:
+        gate.reached()
+        raise ERROR
+
+    began = time.monotonic()
+    with pytest.raises(SinkError):
+        make(FakeSource(map(frame, count())), stuck, FakeSink(on_write=fail)).run()
+    assert time.monotonic() - began < 2
+    assert stuck.ends == ["discarded"]
+    gate.open()
+
+
+def test_the_first_error_is_the_one() -> None:
+    """Aborting may fail too; that is not why."""
+    sink = FakeSink(on_write=failing(ERROR), on_abort=failing(ValueError("while aborting")))
+    with pytest.raises(SinkError, match="the test's own"):
+        make(FakeSource(map(frame, count())), sink).run()
+
+
+def test_an_exception_of_the_caller_aborts_everything() -> None:
+    source, sink = FakeSource(map(frame, count())), FakeSink(keep=False)
+    with pytest.raises(KeyboardInterrupt):
+        make(source, sink).run(on_tick=failing(KeyboardInterrupt()))
+    assert sink.ends == ["aborted"]
+    assert source.closed == 1
+
+
+def test_threads_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, sinks = FakeSource(map(frame, count())), [FakeSink(keep=False), FakeSink()]
+    start = threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        if len(pipeline_threads()) == 3:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(RuntimeError, match="new thread"):
+        make(source, *sinks).run()
+    assert [sink.ends for sink in sinks] == [["aborted"], ["aborted"]]
+
+
+# ---- stop and cancel ---------------------------------------------------------------------
+
+
+def test_stop_finishes_what_was_read() -> None:
+    source, sink = FakeSource(map(frame, count())), FakeSink()
+    pipeline = make(source, sink)
+
+    def stop(progress: Progress) -> None:
+        if progress.frames_out >= 3:
+            pipeline.stop()
+
+    assert pipeline.run(on_tick=stop)
+    assert sink.ends == ["closed"]
+    assert source.closed == 1
+    assert [item.pts for item in sink.items] == list(range(len(sink.items)))
+    assert len(sink.items) == pipeline.progress.frames_out >= 3
+
+
+def test_stop_before_the_first_frame() -> None:
+    pipeline = make(FakeSource(map(frame, count())), FakeSink())
+    pipeline.stop()
+    assert pipeline.run()
+
+
+def test_stop_does_not_wait_for_a_source_that_is_stuck() -> None:
+    gate = Gate()
+    source, sink = FakeSource([frame(0), frame(1), gate]), FakeSink()
+    pipeline = make(source, sink)
+
+    def stop(progress: Progress) -> None:
+        if progress.frames_out == 2:
+            gate.reached()
+            pipeline.stop()
+
+    assert pipeline.run(on_tick=stop)
+    ended = time.monotonic()
+    assert sink.ends == ["closed"]
+    assert times(sink.items) == [0, 0.04]
+    assert pipeline.stuck
+    assert source.closed == 0
+    assert ended - pipeline.progress.running_s < 2
+    gate.open()
+
+
+def test_stop_wakes_a_paced_source() -> None:
+    hour = frame(25 * 3600)
+    pipeline = make(FakeSource([frame(0), hour]), FakeSink(), realtime=True)
+
+    def stop(progress: Progress) -> None:
+        if progress.frames_out:
+            pipeline.stop()
+
+    began = time.monotonic()
+    assert pipeline.run(on_tick=stop)
+    assert time.monotonic() - began < 2
+    assert pipeline.progress.frames_out == 1
+
+
+@pytest.mark.parametrize("where", ["write", "close"])
+def test_cancel_does_not_wait_for_a_sink_that_is_stuck(where: str) -> None:
+    gate, source = Gate(), FakeSource(map(frame, range(2)))
+    sink = FakeSink(on_write=lambda item: gate()) if where == "write" else FakeSink(on_close=gate)
+    pipeline = make(source, sink)
+    asked: list[float] = []
+
+    def cancel(progress: Progress) -> None:
+        if not asked:
+            gate.reached()
+            asked.append(time.monotonic())
+            pipeline.cancel()
+
+    assert not pipeline.run(on_tick=cancel)
+    assert time.monotonic() - asked[0] < 1
+    assert sink.ends == ["discarded"]
+    assert pipeline.kept == []
+    assert source.closed == 0
+    gate.open()
+
+
+def test_cancel_aborts_and_says_what_was_finished_before() -> None:
+    gate, closed = Gate(), threading.Event()
+    quick = FakeSink("quick", on_close=closed.set)
+    slow = FakeSink("slow", on_write=lambda item: gate())
+    pipeline = make(FakeSource([frame(0)]), quick, slow)
+
+    def cancel(progress: Progress) -> None:
+        gate.reached()
+        assert closed.wait(TIMEOUT_S)
+        pipeline.cancel()
+        gate.open()
+
+    assert not pipeline.run(on_tick=cancel)
+    assert pipeline.kept == ["quick"]
+    assert slow.ends == ["aborted"]
+
+
+def test_what_fails_because_of_cancel_is_no_error() -> None:
+    gate = Gate()
+
+    def fail(item: Any) -> None:
+        gate()
+        raise ERROR
+
+    pipeline = make(FakeSource(map(frame, count())), FakeSink(on_write=fail))
+
+    def cancel(progress: Progress) -> None:
+        gate.reached()
+        pipeline.cancel()
+        gate.open()
+
+    assert not pipeline.run(on_tick=cancel)
