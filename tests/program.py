@@ -1,0 +1,105 @@
+"""The program as a person runs it, and tiny inputs for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from livemosaic import cli
+from livemosaic.media import av
+
+from .clips import frames, make
+from .conftest import JIT, ROOT
+
+needs_jit = pytest.mark.skipif(not JIT, reason="pixel loops in plain Python take minutes here")
+
+# A 64x48 input becomes 128x96, in cells of 16: 8 columns and 6 rows.
+SMALL = ("--scale", "2", "--tile", "16")
+COMMAND = (sys.executable, "-X", "faulthandler", "-W", "error", "-m", "livemosaic")
+# Kernels are compiled in all processes, and their cache is that of the package or the person.
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if name != "NUMBA_DISABLE_JIT"},
+    "PYTHONPATH": str(ROOT),
+}
+
+
+class Outcome(NamedTuple):
+    """What came of a run."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """What it said."""
+        return self.err.splitlines()
+
+
+Program = Callable[..., Outcome]
+
+
+def spawn(*words: Any, **options: Any) -> subprocess.Popen[bytes]:
+    """Start the program in a process of its own, with pipes for its standard files."""
+    given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    environment = {**ENVIRONMENT, **options.pop("env", {})}
+    return subprocess.Popen([*COMMAND, *map(str, words)], env=environment, **{**given, **options})
+
+
+def finish(process: subprocess.Popen[bytes], *, timeout: float = 60) -> Outcome:
+    """Wait for its end; what is to be written to its standard input has been."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        pytest.fail(f"it does not end; it said {err.decode()}")
+    return Outcome(process.returncode, (out or b"").decode(errors="replace"), (err or b"").decode())
+
+
+@contextmanager
+def program_in_process(capfd: pytest.CaptureFixture[str]) -> Iterator[Program]:
+    """A function that runs the command line in this process, which is warm."""
+    logger = logging.getLogger("livemosaic")
+    before = logger.handlers[:], logger.propagate, logger.level
+
+    def run(*words: Any) -> Outcome:
+        capfd.readouterr()
+        code = cli.main([str(word) for word in words])
+        return Outcome(code, *capfd.readouterr())
+
+    try:
+        yield run
+    finally:
+        logger.handlers[:], logger.propagate = before[:2]
+        logger.setLevel(before[2])
+
+
+def clip(path: Path, count: int = 10, *, size: tuple[int, int] = (64, 48), **options: Any) -> Path:
+    """A small H.264 video at 25 frames/s."""
+    return make(path, frames(count, size=size), **options)
+
+
+def pictures(path: Path) -> list[Any]:
+    """All frames of a video as RGB arrays."""
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def video_times(path: Path) -> list[float]:
+    """The times of all frames of a video, in seconds."""
+    with av.open(str(path)) as container:
+        return [frame.time for frame in container.decode(video=0)]
+
+
+def left(folder: Path) -> list[str]:
+    """Names of everything in a folder, hidden files too."""
+    return sorted(os.listdir(folder))
