@@ -128,7 +128,9 @@ class Palette:
     def learn(self, counts: U16) -> None:
         """Move the centres towards the histograms of a frame, uint16 (n, 125)."""
         labels, distances = self._nearest(counts)
-        self._replace_unlike(counts, labels, distances)
+        # Not in the frame that the first centres were chosen from: none is less used than another.
+        if self.weights.any() and self._replace_unlike(counts, labels, distances):
+            labels, _ = self._nearest(counts)
         sums = np.zeros_like(self.centres)
         members = np.zeros(len(self.centres), np.int64)
         _accumulate(counts, self._scale, labels, sums, members)
@@ -151,8 +153,8 @@ class Palette:
         _nearest(counts, self._scale, centres_t, norms, labels, distances)
         return labels, distances
 
-    def _replace_unlike(self, counts: U16, labels: I32, distances: F64) -> None:
-        """Give histograms that are like no centre a centre each, worst first; adjusts `labels`."""
+    def _replace_unlike(self, counts: U16, labels: I32, distances: F64) -> bool:
+        """Give histograms that are like no centre a centre each, worst first; was there any?"""
         # d^2 = |x|^2 + |c|^2 - 2 x.c, so the cosine follows from what is known.
         x = counts * self._scale
         own = np.einsum("ib,ib->i", x, x)
@@ -160,15 +162,13 @@ class Palette:
         cosines = (own + centre - distances) / (2.0 * np.sqrt(own * centre))
         unlike = np.flatnonzero(cosines < _NOVEL_COSINE)
         remaining = distances[unlike].copy()
-        for _ in range(min(_MAX_NOVEL, len(unlike))):
+        least_used = np.argsort(self.weights, kind="stable")
+        for free in least_used[: min(_MAX_NOVEL, len(unlike))]:
             worst = int(np.argmax(remaining))
             row = unlike[worst]
             if remaining[worst] <= own[row] * _NOVEL_COSINE:
                 break  # what was added meanwhile is like it
-            free = int(np.argmin(self.weights))
             self.centres[free] = x[row]
             self.weights[free] = 0
-            labels[labels == free] = labels[row]
-            before = remaining.copy()
             _lower_distances(counts[unlike], self._scale, worst, remaining)
-            labels[unlike[remaining < before]] = free
+        return len(unlike) > 0

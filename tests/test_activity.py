@@ -57,7 +57,7 @@ def test_camera_noise_is_still_or_touched_only() -> None:
 
 def test_a_thin_thing_leaves_nothing_behind() -> None:
     """One column of low contrast: never active, touched while it comes and when it has gone."""
-    tested = activity()
+    tested = activity(overlay=1)
     tested.update(flat(100))
     thin = flat(100)
     thin[:, 20] = 108  # 14 levels of distance: below 16, more than the overlay may be out of date

@@ -97,8 +97,8 @@ def test_activity(seed: int, rows: int, columns: int, threshold: float, overlay:
     activity = Activity(
         Grid(rows, columns, 32, columns * 32, rows * 32), threshold=threshold, overlay=overlay
     )
-    # Six levels of the output may be out of date; the limits are on squared distances.
-    stale = min(threshold, 6 / overlay) if overlay else 1000
+    # Eight levels of the output may be out of date; the limits are on squared distances.
+    stale = min(threshold, 8 / overlay) if overlay else 1000
     twin = naive.Activity(threshold**2, stale**2)
     picture = rng.integers(0, 256, (rows * 8, columns * 8, 3), np.uint8)
     for _ in range(5):

@@ -27,7 +27,7 @@ COLOURS = [
 ]
 
 # The superimposed original may be out of date by so many levels of the output...
-STALE = 6
+STALE = 8
 # ... and is rounded twice.
 ROUNDING = 2
 
