@@ -14,7 +14,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -66,7 +66,7 @@ def _run_verb(argv: Sequence[str] | None, interrupts: Interrupts, started_s: flo
     """Do what is asked for; every error becomes one line and an exit code."""
     verbose = False
     try:
-        args = _parser().parse_args(argv)
+        args = _parse(argv)
         verbose = args.verbose
         set_up_logging(verbose=verbose, quiet=getattr(args, "quiet", False))
         if args.verb == "run":
@@ -91,6 +91,16 @@ def _run_verb(argv: Sequence[str] | None, interrupts: Interrupts, started_s: flo
             traceback.print_exc()
         complain(f"internal error: {type(error).__name__}: {error}; run with -v for the details")
         return 1
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    args, rest = _parser().parse_known_args(argv)
+    unknown = [word for word in rest if word.startswith("-") and word != "-"]
+    if unknown or (rest and args.verb != "run"):
+        raise UsageError(f"unknown: {' '.join(rest)}; see livemosaic {args.verb} --help")
+    if rest:  # argparse does not take outputs up again behind options
+        args.outputs += rest
+    return args
 
 
 class _Parser(argparse.ArgumentParser):
@@ -196,12 +206,12 @@ def _run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> 
         overwrite=args.overwrite,
         source_name=args.input,
     )
-    outputs = {
+    outputs = [
         # --format is of standard output only: a file's ending says what it is.
-        name: dataclasses.replace(file_options, format=options["format"] if name == "-" else None)
+        (name, dataclasses.replace(file_options, format=options["format"] if name == "-" else None))
         for name in args.outputs
-    }
-    for name, its_options in outputs.items():
+    ]
+    for name, its_options in outputs:
         check_target(name, options=its_options)
 
     import cv2
@@ -233,12 +243,12 @@ def _run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> 
         undo.callback(source.close)
         info = source.info
         rate = None if info.still else options["fps"]
-        with progress_bar(args, unit=" photos", delay=0.5) as bar:
-            mosaic = Mosaic(open_gallery(options["gallery"], progress=_photos_on(bar)), settings)
+        with _photos_bar(args) as progress:
+            mosaic = Mosaic(open_gallery(options["gallery"], progress=progress), settings)
         info = output_info(info, mosaic.plan(info.width, info.height), rate=rate)
         sinks: list[Sink] = []
         with interrupts.held():  # half of a sink could not be undone
-            for name, its_options in outputs.items():
+            for name, its_options in outputs:
                 sinks.append(open_sink(name, info, options=its_options))
                 undo.callback(sinks[-1].abort)
         if not kernels_are_cached():
@@ -262,16 +272,19 @@ def _run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> 
     return code
 
 
-def _photos_on(bar: Any) -> Callable[[int, int], None] | None:
-    """Progress of a gallery's build on a bar."""
-    if bar is None:
-        return None
+@contextlib.contextmanager
+def _photos_bar(args: argparse.Namespace) -> Iterator[Callable[[int, int], None]]:
+    """Progress of a gallery's build: a bar that comes only if there is something to build."""
+    bars: list[Any] = []
+    with contextlib.ExitStack() as stack:
 
-    def progress(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
+        def progress(done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(progress_bar(args, unit=" photos", total=total)))
+            if bars[0] is not None:
+                bars[0].update(done - bars[0].n)
 
-    return progress
+        yield progress
 
 
 def _drive(pipeline: Pipeline, interrupts: Interrupts, args: argparse.Namespace) -> int:
@@ -306,10 +319,11 @@ def _drive(pipeline: Pipeline, interrupts: Interrupts, args: argparse.Namespace)
         print_json(report)
     grid = report["grid"]
     _log.info(
-        "%s%s: %d frames, %.1f s, of %dx%d pixels and %dx%d cells, made in %.1f s, %.1f frames/s",
+        "%s%s: %d frame%s, %.1f s, of %dx%d pixels and %dx%d cells, made in %.1f s, %.1f frames/s",
         "interrupted: " if interrupts.count else "",
         ", ".join(report["outputs"]),
         report["frames_out"],
+        "" if report["frames_out"] == 1 else "s",
         pipeline.progress.video_s,
         *(grid[name] for name in ("width", "height", "columns", "rows")),
         report["duration_s"],

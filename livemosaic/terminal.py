@@ -80,8 +80,10 @@ class Interrupts:
     def held(self) -> Iterator[None]:
         """The first one takes effect only at the end of the block."""
         self._holding = True
-        yield
-        self._holding = False
+        try:
+            yield
+        finally:
+            self._holding = False
         if self.count:
             raise KeyboardInterrupt
 
@@ -93,17 +95,20 @@ def patiently(call: Callable[..., T], *args: Any) -> T:
     """
     results: list[T] = []
     errors: list[BaseException] = []
+    done = threading.Event()
 
     def work() -> None:
         try:
             results.append(call(*args))
         except BaseException as error:
             errors.append(error)
+        done.set()
 
-    thread = threading.Thread(target=work, name=_THREADS + "open", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.1)
+    threading.Thread(target=work, name=_THREADS + "open", daemon=True).start()
+    # Not `join`: interrupted, Python 3.11's takes the thread for ended. The time-out is for
+    # Windows, where a wait without one cannot be interrupted at all.
+    while not done.wait(0.1):
+        pass
     if errors:
         raise errors[0]
     return results[0]
@@ -115,7 +120,10 @@ def leave(code: int) -> int:
     FFmpeg in the middle of a read cannot be called back, and the interpreter's own end would pull
     the ground from under its feet: the process would crash.
     """
-    if any(thread.name.startswith(_THREADS) for thread in threading.enumerate()):
+    ours = [thread for thread in threading.enumerate() if thread.name.startswith(_THREADS)]
+    for thread in ours:
+        thread.join(0.1)  # it may be in its last lines
+    if any(thread.is_alive() for thread in ours):
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()

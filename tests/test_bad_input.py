@@ -133,8 +133,8 @@ WORDS = [
     ("--fps 0", "--fps 0: expected"),
     ("--duration 0", "--duration 0: expected"),
     ("--config none.toml", "--config none.toml: cannot be read"),
-    ("--nope", "unrecognized arguments: --nope; see livemosaic"),
-    ("--dur 3", "unrecognized arguments: --dur 3"),
+    ("--nope", "unknown: --nope; see livemosaic run --help"),
+    ("--dur 3", "unknown: --dur 3; see livemosaic run --help"),
     ("--tile", "argument --tile: expected one argument; see livemosaic run --help"),
     ("--progress maybe", "argument --progress: invalid choice"),
 ]
@@ -157,6 +157,7 @@ def test_words(words: str, says: str, folder: Path, program: Program, gallery: G
         ("run a.mp4 o/x.mp4 ./o/x.mp4", "given twice"),
         ("run a.mp4 - -", "given twice"),
         ("run p.png o/x.png --crf 20", "pictures take no --codec"),
+        ("demo o/x.mp4 o/y.mp4", "unknown: o/y.mp4; see livemosaic demo --help"),
         ("gallery", "COMMAND; see livemosaic gallery --help"),
     ],
 )

@@ -1,0 +1,281 @@
+"""Ctrl-C and SIGTERM: the first finishes the file, the second leaves nothing, neither hangs."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from livemosaic.gallery.store import Gallery
+from livemosaic.terminal import Interrupts, leave, patiently
+
+from .fakes import TIMEOUT_S, Gate
+from .program import SMALL, Outcome, clip, finish, left, needs_jit, pictures, spawn, video_times
+
+# ---- the parts ---------------------------------------------------------------------------
+
+
+class FakePipeline:
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def stop(self) -> None:
+        self.asked.append("stop")
+
+    def cancel(self) -> None:
+        self.asked.append("cancel")
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_preparations_are_interrupted(kind: signal.Signals) -> None:
+    before = signal.getsignal(kind)
+    with Interrupts() as interrupts:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(kind)
+        assert interrupts.count == 1
+    assert signal.getsignal(kind) is before
+
+
+def test_a_pipeline_is_asked() -> None:
+    with Interrupts() as interrupts:
+        interrupts.pipeline = pipeline = FakePipeline()
+        for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            signal.raise_signal(kind)
+    assert pipeline.asked == ["stop", "cancel", "cancel"]
+
+
+def test_an_interrupt_is_held_until_a_step_is_done() -> None:
+    done: list[int] = []
+
+    def step(signals: int) -> None:
+        with interrupts.held():
+            for number in range(signals):
+                signal.raise_signal(signal.SIGINT)
+                done.append(number)
+
+    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
+        step(1)
+    assert done == [0]
+    done.clear()
+    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
+        step(2)
+    assert done == [0]  # a second one does not wait
+
+
+def test_signals_are_left_alone_on_another_thread() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    seen: list[Any] = []
+
+    def work() -> None:
+        with Interrupts():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(TIMEOUT_S)
+    assert seen == [before]
+
+
+def test_patiently_gives_what_comes() -> None:
+    assert patiently(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        patiently(divmod, 7, 0)
+
+
+def test_patiently_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    gate = Gate()
+
+    def interrupt() -> None:
+        gate.reached()
+        signal.raise_signal(signal.SIGINT)  # as always: Python runs the handler on the main thread
+
+    thread = threading.Thread(target=interrupt)
+    with Interrupts():
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            patiently(gate)
+    leave(130)
+    assert codes == [130]  # the thread is still at its gate
+    gate.open()
+    for stuck in threading.enumerate():
+        if stuck is not threading.current_thread():
+            stuck.join(TIMEOUT_S)
+    assert leave(3) == 3
+    assert codes == [130]
+
+
+# ---- the program -------------------------------------------------------------------------
+
+only_here = pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send Ctrl-C there")
+pytestmark = [only_here, pytest.mark.timeout(90)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "o").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class Run:
+    """A running program whose standard error is read along."""
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        self.process = spawn(*words, **options)
+        self._said = b""
+
+    def says(self, pattern: bytes) -> re.Match[bytes]:
+        """Wait until it has said `pattern`."""
+        assert self.process.stderr is not None
+        number, deadline = self.process.stderr.fileno(), time.monotonic() + 60
+        while (match := re.search(pattern, self._said)) is None:
+            ready, _, _ = select.select([number], [], [], max(0, deadline - time.monotonic()))
+            data = os.read(number, 65536) if ready else b""
+            assert data, f"it ended or hangs, and said only {self._said.decode()}"
+            self._said += data
+        return match
+
+    def interrupt(self, kind: signal.Signals = signal.SIGINT) -> float:
+        self.process.send_signal(kind)
+        return time.monotonic()
+
+    def end(self) -> Outcome:
+        """Wait for the end; all that it said."""
+        outcome = finish(self.process, timeout=30)
+        return outcome._replace(err=self._said.decode() + outcome.err)
+
+
+@pytest.fixture
+def run(gallery: Gallery) -> Iterator[Callable[..., Run]]:
+    """A function that starts the program with a small gallery and small pictures."""
+    started: list[Run] = []
+
+    def start(*words: Any, **options: Any) -> Run:
+        more = [] if "--gallery" in words else [*SMALL, "--gallery", gallery.path]
+        started.append(Run("run", *words, *more, "--progress", "always", **options))
+        return started[-1]
+
+    yield start
+    for run in started:
+        run.process.kill()
+        run.process.communicate()
+
+
+RUNS = rb"\d+ frames \[|[1-9]\d* ?frames? \[|[1-9]\d*(/\d+)? \[.*cells active"
+PATTERN = "pattern:64x48@25"
+
+
+@needs_jit
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", ["x.mp4", "x.mkv", "x_%04d.png"])
+def test_the_first_finishes_the_file(
+    kind: signal.Signals, name: str, folder: Path, run: Callable[..., Run]
+) -> None:
+    running = run(PATTERN, f"o/{name}", "--realtime")
+    running.says(RUNS)
+    sent = running.interrupt(kind)
+    outcome = running.end()
+    assert time.monotonic() - sent < 5
+    assert outcome.code == 130, outcome.err
+    match = re.search(r"interrupted: o/\S+: (\d+) frames?, (\d+\.\d) s, of 128x96", outcome.err)
+    assert match is not None, outcome.err
+    assert "finishing what was begun" in outcome.err
+    count = int(match[1])
+    assert abs(float(match[2]) - count / 25) <= 0.05
+    if "%" in name:
+        assert left(folder / "o") == [f"x_{n:04}.png" for n in range(1, count + 1)]
+    else:
+        assert left(folder / "o") == [name]
+        assert len(pictures(folder / "o" / name)) == count
+
+
+@needs_jit
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_the_second_leaves_nothing(
+    kind: signal.Signals, folder: Path, run: Callable[..., Run]
+) -> None:
+    """Standard output is not read, so that its sink is stuck and the first one cannot finish."""
+    running = run("pattern:640x480@25", "-", "o/x.mkv", "o/y_%03d.png", "--format", "y4m")
+    running.says(RUNS)
+    running.interrupt()
+    running.says(b"once more stops at once")
+    sent = running.interrupt(kind)
+    code = running.process.wait(30)
+    assert time.monotonic() - sent < 1.5  # promised is 1; the machine may be busy with tests
+    assert code == 130
+    assert "stopped at once; kept: nothing" in running.end().err
+    assert left(folder / "o") == []
+
+
+@needs_jit
+def test_a_standard_input_that_stalls(folder: Path, run: Callable[..., Run]) -> None:
+    """What came until then is finished; nobody waits for the thread that reads."""
+    data = clip(folder / "a.mkv", 100, options={"g": "10"}).read_bytes()
+    running = run("-", "o/x.mkv", stdin=subprocess.PIPE)
+    assert running.process.stdin is not None
+    running.process.stdin.write(data[: len(data) * 9 // 10])
+    running.process.stdin.flush()
+    running.says(RUNS)
+    sent = running.interrupt()
+    code = running.process.wait(30)
+    assert time.monotonic() - sent < 2
+    assert code == 130
+    count = len(video_times(folder / "o/x.mkv"))
+    assert f"interrupted: o/x.mkv: {count} frames" in running.end().err
+    assert left(folder / "o") == ["x.mkv"]
+
+
+def test_a_standard_input_that_never_begins(folder: Path, run: Callable[..., Run]) -> None:
+    import array
+    import fcntl
+    import termios
+
+    running = run("-", "o/x.mkv", stdin=subprocess.PIPE)
+    pipe = running.process.stdin
+    assert pipe is not None
+    pipe.write(b"\x1a\x45\xdf\xa3")  # Matroska begins so
+    pipe.flush()
+    waiting = array.array("i", [1])
+    deadline = time.monotonic() + 30
+    while waiting[0]:  # until it has been read, and more is waited for
+        assert time.monotonic() < deadline
+        fcntl.ioctl(pipe.fileno(), termios.FIONREAD, waiting)
+        select.select([], [], [], 0.01)
+    sent = running.interrupt()
+    code = running.process.wait(30)
+    assert time.monotonic() - sent < 1.5
+    assert code == 130
+    assert running.end().lines == ["livemosaic: interrupted: nothing was written"]
+    assert left(folder / "o") == []
+
+
+def test_while_a_gallery_is_built(folder: Path, run: Callable[..., Run]) -> None:
+    (folder / "mine").mkdir()
+    (folder / "cache").mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
+    for n in range(200):
+        cv2.imwrite(f"mine/{n}.jpg", np.roll(noise, n, 1) // (n % 5 + 1))
+    clip(folder / "a.mp4")
+    cache = {"LIVEMOSAIC_CACHE": str(folder / "cache")}
+    running = run("a.mp4", "o/x.mp4", "--gallery", "mine", env=cache)
+    running.says(b"building a gallery")
+    sent = running.interrupt(signal.SIGTERM)
+    outcome = running.end()
+    assert time.monotonic() - sent < 5
+    assert outcome.code == 130, outcome.err
+    assert outcome.lines[-1] == "livemosaic: interrupted: nothing was written"
+    assert left(folder / "o") == left(folder / "cache") == []
