@@ -29,13 +29,13 @@ from .stats import Times, peak_rss_mb
 
 __all__ = ["Pipeline", "Progress", "output_info"]
 
-# Frames that may wait between two stages. One would do for throughput; the second evens out
-# frames that take longer. Each costs a picture of the output's size.
-_WAITING_FRAMES = 2
+# Frames that may wait between two stages, so that one that takes longer is evened out. Behind the
+# mosaic each costs a picture of the output's size, and cells to copy into one more canvas.
+_WAITING_INPUTS, _WAITING_OUTPUTS = 2, 1
 
 # How long stages may take to notice that they should end. Stopping at once is promised within a
 # second; a stage that is not stuck needs the rest of one frame.
-_JOIN_S = 0.6
+_JOIN_S = 0.5
 
 # How often the caller's thread looks at progress and at what was asked for.
 _TICK_S = 0.1
@@ -107,8 +107,8 @@ class Pipeline:
         self._output_rate = rate or source.info.rate
         self.progress = Progress(started_s=time.monotonic() if started_s is None else started_s)
         self.kept: list[str] = []
-        self._incoming: WaitingHandover[Item] = WaitingHandover(_WAITING_FRAMES)
-        self._outgoing = [WaitingHandover[Item](_WAITING_FRAMES) for _ in sinks]
+        self._incoming: WaitingHandover[Item] = WaitingHandover(_WAITING_INPUTS)
+        self._outgoing = [WaitingHandover[Item](_WAITING_OUTPUTS) for _ in sinks]
         self._reader = self._stage("source", self._read)
         self._writers = [
             self._stage(f"sink {sink.name}", self._write, sink, handover)

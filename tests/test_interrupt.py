@@ -19,8 +19,10 @@ import numpy as np
 import pytest
 
 from livemosaic.gallery.store import Gallery
+from livemosaic.sinks.file import FileSink
 from livemosaic.terminal import Interrupts, leave, patiently
 
+from .clips import need_encoder
 from .fakes import TIMEOUT_S, Gate
 from .program import SMALL, Outcome, clip, finish, left, needs_jit, pictures, spawn, video_times
 
@@ -165,7 +167,8 @@ def run(gallery: Gallery) -> Iterator[Callable[..., Run]]:
     started: list[Run] = []
 
     def start(*words: Any, **options: Any) -> Run:
-        more = [] if "--gallery" in words else [*SMALL, "--gallery", gallery.path]
+        more = [] if "--gallery" in words else ["--gallery", gallery.path]
+        more += [] if {"--gallery", "--size"} & {*map(str, words)} else SMALL
         started.append(Run("run", *words, *more, "--progress", "always", **options))
         return started[-1]
 
@@ -218,6 +221,23 @@ def test_the_second_leaves_nothing(
     assert time.monotonic() - sent < 1.5  # promised is 1; the machine may be busy with tests
     assert code == 130
     assert "stopped at once; kept: nothing" in running.end().err
+    assert left(folder / "o") == []
+
+
+@needs_jit
+@pytest.mark.skipif(not hasattr(FileSink, "discard"), reason="FileSink cannot be discarded yet")
+def test_the_second_does_not_wait_for_the_encoder(folder: Path, run: Callable[..., Run]) -> None:
+    """x265 has half a minute to do for the pictures that it looks ahead at."""
+    need_encoder("libx265")
+    words = ["--codec", "libx265", "--preset", "veryslow", "--size", "2560x1920"]
+    running = run("pattern:640x480@25", "o/x.mkv", *words)
+    running.says(RUNS)
+    running.interrupt()
+    running.says(b"once more stops at once")
+    sent = running.interrupt()
+    code = running.process.wait(30)
+    assert time.monotonic() - sent < 1.5
+    assert code == 130
     assert left(folder / "o") == []
 
 
