@@ -222,7 +222,9 @@ def _run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> 
     import cv2
 
     from .gallery import open_gallery
-    from .kernels import kernels_are_cached
+    from .kernels import import_quickly, kernels_are_cached
+
+    import_quickly()
     from .mosaic import Mosaic, MosaicSettings
     from .pipeline import Pipeline, output_info
     from .sinks import open_sink

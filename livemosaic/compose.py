@@ -284,6 +284,8 @@ class TileStore:
                 small = cv2.resize(full, (half, n * half), interpolation=cv2.INTER_AREA)
                 plane[batch] = small.reshape(n, half, half)
             self._ready[batch] = True
+        if len(missing):
+            self._gallery.release()  # their planes are all that is needed from now on
 
     def _resized(self, tiles: U8) -> U8:
         """(n, s, s, 3) to one picture (n * px, px, 3), tile below tile."""

@@ -129,11 +129,12 @@ class Gallery:
         name: str,
         arrays: Mapping[str, NDArray[Any]],
         meta: Mapping[str, Any],
-        size: int,
+        mapped: mmap.mmap,
     ) -> None:
         self.path = path
         self.name = name
-        self.bytes = size
+        self.bytes = len(mapped)
+        self._mapped = mapped
         self.mirror = bool(meta["mirror"])
         self.options: dict[str, Any] = dict(meta["options"])
         self.tiles: NDArray[np.uint8] = arrays["tiles"]
@@ -156,6 +157,10 @@ class Gallery:
         """The numbers of a cluster's tiles, in the order of its rotation; int32."""
         return self.members[self.members_start[cluster] : self.members_start[cluster + 1]]
 
+    def release(self) -> None:
+        """Let go of the memory of what was read so far; it is read again when it is needed."""
+        _release(self._mapped)
+
     @classmethod
     def open(cls, path: str | Path, *, name: str | None = None) -> Gallery:
         """Map a gallery file, after its checksum has been verified.
@@ -176,11 +181,16 @@ class Gallery:
                 + _CURE.format(path)
             ) from None
         arrays, meta = _load(path, mapped)
-        return cls(path, name or path.name.removesuffix(SUFFIX), arrays, meta, len(mapped))
+        return cls(path, name or path.name.removesuffix(SUFFIX), arrays, meta, mapped)
 
 
 def _refusal(path: Path, problem: str) -> GalleryError:
     return GalleryError(f"cannot use gallery {str(path)!r}: {problem}; " + _CURE.format(path))
+
+
+def _release(mapped: mmap.mmap) -> None:
+    if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _load(path: Path, mapped: mmap.mmap) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -199,9 +209,7 @@ def _load(path: Path, mapped: mmap.mmap) -> tuple[dict[str, NDArray[Any]], dict[
         raise _refusal(path, f"it is cut off: {offset + length - len(view)} bytes are missing")
     digest = hashlib.sha256(view[_START:])
     digest.update(view[: _PREFIX.size])
-    if hasattr(mmap, "MADV_DONTNEED"):
-        # Reading it all made it all resident; most tiles of a large gallery are never shown.
-        mapped.madvise(mmap.MADV_DONTNEED)
+    _release(mapped)  # reading it all made it all resident
     if offset + length < len(view) or digest.digest() != view[_PREFIX.size : _START]:
         raise _refusal(path, "it is damaged or was altered, its checksum does not match")
     # From here on the file is as a GalleryWriter left it, or somebody took pains to forge it. A

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -219,9 +218,9 @@ class VideoEncoder:
         context.framerate = info.rate
         context.sample_aspect_ratio = info.sample_aspect_ratio
         context.thread_type = "AUTO"
-        # As many threads as processors, not half as many again as x264 takes by itself: the other
-        # stages need their share, and every thread holds pictures (70 MB each at 5120x2880).
-        context.thread_count = options.threads or os.cpu_count() or 1
+        # 0 lets the encoder choose. x264 takes half as many again as there are processors, and is
+        # 10 % faster for it, for 70 MB more at 5120x2880.
+        context.thread_count = options.threads
         context.flags |= _FRAME_DURATION
         self._tag(context)
         defaults = ENCODERS.get(self._codec.name, Encoder())
