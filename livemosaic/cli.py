@@ -92,6 +92,8 @@ def _run_verb(argv: Sequence[str] | None, interrupts: Interrupts, started_s: flo
             traceback.print_exc()
         complain(f"internal error: {type(error).__name__}: {error}; run with -v for the details")
         return 1
+    finally:
+        gc.enable()
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

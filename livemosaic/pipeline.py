@@ -207,7 +207,7 @@ class Pipeline:
                 stage.join(max(0.0, deadline - time.monotonic()))
         for sink, writer in zip(self._sinks, self._writers, strict=True):
             if writer.is_alive():
-                _discard(sink)
+                sink.discard()
             elif writer.ident is None:
                 sink.abort()
         if not self.stuck:
@@ -361,11 +361,3 @@ class Pipeline:
             "peak_rss_mb": peak_rss_mb(),
             "reconnects": 0,
         }
-
-
-def _discard(sink: Sink) -> None:
-    """Remove what a sink has written so far, although its thread is in the middle of a call."""
-    discard = getattr(sink, "discard", None)
-    if discard is not None:
-        with contextlib.suppress(Exception):
-            discard()

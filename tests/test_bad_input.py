@@ -65,9 +65,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def one_line(outcome: Outcome, code: int, says: str) -> None:
     assert outcome.code == code, outcome.err
     assert outcome.out == ""
-    assert len(outcome.lines) == 1, outcome.err
-    assert outcome.err.startswith("livemosaic: error: ")
-    assert re.search(says, outcome.err), outcome.err
+    # Whichever test is the first to need the kernels is told that they are being compiled.
+    said = [line for line in outcome.lines if "compiling for this processor" not in line]
+    assert len(said) == 1, outcome.err
+    assert said[0].startswith("livemosaic: error: ")
+    assert re.search(says, said[0]), outcome.err
 
 
 INPUTS = [

@@ -55,8 +55,19 @@ def find_photos(paths: Iterable[str | Path]) -> list[str]:
 
 
 def photos_in(folder: str) -> Iterator[str]:
-    """Image files in a folder and its folders, by their extension, in no particular order."""
-    for parent, folders, names in os.walk(folder):
+    """Image files in a folder and its folders, by their extension, in no particular order.
+
+    Raises
+    ------
+    GalleryError : the folder, or one in it, cannot be read
+    """
+
+    def refuse(error: OSError) -> None:
+        raise GalleryError(
+            f"folder {error.filename!r} cannot be read: {error.strerror}; check its rights"
+        )
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:

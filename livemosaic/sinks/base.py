@@ -13,7 +13,8 @@ class Sink(Protocol):
     """Somewhere that frames go to.
 
     A sink is opened by its constructor with the `StreamInfo` of what it will be given. All calls
-    come from one thread. Errors are `SinkError`. Exactly one of `close` and `abort` ends it.
+    but `discard` come from one thread. Errors are `SinkError`. Exactly one of `close` and `abort`
+    ends it, or `discard` when its thread is stuck.
     """
 
     @property
@@ -28,3 +29,7 @@ class Sink(Protocol):
 
     def abort(self) -> None:
         """Give up: leave nothing behind under the final name or beside it. Never raises."""
+
+    def discard(self) -> None:
+        """Remove what was written so far, from another thread, although this sink is in the middle
+        of a call. Never raises."""

@@ -117,6 +117,10 @@ class FileSink:
         if self._container is not None:
             with contextlib.suppress(Exception):
                 self._container.close()
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove what was written; from any thread. Never raises."""
         if self._part is not None:
             with contextlib.suppress(OSError):
                 self._part.unlink()

@@ -151,6 +151,12 @@ def ending(target: str) -> str:
     return Path(target).suffix.lower().removeprefix(".")
 
 
+_X26X_PRESETS = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow", "placebo"),
+)
+
+
 def find_codec(format: Format, options: FileOptions, *, target: str) -> Any:
     """The `av.Codec` that will encode, once it is sure that everything asked of it makes sense."""
     name = options.codec or format.codec
@@ -169,6 +175,11 @@ def find_codec(format: Format, options: FileOptions, *, target: str) -> Any:
     for option, value in (("preset", options.preset), ("crf", options.crf)):
         if value is not None and option not in private:
             raise UsageError(f"codec {codec.name}: it has no {option}; leave --{option} out")
+    x26x = codec.name in ("libx264", "libx265")
+    if x26x and options.preset is not None and options.preset not in _X26X_PRESETS:
+        # The encoder would complain on standard error by itself.
+        presets = ", ".join(_X26X_PRESETS)
+        raise UsageError(f"--preset {options.preset}: {codec.name} knows {presets}")
     if options.crf is not None and not 0 <= options.crf <= _MAX_CRF:
         raise UsageError(f"--crf {options.crf:g}: it must be 0 (best) to {_MAX_CRF} (smallest)")
     return codec

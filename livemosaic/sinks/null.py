@@ -32,3 +32,6 @@ class NullSink:
 
     def abort(self) -> None:
         """Nothing to remove."""
+
+    def discard(self) -> None:
+        """Nothing to remove."""

@@ -87,6 +87,10 @@ class PictureSink:
 
     def abort(self) -> None:
         """Remove what was written."""
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove what was written; from any thread. Never raises."""
         with contextlib.suppress(OSError):
             shutil.rmtree(self._folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 from ..errors import SourceError
 from ..frame import Chapter, Frame, StreamInfo, TrackPacket
-from ..media import av, fraction, open_container, source_error
+from ..media import av, fraction, open_container, reason, source_error
 from .clock import Clock
 from .deinterlace import Deinterlacer
 from .locate import DEFAULT_RATE, STANDARD_INPUT, Location, locate
@@ -19,6 +20,11 @@ from .planes import Converter
 
 __all__ = ["FileSource"]
 
+_logger = logging.getLogger("livemosaic")
+
+# A file that ends this much before its header says is cut off: tracks are rarely of one length,
+# and some headers round.
+_SHORT_S, _SHORT_SHARE = 1.0, 0.05
 # Packets without one decodable picture after which a file is given up; also bounds what is held
 # back before the first frame.
 _PROBE_PACKETS = 20_000
@@ -58,6 +64,8 @@ class FileSource:
         self.name = location.name
         self._piped = location.url == STANDARD_INPUT
         self.bad_frames = 0
+        self._start_s: float | None = None  # of the packets so far
+        self._end_s: float | None = None
         self._container = _open(location)
         self._items: Iterator[Frame | TrackPacket] = iter(())
         self._ready: deque[Frame | TrackPacket] = deque()
@@ -84,6 +92,7 @@ class FileSource:
         while self._ready:
             yield self._ready.popleft()
         yield from self._items
+        self._warn_if_short()
 
     def close(self) -> None:
         """Release the file. May be called twice."""
@@ -161,6 +170,7 @@ class FileSource:
         for packet in self._packets():
             if packet.size == 0:
                 continue  # PyAV's request to flush; ours comes below, even after damage
+            self._note_time(packet.pts, packet.time_base)
             track = track_of.get(packet.stream_index)
             if track is None:
                 yield from self._decode(packet)
@@ -169,6 +179,27 @@ class FileSource:
         yield from self._decode(None)
         for picture in self._deinterlacer.flush():
             yield self._frame(picture)
+
+    def _warn_if_short(self) -> None:
+        """Readers of most containers take the end of a file that is cut off for its end."""
+        wanted = self.info.duration_s
+        if wanted is None or self._end_s is None or self._start_s is None:
+            return
+        got = self._end_s - self._start_s
+        if wanted - got > max(_SHORT_S, _SHORT_SHARE * wanted):
+            _logger.warning(
+                "%s: it ends after %.1f s of %.1f s: it is cut off or damaged; copy it again",
+                self.name,
+                got,
+                wanted,
+            )
+
+    def _note_time(self, pts: int | None, time_base: Any) -> None:
+        base = fraction(time_base)
+        if pts is not None and base is not None:
+            at = float(pts * base)
+            self._start_s = at if self._start_s is None else min(at, self._start_s)
+            self._end_s = at if self._end_s is None else max(at, self._end_s)
 
     def _packets(self) -> Iterator[Any]:
         """Demultiplex, and go on behind damage as long as the reader gets anywhere."""
@@ -182,9 +213,10 @@ class FileSource:
             except av.error.InvalidDataError:
                 errors += 1
                 self.bad_frames += 1
-            except (av.error.FFmpegError, OSError):
-                self.bad_frames += 1
-                return  # the disk or the connection has failed: there is no more
+            except (av.error.FFmpegError, OSError) as error:
+                # The disk or the connection has failed: there is no more.
+                _logger.warning("%s: reading failed: %s", self.name, reason(error))
+                return
 
     def _demuxed_tracks(self) -> list[Any]:
         return [track for track in self._tracks if track.type != "attachment"]
