@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 
 from livemosaic.gallery.store import Gallery
-from livemosaic.sinks.file import FileSink
 from livemosaic.terminal import Interrupts, leave, patiently
 
 from .clips import need_encoder
@@ -225,7 +224,6 @@ def test_the_second_leaves_nothing(
 
 
 @needs_jit
-@pytest.mark.skipif(not hasattr(FileSink, "discard"), reason="FileSink cannot be discarded yet")
 def test_the_second_does_not_wait_for_the_encoder(folder: Path, run: Callable[..., Run]) -> None:
     """x265 has half a minute to do for the pictures that it looks ahead at."""
     need_encoder("libx265")

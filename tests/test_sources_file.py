@@ -356,6 +356,16 @@ def test_cut_off_file_gives_what_it_has(tmp_path: Path) -> None:
     assert source.bad_frames <= 2
 
 
+def test_a_file_that_ends_early_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = clips.make(tmp_path / "c.mkv", clips.frames(150))
+    read(path)
+    assert not caplog.records
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 5 // 10])
+    read(path)
+    assert "cut off or damaged" in caplog.text
+
+
 def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.txt").write_text("some words\n" * 50)
