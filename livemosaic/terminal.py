@@ -6,10 +6,12 @@ import argparse
 import contextlib
 import json
 import logging
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
@@ -42,13 +44,18 @@ class _Stoppable(Protocol):
     def cancel(self) -> None: ...
 
 
+# Programs that stop others (`timeout`, service managers) signal the process and then its group: two
+# signals within a millisecond are one request. No person presses Ctrl-C twice in this time.
+_SAME_REQUEST_S = 0.05
+
+
 class Interrupts:
     """What Ctrl-C and SIGTERM do within the `with` block: end the preparations by a
     `KeyboardInterrupt`, and later ask the pipeline to end.
 
     Attributes
     ----------
-    count : how many came
+    count : how many came; those within 50 ms are one
     pipeline : set when it takes over: the first one stops it, the second cancels it
     """
 
@@ -56,6 +63,7 @@ class Interrupts:
         self.count = 0
         self.pipeline: _Stoppable | None = None
         self._holding = False
+        self._last_s = -math.inf
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -70,6 +78,10 @@ class Interrupts:
             signal.signal(kind, handler)
 
     def _take(self, *_: object) -> None:
+        now, before = time.monotonic(), self._last_s
+        self._last_s = now
+        if now - before < _SAME_REQUEST_S:
+            return
         self.count += 1
         if self.pipeline is not None:
             (self.pipeline.stop if self.count == 1 else self.pipeline.cancel)()

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
+from livemosaic import terminal
 from livemosaic.gallery.store import Gallery
 from livemosaic.terminal import Interrupts, leave, patiently
 
@@ -49,7 +50,17 @@ def test_preparations_are_interrupted(kind: signal.Signals) -> None:
     assert signal.getsignal(kind) is before
 
 
-def test_a_pipeline_is_asked() -> None:
+def test_two_signals_at_once_are_one_request() -> None:
+    """`timeout` and service managers signal the process, and then its group."""
+    with Interrupts() as interrupts:
+        interrupts.pipeline = pipeline = FakePipeline()
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    assert pipeline.asked == ["stop"]
+
+
+def test_a_pipeline_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "_SAME_REQUEST_S", 0.0)
     with Interrupts() as interrupts:
         interrupts.pipeline = pipeline = FakePipeline()
         for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
@@ -57,7 +68,8 @@ def test_a_pipeline_is_asked() -> None:
     assert pipeline.asked == ["stop", "cancel", "cancel"]
 
 
-def test_an_interrupt_is_held_until_a_step_is_done() -> None:
+def test_an_interrupt_is_held_until_a_step_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "_SAME_REQUEST_S", 0.0)
     done: list[int] = []
 
     def step(signals: int) -> None:
