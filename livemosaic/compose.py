@@ -340,7 +340,8 @@ class Composer:
         self._number = -1
         self._changed = np.zeros(grid.cells, np.int64)  # number of the frame that changed a cell
         self._pool: list[_Canvas] = []
-        self._newest: weakref.ref[U8] | None = None
+        self._newest: _Canvas | None = None
+        self._lent: weakref.ref[U8] | None = None  # the newest's array while somebody holds it
         self._rows: dict[tuple[int, int, int], _Rows] = {}
 
     def compose(
@@ -358,9 +359,9 @@ class Composer:
         -------
         y, u, v : uint8 planes of the output's size, never written again while they are held
         """
-        newest = self._newest() if self._newest is not None else None
-        if newest is not None and len(cells) == 0:
-            return self._cropped(_planes(newest, self._grid))
+        lent = self._lent() if self._lent is not None else None
+        if lent is not None and len(cells) == 0:
+            return self._cropped(_planes(lent, self._grid))
         canvas = max(self._pool, key=lambda c: c.painted, default=None)
         if canvas is None:
             canvas = _Canvas(self._grid)
@@ -368,7 +369,10 @@ class Composer:
             self._pool.remove(canvas)
         flat = np.frombuffer(canvas.memory, np.uint8)
         planes = _planes(flat, self._grid)
-        if newest is not None:
+        if self._newest is not None and self._newest is not canvas:
+            # Not read from what was lent: another thread may let go of that at any moment, a little
+            # before its canvas is back in the pool.
+            newest = np.frombuffer(self._newest.memory, np.uint8)
             missed = np.flatnonzero(self._changed > canvas.painted).astype(np.int32)
             # What is painted in any case need not be copied.
             missed = np.setdiff1d(missed, cells, assume_unique=True)
@@ -386,7 +390,7 @@ class Composer:
             wide, rows = self._enlarge(source, out)
             compose_plane(tiles, cells, ids, flips, wide, rows, out)
         canvas.painted = self._number
-        self._newest = weakref.ref(flat)
+        self._newest, self._lent = canvas, weakref.ref(flat)
         # Every view of the planes keeps `flat` alive as its base.
         weakref.finalize(flat, self._pool.append, canvas).atexit = False
         return self._cropped(planes)

@@ -487,3 +487,14 @@ def test_pictures_follow_the_input(gallery: Gallery) -> None:
     a, b = moving_pictures(1, seed=1)[0], moving_pictures(1, seed=2)[0]
     digests = [digest(mosaic.process(f)) for f in frames([a, a, b, b, a])]
     assert [x == y for x, y in pairwise(digests)] == [True, False, True, False]
+
+
+def test_a_canvas_that_comes_back_late_costs_no_cell(gallery: Gallery) -> None:
+    """Another thread may have let go of a picture whose canvas is not in the pool yet."""
+    settings = MosaicSettings(scale=4, tile_px=32)
+    kept, late = Mosaic(gallery, settings), Mosaic(gallery, settings)
+    held = []
+    for frame in frames(moving_pictures(8, size=(96, 64))):
+        held.append(kept.process(frame))
+        assert digest(late.process(frame)) == digest(held[-1])
+        late._composer._pool.clear()  # what was let go of just now is not back
