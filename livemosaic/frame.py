@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .colour import Colour, bgr_to_i420, i420_to_bgr
 
-__all__ = ["Chapter", "Frame", "StreamInfo", "TrackPacket"]
+__all__ = ["Chapter", "Frame", "Item", "Notice", "StreamInfo", "TrackPacket"]
 
 U8 = NDArray[np.uint8]
 
@@ -29,6 +29,7 @@ class Frame:
     pts : presentation time in units of `time_base`, never None: a source makes up what is missing
     duration : in units of `time_base`, 0 when unknown
     captured_s : when the source had it, seconds of `time.monotonic()`; latency counts from here
+    original : the frame that a mosaic was made of, None for one that comes from a source
     """
 
     y: U8
@@ -39,6 +40,7 @@ class Frame:
     time_base: Fraction = Fraction(1, 25)
     duration: int = 0
     captured_s: float = 0.0
+    original: Frame | None = None
 
     @property
     def width(self) -> int:
@@ -65,8 +67,8 @@ class Frame:
         return i420_to_bgr(self.y, self.u, self.v, self.colour)
 
     def with_picture(self, y: U8, u: U8, v: U8) -> Frame:
-        """Another picture with the same times and colour."""
-        return replace(self, y=y, u=u, v=v)
+        """Another picture with the same times and colour, made of this one."""
+        return replace(self, y=y, u=u, v=v, original=self)
 
 
 class TrackPacket(NamedTuple):
@@ -74,6 +76,15 @@ class TrackPacket(NamedTuple):
 
     track: int  # index into `StreamInfo.tracks`
     packet: Any  # av.Packet, timestamps untouched
+
+
+class Notice(NamedTuple):
+    """What a live source has to say instead of pictures, until its next frame."""
+
+    text: str  # for a person, such as "reconnecting"
+
+
+Item = Frame | TrackPacket | Notice
 
 
 class Chapter(NamedTuple):

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from .frame import Frame, StreamInfo
+from .frame import Frame, Item, Notice, StreamInfo, TrackPacket
 from .grid import Grid
 from .handover import Closed, WaitingHandover
 from .mosaic import CellCounts, Mosaic
 from .sinks.base import Sink
 from .sources.base import Source
-from .sources.rate import FixedRate, Item, limited, paced
+from .sources.rate import FixedRate, limited, paced
 from .stats import Times, peak_rss_mb
 
 __all__ = ["Pipeline", "Progress", "output_info"]
@@ -108,7 +108,7 @@ class Pipeline:
         self.progress = Progress(started_s=time.monotonic() if started_s is None else started_s)
         self.kept: list[str] = []
         self._incoming: WaitingHandover[Item] = WaitingHandover(_WAITING_INPUTS)
-        self._outgoing = [WaitingHandover[Item](_WAITING_OUTPUTS) for _ in sinks]
+        self._outgoing = [WaitingHandover[Frame | TrackPacket](_WAITING_OUTPUTS) for _ in sinks]
         self._reader = self._stage("source", self._read)
         self._writers = [
             self._stage(f"sink {sink.name}", self._write, sink, handover)
@@ -282,13 +282,14 @@ class Pipeline:
                 progress.touched_share += cells.touched / cells.total
                 progress.changed_share += cells.changed / cells.total
             for handover in self._outgoing:
-                handover.put(out)
+                if not isinstance(out, Notice):
+                    handover.put(out)
             # A picture that nobody holds is painted on in place: let go of it before waiting.
             del item, out
         for handover in self._outgoing:
             handover.finish()
 
-    def _write(self, sink: Sink, handover: WaitingHandover[Item]) -> None:
+    def _write(self, sink: Sink, handover: WaitingHandover[Frame | TrackPacket]) -> None:
         """Sink stage."""
         counted = sink is self._sinks[0]
         try:
@@ -359,5 +360,5 @@ class Pipeline:
             },
             "first_frame_s": round(p.first_frame_s, 3),
             "peak_rss_mb": peak_rss_mb(),
-            "reconnects": 0,
+            "reconnects": self._source.reconnects,
         }

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections import Counter
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-__all__ = ["Times", "peak_rss_mb"]
+__all__ = ["Recent", "Times", "Vitals", "peak_rss_mb"]
 
 # Times are counted in bins whose width is 2 % of their value: a percentile is right to 1 %, and a
 # stream may run for days.
@@ -43,6 +46,71 @@ class Times:
     def summary(self, *percents: int) -> dict[str, float]:
         """{"p50": ..., ...} in ms."""
         return {f"p{p}": self.percentile_ms(p) for p in percents}
+
+
+# How far back the figures on the screen look: long enough to be read, short enough to follow.
+_RECENT_S = 3.0
+_RECENT_MOST = 1024  # entries; bounds memory at absurd rates
+
+
+class Recent:
+    """Durations of the last seconds, for what is shown while it runs.
+
+    Written by one thread; others may read at any time.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._entries: deque[tuple[float, float]] = deque(maxlen=_RECENT_MOST)
+
+    def add(self, seconds: float = 0.0) -> None:
+        """Count one duration, now."""
+        self._entries.append((self._clock(), seconds))
+
+    @property
+    def per_second(self) -> float:
+        """How many came per second."""
+        times = [at for at, _ in self._within()]
+        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+
+    def percentile_ms(self, percent: float) -> float:
+        """The duration that `percent` of 100 do not exceed, in ms; 0 when there is none."""
+        durations = sorted(seconds for _, seconds in self._within())
+        if not durations:
+            return 0.0
+        return durations[math.ceil(percent / 100 * len(durations)) - 1] * 1e3
+
+    def _within(self) -> list[tuple[float, float]]:
+        oldest = self._clock() - _RECENT_S
+        return [entry for entry in tuple(self._entries) if entry[0] >= oldest]
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """How a running pipeline does, over the last seconds.
+
+    Attributes
+    ----------
+    fps_in, fps_out : frames/s that were captured, and that were handed off
+    latency_ms_p50, latency_ms_p95 : from capture to hand-off
+    dropped : frames that were left out since the start
+    active_share : of the cells in the last frame, 0..1
+    stages_ms : median of each stage
+    governor : what is done to keep the latency promise; empty when nothing has to be
+    source : what the source says while it has no picture; empty when it has
+    recording : the file that is written, empty if none is
+    """
+
+    fps_in: float = 0.0
+    fps_out: float = 0.0
+    latency_ms_p50: float = 0.0
+    latency_ms_p95: float = 0.0
+    dropped: int = 0
+    active_share: float = 0.0
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    governor: str = ""
+    source: str = ""
+    recording: str = ""
 
 
 def peak_rss_mb() -> float:

@@ -61,11 +61,13 @@ class FakeSource:
 
     name = "fake source"
     bad_frames = 0
+    reconnects = 0
 
     def __init__(self, items: Iterable[Any], *, frames: int | None = None) -> None:
         self._items = items
         self.info = StreamInfo(*SIZE, rate=RATE, time_base=1 / RATE, frames=frames)
         self.closed = 0
+        self.interrupted = 0
 
     def __iter__(self) -> Iterator[Frame | TrackPacket]:
         for item in self._items:
@@ -75,6 +77,9 @@ class FakeSource:
                 item()
             else:
                 yield item
+
+    def interrupt(self) -> None:
+        self.interrupted += 1
 
     def close(self) -> None:
         self.closed += 1
@@ -120,8 +125,11 @@ class FakeSink:
         on_close: Callable[[], None] = lambda: None,
         on_abort: Callable[[], None] = lambda: None,
         keep: bool = True,
+        live: bool = False,
+        rate: Fraction | None = None,
     ) -> None:
         self.name = name
+        self.live, self.rate = live, rate
         self.items: list[Any] = []
         self.ends: list[str] = []
         self._on_write, self._on_close, self._on_abort = on_write, on_close, on_abort

@@ -27,6 +27,7 @@ LAYERS = [
     "activity palette",
     "match compose",
     "mosaic",
+    "control",
     "sinks",
     "pipeline",
     "config terminal",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Protocol
 
 from ..frame import Frame, TrackPacket
 
-__all__ = ["Sink"]
+__all__ = ["Sink", "Window"]
 
 
 class Sink(Protocol):
@@ -21,6 +22,16 @@ class Sink(Protocol):
     def name(self) -> str:
         """What the person called it, without credentials."""
 
+    @property
+    def live(self) -> bool:
+        """True for what somebody watches now, and so wants the newest picture only; False for what
+        wants every frame."""
+
+    @property
+    def rate(self) -> Fraction | None:
+        """Frames/s that it has to be given at a constant pace, by repeating the last one; None for
+        what takes frames as they come."""
+
     def write(self, item: Frame | TrackPacket) -> None:
         """Take one item. When it returns, the frame's arrays are not read any more."""
 
@@ -33,3 +44,13 @@ class Sink(Protocol):
     def discard(self) -> None:
         """Remove what was written so far, from another thread, although this sink is in the middle
         of a call. Never raises."""
+
+
+class Window(Sink, Protocol):
+    """A sink that has to live on the main thread, where windows and their events are.
+
+    `write` and `pump` are called in turns by the thread that runs the pipeline.
+    """
+
+    def pump(self) -> None:
+        """Take the person's keys and clicks; called at least 30 times a second."""

@@ -49,6 +49,8 @@ class FileSink:
     def __init__(self, target: Target, info: StreamInfo, *, options: FileOptions) -> None:
         assert target.format is not None
         self.name = target.name
+        self.live = False
+        self.rate: Fraction | None = None
         self.bytes_written = 0
         self.duration_s = 0.0
         self._info = info

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from ..frame import Frame, TrackPacket
 
 __all__ = ["NullSink"]
@@ -17,6 +19,8 @@ class NullSink:
 
     def __init__(self) -> None:
         self.name = "null"
+        self.live = False
+        self.rate: Fraction | None = None
         self.frames_written = 0
         self.packets_written = 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ class PictureSink:
 
     def __init__(self, target: Target, info: StreamInfo) -> None:
         self.name = target.name
+        self.live = False
+        self.rate: Fraction | None = None
         self.frames_written = 0
         self.bytes_written = 0
         if target.kind == "picture" and not info.still:

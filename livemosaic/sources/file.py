@@ -64,6 +64,7 @@ class FileSource:
         self.name = location.name
         self._piped = location.url == STANDARD_INPUT
         self.bad_frames = 0
+        self.reconnects = 0
         self._start_s: float | None = None  # of the packets so far
         self._end_s: float | None = None
         self._container = _open(location)
@@ -93,6 +94,9 @@ class FileSource:
             yield self._ready.popleft()
         yield from self._items
         self._warn_if_short()
+
+    def interrupt(self) -> None:
+        """Nothing to wake: its reader waits for nobody."""
 
     def close(self) -> None:
         """Release the file. May be called twice."""

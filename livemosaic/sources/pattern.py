@@ -71,6 +71,7 @@ class PatternSource:
             raise UsageError(f"{spec}: the rate must be above 0 and at most 1000 frames/s")
         self.name = spec
         self.bad_frames = 0
+        self.reconnects = 0
         matrix = guess_matrix(width, height)
         self.info = StreamInfo(
             width, height, rate=rate, time_base=1 / rate, colour=Colour(matrix=matrix)
@@ -80,6 +81,9 @@ class PatternSource:
 
     def __iter__(self) -> Iterator[Frame]:
         return map(self.frame, count())
+
+    def interrupt(self) -> None:
+        """Nothing to wake: its reader waits for nobody."""
 
     def close(self) -> None:
         """Nothing to release."""

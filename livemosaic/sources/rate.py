@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
-from ..frame import Frame, TrackPacket
+from ..frame import Frame, Item, Notice, TrackPacket
 
-__all__ = ["FixedRate", "Item", "limited", "paced"]
-
-Item = Frame | TrackPacket
+__all__ = ["FixedRate", "limited", "paced"]
 
 # A container may hold a track's packets this much later than the picture they belong to. Longer
 # than any muxer's interleaving; it bounds what is decoded for nothing.
@@ -40,6 +38,8 @@ def limited(items: Iterable[Item], seconds: float) -> Iterator[Item]:
                 yield item
             elif not behind or at > end + _LATE_S:
                 return
+        elif isinstance(item, Notice):
+            yield item
         elif end is None or not _starts_after(item, end):
             behind.add(item.track)
             yield item
@@ -99,7 +99,7 @@ class FixedRate:
     def __call__(self, items: Iterable[Item]) -> Iterator[Item]:
         newest: Frame | None = None
         for item in items:
-            if isinstance(item, TrackPacket):
+            if not isinstance(item, Frame):
                 yield item
                 continue
             at = item.pts * item.time_base
