@@ -199,8 +199,9 @@ class Pipeline:
         """Make every stage end, and leave nothing open that can be closed."""
         self._stopping.set()
         if self._cancelled:
-            for handover in (self._incoming, *self._outgoing):
-                handover.cancel()
+            self._incoming.cancel()
+            for outgoing in self._outgoing:
+                outgoing.cancel()
         deadline = time.monotonic() + _JOIN_S
         for stage in self._stages:
             if stage.ident is not None:  # it was started
