@@ -155,17 +155,26 @@ class Activity:
     grid : the cells
     threshold : 0..255, in levels of BGR distance (16 in the reference)
     overlay : alpha of the superimposed original, 0..1; at 0 no cell is ever touched
+
+    Attributes
+    ----------
+    active_pixels : uint8 (rows, columns), how many each cell had in the last frame
     """
 
     def __init__(self, grid: Grid, *, threshold: float, overlay: float) -> None:
-        self._limit = int(threshold * threshold)
-        stale = min(threshold, _MAX_STALE_LEVELS / overlay) if overlay > 0 else 1000.0
-        self._stale_limit = int(stale * stale)
+        self.set_limits(threshold=threshold, overlay=overlay)
+        self.active_pixels = np.empty((grid.rows, grid.columns), np.uint8)
         self._accepted: U8 | None = None
         self._shown: U8 | None = None
         self._state = np.empty((grid.rows, grid.columns), np.uint8)
-        self._active_pixels = np.empty((grid.rows, grid.columns), np.uint8)
         self._stale = np.zeros((grid.rows + 2, grid.columns + 2), np.uint8)  # with a margin
+
+    def set_limits(self, *, threshold: float, overlay: float) -> None:
+        """Use other limits from the next frame on, which is then shown anew in every cell."""
+        self._limit = int(threshold * threshold)
+        stale = min(threshold, _MAX_STALE_LEVELS / overlay) if overlay > 0 else 1000.0
+        self._stale_limit = int(stale * stale)
+        self._show_all = True
 
     def update(self, bgr: U8) -> U8:
         """Compare a frame with what came before.
@@ -182,6 +191,7 @@ class Activity:
         if self._accepted is None or self._shown is None:
             self._accepted, self._shown = rows.copy(), rows.copy()
             self._state[:] = ACTIVE
+            self.active_pixels[:] = ANALYSIS_PX * ANALYSIS_PX
         else:
             _compare(
                 rows,
@@ -189,9 +199,13 @@ class Activity:
                 self._shown,
                 np.int32(self._limit),
                 np.int32(self._stale_limit),
-                self._active_pixels,
+                self.active_pixels,
                 self._stale,
             )
             half = ANALYSIS_PX * ANALYSIS_PX // 2
-            _decide(self._active_pixels, self._stale, half, rows, self._shown, self._state)
+            _decide(self.active_pixels, self._stale, half, rows, self._shown, self._state)
+            if self._show_all:
+                self._state[self._state == STILL] = TOUCHED
+                self._shown[:] = rows
+        self._show_all = False
         return self._state

@@ -81,19 +81,23 @@ class ClusterMatcher:
         cell_histograms(bgr, cells, self._grid.columns, self._counts)
         return self._counts[: len(cells)]
 
-    def match(self, counts: NDArray[np.uint16]) -> tuple[I32, NDArray[np.bool_]]:
+    def match(
+        self, counts: NDArray[np.uint16], *, active: int | None = None
+    ) -> tuple[I32, NDArray[np.bool_]]:
         """Choose a tile for each active cell.
 
         Parameters
         ----------
         counts : uint16 (n, 125), histograms of the active cells in row-major order, n >= 1
+        active : how many cells changed, if that is more than are matched now
 
         Returns
         -------
         ids : int32 (n,), tile numbers
         flips : bool (n,), which are mirrored
         """
-        if len(counts) > _SCENE_CHANGE_SHARE * self._grid.cells or not self._palette.weights.any():
+        changed = len(counts) if active is None else active
+        if changed > _SCENE_CHANGE_SHARE * self._grid.cells or not self._palette.weights.any():
             self._palette.reset(counts)
         self._palette.learn(counts)
         labels = self._palette.labels(counts)

@@ -6,7 +6,7 @@ grid > activity > histogram > palette > match > compose
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .activity import ACTIVE, STILL, Activity
-from .colour import ycbcr_to_bgr
+from .activity import ACTIVE, STILL, TOUCHED, Activity
+from .colour import Colour, ycbcr_to_bgr
 from .compose import Composer, TileStore
 from .errors import UsageError
 from .frame import Frame
@@ -62,7 +62,8 @@ class CellCounts:
     """What became of the cells of one frame."""
 
     total: int = 0
-    active: int = 0
+    active: int = 0  # changed so much that they are matched again, in this frame or a later one
+    deferred: int = 0  # of those, how many are left to a later frame
     touched: int = 0
     changed: int = 0  # cells whose tile is another one than before
 
@@ -103,7 +104,7 @@ class Mosaic:
         self.settings = settings or MosaicSettings()
         self.cells = CellCounts()
         self.on_stage: Callable[[str], None] = _no_stage
-        self._key: object = None
+        self._key: tuple[int, int, Colour] | None = None
 
     @property
     def tile_ids(self) -> NDArray[np.int32]:
@@ -132,11 +133,33 @@ class Mosaic:
         """The mosaic of a uint8 (height, width, 3) BGR picture, in the same format."""
         return self.process(Frame.from_bgr(bgr)).to_bgr()
 
-    def process(self, frame: Frame) -> Frame:
+    def change(self, settings: MosaicSettings, *, gallery: Gallery | None = None) -> None:
+        """Use other settings, or another gallery, from the next frame on.
+
+        Cells keep their tiles when only the overlay or the activity threshold is another. The
+        output's size changes if the settings say so.
+        """
+        before, self.settings = self.settings, settings
+        if gallery is not None and gallery is not self.gallery:
+            self.gallery, self._key = gallery, None
+        if replace(before, overlay=settings.overlay, activity=settings.activity) != settings:
+            self._key = None
+        elif self._key is not None and settings != before:
+            self._activity.set_limits(threshold=settings.activity, overlay=settings.overlay)
+            if settings.overlay != before.overlay:
+                self._composer = self._new_composer(self._grid, self._key[2])
+
+    def process(self, frame: Frame, *, most: int | None = None) -> Frame:
         """The mosaic of a frame, with the frame's times and colour.
 
         The arrays of the result are never written again, and its memory is used again when they
         are gone. Frames between which nothing changed share them.
+
+        Parameters
+        ----------
+        frame : the picture
+        most : how many cells may be matched; those that changed most come first, the others keep
+            their tiles until one of the next frames. None: all
         """
         key = (frame.width, frame.height, frame.colour)
         if key != self._key:
@@ -144,17 +167,17 @@ class Mosaic:
             self._key = key
         bgr = analysis_picture(frame, self._grid)
         state = self._activity.update(bgr).reshape(-1)
+        active, matched = self._choose(state, most)
         self.on_stage("activity")
 
-        active = np.flatnonzero(state == ACTIVE).astype(np.int32)
         changed = 0
-        if len(active):
-            counts = self._matcher.histograms(bgr, active)
+        if len(matched):
+            counts = self._matcher.histograms(bgr, matched)
             self.on_stage("histogram")
-            ids, flips = self._matcher.match(counts)
-            before = self._ids[active]
+            ids, flips = self._matcher.match(counts, active=active)
+            before = self._ids[matched]
             changed = int(np.count_nonzero((before != ids) & (before >= 0)))
-            self._ids[active], self._flips[active] = ids, flips
+            self._ids[matched], self._flips[matched] = ids, flips
         else:
             self.on_stage("histogram")
         self.on_stage("match")
@@ -162,8 +185,34 @@ class Mosaic:
         cells = np.flatnonzero(state != STILL).astype(np.int32)
         planes = self._composer.compose(frame, cells, self._ids[cells], self._flips[cells])
         self.on_stage("compose")
-        self.cells = CellCounts(len(state), len(active), len(cells) - len(active), changed)
+        self.cells = CellCounts(
+            total=len(state),
+            active=active,
+            deferred=active - len(matched),
+            touched=len(cells) - len(matched),
+            changed=changed,
+        )
         return frame.with_picture(*planes)
+
+    def _choose(self, state: U8, most: int | None) -> tuple[int, NDArray[np.int32]]:
+        """How many cells are active, and the numbers of those to match now.
+
+        Cells that have to wait stay active, and become more urgent by what they change meanwhile.
+        `state` says TOUCHED of them: the superimposed original is kept up to date.
+        """
+        active = np.flatnonzero((state == ACTIVE) | (self._urgency > 0)).astype(np.int32)
+        if most is None or len(active) <= most or self._ids[0] < 0:
+            state[active] = ACTIVE
+            self._urgency[:] = 0
+            return len(active), active
+        self._urgency[active] += 1 + self._activity.active_pixels.reshape(-1)[active]
+        first = np.argsort(-self._urgency[active], kind="stable")
+        matched = np.sort(active[first[:most]])
+        later = active[first[most:]]
+        state[later] = np.minimum(state[later], TOUCHED)
+        state[matched] = ACTIVE
+        self._urgency[matched] = 0
+        return len(active), matched
 
     def _start(self, frame: Frame) -> None:
         """Forget the stream before, and begin one of frames like this."""
@@ -171,12 +220,15 @@ class Mosaic:
         self._grid = grid = self.plan(frame.width, frame.height)
         self._activity = Activity(grid, threshold=s.activity, overlay=s.overlay)
         self._matcher = ClusterMatcher(self.gallery, grid, palette_size=s.palette, seed=s.seed)
-        tiles = TileStore(
-            self.gallery, tile_px=grid.tile_px, colour=frame.colour, overlay=s.overlay
-        )
-        self._composer = Composer(grid, tiles, overlay=s.overlay)
+        self._composer = self._new_composer(grid, frame.colour)
+        self._urgency = np.zeros(grid.cells, np.int32)  # above 0: active since an earlier frame
         self._ids = np.full(grid.cells, -1, np.int32)
         self._flips = np.zeros(grid.cells, np.bool_)
+
+    def _new_composer(self, grid: Grid, colour: Colour) -> Composer:
+        overlay = self.settings.overlay
+        tiles = TileStore(self.gallery, tile_px=grid.tile_px, colour=colour, overlay=overlay)
+        return Composer(grid, tiles, overlay=overlay)
 
 
 def analysis_picture(frame: Frame, grid: Grid) -> U8:

@@ -90,7 +90,7 @@ class FakeMosaic:
 
     def __init__(self, *, fail_at: int | None = None) -> None:
         self._fail_at = fail_at
-        self.cells = CellCounts(4, 2, 1, 1)
+        self.cells = CellCounts(total=4, active=2, touched=1, changed=1)
         self.on_stage: Callable[[str], None] = lambda name: None
 
     def plan(self, width: int, height: int) -> Grid:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livemosaic.handover import Closed, WaitingHandover
+from livemosaic.frame import Notice
+from livemosaic.handover import Closed, Ended, NewestHandover, WaitingHandover
 
-from .fakes import TIMEOUT_S, packet
+from .fakes import TIMEOUT_S, frame, packet
 
 
 class Thread(threading.Thread):
@@ -125,3 +126,60 @@ def test_a_picture_that_was_taken_is_not_kept_alive(handover: WaitingHandover[An
     item = next(items)
     assert gone[0]() is None
     assert gone[1]() is item
+
+
+# ---- newest wins ----------------------------------------------------------------------------
+
+
+def test_the_newest_frame_takes_the_place_of_the_one_that_waits() -> None:
+    slot: NewestHandover[Any] = NewestHandover()
+    for number in range(5):
+        slot.put(frame(number))
+    assert slot.dropped == 4
+    taken = slot.take(0)
+    assert taken is not None
+    assert taken.pts == 4
+    assert slot.take(0) is None
+    slot.finish()
+    with pytest.raises(Ended):
+        slot.take(0)
+
+
+def test_packets_are_not_dropped_with_the_frames_around_them() -> None:
+    slot: NewestHandover[Any] = NewestHandover(2)
+    items = [packet(0), frame(0), packet(1), frame(1), packet(2), frame(2)]
+    for item in items:
+        slot.put(item)
+    slot.finish()
+    assert list(slot) == [item for item in items if item is not items[1]]
+    assert slot.dropped == 1
+
+
+def test_packets_that_nobody_takes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("livemosaic.handover._MAX_PACKETS", 3)
+    slot: NewestHandover[Any] = NewestHandover()
+    packets = [packet(n) for n in range(10)]
+    for item in packets:
+        slot.put(item)
+    slot.finish()
+    assert list(slot) == packets[-3:]
+    assert slot.dropped == 0  # frames are counted
+
+
+def test_a_notice_gives_way_without_being_counted() -> None:
+    slot: NewestHandover[Any] = NewestHandover()
+    slot.put(Notice("reconnecting"))
+    slot.put(frame(1))
+    assert slot.dropped == 0
+    slot.put(Notice("reconnecting"))
+    assert slot.dropped == 1
+
+
+def test_a_dropped_picture_is_let_go_of() -> None:
+    slot: NewestHandover[Any] = NewestHandover()
+    first = np.zeros(4)
+    gone = weakref.ref(first)
+    slot.put(first)
+    del first
+    slot.put(np.ones(4))
+    assert gone() is None

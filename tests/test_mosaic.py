@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise, product
 from pathlib import Path
@@ -34,6 +35,11 @@ ROUNDING = 2
 
 def frames(pictures: Iterable[U8], *, colour: Colour | None = None) -> list[Frame]:
     return [Frame.from_bgr(p, colour=colour, pts=n) for n, p in enumerate(pictures)]
+
+
+def noise(width: int, height: int, seed: int) -> U8:
+    shape = (height, width, 3)
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
 
 def digest(frame: Frame) -> str:
@@ -498,3 +504,66 @@ def test_a_canvas_that_comes_back_late_costs_no_cell(gallery: Gallery) -> None:
         held.append(kept.process(frame))
         assert digest(late.process(frame)) == digest(held[-1])
         late._composer._pool.clear()  # what was let go of just now is not back
+
+
+def test_at_most_so_many_cells_are_matched_the_most_changed_first(
+    gallery: Gallery,
+) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=8, scale=1, overlay=0.0))
+    dark = np.zeros((32, 64, 3), np.uint8)
+    mosaic.process(Frame.from_bgr(dark), most=1)  # the first frame needs a tile in every cell
+    assert (mosaic.tile_ids >= 0).all()
+    before = mosaic.tile_ids.copy()
+
+    lit = dark.copy()
+    lit[0:8] = 255  # a whole row of 8 cells
+    lit[16:22] = 255  # three quarters of another
+    frame = Frame.from_bgr(lit)
+    mosaic.process(frame, most=8)
+    assert (mosaic.cells.active, mosaic.cells.deferred) == (16, 8)
+    assert (mosaic.tile_ids[0] != before[0]).all()
+    assert (mosaic.tile_ids[1:] == before[1:]).all()
+
+    mosaic.process(frame, most=5)  # nothing changes any more, yet nothing is forgotten
+    assert (mosaic.cells.active, mosaic.cells.deferred) == (8, 3)
+    mosaic.process(frame, most=5)
+    assert (mosaic.cells.active, mosaic.cells.deferred) == (3, 0)
+    assert (mosaic.tile_ids[2] != before[2]).all()
+    assert (mosaic.tile_ids[[1, 3]] == before[[1, 3]]).all()
+
+
+def test_without_a_limit_in_its_way_a_limit_changes_nothing(gallery: Gallery) -> None:
+    frames = [Frame.from_bgr(noise(64, 32, seed)) for seed in range(4)]
+    free, limited = (Mosaic(gallery, MosaicSettings(tile_px=8, scale=1)) for _ in range(2))
+    for frame in frames:
+        a, b = free.process(frame), limited.process(frame, most=32)
+        assert (a.y == b.y).all()
+
+
+@pytest.mark.parametrize("overlay", [0.0, 0.3, 1.0])
+def test_another_overlay_keeps_the_tiles_and_looks_as_if_it_had_always_been(
+    gallery: Gallery, overlay: float
+) -> None:
+    frame = Frame.from_bgr(noise(64, 32, 1))
+    settings = MosaicSettings(tile_px=8, scale=1, overlay=0.5)
+    mosaic = Mosaic(gallery, settings)
+    mosaic.process(frame)
+    tiles = mosaic.tile_ids
+    mosaic.change(replace(settings, overlay=overlay))
+    changed = mosaic.process(frame)
+    assert (mosaic.tile_ids == tiles).all()
+    assert mosaic.cells.active == 0
+    expected = Mosaic(gallery, replace(settings, overlay=overlay)).process(frame)
+    assert apart(changed, expected) == 0
+
+
+def test_another_tile_size_starts_anew_in_the_same_output(gallery: Gallery) -> None:
+    frame = Frame.from_bgr(noise(64, 32, 1))
+    settings = MosaicSettings(tile_px=8, size=(64, 32))
+    mosaic = Mosaic(gallery, settings)
+    mosaic.process(frame)
+    mosaic.change(replace(settings, tile_px=16))
+    picture = mosaic.process(frame)
+    assert mosaic.tile_ids.shape == (2, 4)
+    assert picture.y.shape == (32, 64)
+    assert (picture.y == Mosaic(gallery, mosaic.settings).process(frame).y).all()
