@@ -46,6 +46,24 @@ def _size(value: Any) -> tuple[int, int]:
     return int(width), int(height)
 
 
+def _capture(value: Any) -> tuple[int, int, Fraction]:
+    size, at, rate = str(value).partition("@")
+    width, height = _size(size)
+    fps = Fraction(rate) if at else Fraction(30)
+    if width <= 0 or height <= 0 or fps <= 0:
+        raise ValueError
+    return width, height, fps
+
+
+def _tries(value: Any) -> str | int:
+    if value in ("never", "always"):
+        return str(value)
+    tries = _whole(value)
+    if tries < 1:
+        raise ValueError
+    return tries
+
+
 def _yes_or_no(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError
@@ -58,6 +76,8 @@ _KINDS: Mapping[Callable[[Any], Any], str] = {
     _rate: "a rate such as 25 or 30000/1001",
     _word: "a word",
     _size: "WIDTHxHEIGHT, as in 1920x1080",
+    _capture: "WIDTHxHEIGHT@RATE, as in 1280x720@30",
+    _tries: "never, always, or a whole number of 1 and more",
     _yes_or_no: "true or false",
 }
 
@@ -192,6 +212,23 @@ OPTIONS: tuple[Option, ...] = (
     Option("fps", _rate, "F", "constant output rate (the input's own times)", low=0.01, high=1000),
     # Less than any frame lasts: 0 seconds would be no picture at all.
     Option("duration", _number, "S", "stop after so many seconds of the input", low=0.001),
+    Option(
+        "max_latency",
+        _number,
+        "MS",
+        "of a live input, from capture to output: less is done per frame where it is needed",
+        default=100.0,
+        low=10,
+        high=60_000,
+    ),
+    Option("capture", _capture, "WxH@F", "size and rate asked of a webcam (1280x720@30)"),
+    Option(
+        "reconnect",
+        _tries,
+        "N",
+        "how often to try again when a live input is lost: never, always, or N times in a row "
+        "(always, once it has come)",
+    ),
     Option("realtime", _yes_or_no, "", "pace a file as if it were live", default=False),
     Option("codec", _word, "C", "video encoder of a file (the container's usual one)"),
     Option("preset", _word, "P", "the encoder's speed preset"),

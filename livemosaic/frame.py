@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,6 +70,21 @@ class Frame:
     def with_picture(self, y: U8, u: U8, v: U8) -> Frame:
         """Another picture with the same times and colour, made of this one."""
         return replace(self, y=y, u=u, v=v, original=self)
+
+    def with_times_of(self, other: Frame) -> Frame:
+        """This picture at another frame's time."""
+        return replace(
+            self,
+            pts=other.pts,
+            time_base=other.time_base,
+            duration=other.duration,
+            captured_s=other.captured_s,
+        )
+
+    def mirrored(self) -> Frame:
+        """The picture turned left to right, as in a looking-glass."""
+        y, u, v = (np.asarray(cv2.flip(plane, 1), np.uint8) for plane in (self.y, self.u, self.v))
+        return replace(self, y=y, u=u, v=v)
 
 
 class TrackPacket(NamedTuple):

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 from .errors import UsageError
 
-__all__ = ["ANALYSIS_PX", "Grid", "plan_grid"]
+__all__ = ["ANALYSIS_PX", "LIVE_SIZE", "Grid", "plan_grid"]
 
 # Every cell is analysed at 8x8 pixels, whatever its size in the input and the output. For the
 # reference profile (cells of 32 output pixels, scale 4) this is the input itself. For larger cells
 # it costs less and averages camera noise away before the activity threshold sees it.
 ANALYSIS_PX = 8
+
+# What is watched live is smaller: calls expect 1280x720, and windows are hardly larger.
+LIVE_SIZE = (1280, 720)
+_LIVE_TILE_PX = 16
 
 # The default size: wide enough that 80 cells of 32 pixels stand side by side, so that single
 # photos can be recognised; never beyond what common H.264 players decode.
@@ -70,6 +74,7 @@ def plan_grid(
     scale: float | None = None,
     size: tuple[int, int] | None = None,
     round_up: bool = False,
+    live: bool = False,
 ) -> Grid:
     """Choose the output's size and its grid.
 
@@ -82,6 +87,8 @@ def plan_grid(
     size : exact output size in pixels, even, instead of `scale`
     round_up : grow the output to whole tiles and stretch the picture to it by less than a tile, as
         the reference does, instead of cutting the tiles at the edge
+    live : choose what is not given for somebody who watches: the largest size that fits 1280x720,
+        tiles of 16 pixels
 
     Raises
     ------
@@ -96,7 +103,9 @@ def plan_grid(
         if width % 2 or height % 2:
             raise UsageError(f"--size {width}x{height}: both sides must be even (4:2:0 video)")
     else:
-        if scale is None:
+        if scale is None and live:
+            scale = min(LIVE_SIZE[0] / source_width, LIVE_SIZE[1] / source_height)
+        elif scale is None:
             long_side = max(source_width, source_height)
             scale = min(max(_DEFAULT_LONG_SIDE, long_side), _MAX_LONG_SIDE) / long_side
         if not scale > 0:
@@ -112,7 +121,7 @@ def plan_grid(
         if size is None:
             height = _even(height * columns * tile_px / width)
             width = columns * tile_px
-    tile_px = tile_px or _DEFAULT_TILE_PX
+    tile_px = tile_px or (_LIVE_TILE_PX if live else _DEFAULT_TILE_PX)
     if tile_px % 2 or not _MIN_TILE_PX <= tile_px <= _MAX_TILE_PX:
         raise UsageError(
             f"--tile {tile_px}: must be an even number from {_MIN_TILE_PX} to {_MAX_TILE_PX}"

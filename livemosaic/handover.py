@@ -84,6 +84,11 @@ class Handover(ABC, Generic[T]):
             self._changed.notify_all()
             return item
 
+    def rest(self, seconds: float) -> None:
+        """Let time pass; returns early after `finish` and `cancel`."""
+        with self._changed:
+            self._wait_for(lambda: self._closed, max(0.0, seconds))
+
     def finish(self) -> None:
         """Nothing more will be taken in; what is there is still given out."""
         with self._changed:

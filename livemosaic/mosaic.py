@@ -38,11 +38,23 @@ class MosaicSettings:
     scale: float | None = None
     size: tuple[int, int] | None = None
     round_up: bool = False
+    live: bool = False  # what is not given is chosen for somebody who watches
     match: Literal["clusters"] = "clusters"
     palette: int = 150
     overlay: float = 0.5
     activity: float = 16.0
     seed: int = 0
+
+    def for_grid(self, grid: Grid) -> MosaicSettings:
+        """The same, with exactly this grid, whatever the input's size."""
+        return replace(
+            self,
+            tile_px=grid.tile_px,
+            columns=None,
+            scale=None,
+            size=(grid.width, grid.height),
+            round_up=False,
+        )
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
@@ -127,11 +139,20 @@ class Mosaic:
             scale=s.scale,
             size=s.size,
             round_up=s.round_up,
+            live=s.live,
         )
 
     def apply(self, bgr: U8) -> U8:
         """The mosaic of a uint8 (height, width, 3) BGR picture, in the same format."""
         return self.process(Frame.from_bgr(bgr)).to_bgr()
+
+    def warm_up(self, width: int, height: int, colour: Colour) -> None:
+        """Load every kernel that frames of this size need: 0.3 s, that the first frame of a live
+        source should not take. The stream's state stays as it is."""
+        scratch = Mosaic(self.gallery, self.settings)
+        for level in (0, 255):
+            picture = np.full((height, width, 3), level, np.uint8)
+            scratch.process(Frame.from_bgr(picture, colour=colour))
 
     def change(self, settings: MosaicSettings, *, gallery: Gallery | None = None) -> None:
         """Use other settings, or another gallery, from the next frame on.
@@ -192,6 +213,12 @@ class Mosaic:
             touched=len(cells) - len(matched),
             changed=changed,
         )
+        return frame.with_picture(*planes)
+
+    def again(self, frame: Frame) -> Frame:
+        """The last mosaic once more, with the times of a frame; there must be one."""
+        nothing = np.empty(0, np.int32)
+        planes = self._composer.compose(frame, nothing, nothing, np.empty(0, np.bool_))
         return frame.with_picture(*planes)
 
     def _choose(self, state: U8, most: int | None) -> tuple[int, NDArray[np.int32]]:

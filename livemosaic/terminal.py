@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import logging
@@ -20,6 +19,7 @@ from .errors import SinkError
 __all__ = [
     "Interrupts",
     "complain",
+    "counting_bar",
     "leave",
     "open_standard_files",
     "patiently",
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+Progress = Callable[[int, int], None]  # done, total
 
 _logger = logging.getLogger("livemosaic")
 
@@ -158,10 +159,16 @@ def open_standard_files() -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(args: argparse.Namespace, **settings: Any) -> Iterator[Any]:
-    """A bar with rate and time left on standard error, None where none is wanted."""
+def progress_bar(*, quiet: bool, when: str = "auto", **settings: Any) -> Iterator[Any]:
+    """A bar with rate and time left on standard error, None where none is wanted.
+
+    Parameters
+    ----------
+    when : `always`, `never`, or `auto`: on a terminal
+    settings : of tqdm
+    """
     at_terminal = sys.stderr is not None and sys.stderr.isatty()
-    if args.quiet or not (args.progress == "always" or (args.progress == "auto" and at_terminal)):
+    if quiet or not (when == "always" or (when == "auto" and at_terminal)):
         yield None
         return
     from tqdm import tqdm
@@ -170,6 +177,22 @@ def progress_bar(args: argparse.Namespace, **settings: Any) -> Iterator[Any]:
     tqdm.set_lock(threading.RLock())  # and no semaphore for other processes
     with tqdm(file=sys.stderr, leave=False, mininterval=0, miniters=0, **settings) as bar:
         yield bar
+
+
+@contextlib.contextmanager
+def counting_bar(*, quiet: bool, when: str = "auto", unit: str) -> Iterator[Progress]:
+    """A bar that comes with the first call of `progress(done, total)`."""
+    bars: list[Any] = []
+    with contextlib.ExitStack() as stack:
+
+        def progress(done: int, total: int) -> None:
+            if not bars:
+                bar = progress_bar(quiet=quiet, when=when, unit=unit, total=total, smoothing=0.1)
+                bars.append(stack.enter_context(bar))
+            if bars[0] is not None:
+                bars[0].update(done - bars[0].n)
+
+        yield progress
 
 
 def print_json(report: dict[str, Any]) -> None:

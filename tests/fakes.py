@@ -12,7 +12,7 @@ import numpy as np
 
 from livemosaic.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.grid import Grid, plan_grid
-from livemosaic.mosaic import CellCounts
+from livemosaic.mosaic import CellCounts, MosaicSettings
 
 TIMEOUT_S = 10.0
 RATE = Fraction(25)
@@ -91,12 +91,21 @@ class FakeMosaic:
     def __init__(self, *, fail_at: int | None = None) -> None:
         self._fail_at = fail_at
         self.cells = CellCounts(total=4, active=2, touched=1, changed=1)
+        self.settings = MosaicSettings()
+        self.galleries: list[object] = []
         self.on_stage: Callable[[str], None] = lambda name: None
 
     def plan(self, width: int, height: int) -> Grid:
         return plan_grid(width, height, scale=1, tile_px=16)
 
-    def process(self, frame: Frame) -> Frame:
+    def change(self, settings: MosaicSettings, *, gallery: object = None) -> None:
+        self.settings = settings
+        self.galleries.append(gallery)
+
+    def again(self, frame: Frame) -> Frame:
+        return frame
+
+    def process(self, frame: Frame, *, most: int | None = None) -> Frame:
         if frame.pts == self._fail_at:
             raise MosaicError
         for name in ("activity", "histogram", "match", "compose"):

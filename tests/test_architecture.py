@@ -19,6 +19,7 @@ PACKAGE = ROOT / "livemosaic"
 # line names a package, the package's own modules.
 LAYERS = [
     "errors",
+    "terminal",
     "colour",
     "frame stats media",
     "kernels handover",
@@ -30,8 +31,10 @@ LAYERS = [
     "control lettering",
     "card",
     "sinks",
+    "lettering",
+    "card",
     "pipeline",
-    "config terminal",
+    "config commands",
     "cli",
     "__main__",
 ]

@@ -81,6 +81,7 @@ def test_every_option_can_stand_in_the_file(settings: Any) -> None:
         "gallery": '"~/Pictures"', "profile": '"reference"', "tile": "16", "columns": "20",
         "scale": "2.5", "size": '"640x480"', "match": '"clusters"', "palette": "99",
         "overlay": "0.25", "activity": "8", "seed": "3", "fps": '"30000/1001"', "duration": "1.5",
+        "max_latency": "80", "capture": '"640x480@15"', "reconnect": "3",
         "realtime": "true", "codec": '"ffv1"', "preset": '"fast"', "crf": "20", "format": '"y4m"',
     }  # fmt: skip
     assert set(good) == {option.name for option in OPTIONS}
@@ -90,6 +91,8 @@ def test_every_option_can_stand_in_the_file(settings: Any) -> None:
     assert values["fps"] == Fraction(30000, 1001)
     assert values["size"] == (640, 480)
     assert values["realtime"] is True
+    assert values["capture"] == (640, 480, Fraction(15))
+    assert values["reconnect"] == 3
     assert values["duration"] == 1.5
 
 
@@ -100,13 +103,15 @@ def test_every_option_can_stand_in_the_file(settings: Any) -> None:
         ("columns", "0"), ("scale", "0"), ("scale", "101"), ("scale", "1/0"),
         ("size", "640"), ("size", "640x"), ("size", "x480"), ("size", "axb"),
         ("match", "nearest"), ("palette", "0"), ("overlay", "1.01"), ("overlay", "-0.1"),
+        ("max_latency", "0"), ("capture", "640"), ("capture", "640x480@0"), ("capture", "0x1"),
+        ("reconnect", "0"), ("reconnect", "often"),
         ("overlay", "nan"), ("overlay", "inf"), ("overlay", "1e999"), ("activity", "256"),
         ("seed", "-1"), ("seed", str(2**63)), ("fps", "0"), ("fps", "1001"), ("fps", "30/0"),
         ("duration", "0"), ("crf", "-1"), ("format", "mp4"), ("profile", "nope"), ("codec", ""),
     ],
 )  # fmt: skip
 def test_values_that_make_no_sense(name: str, value: str) -> None:
-    with pytest.raises(UsageError, match=rf"--{name} .*expected "):
+    with pytest.raises(UsageError, match=rf"--{name.replace('_', '-')} .*expected "):
         resolve({name: value})
 
 

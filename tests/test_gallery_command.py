@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
+from livemosaic.commands.gallery import add_parser, run
 from livemosaic.errors import GalleryError, UsageError
 from livemosaic.gallery import Gallery, build_gallery
-from livemosaic.gallery.command import add_parser, run
 from livemosaic.gallery.inspect import contact_sheet_html, contact_sheet_png, gallery_info
 
 from .gallery_files import write_photos

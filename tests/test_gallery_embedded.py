@@ -201,7 +201,7 @@ def test_a_gallery_file_and_what_does_not_exist(cached: Path, tmp_path: Path):
 
 def test_importing_costs_little():
     code = (
-        "import sys; import livemosaic.gallery, livemosaic.gallery.command; "
+        "import sys; import livemosaic.gallery, livemosaic.commands.gallery; "
         "print([m for m in ('sklearn', 'numba', 'tqdm', 'cv2', 'numpy') if m in sys.modules])"
     )
     result = subprocess.run(

@@ -222,8 +222,12 @@ def test_the_first_finishes_the_file(
 def test_the_second_leaves_nothing(
     kind: signal.Signals, folder: Path, run: Callable[..., Run]
 ) -> None:
-    """Standard output is not read, so that its sink is stuck and the first one cannot finish."""
-    running = run("pattern:640x480@25", "-", "o/x.mkv", "o/y_%03d.png", "--format", "y4m")
+    """Standard output is not read, so that its sink is stuck and the first one cannot finish.
+
+    Of a file each output waits for the slowest.
+    """
+    clip(folder / "a.mkv", 500, size=(640, 480))
+    running = run("a.mkv", "-", "o/x.mkv", "o/y_%03d.png", "--format", "y4m")
     running.says(RUNS)
     running.interrupt()
     running.says(b"once more stops at once")

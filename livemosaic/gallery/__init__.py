@@ -17,6 +17,7 @@ from ..errors import GalleryError
 
 if TYPE_CHECKING:
     from .build import BuildReport, Progress, build_gallery
+    from .embedded import EMBEDDED
     from .store import Gallery, Source
 
 # Imported when they are asked for: `livemosaic --help` needs no NumPy, and a mosaic no builder.
@@ -25,9 +26,10 @@ _HOMES = {
     "build_gallery": "build",
     "Gallery": "store",
     "Source": "store",
+    "EMBEDDED": "embedded",
 }
 
-__all__ = ["BuildReport", "Gallery", "Source", "build_gallery", "open_gallery"]
+__all__ = ["EMBEDDED", "BuildReport", "Gallery", "Source", "build_gallery", "open_gallery"]
 
 
 def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = None) -> Gallery:

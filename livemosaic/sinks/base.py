@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..frame import Frame, TrackPacket
 
@@ -46,6 +46,7 @@ class Sink(Protocol):
         of a call. Never raises."""
 
 
+@runtime_checkable
 class Window(Sink, Protocol):
     """A sink that has to live on the main thread, where windows and their events are.
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .base import Source
+    from .still import HeldStill
 
-__all__ = ["open_source"]
+__all__ = ["HeldStill", "open_source"]
 
 
-def open_source(spec: str, *, rate: Fraction | None = None, threads: int = 0) -> Source:
+def open_source(
+    spec: str,
+    *,
+    rate: Fraction | None = None,
+    threads: int = 0,
+    reconnect: str | int | None = None,
+    capture: tuple[int, int, Fraction] | None = None,
+) -> Source:
     """Open what `spec` names.
 
     Parameters
@@ -20,6 +28,9 @@ def open_source(spec: str, *, rate: Fraction | None = None, threads: int = 0) ->
         test picture (`pattern:1280x720@30`)
     rate : frames/s of a numbered sequence, 25 by default
     threads : of the decoder, 0 for as many as there are processors
+    reconnect : how often to try again when a live input is lost: "never", "always", or so many
+        times in a row. None: an error at the start is one, later it is tried always
+    capture : width, height and frames/s asked of a webcam, 1280x720 at 30 by default
 
     Raises
     ------
@@ -35,3 +46,11 @@ def open_source(spec: str, *, rate: Fraction | None = None, threads: int = 0) ->
     from .file import FileSource
 
     return FileSource(spec, rate=rate, threads=threads)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "HeldStill":
+        from .still import HeldStill
+
+        return HeldStill
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import count
 
@@ -42,9 +44,10 @@ _PERIOD = 120  # frames for the disc to cross the picture
 
 
 class PatternSource:
-    """Colour bars over a grey ramp, with a disc crossing them; endless.
+    """Colour bars over a grey ramp, with a disc crossing them; live and endless.
 
-    Frame n is the same on every machine: it depends on the specification and on n only.
+    Frame n is the same on every machine: it depends on the specification and on n only. It comes
+    at n / rate seconds, as from a camera.
 
     Parameters
     ----------
@@ -74,16 +77,23 @@ class PatternSource:
         self.reconnects = 0
         matrix = guess_matrix(width, height)
         self.info = StreamInfo(
-            width, height, rate=rate, time_base=1 / rate, colour=Colour(matrix=matrix)
+            width, height, rate=rate, time_base=1 / rate, colour=Colour(matrix=matrix), live=True
         )
+        self._interrupted = threading.Event()
         self._still = self._draw_still()
         self._disc = bgr_to_ycbcr(_DISC, self.info.colour)[0, 0]
 
     def __iter__(self) -> Iterator[Frame]:
-        return map(self.frame, count())
+        began = time.monotonic()
+        for number in count():
+            frame = self.frame(number)
+            if self._interrupted.wait(max(0.0, began + frame.time_s - time.monotonic())):
+                return
+            yield replace(frame, captured_s=time.monotonic())
 
     def interrupt(self) -> None:
-        """Nothing to wake: its reader waits for nobody."""
+        """End the iteration, from any thread."""
+        self._interrupted.set()
 
     def close(self) -> None:
         """Nothing to release."""
@@ -106,7 +116,6 @@ class PatternSource:
             pts=number,
             time_base=self.info.time_base,
             duration=1,
-            captured_s=time.monotonic(),
         )
 
     def _draw_still(self) -> tuple[U8, U8, U8]:

@@ -6,18 +6,17 @@ Only what argparse needs is imported here; the rest when a command runs, so that
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import GalleryError, UsageError
+from ..terminal import counting_bar, print_json
 
 if TYPE_CHECKING:
-    from .build import BuildReport, Progress
+    from ..gallery.build import BuildReport
 
 __all__ = ["add_parser", "run"]
 
@@ -113,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> None:
-    from .build import build_gallery
+    from ..gallery.build import build_gallery
 
     if os.path.lexists(args.output) and not args.yes:
         raise UsageError(f"{args.output!r} exists already: say -y to replace it")
@@ -126,7 +125,7 @@ def _build(args: argparse.Namespace) -> None:
         "crops": args.crops,
     }
     options = {key: value for key, value in given.items() if value is not None}
-    with _progress_bar(args.quiet) as progress:
+    with counting_bar(quiet=args.quiet, unit=" photos") as progress:
         report = build_gallery(
             args.paths, args.output, mirror=not args.no_mirror, progress=progress, **options
         )
@@ -134,25 +133,25 @@ def _build(args: argparse.Namespace) -> None:
 
 
 def _info(args: argparse.Namespace) -> None:
-    from . import open_gallery
-    from .inspect import gallery_info, info_text
+    from ..gallery import open_gallery
+    from ..gallery.inspect import gallery_info, info_text
 
-    with _progress_bar(quiet=False) as progress:
+    with counting_bar(quiet=False, unit=" photos") as progress:
         gallery = open_gallery(args.gallery, progress=progress)
     info = gallery_info(gallery)
     if args.json:
-        sys.stdout.write(json.dumps(info) + "\n")
+        print_json(info)
     else:
         sys.stderr.write(info_text(info))
 
 
 def _show(args: argparse.Namespace) -> None:
-    from . import open_gallery
-    from .inspect import contact_sheet_html, contact_sheet_png
+    from ..gallery import open_gallery
+    from ..gallery.inspect import contact_sheet_html, contact_sheet_png
 
     if args.output and Path(args.output).suffix.lower() not in (".html", ".htm", ".png"):
         raise UsageError(f"a sheet {args.output!r}: name it .html or .png")
-    with _progress_bar(quiet=False) as progress:
+    with counting_bar(quiet=False, unit=" photos") as progress:
         gallery = open_gallery(args.gallery, progress=progress)
     output = Path(args.output or f"{gallery.name}.html")
     if os.path.lexists(output) and not args.yes:
@@ -163,10 +162,10 @@ def _show(args: argparse.Namespace) -> None:
 
 
 def _add(args: argparse.Namespace) -> None:
-    from .build import build_gallery
-    from .embedded import EMBEDDED
-    from .find import find_photos
-    from .store import Gallery
+    from ..gallery.build import build_gallery
+    from ..gallery.embedded import EMBEDDED
+    from ..gallery.find import find_photos
+    from ..gallery.store import Gallery
 
     if args.gallery in EMBEDDED:
         raise UsageError(
@@ -183,7 +182,7 @@ def _add(args: argparse.Namespace) -> None:
             f"{gone[0]!r}): put them back, or say -y to go on without them"
         )
     more = find_photos(args.paths)
-    with _progress_bar(args.quiet) as progress:
+    with counting_bar(quiet=args.quiet, unit=" photos") as progress:
         report = build_gallery(
             [*(photo for photo in before if photo not in set(gone)), *more],
             args.gallery,
@@ -216,20 +215,3 @@ def _listing(what: str, lines: Sequence[str]) -> None:
         sys.stderr.write(f"  {line}\n".encode(errors="replace").decode())
     if len(lines) > LISTED:
         sys.stderr.write(f"  ... and {len(lines) - LISTED} more\n")
-
-
-@contextmanager
-def _progress_bar(quiet: bool) -> Iterator[Progress | None]:
-    """A bar with rate and time left on standard error, if that is a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(unit=" photos", unit_scale=False, smoothing=0.1, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield progress

@@ -1,0 +1,55 @@
+"""The verb `demo`: the embedded clip, to see that it works."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+from ..terminal import Interrupts
+from . import run as run_command
+
+__all__ = ["add_parser", "run"]
+
+_log = logging.getLogger("livemosaic")
+
+_CLIP = Path(__file__).parents[1] / "demo" / "bigbuckbunny.mp4"
+_OUTPUT = "livemosaic-demo.mp4"
+
+
+def add_parser(verbs: Any, **settings: Any) -> None:
+    """Add the verb to the result of `ArgumentParser.add_subparsers`."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        "demo", help="render the embedded clip, to see that it works", **settings
+    )
+    parser.add_argument(
+        "output",
+        metavar="OUTPUT",
+        nargs="?",
+        help=f"where to: a file, or window ({_OUTPUT}, replaced if it is there)",
+    )
+    run_command.add_output_options(parser)
+
+
+def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> int:
+    """Run the embedded clip and say what to try next; the exit code."""
+    output = args.output or _OUTPUT
+    # The default name is the program's own; what somebody names may be theirs.
+    overwrite = args.overwrite or args.output is None
+    given = {"input": str(_CLIP), "outputs": [output], "config": None, "overwrite": overwrite}
+    code = run_command.run(argparse.Namespace(**{**vars(args), **given}), interrupts, started_s)
+    if code == 0:
+        _log.info(
+            "the demo is in %s\n"
+            "next:\n"
+            "  livemosaic run webcam window                   yourself, live; press ? in it\n"
+            "  livemosaic run webcam vcam                     in a video call\n"
+            "  livemosaic run YOUR.mp4 mosaic.mp4             your own video\n"
+            "  livemosaic run YOUR.jpg mosaic.png             your own picture\n"
+            "  livemosaic run YOUR.mp4 out.mp4 --gallery ~/Pictures   made of your own photos\n"
+            "  livemosaic doctor                              what this machine has and can do\n"
+            "  livemosaic run --help                          everything else",
+            output,
+        )
+    return code

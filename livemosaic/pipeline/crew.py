@@ -1,0 +1,87 @@
+"""The threads of a pipeline: the first error of any ends all of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..handover import Closed
+
+__all__ = ["Crew"]
+
+
+class Crew:
+    """Threads that begin, fail and end together.
+
+    What is asked for comes in plain flags, because a signal handler that waited for a lock of the
+    thread it interrupted would wait for ever.
+
+    Attributes
+    ----------
+    cancelled : give up at once
+    stopping : set when every thread is to end soon
+    error : the first one of any thread
+    """
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self.stopping = threading.Event()
+        self.error: BaseException | None = None
+        self._lock = threading.Lock()
+        self._news = threading.Event()  # a thread has ended
+        self._threads: list[threading.Thread] = []
+
+    def spawn(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        """Start a thread for `work` at once."""
+        self._threads = [t for t in self._threads if t.ident is None or t.is_alive()]
+        thread = self.enlist(name, work)
+        thread.start()
+        return thread
+
+    def enlist(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        """Make a thread for `work`, for `start`."""
+        # A daemon: a call into FFmpeg that never returns must not keep the process alive.
+        thread = threading.Thread(
+            target=self.guard, args=(work,), name=f"livemosaic {name}", daemon=True
+        )
+        self._threads.append(thread)
+        return thread
+
+    def start(self) -> None:
+        """Start those that were enlisted."""
+        for thread in self._threads:
+            thread.start()
+
+    def guard(self, work: Callable[..., None], *args: Any) -> None:
+        """Do `work`; its error becomes the pipeline's, if it is the first."""
+        try:
+            work(*args)
+        except Closed:
+            pass
+        except BaseException as error:
+            with self._lock:
+                # What fails because everything is being given up is not the reason for it.
+                if not self.cancelled:
+                    self.error = error
+                    self.cancelled = True
+        finally:
+            self._news.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a thread has ended, at most so long."""
+        self._news.wait(seconds)
+        self._news.clear()
+
+    def join(self, seconds: float) -> None:
+        """Wait until all have ended, at most so long."""
+        deadline = time.monotonic() + seconds
+        for thread in self._threads:
+            if thread.ident is not None:  # it was started
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a thread is still running."""
+        return any(thread.is_alive() for thread in self._threads)

@@ -1,0 +1,97 @@
+"""The source, and what is done to the times of its frames on their way to the mosaic."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+from ..frame import Frame, Item
+from ..handover import Handover
+from ..sources.base import Source
+from ..sources.rate import FixedRate, limited, paced
+from ..stats import Recent, Times
+
+__all__ = ["Intake"]
+
+
+class Intake:
+    """Reads a source to its end, on a thread of its own.
+
+    Parameters
+    ----------
+    source : open
+    handover : what the mosaic takes its frames from
+    rate : frames/s to be made of the input's, None to keep its own times
+    duration_s : stop after so many seconds of the input
+    realtime : pace the input as if it were live
+    stopping : set when the reading is to end
+
+    Attributes
+    ----------
+    frames : how many came
+    times : of reading and decoding a frame
+    recent : when the last ones came
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        handover: Handover[Item],
+        *,
+        rate: Fraction | None,
+        duration_s: float | None,
+        realtime: bool,
+        stopping: threading.Event,
+    ) -> None:
+        self._source, self._handover = source, handover
+        self._rate = None if rate is None else FixedRate(rate, nominal=source.info.rate)
+        self._duration_s, self._realtime, self._stopping = duration_s, realtime, stopping
+        self.frames = 0
+        self.times, self.recent = Times(), Recent()
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were left out for the rate, or because the mosaic was busy."""
+        return self._handover.dropped + (self._rate.dropped if self._rate is not None else 0)
+
+    @property
+    def repeated(self) -> int:
+        """Frames that were given out again for the rate."""
+        return self._rate.repeated if self._rate is not None else 0
+
+    def read(self) -> None:
+        """Read to the end, and hand over."""
+        items = self._timed()
+        if self._duration_s is not None:
+            items = limited(items, self._duration_s)
+        if self._realtime:
+            items = paced(items, wait=self._stopping.wait)
+        items = self._counted(items)
+        if self._rate is not None:
+            items = self._rate(items)
+        for item in items:
+            if self._stopping.is_set():
+                break
+            self._handover.put(item)
+            del item
+        self._handover.finish()
+
+    def _timed(self) -> Iterator[Item]:
+        """The source's items; how long each frame took."""
+        began = time.monotonic()
+        for item in self._source:
+            if isinstance(item, Frame):
+                self.times.add(time.monotonic() - began)
+            yield item
+            del item
+            began = time.monotonic()
+
+    def _counted(self, items: Iterable[Item]) -> Iterator[Item]:
+        for item in items:
+            if isinstance(item, Frame):
+                self.frames += 1
+                self.recent.add()
+            yield item
+            del item

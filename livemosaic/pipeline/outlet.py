@@ -1,0 +1,158 @@
+"""A sink, the hand-over before it, and how it does."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+from ..frame import Frame, TrackPacket
+from ..handover import Closed, Ended, Handover
+from ..sinks.base import Sink, Window
+from ..stats import Recent, Times
+from .pace import ConstantPace
+
+__all__ = ["Outlet", "WindowOutlet"]
+
+
+class Outlet:
+    """Gives one sink its items, on a thread of its own.
+
+    Parameters
+    ----------
+    sink : open
+    handover : what the mosaic puts its pictures into for this sink
+    rate : give it frames at this constant pace; None: as they come
+    cancelled : whether the work is to be given up
+    optional : it may end before the others
+
+    Attributes
+    ----------
+    frames, repeated : how many the sink took, and how many of those it had before
+    first_s : when it had taken the first frame, 0 before
+    last_latency_s : of the newest frame that it took
+    video_s : from the first frame's time to the end of the last one's
+    times : of the sink's work per frame
+    latency : from capture to hand-off
+    recent : the same over the last seconds
+    kept : finished, and whole
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        handover: Handover[Frame | TrackPacket],
+        *,
+        rate: Fraction | None,
+        nominal: Fraction,
+        cancelled: Callable[[], bool],
+        optional: bool = False,
+    ) -> None:
+        self.sink, self.handover, self.optional = sink, handover, optional
+        self._pace = ConstantPace(handover, rate) if rate is not None else None
+        self._lasts_s = float(1 / (rate or nominal))
+        self._cancelled = cancelled
+        self.frames = 0
+        self.first_s = 0.0
+        self.last_latency_s = 0.0
+        self.video_s = 0.0
+        self.times, self.latency, self.recent = Times(), Times(), Recent()
+        self.kept = False
+        self._started_at_s = 0.0  # the first frame's own time
+
+    @property
+    def repeated(self) -> int:
+        return self._pace.repeated if self._pace is not None else 0
+
+    def put(self, item: Frame | TrackPacket) -> None:
+        """Hand over an item for the sink. `Closed` when it takes no more."""
+        try:
+            self.handover.put(item)
+        except Closed:
+            if not self.optional:
+                raise
+
+    def serve(self) -> None:
+        """Give the sink everything to the end, and finish it, or undo it."""
+        try:
+            for item, new in self._items():
+                self._give(item, new=new)
+                del item
+            if self._cancelled():
+                raise Closed
+            self.sink.close()
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self.sink.abort()
+            raise
+        self.kept = True
+
+    def report(self) -> dict[str, Any]:
+        """How this sink did, in numbers."""
+        return {
+            "name": self.sink.name,
+            "frames": self.frames,
+            "dropped": self.handover.dropped,
+            "repeated": self.repeated,
+            "latency_ms": self.latency_ms(),
+        }
+
+    def latency_ms(self) -> dict[str, float]:
+        """From capture to hand-off, over the whole run."""
+        return {**self.latency.summary(50, 95, 99), "max": self.latency.max_ms}
+
+    def _items(self) -> Iterator[tuple[Frame | TrackPacket, bool]]:
+        if self._pace is not None:
+            yield from self._pace
+            return
+        for item in self.handover:
+            yield item, True
+            del item
+
+    def _give(self, item: Frame | TrackPacket, *, new: bool = True) -> None:
+        began = time.monotonic()
+        self.sink.write(item)
+        if isinstance(item, Frame):
+            self._count(item, began, new=new)
+
+    def _count(self, frame: Frame, began: float, *, new: bool) -> None:
+        now = time.monotonic()
+        self.times.add(now - began)
+        if self.frames == 0:
+            self.first_s, self._started_at_s = now, frame.time_s
+        self.frames += 1
+        lasts_s = float(frame.duration * frame.time_base) or self._lasts_s
+        self.video_s = frame.time_s + lasts_s - self._started_at_s
+        if new:
+            self.last_latency_s = now - frame.captured_s
+            self.latency.add(self.last_latency_s)
+            self.recent.add(self.last_latency_s)
+
+
+class WindowOutlet(Outlet):
+    """Gives a window its pictures, in steps on the thread that windows need."""
+
+    sink: Window
+
+    def step(self, timeout_s: float) -> bool:
+        """Show the next picture if there is one in time, and serve the window's events.
+
+        Returns
+        -------
+        False when the window is closed, because there is nothing more to show
+        """
+        try:
+            item = self.handover.take(timeout_s)
+            if item is not None:
+                self._give(item)
+            self.sink.pump()
+        except Ended:
+            self.sink.close()
+            self.kept = True
+            return False
+        except BaseException:
+            self.sink.abort()
+            raise
+        return True

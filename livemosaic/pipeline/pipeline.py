@@ -1,0 +1,430 @@
+"""Joins intake, stage and outlets, and sees them to their end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+from ..control import Control
+from ..errors import LivemosaicError
+from ..frame import Frame, Item, StreamInfo
+from ..gallery.store import Gallery
+from ..grid import Grid
+from ..handover import Handover, NewestHandover, WaitingHandover
+from ..mosaic import CellCounts, Mosaic
+from ..sinks.base import Sink, Window
+from ..sources.base import Source
+from ..stats import Vitals, peak_rss_mb
+from .crew import Crew
+from .governor import STEPS, Governor
+from .intake import Intake
+from .outlet import Outlet, WindowOutlet
+from .stage import MosaicStage
+
+__all__ = ["Pipeline", "Progress", "output_info"]
+
+_logger = logging.getLogger("livemosaic")
+
+# Frames that may wait between two stages, so that one that takes longer is evened out. Behind the
+# mosaic each costs a picture of the output's size, and cells to copy into one more canvas.
+_WAITING_INPUTS, _WAITING_OUTPUTS = 2, 1
+
+# An encoder that has to wait for a disk loses nothing of a live input for so many frames, a
+# quarter of a second; with more, memory would be the price (22 MB each at 5120x2880).
+_RECORDED_FRAMES = 8
+
+# How long stages may take to notice that they should end. Stopping at once is promised within a
+# second; a stage that is not stuck needs the rest of one frame.
+_JOIN_S = 0.5
+
+# How often the caller's thread looks at progress and at what was asked for; and how often a
+# window's events are served.
+_TICK_S, _PUMP_S = 0.1, 0.015
+
+# A live input that stays away does not tell the time: it ends so long after its duration.
+_GRACE_S = 0.5
+
+_MAX_LATENCY_S = 0.1
+_MAX_RATE = 240  # frames/s; a device that says more does not know
+
+
+@dataclass(slots=True)
+class Progress:
+    """What has happened so far."""
+
+    frames_in: int = 0
+    frames_out: int = 0
+    video_s: float = 0.0  # of the input's time, in the first output
+    cells: CellCounts = field(default_factory=CellCounts)
+    first_frame_s: float = 0.0  # when the first frame was handed off, after the program began
+
+
+def output_info(info: StreamInfo, grid: Grid, *, rate: Fraction | None = None) -> StreamInfo:
+    """What sinks will be given when a mosaic with this grid is made of that source.
+
+    `rate` is the constant output rate in frames/s, None to keep the input's own times.
+    """
+    info = replace(info, width=grid.width, height=grid.height)
+    return info if rate is None else replace(info, rate=rate, time_base=1 / rate)
+
+
+class Pipeline:
+    """One source, one mosaic, one or more sinks.
+
+    Each runs on its own thread, but a window, which is served by the thread that calls `run`. The
+    first error of any ends all of them, and is raised in the caller. Nothing waits for a thread
+    that is stuck in somebody else's code (a read that never returns, an encoder in the middle of a
+    large picture): `stuck` tells that there is one.
+
+    From a file nothing is lost: each stage waits for the next. A live source is never kept waiting:
+    the newest frame counts, and a governor sees that `max_latency_s` from capture to hand-off is
+    kept. The pipeline closes the source, and closes or aborts each sink.
+
+    Parameters
+    ----------
+    source, mosaic : open
+    sinks : open, for `output_info` of the source; at most one is a `Window`
+    rate : constant output rate in frames/s, None to keep the input's own times
+    duration_s : stop after so many seconds of the input
+    realtime : pace the input as if it were live
+    max_latency_s : the promise for live sources
+    started_s : when the program began, `time.monotonic()`, for `first_frame_s`
+    control : what may be changed while it runs; its settings must be `for_grid`
+    open_gallery : opens another gallery when one is wanted
+    save_picture : writes a snapshot, and says its name
+    open_recording : makes a sink when recording is switched on
+
+    Attributes
+    ----------
+    kept : names of the sinks that are finished and whole
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        mosaic: Mosaic,
+        sinks: Sequence[Sink],
+        *,
+        rate: Fraction | None = None,
+        duration_s: float | None = None,
+        realtime: bool = False,
+        max_latency_s: float = _MAX_LATENCY_S,
+        started_s: float | None = None,
+        control: Control | None = None,
+        open_gallery: Callable[[str], Gallery] | None = None,
+        save_picture: Callable[[Frame], str] | None = None,
+        open_recording: Callable[[], Sink] | None = None,
+    ) -> None:
+        info = source.info
+        self._source, self._mosaic, self._control = source, mosaic, control
+        self._live = info.live or realtime
+        self._duration_s, self._rate = duration_s, rate
+        self._open_recording = open_recording
+        self._output_rate = rate or info.rate
+        self._started_s = time.monotonic() if started_s is None else started_s
+        self._running_s = self._ended_s = 0.0
+        self._stop_asked = False
+        self._crew = Crew()
+        incoming: Handover[Item] = (
+            NewestHandover() if self._live else WaitingHandover(_WAITING_INPUTS)
+        )
+        self._incoming = incoming
+        self._intake = Intake(
+            source,
+            incoming,
+            # Live, each sink keeps the pace itself: one that waits for the next frame to repeat
+            # the last would be late.
+            rate=None if self._live else rate,
+            duration_s=duration_s,
+            realtime=realtime,
+            stopping=self._crew.stopping,
+        )
+        self._outlets = [self._outlet(sink) for sink in sinks]
+        self._window = next((o for o in self._outlets if isinstance(o, WindowOutlet)), None)
+        self._recording: Outlet | None = None
+        self._stage = MosaicStage(
+            mosaic,
+            lambda: self._outlets,
+            self._crew.spawn,
+            control=control,
+            governor=self._governor(max_latency_s),
+            open_gallery=open_gallery,
+            save_picture=save_picture,
+        )
+        self._crew.enlist("source", self._intake.read)
+        self._crew.enlist("mosaic", lambda: self._stage.run(incoming))
+        self._threads = {
+            id(outlet): self._crew.enlist(f"sink {outlet.sink.name}", outlet.serve)
+            for outlet in self._outlets
+            if outlet is not self._window
+        }
+        if control is not None:
+            control.on_quit = self.stop
+
+    def stop(self) -> None:
+        """End the input now; what was read is still finished. Safe in a signal handler."""
+        self._stop_asked = True
+
+    def cancel(self) -> None:
+        """Give up at once: outputs are aborted. Safe in a signal handler."""
+        self._crew.cancelled = True
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a stage is still running after `run`: the process has to be left by `os._exit`.
+
+        The interpreter's own end would pull the ground from under such a thread's feet, and crash.
+        """
+        return self._crew.stuck
+
+    @property
+    def kept(self) -> list[str]:
+        return [outlet.sink.name for outlet in self._outlets if outlet.kept]
+
+    @property
+    def progress(self) -> Progress:
+        first = self._outlets[0]
+        return Progress(
+            frames_in=self._intake.frames,
+            frames_out=first.frames,
+            video_s=first.video_s,
+            cells=self._stage.cells,
+            first_frame_s=first.first_s - self._started_s if first.frames else 0.0,
+        )
+
+    @property
+    def expected_frames(self) -> int | None:
+        """How many frames will come out, as far as the source knows (for progress only)."""
+        info = self._source.info
+        seconds = None if info.frames is None else float(info.frames / info.rate)
+        if self._duration_s is not None:
+            seconds = min(self._duration_s, seconds if seconds is not None else self._duration_s)
+        return None if seconds is None else max(1, round(seconds * self._output_rate))
+
+    def run(self, *, on_tick: Callable[[Progress], None] | None = None) -> bool:
+        """Run to the end of the input.
+
+        Parameters
+        ----------
+        on_tick : called about ten times a second on this thread
+
+        Returns
+        -------
+        True when the outputs are whole, False after `cancel`
+
+        Raises
+        ------
+        LivemosaicError
+            the first error of any stage; the outputs are aborted then
+        """
+        self._running_s = time.monotonic()
+        ticked_s = 0.0
+        try:
+            self._crew.start()
+            # The source may be stuck in a read when it is stopped: it is not waited for.
+            while self._serve() and not self._crew.cancelled:
+                if self._stop_asked or self._time_is_over():
+                    self._end_input()
+                self._obey()
+                now = time.monotonic()
+                if on_tick is not None and now - ticked_s >= _TICK_S:
+                    ticked_s = now
+                    on_tick(self.progress)
+        except BaseException:
+            self._crew.cancelled = True
+            raise
+        finally:
+            self._shut_down()
+        if self._crew.error is not None:
+            raise self._crew.error
+        if on_tick is not None:
+            on_tick(self.progress)
+        return not self._crew.cancelled
+
+    def _serve(self) -> bool:
+        """Wait a little, or serve the window; False when every sink has its end."""
+        window = self._window
+        if window is None:
+            self._crew.wait(_TICK_S)
+        else:
+            open_ = [True]
+            self._crew.guard(lambda: open_.append(window.step(_PUMP_S)))
+            if not open_[-1]:
+                self._window = None
+        return self._window is not None or any(t.is_alive() for t in self._threads.values())
+
+    def _time_is_over(self) -> bool:
+        if not self._live or self._duration_s is None or not self._outlets[0].frames:
+            return False
+        return time.monotonic() > self._outlets[0].first_s + self._duration_s + _GRACE_S
+
+    def _end_input(self) -> None:
+        self._crew.stopping.set()
+        self._source.interrupt()
+        self._incoming.finish()
+
+    def _shut_down(self) -> None:
+        """Make every stage end, and leave nothing open that can be closed."""
+        self._crew.stopping.set()
+        self._source.interrupt()
+        if self._crew.cancelled:
+            self._incoming.cancel()
+            for outlet in self._outlets:
+                outlet.handover.cancel()
+        self._crew.join(_JOIN_S)
+        for outlet in self._outlets:
+            thread = self._threads.get(id(outlet))
+            if thread is None:
+                if not outlet.kept:
+                    outlet.sink.abort()
+            elif thread.is_alive():
+                outlet.sink.discard()
+            elif thread.ident is None:
+                outlet.sink.abort()
+        if not self.stuck:
+            self._source.close()
+        self._ended_s = time.monotonic()
+
+    # ---- sinks ---------------------------------------------------------------------------
+
+    def _outlet(self, sink: Sink, *, optional: bool = False) -> Outlet:
+        handover: Handover[Any]
+        if sink.live:
+            handover = NewestHandover()
+        elif self._live:
+            handover = NewestHandover(_RECORDED_FRAMES)
+        else:
+            handover = WaitingHandover(_WAITING_OUTPUTS)
+        rate = sink.rate or (self._rate if self._live else None)
+        kind = WindowOutlet if isinstance(sink, Window) else Outlet
+        return kind(
+            sink,
+            handover,
+            rate=None if kind is WindowOutlet else rate,
+            nominal=self._output_rate,
+            cancelled=lambda: self._crew.cancelled,
+            optional=optional,
+        )
+
+    def _governor(self, max_latency_s: float) -> Governor | None:
+        if not self._live:
+            return None
+        interval_s = max(float(1 / self._source.info.rate), 1 / _MAX_RATE)
+        return Governor(max_latency_s=max_latency_s, interval_s=interval_s)
+
+    def _obey(self) -> None:
+        """Begin and end a recording as is wanted."""
+        control = self._control
+        if control is None or control.wanted.recording == (self._recording is not None):
+            return
+        if self._recording is not None:
+            self._recording.handover.finish()
+            self._recording = None
+            return
+        if self._open_recording is None:
+            return
+        try:
+            sink = self._open_recording()
+        except LivemosaicError as error:
+            control.say(str(error))
+            control.change(recording=False)
+            return
+        recording = self._outlet(sink, optional=True)
+        self._recording = recording
+        self._threads[id(recording)] = self._crew.spawn(
+            f"sink {sink.name}", lambda: self._record(recording)
+        )
+        # A new list: the mosaic's thread may be in the middle of the old one.
+        self._outlets = [*self._outlets, recording]
+
+    def _record(self, recording: Outlet) -> None:
+        """Serve a recording; what fails about it does not end the others."""
+        assert self._control is not None
+        try:
+            recording.serve()
+            self._control.say(f"saved {recording.sink.name}")
+            _logger.info("recorded: %s", recording.sink.name)
+        except LivemosaicError as error:
+            self._control.say(str(error))
+            _logger.warning("%s", error)
+            self._control.change(recording=False)
+        finally:
+            if self._recording is recording:
+                self._recording = None
+
+    # ---- reports -------------------------------------------------------------------------
+
+    def vitals(self) -> Vitals:
+        """How it does, over the last seconds."""
+        first = self._outlets[0]
+        stage, cells = self._stage, self._stage.cells
+        return Vitals(
+            fps_in=self._intake.recent.per_second,
+            fps_out=first.recent.per_second,
+            latency_ms_p50=first.recent.percentile_ms(50),
+            latency_ms_p95=first.recent.percentile_ms(95),
+            dropped=self._dropped,
+            active_share=cells.active / cells.total if cells.total else 0.0,
+            stages_ms={name: recent.percentile_ms(50) for name, recent in stage.recent.items()},
+            governor=stage.governor.step.words if stage.governor is not None else "",
+            source=stage.notice,
+            recording=self._recording.sink.name if self._recording is not None else "",
+        )
+
+    @property
+    def _dropped(self) -> int:
+        return self._intake.dropped + self._stage.governed + self._outlets[0].handover.dropped
+
+    def report(self) -> dict[str, Any]:
+        """The run in numbers; its names are a contract, see the README."""
+        p, stage, first = self.progress, self._stage, self._outlets[0]
+        info = self._source.info
+        grid = self._mosaic.plan(info.width, info.height)
+        ended = self._ended_s or time.monotonic()
+        frames = max(stage.frames, 1)
+        times = {"decode": self._intake.times, **stage.times, "encode": first.times}
+        governor = stage.governor
+        return {
+            "input": self._source.name,
+            "outputs": [outlet.sink.name for outlet in self._outlets],
+            "frames_in": p.frames_in,
+            "frames_out": p.frames_out,
+            "dropped": self._dropped,
+            "repeated": self._intake.repeated + first.repeated,
+            "duration_s": round(ended - self._started_s, 3),
+            "fps": round(p.frames_out / max(ended - self._running_s, 1e-9), 2),
+            "latency_ms": first.latency_ms(),
+            "stages_ms": {name: of.summary(50, 95) for name, of in times.items()},
+            "grid": {
+                "rows": grid.rows,
+                "columns": grid.columns,
+                "tile_px": grid.tile_px,
+                "width": grid.width,
+                "height": grid.height,
+            },
+            "cells": {
+                "total": grid.cells,
+                "active_mean": round(stage.active_share / frames, 4),
+                "touched_mean": round(stage.touched_share / frames, 4),
+                "changed_mean": round(stage.changed_share / frames, 4),
+            },
+            "first_frame_s": round(p.first_frame_s, 3),
+            "peak_rss_mb": peak_rss_mb(),
+            "reconnects": self._source.reconnects,
+            "drops": {"mosaic": self._intake.dropped, "governor": stage.governed},
+            "sinks": [outlet.report() for outlet in self._outlets],
+            "governor": None
+            if governor is None
+            else {
+                "step": governor.step.words,
+                "highest": STEPS[governor.highest].words,
+                "changes": [
+                    {"at_s": round(change.at_s - self._running_s, 2), "step": change.step}
+                    for change in governor.changes
+                ],
+            },
+        }

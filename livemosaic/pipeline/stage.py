@@ -1,0 +1,197 @@
+"""The mosaic's stage: frames are filtered as is wanted now, everything else passes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from ..card import with_card
+from ..control import Control, Wanted
+from ..errors import LivemosaicError
+from ..frame import Frame, Item, Notice, TrackPacket
+from ..gallery.store import Gallery
+from ..mosaic import CellCounts, Mosaic, MosaicSettings
+from ..stats import Recent, Times
+from .governor import Governor
+from .outlet import Outlet
+
+__all__ = ["STAGES", "MosaicStage"]
+
+_logger = logging.getLogger("livemosaic")
+
+STAGES = ("activity", "histogram", "match", "compose")
+
+
+class MosaicStage:
+    """Filters what comes, on a thread of its own, and puts it before every outlet.
+
+    Parameters
+    ----------
+    mosaic : the filter
+    outlets : asked anew for each item; they may come and go
+    spawn : runs a function on a thread of that name, besides
+    control : what is wanted; None where nobody can change anything
+    governor : None where nothing is live
+    open_gallery : how a gallery is opened when another is wanted, on a thread of its own
+    save_picture : writes a snapshot and says its name
+
+    Attributes
+    ----------
+    cells : what became of the cells of the last frame
+    active_share, touched_share, changed_share : sums over frames
+    frames : how many were filtered
+    governed : frames that were left out because the governor wanted fewer
+    notice : what the source says while it has no picture
+    times, recent : of each stage, over the run and over the last seconds
+    """
+
+    def __init__(
+        self,
+        mosaic: Mosaic,
+        outlets: Callable[[], Sequence[Outlet]],
+        spawn: Callable[[str, Callable[[], None]], object],
+        *,
+        control: Control | None = None,
+        governor: Governor | None = None,
+        open_gallery: Callable[[str], Gallery] | None = None,
+        save_picture: Callable[[Frame], str] | None = None,
+    ) -> None:
+        self._mosaic, self._outlets, self._spawn = mosaic, outlets, spawn
+        self._control, self.governor = control, governor
+        self._open_gallery, self._save_picture = open_gallery, save_picture
+        self._wanted = control.wanted if control is not None else Wanted()
+        self._new_gallery: Gallery | None = None
+        self._input: Frame | None = None  # the last one, as it went into the mosaic
+        self.cells = CellCounts()
+        self.active_share = self.touched_share = self.changed_share = 0.0
+        self.frames = 0
+        self.governed = 0
+        self.notice = ""
+        self.times = {name: Times() for name in STAGES}
+        self.recent = {name: Recent() for name in STAGES}
+        self._stage_began = 0.0
+        mosaic.on_stage = self._on_stage
+
+    def run(self, items: Iterable[Item]) -> None:
+        """Filter items to their end."""
+        for item in items:
+            for out in self._filtered(item):
+                for outlet in self._outlets():
+                    outlet.put(out)
+                del out
+            # A picture that nobody holds is painted on in place: let go of it before waiting.
+            del item
+        for outlet in self._outlets():
+            outlet.handover.finish()
+
+    def _filtered(self, item: Item) -> Iterable[Frame | TrackPacket]:
+        if isinstance(item, TrackPacket):
+            return (item,)
+        if isinstance(item, Notice):
+            self.notice = item.text
+            if self._input is None:
+                return ()
+            now = replace(self._input, captured_s=time.monotonic())
+            return (with_card(self._mosaic.again(now), item.text),)
+        self.notice = ""
+        if self.governor is not None and not self.governor.accepts(item.captured_s):
+            self.governed += 1
+            return ()
+        changed = self._obey()
+        if self._wanted.mirror:
+            item = item.mirrored()
+        if self._wanted.frozen and self._input is not None:
+            if not changed:
+                return ()
+            item = self._input.with_times_of(item)
+        return (self._mosaic_of(item),)
+
+    def _mosaic_of(self, frame: Frame) -> Frame:
+        mosaic, governor = self._mosaic, self.governor
+        began = self._stage_began = time.monotonic()
+        picture = mosaic.process(
+            frame, most=governor.most(self.cells.total) if governor is not None else None
+        )
+        if self._control is not None and self._control.take_snapshot():
+            self._snapshot(picture)
+        if governor is not None:  # live: there may be notices, and it may be frozen
+            self._input = frame
+        cells = self.cells = mosaic.cells
+        self.frames += 1
+        self.active_share += cells.active / cells.total
+        self.touched_share += cells.touched / cells.total
+        self.changed_share += cells.changed / cells.total
+        if governor is not None:
+            now = time.monotonic()
+            latency_s = min((o.last_latency_s for o in self._outlets() if o.frames), default=0.0)
+            if governor.observe(now, latency_s=latency_s, work_s=now - began):
+                _logger.debug("governor: %s", governor.step.words or "nothing is given up")
+                self._apply()
+        return picture
+
+    # ---- what is wanted ------------------------------------------------------------------
+
+    def _obey(self) -> bool:
+        """Take over what is wanted now; whether the picture will be another for it."""
+        if self._control is None:
+            return False
+        gallery, self._new_gallery = self._new_gallery, None
+        before, self._wanted = self._wanted, self._control.wanted
+        if self._wanted is before and gallery is None:
+            return False
+        if self._wanted.gallery != before.gallery:
+            self._load(self._wanted.gallery)
+        self._apply(gallery)
+        return True
+
+    def _apply(self, gallery: Gallery | None = None) -> None:
+        """Give the mosaic its settings: what is wanted, less what is given up."""
+        self._mosaic.change(self._effective(self._wanted), gallery=gallery)
+
+    def _effective(self, wanted: Wanted) -> MosaicSettings:
+        settings = wanted.settings
+        if self.governor is not None and settings.tile_px is not None:
+            settings = replace(settings, tile_px=settings.tile_px * self.governor.step.larger)
+        return replace(settings, overlay=0.0) if wanted.panic else settings
+
+    def _load(self, name: str) -> None:
+        """Open a gallery on a thread of its own: it takes from 0.1 s to minutes."""
+        open_gallery, control = self._open_gallery, self._control
+        if open_gallery is None or control is None:
+            return
+
+        def load() -> None:
+            try:
+                gallery = open_gallery(name)
+            except LivemosaicError as error:
+                control.say(str(error))
+                _logger.warning("%s", error)
+            else:
+                if control.wanted.gallery == name:  # and not yet another one
+                    self._new_gallery = gallery
+
+        self._spawn("gallery", load)
+
+    def _snapshot(self, picture: Frame) -> None:
+        """Write a picture on a thread of its own: PNG takes 50 ms and more."""
+        save, control = self._save_picture, self._control
+        if save is None or control is None:
+            return
+
+        def write() -> None:
+            try:
+                control.say(f"saved {save(picture)}")
+            except LivemosaicError as error:
+                control.say(str(error))
+                _logger.warning("%s", error)
+
+        self._spawn("snapshot", write)
+
+    def _on_stage(self, name: str) -> None:
+        now = time.monotonic()
+        took = now - self._stage_began
+        self.times[name].add(took)
+        self.recent[name].add(took)
+        self._stage_began = now

@@ -1,0 +1,58 @@
+"""A still picture for somebody who watches: it stays until they have seen enough."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import count
+
+from ..frame import Frame
+from .base import Source
+
+__all__ = ["HeldStill"]
+
+# Often enough that a changed setting is seen at once; what did not change costs next to nothing.
+_RATE = Fraction(15)
+
+
+class HeldStill:
+    """Shows the one picture of a source for ever, as a live source of 15 frames/s.
+
+    Parameters
+    ----------
+    source : of a still picture; closed with this one
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.name = source.name
+        self.reconnects = 0
+        self.info = replace(
+            source.info, rate=_RATE, time_base=1 / _RATE, live=True, still=False, frames=None
+        )
+        self._interrupted = threading.Event()
+
+    @property
+    def bad_frames(self) -> int:
+        return self._source.bad_frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        picture = next((item for item in self._source if isinstance(item, Frame)), None)
+        if picture is None:
+            return
+        for number in count():
+            now = time.monotonic()
+            yield replace(picture, pts=number, time_base=1 / _RATE, duration=1, captured_s=now)
+            if self._interrupted.wait(float(1 / _RATE)):
+                return
+
+    def interrupt(self) -> None:
+        """End the iteration, from any thread."""
+        self._interrupted.set()
+
+    def close(self) -> None:
+        """Release the file. May be called twice."""
+        self._source.close()
