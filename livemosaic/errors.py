@@ -3,6 +3,7 @@
     LivemosaicError
     ├── UsageError      (ValueError)  what was asked for makes no sense; the command line exits 2
     ├── SourceError     (OSError)     an input cannot be opened or read
+    │   └── RefusedError              and would not be when tried again
     ├── SinkError       (OSError)     an output cannot be opened or written
     └── GalleryError    (ValueError)  a gallery or its photos cannot be used
 
@@ -11,7 +12,14 @@ Every message names the thing, says what is wrong with it, and says the cure.
 
 from __future__ import annotations
 
-__all__ = ["GalleryError", "LivemosaicError", "SinkError", "SourceError", "UsageError"]
+__all__ = [
+    "GalleryError",
+    "LivemosaicError",
+    "RefusedError",
+    "SinkError",
+    "SourceError",
+    "UsageError",
+]
 
 
 class LivemosaicError(Exception):
@@ -24,6 +32,10 @@ class UsageError(LivemosaicError, ValueError):
 
 class SourceError(LivemosaicError, OSError):
     """An input that cannot be opened or read."""
+
+
+class RefusedError(SourceError):
+    """An input that cannot be opened, and trying again is useless: a wrong address, no rights."""
 
 
 class SinkError(LivemosaicError, OSError):

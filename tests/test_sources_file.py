@@ -239,7 +239,7 @@ def test_numbered_sequence(tmp_path: Path) -> None:
         open_source(str(tmp_path / "other_%04d.png"))
 
 
-def test_size_change_is_scaled_and_said_once(
+def test_size_change_is_fitted_and_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for n, size in enumerate([(160, 96), (80, 48), (80, 48), (160, 96)]):
@@ -249,7 +249,7 @@ def test_size_change_is_scaled_and_said_once(
     assert [f.y.shape for f in got] == [(96, 160)] * 4
     assert [f.u.shape for f in got] == [(48, 80)] * 4
     assert [r.message for r in caplog.records] == [
-        "the picture changes its size midway: scaled to 160x96"
+        "the picture changes its size midway: fitted into 160x96"
     ]
 
 

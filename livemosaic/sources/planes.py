@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from fractions import Fraction
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from ..colour import UNSPECIFIED, Colour
 from ..media import MATRICES, MATRIX_CODES, av, guess_matrix
 
-__all__ = ["Converter"]
+__all__ = ["Converter", "fit"]
 
 U8 = NDArray[np.uint8]
 Planes = tuple[U8, U8, U8]
@@ -36,6 +37,8 @@ _RGB_LIKE = ("bayer", "xyz")
 
 class Converter:
     """Turns decoded pictures into planes: 8 bit, 4:2:0, upright, of the first picture's size.
+
+    Pictures of another size are fitted into the first one's, with black bars.
 
     Y'CbCr keeps its matrix and range; R'G'B' becomes limited range in the matrix usual for its
     size. Planes of a picture that is 8-bit 4:2:0 already are views of the decoder's memory (kept
@@ -110,11 +113,8 @@ class Converter:
     def _fit(self, planes: Planes) -> Planes:
         if not self._warned:
             self._warned = True
-            _logger.warning("the picture changes its size midway: scaled to %dx%d", *self._size)
-        width, height = self._size
-        half = ((width + 1) // 2, (height + 1) // 2)
-        y, u, v = planes
-        return _resize(y, (width, height)), _resize(u, half), _resize(v, half)
+            _logger.warning("the picture changes its size midway: fitted into %dx%d", *self._size)
+        return fit(planes, self._size, full_range=self.colour.full_range)
 
     def _upright(self, planes: Planes) -> Planes:
         if not (self.transposed or self._mirror_x or self._mirror_y):
@@ -131,8 +131,33 @@ class Converter:
         return np.asarray(turned, dtype=np.uint8)
 
 
-def _resize(plane: U8, size: tuple[int, int]) -> U8:
-    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+def fit(
+    planes: Planes, size: tuple[int, int], *, full_range: bool, aspect: Fraction = Fraction(1)
+) -> Planes:
+    """Scale planes into `size` (width, height), with black bars where their shape is another.
+
+    Parameters
+    ----------
+    full_range : of the samples, for what black is
+    aspect : how wide a pixel is, relative to one of the result
+    """
+    height, width = planes[0].shape
+    scale = min(size[0] / (width * aspect), Fraction(size[1], height))
+    # Even places and sizes, so that chroma lies where luma does.
+    w, h = (
+        whole if length * scale > whole - 1 else max(2, round(length * scale / 2) * 2)
+        for whole, length in ((size[0], width * aspect), (size[1], height))
+    )
+    left, top = (size[0] - w) // 4 * 2, (size[1] - h) // 4 * 2
+    out = (
+        np.full((size[1], size[0]), 0 if full_range else 16, np.uint8),
+        *np.full((2, (size[1] + 1) // 2, (size[0] + 1) // 2), 128, np.uint8),
+    )
+    for plane, target, half in zip(planes, out, (1, 2, 2), strict=True):
+        x, y = left // half, top // half
+        box = target[y : y + -(-h // half), x : x + -(-w // half)]
+        box[:] = cv2.resize(plane, box.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return out
 
 
 def _is_rgb(format: Any) -> bool:
