@@ -90,12 +90,23 @@ def is_url(text: str) -> bool:
     return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", text) is not None
 
 
+# Words in the names of an address's parameters whose values open doors.
+_SECRET = re.compile(
+    r"(?i)([?&;][^=&;]*(?:pass|pwd|token|key|secret|auth|sig|credential|session|streamid)[^=&;]*=)"
+    r"[^&;#]*"
+)
+
+
 def public_name(text: str) -> str:
-    """A path or address as it may be shown: without user name and password."""
+    """A path or address as it may be shown: without user name, password, tokens and stream keys."""
     if not is_url(text):
         return text
-    host = urlsplit(text).netloc
-    return text.replace(host, host.rpartition("@")[2], 1)
+    parts = urlsplit(text)
+    text = text.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
+    if parts.scheme.lower().startswith("rtmp"):
+        # rtmp://HOST/APPLICATION/KEY: whoever has the key can send in that name.
+        text = re.sub(r"(?i)^(rtmp\w*://[^/]*/[^/]+/)[^?]+", r"\1***", text)
+    return _SECRET.sub(r"\1***", text)
 
 
 # What FFmpeg's errors mean to a person: problem and cure.
@@ -109,8 +120,12 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (av.error.ExitError, "it did not answer in time; check the address and the network"),
     (av.error.DecoderNotFoundError, "this FFmpeg has no decoder for it; convert it first"),
     (av.error.ProtocolNotFoundError, "this FFmpeg cannot speak that protocol; check the address"),
-    (av.error.HTTPUnauthorizedError, "it wants a user name and password"),
-    (av.error.HTTPNotFoundError, "the server has no such page; check the address"),
+    (
+        av.error.HTTPUnauthorizedError,
+        "it wants a user name and password, or others; write PROTOCOL://USER:PASSWORD@HOST/PATH",
+    ),
+    (av.error.HTTPForbiddenError, "the server forbids it; check the address and the user's rights"),
+    (av.error.HTTPNotFoundError, "the server has nothing under that path; check the address"),
 )
 
 _ERRNO_REASONS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,16 @@ def open_source(
         from .pattern import PatternSource
 
         return PatternSource(spec)
+    if "://" in spec:
+        from .address import find_address
+        from .reconnect import Reconnecting
+        from .stream import FiniteError, stream_opener
+
+        address = find_address(spec)
+        if address is not None:
+            with contextlib.suppress(FiniteError):  # a file: nothing may be lost of it
+                opener = stream_opener(address, threads=threads)
+                return Reconnecting(opener, name=address.name, reconnect=reconnect)
     from .file import FileSource
 
     return FileSource(spec, rate=rate, threads=threads)

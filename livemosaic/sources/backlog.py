@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 __all__ = ["Arrival", "Backlog"]
 
-# When the oldest waiting picture is this old, decoding does not keep up, and what is waiting is let
-# go up to the newest key picture, or until the next one comes: a picture that stands is better than
-# a delay that grows. Long enough for a burst after a busy moment, which is caught up with.
-_LIMIT_S = 0.5
+# When the oldest waiting picture is this old, decoding does not keep up, and what waits is let go
+# up to the newest key picture. Long enough for the burst after a busy moment, which is caught up
+# with.
+_LATE_S = 0.5
+# Without a key picture to go on from, the picture would stand until the next one comes, 10 s with
+# some cameras: only a decoder that is hopelessly late is worth that.
+_HOPELESS_S = 2.0
 # Nothing is received faster than it is decoded from a stream that is paced by its reader.
 _AHEAD = 256  # packets, some seconds of picture and sound
 _MOST = 4096  # packets, when nobody takes anything: minutes of sound
@@ -39,19 +42,16 @@ class Arrival(NamedTuple):
 class Backlog:
     """Packets on their way from the thread that receives to the one that decodes.
 
-    Parameters
+    Attributes
     ----------
     waits : True where the receiver has to wait for the decoder, because the stream's reader is what
         paces it; False where the stream comes at its own pace and late pictures are let go
-
-    Attributes
-    ----------
     dropped : packets of the picture that were let go
     """
 
-    def __init__(self, *, waits: bool = False) -> None:
+    def __init__(self) -> None:
+        self.waits = False
         self.dropped = 0
-        self._waits = waits
         self._changed = threading.Condition()
         self._waiting: deque[Arrival] = deque()
         self._skipping = False  # until the next key picture
@@ -62,19 +62,21 @@ class Backlog:
     def put(self, arrival: Arrival) -> bool:
         """Add a packet; False when nobody wants any more."""
         with self._changed:
-            while self._waits and len(self._waiting) >= _AHEAD and not self._closed:
+            while self.waits and len(self._waiting) >= _AHEAD and not self._closed:
                 self._changed.wait()
+            if self._closed:
+                return False
             if arrival.track is None:
                 if self._skipping and not arrival.key:
                     self.dropped += 1
-                    return not self._closed
+                    return True
                 arrival = arrival._replace(after_gap=self._skipping)
                 self._skipping = False
             self._waiting.append(arrival)
-            if not self._waits:
+            if not self.waits:
                 self._let_go(arrival.at_s)
             self._changed.notify_all()
-            return not self._closed
+            return True
 
     def finish(self, error: BaseException | None = None) -> None:
         """No more will come; `error` is what `get` raises at the end."""
@@ -111,24 +113,28 @@ class Backlog:
         return bool(self._waiting) or self._finished or self._closed
 
     def _let_go(self, now_s: float) -> None:
+        """Forget what would be late."""
         pictures = [arrival for arrival in self._waiting if arrival.track is None]
-        too_many = len(self._waiting) > _MOST
-        if not too_many and (not pictures or now_s - pictures[0].at_s < _LIMIT_S):
+        age_s = now_s - pictures[0].at_s if pictures else 0.0
+        if len(self._waiting) > _MOST:
+            self.dropped += len(pictures)
+            self._waiting.clear()
+            self._skipping = True
             return
-        keys = [arrival for arrival in pictures if arrival.key]
-        resume = keys[-1] if keys and not too_many else None
-        if resume is pictures[0]:
+        if age_s < _LATE_S:
+            return
+        resume = next((arrival for arrival in reversed(pictures) if arrival.key), None)
+        if resume is None or resume is pictures[0]:
+            if age_s < _HOPELESS_S:
+                return
             resume = None
         kept: deque[Arrival] = deque()
         reached = False
         for arrival in self._waiting:
-            if arrival.track is not None:
-                if not too_many:
-                    kept.append(arrival)
-            elif arrival is resume:
+            if arrival is resume:
                 reached = True
-                kept.append(arrival._replace(after_gap=True))
-            elif reached:
+                arrival = arrival._replace(after_gap=True)
+            if reached or arrival.track is not None:
                 kept.append(arrival)
             else:
                 self.dropped += 1

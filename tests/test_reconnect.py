@@ -1,0 +1,286 @@
+"""Sources that go away and come back, on fakes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from livemosaic.colour import Colour
+from livemosaic.errors import RefusedError, SourceError, UsageError
+from livemosaic.frame import Frame, Notice, TrackPacket
+from livemosaic.sources.base import Source
+from livemosaic.sources.reconnect import Reconnecting, attempts
+from livemosaic.sources.splice import Splice
+from tests.fakes import RATE, SIZE, TIMEOUT_S, FakeSource, Gate, frame, packet
+
+# The waits of every attempt, without chance.
+NO_JITTER: dict[str, Any] = {"jitter": lambda: 0.5}
+
+
+def at(number: int, captured_s: float, **changes: Any) -> Frame:
+    return replace(frame(number), captured_s=captured_s, **changes)
+
+
+def opener(*results: Any) -> Callable[[], Source]:
+    """Gives the results one after the other; exceptions are raised."""
+    queue = iter(results)
+
+    def open() -> Source:
+        result = next(queue)
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    return open
+
+
+def reconnecting(*results: Any, **options: Any) -> Reconnecting:
+    return Reconnecting(opener(*results), name="camera", **{**NO_JITTER, **options})
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("livemosaic.sources.reconnect._FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr("livemosaic.sources.reconnect._LONGEST_WAIT_S", 0.002)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [(None, None), ("never", 0), ("0", 0), ("7", 7), (3, 3), ("always", float("inf"))],
+)
+def test_policy(said: str | int | None, meant: float | None) -> None:
+    assert attempts(said) == meant
+
+
+@pytest.mark.parametrize("said", ["sometimes", "-1", "1.5", "", "²", -2])
+def test_policy_that_makes_no_sense(said: str | int) -> None:
+    with pytest.raises(UsageError, match="say never, always, or how many times in a row"):
+        attempts(said)
+
+
+@pytest.mark.parametrize("lost", [[], [SourceError("camera: unplugged")]], ids=["end", "error"])
+def test_goes_on_after_the_end(lost: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+    one = FakeSource([at(0, 10.0), at(1, 10.04), *lost])
+    one.bad_frames = 2
+    two = FakeSource([at(0, 12.0), at(1, 12.04)])
+    two.bad_frames = 1
+    source = reconnecting(one, SourceError("camera: away"), two, RefusedError("camera: gone"))
+    items = []
+    for item in source:
+        items.append(item)
+        if source.reconnects and len(items) == 5:
+            source.interrupt()
+    times = [i.time_s if isinstance(i, Frame) else i for i in items]
+    # As the clock went on: 12.0 - 10.04 after 0.04.
+    assert times == [0.0, 0.04, Notice("reconnecting"), 2.0, 2.04]
+    assert source.reconnects == 1
+    assert source.bad_frames == 3
+    assert one.closed == 1
+    source.close()
+    assert two.closed == 1
+    why = "camera: unplugged" if lost else "camera: the stream has ended"
+    assert caplog.records[0].getMessage() == f"{why}; reconnecting"
+
+
+def test_refusal_is_final_only_for_what_was_never_there() -> None:
+    with pytest.raises(RefusedError, match="no such path"):
+        reconnecting(RefusedError("camera: no such path"), reconnect="always")
+    with pytest.raises(RefusedError, match="no such path"):
+        reconnecting(
+            SourceError("camera: off"), RefusedError("camera: no such path"), reconnect="always"
+        )
+    source = reconnecting(
+        FakeSource([at(0, 0.0)]), RefusedError("camera: no such path"), FakeSource([at(0, 1.0)])
+    )
+    given = iter(source)
+    assert [type(next(given)) for _ in range(3)] == [Frame, Notice, Frame]
+
+
+def test_attempts_are_counted_in_a_row(caplog: pytest.LogCaptureFixture) -> None:
+    off = SourceError("camera: off")
+    source = reconnecting(
+        FakeSource([at(0, 0.0)]), off, FakeSource([at(0, 1.0)]), off, off, off, reconnect=2
+    )
+    items: list[Any] = []
+    with pytest.raises(SourceError, match="camera: off; tried again 2 times in a row"):
+        items.extend(source)
+    assert [type(item) for item in items] == [Frame, Notice, Frame, Notice]
+    source.close()
+
+
+def test_never() -> None:
+    source = reconnecting(FakeSource([at(0, 0.0)]), reconnect="never")
+    assert len(list(source)) == 1
+    source = reconnecting(FakeSource([SourceError("camera: broken")]), reconnect="never")
+    with pytest.raises(SourceError, match="camera: broken"):
+        list(source)
+
+
+def test_other_errors_are_not_ours() -> None:
+    with pytest.raises(ZeroDivisionError):
+        reconnecting(ZeroDivisionError())
+    source = reconnecting(FakeSource([ZeroDivisionError()]))
+    with pytest.raises(ZeroDivisionError):
+        list(source)
+    source = reconnecting(FakeSource([]), ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        list(source)
+
+
+def test_waits_grow_with_jitter_and_begin_anew_when_it_was_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from livemosaic.sources import reconnect as module
+
+    monkeypatch.setattr(module, "_FIRST_WAIT_S", 0.25)
+    monkeypatch.setattr(module, "_LONGEST_WAIT_S", 1.0)
+    waits: list[float] = []
+    wait = module.wait
+
+    def counted(futures: Any, timeout: float | None = None, **options: Any) -> Any:
+        if timeout is not None:
+            waits.append(timeout)
+            timeout = 0
+        return wait(futures, timeout, **options)
+
+    monkeypatch.setattr(module, "wait", counted)
+    off = SourceError("camera: off")
+    chances = iter([0.5, 0.0, 1.0, 0.5])
+    with pytest.raises(SourceError, match="4 times"):
+        reconnecting(off, off, off, off, off, reconnect=4, jitter=lambda: next(chances))
+    assert waits == pytest.approx([0.25, 0.5 * 0.8, 1.2, 1.0])
+
+
+def test_interrupt_while_opening_closes_what_comes_too_late() -> None:
+    gate = Gate()
+    late = FakeSource([])
+    closed = threading.Event()
+    late.close = closed.set  # type: ignore[method-assign]
+    results: Iterator[Any] = iter([FakeSource([at(0, 0.0)]), late])
+
+    def open() -> Source:
+        result = next(results)
+        if result is late:
+            gate()
+        return result
+
+    source = Reconnecting(open, name="camera")
+    items: list[Any] = []
+    thread = threading.Thread(target=lambda: items.extend(source))
+    thread.start()
+    gate.reached()
+    source.interrupt()
+    thread.join(TIMEOUT_S)
+    assert not thread.is_alive()
+    assert [type(item) for item in items] == [Frame, Notice]
+    gate.open()
+    assert closed.wait(TIMEOUT_S)
+
+
+# ---- what is joined ----------------------------------------------------------------------
+
+
+def track(codec: str = "aac", *, rate: int = 48000, channels: int = 2, kind: str = "audio") -> Any:
+    return SimpleNamespace(
+        type=kind,
+        codec_context=SimpleNamespace(
+            codec=SimpleNamespace(canonical_name=codec),
+            extradata=b"\x11",
+            sample_rate=rate,
+            layout=SimpleNamespace(nb_channels=channels),
+        ),
+    )
+
+
+def splice(**changes: Any) -> Splice:
+    return Splice(replace(FakeSource([]).info, **changes), name="camera")
+
+
+def through(joined: Splice, *items: Any) -> list[Any]:
+    return [out for item in items for out in joined(item)]
+
+
+def test_times_of_one_source_are_its_own() -> None:
+    """Also when the network was late: what was slow does not become a gap."""
+    frames = [at(0, 1.0), at(1, 1.04), at(2, 3.5), at(3, 3.5), at(4, 3.5)]
+    assert [f.pts for f in through(splice(), *frames)] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("jump", [90_000, -10])
+def test_a_clock_that_is_set_moves_nothing(jump: int) -> None:
+    frames = [at(0, 1.0), at(1, 1.04), at(2 + jump, 1.08), at(3 + jump, 1.12)]
+    assert [f.pts for f in through(splice(), *frames)] == [0, 1, 2, 3]
+
+
+def test_another_time_base_after_coming_back() -> None:
+    joined = splice()
+    through(joined, at(0, 1.0), at(1, 1.04))
+    joined.restart(FakeSource([]).info)
+    base = Fraction(1, 90_000)
+    frames = [
+        at(pts, captured_s, time_base=base, duration=3600)
+        for pts, captured_s in ((500_000, 2.04), (503_600, 2.08))
+    ]
+    found = through(joined, *frames)
+    assert [(f.pts, f.time_base, f.duration) for f in found] == [
+        (26, 1 / RATE, 1),
+        (27, 1 / RATE, 1),
+    ]
+
+
+def test_tracks_that_fit_go_on_in_the_same_times() -> None:
+    first = (track(), track("pcm_alaw"))
+    joined = splice(tracks=first)
+    through(joined, at(0, 1.0), at(25, 2.0))
+    joined.restart(replace(FakeSource([]).info, tracks=(track(), track("pcm_alaw", rate=8000))))
+    sound = [packet(pts, time_base=Fraction(1, 48000), track=n) for n in (0, 1) for pts in (0, 9)]
+    for item in sound:
+        item.packet.dts = item.packet.pts
+    # Before the first picture nobody knows when it is.
+    assert through(joined, sound[0], sound[2]) == []
+    found = through(joined, at(0, 4.0), sound[1], sound[3])
+    assert [type(item) for item in found] == [Frame, TrackPacket]
+    assert found[0].time_s == 3.0
+    assert (found[1].packet.pts, found[1].packet.dts) == (9 + 3 * 48000,) * 2
+
+
+def test_a_track_that_is_coded_otherwise_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    joined = splice(tracks=(track(),))
+    for other in (track("mp3"), track(rate=44100), track(channels=6)):
+        through(joined, at(0, 1.0))
+        joined.restart(replace(FakeSource([]).info, tracks=(other,)))
+        assert len(through(joined, at(0, 2.0), packet(0))) == 1
+    assert [r.getMessage() for r in caplog.records] == [
+        "camera: its audio is coded in another way since it is back: left out"
+    ]
+
+
+def test_another_size_shape_and_colour(caplog: pytest.LogCaptureFixture) -> None:
+    joined = splice()
+    info = replace(FakeSource([]).info, width=24, height=48, sample_aspect_ratio=Fraction(2))
+    through(joined, at(0, 1.0))
+    joined.restart(info)
+    full = Colour("bt601", full_range=True)
+    y, u, v = (
+        np.full(s, 255 if s == (48, 24) else 128, np.uint8) for s in ((48, 24), (24, 12), (24, 12))
+    )
+    (found,) = through(joined, Frame(y, u, v, full, pts=0, captured_s=2.0))
+    assert (found.width, found.height) == SIZE
+    assert found.colour == splice()._first.colour
+    # 24 wide pixels are as 48 square ones: 8 columns of bars on both sides.
+    assert (found.y[:, 8:56] == 235).all()
+    assert (found.y[:, :8] == 16).all()
+    assert "24x48: fitted into 64x48" in caplog.text
+
+
+@pytest.fixture(autouse=True)
+def _warnings_are_seen(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "livemosaic")
