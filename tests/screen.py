@@ -1,0 +1,118 @@
+"""A display without a monitor, with a window manager, and a hand at its keyboard."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+U8 = NDArray[np.uint8]
+T = TypeVar("T")
+
+TIMEOUT_S = 20.0
+SIZE = (1400, 900)
+
+_TOOLS = ("Xvfb", "openbox", "xdotool", "wmctrl", "xwd")
+
+
+def until(look: Callable[[], T | None], *, what: str) -> T:
+    """Look again and again until something is there; other processes do not tell when."""
+    end = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < end:
+        found = look()
+        if found is not None:
+            return found
+    pytest.fail(f"{what}: not within {TIMEOUT_S:g} s")
+
+
+class Screen:
+    """The display `name`, SIZE pixels large."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.environment = {**os.environ, "DISPLAY": name}
+
+    def run(self, *words: str, check: bool = True) -> bytes:
+        """The output of a program on this display."""
+        done = subprocess.run(
+            words, env=self.environment, capture_output=True, timeout=TIMEOUT_S, check=check
+        )
+        return done.stdout
+
+    def shot(self) -> U8:
+        """All that is to be seen: uint8 (height, width, 3) BGR."""
+        dump = self.run("xwd", "-root", "-silent")
+        header = np.frombuffer(dump, ">u4", 25)  # XWDFileHeader of X11/XWDFile.h
+        start, colours = int(header[0]), int(header[19])
+        width, height, bits, row_bytes = (int(header[field]) for field in (4, 5, 11, 12))
+        rows = np.frombuffer(dump, np.uint8, height * row_bytes, start + colours * 12)
+        pixels = rows.reshape(height, row_bytes)[:, : width * bits // 8]
+        return pixels.reshape(height, width, bits // 8)[:, :, :3].copy()
+
+    def see(self, true: Callable[[U8], object], *, what: str) -> U8:
+        """Look until `true` of a screenshot; returns that."""
+
+        def look() -> U8 | None:
+            shot = self.shot()
+            return shot if true(shot) else None
+
+        return until(look, what=what)
+
+    def window(self, title: str) -> str:
+        """Wait for a window with this title, and return its number."""
+
+        def look() -> str | None:
+            lines = self.run("wmctrl", "-l", check=False).decode().splitlines()
+            numbers = [line.split()[0] for line in lines if line.endswith(f" {title}")]
+            return numbers[0] if numbers else None
+
+        return until(look, what=f"a window {title!r}")
+
+    def press(self, title: str, *keys: str) -> None:
+        """Press keys (of X11: `q`, `Escape`, `plus`) in the window with this title."""
+        window = self.window(title)
+        self.run("xdotool", "windowactivate", "--sync", window)
+        self.run("xdotool", "key", "--delay", "60", *keys)
+
+
+@contextmanager
+def open_screen() -> Iterator[Screen]:
+    """A display of its own; skips the test where a part is missing."""
+    missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}; see scripts/test")
+    reading, writing = os.pipe()
+    size = f"{SIZE[0]}x{SIZE[1]}x24"
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(writing), "-screen", "0", size, "-nolisten", "tcp", "-noreset"],
+        pass_fds=(writing,),
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(writing)
+    manager = None
+    try:
+        with os.fdopen(reading) as pipe:
+            number = pipe.readline().strip()  # ends with the server, if that fails
+        assert number, "Xvfb does not start"
+        screen = Screen(f":{number}")
+        manager = subprocess.Popen(
+            ["openbox"],
+            env=screen.environment,
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        until(lambda: screen.run("wmctrl", "-m", check=False) or None, what="a window manager")
+        yield screen
+    finally:
+        for process in (manager, server):
+            if process is not None:
+                process.terminate()
+                process.wait(TIMEOUT_S)

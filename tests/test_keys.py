@@ -1,0 +1,243 @@
+"""The table of keys: each has its help and does what it says."""
+
+from __future__ import annotations
+
+import re
+import typing
+from dataclasses import replace
+
+import pytest
+
+from livemosaic.control import Control, Wanted
+from livemosaic.grid import plan_grid
+from livemosaic.keys import KEYS, Keyboard, View, key_name, press, tile_sizes
+from livemosaic.mosaic import MosaicSettings
+
+from .conftest import ROOT
+
+
+@pytest.fixture
+def control() -> Control:
+    return Control(galleries=("photos", "emoji", "my own"))
+
+
+@pytest.fixture
+def view() -> View:
+    return View(2560, 1440)
+
+
+class Clock:
+    """A time that stands still until it is set."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_each_key_has_one_meaning_and_its_help() -> None:
+    names = [name for key in KEYS for name in key.names]
+    assert len(set(names)) == len(names)
+    for key in KEYS:
+        assert key.help
+        assert key.shown[0] in key.names or key.shown in key.names
+
+
+def test_the_readme_names_them_all() -> None:
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    told = {key.strip("`"): meaning for key, meaning in rows}
+    for key in KEYS:
+        assert key.help in told[key.shown]
+
+
+# ---- what they do ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["q", "Esc"])
+def test_quit(control: Control, view: View, name: str) -> None:
+    quits: list[str] = []
+    control.on_quit = lambda: quits.append(name)
+    press(name, control, view)
+    assert quits == [name]
+
+
+@pytest.mark.parametrize(
+    ("names", "overlay", "said"),
+    [
+        ("+", 0.6, "overlay 60%"),
+        ("=", 0.6, "overlay 60%"),
+        ("-", 0.4, "overlay 40%"),
+        ("++++++++", 1.0, "overlay 100%"),
+        ("--------", 0.0, "overlay 0%"),
+        ("--------+", 0.1, "overlay 10%"),
+    ],
+)
+def test_overlay(control: Control, view: View, names: str, overlay: float, said: str) -> None:
+    for name in names:
+        last = press(name, control, view)
+    assert control.wanted.settings.overlay == overlay
+    assert last == said
+
+
+def test_overlay_while_it_cannot_be_seen(control: Control, view: View) -> None:
+    press("p", control, view)
+    assert "only tiles (p)" in press("Up", control, view)
+    assert control.wanted.settings.overlay == 0.6
+
+
+def test_tile_size(control: Control, view: View) -> None:
+    """Every size divides the picture, whose own size stays."""
+    sizes: list[int | None] = []
+    while "largest" not in press("]", control, view):
+        sizes.append(control.wanted.settings.tile_px)
+        grid = plan_grid(640, 360, tile_px=sizes[-1], size=control.wanted.settings.size)
+        assert (grid.width, grid.height) == (grid.canvas_width, grid.canvas_height) == (2560, 1440)
+    assert sizes == [40, 80, 160]
+    said = ""
+    while "smallest" not in said:
+        said = press("[", control, view)
+    assert control.wanted.settings.tile_px == 8
+
+
+@pytest.mark.parametrize("settings", [{"columns": 100, "scale": 2.0}, {"tile_px": 25 * 2}])
+def test_tile_size_from_another(view: View, settings: dict[str, int]) -> None:
+    """Whatever the grid was asked for by, the next size is next to what it is now."""
+    start = MosaicSettings(**settings)  # type: ignore[arg-type]
+    control = Control(Wanted(start))
+    now = plan_grid(2560, 1440, tile_px=start.tile_px, columns=start.columns, size=(2560, 1440))
+    press("Right", control, view)
+    larger = control.wanted.settings.tile_px
+    control.change(settings=start)
+    press("Left", control, view)
+    smaller = control.wanted.settings.tile_px
+    assert larger is not None
+    assert smaller is not None
+    assert smaller < now.tile_px < larger
+    assert control.wanted.settings == replace(
+        start, tile_px=smaller, columns=None, scale=None, size=(2560, 1440)
+    )
+
+
+@pytest.mark.parametrize("size", [(2560, 1440), (1280, 720), (1278, 718), (2, 2), (642, 4000)])
+def test_tile_sizes(size: tuple[int, int]) -> None:
+    sizes = tile_sizes(*size)
+    assert sizes == sorted(set(sizes))
+    assert len(sizes) >= 4 or min(size) < 200
+    for px in sizes:
+        plan_grid(*size, tile_px=px, size=size)
+
+
+def test_a_picture_that_is_too_small_for_another_tile(control: Control) -> None:
+    for name in "[]":
+        assert press(name, control, View(16, 16)).startswith("tiles of 32 pixels are the")
+    assert control.wanted == Wanted()
+
+
+def test_match_goes_round(control: Control, view: View) -> None:
+    choices = typing.get_args(typing.get_type_hints(MosaicSettings)["match"])
+    met = []
+    for _ in choices:
+        said = press("m", control, view)
+        assert control.wanted.settings.match in said
+        met.append(control.wanted.settings.match)
+    assert sorted(met) == sorted(choices)
+
+
+def test_gallery(control: Control, view: View) -> None:
+    assert press("2", control, view) == "gallery emoji"
+    assert control.wanted.gallery == "emoji"
+    assert press("3", control, view) == "gallery my own"
+    assert press("4", control, view) == "no gallery 4; there are 1 photos, 2 emoji, 3 my own"
+    assert control.wanted.gallery == "my own"
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("x", "mirror"), ("Space", "frozen"), ("p", "panic"), ("r", "recording")],
+)
+def test_on_and_off(control: Control, view: View, name: str, field: str) -> None:
+    on = press(name, control, view)
+    assert control.wanted == replace(Wanted(), **{field: True})
+    off = press(name, control, view)
+    assert control.wanted == Wanted()
+    assert on != off or field == "recording"
+
+
+def test_snapshot(control: Control, view: View) -> None:
+    press("s", control, view)
+    assert control.take_snapshot()
+    assert not control.take_snapshot()
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("h", "hud"), ("?", "help"), ("F1", "help"), ("o", "original"), ("f", "full_screen")],
+)
+def test_what_the_window_shows(control: Control, view: View, name: str, field: str) -> None:
+    before = getattr(view, field)
+    press(name, control, view)
+    assert getattr(view, field) is not before
+    press(name, control, view)
+    assert view == View(2560, 1440)
+    assert control.wanted == Wanted()
+
+
+def test_a_key_without_a_meaning(control: Control, view: View) -> None:
+    for name in ("", "y", "0", "Tab"):
+        assert press(name, control, view) == ""
+    assert (control.wanted, view) == (Wanted(), View(2560, 1440))
+
+
+def test_a_change_that_cannot_be_made_is_said() -> None:
+    start = Wanted(MosaicSettings(columns=5000))
+    control = Control(start)
+    assert press("]", control, View(64, 48)).startswith("--columns 5000: must be 1 to 16")
+    assert control.wanted == start
+
+
+# ---- codes and the keyboard --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (ord("q"), "q"),
+        (ord("Q"), "q"),
+        (27, "Esc"),
+        (32, "Space"),
+        (ord("?"), "?"),
+        (ord("+"), "+"),
+        (0xFF52, "Up"),  # X11
+        (0x260000, "Up"),  # Windows
+        (0xF700, "Up"),  # macOS
+        (0x10FF52, "Up"),  # GTK with Num Lock
+        (0x100000 + ord("h"), "h"),
+        (0xFFAB, "+"),
+        (0xFFB1, "1"),
+        (0xFFC8, "F11"),
+        (0xFFE1, ""),  # Shift alone
+        (-1, ""),
+        (13, ""),
+    ],
+)
+def test_key_name(code: int, name: str) -> None:
+    assert key_name(code) == name
+
+
+def test_every_key_can_be_pressed() -> None:
+    reachable = {key_name(code) for code in [*range(0x10000), 0x250000, 0x260000]}
+    assert {name for key in KEYS for name in key.names} <= reachable
+
+
+def test_a_key_that_is_held_down(control: Control, view: View) -> None:
+    """It steps on and on, or is taken once; never on and off many times a second."""
+    clock = Clock()
+    keyboard = Keyboard(control, view, clock=clock)
+    for code in (ord("-"), ord("x")):
+        for _ in range(4):
+            keyboard.take(code)
+            clock.now += 0.03
+    assert control.wanted.settings.overlay == 0.1
+    assert control.wanted.mirror
+    clock.now += 1
+    assert keyboard.take(ord("x")) == "not mirrored"

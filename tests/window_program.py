@@ -1,0 +1,65 @@
+"""A program with a window, as the pipeline has one: `python -m tests.window_program WIDTH HEIGHT`.
+
+It shows four coloured quarters of that size, and prints one JSON object a line: `wanted` and `view`
+whenever they change, `snapshot` when one is asked for, and `quit`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import threading
+from typing import Any
+
+# Both wheels, OpenCV's and PyAV's, are in the process, as in the real program.
+import livemosaic.media  # noqa: F401
+from livemosaic.control import Control
+from livemosaic.errors import LivemosaicError
+from livemosaic.frame import Frame, StreamInfo
+from livemosaic.sinks.window import WindowSink
+from livemosaic.stats import Vitals
+
+from .test_canvas import quarters
+
+# A frame is shown this often; the pipeline pumps at least 30 times a second.
+_FRAME_S = 1 / 40
+
+
+def say(**what: Any) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+def main(width: int, height: int) -> int:
+    quit_asked = threading.Event()
+    control = Control()
+    control.on_quit = quit_asked.set
+    vitals = Vitals(fps_in=30.0, stages_ms={"match": 1.5})
+    try:
+        window = WindowSink(StreamInfo(width, height), control=control, vitals=lambda: vitals)
+    except LivemosaicError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    picture = Frame.from_bgr(quarters(width, height))
+    original = Frame.from_bgr(quarters(64, 36)[:, ::-1].copy())
+    said = None
+    while not quit_asked.wait(_FRAME_S):
+        window.write(dataclasses.replace(picture, y=picture.y.copy(), original=original))
+        window.pump()
+        now = (control.wanted, dataclasses.replace(window.view))
+        if now != said:
+            said = now
+            say(wanted=dataclasses.asdict(now[0]), view=dataclasses.asdict(now[1]))
+        if control.take_snapshot():
+            say(snapshot=True)
+            control.say("snapshot.png")
+    window.write(picture)  # a frame that was on its way
+    window.close()
+    window.close()
+    say(quit=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:])))
