@@ -37,6 +37,7 @@ class Outlet:
     times : of the sink's work per frame
     latency : from capture to hand-off
     recent : the same over the last seconds
+    ended : finished or undone
     kept : finished, and whole
     """
 
@@ -59,7 +60,7 @@ class Outlet:
         self.last_latency_s = 0.0
         self.video_s = 0.0
         self.times, self.latency, self.recent = Times(), Times(), Recent()
-        self.kept = False
+        self.ended = self.kept = False
         self._started_at_s = 0.0  # the first frame's own time
 
     @property
@@ -82,12 +83,20 @@ class Outlet:
                 del item
             if self._cancelled():
                 raise Closed
-            self.sink.close()
+            self._finish()
         except BaseException:
-            with contextlib.suppress(Exception):
-                self.sink.abort()
+            self.undo()
             raise
-        self.kept = True
+
+    def undo(self) -> None:
+        """End a sink that is not to be finished. Never raises."""
+        self.ended = True
+        with contextlib.suppress(Exception):
+            self.sink.abort()
+
+    def _finish(self) -> None:
+        self.sink.close()
+        self.ended = self.kept = True
 
     def report(self) -> dict[str, Any]:
         """How this sink did, in numbers."""
@@ -149,10 +158,9 @@ class WindowOutlet(Outlet):
                 self._give(item)
             self.sink.pump()
         except Ended:
-            self.sink.close()
-            self.kept = True
+            self._finish()
             return False
         except BaseException:
-            self.sink.abort()
+            self.undo()
             raise
         return True

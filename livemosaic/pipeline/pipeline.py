@@ -278,13 +278,10 @@ class Pipeline:
         self._crew.join(_JOIN_S)
         for outlet in self._outlets:
             thread = self._threads.get(id(outlet))
-            if thread is None:
-                if not outlet.kept:
-                    outlet.sink.abort()
-            elif thread.is_alive():
+            if thread is not None and thread.is_alive():
                 outlet.sink.discard()
-            elif thread.ident is None:
-                outlet.sink.abort()
+            elif not outlet.ended:
+                outlet.undo()
         if not self.stuck:
             self._source.close()
         self._ended_s = time.monotonic()

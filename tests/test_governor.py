@@ -1,0 +1,131 @@
+"""The governor on a machine that is a formula: what it does, when, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from livemosaic.pipeline.governor import STEPS, Governor, Step
+
+INTERVAL_S = 1 / 30
+PROMISE_S = 0.1
+
+# Seconds of work for a step, at a time.
+Machine = Callable[[Step, float], float]
+
+
+def run(
+    governor: Governor, machine: Machine, *, begin: float = 0.0, seconds: float, wait_s: float = 0.0
+) -> list[int]:
+    """Give a governor all frames of some seconds; the step after each."""
+    numbers = []
+    free_s = begin  # when the mosaic is free again
+    for frame in range(round(seconds / INTERVAL_S)):
+        captured_s = begin + frame * INTERVAL_S
+        if captured_s + INTERVAL_S <= free_s or not governor.accepts(captured_s):
+            numbers.append(governor.number)
+            continue  # a newer one takes its place in the slot
+        started_s = max(captured_s, free_s)
+        work_s = machine(governor.step, started_s)
+        free_s = started_s + work_s
+        governor.observe(free_s, latency_s=free_s + wait_s - captured_s, work_s=work_s)
+        numbers.append(governor.number)
+    return numbers
+
+
+def matching(base_s: float, cells_s: float) -> Machine:
+    """A machine whose work depends on the share of cells that are matched."""
+
+    def work(step: Step, now_s: float) -> float:
+        return base_s + cells_s * (step.matched or 1.0) / step.larger**2
+
+    return work
+
+
+def test_a_machine_that_is_quick_enough_is_left_alone() -> None:
+    governor = make()
+    assert set(run(governor, matching(0.005, 0.010), seconds=60)) == {0}
+    assert governor.changes == []
+    assert governor.most(1000) is None
+
+
+def make() -> Governor:
+    return Governor(max_latency_s=PROMISE_S, interval_s=INTERVAL_S)
+
+
+def test_it_gives_up_only_what_is_needed() -> None:
+    governor = make()
+    numbers = run(governor, matching(0.005, 0.040), seconds=5)
+    assert numbers[-1] == 1  # a quarter of the cells: 15 ms
+    assert governor.most(1000) == 250
+
+
+def test_everything_within_a_few_seconds() -> None:
+    """On a machine that is far too slow frames are left out in the end."""
+    governor = make()
+    numbers = run(governor, lambda step, now: 0.15, seconds=10)
+    assert numbers[-1] == len(STEPS) - 1
+    assert governor.highest == len(STEPS) - 1
+    steps = [change.step for change in governor.changes]
+    assert steps == list(range(1, len(STEPS)))  # one after the other
+    assert governor.changes[-1].at_s < 6
+
+
+def test_frames_are_not_left_out_because_some_are() -> None:
+    """Longer than a frame lasts, yet within the promise: a lower rate would be no help."""
+    governor = make()
+    numbers = run(governor, lambda step, now: 0.045, seconds=20)
+    assert STEPS[max(numbers)].every == 1
+
+
+def test_a_lower_rate_leaves_out_as_many_frames_as_it_says() -> None:
+    governor = make()
+    run(governor, lambda step, now: 0.2, seconds=10)
+    every = governor.step.every
+    assert every > 1
+    accepted = [governor.accepts(100 + n * INTERVAL_S) for n in range(60)]
+    assert sum(accepted) == 60 / every
+    assert all(accepted[n] == accepted[n % every] for n in range(60))
+
+
+def test_it_comes_back_when_there_is_room() -> None:
+    governor = make()
+    run(governor, lambda step, now: 0.15, seconds=10)
+    numbers = run(governor, matching(0.003, 0.005), begin=10, seconds=60)
+    assert numbers[-1] == 0
+    assert numbers == sorted(numbers, reverse=True)  # without turning back
+
+
+@pytest.mark.parametrize(
+    ("base_s", "cells_s"), [(0.004, 0.030), (0.002, 0.060), (0.008, 0.024), (0.001, 0.12)]
+)
+def test_it_does_not_swing(base_s: float, cells_s: float) -> None:
+    """Each step has room, the one before it has not: tries become rarer and rarer."""
+    governor = make()
+    run(governor, matching(base_s, cells_s), seconds=300)
+    late = [change for change in governor.changes if change.at_s > 150]
+    assert len(late) <= 6  # three tries in the second half of five minutes
+
+
+def test_one_slow_frame_is_no_reason() -> None:
+    governor = make()
+
+    def hiccup(step: Step, now_s: float) -> float:
+        return 0.2 if 3.0 <= now_s < 3.05 else 0.01
+
+    assert set(run(governor, hiccup, seconds=10)) == {0}
+
+
+def test_an_output_s_own_delay_counts() -> None:
+    """The promise is to the hand-off: there, too little time is left for the mosaic."""
+    governor = make()
+    assert max(run(governor, matching(0.010, 0.005), seconds=5, wait_s=0.09)) > 0
+
+
+def test_the_changes_that_are_kept_are_bounded() -> None:
+    governor = make()
+    for n in range(2000):
+        work_s = 0.15 if (n // 50) % 2 == 0 else 0.001
+        run(governor, lambda step, now, s=work_s: s, begin=n * 2.0, seconds=2)  # type: ignore[misc]
+    assert len(governor.changes) <= 100

@@ -1,0 +1,530 @@
+"""The pipeline on live fakes: what is dropped and where, who waits for whom, what keys ask for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+
+from livemosaic.control import Control, Wanted
+from livemosaic.errors import SinkError, SourceError
+from livemosaic.frame import Frame, Notice
+from livemosaic.gallery.store import Gallery
+from livemosaic.mosaic import Mosaic, MosaicSettings
+from livemosaic.pipeline import Pipeline
+
+from .fakes import (
+    RATE,
+    SIZE,
+    TIMEOUT_S,
+    FakeMosaic,
+    FakeSink,
+    FakeSource,
+    Gate,
+    frame,
+    packet,
+    pipeline_threads,
+)
+
+pytestmark = pytest.mark.timeout(60)
+
+
+class LiveSource(FakeSource):
+    """A live `FakeSource`; its frames are captured when they are asked for."""
+
+    def __init__(self, items: Any, *, rate: Fraction = RATE) -> None:
+        super().__init__(items)
+        self.info = replace(self.info, live=True, rate=rate)
+        self.ended = threading.Event()
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in super().__iter__():
+            if self.ended.is_set():
+                return
+            if isinstance(item, Frame):
+                item = replace(item, captured_s=time.monotonic())
+            yield item
+
+    def interrupt(self) -> None:
+        super().interrupt()
+        self.ended.set()
+
+
+class FakeWindow(FakeSink):
+    """A `FakeSink` of the caller's thread."""
+
+    def __init__(self, on_pump: Callable[[], None] = lambda: None, **settings: Any) -> None:
+        super().__init__("window", live=True, **settings)
+        self._on_pump = on_pump
+        self.threads: set[threading.Thread] = set()
+
+    def write(self, item: Any) -> None:
+        self.threads.add(threading.current_thread())
+        super().write(item)
+
+    def pump(self) -> None:
+        self.threads.add(threading.current_thread())
+        self._on_pump()
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    yield
+    deadline = time.monotonic() + TIMEOUT_S
+    for thread in threading.enumerate():
+        if thread.name.startswith("livemosaic "):
+            thread.join(deadline - time.monotonic())
+    assert pipeline_threads() == []
+
+
+def until(true: Callable[[], object]) -> Callable[[], None]:
+    """An item of a source: waits there until something is true."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not true():
+            assert time.monotonic() < deadline, "it does not become true"
+            time.sleep(0.001)
+
+    return wait
+
+
+def pts(sink: FakeSink) -> list[int]:
+    return [item.pts for item in sink.items if isinstance(item, Frame)]
+
+
+# ---- who waits for whom ------------------------------------------------------------------
+
+
+def test_frames_that_come_while_the_mosaic_is_busy_are_dropped_and_counted() -> None:
+    gate, sink = Gate(), FakeSink(live=True)
+
+    class Slow(FakeMosaic):
+        def process(self, frame: Frame, *, most: int | None = None) -> Frame:
+            if frame.pts == 0:
+                gate()
+            return super().process(frame, most=most)
+
+    source = LiveSource([frame(0), gate.reached, *map(frame, range(1, 11)), gate.open])
+    pipeline = Pipeline(source, Slow(), [sink])  # type: ignore[arg-type]
+    assert pipeline.run()
+    assert pts(sink)[0] == 0
+    assert pts(sink)[-1] == 10  # the newest has won
+    report = pipeline.report()
+    assert report["frames_in"] == 11
+    assert report["frames_out"] == len(pts(sink))
+    assert report["dropped"] == 11 - len(pts(sink))
+    assert report["drops"]["mosaic"] + report["sinks"][0]["dropped"] == report["dropped"]
+    assert report["drops"]["mosaic"] >= 8
+
+
+@pytest.mark.parametrize("kind", [{"live": True}, {"live": False}, {"live": True, "rate": RATE}])
+def test_a_sink_that_is_stuck_does_not_delay_another(kind: dict[str, Any]) -> None:
+    gate = Gate()
+    stuck, other = FakeSink("stuck", on_write=lambda item: gate()), FakeSink("other", **kind)
+    total = 60
+
+    def items() -> Iterator[Any]:
+        for n in range(total):
+            yield frame(n)
+            wanted = n  # each frame reaches the other sink before the next one is captured
+            if "rate" in kind:
+                yield lambda: time.sleep(0.01)
+            else:
+                yield until(lambda wanted=wanted: other.items and other.items[-1].pts == wanted)
+        yield gate.open
+
+    pipeline = Pipeline(LiveSource(items()), FakeMosaic(), [other, stuck])  # type: ignore[arg-type]
+    assert pipeline.run()
+    report = pipeline.report()
+    if "rate" not in kind:
+        assert pts(other) == list(range(total))
+        assert report["dropped"] == 0
+    assert report["sinks"][1]["dropped"] > 0
+    assert report["latency_ms"]["p50"] < 1000
+
+
+def test_a_recording_rides_out_a_slow_moment() -> None:
+    """A file wants every frame; a disk may take its time for some of them."""
+    gate, file, seen = Gate(), FakeSink("file", live=False), FakeSink("seen", live=True)
+    file._on_write = lambda item: gate() if isinstance(item, Frame) and item.pts == 0 else None
+    items: list[Any] = [frame(0), gate.reached]
+    for n in range(1, 7):
+        items += [frame(n), until(lambda n=n: pts(seen)[-1:] == [n])]
+    assert Pipeline(LiveSource([*items, gate.open]), FakeMosaic(), [file, seen]).run()  # type: ignore[arg-type]
+    assert pts(file) == list(range(7))
+
+
+def test_sound_is_not_dropped_with_pictures() -> None:
+    gate, sink = Gate(), FakeSink(live=False)
+    sink._on_write = lambda item: gate() if isinstance(item, Frame) and item.pts == 0 else None
+    sounds = [packet(n) for n in range(40)]
+    mixed = [thing for n in range(1, 41) for thing in (frame(n), sounds[n - 1])]
+    source = LiveSource([frame(0), gate.reached, *mixed, gate.open])
+    assert Pipeline(source, FakeMosaic(), [sink]).run()  # type: ignore[arg-type]
+    assert [item for item in sink.items if not isinstance(item, Frame)] == sounds
+    assert len(pts(sink)) < 41
+
+
+def test_a_sink_with_a_pace_gets_it() -> None:
+    sink = FakeSink(rate=Fraction(50))
+    began = time.monotonic()
+    source = LiveSource([frame(0), lambda: time.sleep(1)])
+    pipeline = Pipeline(source, FakeMosaic(), [sink])  # type: ignore[arg-type]
+    assert pipeline.run()
+    took = time.monotonic() - began
+    assert 20 <= len(sink.items) <= took * 50 + 2
+    assert pipeline.report()["repeated"] == len(sink.items) - 1
+
+
+# ---- ends --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["source", "sink", "window"])
+def test_an_error_ends_all_within_two_seconds(where: str) -> None:
+    error = (SourceError if where == "source" else SinkError)("x: it failed; the test's own")
+
+    def fail(item: Any = None) -> None:
+        raise error
+
+    endless = (thing for n in count() for thing in (frame(n), lambda: time.sleep(0.002)))
+    items: Any = [frame(0), error] if where == "source" else endless
+    source = LiveSource(items)
+    sink = FakeSink("sink", on_write=fail if where == "sink" else lambda item: None)
+    window = FakeWindow(fail if where == "window" else lambda: None)
+    began = time.monotonic()
+    with pytest.raises(type(error), match="the test's own"):
+        Pipeline(source, FakeMosaic(), [sink, window]).run()  # type: ignore[arg-type]
+    assert time.monotonic() - began < 2
+    assert sink.ends == ["aborted"]
+    assert window.ends == ["aborted"]
+    assert source.closed == 1
+
+
+def test_stop_interrupts_the_source() -> None:
+    source, sink = LiveSource([]), FakeSink()
+    source._items = [frame(0), lambda: source.ended.wait(TIMEOUT_S)]
+    pipeline = Pipeline(source, FakeMosaic(), [sink])  # type: ignore[arg-type]
+    began = time.monotonic()
+    assert pipeline.run(on_tick=lambda progress: pipeline.stop() if progress.frames_out else None)
+    assert time.monotonic() - began < 2
+    assert sink.ends == ["closed"]
+    assert not pipeline.stuck
+    assert source.closed == 1
+
+
+def test_the_duration_ends_although_nothing_comes() -> None:
+    source = LiveSource([])
+    source._items = [frame(0), lambda: source.ended.wait(TIMEOUT_S)]
+    began = time.monotonic()
+    assert Pipeline(source, FakeMosaic(), [FakeSink()], duration_s=0.2).run()  # type: ignore[arg-type]
+    assert time.monotonic() - began < 3
+
+
+# ---- the window --------------------------------------------------------------------------
+
+
+def test_a_window_lives_on_the_caller_s_thread() -> None:
+    window = FakeWindow()
+    items = [thing for n in range(5) for thing in (frame(n), until(lambda n=n: n in pts(window)))]
+    assert Pipeline(LiveSource(items), FakeMosaic(), [window]).run()  # type: ignore[arg-type]
+    assert window.threads == {threading.current_thread()}
+    assert pts(window) == list(range(5))
+    assert window.ends == ["closed"]
+
+
+def test_a_window_is_served_while_nothing_comes() -> None:
+    pumped = [0]
+
+    def pump() -> None:
+        pumped[0] += 1
+
+    source = LiveSource([frame(0), until(lambda: pumped[0] > 20)])
+    assert Pipeline(source, FakeMosaic(), [FakeWindow(pump)]).run()  # type: ignore[arg-type]
+
+
+def test_quitting_at_the_window() -> None:
+    control, file = Control(), FakeSink("file")
+    window = FakeWindow(lambda: control.quit() if window.items else None)
+    endless = (thing for n in count() for thing in (frame(n), lambda: time.sleep(0.005)))
+    source = LiveSource(endless)
+    assert Pipeline(source, FakeMosaic(), [window, file], control=control).run()  # type: ignore[arg-type]
+    assert (window.ends, file.ends) == (["closed"], ["closed"])
+
+
+# ---- what is wanted ----------------------------------------------------------------------
+
+
+def run_with(
+    control: Control, *steps: Any, mosaic: Any = None, **options: Any
+) -> tuple[FakeSink, Any]:
+    """Run a frame, then each step: what to do before the next frame."""
+    sink, mosaic = FakeSink(live=True), mosaic or FakeMosaic()
+    items: list[Any] = [frame(0), until(lambda: sink.items)]
+    for n, step in enumerate(steps, 1):
+        items += [step, frame(n), until(lambda n=n: sink.items[-1].pts == n)]
+    pipeline = Pipeline(LiveSource(items), mosaic, [sink], control=control, **options)  # type: ignore[arg-type]
+    assert pipeline.run()
+    return sink, mosaic
+
+
+def flow(*steps: tuple[Callable[[], object], Callable[[], object]]) -> Iterator[Any]:
+    """Frames without end; before each step's they flow until it is true."""
+    n = 0
+    for do, true in steps:
+        do()
+        began = time.monotonic()
+        while not true():
+            assert time.monotonic() - began < TIMEOUT_S, "it does not become true"
+            yield frame(n)
+            n += 1
+            time.sleep(0.005)
+
+
+def test_settings_reach_the_mosaic() -> None:
+    control = Control()
+    _, mosaic = run_with(control, lambda: control.change(overlay=0.25))
+    assert mosaic.settings.overlay == 0.25
+
+
+def test_panic_shows_tiles_only_and_ends() -> None:
+    control = Control(Wanted(MosaicSettings(overlay=0.5)))
+    seen: list[float] = []
+    mosaic = FakeMosaic()
+    run_with(
+        control,
+        lambda: control.change(panic=True),
+        lambda: seen.append(mosaic.settings.overlay),
+        lambda: control.change(panic=False),
+        lambda: seen.append(mosaic.settings.overlay),
+        mosaic=mosaic,
+    )
+    assert seen == [0.0, 0.5]
+
+
+def test_mirror() -> None:
+    control = Control()
+
+    def slope(n: int) -> Frame:
+        picture = frame(n)
+        picture.y[:] = np.arange(SIZE[0], dtype=np.uint8)
+        return picture
+
+    sink = FakeSink(live=True)
+    items = [
+        slope(0),
+        until(lambda: sink.items),
+        lambda: control.change(mirror=True),
+        slope(1),
+        until(lambda: len(sink.items) == 2),
+    ]
+    Pipeline(LiveSource(items), FakeMosaic(), [sink], control=control).run()  # type: ignore[arg-type]
+    assert (sink.items[1].y == sink.items[0].y[:, ::-1]).all()
+
+
+def test_a_frozen_picture_stays_and_can_still_be_adjusted() -> None:
+    control, sink, mosaic = Control(), FakeSink(live=True), FakeMosaic()
+    passed = threading.Event()
+    items: list[Any] = [
+        frame(0),
+        until(lambda: sink.items),
+        lambda: control.change(frozen=True),
+        frame(1),  # the picture is shown anew, because something was changed
+        until(lambda: len(sink.items) == 2),
+        *(thing for n in range(2, 9) for thing in (frame(n), lambda: time.sleep(0.01))),
+        passed.set,
+        lambda: control.change(overlay=0.1),
+        frame(9),
+        until(lambda: len(sink.items) == 3),
+        lambda: control.change(frozen=False),
+        frame(10),
+        until(lambda: len(sink.items) == 4),
+    ]
+    Pipeline(LiveSource(items), mosaic, [sink], control=control).run()  # type: ignore[arg-type]
+    assert [int(item.y[0, 0]) for item in sink.items] == [0, 0, 0, 10]
+    assert [item.pts for item in sink.items] == [0, 1, 9, 10]
+
+
+def test_a_notice_becomes_a_card_on_the_last_picture() -> None:
+    sink = FakeSink(live=True)
+
+    def picture(n: int) -> Frame:
+        y = np.full((480, 640), 60, np.uint8)
+        u, v = np.full((2, 240, 320), 128, np.uint8)
+        return replace(frame(n), y=y, u=u, v=v)
+
+    class Same(FakeMosaic):
+        def process(self, frame: Frame, *, most: int | None = None) -> Frame:
+            return frame
+
+    items = [
+        Notice("reconnecting"),  # nothing to put it on yet
+        picture(0),
+        until(lambda: len(sink.items) == 1),
+        Notice("reconnecting"),
+        until(lambda: len(sink.items) == 2),
+        picture(1),
+        until(lambda: len(sink.items) == 3),
+    ]
+    pipeline = Pipeline(LiveSource(items), Same(), [sink], control=Control())  # type: ignore[arg-type]
+    pipeline.run()
+    before, card, after = sink.items
+    changed = before.y != card.y
+    assert 0.001 < changed.mean() < 0.2
+    assert changed[200:280].any()
+    assert (before.y == 60).all()
+    assert (after.y == 60).all()
+
+
+def test_a_gallery_is_opened_besides_and_taken_when_it_is_there(gallery: Gallery) -> None:
+    control, gate, mosaic = Control(), Gate(), FakeMosaic()
+
+    def open_gallery(name: str) -> Gallery:
+        gate()
+        return gallery
+
+    run_with(
+        control,
+        lambda: control.change(gallery="emoji"),
+        gate.reached,  # frames go on meanwhile
+        gate.open,
+        until(lambda: not any("gallery" in name for name in pipeline_threads())),
+        mosaic=mosaic,
+        open_gallery=open_gallery,
+    )
+    assert gallery in mosaic.galleries
+
+
+def test_a_gallery_that_cannot_be_opened_is_said() -> None:
+    control, mosaic = Control(), FakeMosaic()
+
+    def open_gallery(name: str) -> Gallery:
+        raise SinkError(f"{name}: no such thing; the test's own")
+
+    run_with(
+        control,
+        lambda: control.change(gallery="nope"),
+        until(lambda: not any("gallery" in name for name in pipeline_threads())),
+        mosaic=mosaic,
+        open_gallery=open_gallery,
+    )
+    assert "nope: no such thing" in control.take_message()
+    assert set(mosaic.galleries) == {None}
+
+
+def test_a_snapshot() -> None:
+    control = Control()
+    saved: list[Frame] = []
+
+    def save(picture: Frame) -> str:
+        saved.append(picture)
+        return "x.png"
+
+    run_with(
+        control,
+        control.ask_snapshot,
+        until(lambda: saved and not any("snapshot" in name for name in pipeline_threads())),
+        lambda: None,
+        save_picture=save,
+    )
+    assert [picture.pts for picture in saved] == [1]
+    assert control.take_message() == "saved x.png"
+
+
+def test_recording_on_and_off_and_on_again() -> None:
+    control, made = Control(), []
+
+    def open_recording() -> FakeSink:
+        made.append(FakeSink(f"recording {len(made)}"))
+        return made[-1]
+
+    sink = FakeSink(live=True)
+    frames = flow(
+        (lambda: control.change(recording=True), lambda: made and pts(made[0])),
+        (lambda: control.change(recording=False), lambda: made[0].ends),
+        (lambda: control.change(recording=True), lambda: len(made) == 2 and pts(made[1])),
+    )
+    pipeline = Pipeline(
+        LiveSource(frames),
+        FakeMosaic(),
+        [sink],
+        control=control,
+        open_recording=open_recording,  # type: ignore[arg-type]
+    )
+    assert pipeline.run()
+    assert [recording.ends for recording in made] == [["closed"], ["closed"]]
+    assert set(pts(made[0])) & set(pts(made[1])) == set()
+
+
+def test_a_recording_that_fails_does_not_end_the_others() -> None:
+    control = Control()
+
+    def fail(item: Any) -> None:
+        raise SinkError("r.mkv: the disk is full; the test's own")
+
+    sink = FakeSink(live=True)
+    frames = flow(
+        (lambda: control.change(recording=True), lambda: not control.wanted.recording),
+        (sink.items.clear, lambda: sink.items),
+    )
+    pipeline = Pipeline(
+        LiveSource(frames), FakeMosaic(), [sink], control=control,  # type: ignore[arg-type]
+        open_recording=lambda: FakeSink("r.mkv", on_write=fail),
+    )  # fmt: skip
+    assert pipeline.run()
+    assert "disk is full" in control.take_message()
+
+
+# ---- the same picture --------------------------------------------------------------------
+
+
+def test_live_and_from_a_file_the_same_pictures(gallery: Gallery) -> None:
+    rng = np.random.default_rng(5)
+    pictures = [
+        replace(frame(n), y=rng.integers(16, 235, (SIZE[1], SIZE[0]), np.uint8)) for n in range(12)
+    ]
+    settings = MosaicSettings(tile_px=8, size=SIZE, seed=3)
+    from_file, live = FakeSink("file"), FakeSink("live")
+    assert Pipeline(FakeSource(pictures), Mosaic(gallery, settings), [from_file]).run()
+    items = [
+        thing
+        for picture in pictures
+        for thing in (picture, until(lambda p=picture: pts(live)[-1:] == [p.pts]))
+    ]
+    pipeline = Pipeline(
+        LiveSource(items, rate=Fraction(1)),
+        Mosaic(gallery, settings),
+        [live],
+        control=Control(Wanted(settings)),
+    )
+    assert pipeline.run()
+    assert pipeline.report()["dropped"] == 0
+    for a, b in zip(from_file.items, live.items, strict=True):
+        for plane in ("y", "u", "v"):
+            assert (getattr(a, plane) == getattr(b, plane)).all()
+
+
+def test_vitals_tell_what_happens() -> None:
+    control, seen = Control(), []
+    sink = FakeSink(live=True)
+    items: list[Any] = []
+    for n in range(10):
+        items += [frame(n), until(lambda n=n: n in pts(sink))]
+    items += [lambda: seen.append(pipeline.vitals()), Notice("reconnecting")]
+    items += [until(lambda: pipeline.vitals().source), lambda: seen.append(pipeline.vitals())]
+    pipeline = Pipeline(LiveSource(items), FakeMosaic(), [sink], control=control)  # type: ignore[arg-type]
+    assert pipeline.run()
+    during, away = seen
+    assert during.fps_in > 0
+    assert during.fps_out > 0
+    assert 0 < during.latency_ms_p50 <= during.latency_ms_p95
+    assert during.active_share == 0.5
+    assert set(during.stages_ms) == {"activity", "histogram", "match", "compose"}
+    assert (during.source, away.source) == ("", "reconnecting")
