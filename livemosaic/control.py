@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .mosaic import MosaicSettings
+from .stats import Vitals
 
 __all__ = ["Control", "Wanted"]
 
@@ -44,7 +45,8 @@ class Control:
 
     Attributes
     ----------
-    on_quit : called once when the person wants to leave; set by who runs the pipeline
+    on_quit : called once when the person wants to leave; set by the pipeline
+    vitals : tells how the pipeline does; set by it
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Control:
         self._message = ""
         self.galleries = tuple(galleries)
         self.on_quit: Callable[[], None] = _nothing
+        self.vitals: Callable[[], Vitals] = Vitals
 
     @property
     def wanted(self) -> Wanted:

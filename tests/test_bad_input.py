@@ -101,7 +101,6 @@ OUTPUTS = [
     ("o/x.xyz", USAGE, r"the ending \.xyz is not known"),
     ("o/x", USAGE, "it has no ending"),
     ("o/x.png", USAGE, "a video does not fit into one picture"),
-    ("window", USAGE, "window: not in this version"),
     ("rtmp://127.0.0.1:9/x", WORLD, "rtmp://127.0.0.1:9/x: .*nothing answers there"),
 ]
 

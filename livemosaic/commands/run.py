@@ -218,8 +218,12 @@ def _join(
     with interrupts.held():  # half of a sink could not be undone
         for name, its_options in outputs:
             if name == "window":
-                raise UsageError("window: not in this version yet; give a file name, - or null")
-            sinks.append(open_sink(name, output, options=its_options))
+                assert control is not None
+                from ..sinks.window import WindowSink
+
+                sinks.append(WindowSink(output, control=control, vitals=lambda: control.vitals()))
+            else:
+                sinks.append(open_sink(name, output, options=its_options))
             undo.callback(sinks[-1].abort)
     return Pipeline(
         source,

@@ -164,6 +164,7 @@ class Pipeline:
         }
         if control is not None:
             control.on_quit = self.stop
+            control.vitals = self.vitals
 
     def stop(self) -> None:
         """End the input now; what was read is still finished. Safe in a signal handler."""
