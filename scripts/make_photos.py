@@ -79,9 +79,7 @@ def pack(name: str, images: Mapping[str, bytes], credits: str) -> bytes:
     chosen = EMBEDDED[name]
     contents = dict(images) | {CREDITS: credits.encode()}
     with zipfile.ZipFile(io.BytesIO(_zip(contents))) as archive:
-        features = [
-            tile_histograms(np.stack(tiles)) for _, tiles, _ in tiles_of_set(chosen, archive)
-        ]
+        features = [tile_histograms(tiles) for _, tiles, _ in tiles_of_set(chosen, archive)]
     labels = cluster_tiles(np.concatenate(features), clusters=chosen.clusters, seed=chosen.seed)
     buffer = io.BytesIO()
     np.save(buffer, labels.astype("<i2"), allow_pickle=False)

@@ -16,9 +16,19 @@ from numpy.typing import NDArray
 
 from ..errors import GalleryError, UsageError
 from ..histogram import HISTOGRAM_SIZE, tile_histograms
-from .clusters import CLUSTERS, DROP_PERCENTILE, cluster_tiles, group_tiles
+from .clusters import CLUSTERS, DROP_PERCENTILE, Labeller, group_tiles, learn_clusters
 from .find import find_photos
-from .images import MAX_CROPS, BadImage, Crop, Fit, Recipe, read_photo, silent_opencv
+from .images import (
+    MAX_CROPS,
+    BadImage,
+    Crop,
+    Fit,
+    Recipe,
+    photo_regions,
+    read_photo,
+    scale_tiles,
+    silent_opencv,
+)
 from .store import GalleryWriter
 
 __all__ = ["TILE_PX", "BuildReport", "Progress", "build_gallery", "write_gallery"]
@@ -37,10 +47,19 @@ CROPS_BELOW_PHOTOS = 2000
 # that the bar moves and Ctrl-C is heard when photos take 50 ms.
 BATCH = 32
 
+# Photos of a batch are scaled together, but no more than this is kept unscaled by a worker: a
+# picture of the largest size takes 800 MB.
+HELD_BYTES = 2**22
 
 # While one thread waits for a file or for the GIL, another has its core: two cores read 12,000
 # photos of 178x218 a second with three threads, 9,000 with two or four.
 EXTRA_WORKERS = 1
+
+# The clusters of so many photos are learned from the first two thirds, while the rest is read: one
+# thread learns, and would leave the other cores idle. Of 20,000 photos, the tiles are 3 % farther
+# (squared) from the means of their clusters than when all are learned from.
+LEARN_EARLY_PHOTOS = 16_000
+LEARN_EARLY_SHARE = 2 / 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +70,7 @@ class BuildReport:
     ----------
     path : of the gallery
     photos, tiles : how many were used, and made
-    unreadable : (path, reason) of each file that could not be used
+    unreadable : (path, reason) of each file that could not be used, by path
     clusters, kept : how many were found, and are large enough to be used
     bytes : size of the file
     seconds : in all
@@ -95,7 +114,8 @@ def build_gallery(
     """Make a gallery of photos.
 
     The same photos and options give the same bytes, whatever the number of workers. What cannot be
-    read is reported and passed over. Any exception, Ctrl-C too, leaves no file.
+    read is reported and passed over. Any exception, Ctrl-C too, leaves no file. The tiles come in
+    the order of the photos' paths; those of 16,000 photos and more in a random one.
 
     Parameters
     ----------
@@ -124,12 +144,25 @@ def build_gallery(
         crops = MAX_CROPS if len(photos) < CROPS_BELOW_PHOTOS else 0
     recipe = Recipe(tile_px, fit, crops)
 
+    learn_from = len(photos)
+    if len(photos) >= LEARN_EARLY_PHOTOS:
+        learn_from = int(len(photos) * LEARN_EARLY_SHARE)
+        # The first of them must be a fair sample, not some of the folders. Of the seed alone, the
+        # tiles of a cluster take turns: the same numbers here would put them by path again.
+        order = np.random.default_rng((seed, 1)).permutation(len(photos))
+        photos = [photos[i] for i in order]
+
     features = np.empty((len(photos) * (1 + crops), HISTOGRAM_SIZE), np.float32)
     numbers: list[int] = []  # of each tile, into `used`
     used: list[str] = []
     crop_list: list[Crop] = []
     unreadable: list[tuple[str, str]] = []
-    with GalleryWriter(output) as writer, silent_opencv():
+    learned: Future[Labeller] | None = None
+    with (
+        GalleryWriter(output) as writer,
+        silent_opencv(),
+        ThreadPoolExecutor(1, "clusters") as learner,
+    ):
         for batch in _read_all(photos, recipe, workers or _cores() + EXTRA_WORKERS):
             features[len(numbers) : len(numbers) + len(batch.tiles)] = batch.features
             numbers += [len(used) + i for i in batch.photos]
@@ -137,28 +170,35 @@ def build_gallery(
             unreadable += batch.unreadable
             crop_list += batch.crops
             writer.append(batch.tiles)
+            done = len(used) + len(unreadable)
+            if learned is None and done >= learn_from:
+                learned = learner.submit(
+                    learn_clusters, features[: len(numbers)], clusters=clusters, seed=seed
+                )
             if progress:
-                progress(len(used) + len(unreadable), len(photos))
+                progress(done, len(photos))
         if not used:
             name, reason = unreadable[0]
             raise GalleryError(
                 f"none of {len(photos)} files can be read (the first, {name!r}: {reason}); "
                 "name some photos"
             )
+        assert learned  # with the last batch at the latest
         features = features[: len(numbers)]
-        labels = cluster_tiles(features, clusters=clusters, seed=seed)
+        labels = learned.result()(features)
         options = {
             "fit": fit, "crops": crops, "clusters": clusters,
             "drop_percentile": drop_percentile, "seed": seed,
         }  # fmt: skip
         root = _common_folder(used)
+        above = len(os.path.join(root, ""))  # characters that all paths share
         size, found, kept = write_gallery(
             writer, features, labels, crop_list, np.array(numbers, np.int32),
-            [os.path.relpath(path, root) if root else path for path in used],
+            [path[above:] for path in used],
             root=root, mirror=mirror, options=options,
         )  # fmt: skip
     return BuildReport(
-        Path(output), len(used), len(numbers), tuple(unreadable), found, kept, size,
+        Path(output), len(used), len(numbers), tuple(sorted(unreadable)), found, kept, size,
         time.perf_counter() - began,
     )  # fmt: skip
 
@@ -215,20 +255,27 @@ def _read_batch(paths: Sequence[str], recipe: Recipe) -> _Batch:
     read: list[str] = []
     photos: list[int] = []
     crops: list[Crop] = []
-    tiles: list[NDArray[np.uint8]] = []
     unreadable: list[tuple[str, str]] = []
+    tiles = [np.empty((0, recipe.tile_px, recipe.tile_px, 3), np.uint8)]
+    regions: list[NDArray[np.uint8]] = []
+    held = 0
     for path in paths:
         try:
-            made, regions = read_photo(path, recipe)
+            parts, places = photo_regions(read_photo(path), recipe)
         except BadImage as reason:
             unreadable.append((path, str(reason)))
             continue
-        photos += [len(read)] * len(made)
+        photos += [len(read)] * len(parts)
         read.append(path)
-        crops += regions
-        tiles += made
-    px = recipe.tile_px
-    stack = np.stack(tiles) if tiles else np.empty((0, px, px, 3), np.uint8)
+        crops += places
+        regions += parts
+        picture = parts[0].base  # that all of them are views of
+        held += picture.nbytes if picture is not None else 0
+        if held > HELD_BYTES:
+            tiles.append(scale_tiles(regions, recipe.tile_px))
+            regions, held = [], 0
+    tiles.append(scale_tiles(regions, recipe.tile_px))
+    stack = np.concatenate(tiles)
     return _Batch(read, photos, crops, stack, tile_histograms(stack), unreadable)
 
 
@@ -249,9 +296,10 @@ def _check_options(
 
 def _common_folder(paths: Sequence[str]) -> str:
     """The folder that all paths are in; empty if they lie on several drives of Windows."""
-    if len({os.path.splitdrive(path)[0] for path in paths}) > 1:
+    folders = {os.path.dirname(path) for path in paths}
+    if len({os.path.splitdrive(folder)[0] for folder in folders}) > 1:
         return ""
-    return os.path.commonpath([os.path.dirname(path) for path in paths])
+    return os.path.commonpath(folders)
 
 
 def _cores() -> int:

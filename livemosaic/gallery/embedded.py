@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cache import cached_gallery
-from .images import Crop, Recipe, compose, photo_tiles, scale_tile
+from .images import Crop, Recipe, compose, photo_tiles, scale_tiles
 from .store import FORMAT_VERSION, Gallery, GalleryWriter
 
 __all__ = ["EMBEDDED", "EmbeddedSet", "open_embedded", "tiles_of_set"]
@@ -88,7 +88,7 @@ def open_embedded(name: str) -> Gallery:
 
 def tiles_of_set(
     chosen: EmbeddedSet, archive: zipfile.ZipFile
-) -> Iterator[tuple[str, list[U8], list[Crop]]]:
+) -> Iterator[tuple[str, U8, list[Crop]]]:
     """For each image of an embedded set: its name, its tiles, and what each shows of it."""
     make = _emoji_tiles if chosen.name == "emoji" else _photo_tiles
     for name in sorted(archive.namelist()):
@@ -96,11 +96,11 @@ def tiles_of_set(
             yield name, *make(archive.read(name), chosen.tile_px)
 
 
-def _photo_tiles(data: bytes, tile_px: int) -> tuple[list[U8], list[Crop]]:
+def _photo_tiles(data: bytes, tile_px: int) -> tuple[U8, list[Crop]]:
     return photo_tiles(data, Recipe(tile_px, crops=5))
 
 
-def _emoji_tiles(data: bytes, tile_px: int) -> tuple[list[U8], list[Crop]]:
+def _emoji_tiles(data: bytes, tile_px: int) -> tuple[U8, list[Crop]]:
     picture: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     side = picture.shape[0]
     inner = round(side * EMOJI_ZOOM) // 2 * 2
@@ -108,8 +108,8 @@ def _emoji_tiles(data: bytes, tile_px: int) -> tuple[list[U8], list[Crop]]:
     shown = [(picture, ground, (0, 0, side, side)) for ground in EMOJI_GROUNDS]
     middle = picture[edge : edge + inner, edge : edge + inner]
     shown.append((middle, EMOJI_GROUNDS[1], (edge, edge, inner, inner)))
-    tiles = [scale_tile(compose(region, ground), tile_px) for region, ground, _ in shown]
-    return tiles, [crop for _, _, crop in shown]
+    regions = [compose(region, ground) for region, ground, _ in shown]
+    return scale_tiles(regions, tile_px), [crop for _, _, crop in shown]
 
 
 def _build(chosen: EmbeddedSet, archive: zipfile.ZipFile, path: Path) -> None:
@@ -127,9 +127,8 @@ def _build(chosen: EmbeddedSet, archive: zipfile.ZipFile, path: Path) -> None:
             photos += [len(names)] * len(tiles)
             names.append(name)
             crops += regions
-            stack = np.stack(tiles)
-            writer.append(stack)
-            features.append(tile_histograms(stack))
+            writer.append(tiles)
+            features.append(tile_histograms(tiles))
         options = {
             "fit": "crop", "crops": len(crops) // len(names) - 1, "clusters": chosen.clusters,
             "drop_percentile": chosen.drop_percentile, "seed": chosen.seed,
