@@ -173,8 +173,9 @@ def test_progress_without_a_terminal(folder: Path, program: Program, small: list
     assert len(program("run", "a.mp4", "null", *small).lines) == 1
     outcome = program("run", "a.mp4", "null", "--progress", "always", "--realtime", *small)
     bars = [line for line in outcome.err.split("\r") if "cells active" in line]
+    # A busy machine may drop some of the frames: they come as if live.
     assert re.search(
-        r"100%\|.*\| 10/10 \[00:\d\d<00:\d\d, .*frames/s, \d+% of cells active\]", bars[-1]
+        r"\d+%\|.*\| \d+/10 \[00:\d\d<00:\d\d, .*frames/s, \d+% of cells active\]", bars[-1]
     )
     assert program("run", "a.mp4", "null", "--progress", "never", *small).err.count("\n") == 1
 
