@@ -49,7 +49,7 @@ class WindowSink:
     info : what will be shown
     control : what keys act on, and whose messages are shown; `control.quit` is called when the
         person closes the window
-    vitals : gives the figures
+    vitals : gives the figures; not called before `write` and `pump`
     title : of the window, one of its own for each
     clock : seconds, for what is shown for a while
 
@@ -98,7 +98,7 @@ class WindowSink:
         self._figures_at_s = -math.inf
         self._panels: list[tuple[Panel, int, int]] = []
         self._panels_say: object = None
-        self._show(changed=True)
+        self._refresh(changed=True)  # there are no figures yet
 
     def write(self, item: Frame | TrackPacket) -> None:
         """Show a frame; nothing is done once the window is closed."""
@@ -111,7 +111,8 @@ class WindowSink:
         corner = item.original if self._wants_corner else None
         changed |= corner is not None or self._corner is not None
         self._corner = None if corner is None else self._canvas.corner(corner)
-        self._show(changed=changed)
+        self._look()
+        self._refresh(changed=changed)
 
     def pump(self) -> None:
         """Take the keys and the close button; draw what is due."""
@@ -123,7 +124,8 @@ class WindowSink:
                 break
             self._take(code)
         if self._is_open():
-            self._show(changed=self._resize())
+            self._look()
+            self._refresh(changed=self._resize())
 
     def close(self) -> None:
         """Take the window away."""
@@ -175,9 +177,8 @@ class WindowSink:
             cv2.setWindowProperty(self._title, cv2.WND_PROP_FULLSCREEN, mode)
         self._figures_at_s = -math.inf  # what a key did is seen at once
 
-    def _show(self, *, changed: bool) -> None:
+    def _refresh(self, *, changed: bool) -> None:
         """Draw what is over the picture, and show all of it, if anything is new."""
-        self._look()
         says = (self._figures, self._badges, self._message, self.view.help)
         if says != self._panels_say:
             self._panels_say, self._panels = says, list(self._arrange())
