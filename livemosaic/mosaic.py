@@ -147,12 +147,18 @@ class Mosaic:
         return self.process(Frame.from_bgr(bgr)).to_bgr()
 
     def warm_up(self, width: int, height: int, colour: Colour) -> None:
-        """Load every kernel that frames of this size need: 0.3 s, that the first frame of a live
-        source should not take. The stream's state stays as it is."""
-        scratch = Mosaic(self.gallery, self.settings)
+        """Load every kernel that frames of this size need: 0.15 s, that the first frame of a live
+        source should not take. The stream's state stays as it is, and another thread may go on."""
+        grid = self.plan(width, height)
+        scale = grid.width / width
+        # The kernels depend on the tile's size and the scale, not on how many cells there are.
+        side = max(2, round(2 * grid.tile_px / scale))
+        settings = MosaicSettings(tile_px=grid.tile_px, scale=scale, round_up=True)
+        scratch = Mosaic(self.gallery, settings)
+        held = []  # a picture that is held has to be copied
         for level in (0, 255):
-            picture = np.full((height, width, 3), level, np.uint8)
-            scratch.process(Frame.from_bgr(picture, colour=colour))
+            picture = np.full((side, side, 3), level, np.uint8)
+            held.append(scratch.process(Frame.from_bgr(picture, colour=colour)))
 
     def change(self, settings: MosaicSettings, *, gallery: Gallery | None = None) -> None:
         """Use other settings, or another gallery, from the next frame on.

@@ -21,7 +21,7 @@ from livemosaic.errors import GalleryError, UsageError
 from livemosaic.frame import Frame
 from livemosaic.gallery.store import Gallery
 from livemosaic.mosaic import Mosaic, MosaicSettings
-from tests.conftest import ROOT, U8, moving_pictures, write_tiles
+from tests.conftest import JIT, ROOT, U8, moving_pictures, write_tiles
 
 COLOURS = [
     Colour(matrix, full_range) for matrix, full_range in product(("bt601", "bt709"), (False, True))
@@ -567,3 +567,47 @@ def test_another_tile_size_starts_anew_in_the_same_output(gallery: Gallery) -> N
     assert mosaic.tile_ids.shape == (2, 4)
     assert picture.y.shape == (32, 64)
     assert (picture.y == Mosaic(gallery, mosaic.settings).process(frame).y).all()
+
+
+_WARM = """
+import sys
+import numpy as np
+from numba.core import event
+from livemosaic.colour import Colour
+from livemosaic.frame import Frame
+from livemosaic.mosaic import Mosaic, MosaicSettings
+
+width, height, settings = eval(sys.argv[2])
+mosaic = Mosaic(sys.argv[1], settings)
+mosaic.warm_up(width, height, Colour())
+picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+# Numba takes this lock whenever it compiles or loads something.
+with event.install_recorder("numba:compiler_lock") as recorder:
+    held = [mosaic.process(Frame.from_bgr(picture))]
+    for part in (height // 2, height // 4):
+        picture[:part] ^= 255
+        held.append(mosaic.process(Frame.from_bgr(picture)))
+assert not recorder.buffer, recorder.buffer
+"""
+
+
+@pytest.mark.skipif(not JIT, reason="there is nothing to load")
+@pytest.mark.parametrize(
+    "case",
+    [
+        "160, 90, MosaicSettings(scale=4, tile_px=32, round_up=True)",
+        "150, 100, MosaicSettings(columns=20)",
+        "64, 48, MosaicSettings(scale=0.5, tile_px=8)",
+        "32, 32, MosaicSettings(scale=8, tile_px=4)",
+    ],
+)
+def test_a_warm_mosaic_loads_no_more_kernels(gallery: Gallery, case: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _WARM, str(gallery.path), case],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
