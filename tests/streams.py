@@ -254,6 +254,6 @@ class Watch:
         return [item for _, item in self.items if isinstance(item, Notice)]
 
 
-def receiver_threads() -> list[str]:
-    """The threads of streams that are alive."""
-    return [t.name for t in threading.enumerate() if t.name.startswith("livemosaic ")]
+def receiver_threads(name: str) -> list[str]:
+    """The threads of that stream that are alive."""
+    return [t.name for t in threading.enumerate() if t.name.endswith(name)]

@@ -89,7 +89,7 @@ def test_plays(serve: Serve, clip: Path, scheme: str, caplog: pytest.LogCaptureF
         assert np.abs(frame.to_bgr().astype(int) - clips.picture()).mean() < 30
     assert source.bad_frames == 0
     assert not caplog.records
-    assert not receiver_threads()
+    assert not receiver_threads(source.name)
 
 
 def test_udp_is_taken_where_there_is_no_tcp(serve: Serve, clip: Path) -> None:

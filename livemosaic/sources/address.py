@@ -9,9 +9,10 @@ from ..media import public_name
 
 __all__ = ["Address", "find_address"]
 
-# Enough to see an elementary stream's codec and a sound's rate. FFmpeg's default of 5 s shows the
-# first picture as late; what is read meanwhile is decoded, none is lost.
-_PROBE = {"analyzeduration": "500000", "fpsprobesize": "0"}  # microseconds, pictures
+# Enough to see an elementary stream's codec and a sound's rate (0.3 s with MPEG-TS). FFmpeg's
+# defaults show the first picture after 0.9 s (MPEG-TS) to 1.7 s (FLV). Without any look at the
+# times of pictures, 25 frames/s are taken for 50.
+_PROBE = {"analyzeduration": "500000", "fpsprobesize": "3"}  # microseconds, pictures
 
 _OPTIONS: dict[str, dict[str, str]] = {
     # Its description names the tracks, so that nothing has to be probed: a camera's first picture
@@ -27,8 +28,9 @@ _OPTIONS: dict[str, dict[str, str]] = {
     # 100 ms: how far the server may run ahead. Its default of 3 s is delay.
     "rtmp": {**_PROBE, "rtmp_live": "live", "rtmp_buffer": "100"},
     "http": dict(_PROBE),
-    # A receiver that was too slow for a moment has lost packets, and goes on.
-    "udp": {**_PROBE, "overrun_nonfatal": "1"},
+    # A receiver that was too slow for a moment has lost packets, and goes on. One that has been
+    # given up may still have the port.
+    "udp": {**_PROBE, "overrun_nonfatal": "1", "reuse": "1"},
     "tcp": dict(_PROBE),
     "srt": dict(_PROBE),
 }

@@ -36,6 +36,7 @@ _FIRST_S = 20.0
 # Without a picture for so long, a stream is taken for stalled: noticed within 3 s. Slow cameras get
 # a multiple of the time between their pictures.
 _STALL_S, _STALL_INTERVALS = 2.5, 4
+_INTERVALS = 8  # of the last pictures
 # FFmpeg's own time-out ends a receiver that decoding has given up; slower cameras are none.
 _READ_S = 10.0
 # Streams that come as files of up to 10 s each, all pictures of one at once.
@@ -170,6 +171,7 @@ class StreamSource:
     def _receive(self) -> None:
         """Receive until nobody wants any more; on its own thread, which may get stuck."""
         error: BaseException | None = None
+        began_s = time.monotonic()
         try:
             read_s = _SEGMENT_STALL_S if self._address.maybe_file else _READ_S
             with contextlib.closing(
@@ -184,6 +186,8 @@ class StreamSource:
             error = refused
         except (av.error.FFmpegError, OSError, ValueError) as failed:
             kind = RefusedError if isinstance(failed, _FINAL) else SourceError
+            if not self._opened.is_set() and time.monotonic() - began_s >= self._open_s:
+                failed = TimeoutError()  # readers take what they got until then for damage
             # FFmpeg's errors name the address with the password in it: they are not the cause.
             error = kind(_cannot(self.name, failed))
         except BaseException as unexpected:
@@ -193,7 +197,7 @@ class StreamSource:
         self._backlog.finish(error)
 
     def _take(self, container: Any) -> None:
-        if self._address.maybe_file and container.duration is not None:
+        if self._address.maybe_file and _is_finite(container):
             raise FiniteError
         video = VideoTrack(container, name=self.name, threads=self._threads, live=True)
         self._segmented = self._backlog.waits = container.format.name in _SEGMENTED
@@ -237,6 +241,7 @@ class StreamSource:
     def _decode(self, video: VideoTrack) -> Iterator[Frame | TrackPacket]:
         last_s, limit_s = time.monotonic(), _FIRST_S
         began_s: float | None = None
+        intervals_s: deque[float] = deque(maxlen=_INTERVALS)
         decoding = hurrying = False
         while (arrival := self._next(last_s, limit_s)) is not None:
             if arrival.track is not None:
@@ -244,14 +249,18 @@ class StreamSource:
                 continue
             now = arrival.at_s
             if decoding:
-                limit_s = self._limit_s(now - last_s)
+                intervals_s.append(now - last_s)
+                if video.timed or len(intervals_s) == _INTERVALS:
+                    limit_s = self._limit_s(max(intervals_s))
             last_s = now
             if began_s is None:
                 began_s = now
             if not decoding and not arrival.key and now - began_s < _KEYLESS_S:
                 continue  # it would be a picture full of holes
             if not decoding:
-                decoding, limit_s = True, self._limit_s(float(1 / video.rate))
+                decoding = True
+                # Without times the rate is made up, and what was probed comes all at once.
+                limit_s = self._limit_s(float(1 / video.rate)) if video.timed else _READ_S
             if arrival.after_gap:
                 video.restart()
             late = not self._segmented and time.monotonic() - now > _LATE_S
@@ -263,7 +272,7 @@ class StreamSource:
             yield from video.flush()
 
     def _limit_s(self, interval_s: float) -> float:
-        """How long the next picture may take when the last one took `interval_s`."""
+        """How long the next picture may take when the last ones took up to `interval_s`."""
         if self._segmented:
             return _SEGMENT_STALL_S
         return max(_STALL_S, _STALL_INTERVALS * interval_s)
@@ -283,6 +292,16 @@ class StreamSource:
         raise SourceError(
             f"{self.name}: no picture came for {limit_s:.1f} s; check the camera and the network"
         )
+
+
+def _is_finite(container: Any) -> bool:
+    """Whether there is a file behind the address, as far as its reader knows."""
+    name = container.format.name
+    # A stream's duration is not known, or is given as 0 (FLV).
+    if container.duration or name.endswith(("_pipe", "image2")):
+        return True
+    # A size is that of a file, but for playlists, and for cameras that make one up.
+    return name not in _SEGMENTED and name != "mpjpeg" and container.size > 0
 
 
 def stream_opener(address: Address, *, threads: int = 0) -> Callable[[], StreamSource]:

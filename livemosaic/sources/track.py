@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -32,6 +33,29 @@ _FINE = Fraction(1, 90_000)  # seconds; MPEG's tick, for times that are made her
 _MAX_HELD = 32
 
 
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What a container says about itself and a track. Neither can be asked once it is closed."""
+
+    aspect: Fraction | None
+    duration_s: float | None
+    frames: int | None
+    chapters: tuple[Chapter, ...]
+    metadata: Mapping[str, str]
+    video_metadata: Mapping[str, str]
+
+    @classmethod
+    def of(cls, container: Any, video: av.VideoStream) -> _About:
+        return cls(
+            aspect=fraction(video.sample_aspect_ratio),
+            duration_s=_duration_s(container, video),
+            frames=video.frames or None,
+            chapters=tuple(_chapters(container)),
+            metadata=dict(container.metadata),
+            video_metadata=_without_stale(video.metadata),
+        )
+
+
 class VideoTrack:
     """Frames from the packets of a container's first video track.
 
@@ -46,8 +70,9 @@ class VideoTrack:
 
     Attributes
     ----------
-    stream : the `av.VideoStream`
+    stream : the `av.VideoStream`, until the container is closed
     time_base, rate : of the frames
+    timed : whether the container has times; those of a live one that has none are of the arrival
     bad_frames : frames (or packets) that could not be decoded so far
 
     Raises
@@ -59,17 +84,17 @@ class VideoTrack:
     def __init__(self, container: Any, *, name: str, threads: int = 0, live: bool = False) -> None:
         self.stream = _pick(container, name)
         self.bad_frames = 0
-        self._container = container
+        self._about = _About.of(container, self.stream)
         self._context: Any = self.stream.codec_context
         self._context.thread_count = threads
         self._context.thread_type = "SLICE" if live else "AUTO"
         if live:
             self._context.flags |= av.codec.context.Flags.low_delay
         self.rate = _rate(self.stream)
-        self._by_arrival = bool(live and container.format.flags & _NO_TIMES)
+        self.timed = not (live and container.format.flags & _NO_TIMES)
         self._first_s: float | None = None  # when the first frame arrived
         self._packet_base = fraction(self.stream.time_base) or 1 / DEFAULT_RATE
-        self.time_base = _FINE if self._by_arrival else self._packet_base
+        self.time_base = self._packet_base if self.timed else _FINE
         self._clock = Clock(self.time_base, rate=self.rate)
         self._deinterlacer = Deinterlacer(self._packet_base)
         self._converter: Converter | None = None
@@ -118,14 +143,15 @@ class VideoTrack:
     def describe(
         self, first: Frame, *, tracks: tuple[Any, ...], still: bool = False, live: bool = False
     ) -> StreamInfo:
-        """What the container delivers, once its first frame is there."""
+        """What the container delivers, once its first frame is there; it may be closed by now."""
         assert self._converter is not None
-        video, container = self.stream, self._container
-        aspect = fraction(video.sample_aspect_ratio) or Fraction(1)
+        about = self._about
+        # What has not been probed, the decoder knows.
+        aspect = about.aspect or fraction(self._context.sample_aspect_ratio) or Fraction(1)
         if self._converter.transposed:
             aspect = 1 / aspect
-        duration_s = None if still or live else _duration_s(container, video)
-        frames = 1 if still else None if live else video.frames or None
+        duration_s = None if still or live else about.duration_s
+        frames = 1 if still else None if live else about.frames
         if frames is None and duration_s is not None:
             frames = max(1, round(duration_s * self.rate))
         return StreamInfo(
@@ -140,9 +166,9 @@ class VideoTrack:
             duration_s=duration_s,
             sample_aspect_ratio=aspect,
             tracks=tracks,
-            chapters=tuple(_chapters(container)),
-            metadata=dict(container.metadata),
-            video_metadata=_without_stale(video.metadata),
+            chapters=about.chapters,
+            metadata=about.metadata,
+            video_metadata=about.video_metadata,
         )
 
     def _frame(self, picture: av.VideoFrame, arrived_s: float | None) -> Frame:
@@ -154,7 +180,7 @@ class VideoTrack:
             self._converter = Converter(picture, lossless=codec.lossless and codec.intra_only)
         y, u, v = self._converter(picture)
         pts, duration = picture.pts, max(0, picture.duration or 0)
-        if self._by_arrival:
+        if not self.timed:
             if self._first_s is None:
                 self._first_s = captured_s
             pts, duration = round((captured_s - self._first_s) / _FINE), 0
