@@ -259,13 +259,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option.flag, dest=option.name, metavar=option.metavar, help=text)
 
 
-def resolve(given: Mapping[str, Any], *, file: Path | None = None) -> dict[str, Any]:
+def resolve(
+    given: Mapping[str, Any], *, file: Path | None = None, text: bytes | None = None
+) -> dict[str, Any]:
     """Bring the options together.
 
     Parameters
     ----------
     given : values of the command line by name, None where not given; other names are ignored
     file : a TOML file with a `[run]` table
+    text : what is in the file, where it was read already
 
     Returns
     -------
@@ -275,7 +278,7 @@ def resolve(given: Mapping[str, Any], *, file: Path | None = None) -> dict[str, 
     ------
     UsageError : a value or name that makes no sense, or a file that cannot be used
     """
-    filed = _read_file(file) if file is not None else {}
+    filed = _read_file(file, text) if file is not None else {}
     said = {
         option.name: option.read(given[option.name])
         for option in OPTIONS
@@ -294,10 +297,10 @@ def resolve(given: Mapping[str, Any], *, file: Path | None = None) -> dict[str, 
     return values
 
 
-def _read_file(file: Path) -> dict[str, Any]:
+def _read_file(file: Path, text: bytes | None) -> dict[str, Any]:
     """The checked values of the `[run]` table of a settings file."""
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        document = tomllib.loads((file.read_bytes() if text is None else text).decode("utf-8"))
     except OSError as error:
         raise UsageError(
             f"--config {file}: cannot be read: {error.strerror}; check the name"

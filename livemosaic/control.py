@@ -25,6 +25,7 @@ class Wanted:
     frozen : the last picture stays
     panic : only tiles, whatever the overlay, so that nobody can be seen
     recording : into a file that is made for it
+    max_latency_s : the promise of a live source; None: that of the start
     """
 
     settings: MosaicSettings = field(default_factory=MosaicSettings)
@@ -33,6 +34,7 @@ class Wanted:
     frozen: bool = False
     panic: bool = False
     recording: bool = False
+    max_latency_s: float | None = None
 
 
 class Control:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import select
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +67,34 @@ def finish(process: subprocess.Popen[bytes], *, timeout: float = 60) -> Outcome:
         out, err = process.communicate()
         pytest.fail(f"it does not end; it said {err.decode()}")
     return Outcome(process.returncode, (out or b"").decode(errors="replace"), (err or b"").decode())
+
+
+class Run:
+    """A running program whose standard error is read along."""
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        self.process = spawn(*words, **options)
+        self._said = b""
+
+    def says(self, pattern: bytes) -> re.Match[bytes]:
+        """Wait until it has said `pattern`."""
+        assert self.process.stderr is not None
+        number, deadline = self.process.stderr.fileno(), time.monotonic() + 60
+        while (match := re.search(pattern, self._said)) is None:
+            ready, _, _ = select.select([number], [], [], max(0, deadline - time.monotonic()))
+            data = os.read(number, 65536) if ready else b""
+            assert data, f"it ended or hangs, and said only {self._said.decode()}"
+            self._said += data
+        return match
+
+    def interrupt(self, kind: signal.Signals = signal.SIGINT) -> float:
+        self.process.send_signal(kind)
+        return time.monotonic()
+
+    def end(self) -> Outcome:
+        """Wait for the end; all that it said."""
+        outcome = finish(self.process, timeout=30)
+        return outcome._replace(err=self._said.decode() + outcome.err)
 
 
 @contextmanager

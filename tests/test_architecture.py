@@ -32,7 +32,9 @@ LAYERS = [
     "card keys hud",
     "sinks",
     "pipeline",
-    "config commands",
+    "config",
+    "watch",
+    "commands",
     "cli",
     "__main__",
 ]

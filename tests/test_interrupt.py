@@ -24,7 +24,7 @@ from livemosaic.terminal import Interrupts, leave, patiently
 
 from .clips import need_encoder
 from .fakes import TIMEOUT_S, Gate
-from .program import SMALL, Outcome, clip, finish, left, needs_jit, pictures, spawn, video_times
+from .program import SMALL, Run, clip, left, needs_jit, pictures, video_times
 
 # ---- the parts ---------------------------------------------------------------------------
 
@@ -142,34 +142,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "o").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-class Run:
-    """A running program whose standard error is read along."""
-
-    def __init__(self, *words: Any, **options: Any) -> None:
-        self.process = spawn(*words, **options)
-        self._said = b""
-
-    def says(self, pattern: bytes) -> re.Match[bytes]:
-        """Wait until it has said `pattern`."""
-        assert self.process.stderr is not None
-        number, deadline = self.process.stderr.fileno(), time.monotonic() + 60
-        while (match := re.search(pattern, self._said)) is None:
-            ready, _, _ = select.select([number], [], [], max(0, deadline - time.monotonic()))
-            data = os.read(number, 65536) if ready else b""
-            assert data, f"it ended or hangs, and said only {self._said.decode()}"
-            self._said += data
-        return match
-
-    def interrupt(self, kind: signal.Signals = signal.SIGINT) -> float:
-        self.process.send_signal(kind)
-        return time.monotonic()
-
-    def end(self) -> Outcome:
-        """Wait for the end; all that it said."""
-        outcome = finish(self.process, timeout=30)
-        return outcome._replace(err=self._said.decode() + outcome.err)
 
 
 @pytest.fixture

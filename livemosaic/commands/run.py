@@ -71,7 +71,10 @@ def add_parser(verbs: Any, **settings: Any) -> None:
     )
     config.add_options(parser)
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="a TOML file with a [run] table"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="a TOML file with a [run] table; while it runs live, what is saved there is applied",
     )
     add_output_options(parser)
 
@@ -138,7 +141,8 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
         undo.pop_all()
     gc.freeze()
     gc.enable()
-    code = _drive(pipeline, interrupts, args)
+    with _watching(args, options, pipeline.control):
+        code = _drive(pipeline, interrupts, args)
     if source.bad_frames:
         _log.warning(
             "%s: %d damaged frames or packets could not be decoded", source.name, source.bad_frames
@@ -279,6 +283,20 @@ def _dated(suffix: str) -> str:
 
 
 # ---- running -----------------------------------------------------------------------------
+
+
+def _watching(
+    args: argparse.Namespace, options: dict[str, Any], control: Control | None
+) -> contextlib.AbstractContextManager[object]:
+    """The settings file is applied when it is saved, if there are one and something to change."""
+    if args.config is None or control is None:
+        return contextlib.nullcontext()
+    from ..gallery import open_gallery
+    from ..watch import ConfigWatch
+
+    return ConfigWatch(
+        args.config, given=vars(args), options=options, control=control, open_gallery=open_gallery
+    )
 
 
 def _drive(pipeline: Pipeline, interrupts: Interrupts, args: argparse.Namespace) -> int:

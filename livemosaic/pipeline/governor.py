@@ -72,12 +72,13 @@ class Governor:
 
     Attributes
     ----------
+    max_latency_s : may be set at any time
     step : what is given up now
     changes : when which step was taken, the last hundred
     """
 
     def __init__(self, *, max_latency_s: float, interval_s: float) -> None:
-        self._max_latency_s, self._interval_s = max_latency_s, interval_s
+        self.max_latency_s, self._interval_s = max_latency_s, interval_s
         self._number = 0
         self._latencies: list[float] = []
         self._works: list[float] = []
@@ -131,7 +132,7 @@ class Governor:
         self._works.append(work_s)
         if now_s - self._period_began < _PERIOD_S:
             return False
-        late = _usual(self._latencies) / self._max_latency_s
+        late = _usual(self._latencies) / self.max_latency_s
         busy = _usual(self._works) / (self._interval_s * self.step.every)
         self._latencies.clear()
         self._works.clear()

@@ -100,6 +100,7 @@ class Pipeline:
 
     Attributes
     ----------
+    control : as given
     kept : names of the sinks that are finished and whole
     """
 
@@ -120,7 +121,7 @@ class Pipeline:
         open_recording: Callable[[], Sink] | None = None,
     ) -> None:
         info = source.info
-        self._source, self._mosaic, self._control = source, mosaic, control
+        self._source, self._mosaic, self.control = source, mosaic, control
         self._live = info.live or realtime
         self._duration_s, self._rate = duration_s, rate
         self._open_recording = open_recording
@@ -316,7 +317,7 @@ class Pipeline:
 
     def _obey(self) -> None:
         """Begin and end a recording as is wanted."""
-        control = self._control
+        control = self.control
         if control is None or control.wanted.recording == (self._recording is not None):
             return
         if self._recording is not None:
@@ -341,15 +342,15 @@ class Pipeline:
 
     def _record(self, recording: Outlet) -> None:
         """Serve a recording; what fails about it does not end the others."""
-        assert self._control is not None
+        assert self.control is not None
         try:
             recording.serve()
-            self._control.say(f"saved {recording.sink.name}")
+            self.control.say(f"saved {recording.sink.name}")
             _logger.info("recorded: %s", recording.sink.name)
         except LivemosaicError as error:
-            self._control.say(str(error))
+            self.control.say(str(error))
             _logger.warning("%s", error)
-            self._control.change(recording=False)
+            self.control.change(recording=False)
         finally:
             if self._recording is recording:
                 self._recording = None

@@ -143,6 +143,8 @@ class MosaicStage:
             return False
         if self._wanted.gallery != before.gallery:
             self._load(self._wanted.gallery)
+        if self.governor is not None and self._wanted.max_latency_s is not None:
+            self.governor.max_latency_s = self._wanted.max_latency_s
         self._apply(gallery)
         return True
 
