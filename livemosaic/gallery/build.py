@@ -51,8 +51,8 @@ BATCH = 32
 # picture of the largest size takes 800 MB.
 HELD_BYTES = 2**22
 
-# While one thread waits for a file or for the GIL, another has its core: two cores read 12,000
-# photos of 178x218 a second with three threads, 9,000 with two or four.
+# While one thread waits for a file or for the GIL, another has its core. With photos in memory, two
+# cores read as many with two threads as with three; four are slower.
 EXTRA_WORKERS = 1
 
 # The clusters of so many photos are learned from the first two thirds, while the rest is read: one
