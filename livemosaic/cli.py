@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from . import __version__
-from .commands import demo, gallery, run
+from .commands import demo, devices, gallery, run
 from .errors import LivemosaicError, UsageError
 from .terminal import Interrupts, complain, leave, open_standard_files, set_up_logging
 
@@ -44,6 +44,8 @@ def _run_verb(argv: Sequence[str] | None, interrupts: Interrupts, started_s: flo
             return run.run(args, interrupts, started_s)
         if args.verb == "demo":
             return demo.run(args, interrupts, started_s)
+        if args.verb == "devices":
+            return devices.run(args)
         return gallery.run(args)
     except UsageError as error:
         complain(error)
@@ -100,4 +102,5 @@ def _parser() -> argparse.ArgumentParser:
     run.add_parser(verbs, parents=[common])
     demo.add_parser(verbs, parents=[common])
     gallery.add_parser(verbs)
+    devices.add_parser(verbs)
     return parser

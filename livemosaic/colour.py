@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Colour", "bgr_to_i420", "bgr_to_ycbcr", "i420_to_bgr", "ycbcr_to_bgr"]
+__all__ = ["Colour", "bgr_to_i420", "bgr_to_ycbcr", "conversion", "i420_to_bgr", "ycbcr_to_bgr"]
 
 U8 = NDArray[np.uint8]
 
@@ -66,6 +66,14 @@ def _backward(colour: Colour) -> NDArray[np.float64]:
     forward = _forward(colour)
     inverse = np.linalg.inv(forward[:, :3])
     return np.hstack([inverse, -inverse @ forward[:, 3:]])
+
+
+def conversion(given: Colour, wanted: Colour) -> NDArray[np.float64]:
+    """The affine 3x4 matrix from one colour's (Y, Cb, Cr) in 0..255 to another's."""
+    back, forth = _backward(given), _forward(wanted)
+    both = forth[:, :3] @ back
+    both[:, 3] += forth[:, 3]
+    return both
 
 
 def bgr_to_ycbcr(bgr: U8, colour: Colour) -> U8:

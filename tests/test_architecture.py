@@ -21,7 +21,7 @@ LAYERS = [
     "errors",
     "terminal",
     "colour",
-    "frame stats media",
+    "frame stats media v4l2",
     "kernels handover",
     "sources grid histogram",
     "gallery",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,14 +14,22 @@ if TYPE_CHECKING:
 __all__ = ["FileOptions", "check_target", "open_sink"]
 
 
-def open_sink(target: str, info: StreamInfo, *, options: FileOptions | None = None) -> Sink:
+def open_sink(
+    target: str,
+    info: StreamInfo,
+    *,
+    options: FileOptions | None = None,
+    rate: Fraction | None = None,
+) -> Sink:
     """Open what `target` names.
 
     Parameters
     ----------
-    target : a path, an address, `-` for standard output, or `null`
+    target : a path, an address, `-` for standard output, a virtual camera (`vcam`,
+        `vcam:/dev/video10`), or `null`
     info : what will be written
     options : of a file
+    rate : frames/s of a virtual camera, 30 by default
 
     Raises
     ------
@@ -33,6 +42,12 @@ def open_sink(target: str, info: StreamInfo, *, options: FileOptions | None = No
         from .null import NullSink
 
         return NullSink()
+    from .loopback import is_vcam
+
+    if is_vcam(target):
+        from .vcam import VcamSink
+
+        return VcamSink(target, rate=rate)
     from .formats import FileOptions
     from .target import resolve
 

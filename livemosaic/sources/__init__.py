@@ -25,8 +25,8 @@ def open_source(
 
     Parameters
     ----------
-    spec : a path, a numbered sequence (`img_%04d.png`), an address, `-` for standard input, or a
-        test picture (`pattern:1280x720@30`)
+    spec : a path, a numbered sequence (`img_%04d.png`), an address, `-` for standard input, a
+        camera (`webcam`, `webcam:NAME`, `/dev/video0`), or a test picture (`pattern:1280x720@30`)
     rate : frames/s of a numbered sequence, 25 by default
     threads : of the decoder, 0 for as many as there are processors
     reconnect : how often to try again when a live input is lost: "never", "always", or so many
@@ -54,6 +54,14 @@ def open_source(
             with contextlib.suppress(FiniteError):  # a file: nothing may be lost of it
                 opener = stream_opener(address, threads=threads)
                 return Reconnecting(opener, name=address.name, reconnect=reconnect)
+    from .devices import is_camera
+
+    if is_camera(spec):
+        from .reconnect import Reconnecting
+        from .webcam import DEFAULT_CAPTURE, webcam_opener
+
+        camera = webcam_opener(spec, capture=capture or DEFAULT_CAPTURE)
+        return Reconnecting(camera, name=spec, reconnect=reconnect)
     from .file import FileSource
 
     return FileSource(spec, rate=rate, threads=threads)

@@ -70,6 +70,11 @@ class Converter:
         name = frame.format.name
         if name in ("yuv420p", "yuvj420p"):
             return _views(frame)
+        if name in ("yuv422p", "yuvj422p"):
+            # Webcams' JPEG. The scaler needs 2.5 ms for a 1280x720 frame of it, this 0.1 ms.
+            y, u, v = _views(frame)
+            half = (u.shape[1], (y.shape[0] + 1) // 2)
+            return y, _shrink(u, half), _shrink(v, half)
         same_range = _FULL if self.colour.full_range else _LIMITED
         if name.startswith(_GREY):
             if name != "gray":
@@ -158,6 +163,10 @@ def fit(
         box = target[y : y + -(-h // half), x : x + -(-w // half)]
         box[:] = cv2.resize(plane, box.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return out
+
+
+def _shrink(plane: U8, size: tuple[int, int]) -> U8:
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _is_rgb(format: Any) -> bool:

@@ -1,0 +1,212 @@
+"""What Linux says of its video devices: which there are, what they can do, who has them open.
+
+Only for looking, before and after: pictures are captured by OpenCV and sent by pyvirtualcam. The
+numbers are those of the kernel's <linux/videodev2.h>.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+__all__ = [
+    "SYSFS",
+    "Mode",
+    "VideoDevice",
+    "allow_output_again",
+    "capture_modes",
+    "holders",
+    "video_device",
+    "video_devices",
+]
+
+SYSFS = Path("/sys/class/video4linux")
+
+_QUERYCAP = 0x80685600  # VIDIOC_QUERYCAP
+_CAPABILITY = struct.Struct("16s32s32s3I12x")  # struct v4l2_capability
+_STREAMON = 0x40045612  # VIDIOC_STREAMON
+_OUTPUT = struct.pack("i", 2)  # V4L2_BUF_TYPE_VIDEO_OUTPUT
+
+# VIDIOC_ENUM_FMT, VIDIOC_ENUM_FRAMESIZES, VIDIOC_ENUM_FRAMEINTERVALS, and their structs. Of the
+# unions, the last named values are of what is discrete, or the least of what comes in steps.
+_ENUM_FMT, _FORMAT = 0xC0405602, struct.Struct("3I32s4s4x12x")
+_ENUM_SIZES, _SIZE = 0xC02C564A, struct.Struct("2I I2I 16x8x")
+_ENUM_INTERVALS, _INTERVAL = 0xC034564B, struct.Struct("4I I2I 16x8x")
+_CAPTURE = 1  # V4L2_BUF_TYPE_VIDEO_CAPTURE
+_DISCRETE = 1  # V4L2_FRMSIZE_TYPE_DISCRETE
+_MAX_LISTED = 64  # of each kind: no camera has more, and a broken driver must not keep us
+
+_CAPTURES = 0x1 | 0x1000  # V4L2_CAP_VIDEO_CAPTURE, ..._MPLANE
+_OUTPUTS = 0x2  # V4L2_CAP_VIDEO_OUTPUT
+_CODES = 0x4000 | 0x8000  # memory to memory: a codec or scaler, no camera
+_HAS_OWN = 0x80000000  # the node's own capabilities are told beside those of its whole device
+
+_LOOPBACK = "v4l2 loopback"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoDevice:
+    """One /dev/videoN.
+
+    Attributes
+    ----------
+    path : /dev/videoN
+    name : as the driver calls it, for people
+    capture : pictures can be had from it now; False for a virtual camera that nobody sends to, if
+        its driver hides such ones (`exclusive_caps=1`)
+    output : pictures can be sent to it now
+    virtual : made by v4l2loopback
+    format : what is sent to a virtual camera, as "YU12:1280x720@30"; empty when nobody has it open
+    """
+
+    path: str
+    name: str
+    capture: bool = False
+    output: bool = False
+    virtual: bool = False
+    format: str = ""
+
+    @property
+    def number(self) -> int:
+        """The N of /dev/videoN."""
+        return int(self.path.removeprefix("/dev/video"))
+
+
+def video_devices(*, sysfs: Path = SYSFS) -> list[VideoDevice]:
+    """All video devices, by number; empty where there are none. Never raises."""
+    try:
+        names = [name for name in os.listdir(sysfs) if re.fullmatch(r"video\d+", name)]
+    except OSError:
+        return []
+    return [
+        _look(name, sysfs=sysfs) for name in sorted(names, key=lambda n: int(n[len("video") :]))
+    ]
+
+
+def video_device(path: str, *, sysfs: Path = SYSFS) -> VideoDevice | None:
+    """The device at `path`, which may be a link (/dev/v4l/by-id/...); None if it is none."""
+    name = os.path.basename(os.path.realpath(path))
+    return _look(name, sysfs=sysfs) if (sysfs / name).exists() else None
+
+
+def _look(name: str, *, sysfs: Path) -> VideoDevice:
+    path, folder = f"/dev/{name}", sysfs / name
+    label = _read(folder / "name") or name
+    # An attribute of v4l2loopback only, readable by everybody.
+    virtual = (folder / "max_openers").exists()
+    format = _read(folder / "format") if virtual else ""
+    try:
+        driver, able = _capabilities(path)
+    except OSError:
+        # It may not be opened by us, or not now. The second node of a camera is for metadata.
+        first = _read(folder / "index") in ("", "0")
+        return VideoDevice(path, label, first and not virtual, virtual, virtual, format)
+    captures = bool(able & _CAPTURES) and not able & _CODES
+    outputs = bool(able & _OUTPUTS) and not able & _CODES
+    return VideoDevice(path, label, captures, outputs, virtual or driver == _LOOPBACK, format)
+
+
+def _capabilities(path: str) -> tuple[str, int]:
+    """Name of the driver, and capability bits."""
+    answer = bytearray(_CAPABILITY.size)
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(descriptor, _QUERYCAP, answer)
+    finally:
+        os.close(descriptor)
+    driver, _, _, _, whole, own = _CAPABILITY.unpack(answer)
+    return driver.partition(b"\0")[0].decode(errors="replace"), own if whole & _HAS_OWN else whole
+
+
+class Mode(NamedTuple):
+    """A size that a camera has, its highest rate, and the pixel format of that."""
+
+    width: int
+    height: int
+    rate: Fraction
+    fourcc: str
+
+
+def capture_modes(path: str) -> list[Mode]:
+    """The sizes that a camera has, largest first, each at its highest rate; empty when it does not
+    say. Never raises."""
+    best: dict[tuple[int, int], Mode] = {}
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            for mode in _modes(descriptor):
+                size = mode.width, mode.height
+                if size not in best or mode.rate > best[size].rate:
+                    best[size] = mode
+        finally:
+            os.close(descriptor)
+    return sorted(best.values(), reverse=True)
+
+
+def _modes(descriptor: int) -> Iterator[Mode]:
+    for _, _, _, _, code in _enumerate(descriptor, _ENUM_FMT, _FORMAT, _CAPTURE, 0, b"", b""):
+        number = int.from_bytes(code, "little")
+        for _, _, kind, width, height in _enumerate(
+            descriptor, _ENUM_SIZES, _SIZE, number, 0, 0, 0
+        ):
+            if kind != _DISCRETE:
+                break
+            for *_, above, below in _enumerate(
+                descriptor, _ENUM_INTERVALS, _INTERVAL, number, width, height, 0, 0, 0
+            ):
+                if above:
+                    yield Mode(width, height, Fraction(below, above), code.decode(errors="replace"))
+
+
+def _enumerate(descriptor: int, request: int, layout: struct.Struct, *rest: Any) -> Iterator[Any]:
+    """The answers to a request that counts an index up until the driver refuses."""
+    for index in range(_MAX_LISTED):
+        answer = bytearray(layout.pack(index, *rest))
+        try:
+            fcntl.ioctl(descriptor, request, answer)
+        except OSError:
+            return
+        yield layout.unpack(answer)
+
+
+def allow_output_again(path: str) -> None:
+    """Make v4l2loopback accept a sender again after one has closed. Never raises.
+
+    Version 0.12 with exclusive_caps=1 forgets to, if that one sent by write(), as pyvirtualcam does
+    (upstream issue 470): its STREAMON marks who asks for it as the sender, and closing then
+    restores what a sender's closing should. Must not be called while somebody sends.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(descriptor, _STREAMON, _OUTPUT)
+        finally:
+            os.close(descriptor)
+
+
+def holders(path: str) -> list[str]:
+    """Other programs that have `path` open, as "name (process 123)"; to root those of all users."""
+    wanted = os.path.realpath(path)
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()):
+            continue
+        with contextlib.suppress(OSError):
+            if any(os.readlink(entry) == wanted for entry in (process / "fd").iterdir()):
+                found.append(f"{_read(process / 'comm') or '?'} (process {process.name})")
+    return sorted(found)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,115 @@
+"""The verb `devices`; real ones are in test_real_devices.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+
+import pytest
+
+from livemosaic import v4l2
+from livemosaic.commands import devices
+from livemosaic.sources.devices import Camera
+from livemosaic.v4l2 import Mode, VideoDevice
+from tests.program import Program, program_in_process
+
+FRONT = Camera("Integrated Camera", "/dev/video0", 0)
+OBS = Camera("OBS Virtual Camera", "/dev/video11", 11, virtual=True)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> list[Camera]:
+    cameras = [FRONT, OBS]
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(devices, "list_cameras", lambda: cameras)
+    monkeypatch.setattr(
+        devices,
+        "virtual_cameras",
+        lambda: [
+            VideoDevice("/dev/video10", "livemosaic", output=True, virtual=True),
+            VideoDevice(
+                "/dev/video11", "OBS Virtual Camera", True, False, True, "YU12:1280x720@30"
+            ),
+        ],
+    )
+    modes = [Mode(1280, 720, Fraction(30), "MJPG"), Mode(640, 480, Fraction(15, 2), "YUYV")]
+    monkeypatch.setattr(v4l2, "capture_modes", lambda path: modes if path == FRONT.path else [])
+    return cameras
+
+
+@pytest.fixture
+def program(capfd: pytest.CaptureFixture[str]) -> Iterator[Program]:
+    with program_in_process(capfd) as run:
+        yield run
+
+
+def test_text(machine: list[Camera], program: Program) -> None:
+    outcome = program("devices")
+    assert outcome.code == 0
+    assert outcome.out == (
+        "cameras:\n"
+        "  /dev/video0           Integrated Camera\n"
+        "                        1280x720@30, 640x480@7.5\n"
+        "  /dev/video11          OBS Virtual Camera  (virtual)\n"
+        "virtual cameras:\n"
+        "  vcam:/dev/video10     livemosaic\n"
+        "  vcam:/dev/video11     OBS Virtual Camera  (in use)\n"
+    )
+
+
+def test_json(machine: list[Camera], program: Program) -> None:
+    outcome = program("devices", "--json")
+    assert outcome.code == 0
+    assert json.loads(outcome.out) == {
+        "cameras": [
+            {
+                "name": "Integrated Camera",
+                "path": "/dev/video0",
+                "input": "/dev/video0",
+                "virtual": False,
+                "modes": [
+                    {"width": 1280, "height": 720, "fps": 30.0, "format": "MJPG"},
+                    {"width": 640, "height": 480, "fps": 7.5, "format": "YUYV"},
+                ],
+            },
+            {
+                "name": "OBS Virtual Camera",
+                "path": "/dev/video11",
+                "input": "/dev/video11",
+                "virtual": True,
+                "modes": [],
+            },
+        ],
+        "virtual_cameras": [
+            {
+                "name": "livemosaic",
+                "path": "/dev/video10",
+                "output": "vcam:/dev/video10",
+                "busy": False,
+            },
+            {
+                "name": "OBS Virtual Camera",
+                "path": "/dev/video11",
+                "output": "vcam:/dev/video11",
+                "busy": True,
+            },
+        ],
+    }
+
+
+def test_none(machine: list[Camera], monkeypatch: pytest.MonkeyPatch, program: Program) -> None:
+    machine.clear()
+    monkeypatch.setattr(devices, "virtual_cameras", list)
+    out = program("devices").out
+    assert "cameras:\n  none; plug one in" in out
+    assert "virtual cameras:\n  none; make one: sudo " in out
+
+
+def test_elsewhere(machine: list[Camera], monkeypatch: pytest.MonkeyPatch) -> None:
+    """There a virtual camera is found among the cameras, and named for pyvirtualcam."""
+    machine[:] = [Camera("FaceTime HD", "0x14", 0), Camera("OBS Virtual Camera", "x", 1, True)]
+    monkeypatch.setattr("sys.platform", "win32")
+    found = devices.devices()
+    assert [c["input"] for c in found["cameras"]] == ["webcam:0", "webcam:1"]
+    assert [v["output"] for v in found["virtual_cameras"]] == ["vcam:OBS Virtual Camera"]
