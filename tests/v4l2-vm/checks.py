@@ -1,0 +1,370 @@
+"""All checks against real devices; runs in the machine, prints one JSON object.
+
+What is asserted is in tests/test_real_devices.py: here things are only done and written down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
+
+from livemosaic import v4l2
+from livemosaic.commands.devices import devices
+from livemosaic.errors import LivemosaicError, SinkError, SourceError
+from livemosaic.frame import Frame, Notice
+from livemosaic.sinks import open_sink
+from livemosaic.sinks.vcam import VcamSink
+from livemosaic.sources import open_source
+from livemosaic.sources.webcam import WebcamSource
+
+CAMERA, LOOPBACK = "/dev/video0", "/dev/video10"
+VIVID = Path("/sys/bus/platform/drivers/vivid")
+QUICK = (640, 360, Fraction(30))
+NOBODY = 65534  # the user
+
+results: dict[str, Any] = {}
+said: list[str] = []
+
+
+class _Kept(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        said.append(record.getMessage())
+
+
+logging.getLogger("livemosaic").addHandler(_Kept())
+logging.getLogger("livemosaic").setLevel(logging.INFO)
+
+
+def check(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Run a check and keep what it returns, or what went wrong."""
+    begun_s = time.monotonic()
+    try:
+        result = function()
+    except Exception as error:
+        result = {"failed": f"{type(error).__name__}: {error}"}
+    results[function.__name__] = result
+    results.setdefault("seconds", {})[function.__name__] = round(time.monotonic() - begun_s, 1)
+    return function
+
+
+def refused(call: Callable[[], Any]) -> str:
+    """What an opening is refused with; empty when it is not."""
+    try:
+        opened = call()
+    except SourceError as error:
+        return f"SourceError: {error}"
+    except SinkError as error:
+        return f"SinkError: {error}"
+    opened.close()
+    return ""
+
+
+def in_child(call: Callable[[], Any], *, user: int | None = None) -> Any:
+    """The result of a function called in a process of its own."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if user is not None:
+                os.setgroups([])
+                os.setuid(user)
+            os.write(writing, json.dumps(call()).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        text = pipe.read()
+    os.waitpid(child, 0)
+    return json.loads(text)
+
+
+def ffmpeg(device: str, *options: str) -> subprocess.Popen[str]:
+    """Another program that reads a device."""
+    return subprocess.Popen(
+        ["ffmpeg", "-nostdin", "-loglevel", "quiet", "-f", "v4l2", "-i", device, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+    )
+
+
+def read_back(count: int) -> subprocess.Popen[str]:
+    """Another program that reads the virtual camera, and prints a digest for each picture."""
+    return ffmpeg(LOOPBACK, "-frames:v", str(count), "-c", "copy", "-f", "framemd5", "-")
+
+
+def digests(reader: subprocess.Popen[str]) -> list[str]:
+    out, _ = reader.communicate(timeout=60)
+    return [line.rpartition(",")[2].strip() for line in out.splitlines() if line[:1] == "0"]
+
+
+def send(source: Any, sink: VcamSink, sent: set[str], until: Callable[[], bool]) -> int:
+    """From the camera to the virtual camera until something is true; how many frames."""
+    count = 0
+    for frame in source:
+        sink.write(frame)
+        sent.add(hashlib.md5(sink._buffer).hexdigest())
+        count += 1
+        if until() or count > 3000:
+            break
+    return count
+
+
+def through(capture: tuple[int, int, Fraction], frames: int) -> dict[str, Any]:
+    source = WebcamSource("webcam", capture=capture)
+    sink = VcamSink("vcam", size=capture[:2])
+    sent: set[str] = set()
+    send(source, sink, sent, until=iter([False, False, True]).__next__)  # a format to be found
+    reader = read_back(frames)
+    count = send(source, sink, sent, until=lambda: reader.poll() is not None)
+    received = digests(reader)
+    source.close()
+    sink.close()
+    return {
+        "size": [source.info.width, source.info.height],
+        "rate": float(source.info.rate),
+        "frames": count,
+        "bad": source.bad_frames,
+        "received": len(received),
+        "different": len(set(received)),
+        "equal": sum(digest in sent for digest in received),
+    }
+
+
+def picture() -> Any:
+    return next(iter(open_source("pattern:640x360@30")))
+
+
+def torn(tear: Callable[[], Any]) -> dict[str, Any]:
+    """What becomes of a webcam whose device goes away in mid-stream."""
+    source = WebcamSource("webcam", capture=QUICK)
+    thread = threading.Timer(0.5, tear)
+    count, last_s, error = 0, 0.0, ""
+    thread.start()
+    try:
+        for _ in source:
+            count, last_s = count + 1, time.monotonic()
+            if count > 3000:
+                break
+    except LivemosaicError as found:
+        error = f"{type(found).__name__}: {found}"
+    noticed_s = time.monotonic() - last_s
+    thread.join()
+    source.close()
+    again = refused(lambda: open_source("webcam", capture=QUICK)) if error else "?"
+    return {"frames": count, "error": error, "noticed_s": noticed_s, "again": again}
+
+
+@check
+def listing() -> Any:
+    return devices()
+
+
+@check
+def small() -> Any:
+    return through((640, 480, Fraction(30)), 25)
+
+
+@check
+def large() -> Any:
+    return through((1280, 720, Fraction(30)), 12)
+
+
+@check
+def stamps() -> Any:
+    """Frames are stamped at capture, and their times are those of the stamps."""
+    with_source = WebcamSource("webcam", capture=QUICK)
+    frames = [
+        (frame.captured_s, frame.time_s, time.monotonic())
+        for frame in itertools.islice(with_source, 40)
+    ]
+    with_source.close()
+    first = frames[0]
+    return {
+        "ages": [now - captured for captured, _, now in frames],
+        "drift": max(abs((c - first[0]) - (t - first[1])) for c, t, _ in frames),
+        "steps": [b[1] - a[1] for a, b in itertools.pairwise(frames)],
+    }
+
+
+@check
+def reader_restarts() -> Any:
+    """The virtual camera's reader comes and goes while it is sent to."""
+    source, sink = WebcamSource("webcam", capture=QUICK), VcamSink("vcam", size=(640, 360))
+    sent: set[str] = set()
+    send(source, sink, sent, until=iter([False, False, True]).__next__)
+    equal = []
+    for _ in range(2):
+        reader = read_back(15)
+        send(source, sink, sent, until=lambda reader=reader: reader.poll() is not None)
+        equal.append(sum(digest in sent for digest in digests(reader)))
+    killed = read_back(10_000)
+    send(source, sink, sent, until=iter(itertools.chain([False] * 30, [True])).__next__)
+    killed.kill()
+    killed.communicate(timeout=10)
+    after = send(source, sink, sent, until=iter(itertools.chain([False] * 9, [True])).__next__)
+    source.close()
+    sink.close()
+    return {"equal": equal, "after": after}
+
+
+@check
+def sender_restarts() -> Any:
+    """Senders come and go: alone, after one that closed without our care, and while watched."""
+    import pyvirtualcam
+
+    sizes = []
+    for width in (640, 1280):
+        sink = VcamSink("vcam", size=(width, width * 9 // 16))
+        sink.write(picture())
+        sizes.append([*sink.size])
+        sink.close()
+    other = pyvirtualcam.Camera(640, 360, 30, fmt=pyvirtualcam.PixelFormat.I420, device=LOOPBACK)
+    other.send(sink._buffer[: 640 * 540])
+    other.close()
+    stale = v4l2.video_device(LOOPBACK).output  # type: ignore[union-attr]
+    sink = VcamSink("vcam", size=(640, 360))
+    sink.write(picture())
+    watcher = ffmpeg(LOOPBACK, "-f", "null", "-")
+    deadline_s = time.monotonic() + 30
+    while not v4l2.holders(LOOPBACK) and time.monotonic() < deadline_s:
+        sink.write(picture())
+        time.sleep(0.03)  # the pace of a camera
+    sink.close()
+    watched = VcamSink("vcam", size=(1280, 720))
+    watched.write(picture())
+    agreed = [*watched.size]
+    watched.close()
+    watcher.kill()
+    watcher.communicate(timeout=10)
+    return {"sizes": sizes, "stale": stale, "agreed": agreed}
+
+
+@check
+def disconnected() -> Any:
+    return torn(
+        lambda: subprocess.run(["v4l2-ctl", "-d", CAMERA, "-c", "disconnect=1"], check=True)
+    )
+
+
+@check
+def unplugged() -> Any:
+    result = torn(lambda: (VIVID / "unbind").write_text("vivid.0"))
+    result["absent"] = refused(lambda: open_source("webcam", capture=QUICK))
+    result["listed"] = len(devices()["cameras"])
+    (VIVID / "bind").write_text("vivid.0")
+    result["back"] = refused(lambda: open_source("webcam", capture=QUICK))
+    return result
+
+
+@check
+def plugged_in_again() -> Any:
+    """As it is opened for the program: it comes back by itself."""
+    source = open_source("webcam", capture=QUICK)
+    items: list[str] = []
+    times: list[float] = []
+    bound_s = 0.0
+    for item in source:
+        items.append(type(item).__name__)
+        if isinstance(item, Frame):
+            times.append(item.time_s)
+        if len(items) == 5:
+            (VIVID / "unbind").write_text("vivid.0")
+        if isinstance(item, Notice):
+            (VIVID / "bind").write_text("vivid.0")
+            bound_s = time.monotonic()
+        elif bound_s and items[-5:] == ["Frame"] * 5:
+            break
+    back_s = time.monotonic() - bound_s
+    paths = [camera["path"] for camera in devices()["cameras"]]
+    source.close()
+    for action in ("unbind", "bind"):  # gets its first number back
+        (VIVID / action).write_text("vivid.0")
+    return {
+        "paths": paths,
+        "items": items,
+        "reconnects": source.reconnects,
+        "back_s": back_s,
+        "growing": all(a < b for a, b in itertools.pairwise(times)),
+    }
+
+
+@check
+def interrupted() -> Any:
+    source = WebcamSource("webcam", capture=QUICK)
+    asked: list[float] = []
+
+    def interrupt() -> None:
+        asked.append(time.monotonic())
+        source.interrupt()
+
+    timer = threading.Timer(0.3, interrupt)
+    timer.start()
+    count = sum(1 for _ in source)
+    took_s = time.monotonic() - asked[0]
+    source.close()
+    return {"frames": count, "took_s": took_s}
+
+
+@check
+def camera_refusals() -> Any:
+    user = ffmpeg(CAMERA, "-f", "rawvideo", "-")
+    assert user.stdout is not None
+    assert len(user.stdout.buffer.read(1)) == 1  # a picture: it has it
+    busy = refused(lambda: open_source("webcam", capture=QUICK))
+    user.kill()
+    user.communicate(timeout=10)
+    return {
+        "busy": busy,
+        "number": refused(lambda: open_source("webcam:7")),
+        "name": refused(lambda: open_source("webcam:front")),
+        "path": refused(lambda: open_source("/dev/video7")),
+        "nobody sends": refused(lambda: open_source(LOOPBACK)),
+        "by name": refused(lambda: open_source("webcam:VIVID", capture=QUICK)),
+        "permission": in_child(lambda: refused(lambda: open_source("webcam")), user=NOBODY),
+    }
+
+
+@check
+def vcam_refusals() -> Any:
+    def open_it(target: str) -> str:
+        return refused(lambda: open_sink(target, None))  # type: ignore[arg-type]
+
+    found = {
+        "number": open_it("vcam:7"),
+        "name": open_it("vcam:zoom"),
+        "path": open_it("vcam:/dev/video7"),
+        "webcam": open_it("vcam:/dev/video0"),
+        "by name": open_it("vcam:LIVE"),
+        "permission": in_child(lambda: open_it("vcam"), user=NOBODY),
+    }
+    sender = VcamSink("vcam")
+    sender.write(picture())
+    found["busy"] = in_child(lambda: open_it("vcam"))
+    found["listed busy"] = devices()["virtual_cameras"][0]["busy"]
+    begun_s = time.monotonic()
+    found["still sender"] = refused(lambda: open_source(f"webcam:{LOOPBACK}"))
+    found["still sender, seconds"] = time.monotonic() - begun_s
+    sender.close()
+    subprocess.run(["rmmod", "v4l2loopback"], check=True)
+    found["absent"] = open_it("vcam")
+    return found
+
+
+if __name__ == "__main__":
+    results["said"] = said
+    sys.stdout.write(json.dumps(results) + "\n")
