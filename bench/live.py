@@ -1,0 +1,170 @@
+"""Live use: latency, rate, drops and processor time, on an idle and on a busy machine.
+
+    python bench/live.py --clip TRAILER --webcam CLIP [--only idle,busy,hd,cpu,cuts,blocked,ends]
+                         [--seconds 20] [--long 300]
+
+TRAILER is any clip with motion, CLIP one of a webcam. Both are made into clips of the sizes and
+rates that are needed, by ffmpeg, and are played as if they were live.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from common import ROOT, livemosaic, machine, median, run, table
+
+Row = tuple[str, str, str]
+CHILD = [sys.executable, str(ROOT / "bench" / "live_child.py")]
+TILE = ("--tile", "16", "--scale", "1")
+
+
+def clip(source: Path, target: Path, *, filters: str, rate: int, loop: int = 0) -> Path:
+    """Make a clip whose frames come at another rate: none is repeated or left out."""
+    command = ["ffmpeg", "-v", "error", "-y", "-r", str(rate), "-stream_loop", str(loop)]
+    command += ["-i", str(source), "-an", "-vf", filters, "-r", str(rate), "-c:v", "libx264"]
+    subprocess.run([*command, "-preset", "veryfast", "-crf", "20", str(target)], check=True)
+    return target
+
+
+def live(source: Path | str, *outputs: str, seconds: float, options: tuple[str, ...]) -> Any:
+    """Run the child; its report and series."""
+    command = [*CHILD, str(source), *outputs, "--duration", str(seconds), *options]
+    return json.loads(run(command, env={"PYTHONPATH": str(ROOT)}).output)
+
+
+@contextlib.contextmanager
+def one_core_taken() -> Iterator[None]:
+    """Another process computes without a pause."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            yield
+        finally:
+            busy.kill()
+
+
+def figures(result: Any, *, sink: int = 0) -> str:
+    report = result["report"]
+    latency = report["sinks"][sink]["latency_ms"]
+    fps = report["fps"] * report["sinks"][sink]["frames"] / report["frames_out"]
+    text = f"{fps:.1f} frames/s, p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms"
+    dropped = report["frames_in"] - report["sinks"][sink]["frames"]
+    text += f", {dropped} of {report['frames_in']} dropped"
+    highest = report["governor"]["highest"]
+    return text + (f", governor: {highest}" if highest else "")
+
+
+def growth(result: Any) -> str:
+    """Latency of the first and of the last fifth, medians over seconds."""
+    p50 = [second["p50_ms"] for second in result["series"]][2:]
+    fifth = max(1, len(p50) // 5)
+    first, last = median(p50[:fifth]), median(p50[-fifth:])
+    return f"p50 of the first fifth {first:.1f} ms, of the last {last:.1f} ms"
+
+
+def idle(args: argparse.Namespace, folder: Path) -> list[Row]:
+    source = clip(args.clip, folder / "720p30.mp4", filters="scale=1280:720", rate=30)
+    result = live(source, "null", seconds=args.seconds, options=TILE)
+    return [("1280x720 at 30, tile 16, idle", figures(result), "p50 10 ms, p99 33 ms, no drop")]
+
+
+def busy(args: argparse.Namespace, folder: Path) -> list[Row]:
+    source = clip(args.clip, folder / "long.mp4", filters="scale=1280:720", rate=30, loop=9)
+    with one_core_taken():
+        result = live(source, "null", seconds=args.long, options=TILE)
+    bar = "25 frames/s, p99 66 ms, no growth over 5 minutes"
+    return [
+        (f"the same, one core taken by another process, {args.long:.0f} s", figures(result), bar),
+        ("its growth", growth(result), ""),
+    ]
+
+
+def hd(args: argparse.Namespace, folder: Path) -> list[Row]:
+    source = clip(args.clip, folder / "1080p60.mp4", filters="scale=1920:1080", rate=60)
+    rows = []
+    for tile in ("24", "16"):
+        options = ("--tile", tile, "--scale", "1")
+        result = live(source, "null", seconds=args.seconds, options=options)
+        rows.append((f"1920x1080 at 60, tile {tile}", figures(result), "50 frames/s, p99 50 ms"))
+    return rows
+
+
+def cpu(args: argparse.Namespace, folder: Path) -> list[Row]:
+    filters = "crop=iw:iw*9/16,scale=1280:720"
+    source = clip(args.webcam, folder / "webcam.mp4", filters=filters, rate=30)
+    result = live(source, "null", seconds=args.seconds, options=TILE)
+    first, last = result["series"][1], result["series"][-1]
+    share = (last["cpu_s"] - first["cpu_s"]) / (last["at_s"] - first["at_s"])
+    text = f"{share:.0%} of one core; {figures(result)}"
+    return [("whole process, webcam clip at 720p30, decoding included", text, "45 %")]
+
+
+def cuts(args: argparse.Namespace, folder: Path) -> list[Row]:
+    filters = "select=not(mod(n\\,12)),setpts=N/30/TB,scale=1280:720"
+    source = clip(args.clip, folder / "cuts.mp4", filters=filters, rate=30, loop=6)
+    result = live(source, "null", seconds=args.seconds, options=TILE)
+    bar = "promise kept (100 ms), 25 frames/s, delay flat"
+    changed = result["report"]["cells"]["active_mean"]
+    text = f"{figures(result)}, {changed:.0%} of cells active; {growth(result)}"
+    return [("every frame new (a cut per frame), 720p30", text, bar)]
+
+
+def blocked(args: argparse.Namespace, folder: Path) -> list[Row]:
+    source = clip(args.clip, folder / "blocked.mp4", filters="scale=1280:720", rate=30)
+    rows = []
+    for outputs in (("null",), ("null", "blocking")):
+        result = live(source, *outputs, seconds=args.seconds, options=TILE)
+        rows.append((f"outputs {' and '.join(outputs)}: of null", figures(result), "unchanged"))
+    return rows
+
+
+def ends(args: argparse.Namespace, folder: Path) -> list[Row]:
+    """From the signal to the end of the process."""
+    rows = []
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        took = []
+        for _ in range(5):
+            output = folder / "ends.mkv"
+            words = ("run", "pattern", str(output), "null", "-y", "--progress", "always")
+            with subprocess.Popen(livemosaic(*words), stderr=subprocess.PIPE) as child:
+                assert child.stderr is not None
+                said = b""
+                while b"cells active" not in said:
+                    said += child.stderr.read1(100)
+                began = time.monotonic()
+                child.send_signal(kind)
+                child.stderr.read()
+                child.wait()
+                took.append(time.monotonic() - began)
+        rows.append((f"{kind.name} to the end, a file finished", f"{median(took):.2f} s", "1 s"))
+    return rows
+
+
+PARTS = {f.__name__: f for f in (idle, busy, hd, cpu, cuts, blocked, ends)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--clip", type=Path, required=True, help="a clip with motion")
+    parser.add_argument("--webcam", type=Path, required=True, help="a clip of a webcam")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, comma separated")
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--long", type=float, default=300, help="seconds of the busy run")
+    args = parser.parse_args()
+    print(machine())
+    with tempfile.TemporaryDirectory() as name:
+        rows = [row for part in args.only.split(",") for row in PARTS[part](args, Path(name))]
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""One live pipeline in a process of its own, watched from inside once a second.
+
+Does what `livemosaic run INPUT OUTPUTS` does, with two things more: the output `blocking`, which
+takes nothing for two seconds at a time, and a line of figures for each second. Prints one JSON
+object: the report, the figures and the processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from livemosaic.control import Control, Wanted
+from livemosaic.frame import Frame, TrackPacket
+from livemosaic.kernels import import_quickly
+from livemosaic.mosaic import Mosaic, MosaicSettings
+from livemosaic.pipeline import Pipeline, Progress, output_info
+from livemosaic.sinks import FileOptions, open_sink
+from livemosaic.sources import open_source
+
+BLOCKED_S = 2.0
+
+
+class BlockingSink:
+    """Like a window that is dragged: takes one frame, then none for two seconds."""
+
+    def __init__(self, *, live: bool) -> None:
+        self.name = "blocking"
+        self.live = live
+        self.rate: Fraction | None = None
+
+    def write(self, item: Frame | TrackPacket) -> None:
+        time.sleep(BLOCKED_S)
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def discard(self) -> None: ...
+
+
+def resident_mb() -> float:
+    """Memory of this process now, in MB; 0 where /proc does not say."""
+    status = Path("/proc/self/statm")
+    if not status.exists():
+        return 0.0
+    return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def descriptors() -> int:
+    """Open files of this process."""
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.exists() else 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("input")
+    parser.add_argument("outputs", nargs="+")
+    parser.add_argument("--duration", type=float, required=True)
+    parser.add_argument("--tile", type=int)
+    parser.add_argument("--scale", type=float)
+    parser.add_argument("--gallery", default="photos")
+    parser.add_argument("--reconnect")
+    args = parser.parse_args()
+
+    import_quickly()
+    cv2.setNumThreads(1)
+    source = open_source(args.input, reconnect=args.reconnect)
+    info = source.info
+    settings = MosaicSettings(tile_px=args.tile, scale=args.scale, live=True)
+    mosaic = Mosaic(args.gallery, settings)
+    grid = mosaic.plan(info.width, info.height)
+    mosaic.change(settings.for_grid(grid))
+    mosaic.warm_up(info.width, info.height, info.colour)
+    control = Control(Wanted(mosaic.settings))
+    output = output_info(info, grid)
+    sinks: list[Any] = [
+        BlockingSink(live=True)
+        if name == "blocking"
+        else open_sink(name, output, options=FileOptions(overwrite=True))
+        for name in args.outputs
+    ]
+    pipeline = Pipeline(
+        source, mosaic, sinks, realtime=True, duration_s=args.duration, control=control
+    )
+    series: list[dict[str, float]] = []
+    began_s, began_cpu_s = time.monotonic(), time.process_time()
+
+    def watch(progress: Progress) -> None:
+        now = time.monotonic() - began_s
+        if now < len(series) + 1:
+            return
+        vitals = pipeline.vitals()
+        series.append(
+            {
+                "at_s": round(now, 2),
+                "fps": round(vitals.fps_out, 2),
+                "p50_ms": round(vitals.latency_ms_p50, 2),
+                "p95_ms": round(vitals.latency_ms_p95, 2),
+                "rss_mb": round(resident_mb(), 1),
+                "threads": threading.active_count(),
+                "descriptors": descriptors(),
+                "cpu_s": round(time.process_time() - began_cpu_s, 3),
+                "notice": bool(vitals.source),
+            }
+        )
+
+    pipeline.run(on_tick=watch)
+    sys.stdout.write(json.dumps({"report": pipeline.report(), "series": series}) + "\n")
+    sys.stdout.flush()
+    if pipeline.stuck:  # the blocking sink is in the middle of its two seconds
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
