@@ -116,6 +116,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (IsADirectoryError, "it is a folder; name a file in it"),
     (ConnectionRefusedError, "nothing answers there; check the address, and that it is running"),
     (TimeoutError, "it did not answer in time; check the address and the network"),
+    (ConnectionResetError, "the other side has broken the connection; check that it is running"),
     (BrokenPipeError, "the reader has gone away; keep it running until the end"),
     (av.error.ExitError, "it did not answer in time; check the address and the network"),
     (av.error.DecoderNotFoundError, "this FFmpeg has no decoder for it; convert it first"),

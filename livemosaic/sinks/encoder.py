@@ -26,6 +26,8 @@ _logger = logging.getLogger("livemosaic")
 _LIMITED, _FULL = 1, 2
 _BT601_CODES = (5, 6)
 _UNSPECIFIED = 2
+# Who joins a stream in the middle sees nothing before the next key picture.
+_KEY_INTERVAL_S = 2
 _QP2LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: its unit of quality per step of a quantiser scale
 _VARIABLE_RATE = 0x0400  # AVFMT_VARIABLE_FPS
 # AV_CODEC_FLAG_FRAME_DURATION: without it durations are lost, and the last frame has no length.
@@ -56,6 +58,7 @@ class VideoEncoder:
     container : an `av` output container whose header is not yet written
     codec : the `av.Codec` to use
     info : what will come
+    low_delay : give out each picture at once, and a key picture every 2 s
 
     Attributes
     ----------
@@ -71,9 +74,17 @@ class VideoEncoder:
     """
 
     def __init__(
-        self, container: Any, codec: Any, info: StreamInfo, *, options: FileOptions, name: str
+        self,
+        container: Any,
+        codec: Any,
+        info: StreamInfo,
+        *,
+        options: FileOptions,
+        name: str,
+        low_delay: bool = False,
     ) -> None:
         self._name = name
+        self._low_delay = low_delay
         self._codec = codec
         self._info = info
         self._size = (info.width, info.height)
@@ -217,7 +228,8 @@ class VideoEncoder:
         self._stream.time_base = self._time_base
         context.framerate = info.rate
         context.sample_aspect_ratio = info.sample_aspect_ratio
-        context.thread_type = "AUTO"
+        # Frames side by side are a delay of one frame per thread.
+        context.thread_type = "SLICE" if self._low_delay else "AUTO"
         # 0 lets the encoder choose. x264 takes half as many again as there are processors, and is
         # 10 % faster for it, for 70 MB more at 5120x2880.
         context.thread_count = options.threads
@@ -227,6 +239,10 @@ class VideoEncoder:
         context.options = dict(defaults.options)
         if self.origin is None:
             context.options["bf"] = "0"  # AVI and Y4M have no order of display of their own
+        if self._low_delay:
+            context.options.update({"bf": "0", **defaults.low_delay})
+            context.flags |= av.codec.context.Flags.low_delay
+            context.gop_size = max(1, round(_KEY_INTERVAL_S * info.rate))
         if options.preset is not None:
             context.options["preset"] = options.preset
         if options.crf is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import deque
 from collections.abc import Iterable
 from fractions import Fraction
@@ -14,7 +15,8 @@ from ..errors import LivemosaicError, SinkError
 from ..frame import Frame, StreamInfo, TrackPacket
 from ..media import av, fraction, open_container, sink_error
 from .encoder import VideoEncoder
-from .formats import FileOptions, Format, find_codec
+from .formats import NETWORK_OPTIONS, NETWORK_TIMEOUT_S, FileOptions, find_codec
+from .patience import Patience
 from .target import Target
 from .tracks import Tracks
 
@@ -30,7 +32,8 @@ class FileSink:
     """Encodes frames into a container, and copies or converts the other tracks into it.
 
     A file is written under a hidden name beside its own, and takes its own when it is whole.
-    It has to be closed before the source that the tracks came from.
+    It has to be closed before the source that the tracks came from. What goes over the network is
+    coded without delay.
 
     Attributes
     ----------
@@ -49,7 +52,8 @@ class FileSink:
     def __init__(self, target: Target, info: StreamInfo, *, options: FileOptions) -> None:
         assert target.format is not None
         self.name = target.name
-        self.live = False
+        # Who watches a live input over the network wants to see the newest, too.
+        self.live = info.live and target.network
         self.rate: Fraction | None = None
         self.bytes_written = 0
         self.duration_s = 0.0
@@ -65,11 +69,20 @@ class FileSink:
             self._part = self._final.with_name(f".{self._final.name}.{os.getpid()}.part")
             url = _local(self._part)
         codec = find_codec(target.format, options, target=target.name)
+        self._patience: Patience | None = None
+        if target.network:
+            self._patience = Patience(NETWORK_TIMEOUT_S, name=f"send {target.name}")
         self._container: Any = None
+        began_s = time.monotonic()
         try:
-            self._container = _open(url, target.format, time_base=info.time_base)
+            self._container = _open(url, target, time_base=info.time_base)
             self._video = VideoEncoder(
-                self._container, codec, info, options=options, name=target.name
+                self._container,
+                codec,
+                info,
+                options=options,
+                name=target.name,
+                low_delay=target.network,
             )
             self._tracks = Tracks(self._container, info.tracks, format=target.format)
             self._describe()
@@ -78,6 +91,11 @@ class FileSink:
             self.abort()
             if isinstance(error, LivemosaicError):
                 raise
+            if target.network:
+                # A server that says nothing is taken for one that talks nonsense in the end, and
+                # FFmpeg's own error names the address with the password in it.
+                late = time.monotonic() - began_s >= NETWORK_TIMEOUT_S
+                raise sink_error(self.name, TimeoutError() if late else error) from None
             raise sink_error(self.name, error) from error
 
     @property
@@ -107,6 +125,7 @@ class FileSink:
             self._mux(self._video.flush())
             self._mux(self._tracks.flush())
             self._container.close()
+            self._end_patience()
             if self._part is not None and self._final is not None:
                 self.bytes_written = self._part.stat().st_size
                 os.replace(self._part, self._final)
@@ -116,9 +135,11 @@ class FileSink:
 
     def abort(self) -> None:
         """Close and remove what was written. Never raises."""
-        if self._container is not None:
+        # What a call is in the middle of cannot be closed.
+        if self._container is not None and not (self._patience and self._patience.stuck):
             with contextlib.suppress(Exception):
                 self._container.close()
+        self._end_patience()
         self.discard()
 
     def discard(self) -> None:
@@ -184,11 +205,22 @@ class FileSink:
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:
             self.bytes_written += packet.size
-            self._container.mux_one(packet)
+            if self._patience is None:
+                self._container.mux_one(packet)
+            else:
+                self._patience(self._container.mux_one, packet)
+
+    def _end_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.end()
 
 
-def _open(url: str, format: Format, *, time_base: Fraction) -> Any:
+def _open(url: str, target: Target, *, time_base: Fraction) -> Any:
+    format = target.format
+    assert format is not None
     options = dict(format.options)
+    if target.network:
+        options.update(NETWORK_OPTIONS)
     if format.muxer in ("mp4", "mov"):
         # Where the first frame begins is noted in this unit: a millisecond unless told.
         ticks = time_base.denominator

@@ -11,7 +11,17 @@ from typing import Any
 from ..errors import UsageError
 from ..media import av
 
-__all__ = ["ENCODERS", "FORMATS", "PICTURES", "FileOptions", "Format", "find_codec", "find_format"]
+__all__ = [
+    "ENCODERS",
+    "FORMATS",
+    "NETWORK_OPTIONS",
+    "NETWORK_TIMEOUT_S",
+    "PICTURES",
+    "FileOptions",
+    "Format",
+    "find_codec",
+    "find_format",
+]
 
 
 _MAX_CRF = 63  # VP9's and AV1's; x264's end is 51, and it takes more for that
@@ -81,7 +91,13 @@ _MKV = Format("matroska", "libx264", "aac", "srt", None, None, options=_AS_IS)
 _WEBM = Format("webm", "libvpx-vp9", "libopus", "webvtt", None, None, options=_AS_IS)
 _AVI = Format("avi", "libx264", "libmp3lame", None, _AVI_AUDIO, options=_AS_IS)
 _TS = Format("mpegts", "libx264", "aac", None, _TS_AUDIO, frozenset({"dvb_subtitle"}), _TS_VIDEO)
-_FLV = Format("flv", "libx264", "aac", None, frozenset({"aac", "mp3"}))
+# At the end it would go back to write its length, which no server can.
+_NO_LENGTH = {"flvflags": "no_duration_filesize"}
+_FLV = Format("flv", "libx264", "aac", None, frozenset({"aac", "mp3"}), options=_NO_LENGTH)
+# For a server to answer, or to take what was sent.
+NETWORK_TIMEOUT_S = 10
+# Over TCP, which loses nothing and passes every firewall. The time-out is in microseconds.
+_BY_TCP = {"rtsp_transport": "tcp", "timeout": str(NETWORK_TIMEOUT_S * 1_000_000)}
 _GIF = Format("gif", "gif")
 _Y4M = Format("yuv4mpegpipe", "rawvideo", codecs=_Y4M_VIDEO)
 
@@ -104,30 +120,50 @@ PICTURES = frozenset({"png", "jpg", "jpeg"})
 URL_FORMATS: dict[str, Format] = {
     "rtmp": _FLV,
     "rtmps": _FLV,
-    "rtsp": Format("rtsp", "libx264", "aac", None, _TS_AUDIO, codecs=_TS_VIDEO),
+    "rtsp": Format("rtsp", "libx264", "aac", None, _TS_AUDIO, codecs=_TS_VIDEO, options=_BY_TCP),
     "udp": _TS,
     "tcp": _TS,
     "srt": _TS,
 }
 
 
+# For every container that goes over the network: each picture is sent when it is there, and does
+# not wait for sound that does not come (10 s by default, in microseconds).
+NETWORK_OPTIONS = {"flush_packets": "1", "max_interleave_delta": "200000"}
+
+
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """What an encoder is told unless asked otherwise: its options, and a fixed quantiser scale."""
+    """What an encoder is told unless asked otherwise.
+
+    Attributes
+    ----------
+    options : its own
+    qscale : a fixed quantiser scale
+    low_delay : options that make it give out each picture at once
+    """
 
     options: dict[str, str] = field(default_factory=dict)
     qscale: int | None = None
+    low_delay: dict[str, str] = field(default_factory=dict)
 
 
 ENCODERS: dict[str, Encoder] = {
     # The encoder is the limit of file to file. crf 20: tiles keep their fine detail.
-    "libx264": Encoder({"preset": "veryfast", "crf": "20"}),
-    "libx265": Encoder({"preset": "ultrafast", "crf": "22", "x265-params": "log-level=none"}),
+    "libx264": Encoder({"preset": "veryfast", "crf": "20"}, low_delay={"tune": "zerolatency"}),
+    "libx265": Encoder(
+        {"preset": "ultrafast", "crf": "22", "x265-params": "log-level=none"},
+        low_delay={"tune": "zerolatency"},
+    ),
     # b=0 makes crf the quality asked for, not an upper bound within a bit rate.
     "libvpx-vp9": Encoder(
-        {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "30", "b": "0"}
+        {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "30", "b": "0"},
+        low_delay={"lag-in-frames": "0"},
     ),
-    "libvpx": Encoder({"deadline": "realtime", "cpu-used": "6", "crf": "10", "b": "20M"}),
+    "libvpx": Encoder(
+        {"deadline": "realtime", "cpu-used": "6", "crf": "10", "b": "20M"},
+        low_delay={"lag-in-frames": "0"},
+    ),
     "libsvtav1": Encoder({"preset": "10", "crf": "30"}),
     # Their default is a bit rate of 200 kbit/s, which is for another century's pictures.
     "mpeg4": Encoder(qscale=3),

@@ -16,6 +16,7 @@ from ..errors import SinkError, UsageError
 from ..media import is_url, public_name
 from .formats import (
     FORMATS,
+    NETWORK_TIMEOUT_S,
     PICTURES,
     URL_FORMATS,
     FileOptions,
@@ -26,6 +27,13 @@ from .formats import (
 )
 
 __all__ = ["Target", "check_target", "resolve"]
+
+# Parameters of addresses, by their scheme.
+_URL_OPTIONS = {
+    # Whole MPEG-TS packets in each datagram, as receivers expect; 7 fit into an Ethernet frame.
+    "udp": f"pkt_size={7 * 188}",
+    "tcp": f"timeout={NETWORK_TIMEOUT_S * 1_000_000}",  # microseconds, also to connect
+}
 
 NUMBER = re.compile(r"%0?\d*d")
 
@@ -47,6 +55,11 @@ class Target:
     kind: Literal["file", "direct", "picture", "pictures"]
     url: str
     format: Format | None = None
+
+    @property
+    def network(self) -> bool:
+        """Whether it is an address."""
+        return self.kind == "direct" and is_url(self.url)
 
 
 def check_target(target: str, *, options: FileOptions) -> None:
@@ -89,7 +102,7 @@ def _classify(target: str, options: FileOptions) -> Target:
         by_scheme = None if options.format else URL_FORMATS.get(scheme)
         path = urlsplit(target).path
         format = by_scheme or find_format(options.format or ending(path), target=name)
-        return Target(name, "direct", target, format)
+        return Target(name, "direct", _completed(target, scheme), format)
     if os.path.isdir(target):
         raise SinkError(f"{target}: it is a folder; name a file in it, such as {target}/out.mp4")
     suffix = ending(target)
@@ -101,6 +114,14 @@ def _classify(target: str, options: FileOptions) -> Target:
     if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
         return Target(target, "direct", target, format)  # a device or a pipe has no other name
     return Target(target, "file", target, format)
+
+
+def _completed(url: str, scheme: str) -> str:
+    """The address with what FFmpeg takes from there only, unless the person says it."""
+    option = _URL_OPTIONS.get(scheme)
+    if option is None or f"{option.partition('=')[0]}=" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}{option}"
 
 
 def _check_path(target: Target, options: FileOptions) -> None:

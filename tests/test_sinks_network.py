@@ -1,0 +1,267 @@
+"""Network outputs: what arrives, how soon, and what happens when nobody takes it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from livemosaic.errors import SinkError
+from livemosaic.frame import Frame, StreamInfo
+from livemosaic.media import av
+from livemosaic.sinks import FileOptions, open_sink
+from tests import clips
+from tests.streams import TIMEOUT_S, RtspServer, free_port, need_rtsp_server, watchdog
+
+# The fixed colours of a test picture survive any coding this well.
+CLOSE = 12
+
+
+def info(**changes: Any) -> StreamInfo:
+    return replace(StreamInfo(160, 96, live=True), **changes)
+
+
+class Receiver:
+    """Takes what comes to a TCP port, on a thread."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server.settimeout(TIMEOUT_S)
+        self.url = f"tcp://127.0.0.1:{self._server.getsockname()[1]}"
+        self.data = b""
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._receive, daemon=True)
+        self._thread.start()
+
+    def _receive(self) -> None:
+        connection, _ = self._server.accept()
+        with connection:
+            connection.settimeout(TIMEOUT_S)
+            while part := self._part(connection):
+                with self._changed:
+                    self.data += part
+                    self._changed.notify_all()
+
+    def _part(self, connection: socket.socket) -> bytes:
+        try:
+            return connection.recv(65536)
+        except (ConnectionError, TimeoutError):
+            return b""
+
+    def wait_for_frames(self, count: int) -> list[Any]:
+        """The frames so far, once there are so many; the sender has not closed."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(decoded(self.data)) >= count, TIMEOUT_S)
+            return decoded(self.data)
+
+    def close(self) -> None:
+        self._thread.join(TIMEOUT_S)
+        self._server.close()
+
+
+def decoded(data: bytes) -> list[Any]:
+    """The frames of what may be cut off anywhere."""
+    frames: list[Any] = []
+    with contextlib.suppress(av.error.FFmpegError), av.open(io.BytesIO(data), format="mpegts") as c:
+        frames.extend(c.decode(video=0))
+    return frames
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    found = Receiver()
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg2video"])
+def test_each_picture_is_sent_at_once(receiver: Receiver, codec: str) -> None:
+    clips.need_encoder(codec)
+    sink = open_sink(receiver.url, info(), options=FileOptions(codec=codec))
+    assert sink.live
+    frames = clips.frames(12)
+    for frame in frames:
+        sink.write(frame)
+    got = receiver.wait_for_frames(12)
+    for sent, came in zip(frames, got, strict=True):
+        assert np.abs(came.to_ndarray(format="bgr24").astype(int) - sent.to_bgr()).mean() < CLOSE
+    sink.close()
+
+
+def test_key_pictures_every_two_seconds(receiver: Receiver) -> None:
+    sink = open_sink(receiver.url, info(rate=Fraction(10), time_base=Fraction(1, 10)))
+    still = clips.frames(1)[0]
+    for n in range(65):
+        sink.write(replace(still, pts=n, time_base=Fraction(1, 10)))
+    sink.close()
+    receiver.close()
+    with av.open(io.BytesIO(receiver.data), format="mpegts") as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    assert [n for n, packet in enumerate(packets) if packet.is_keyframe] == [0, 20, 40, 60]
+    assert all(packet.pts == packet.dts for packet in packets)
+
+
+def test_a_file_is_sent_whole(receiver: Receiver) -> None:
+    sink = open_sink(receiver.url, info(live=False))
+    assert not sink.live
+    for frame in clips.frames(5):
+        sink.write(frame)
+    sink.close()
+    receiver.close()
+    assert len(decoded(receiver.data)) == 5
+
+
+def test_missing_sound_does_not_hold_the_picture_back(tmp_path: Path, receiver: Receiver) -> None:
+    clip = clips.make(tmp_path / "a.mp4", sound=["aac"])
+    with av.open(str(clip)) as container:
+        sink = open_sink(receiver.url, info(tracks=(container.streams.audio[0],)))
+        for frame in clips.frames(50):
+            sink.write(frame)
+        receiver.wait_for_frames(40)
+        sink.close()
+
+
+def test_udp_datagrams_are_whole_packets() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(TIMEOUT_S)
+        sink = open_sink(f"udp://127.0.0.1:{receiver.getsockname()[1]}", info())
+        for frame in clips.frames(3):
+            sink.write(frame)
+            datagram = receiver.recv(65536)
+            assert len(datagram) % 188 == 0
+            assert len(datagram) <= 1316
+        sink.close()
+
+
+def test_udp_to_nobody_is_no_error() -> None:
+    sink = open_sink(f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}", info())
+    for frame in clips.frames(3):
+        sink.write(frame)
+    sink.close()
+
+
+def test_rtmp(tmp_path: Path) -> None:
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("no ffmpeg")
+    url = f"rtmp://127.0.0.1:{free_port()}/live/key"
+    out = tmp_path / "out.flv"
+    words = ("ffmpeg", "-v", "quiet", "-listen", "1", "-i", url, "-c", "copy", str(out))
+    server = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+    with watchdog(server):
+        sink = _patient_open(url, server)
+        assert sink.name.endswith("/live/***")
+        for frame in clips.frames(30):
+            sink.write(frame)
+        sink.close()
+        server.wait(TIMEOUT_S)
+    assert len(clips.packet_times(out, "video")) == 30
+
+
+def _patient_open(url: str, server: subprocess.Popen[bytes]) -> Any:
+    """Open it once the server listens, which says nothing about it."""
+    while server.poll() is None:
+        try:
+            return open_sink(url, info())
+        except SinkError as error:
+            assert "nothing answers there" in str(error)  # noqa: PT017  (any other is a failure)
+    pytest.fail("the server ended")
+
+
+def test_rtsp() -> None:
+    need_rtsp_server()
+    server = RtspServer("--record")
+    try:
+        url = f"rtsp://127.0.0.1:{server.port}/in"
+        sink = open_sink(url, info())
+        for frame in clips.frames(30):
+            sink.write(frame)
+        # All but the last, whose end only the next would show.
+        server.wait_for("FRAMES 29")
+        sink.close()
+        with pytest.raises(SinkError, match=r"/other: .*nothing under that path"):
+            open_sink(url.replace("/in", "/other"), info())
+    finally:
+        server.kill()
+
+
+# ---- faults ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["rtmp", "rtsp", "tcp"])
+def test_nobody_listens(scheme: str) -> None:
+    host = f"127.0.0.1:{free_port()}"
+    with pytest.raises(SinkError, match="nothing answers there") as caught:
+        open_sink(f"{scheme}://me:secret@{host}/live/x.ts", info())
+    assert host in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def write_all(sink: Any, frames: Iterable[Frame]) -> None:
+    for frame in frames:
+        sink.write(frame)
+
+
+def noise(count: int) -> Iterator[Frame]:
+    """Pictures that nothing can make small."""
+    rng = np.random.default_rng(0)
+    picture = Frame.from_bgr(rng.integers(0, 256, (480, 640, 3), dtype=np.uint8))
+    for n in range(count):
+        yield replace(picture, pts=n)
+
+
+def test_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from livemosaic.sinks import formats
+
+    options = {**formats.URL_FORMATS["rtsp"].options, "timeout": "300000"}
+    monkeypatch.setitem(
+        formats.URL_FORMATS, "rtsp", replace(formats.URL_FORMATS["rtsp"], options=options)
+    )
+    monkeypatch.setattr("livemosaic.sinks.file.NETWORK_TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/in"
+        with pytest.raises(SinkError, match="it did not answer in time"):
+            open_sink(url, info())
+
+
+def test_receiver_that_stops_taking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("livemosaic.sinks.file.NETWORK_TIMEOUT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(TIMEOUT_S)
+        sink = open_sink(
+            f"tcp://127.0.0.1:{server.getsockname()[1]}",
+            info(width=640, height=480),
+            options=FileOptions(crf=1, preset="ultrafast"),
+        )
+        connection, _ = server.accept()
+        with pytest.raises(SinkError, match="it did not answer in time"):
+            write_all(sink, noise(1000))
+        sink.abort()
+        connection.close()  # wakes the thread that was left
+
+
+def test_receiver_that_goes_away() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(TIMEOUT_S)
+        sink = open_sink(
+            f"tcp://127.0.0.1:{server.getsockname()[1]}",
+            info(width=640, height=480),
+            options=FileOptions(crf=1, preset="ultrafast"),
+        )
+        connection, _ = server.accept()
+        connection.close()
+        with pytest.raises(SinkError, match=r"gone away|broken the connection"):
+            write_all(sink, noise(1000))
+        sink.abort()
