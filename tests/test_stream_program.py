@@ -1,0 +1,137 @@
+"""The program with network streams, as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests import clips
+from tests.program import SMALL, finish, needs_jit, spawn, video_times
+from tests.streams import TIMEOUT_S, RtspServer, free_port, need_rtsp_server, watchdog
+
+pytestmark = needs_jit
+
+
+@pytest.fixture
+def camera(tmp_path: Path) -> Iterator[RtspServer]:
+    need_rtsp_server()
+    clip = clips.make(
+        tmp_path / "camera.mp4",
+        clips.frames(1500, size=(64, 48)),
+        options={"g": "25", "tune": "zerolatency", "preset": "ultrafast"},
+    )
+    server = RtspServer(clip, "--user", "me:secret")
+    server.clip = clip  # type: ignore[attr-defined]
+    yield server
+    server.kill()
+
+
+def wait_for(process: subprocess.Popen[bytes], text: str) -> str:
+    """Wait until the program says `text`; all that it has said."""
+    assert process.stderr is not None
+    said = ""
+    with watchdog(process):
+        for line in process.stderr:
+            said += line.decode()
+            if text in said:
+                return said
+    pytest.fail(f"it did not say {text!r} but {said!r}")
+
+
+def test_camera_to_a_file_through_a_power_cut(camera: RtspServer, tmp_path: Path) -> None:
+    out = tmp_path / "out.mkv"
+    url = camera.url.replace("//", "//me:secret@")
+    pictures = tmp_path / "p_%04d.png"
+    process = spawn("run", url, out, pictures, *SMALL, "--duration", "4", "--json", "-v")
+    said = ""
+    try:
+        wait_for_pictures(process, tmp_path, 10)
+        camera.kill()
+        said = wait_for(process, "reconnecting")
+        camera.start(camera.clip, "--user", "me:secret")  # type: ignore[attr-defined]
+        outcome = finish(process)
+    finally:
+        process.kill()
+    assert outcome.code == 0, said + outcome.err
+    report = json.loads(outcome.out)
+    assert report["reconnects"] == 1
+    assert report["input"] == camera.url
+    assert "secret" not in said + outcome.err + outcome.out
+    assert re.search(r"back after \d", outcome.err)
+    times = video_times(out)
+    assert times == sorted(times)
+    assert 2.5 < times[-1] < 4.5
+    # The gap is in the recording, as long as it was.
+    assert max(b - a for a, b in pairwise(times)) > 0.2
+
+
+def wait_for_pictures(process: subprocess.Popen[bytes], folder: Path, count: int) -> None:
+    """Wait until so many have been written."""
+    with watchdog(process):
+        while process.poll() is None:
+            if len(list(folder.glob(".*.part/*.png"))) >= count:
+                return
+            time.sleep(0.02)  # another program's files: there is nothing to wait on
+    pytest.fail("no pictures came")
+
+
+def test_ctrl_c_while_the_camera_is_away(camera: RtspServer, tmp_path: Path) -> None:
+    out = tmp_path / "out.mkv"
+    pictures = tmp_path / "p_%04d.png"
+    process = spawn("run", camera.url.replace("//", "//me:secret@"), out, pictures, *SMALL)
+    try:
+        wait_for_pictures(process, tmp_path, 10)
+        camera.kill()
+        wait_for(process, "reconnecting")
+        process.send_signal(signal.SIGINT)
+        outcome = finish(process, timeout=5)
+    finally:
+        process.kill()
+    assert outcome.code == 130
+    assert len(video_times(out)) > 5
+
+
+def test_ctrl_c_while_waiting_for_the_first_time() -> None:
+    url = f"rtsp://127.0.0.1:{free_port()}/cam"
+    process = spawn("run", url, "null", "--reconnect", "always")
+    try:
+        wait_for(process, "trying again")
+        process.send_signal(signal.SIGINT)
+        outcome = finish(process, timeout=5)
+    finally:
+        process.kill()
+    assert outcome.code == 130
+    assert outcome.lines[-1] == "livemosaic: interrupted: nothing was written"
+
+
+def test_ctrl_c_while_a_server_says_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(TIMEOUT_S)
+        process = spawn("run", f"rtsp://127.0.0.1:{silent.getsockname()[1]}/cam", "null")
+        try:
+            connection, _ = silent.accept()
+            process.send_signal(signal.SIGINT)
+            outcome = finish(process, timeout=5)
+            connection.close()
+        finally:
+            process.kill()
+    assert outcome.code == 130
+
+
+@pytest.mark.parametrize("who", ["", "me:wrong@"])
+def test_errors_are_one_line_without_secrets(camera: RtspServer, who: str) -> None:
+    url = camera.url.replace("//", f"//{who}")
+    outcome = finish(spawn("run", url, "null", "-v", "--reconnect", "always"))
+    assert outcome.code == 1
+    (line,) = outcome.lines
+    assert line.startswith(f"livemosaic: error: {camera.url}: cannot be read: it wants a user name")
+    assert "wrong" not in line
