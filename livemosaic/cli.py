@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from . import __version__
-from .commands import demo, devices, gallery, run
+from .commands import demo, devices, doctor, gallery, run
 from .errors import LivemosaicError, UsageError
 from .terminal import Interrupts, complain, leave, open_standard_files, set_up_logging
 
@@ -46,6 +46,8 @@ def _run_verb(argv: Sequence[str] | None, interrupts: Interrupts, started_s: flo
             return demo.run(args, interrupts, started_s)
         if args.verb == "devices":
             return devices.run(args)
+        if args.verb == "doctor":
+            return doctor.run(args)
         return gallery.run(args)
     except UsageError as error:
         complain(error)
@@ -101,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     run.add_parser(verbs, parents=[common])
     demo.add_parser(verbs, parents=[common])
+    doctor.add_parser(verbs, parents=[common])
     gallery.add_parser(verbs)
     devices.add_parser(verbs)
     return parser

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["import_quickly", "kernel", "kernels_are_cached"]
+__all__ = ["KERNELS", "import_quickly", "kernel", "kernels_are_cached"]
 
 
 def _writable(folder: Path) -> bool:
@@ -48,7 +48,7 @@ def _cache_folder() -> Path:
     return folder
 
 
-_CACHE = _cache_folder()
+KERNELS = _cache_folder()
 
 
 def import_quickly() -> None:
@@ -71,7 +71,7 @@ def kernels_are_cached() -> bool:
     # Numba compiles again what is older than its source.
     source = Path(__file__).with_name("compose.py").stat().st_mtime
     version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    return any(p.stat().st_mtime >= source for p in _CACHE.rglob(f"compose.*{version}.nbi"))
+    return any(p.stat().st_mtime >= source for p in KERNELS.rglob(f"compose.*{version}.nbi"))
 
 
 def kernel(function: F) -> F:

@@ -24,6 +24,7 @@ __all__ = [
     "open_standard_files",
     "patiently",
     "print_json",
+    "print_text",
     "progress_bar",
     "set_up_logging",
 ]
@@ -196,14 +197,20 @@ def counting_bar(*, quiet: bool, when: str = "auto", unit: str) -> Iterator[Prog
 
 
 def print_json(report: dict[str, Any]) -> None:
+    """Print one object on standard output; `SinkError` as of `print_text`."""
+    print_text(json.dumps(report) + "\n")
+
+
+def print_text(text: str) -> None:
+    """Print on standard output, at once; `SinkError` when that cannot be written."""
     try:
-        sys.stdout.write(json.dumps(report) + "\n")
+        sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
         # What Python still holds of it must not fail again, with a traceback, at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SinkError(
-            f"standard output: --json cannot be written: {error.strerror}; "
+            f"standard output: it cannot be written: {error.strerror}; "
             "keep its reader running until the end"
         ) from None
 

@@ -33,7 +33,7 @@ LAYERS = [
     "sinks",
     "pipeline",
     "config",
-    "watch",
+    "watch doctor",
     "commands",
     "cli",
     "__main__",

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..sinks.loopback import how_to_make_one, virtual_cameras
 from ..sources.devices import Camera, list_cameras, no_camera_cure
-from ..terminal import print_json
+from ..terminal import print_json, print_text
 
 __all__ = ["add_parser", "devices", "run"]
 
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(found)
     else:
-        sys.stdout.write(_text(found))
+        print_text(_text(found))
     return 0
 
 

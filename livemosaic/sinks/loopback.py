@@ -16,10 +16,10 @@ from ..errors import SinkError
 if TYPE_CHECKING:
     from ..v4l2 import VideoDevice
 
-__all__ = ["choose_device", "how_to_make_one", "is_vcam", "refusal", "virtual_cameras"]
+__all__ = ["RELOAD", "choose_device", "how_to_make_one", "is_vcam", "refusal", "virtual_cameras"]
 
 _MODPROBE = "sudo modprobe v4l2loopback video_nr=10 card_label=livemosaic exclusive_caps=1"
-_RELOAD = f"sudo modprobe -r v4l2loopback && {_MODPROBE}"
+RELOAD = f"sudo modprobe -r v4l2loopback && {_MODPROBE}"
 
 # By the ID and ID_LIKE of /etc/os-release.
 _INSTALL = {
@@ -117,7 +117,7 @@ def _ready(camera: VideoDevice) -> VideoDevice:
         if not camera.output:
             raise SinkError(
                 f"vcam: {path} refuses a sender after another one has closed (a fault of "
-                f"v4l2loopback 0.12 with exclusive_caps=1); load it again: {_RELOAD}"
+                f"v4l2loopback 0.12 with exclusive_caps=1); load it again: {RELOAD}"
             )
     if not camera.output:
         users = holders(path)
@@ -135,7 +135,7 @@ def refusal(device: str | None, error: Exception) -> SinkError:
     name = f"vcam:{device}" if device else "vcam"
     said = " ".join(str(error).split())
     if sys.platform == "linux":
-        return SinkError(f"{name}: it cannot be opened ({said}); load it again: {_RELOAD}")
+        return SinkError(f"{name}: it cannot be opened ({said}); load it again: {RELOAD}")
     return SinkError(f"{name}: it cannot be opened ({said}); {how_to_make_one()}")
 
 

@@ -1,0 +1,14 @@
+"""What this machine has, what it lacks, and what it can hold: a small function for each question.
+
+from livemosaic.doctor import examine
+
+for finding in examine():
+    print(finding.name, finding.state, finding.text, finding.cure)
+"""
+
+from __future__ import annotations
+
+from .examine import CHECKS, Check, examine
+from .finding import Finding, State
+
+__all__ = ["CHECKS", "Check", "Finding", "State", "examine"]

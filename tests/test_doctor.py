@@ -1,0 +1,518 @@
+"""The checks of `doctor`, each in good and bad circumstances; and the whole program."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import sys
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livemosaic import kernels
+from livemosaic.doctor import CHECKS, Check, Finding, cameras, encoders, examine, machine, speed
+from livemosaic.doctor.finding import told
+from livemosaic.doctor.storage import cache, gallery
+from livemosaic.errors import GalleryError, SinkError
+from livemosaic.sinks import loopback
+from livemosaic.sources import devices
+from livemosaic.sources.devices import Camera
+from livemosaic.v4l2 import VideoDevice
+
+from .conftest import ROOT
+from .fakes import pipeline_threads
+from .program import finish, left, needs_jit, spawn
+from .screen import SIZE, open_screen
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux says it in files")
+
+
+# ---- all of them -------------------------------------------------------------------------
+
+
+def test_one_that_fails_keeps_none_from_being_done() -> None:
+    def fail(error: Exception) -> Callable[[], Finding]:
+        def ask() -> Finding:
+            raise error
+
+        return ask
+
+    found = list(
+        examine(
+            [
+                Check("a", fail(ZeroDivisionError("division\nby zero"))),
+                Check("b", fail(ImportError("libGL.so.1: cannot open")), essential=True),
+                Check("c", fail(GalleryError("no gallery 'x'; build it")), essential=True),
+                Check("d", lambda: Finding("d", "good", "all is well")),
+            ]
+        )
+    )
+    assert [(f.name, f.state) for f in found] == [
+        ("a", "warning"),
+        ("b", "problem"),
+        ("c", "problem"),
+        ("d", "good"),
+    ]
+    assert "ZeroDivisionError: division by zero" in found[0].text
+    assert (found[2].text, found[2].cure) == ("no gallery 'x'", "build it")
+    assert all(f.cure for f in found[:3])
+
+
+def test_an_error_is_taken_apart() -> None:
+    assert told(SinkError("vcam: it is busy; close it; or take another")) == (
+        "vcam: it is busy",
+        "close it; or take another",
+    )
+
+
+def test_their_names_are_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("### `doctor`")[2].partition("\n### ")[0]
+    for check in CHECKS:
+        assert f"`{check.name}`" in section
+
+
+# ---- Python, packages, processor ---------------------------------------------------------
+
+
+def test_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.python().state == "good"
+    monkeypatch.setattr(machine, "_LAST_PYTHON", (3, 2))
+    assert "newer than what was tested (3.2)" in machine.python().text
+    monkeypatch.setattr(machine, "_FIRST_PYTHON", (9, 1))
+    found = machine.python()
+    assert (found.state, found.cure) == ("problem", "install Python 9.1 or later")
+
+
+def test_packages() -> None:
+    found = machine.packages()
+    assert found.state == "good", found
+    of = found.details["packages"]
+    assert of["numpy"]["version"] == sys.modules["numpy"].__version__
+    assert {"opencv-python", "numba", "av", "scikit-learn"} <= set(of)
+
+
+def loading(module: str, result: Any) -> Callable[[str], Any]:
+    """An import of which one module comes out otherwise: an error, or another version."""
+
+    def load(name: str) -> Any:
+        if name != module:
+            return importlib.import_module(name)
+        if isinstance(result, Exception):
+            raise result
+        fake = types.ModuleType(name)
+        fake.__version__ = result  # type: ignore[attr-defined]
+        return fake
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("module", "result", "state", "text", "cure"),
+    [
+        ("numba", ImportError("No module\nnamed numba"), "problem", "No module named numba",
+         f"{sys.executable} -m pip install 'numba>=0.60'"),
+        ("av", RuntimeError("torn"), "problem", "av (torn)", "pip install 'av>=18'"),
+        ("cv2", ImportError("libGL.so.1: cannot open shared object file"), "problem", "libGL.so.1",
+         "sudo apt install libgl1"),
+        ("numpy", "1.26.4", "problem", "numpy 1.26.4 (older than 2.0)", "'numpy>=2.0'"),
+        ("av", "99.0.1", "warning", "av 99.0.1 (tested: ", "go on"),
+        ("numpy", "2.99.0rc1", "good", "numpy 2.99.0rc1", ""),
+    ],
+)  # fmt: skip
+def test_packages_that_are_not_as_they_should_be(
+    module: str, result: Any, state: str, text: str, cure: str
+) -> None:
+    found = machine.packages(load=loading(module, result))
+    assert found.state == state
+    assert text in found.text
+    assert cure in found.cure
+
+
+def test_the_bounds_of_the_packages_are_those_of_the_package() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for package in machine._PACKAGES:
+        assert f'"{package.name}>={package.first}"' in project
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_load", lambda: 0.1)
+    monkeypatch.setattr(machine, "usable_cores", lambda: 4)
+
+
+def test_cpu(idle: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cv2.checkHardwareSupport", lambda feature: True)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    found = machine.cpu()
+    assert (found.state, found.cure) == ("good", "")
+    assert found.details["model"] in found.text
+    assert found.text.endswith(", 4 cores, AVX2, load 0.1")
+    monkeypatch.setattr("cv2.checkHardwareSupport", lambda feature: False)
+    found = machine.cpu()
+    assert (found.state, found.details["avx2"]) == ("warning", False)
+    assert "no AVX2" in found.text
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    found = machine.cpu()
+    assert (found.state, found.details["avx2"]) == ("good", None)
+    monkeypatch.setattr(machine, "_load", lambda: 2.1)
+    assert "other programs are busy" in machine.cpu().text
+    monkeypatch.setattr(machine, "_load", lambda: None)  # Windows
+    monkeypatch.setattr(machine, "usable_cores", lambda: 1)
+    assert "1 core: stages cannot" in machine.cpu().text
+
+
+@on_linux
+def test_a_container_may_allow_fewer_cores(tmp_path: Path) -> None:
+    file, all_cores = tmp_path / "cpu.max", len(os.sched_getaffinity(0))
+    assert machine.usable_cores(cgroup=file) == all_cores
+    for text, cores in (
+        ("max 100000\n", all_cores),
+        ("50000 100000\n", 1),
+        ("99900000 100", all_cores),
+    ):
+        file.write_text(text)
+        assert machine.usable_cores(cgroup=file) == cores
+
+
+# ---- display -----------------------------------------------------------------------------
+
+
+@on_linux
+def test_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    found = machine.display()
+    assert found.state == "warning"
+    assert found.text == "there is no display (DISPLAY is not set)"
+    assert found.cure.startswith("start it in a desktop session")
+    assert found.details["kind"] == "none"
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    assert machine.display().details["kind"] == "wayland"
+
+
+@on_linux
+def test_a_display() -> None:
+    """In a process of its own: Qt's libraries would stay in this one."""
+    code = "import json, livemosaic.doctor.machine as m; print(json.dumps(m.display().as_json()))"
+    with open_screen() as screen:
+        found = json.loads(screen.run(sys.executable, "-c", code))
+        assert screen.run("wmctrl", "-l") == b""  # no window is left
+    assert (found["state"], found["cure"]) == ("good", "")
+    assert found["details"]["kind"] == "x11"
+    assert (found["details"]["width"], found["details"]["height"]) == SIZE
+    assert found["text"].endswith(f"{SIZE[0]}x{SIZE[1]}")
+
+
+def test_an_opencv_without_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cv2.getBuildInformation", lambda: "  GUI:                  NONE\n")
+    found = machine.display()
+    assert found.state == "warning"
+    assert found.cure.endswith("-m pip install --force-reinstall opencv-python")
+
+
+# ---- cameras -----------------------------------------------------------------------------
+
+
+FRONT = Camera("Front", "/dev/video7", 7)
+
+
+def test_cameras(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    listed = [FRONT, Camera("OBS", "/dev/video9", 9, virtual=True)]
+    monkeypatch.setattr(devices, "list_cameras", lambda: listed)
+    found = cameras.cameras()
+    assert (found.state, found.text) == ("good", "Front (/dev/video7)")
+    assert found.details == {
+        "cameras": [{"name": "Front", "path": "/dev/video7", "input": "/dev/video7"}]
+    }
+    del listed[0]
+    found = cameras.cameras()
+    assert (found.state, found.text) == ("warning", "there is no camera")
+    assert "plug one in" in found.cure
+    closed = tmp_path / "video0"
+    closed.touch()
+    listed.append(Camera("Mine", str(closed), 0))
+    monkeypatch.setattr(cameras, "_open_to_us", lambda path: False)  # root may open everything
+    found = cameras.cameras()
+    assert found.text == f"you may not use {closed}"
+    assert found.cure.startswith("sudo usermod -aG video")
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a Linux says of v4l2loopback 0.12.7 with one device."""
+    monkeypatch.setattr("sys.platform", "linux")
+    folder = tmp_path / "v4l2loopback"
+    (folder / "parameters").mkdir(parents=True)
+    (folder / "version").write_text("0.12.7\n")
+    (folder / "parameters" / "exclusive_caps").write_text("Y,N,N,N\n")
+    ready = [VideoDevice("/dev/video10", "livemosaic", output=True, virtual=True)]
+    monkeypatch.setattr(loopback, "virtual_cameras", lambda: ready)
+    monkeypatch.setattr(loopback, "choose_device", lambda device: "/dev/video10")
+    return folder
+
+
+def test_a_virtual_camera(module: Path) -> None:
+    found = cameras.virtual_cameras(module=module)
+    assert found.state == "good"
+    assert found.text.startswith("livemosaic (vcam:/dev/video10); v4l2loopback 0.12.7 (other")
+    assert "issue 470" in found.text
+    assert found.details["module"] == {
+        "loaded": True,
+        "version": "0.12.7",
+        "exclusive_caps": True,
+        "second_sender_fault": True,
+    }
+    (module / "version").write_text("0.13.2\n")
+    assert "470" not in cameras.virtual_cameras(module=module).text
+
+
+def test_a_virtual_camera_that_browsers_do_not_list(module: Path) -> None:
+    (module / "parameters" / "exclusive_caps").write_text("N,N\n")
+    found = cameras.virtual_cameras(module=module)
+    assert found.state == "warning"
+    assert "browsers do not list it" in found.text
+    assert found.cure.startswith("sudo modprobe -r v4l2loopback && sudo modprobe v4l2loopback")
+
+
+def test_a_virtual_camera_that_takes_no_sender(
+    module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(device: object) -> str:
+        raise SinkError("vcam: /dev/video10 (livemosaic) is in use by obs; close that")
+
+    monkeypatch.setattr(loopback, "choose_device", refuse)
+    found = cameras.virtual_cameras(module=module)
+    assert (found.state, found.cure) == ("warning", "close that")
+    assert found.text == "/dev/video10 (livemosaic) is in use by obs"
+
+
+def test_no_virtual_camera(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loopback, "virtual_cameras", list)
+    found = cameras.virtual_cameras(module=module)
+    assert found.text == "v4l2loopback is loaded, and has no device"
+    found = cameras.virtual_cameras(module=module / "none")
+    assert (found.state, found.text) == ("warning", "there is none")
+    assert "modprobe v4l2loopback" in found.cure
+    assert found.details["module"]["loaded"] is False
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = cameras.virtual_cameras(module=module)
+    assert found.cure == f"{sys.executable} -m pip install pyvirtualcam"
+
+
+# ---- encoders ----------------------------------------------------------------------------
+
+
+def test_encoders_encode_a_frame(capfd: pytest.CaptureFixture[str]) -> None:
+    found = encoders.probe(["libx264", "h264_nvenc", "nope", "aac", "mpeg4"], timeout_s=60)
+    assert list(found) == ["libx264", "h264_nvenc", "nope", "aac", "mpeg4"]
+    assert found["libx264"]["state"] == found["mpeg4"]["state"] == "good"
+    assert found["libx264"]["ms"] > 0
+    assert found["nope"]["state"] == "absent"
+    assert found["aac"]["state"] == "failed"
+    assert capfd.readouterr() == ("", "")
+
+
+_STUB = """
+import json, os, sys, time
+for name in sys.argv[1:]:
+    if name == "crash": os.abort()
+    if name == "hang": time.sleep(60)
+    if name == "loud": print("a driver's words"); sys.stderr.write("and more\\n")
+    print(json.dumps({"name": name, "wrong": "", "ms": 1.0}), flush=True)
+"""
+
+
+def test_an_encoder_that_ends_its_process(capfd: pytest.CaptureFixture[str]) -> None:
+    names = ["a", "crash", "loud", "crash2", "hang", "b"]
+    command = (sys.executable, "-c", _STUB)
+    found = encoders.probe(names, command=command, timeout_s=3)
+    assert [found[name]["state"] for name in names] == [
+        "good", "failed", "good", "good", "failed", "good",
+    ]  # fmt: skip
+    assert found["crash"]["text"].startswith("its driver ended the process")
+    assert found["hang"]["text"] == "it did not answer within 3 s"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_encoders_that_cannot_be_tried() -> None:
+    found = encoders.probe(["a", "b"], command=("/nowhere/python",))
+    assert [of["state"] for of in found.values()] == ["failed", "failed"]
+
+
+def answering(*good: str) -> encoders.Probe:
+    def ask(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        return {
+            name: {"state": "good" if name in good else "failed", "text": "torn", "ms": 1.0}
+            for name in names
+        }
+
+    return ask
+
+
+def test_what_is_said_of_encoders() -> None:
+    found = encoders.encoders(ask=answering(*encoders.SOFTWARE, "hevc_qsv"))
+    assert found.state == "good"
+    assert found.text == "libx264, libx265, libsvtav1, libvpx-vp9; by hardware: hevc_qsv"
+    found = encoders.encoders(ask=answering("libx264"))
+    assert (found.state, "not usable: libx265" in found.text) == ("warning", True)
+    found = encoders.encoders(ask=answering("libx265"))
+    assert found.state == "warning"
+    assert found.text.startswith("libx264, which files need")
+    assert "(torn)" in found.text
+    assert found.cure.endswith("-m pip install --force-reinstall --no-deps av")
+
+
+# ---- what is kept ------------------------------------------------------------------------
+
+
+def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEMOSAIC_CACHE", str(tmp_path / "mine"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "x.gallery").write_bytes(bytes(3_000_000))
+    found = cache()
+    assert found.state == "good", found
+    assert found.text.startswith(f"{tmp_path / 'mine'}, 3 MB")
+    assert left(tmp_path / "mine") == ["x.gallery"]
+    monkeypatch.setattr("livemosaic.doctor.storage._LEAST_FREE_MB", 10**12)
+    found = cache()
+    assert (found.state, "are free there" in found.text) == ("warning", True)
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setattr(kernels, "KERNELS", file / "kernels")
+    found = cache()
+    assert (found.state, found.details["kernels_writable"]) == ("warning", False)
+    assert "NUMBA_CACHE_DIR" in found.cure
+
+
+def test_a_cache_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setenv("LIVEMOSAIC_CACHE", str(file / "cache"))
+    found = cache()
+    assert found.state == "warning"
+    assert f"nothing can be kept in {file / 'cache'}" in found.text
+    assert "LIVEMOSAIC_CACHE=" in found.cure
+    assert found.details["writable"] is False
+
+
+def test_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = gallery()
+    assert found.state == "good"
+    assert found.details["tiles"] > 5000
+    assert f"{found.details['tiles']:,} tiles" in found.text
+
+
+# ---- speed -------------------------------------------------------------------------------
+
+
+@needs_jit
+def test_speed_is_measured_by_the_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "_MEASURED_S", 0.6)
+    monkeypatch.setattr(speed, "_SETTLING_S", 0.2)
+    found = speed.speed(320, 192, 20)
+    details = found.details
+    assert found.name == "speed_192p20"
+    assert (details["width"], details["height"], details["rate"]) == (320, 192, 20)
+    assert 0 < details["fps"] <= 25
+    assert 0 < details["latency_ms"]["p50"] <= details["latency_ms"]["p99"]
+    assert pipeline_threads() == []
+
+
+class Report:
+    """The report of a pipeline whose governor has come to a step."""
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+
+    def report(self) -> dict[str, Any]:
+        return {"governor": {"step": self._step}}
+
+
+@pytest.mark.parametrize(
+    ("share", "latency_ms", "step", "held", "text"),
+    [
+        (1.0, 20.0, "", "yes", "1280x720 at 30 is held: 30.0 frames/s, latency 20 ms (p95 20)"),
+        (1.0, 20.0, "larger tiles", "governed", "is held by larger tiles: 30.0"),
+        (0.5, 20.0, "", "no", "is not held: 15."),
+        (0.5, 20.0, "larger tiles", "no", "is not held even by larger tiles: 15."),
+        (1.0, 120.0, "", "no", "is not held: 30.0 frames/s, latency 120 ms"),
+        (0.0, 0.0, "", "no", "is not held: 0.0"),
+    ],
+)
+def test_what_counts_as_held(
+    share: float,
+    latency_ms: float,
+    step: str,
+    held: str,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    meter = speed._Meter()
+    seconds = speed._MEASURED_S - speed._SETTLING_S
+    meter.latencies_ms = [latency_ms] * round(30 * seconds * share)
+    monkeypatch.setattr(speed, "_measure", lambda *_: (Report(step), meter, 0.5))
+    found = speed.speed(1280, 720, 30)
+    assert found.details["held"] == held
+    assert text in found.text
+    assert (found.state, bool(found.cure)) == (
+        ("warning", True) if held == "no" else ("good", False)
+    )
+
+
+# ---- the program -------------------------------------------------------------------------
+
+
+@needs_jit
+def test_in_the_program(tmp_path: Path) -> None:
+    """Without a display; nothing is left behind."""
+    environment = {"DISPLAY": "", "WAYLAND_DISPLAY": ""}
+    outcome = finish(spawn("doctor", "--json", cwd=tmp_path, env=environment), timeout=120)
+    assert outcome.code == 0, outcome
+    report = json.loads(outcome.out)
+    assert set(report) == {"version", "can_run", "duration_s", "checks"}
+    assert report["can_run"] is True
+    assert [check["name"] for check in report["checks"]] == [check.name for check in CHECKS]
+    for check in report["checks"]:
+        assert set(check) == {"name", "state", "text", "cure", "details"}
+        assert check["state"] in ("good", "warning")
+        assert (check["cure"] == "") == (check["state"] == "good")
+        assert "\n" not in check["text"] + check["cure"]
+    assert left(tmp_path) == []
+    assert not re.search(r"\[|Traceback|Error", outcome.err)  # FFmpeg's and drivers' own words
+
+
+def test_a_broken_package(tmp_path: Path) -> None:
+    """It is named, with its cure; what needs it fails without a traceback."""
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text("raise ImportError('torn')")
+    path = os.pathsep.join((str(tmp_path), str(ROOT)))
+    outcome = finish(spawn("doctor", env={"PYTHONPATH": path}), timeout=120)
+    assert outcome.code == 1, outcome
+    assert re.search(r"^packages +problem  not usable: numba \(torn\)$", outcome.out, re.M)
+    assert re.search(r"^ +cure: +\S+ -m pip install 'numba>=0.60'$", outcome.out, re.M)
+    assert outcome.out.endswith(
+        "\nit cannot run before this is cured: "
+        "packages, speed_720p30, speed_1080p30, speed_1080p60\n"
+    )
+    assert "Traceback" not in outcome.out + outcome.err
+
+
+def test_a_reader_that_leaves() -> None:
+    process = spawn("doctor")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    outcome = finish(process, timeout=60)
+    assert outcome.code == 1
+    assert outcome.lines == [
+        "livemosaic: error: standard output: it cannot be written: Broken pipe; "
+        "keep its reader running until the end"
+    ]
