@@ -120,10 +120,25 @@ def test_times_are_the_drivers(opened: Opener, monkeypatch: pytest.MonkeyPatch) 
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     fake = FakeCapture(pictures(6))
-    fake.stamps = iter([999.9, 999.95, 1000.05, 5.0, 1.7e9, 0.0])
+    fake.stamps = iter([999.94, 999.95, 1000.05, 5.0, 1.7e9, 0.0])
     found = list(islice(opened(fake), 6))
-    assert [f.captured_s for f in found] == [999.9, 999.95, 1000, 1000, 1000, 1000]
-    assert [f.pts for f in found] == [0, 4500, 9000, 9001, 9002, 9003]
+    assert [f.captured_s for f in found] == [999.94, 999.95, 1000, 1000, 1000, 1000]
+    assert [f.pts for f in found] == [0, 900, 5400, 5401, 5402, 5403]
+
+
+def test_what_waited_since_the_opening_is_skipped(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Galleries take their time to open, and drivers keep pictures meanwhile."""
+    clock = Clock(monkeypatch)
+    fake = FakeCapture(pictures(8))
+    fake.stamps = iter([99.99, 100.02, 100.05, 101.94, 101.97])
+    source = opened(fake)
+    clock.now_s = 102.0
+    frames = iter(source)
+    first, second = next(frames), next(frames)
+    assert [first.captured_s, second.captured_s] == [101.94, 101.97]
+    assert [first.pts, second.pts] == [0, 2700]
 
 
 def test_what_was_got_is_said(opened: Opener, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from ..errors import RefusedError, SourceError
 from .devices import Camera, opencv_backend
 
-__all__ = ["Capture", "CaptureGone", "OpenCvCapture", "open_capture"]
+__all__ = ["BUFFERS", "Capture", "CaptureGone", "OpenCvCapture", "open_capture"]
 
 U8 = NDArray[np.uint8]
 
 # One that we hold, one that the driver fills, and one for the moment between: with two, a UVC
 # camera has nowhere to put the picture that begins while the last one is fetched, and loses it.
-_BUFFERS = 3
+BUFFERS = 3
 
 # Uncompressed first: it costs 0.3 ms of processor time per 1280x720 frame, MJPEG 2.5 ms. But USB 2
 # carries 1280x720 uncompressed at 10 frames/s only.
@@ -147,7 +147,7 @@ class OpenCvCapture:
                 break
         self.fourcc = best[1] if best is not None else "BGR3"
         self._ask(size, rate, self.fourcc if best is not None else None)
-        self._video.set(cv2.CAP_PROP_BUFFERSIZE, _BUFFERS)
+        self._video.set(cv2.CAP_PROP_BUFFERSIZE, BUFFERS)
         self._video.set(cv2.CAP_PROP_CONVERT_RGB, int(best is None))
 
     def _ask(self, size: tuple[int, int], rate: Fraction, fourcc: str | None) -> bool:

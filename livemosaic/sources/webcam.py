@@ -25,6 +25,7 @@ _TIME_BASE = Fraction(1, 90_000)  # the clock of RTP and MPEG: finer than any ca
 
 _START_S = 5.0  # to the first picture; cameras that wake up take up to 3 s
 _GONE_S = 2.0  # without a picture it is gone: in the dark they slow down to 5 frames/s, not to 0.5
+_FRESH_S = 0.1  # how old the first picture may be
 _SLICE_S = 0.1  # of waiting, between looks at whether somebody wants to leave
 
 # A driver's stamp that is of the clock of `time.monotonic`, as nearly always on Linux, is a little
@@ -91,13 +92,23 @@ class WebcamSource:
         )
 
     def __iter__(self) -> Iterator[Frame]:
-        frame, self._first = self._first, None
-        if frame is not None:
+        frame, self._first = self._current_first(), None
+        while frame is not None:
             yield frame
             del frame  # not kept while waiting for the next
-        while (following := self._next(_GONE_S)) is not None:
-            yield following
-            del following
+            frame = self._next(_GONE_S)
+
+    def _current_first(self) -> Frame | None:
+        """The first picture to give: not the one of the opening, nor one that has waited in the
+        driver since, if whoever opened it took their time."""
+        began_s = time.monotonic()
+        frame = self._first or self._next(_GONE_S)
+        for _ in range(_capture.BUFFERS):
+            if frame is None or frame.captured_s > began_s - _FRESH_S:
+                break
+            self._start_s, self._pts = None, -1  # times begin with what is given
+            frame = self._next(_GONE_S)
+        return frame
 
     def interrupt(self) -> None:
         """End the iteration within a tenth of a second."""
