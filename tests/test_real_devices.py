@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from tests.program import COMMAND, ENVIRONMENT
+
 VM = Path(__file__).parent / "v4l2-vm"
 ENGINE = os.environ.get("LIVEMOSAIC_VM", "qemu")
 QEMU = "qemu-system-x86_64"
@@ -42,12 +44,23 @@ def _skip_unless_possible() -> None:
 
 
 @pytest.fixture(scope="module")
-def machine() -> dict[str, Any]:
+def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The results of all checks, and what was written to standard error (`stderr`)."""
     _skip_unless_possible()
+    # The kernels and the gallery are made out here, where it takes seconds and not minutes, for a
+    # processor that the machine's emulated one can follow.
+    kernels = tmp_path_factory.mktemp("kernels")
+    environment = {
+        **ENVIRONMENT,
+        "NUMBA_CPU_NAME": "generic",
+        "NUMBA_CACHE_DIR": str(kernels),
+    }
+    words = ["run", "pattern:640x360@30", "null", "--realtime", "--duration", "0.5", "--quiet"]
+    subprocess.run([*COMMAND, *words], env=environment, timeout=200, check=True)
     options = ["--engine", ENGINE, "--timeout", "600", "--env", "LIVEMOSAIC_CACHE"]
     done = subprocess.run(
-        [VM / "run", *options, "--", sys.executable, VM / "checks.py"],
+        [VM / "run", *options, "--rw", kernels, "--", sys.executable, VM / "checks.py"],
+        env=environment,
         capture_output=True,
         text=True,
         timeout=700,
@@ -214,3 +227,26 @@ def test_sender_that_stands_still_is_noticed(machine: dict[str, Any]) -> None:
     result = machine["vcam_refusals"]
     assert result["still sender"].startswith("SourceError: ")
     assert result["still sender, seconds"] < 10
+
+
+@pytest.mark.parametrize("check", ["program_small", "program_large"])
+def test_the_whole_program(machine: dict[str, Any], check: str) -> None:
+    """`livemosaic run webcam vcam FILM`: what another program reads is what is in the film."""
+    result = machine[check]
+    report = result["report"]
+    assert result["code"] == 130, result["said"]  # by Ctrl-C
+    assert result["read"] == 20
+    assert result["filmed"] >= 16
+    assert result["different"] > 1
+    assert report["input"] == "webcam"
+    assert report["outputs"][0] == "vcam"
+    assert result["released"]
+
+
+def test_the_program_outlives_its_webcam(machine: dict[str, Any]) -> None:
+    result = machine["program_small"]
+    assert (result["away"], result["back"]) == (20, 40)
+    assert result["report"]["reconnects"] == 1
+    assert result["report"]["repeated"] > 0
+    assert any("the camera has gone" in line for line in result["said"])
+    assert any("webcam: back after" in line for line in result["said"])

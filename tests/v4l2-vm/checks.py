@@ -10,6 +10,7 @@ import itertools
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -102,14 +103,19 @@ def ffmpeg(device: str, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def read_back(count: int) -> subprocess.Popen[str]:
+def read_back(count: int, filter: str = "null") -> subprocess.Popen[str]:
     """Another program that reads the virtual camera, and prints a digest for each picture."""
-    return ffmpeg(LOOPBACK, "-frames:v", str(count), "-c", "copy", "-f", "framemd5", "-")
+    return ffmpeg(LOOPBACK, "-frames:v", str(count), "-vf", filter, "-f", "framemd5", "-")
 
 
 def digests(reader: subprocess.Popen[str]) -> list[str]:
     out, _ = reader.communicate(timeout=60)
-    return [line.rpartition(",")[2].strip() for line in out.splitlines() if line[:1] == "0"]
+    return frame_digests(out)
+
+
+def frame_digests(text: str) -> list[str]:
+    """Of FFmpeg's framemd5."""
+    return [line.rpartition(",")[2].strip() for line in text.splitlines() if line[:1] == "0"]
 
 
 def send(source: Any, sink: VcamSink, sent: set[str], until: Callable[[], bool]) -> int:
@@ -318,6 +324,65 @@ def interrupted() -> Any:
     took_s = time.monotonic() - asked[0]
     source.close()
     return {"frames": count, "took_s": took_s}
+
+
+def started(capture: str, size: str, film: Path) -> subprocess.Popen[str]:
+    """`livemosaic run webcam vcam FILM`, once it sends."""
+    words = [sys.executable, "-m", "livemosaic", "run", "webcam", "vcam", str(film), "--json"]
+    program = subprocess.Popen(
+        [*words, "--capture", capture, "--size", size, "--codec", "ffv1"],
+        cwd=Path(__file__).parent.parent.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline_s = time.monotonic() + 200
+    while not v4l2.video_device(LOOPBACK).format and program.poll() is None:  # type: ignore[union-attr]
+        assert time.monotonic() < deadline_s
+        time.sleep(0.2)
+    return program
+
+
+def ended(program: subprocess.Popen[str], film: Path, read: list[str]) -> dict[str, Any]:
+    """What came of it after Ctrl-C, and which pictures that were read are in the film."""
+    program.send_signal(signal.SIGINT)
+    out, err = program.communicate(timeout=100)
+    decoder = subprocess.run(
+        ["ffmpeg", "-nostdin", "-loglevel", "quiet", "-i", film, "-f", "framemd5", "-"],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=100,
+    )
+    filmed = frame_digests(decoder.stdout)
+    return {
+        "read": len(read),
+        "different": len(set(read)),
+        "filmed": sum(digest in filmed for digest in read),
+        "code": program.returncode,
+        "report": json.loads(out or "{}"),
+        "said": err.splitlines(),
+        "released": v4l2.video_device(LOOPBACK).output,  # type: ignore[union-attr]
+    }
+
+
+@check
+def program_large() -> Any:
+    film = Path("/tmp/large.mkv")
+    program = started("1280x720@30", "1280x720", film)
+    return ended(program, film, digests(read_back(20)))
+
+
+@check
+def program_small() -> Any:
+    """The same with another shape; and the webcam is unplugged and comes back meanwhile."""
+    film = Path("/tmp/small.mkv")
+    program = started("640x480@30", "960x720", film)
+    read = digests(read_back(20, "crop=960:720:160:0"))
+    (VIVID / "unbind").write_text("vivid.0")
+    away = digests(read_back(20))  # it keeps its rate
+    (VIVID / "bind").write_text("vivid.0")
+    back = digests(read_back(40))
+    return {"away": len(away), "back": len(back), **ended(program, film, read)}
 
 
 @check
