@@ -62,6 +62,7 @@ class FakeSource:
     name = "fake source"
     bad_frames = 0
     reconnects = 0
+    dropped = 0
 
     def __init__(self, items: Iterable[Any], *, frames: int | None = None) -> None:
         self._items = items

@@ -124,7 +124,7 @@ CONTRACT = {
     "grid": dict.fromkeys(["rows", "columns", "tile_px", "width", "height"]),
     "cells": dict.fromkeys(["total", "active_mean", "touched_mean", "changed_mean"]),
     # Beyond the contract's first names.
-    "drops": dict.fromkeys(["mosaic", "governor"]),
+    "drops": dict.fromkeys(["source", "mosaic", "governor"]),
     "sinks": None,
     "governor": None,
 }

@@ -68,8 +68,8 @@ def test_camera_to_a_file_through_a_power_cut(camera: RtspServer, tmp_path: Path
     assert "secret" not in said + outcome.err + outcome.out
     assert re.search(r"back after \d", outcome.err)
     times = video_times(out)
-    assert times == sorted(times)
-    assert 2.5 < times[-1] < 4.5
+    assert times == sorted(set(times))
+    assert 2.5 < times[-1] - times[0] < 4.5
     # The gap is in the recording, as long as it was.
     assert max(b - a for a, b in pairwise(times)) > 0.2
 

@@ -227,7 +227,7 @@ def _join(
 
                 sinks.append(WindowSink(output, control=control, vitals=lambda: control.vitals()))
             else:
-                sinks.append(open_sink(name, output, options=its_options))
+                sinks.append(open_sink(name, output, options=its_options, rate=rate))
             undo.callback(sinks[-1].abort)
     return Pipeline(
         source,

@@ -103,7 +103,7 @@ class _Meter:
 class _Loop:
     """Some frames to and fro for ever, at a pace, as from a camera."""
 
-    bad_frames = reconnects = 0
+    bad_frames = reconnects = dropped = 0
 
     def __init__(self, frames: list[Frame], info: StreamInfo) -> None:
         self.name, self.info = "the demo's clip", info

@@ -16,6 +16,11 @@ from ..stats import Recent, Times
 __all__ = ["Intake"]
 
 
+# A picture that was captured so long before the reading began shows what is over. That can be the
+# case in the first second only.
+_STALE_S, _STARTING_S = 0.05, 1.0
+
+
 class Intake:
     """Reads a source to its end, on a thread of its own.
 
@@ -31,7 +36,7 @@ class Intake:
     Attributes
     ----------
     frames : how many came
-    times : of reading and decoding a frame
+    times : of reading and decoding a frame; live, from its capture on
     recent : when the last ones came
     """
 
@@ -49,6 +54,7 @@ class Intake:
         self._rate = None if rate is None else FixedRate(rate, nominal=source.info.rate)
         self._duration_s, self._realtime, self._stopping = duration_s, realtime, stopping
         self.frames = 0
+        self._stale = 0
         self.times, self.recent = Times(), Recent()
 
     @property
@@ -57,13 +63,18 @@ class Intake:
         return self._handover.dropped + (self._rate.dropped if self._rate is not None else 0)
 
     @property
+    def dropped_by_source(self) -> int:
+        """Frames that came too late to be worth anything."""
+        return self._source.dropped + self._stale
+
+    @property
     def repeated(self) -> int:
         """Frames that were given out again for the rate."""
         return self._rate.repeated if self._rate is not None else 0
 
     def read(self) -> None:
         """Read to the end, and hand over."""
-        items = self._timed()
+        items = self._fresh() if self._source.info.live else self._timed()
         if self._duration_s is not None:
             items = limited(items, self._duration_s)
         if self._realtime:
@@ -87,6 +98,20 @@ class Intake:
             yield item
             del item
             began = time.monotonic()
+
+    def _fresh(self) -> Iterator[Item]:
+        """A live source's items; what waited in it while everything else was opened is left out."""
+        began = time.monotonic()
+        for item in self._source:
+            if isinstance(item, Frame):
+                now = time.monotonic()
+                if item.captured_s < began - _STALE_S and now < began + _STARTING_S:
+                    self.frames += 1
+                    self._stale += 1
+                    continue
+                self.times.add(now - item.captured_s)
+            yield item
+            del item
 
     def _counted(self, items: Iterable[Item]) -> Iterator[Item]:
         for item in items:

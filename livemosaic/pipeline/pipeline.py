@@ -376,7 +376,12 @@ class Pipeline:
 
     @property
     def _dropped(self) -> int:
-        return self._intake.dropped + self._stage.governed + self._outlets[0].handover.dropped
+        return (
+            self._intake.dropped_by_source
+            + self._intake.dropped
+            + self._stage.governed
+            + self._outlets[0].handover.dropped
+        )
 
     def report(self) -> dict[str, Any]:
         """The run in numbers; its names are a contract, see the README."""
@@ -414,7 +419,11 @@ class Pipeline:
             "first_frame_s": round(p.first_frame_s, 3),
             "peak_rss_mb": peak_rss_mb(),
             "reconnects": self._source.reconnects,
-            "drops": {"mosaic": self._intake.dropped, "governor": stage.governed},
+            "drops": {
+                "source": self._intake.dropped_by_source,
+                "mosaic": self._intake.dropped,
+                "governor": stage.governed,
+            },
             "sinks": [outlet.report() for outlet in self._outlets],
             "governor": None
             if governor is None

@@ -93,7 +93,7 @@ class MosaicStage:
             self.notice = item.text
             if self._input is None:
                 return ()
-            now = replace(self._input, captured_s=time.monotonic())
+            now = _later(self._input, time.monotonic())
             return (with_card(self._mosaic.again(now), item.text),)
         self.notice = ""
         if self.governor is not None and not self.governor.accepts(item.captured_s):
@@ -197,3 +197,9 @@ class MosaicStage:
         self.times[name].add(took)
         self.recent[name].add(took)
         self._stage_began = now
+
+
+def _later(frame: Frame, now_s: float) -> Frame:
+    """The frame as if it had been captured now."""
+    passed = round((now_s - frame.captured_s) / frame.time_base)
+    return replace(frame, pts=frame.pts + max(1, passed), captured_s=now_s)

@@ -31,6 +31,10 @@ class Source(Protocol):
         """Frames (or packets) that could not be decoded so far."""
 
     @property
+    def dropped(self) -> int:
+        """Frames of a live source that were let go because nobody took them in time."""
+
+    @property
     def reconnects(self) -> int:
         """How often a live source went away and came back; 0 for files."""
 

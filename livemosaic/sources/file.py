@@ -57,6 +57,7 @@ class FileSource:
         self.name = location.name
         self._piped = location.url == STANDARD_INPUT
         self.reconnects = 0
+        self.dropped = 0
         self._start_s: float | None = None  # of the packets so far
         self._end_s: float | None = None
         self._read_errors = 0

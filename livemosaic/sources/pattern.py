@@ -75,6 +75,7 @@ class PatternSource:
         self.name = spec
         self.bad_frames = 0
         self.reconnects = 0
+        self.dropped = 0
         matrix = guess_matrix(width, height)
         self.info = StreamInfo(
             width, height, rate=rate, time_base=1 / rate, colour=Colour(matrix=matrix), live=True

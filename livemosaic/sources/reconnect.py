@@ -104,7 +104,7 @@ class Reconnecting:
     @property
     def dropped(self) -> int:
         """Pictures that the source let go because decoding did not keep up."""
-        return self._dropped_before + getattr(self._source, "dropped", 0)
+        return self._dropped_before + self._source.dropped
 
     def __iter__(self) -> Iterator[Item]:
         while True:

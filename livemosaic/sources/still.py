@@ -30,6 +30,7 @@ class HeldStill:
         self._source = source
         self.name = source.name
         self.reconnects = 0
+        self.dropped = 0
         self.info = replace(
             source.info, rate=_RATE, time_base=1 / _RATE, live=True, still=False, frames=None
         )

@@ -59,6 +59,7 @@ class WebcamSource:
         self.name = spec
         self.bad_frames = 0
         self.reconnects = 0
+        self.dropped = 0
         self._interrupted = threading.Event()
         camera = camera or find_camera(spec)
         width, height, rate = capture
