@@ -1,6 +1,6 @@
 """Live use: latency, rate, drops and processor time, on an idle and on a busy machine.
 
-    python bench/live.py --clip TRAILER --webcam CLIP [--only idle,busy,hd,cpu,cuts,blocked,ends]
+    python bench/live.py --clip TRAILER --webcam CLIP [--only idle,busy,hd,cpu,cuts,blocked,rtsp,ends]
                          [--seconds 20] [--long 300]
 
 TRAILER is any clip with motion, CLIP one of a webcam. Both are made into clips of the sizes and
@@ -16,12 +16,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, livemosaic, machine, median, run, table
+from common import CLIP, ROOT, livemosaic, machine, median, run, table
 
 Row = tuple[str, str, str]
 CHILD = [sys.executable, str(ROOT / "bench" / "live_child.py")]
@@ -149,7 +150,50 @@ def ends(args: argparse.Namespace, folder: Path) -> list[Row]:
     return rows
 
 
-PARTS = {f.__name__: f for f in (idle, busy, hd, cpu, cuts, blocked, ends)}
+def rtsp(args: argparse.Namespace, folder: Path) -> list[Row]:
+    """A server that is killed and comes back, and one that stands still, five times each."""
+    sys.path.insert(0, str(ROOT))
+    from livemosaic.frame import Frame, Notice
+    from livemosaic.sources import open_source
+    from tests.streams import RtspServer
+
+    server = RtspServer(CLIP)
+    source = open_source(server.url)
+    seen: dict[type, float] = {}
+
+    def watch() -> None:
+        for item in source:
+            seen[type(item)] = time.monotonic()
+
+    def until(kind: type, since: float) -> float:
+        while seen.get(kind, 0.0) < since:
+            time.sleep(0.002)
+        return seen[kind] - since
+
+    reader = threading.Thread(target=watch, daemon=True)
+    reader.start()
+    back, noticed = [], []
+    for _ in range(5):
+        until(Frame, time.monotonic())
+        server.kill()
+        until(Notice, time.monotonic())
+        time.sleep(3)  # the waits between attempts have grown to their longest
+        server.start(CLIP)
+        back.append(until(Frame, time.monotonic()))
+        server.pause()
+        noticed.append(until(Notice, time.monotonic()))
+        server.go_on()
+    source.interrupt()
+    reader.join(10)
+    source.close()
+    server.kill()
+    return [
+        ("RTSP server back after a kill: until the picture", f"{max(back):.2f} s at most", "2 s"),
+        ("RTSP server stands still: until noticed", f"{max(noticed):.2f} s at most", "3 s"),
+    ]
+
+
+PARTS = {f.__name__: f for f in (idle, busy, hd, cpu, cuts, blocked, rtsp, ends)}
 
 
 def main() -> None:
