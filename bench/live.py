@@ -1,7 +1,7 @@
 """Live use: latency, rate, drops and processor time, on an idle and on a busy machine.
 
-    python bench/live.py --clip TRAILER --webcam CLIP [--only idle,busy,hd,cpu,cuts,blocked,rtsp,ends]
-                         [--seconds 20] [--long 300]
+    python bench/live.py --clip TRAILER --webcam CLIP [--seconds 20] [--long 300]
+                         [--only idle,busy,hd,cpu,cuts,blocked,rtsp,ends]
 
 TRAILER is any clip with motion, CLIP one of a webcam. Both are made into clips of the sizes and
 rates that are needed, by ffmpeg, and are played as if they were live.
@@ -157,7 +157,11 @@ def rtsp(args: argparse.Namespace, folder: Path) -> list[Row]:
     from livemosaic.sources import open_source
     from tests.streams import RtspServer
 
-    server = RtspServer(CLIP)
+    # Long enough not to end while it is watched.
+    long = folder / "long_stream.mp4"
+    command = ["ffmpeg", "-v", "error", "-y", "-stream_loop", "60", "-i", str(CLIP), "-an"]
+    subprocess.run([*command, "-c", "copy", str(long)], check=True)
+    server = RtspServer(long)
     source = open_source(server.url)
     seen: dict[type, float] = {}
 
@@ -178,7 +182,7 @@ def rtsp(args: argparse.Namespace, folder: Path) -> list[Row]:
         server.kill()
         until(Notice, time.monotonic())
         time.sleep(3)  # the waits between attempts have grown to their longest
-        server.start(CLIP)
+        server.start(long)
         back.append(until(Frame, time.monotonic()))
         server.pause()
         noticed.append(until(Notice, time.monotonic()))
