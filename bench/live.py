@@ -179,13 +179,15 @@ def rtsp(args: argparse.Namespace, folder: Path) -> list[Row]:
     back, noticed = [], []
     for _ in range(5):
         until(Frame, time.monotonic())
+        killed = time.monotonic()
         server.kill()
-        until(Notice, time.monotonic())
+        until(Notice, killed)
         time.sleep(3)  # the waits between attempts have grown to their longest
         server.start(long)
         back.append(until(Frame, time.monotonic()))
+        stopped = time.monotonic()
         server.pause()
-        noticed.append(until(Notice, time.monotonic()))
+        noticed.append(until(Notice, stopped))
         server.go_on()
     source.interrupt()
     reader.join(10)
