@@ -19,7 +19,7 @@ _OVERLAY_STEP = 0.1
 
 # A key that is held down comes again, every 0.03 s or so. For one that turns something on and off,
 # what comes so soon after the last time means nothing.
-_REPEAT_S = 0.12
+_REPEAT_S = 0.06
 
 # Sides of a tile in output pixels to choose from: of those that divide the picture, so that none is
 # cut at its edge, if they are enough to choose from; else of sizes that are a third apart.

@@ -23,14 +23,14 @@ SIZE = (1400, 900)
 _TOOLS = ("Xvfb", "openbox", "xdotool", "wmctrl", "xwd")
 
 
-def until(look: Callable[[], T | None], *, what: str) -> T:
+def until(look: Callable[[], T | None], *, what: str, timeout_s: float = TIMEOUT_S) -> T:
     """Look again and again until something is there; other processes do not tell when."""
-    end = time.monotonic() + TIMEOUT_S
+    end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         found = look()
         if found is not None:
             return found
-    pytest.fail(f"{what}: not within {TIMEOUT_S:g} s")
+    pytest.fail(f"{what}: not within {timeout_s:g} s")
 
 
 class Screen:
@@ -43,13 +43,16 @@ class Screen:
     def run(self, *words: str, check: bool = True) -> bytes:
         """The output of a program on this display."""
         done = subprocess.run(
-            words, env=self.environment, capture_output=True, timeout=TIMEOUT_S, check=check
+            words, env=self.environment, capture_output=True, timeout=TIMEOUT_S, check=False
         )
+        if check and done.returncode:
+            pytest.fail(f"{' '.join(words)}: {done.stderr.decode()}")
         return done.stdout
 
     def shot(self) -> U8:
         """All that is to be seen: uint8 (height, width, 3) BGR."""
-        dump = self.run("xwd", "-root", "-silent")
+        # It asks window by window, and fails when one moves or goes in between.
+        dump = until(lambda: self.run("xwd", "-root", "-silent", check=False) or None, what="xwd")
         header = np.frombuffer(dump, ">u4", 25)  # XWDFileHeader of X11/XWDFile.h
         start, colours = int(header[0]), int(header[19])
         width, height, bits, row_bytes = (int(header[field]) for field in (4, 5, 11, 12))
@@ -66,21 +69,24 @@ class Screen:
 
         return until(look, what=what)
 
+    def find(self, title: str) -> str | None:
+        """The number of the window with this title, if there is one."""
+        lines = self.run("wmctrl", "-l", check=False).decode().splitlines()
+        numbers = [line.split()[0] for line in lines if line.endswith(f" {title}")]
+        return numbers[0] if numbers else None
+
     def window(self, title: str) -> str:
         """Wait for a window with this title, and return its number."""
+        return until(lambda: self.find(title), what=f"a window {title!r}")
 
-        def look() -> str | None:
-            lines = self.run("wmctrl", "-l", check=False).decode().splitlines()
-            numbers = [line.split()[0] for line in lines if line.endswith(f" {title}")]
-            return numbers[0] if numbers else None
+    def press(self, title: str, key: str) -> None:
+        """Press a key (of X11: `q`, `Escape`, `plus`) in the window with this title.
 
-        return until(look, what=f"a window {title!r}")
-
-    def press(self, title: str, *keys: str) -> None:
-        """Press keys (of X11: `q`, `Escape`, `plus`) in the window with this title."""
-        window = self.window(title)
-        self.run("xdotool", "windowactivate", "--sync", window)
-        self.run("xdotool", "key", "--delay", "60", *keys)
+        One at a time: of two that come in one look at the events, OpenCV gives the second only.
+        """
+        # Not `key --window`: it presses in one way and lets go in another when the key has closed
+        # the window, so that it stays pressed, for the next one.
+        self.run("xdotool", "windowactivate", "--sync", self.window(title), "key", key)
 
 
 @contextmanager

@@ -147,18 +147,20 @@ def test_picture_colours_and_aspect(screen: Screen) -> None:
 
 
 KEYS_OF_CONTROL = [
-    (["plus"], lambda c: c["settings"]["overlay"] == 0.6),
-    (["minus", "KP_Subtract"], lambda c: c["settings"]["overlay"] == 0.4),
-    (["Up"], lambda c: c["settings"]["overlay"] == 0.5),
-    (["bracketright"], lambda c: c["settings"]["tile_px"] == 40),
-    (["Left", "Left"], lambda c: c["settings"]["tile_px"] == 16),
-    (["bracketleft"], lambda c: c["settings"]["tile_px"] == 10),
-    (["2"], lambda c: c["gallery"] == "emoji"),
-    (["KP_1"], lambda c: c["gallery"] == "photos"),
-    (["x"], lambda c: c["mirror"]),
-    (["space"], lambda c: c["frozen"]),
-    (["r"], lambda c: c["recording"]),
-    (["p"], lambda c: c["panic"]),
+    ("plus", lambda c: c["settings"]["overlay"] == 0.6),
+    ("minus", lambda c: c["settings"]["overlay"] == 0.5),
+    ("KP_Subtract", lambda c: c["settings"]["overlay"] == 0.4),
+    ("Up", lambda c: c["settings"]["overlay"] == 0.5),
+    ("bracketright", lambda c: c["settings"]["tile_px"] == 40),
+    ("Left", lambda c: c["settings"]["tile_px"] == 20),
+    ("Left", lambda c: c["settings"]["tile_px"] == 16),
+    ("bracketleft", lambda c: c["settings"]["tile_px"] == 10),
+    ("2", lambda c: c["gallery"] == "emoji"),
+    ("KP_1", lambda c: c["gallery"] == "photos"),
+    ("x", lambda c: c["mirror"]),
+    ("space", lambda c: c["frozen"]),
+    ("r", lambda c: c["recording"]),
+    ("p", lambda c: c["panic"]),
 ]
 
 
@@ -166,13 +168,13 @@ def test_every_key(screen: Screen) -> None:
     with shown(screen.environment) as program:
         screen.see(has_picture, what="the picture")
         said = program.line()
-        for names, true in KEYS_OF_CONTROL:
-            screen.press(TITLE, *names)
+        for name, true in KEYS_OF_CONTROL:
+            screen.press(TITLE, name)
             while not true(said["wanted"]):
                 said = program.line()
         screen.press(TITLE, "s")
         assert program.line() == {"snapshot": True}
-        screen.press(TITLE, "m", "y")  # the only match there is; a key without a meaning
+        screen.press(TITLE, "y")  # without a meaning
         screen.press(TITLE, "q")
         assert program.line() == {"quit": True}
         assert program.ended() == (0, "")
@@ -214,7 +216,7 @@ def test_what_the_window_shows_over_the_picture(screen: Screen) -> None:
         full = fits(1400, 788)  # all of the screen's width
         screen.see(full, what="the full screen")
         screen.press(TITLE, "F11")
-        screen.see(FIRST, what="the window again")
+        screen.see(lambda shot: has_picture(shot) and not full(shot), what="the window again")
         screen.press(TITLE, "Escape")
         assert program.ended() == (0, "")
 

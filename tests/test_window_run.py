@@ -1,0 +1,262 @@
+"""`run ... window` as a person has it: keys, the close button, signals; what is seen each time."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from livemosaic.sources.pattern import _BARS
+
+from .program import COMMAND, ENVIRONMENT, Outcome, finish, needs_jit, pictures, spawn
+from .screen import SIZE, Screen, open_screen, until
+
+pytestmark = needs_jit
+
+U8 = NDArray[np.uint8]
+
+TITLE = "livemosaic"
+PATTERN = "pattern:480x270@30"
+WIDTH, HEIGHT = 960, 540
+
+# The first run ever compiles the kernels.
+_COMPILING_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def screen() -> Iterator[Screen]:
+    with open_screen() as screen:
+        yield screen
+
+
+class Live:
+    """A run with a window, and eyes on that."""
+
+    def __init__(self, screen: Screen, process: subprocess.Popen[bytes]) -> None:
+        self.screen, self.process = screen, process
+
+    def window(self) -> str | None:
+        """Its number, if it is there already; fails when the program has ended."""
+        if self.process.poll() is not None:
+            pytest.fail(f"it ended: {finish(self.process)}")
+        return self.screen.find(TITLE)
+
+    def press(self, key: str) -> None:
+        self.screen.press(TITLE, key)
+
+    def press_until(self, true: Callable[[U8], Any], *keys: str, what: str) -> U8:
+        """Press keys in turns, whose effects add up, until `true` of what is in the window."""
+        turns = itertools.cycle(keys)
+
+        def look() -> U8 | None:
+            self.press(next(turns))
+            picture = self.picture()
+            return picture if true(picture) else None
+
+        return until(look, what=what)
+
+    def size(self) -> tuple[int, int]:
+        return self._place()[2:]
+
+    def picture(self) -> U8:
+        """What is in the window now."""
+        left, top, width, height = self._place()
+        return self.screen.shot()[top : top + height, left : left + width]
+
+    def see(self, true: Callable[[U8], Any], what: str) -> U8:
+        """Look until `true` of what is in the window; returns that."""
+
+        def look() -> U8 | None:
+            picture = self.picture()
+            return picture if picture.shape[:2] == (HEIGHT, WIDTH) and true(picture) else None
+
+        return until(look, what=what)
+
+    def _place(self) -> tuple[int, int, int, int]:
+        window = until(self.window, what="the window")
+        said = self.screen.run("xdotool", "getwindowgeometry", "--shell", window)
+        found = dict(line.split("=") for line in said.decode().split())
+        left, top, width, height = (int(found[name]) for name in ("X", "Y", "WIDTH", "HEIGHT"))
+        return left, top, width, height
+
+
+@contextmanager
+def live(screen: Screen, folder: Path, *options: str) -> Iterator[Live]:
+    """The test picture in a window, without the figures over it."""
+    process = spawn(
+        *("run", PATTERN, "window", "--size", f"{WIDTH}x{HEIGHT}", "--tile", "20", *options),
+        env={"DISPLAY": screen.name},
+        cwd=folder,
+    )
+    try:
+        run = Live(screen, process)
+        until(run.window, what="the window", timeout_s=_COMPILING_S)
+        run.see(lambda picture: bars(picture)[4:].max() > 80, "the mosaic")
+        run.press("h")
+        run.see(lambda picture: bars(picture)[0].min() > 120, "the mosaic without the figures")
+        yield run
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def strips(picture: U8) -> list[U8]:
+    """Of each of the eight bars, a part over which the disc never comes."""
+    edge = WIDTH // len(_BARS)
+    return [picture[30:150, n * edge + 20 : (n + 1) * edge - 20] for n in range(len(_BARS))]
+
+
+def bars(picture: U8) -> NDArray[np.float64]:
+    """The mean colours of the bars, (8, 3) BGR."""
+    return np.array([strip.mean(axis=(0, 1)) for strip in strips(picture)])
+
+
+def detail(picture: U8) -> float:
+    """How far the pixels of a bar are from each other; little in the original, much in tiles."""
+    return float(np.mean([strip.std(axis=(0, 1)).mean() for strip in strips(picture)[:7]]))
+
+
+def is_original(picture: U8) -> bool:
+    return bool(np.abs(bars(picture) - _BARS).max() < 12 and detail(picture) < 4)
+
+
+def is_mirrored(picture: U8) -> bool:
+    return bool(np.abs(bars(picture) - _BARS[::-1]).max() < 12)
+
+
+def same(one: U8, other: U8) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(strips(one), strips(other), strict=True))
+
+
+def test_every_key(screen: Screen, tmp_path: Path) -> None:
+    """One after another in one run, and what each does to the picture."""
+    with live(screen, tmp_path, "--json") as run:
+        mixed = detail(run.picture())
+        run.press_until(is_original, "plus", "equal", "Up", "KP_Add", what="only the original")
+        run.press("x")
+        run.see(is_mirrored, "the mirrored original")
+        run.press("x")
+        run.see(is_original, "the original as it was")
+        run.press_until(lambda p: detail(p) > 0.6 * mixed, "minus", "Down", what="less of it")
+        run.press("p")
+        tiles = run.see(lambda p: detail(p) > 1.3 * mixed, "only tiles")
+        run.press("bracketright")
+        larger = run.see(lambda p: not same(p, tiles), "larger tiles")
+        run.press("2")
+        run.see(lambda p: not same(p, larger), "emoji")
+        run.press("o")  # not while there are only tiles
+        run.press("p")
+
+        def corner(picture: U8) -> bool:
+            # The second bar, yellow, in a picture a quarter as wide, 8 pixels from the edge.
+            yellow = picture[HEIGHT - 8 - 100, WIDTH - 8 - 240 + 45]
+            return bool(np.abs(yellow.astype(int) - _BARS[1]).max() < 12)
+
+        run.see(corner, "the original in the corner")
+        run.press("o")
+        run.see(lambda p: not corner(p), "no original in the corner")
+
+        run.press("s")
+        (snapshot,) = until(lambda: list(tmp_path.glob("*.png")) or None, what="a snapshot")
+        saved = until(lambda: read(snapshot), what="a whole snapshot")
+        run.see(lambda p: np.abs(bars(saved) - bars(p)).max() < 4, "what was saved")
+        run.press("space")
+        run.see(lambda p: stands(p, run), "a picture that stands")
+        run.press("space")
+        run.see(lambda p: not stands(p, run), "a picture that moves")
+
+        run.press("question")
+        run.see(lambda p: p[200:300, 470:490].max(axis=2).mean() < 110, "the keys")
+        run.press("question")
+        run.see(lambda p: p[200:300, 470:490].max(axis=2).mean() > 110, "no keys")
+        run.press("r")
+        run.see(
+            lambda p: ((p[:60, 600:, 2] > 180) & (p[:60, 600:, 0] < 90)).sum() > 20, "a red dot"
+        )
+        run.press("r")
+        until(lambda: True if list(tmp_path.glob("*.mkv")) else None, what="the finished recording")
+        run.press("f")
+        until(lambda: True if run.size() == SIZE else None, what="the full screen")
+        run.press("F11")
+        until(lambda: True if run.size() != SIZE else None, what="the window again")
+        run.press("q")
+        outcome = finish(run.process)
+    assert outcome.code == 0
+    assert json.loads(outcome.out)["grid"]["tile_px"] == 30
+    (recording,) = tmp_path.glob("*.mkv")
+    assert pictures(recording)[0].shape == (HEIGHT, WIDTH, 3)
+
+
+def read(path: Path) -> U8 | None:
+    picture = cv2.imread(str(path))
+    return None if picture is None else np.asarray(picture, np.uint8)
+
+
+def stands(picture: U8, run: Live) -> bool:
+    """Whether the disc's row is the same in three pictures, one after another."""
+    rows = slice(HEIGHT // 2 - 20, HEIGHT // 2 + 20)
+    return all(np.array_equal(picture[rows], run.picture()[rows]) for _ in range(2))
+
+
+@pytest.mark.parametrize("key", ["q", "Escape"])
+def test_quit(screen: Screen, tmp_path: Path, key: str) -> None:
+    with live(screen, tmp_path) as run:
+        run.press(key)
+        outcome = finish(run.process)
+    assert outcome.code == 0
+    assert_calm(outcome)
+
+
+def test_closed_by_the_window_manager(screen: Screen, tmp_path: Path) -> None:
+    """The other outputs are finished."""
+    with live(screen, tmp_path, "out.mkv") as run:
+        screen.run("wmctrl", "-c", TITLE)
+        outcome = finish(run.process)
+    assert outcome.code == 0
+    assert_calm(outcome)
+    assert pictures(tmp_path / "out.mkv")[0].shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(screen: Screen, tmp_path: Path, kind: signal.Signals) -> None:
+    with live(screen, tmp_path) as run:
+        run.process.send_signal(kind)
+        outcome = finish(run.process)
+    assert outcome.code == 130
+    assert_calm(outcome)
+
+
+@pytest.mark.parametrize("display", [None, ":4093"])
+def test_no_display(tmp_path: Path, display: str | None) -> None:
+    """One line, and an exit code; no other output is left behind."""
+    known = {name: value for name, value in ENVIRONMENT.items() if name != "WAYLAND_DISPLAY"}
+    known.pop("DISPLAY", None)
+    process = subprocess.Popen(
+        [*COMMAND, "run", PATTERN, "out.mkv", "window"],
+        env={**known, **({"DISPLAY": display} if display else {})},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    outcome = finish(process)
+    assert outcome.code == 1
+    assert [line for line in outcome.lines if "error" in line] == outcome.lines[-1:]
+    assert outcome.lines[-1].startswith("livemosaic: error: window: ")
+    assert os.listdir(tmp_path) == []
+
+
+def assert_calm(outcome: Outcome) -> None:
+    """It said one line about what it did, and neither OpenCV nor Qt said anything."""
+    assert all(line.startswith("livemosaic: ") for line in outcome.lines)
+    assert not any("error" in line or "warning" in line for line in outcome.lines)
