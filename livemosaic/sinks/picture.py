@@ -7,19 +7,14 @@ import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
-
-import cv2
 
 from ..errors import SinkError, UsageError
 from ..frame import Frame, StreamInfo, TrackPacket
 from ..media import sink_error
+from .bands import encode_bands
 from .target import NUMBER, Target
 
 __all__ = ["PictureSink"]
-
-# 95 of 100: tiles are full of fine detail, and a picture is written once.
-_PARAMETERS = {".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95], ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95]}
 
 
 class PictureSink:
@@ -60,20 +55,18 @@ class PictureSink:
         """Write one picture; other tracks have no place in pictures."""
         if isinstance(item, TrackPacket):
             return
-        suffix = self._path.suffix.lower()
-        done, data = cv2.imencode(suffix, item.to_bgr(), _PARAMETERS.get(suffix, []))
-        if not done:  # pragma: no cover  (OpenCV raises in all known cases)
-            raise sink_error(self.name, ValueError("the encoder refused the picture"))
         self.frames_written += 1
         name = self._path.name
         if self._numbered:
             name = NUMBER.sub(lambda match: match[0] % self.frames_written, name, count=1)
         try:
-            (self._folder / name).write_bytes(_bytes(data))
+            with (self._folder / name).open("wb") as file:
+                for data in encode_bands(self._path.suffix.lower(), item):
+                    file.write(data)
+                    self.bytes_written += len(data)
         except OSError as error:
             raise sink_error(self.name, error) from error
         self._parts.append(name)
-        self.bytes_written += len(data)
 
     def close(self) -> None:
         """Move all pictures to their place."""
@@ -96,7 +89,3 @@ class PictureSink:
         """Remove what was written; from any thread. Never raises."""
         with contextlib.suppress(OSError):
             shutil.rmtree(self._folder)
-
-
-def _bytes(data: Any) -> bytes:
-    return bytes(data.tobytes())
