@@ -14,6 +14,8 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +30,7 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from livemosaic.gallery.store import Gallery, GalleryWriter  # noqa: E402
+from tests.fakes import TIMEOUT_S, pipeline_threads  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 JIT = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
@@ -199,3 +202,15 @@ def moving_pictures(
         picture[top : top + side, left : left + side] = colour
         pictures.append(picture.round().clip(0, 255).astype(np.uint8))
     return pictures
+
+
+@pytest.fixture
+def no_thread_is_left() -> Iterator[None]:
+    """A test of the pipeline ends all of its threads."""
+    assert pipeline_threads() == []
+    yield
+    deadline = time.monotonic() + TIMEOUT_S
+    for thread in threading.enumerate():
+        if thread.name.startswith("livemosaic "):
+            thread.join(deadline - time.monotonic())
+    assert pipeline_threads() == []

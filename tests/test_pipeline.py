@@ -31,18 +31,7 @@ from .fakes import (
     times,
 )
 
-pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_is_left() -> Iterator[None]:
-    assert pipeline_threads() == []
-    yield
-    deadline = time.monotonic() + TIMEOUT_S
-    for thread in threading.enumerate():
-        if thread.name.startswith("livemosaic "):
-            thread.join(deadline - time.monotonic())
-    assert pipeline_threads() == []
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_thread_is_left")]
 
 
 def make(source: Any, *sinks: Any, mosaic: Any = None, **options: Any) -> Pipeline:

@@ -33,7 +33,7 @@ from .fakes import (
     pipeline_threads,
 )
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_thread_is_left")]
 
 
 class LiveSource(FakeSource):
@@ -72,16 +72,6 @@ class FakeWindow(FakeSink):
     def pump(self) -> None:
         self.threads.add(threading.current_thread())
         self._on_pump()
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_is_left() -> Iterator[None]:
-    yield
-    deadline = time.monotonic() + TIMEOUT_S
-    for thread in threading.enumerate():
-        if thread.name.startswith("livemosaic "):
-            thread.join(deadline - time.monotonic())
-    assert pipeline_threads() == []
 
 
 def until(true: Callable[[], object]) -> Callable[[], None]:
