@@ -250,3 +250,20 @@ def test_the_program_outlives_its_webcam(machine: dict[str, Any]) -> None:
     assert result["report"]["repeated"] > 0
     assert any("the camera has gone" in line for line in result["said"])
     assert any("webcam: back after" in line for line in result["said"])
+
+
+def test_doctor(machine: dict[str, Any]) -> None:
+    found = machine["doctor"]
+    camera, virtual = found["idle"]
+    assert (camera["state"], camera["text"]) == ("good", "vivid-000-vid-cap (/dev/video0)")
+    assert virtual["state"] == "good"
+    assert virtual["text"].startswith("livemosaic (vcam:/dev/video10); v4l2loopback 0.12 or older")
+    assert "issue 470" in virtual["text"]
+    assert found["after"] == found["idle"]  # it does not stand in its own way
+    for finding, path in zip(found["stranger"], ("/dev/video0", "/dev/video10"), strict=True):
+        assert (finding["state"], finding["text"]) == ("warning", f"you may not use {path}")
+        assert "sudo usermod -aG video $USER" in finding["cure"]
+    camera, virtual = found["sending"]
+    assert camera["state"] == "good"
+    assert virtual["text"].startswith("/dev/video10 (livemosaic) is in use by python")
+    assert "sudo modprobe" in virtual["cure"]

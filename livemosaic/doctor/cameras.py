@@ -67,7 +67,7 @@ def virtual_cameras(*, module: Path = MODULE) -> Finding:
             return warning(text.removeprefix("vcam: "), cure)
     text = ", ".join(f"{of['name']} ({of['output']})" for of in listed)
     if facts is not None and facts["loaded"]:
-        text += f"; v4l2loopback {facts['version'] or 'of an unknown version'}"
+        text += f"; v4l2loopback {facts['version'] or '0.12 or older'}"
         if facts["exclusive_caps"] is False:
             return warning(f"{text}: without exclusive_caps browsers do not list it", RELOAD)
         if facts["second_sender_fault"]:
@@ -94,15 +94,16 @@ def _module(folder: Path) -> dict[str, Any]:
     `exclusive_caps` is that of the first device, None where it is not told: with it a camera that
     nobody sends to is none, which is what browsers want. `second_sender_fault`: the version is one
     of those that forget with it to accept another sender after the first (upstream issue 470).
+    `version` is None for these, up to 0.12: they do not say it.
     """
-    version = _read(folder / "version")
+    version = _read(folder / "version") or None
     caps = _read(folder / "parameters" / "exclusive_caps")
     exclusive = caps[0] in "Y1" if caps else None
     return {
         "loaded": folder.is_dir(),
         "version": version,
         "exclusive_caps": exclusive,
-        "second_sender_fault": bool(exclusive) and version.startswith("0.12."),
+        "second_sender_fault": bool(exclusive) and version is None,
     }
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import queue
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import IO, Any
 
 from .finding import Finding
 
@@ -20,8 +23,9 @@ HARDWARE = tuple(
     for codec in ("h264", "hevc")
 )
 
-_PROBE_S = 6.0  # for all: imports take one second on a slow machine, the encoders half a second
-
+# An encoder takes 40 ms, a driver that has to wake its hardware up to a second. The whole is
+# bounded too, by what a person waits for: imports take half a second, on a slow machine many.
+_EACH_S, _ALL_S = 3.0, 8.0
 
 Probe = Callable[[Sequence[str]], dict[str, dict[str, Any]]]
 
@@ -34,7 +38,16 @@ def encoders(*, ask: Probe | None = None) -> Finding:
     hardware = [name for name in good if name in HARDWARE]
     text = ", ".join(name for name in good if name in SOFTWARE) or "none by software"
     text += f"; by hardware: {', '.join(hardware) or 'none'}"
+    untried = [name for name in SOFTWARE if found[name]["state"] == "untried"]
     missing = [name for name in SOFTWARE if name not in good]
+    if untried:
+        return Finding(
+            "encoders",
+            "warning",
+            f"there was no time to try {', '.join(untried)}: {found[untried[0]]['text']}",
+            "close other programs, then run this again",
+            details,
+        )
     again = f"{sys.executable} -m pip install --force-reinstall --no-deps av"
     if "libx264" in missing:
         why = found["libx264"]["text"]
@@ -57,47 +70,87 @@ def probe(
     names: Sequence[str],
     *,
     command: Sequence[str] = (sys.executable, "-m", "livemosaic.doctor.probe"),
-    timeout_s: float = _PROBE_S,
+    each_s: float = _EACH_S,
+    all_s: float = _ALL_S,
 ) -> dict[str, dict[str, Any]]:
     """Try each in a process of its own kind: where one ends it, a new one goes on with the next.
 
+    Parameters
+    ----------
+    names : of encoders
+    command : what says `{}` when it is ready, and then of each name a line as of `probe.py`
+    each_s, all_s : what one may take, and all together, in seconds
+
     Returns
     -------
-    By name: `state`, which is `good`, `absent` (not in this FFmpeg) or `failed`; `text`, the
-    reason; `ms` for one frame, with opening
+    By name: `state`, which is `good`, `absent` (not in this FFmpeg), `failed`, or `untried` (there
+    was no time left); `text`, the reason; `ms` for one frame, with opening
     """
     found: dict[str, dict[str, Any]] = {}
-    rest = list(names)
+    rest, deadline = list(names), time.monotonic() + all_s
     while rest:
-        answers, end = _try(command, rest, timeout_s)
+        answers, state, end = _try(command, rest, each_s, deadline)
         for answer in answers:
-            wrong = answer["wrong"]
-            state = "absent" if wrong == "absent" else "failed" if wrong else "good"
-            text = "not in this FFmpeg" if wrong == "absent" else wrong
-            found[answer["name"]] = {"state": state, "text": text, "ms": answer["ms"]}
+            found[answer["name"]] = _judged(answer)
         rest = rest[len(answers) :]
-        if rest:
-            found[rest.pop(0)] = {"state": "failed", "text": end, "ms": 0.0}
+        for name in rest[: None if state == "untried" else 1]:
+            found[name] = {"state": state, "text": end, "ms": 0.0}
+        rest = [name for name in rest if name not in found]
     return {name: found[name] for name in names}
 
 
+def _judged(answer: dict[str, Any]) -> dict[str, Any]:
+    wrong = answer["wrong"]
+    if wrong == "absent":
+        return {"state": "absent", "text": "not in this FFmpeg", "ms": 0.0}
+    return {"state": "failed" if wrong else "good", "text": wrong, "ms": answer["ms"]}
+
+
 def _try(
-    command: Sequence[str], names: Sequence[str], timeout_s: float
-) -> tuple[list[dict[str, Any]], str]:
-    """The answers of one process, and how it ended before it had given all."""
+    command: Sequence[str], names: Sequence[str], each_s: float, deadline: float
+) -> tuple[list[dict[str, Any]], str, str]:
+    """The answers of one process; if they are not all, the state of the next name, and why."""
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [*command, *names],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # drivers speak there as they like
-            timeout=timeout_s,
-            check=False,
         )
-        out, end = done.stdout, f"its driver ended the process ({done.returncode})"
-    except subprocess.TimeoutExpired as error:
-        out, end = error.stdout or b"", f"it did not answer within {timeout_s:g} s"
     except OSError as error:
-        return [], f"it could not be tried: {error.strerror}"
-    lines = [line for line in out.splitlines() if line.startswith(b"{") and line.endswith(b"}")]
-    return [json.loads(line) for line in lines], end
+        return [], "untried", f"it could not be tried: {error.strerror}"
+    assert process.stdout is not None
+    lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    reader = threading.Thread(target=_read, args=(process.stdout, lines), daemon=True)
+    reader.start()
+    answers: list[dict[str, Any]] = []
+    ready = False
+    try:
+        while len(answers) < len(names):
+            left_s = deadline - time.monotonic()
+            try:
+                line = lines.get(timeout=max(0.0, min(left_s, each_s) if ready else left_s))
+            except queue.Empty:
+                if not ready or left_s < each_s:
+                    return answers, "untried", "the machine is too slow, or too busy"
+                return answers, "failed", f"it did not answer within {each_s:g} s"
+            if line is None:
+                code = process.wait()
+                return answers, "failed", f"its driver ended the process ({code})"
+            if ready:
+                answers.append(line)
+            ready = True
+        return answers, "", ""
+    finally:
+        process.kill()
+        process.wait()
+        reader.join()
+        process.stdout.close()
+
+
+def _read(stream: IO[bytes], lines: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+    """Hand on what is an answer, and None at the end; drivers speak there too."""
+    for line in stream:
+        if line.startswith(b"{") and line.endswith(b"}\n"):
+            lines.put(json.loads(line))
+    lines.put(None)

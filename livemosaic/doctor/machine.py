@@ -43,7 +43,7 @@ class _Package(NamedTuple):
 # In the order of import: OpenCV before PyAV, whose X library would hang OpenCV's first window.
 _PACKAGES = (
     _Package("numpy", "numpy", "2.0", "2.5"),
-    _Package("opencv-python", "cv2", "4.10", "5.0"),
+    _Package("opencv-python", "cv2", "4.13", "5.0"),
     _Package("numba", "numba", "0.60", "0.68"),
     _Package("av", "av", "18", "19.0"),
     _Package("scikit-learn", "sklearn", "1.5", "1.9"),

@@ -1,4 +1,5 @@
-"""Tries encoders, one line of JSON for each, in a process that nobody misses if a driver ends it.
+"""Tries encoders in a process that nobody misses if a driver ends it. Prints `{}` when it is ready,
+and then a line of JSON for each.
 
 python -m livemosaic.doctor.probe libx264 h264_nvenc ...
 """
@@ -65,11 +66,15 @@ def _said(error: BaseException) -> str:
 def main(names: list[str]) -> None:
     """Say of each encoder what came of it, as soon as it is known."""
     av.logging.set_level(av.logging.PANIC)
+    _say({})
     for name in names:
         wrong, took_ms = encode_one(name)
-        line = {"name": name, "wrong": wrong, "ms": round(took_ms, 1)}
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
+        _say({"name": name, "wrong": wrong, "ms": round(took_ms, 1)})
+
+
+def _say(answer: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

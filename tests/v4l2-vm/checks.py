@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from livemosaic import v4l2
 from livemosaic.commands.devices import devices
+from livemosaic.doctor.cameras import cameras, virtual_cameras
 from livemosaic.errors import LivemosaicError, SinkError, SourceError
 from livemosaic.frame import Frame, Notice
 from livemosaic.sinks import open_sink
@@ -402,6 +403,22 @@ def camera_refusals() -> Any:
         "by name": refused(lambda: open_source("webcam:VIVID", capture=QUICK)),
         "permission": in_child(lambda: refused(lambda: open_source("webcam")), user=NOBODY),
     }
+
+
+@check
+def doctor() -> Any:
+    """What it says of cameras with nobody there, to a stranger, and while somebody sends."""
+
+    def ask() -> Any:
+        return [finding.as_json() for finding in (cameras(), virtual_cameras())]
+
+    found = {"idle": ask(), "stranger": in_child(ask, user=NOBODY)}
+    sender = VcamSink("vcam")
+    sender.write(picture())
+    found["sending"] = in_child(ask)
+    sender.close()
+    found["after"] = ask()
+    return found
 
 
 @check
