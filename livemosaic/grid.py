@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .errors import UsageError
 
-__all__ = ["ANALYSIS_PX", "LIVE_SIZE", "Grid", "plan_grid"]
+__all__ = ["ANALYSIS_PX", "LIVE_SIZE", "MAX_TILE_PX", "Grid", "plan_grid"]
 
 # Every cell is analysed at 8x8 pixels, whatever its size in the input and the output. For the
 # reference profile (cells of 32 output pixels, scale 4) this is the input itself. For larger cells
@@ -23,7 +23,7 @@ _DEFAULT_TILE_PX = 32
 _DEFAULT_LONG_SIDE = 2560
 _MAX_LONG_SIDE = 3840
 
-_MIN_TILE_PX, _MAX_TILE_PX = 4, 512
+_MIN_TILE_PX, MAX_TILE_PX = 4, 512
 # 16-bit limits of OpenCV's resize and of most encoders.
 _MAX_SIDE = 32766
 
@@ -117,14 +117,14 @@ def plan_grid(
                 f"--columns {columns}: must be 1 to {width // _MIN_TILE_PX} "
                 f"for an output {width} pixels wide"
             )
-        tile_px = min(_even(width / columns), _MAX_TILE_PX)
+        tile_px = min(_even(width / columns), MAX_TILE_PX)
         if size is None:
             height = _even(height * columns * tile_px / width)
             width = columns * tile_px
     tile_px = tile_px or (_LIVE_TILE_PX if live else _DEFAULT_TILE_PX)
-    if tile_px % 2 or not _MIN_TILE_PX <= tile_px <= _MAX_TILE_PX:
+    if tile_px % 2 or not _MIN_TILE_PX <= tile_px <= MAX_TILE_PX:
         raise UsageError(
-            f"--tile {tile_px}: must be an even number from {_MIN_TILE_PX} to {_MAX_TILE_PX}"
+            f"--tile {tile_px}: must be an even number from {_MIN_TILE_PX} to {MAX_TILE_PX}"
         )
     rows, columns = -(-height // tile_px), -(-width // tile_px)
     if round_up:

@@ -17,8 +17,11 @@ from livemosaic.control import Control, Wanted
 from livemosaic.errors import SinkError, SourceError
 from livemosaic.frame import Frame, Notice
 from livemosaic.gallery.store import Gallery
+from livemosaic.grid import MAX_TILE_PX
 from livemosaic.mosaic import Mosaic, MosaicSettings
 from livemosaic.pipeline import Pipeline
+from livemosaic.pipeline.governor import STEPS, Governor
+from livemosaic.pipeline.stage import MosaicStage
 
 from .fakes import (
     RATE,
@@ -283,6 +286,18 @@ def test_settings_reach_the_mosaic() -> None:
     assert mosaic.settings.overlay == 0.25
 
 
+def test_larger_tiles_have_an_end_and_the_promise_may_change() -> None:
+    governor, mosaic = Governor(max_latency_s=0.1, interval_s=0.04), FakeMosaic()
+    governor._move(0.0, next(n for n, step in enumerate(STEPS) if step.larger == 2))
+    control = Control(Wanted(MosaicSettings(tile_px=16)))
+    stage = MosaicStage(mosaic, list, lambda name, work: None, control=control, governor=governor)  # type: ignore[arg-type]
+    for tile_px, expected in ((20, 40), (MAX_TILE_PX, MAX_TILE_PX)):
+        control.change(tile_px=tile_px, max_latency_s=tile_px / 1e3)
+        stage.run([frame(0)])
+        assert mosaic.settings.tile_px == expected
+        assert governor.max_latency_s == tile_px / 1e3
+
+
 def test_panic_shows_tiles_only_and_ends() -> None:
     control = Control(Wanted(MosaicSettings(overlay=0.5)))
     seen: list[float] = []
@@ -450,6 +465,35 @@ def test_recording_on_and_off_and_on_again() -> None:
     assert pipeline.run()
     assert [recording.ends for recording in made] == [["closed"], ["closed"]]
     assert set(pts(made[0])) & set(pts(made[1])) == set()
+
+
+def test_a_recording_that_is_on_at_the_end_ends_with_it() -> None:
+    """And no other one is begun while a slower output still finishes."""
+    control, made = Control(Wanted(recording=True)), []
+    ticked = threading.Semaphore(0)
+
+    def open_recording() -> FakeSink:
+        made.append(FakeSink(f"recording {len(made)}"))
+        return made[-1]
+
+    def finish_slowly() -> None:
+        until(lambda: made[0].ends)()
+        while ticked.acquire(blocking=False):
+            pass
+        for _ in range(3):
+            assert ticked.acquire(timeout=TIMEOUT_S)
+
+    sink = FakeSink(live=True, on_close=finish_slowly)
+    frames = flow((lambda: None, lambda: made and pts(made[0])))
+    pipeline = Pipeline(
+        LiveSource(frames),
+        FakeMosaic(),
+        [sink],
+        control=control,
+        open_recording=open_recording,  # type: ignore[arg-type]
+    )
+    assert pipeline.run(on_tick=lambda progress: ticked.release())
+    assert [recording.ends for recording in made] == [["closed"]]
 
 
 def test_a_recording_that_fails_does_not_end_the_others() -> None:

@@ -324,8 +324,8 @@ class Pipeline:
             self._recording.handover.finish()
             self._recording = None
             return
-        if self._open_recording is None:
-            return
+        if self._open_recording is None or self._stage.ended:
+            return  # a recording ends with the input, although it is still wanted
         try:
             sink = self._open_recording()
         except LivemosaicError as error:
@@ -339,6 +339,8 @@ class Pipeline:
         )
         # A new list: the mosaic's thread may be in the middle of the old one.
         self._outlets = [*self._outlets, recording]
+        if self._stage.ended:  # meanwhile
+            recording.handover.finish()
 
     def _record(self, recording: Outlet) -> None:
         """Serve a recording; what fails about it does not end the others."""

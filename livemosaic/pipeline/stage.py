@@ -12,6 +12,7 @@ from ..control import Control, Wanted
 from ..errors import LivemosaicError
 from ..frame import Frame, Item, Notice, TrackPacket
 from ..gallery.store import Gallery
+from ..grid import MAX_TILE_PX
 from ..mosaic import CellCounts, Mosaic, MosaicSettings
 from ..stats import Recent, Times
 from .governor import Governor
@@ -44,6 +45,7 @@ class MosaicStage:
     frames : how many were filtered
     governed : frames that were left out because the governor wanted fewer
     notice : what the source says while it has no picture
+    ended : nothing more will come
     times, recent : of each stage, over the run and over the last seconds
     """
 
@@ -69,6 +71,7 @@ class MosaicStage:
         self.frames = 0
         self.governed = 0
         self.notice = ""
+        self.ended = False
         self.times = {name: Times() for name in STAGES}
         self.recent = {name: Recent() for name in STAGES}
         self._stage_began = 0.0
@@ -83,6 +86,8 @@ class MosaicStage:
                 del out
             # A picture that nobody holds is painted on in place: let go of it before waiting.
             del item
+        # First this, then those that there are: who adds one later sees it.
+        self.ended = True
         for outlet in self._outlets():
             outlet.handover.finish()
 
@@ -155,7 +160,8 @@ class MosaicStage:
     def _effective(self, wanted: Wanted) -> MosaicSettings:
         settings = wanted.settings
         if self.governor is not None and settings.tile_px is not None:
-            settings = replace(settings, tile_px=settings.tile_px * self.governor.step.larger)
+            larger = min(settings.tile_px * self.governor.step.larger, MAX_TILE_PX)
+            settings = replace(settings, tile_px=larger)
         return replace(settings, overlay=0.0) if wanted.panic else settings
 
     def _load(self, name: str) -> None:
