@@ -86,6 +86,11 @@ class Control:
         with self._lock:
             self._snapshots += 1
 
+    @property
+    def snapshot_is_asked(self) -> bool:
+        """Whether `take_snapshot` will say yes."""
+        return self._snapshots > 0
+
     def take_snapshot(self) -> bool:
         """Whether a snapshot was asked for since the last call."""
         with self._lock:

@@ -356,6 +356,37 @@ def test_a_frozen_picture_stays_and_can_still_be_adjusted() -> None:
     assert [item.pts for item in sink.items] == [0, 1, 9, 10]
 
 
+def test_a_frozen_picture_can_be_mirrored_and_kept() -> None:
+    control, sink, saved = Control(), FakeSink(live=True), []
+
+    def slope(n: int) -> Frame:
+        picture = frame(n)
+        picture.y[:] = np.arange(SIZE[0], dtype=np.uint8) + n
+        return picture
+
+    def save(picture: Frame) -> str:
+        saved.append(picture)
+        return "x.png"
+
+    items: list[Any] = [
+        lambda: control.change(mirror=True),
+        slope(0),
+        until(lambda: sink.items),
+        lambda: control.change(frozen=True, mirror=False),
+        slope(1),
+        until(lambda: len(sink.items) == 2),
+        control.ask_snapshot,
+        slope(2),
+        until(lambda: saved),
+    ]
+    source = LiveSource(items)
+    Pipeline(source, FakeMosaic(), [sink], control=control, save_picture=save).run()  # type: ignore[arg-type]
+    plain = slope(0).y
+    assert (sink.items[0].y == plain[:, ::-1]).all()
+    assert (sink.items[1].y == plain).all()
+    assert (saved[0].y == plain).all()
+
+
 def test_a_notice_becomes_a_card_on_the_last_picture() -> None:
     sink = FakeSink(live=True)
 

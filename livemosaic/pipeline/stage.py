@@ -65,7 +65,7 @@ class MosaicStage:
         self._open_gallery, self._save_picture = open_gallery, save_picture
         self._wanted = control.wanted if control is not None else Wanted()
         self._new_gallery: Gallery | None = None
-        self._input: Frame | None = None  # the last one, as it went into the mosaic
+        self._input: Frame | None = None  # the last one
         self.cells = CellCounts()
         self.active_share = self.touched_share = self.changed_share = 0.0
         self.frames = 0
@@ -105,13 +105,18 @@ class MosaicStage:
             self.governed += 1
             return ()
         changed = self._obey()
-        if self._wanted.mirror:
-            item = item.mirrored()
         if self._wanted.frozen and self._input is not None:
-            if not changed:
+            # Shown anew when it will be another, or somebody wants to keep it.
+            if not (changed or self.cells.deferred or self._snapshot_is_asked):
                 return ()
             item = self._input.with_times_of(item)
-        return (self._mosaic_of(item),)
+        if self.governor is not None:  # live: there may be notices, and it may be frozen
+            self._input = item
+        return (self._mosaic_of(item.mirrored() if self._wanted.mirror else item),)
+
+    @property
+    def _snapshot_is_asked(self) -> bool:
+        return self._control is not None and self._control.snapshot_is_asked
 
     def _mosaic_of(self, frame: Frame) -> Frame:
         mosaic, governor = self._mosaic, self.governor
@@ -121,8 +126,6 @@ class MosaicStage:
         )
         if self._control is not None and self._control.take_snapshot():
             self._snapshot(picture)
-        if governor is not None:  # live: there may be notices, and it may be frozen
-            self._input = frame
         cells = self.cells = mosaic.cells
         self.frames += 1
         self.active_share += cells.active / cells.total
