@@ -146,8 +146,12 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "activity": 16.0,
         "overlay": 0.5,
         "match": "clusters",
+        "tint": 0.0,
         "round_up": True,
     },
+    # For both tastes: what the photos show, and what they show together.
+    "photos-first": {"tint": 0.5, "variety": 0.8, "overlay": 0.1},
+    "picture-first": {"tint": 1.0, "variety": 0.2, "overlay": 0.3},
 }
 
 OPTIONS: tuple[Option, ...] = (
@@ -178,7 +182,53 @@ OPTIONS: tuple[Option, ...] = (
         high=100,
     ),
     Option("size", _size, "WxH", "exact output size, instead of --scale"),
-    Option("match", _word, "M", "how a tile is chosen", default="clusters", choices=("clusters",)),
+    Option(
+        "match",
+        _word,
+        "M",
+        "how a tile is chosen: by where its colours lie, or as the published algorithm does",
+        default="layout",
+        choices=("layout", "clusters"),
+    ),
+    Option(
+        "tint",
+        _number,
+        "T",
+        "how far each photo takes on the mean colour of its place, 0 to 1",
+        default=0.8,
+        low=0,
+        high=1,
+    ),
+    Option(
+        "calm",
+        _number,
+        "C",
+        "how readily photos are exchanged when the picture moves: 0 lively, 1 still",
+        default=0.5,
+        low=0,
+        high=1,
+    ),
+    Option(
+        "variety",
+        _number,
+        "V",
+        "0 the best fitting photos, 1 as many different ones as can be",
+        default=0.4,
+        low=0,
+        high=1,
+    ),
+    Option(
+        "min_distance",
+        _whole,
+        "N",
+        "no photo twice within so many cells",
+        default=3,
+        low=0,
+        high=100,
+    ),
+    Option(
+        "max_uses", _whole, "N", "of a photo in one picture, 0 for any number", default=0, low=0
+    ),
     Option(
         "palette", _whole, "N", "clusters of the frame's colours", default=150, low=1, high=4096
     ),
@@ -187,9 +237,16 @@ OPTIONS: tuple[Option, ...] = (
         _number,
         "A",
         "the superimposed original: 0 only tiles, 1 only the original",
-        default=0.5,
+        default=0.2,
         low=0,
         high=1,
+    ),
+    Option(
+        "overlay_luma",
+        _yes_or_no,
+        "",
+        "superimpose the original's lightness only: photos keep their colours",
+        default=False,
     ),
     Option(
         "activity",

@@ -1,6 +1,6 @@
 """The filter: a frame in, its mosaic out.
 
-grid > activity > histogram > palette > match > compose
+grid > activity > match (by layout, or by clusters of histograms) > tint > compose
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .activity import ACTIVE, STILL, TOUCHED, Activity
+from .activity import STILL, Activity
 from .colour import Colour, ycbcr_to_bgr
 from .compose import Composer, TileStore
 from .errors import UsageError
@@ -22,7 +22,8 @@ from .frame import Frame
 from .gallery import open_gallery
 from .gallery.store import Gallery
 from .grid import ANALYSIS_PX, Grid, plan_grid
-from .match import ClusterMatcher
+from .match import ClusterMatcher, LayoutMatcher, Matcher
+from .tint import CellTint
 
 __all__ = ["CellCounts", "Mosaic", "MosaicSettings"]
 
@@ -39,9 +40,15 @@ class MosaicSettings:
     size: tuple[int, int] | None = None
     round_up: bool = False
     live: bool = False  # what is not given is chosen for somebody who watches
-    match: Literal["clusters"] = "clusters"
+    match: Literal["layout", "clusters"] = "layout"
+    tint: float = 0.8
+    calm: float = 0.5
+    variety: float = 0.4
+    min_distance: int = 3
+    max_uses: int = 0
     palette: int = 150
-    overlay: float = 0.5
+    overlay: float = 0.2
+    overlay_luma: bool = False
     activity: float = 16.0
     seed: int = 0
 
@@ -58,6 +65,11 @@ class MosaicSettings:
 
     def __post_init__(self) -> None:
         for name, value, low, high in (
+            ("tint", self.tint, 0.0, 1.0),
+            ("calm", self.calm, 0.0, 1.0),
+            ("variety", self.variety, 0.0, 1.0),
+            ("min-distance", self.min_distance, 0, 100),
+            ("max-uses", self.max_uses, 0, 2**31 - 1),
             ("overlay", self.overlay, 0.0, 1.0),
             ("activity", self.activity, 0.0, 255.0),
             ("palette", self.palette, 1, 4096),
@@ -65,8 +77,12 @@ class MosaicSettings:
         ):
             if not low <= value <= high:
                 raise UsageError(f"--{name} {value:g}: must be from {low:g} to {high:g}")
-        if self.match != "clusters":
-            raise UsageError(f"--match {self.match}: the one match there is is clusters")
+        if self.match not in ("layout", "clusters"):
+            raise UsageError(f"--match {self.match}: choose layout or clusters")
+
+
+# What changes how tiles are shown, not which.
+_STYLE = ("overlay", "overlay_luma", "activity", "calm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +169,9 @@ class Mosaic:
         scale = grid.width / width
         # The kernels depend on the tile's size and the scale, not on how many cells there are.
         side = max(2, round(2 * grid.tile_px / scale))
-        settings = MosaicSettings(tile_px=grid.tile_px, scale=scale, round_up=True)
+        settings = replace(
+            self.settings, tile_px=grid.tile_px, columns=None, scale=scale, size=None, round_up=True
+        )
         scratch = Mosaic(self.gallery, settings)
         held = []  # a picture that is held has to be copied
         for level in (0, 255):
@@ -163,18 +181,19 @@ class Mosaic:
     def change(self, settings: MosaicSettings, *, gallery: Gallery | None = None) -> None:
         """Use other settings, or another gallery, from the next frame on.
 
-        Cells keep their tiles when only the overlay or the activity threshold is another. The
-        output's size changes if the settings say so.
+        Cells keep their tiles when only `_STYLE` is another. The output's size changes if the
+        settings say so.
         """
         before, self.settings = self.settings, settings
         if gallery is not None and gallery is not self.gallery:
             self.gallery, self._key = gallery, None
-        if replace(before, overlay=settings.overlay, activity=settings.activity) != settings:
+        style = {name: getattr(settings, name) for name in _STYLE}
+        if replace(before, **style) != settings:
             self._key = None
         elif self._key is not None and settings != before:
             self._activity.set_limits(threshold=settings.activity, overlay=settings.overlay)
-            if settings.overlay != before.overlay:
-                self._composer = self._new_composer(self._grid, self._key[2])
+            self._matcher.set_calm(settings.calm)
+            self._composer = self._new_composer(self._grid, self._key[2])
 
     def process(self, frame: Frame, *, most: int | None = None) -> Frame:
         """The mosaic of a frame, with the frame's times and colour.
@@ -192,31 +211,43 @@ class Mosaic:
         if key != self._key:
             self._start(frame)
             self._key = key
-        bgr = analysis_picture(frame, self._grid)
-        state = self._activity.update(bgr).reshape(-1)
-        active, matched = self._choose(state, most)
+        ycbcr = analysis_picture(frame, self._grid)
+        bgr = ycbcr_to_bgr(ycbcr, frame.colour)
+        state = self._activity.update(bgr)
+        wants = self._matcher.look(bgr, state, self._activity.active_pixels)
+        active, matched = self._choose(wants, most)
         self.on_stage("activity")
 
-        changed = 0
         if len(matched):
-            counts = self._matcher.histograms(bgr, matched)
-            self.on_stage("histogram")
-            ids, flips = self._matcher.match(counts, active=active)
-            before = self._ids[matched]
-            changed = int(np.count_nonzero((before != ids) & (before >= 0)))
+            self._matcher.describe(matched)
+        self.on_stage("histogram")
+        changed = 0
+        # What a cell shows is out of date, whether its own tile is or another takes its place.
+        paint = (state != STILL).reshape(-1)
+        if len(matched):
+            ids, flips = self._matcher.match(matched, active=active)
+            other = (self._ids[matched] != ids) | (self._flips[matched] != flips)
+            changed = int(np.count_nonzero(self._ids[matched[other]] >= 0))
             self._ids[matched], self._flips[matched] = ids, flips
-        else:
-            self.on_stage("histogram")
+            paint[matched[other]] = True
         self.on_stage("match")
 
-        cells = np.flatnonzero(state != STILL).astype(np.int32)
-        planes = self._composer.compose(frame, cells, self._ids[cells], self._flips[cells])
+        tints = self._tint.update(ycbcr, paint) if self._tint is not None else None
+        cells = np.flatnonzero(paint).astype(np.int32)
+        planes = self._composer.compose(
+            frame,
+            cells,
+            self._ids[cells],
+            self._flips[cells],
+            None if tints is None else tints[cells],
+        )
         self.on_stage("compose")
+        touched = int(np.count_nonzero(paint)) - int(np.count_nonzero(paint[matched]))
         self.cells = CellCounts(
-            total=len(state),
+            total=len(paint),
             active=active,
             deferred=active - len(matched),
-            touched=len(cells) - len(matched),
+            touched=touched,
             changed=changed,
         )
         return frame.with_picture(*planes)
@@ -224,26 +255,21 @@ class Mosaic:
     def again(self, frame: Frame) -> Frame:
         """The last mosaic once more, with the times of a frame; there must be one."""
         nothing = np.empty(0, np.int32)
-        planes = self._composer.compose(frame, nothing, nothing, np.empty(0, np.bool_))
+        planes = self._composer.compose(frame, nothing, nothing, np.empty(0, np.bool_), None)
         return frame.with_picture(*planes)
 
-    def _choose(self, state: U8, most: int | None) -> tuple[int, NDArray[np.int32]]:
-        """How many cells are active, and the numbers of those to match now.
+    def _choose(self, wants: NDArray[np.int32], most: int | None) -> tuple[int, NDArray[np.int32]]:
+        """How many cells are to be matched, and the numbers of those to match now.
 
-        Cells that have to wait stay active, and become more urgent by what they change meanwhile.
-        `state` says TOUCHED of them: the superimposed original is kept up to date.
+        Cells that have to wait become more urgent by what they change meanwhile.
         """
-        active = np.flatnonzero((state == ACTIVE) | (self._urgency > 0)).astype(np.int32)
+        active = np.flatnonzero((wants > 0) | (self._urgency > 0)).astype(np.int32)
         if most is None or len(active) <= most or self._ids[0] < 0:
-            state[active] = ACTIVE
             self._urgency[:] = 0
             return len(active), active
-        self._urgency[active] += 1 + self._activity.active_pixels.reshape(-1)[active]
+        self._urgency[active] += 1 + wants[active]
         first = np.argsort(-self._urgency[active], kind="stable")
         matched = np.sort(active[first[:most]])
-        later = active[first[most:]]
-        state[later] = np.minimum(state[later], TOUCHED)
-        state[matched] = ACTIVE
         self._urgency[matched] = 0
         return len(active), matched
 
@@ -252,20 +278,36 @@ class Mosaic:
         s = self.settings
         self._grid = grid = self.plan(frame.width, frame.height)
         self._activity = Activity(grid, threshold=s.activity, overlay=s.overlay)
-        self._matcher = ClusterMatcher(self.gallery, grid, palette_size=s.palette, seed=s.seed)
+        self._matcher = self._new_matcher(grid)
         self._composer = self._new_composer(grid, frame.colour)
+        self._tint = CellTint(grid) if s.tint > 0 else None
         self._urgency = np.zeros(grid.cells, np.int32)  # above 0: active since an earlier frame
         self._ids = np.full(grid.cells, -1, np.int32)
         self._flips = np.zeros(grid.cells, np.bool_)
 
+    def _new_matcher(self, grid: Grid) -> Matcher:
+        s = self.settings
+        if s.match == "clusters":
+            return ClusterMatcher(self.gallery, grid, palette_size=s.palette, seed=s.seed)
+        return LayoutMatcher(
+            self.gallery,
+            grid,
+            tint=s.tint,
+            calm=s.calm,
+            variety=s.variety,
+            min_distance=s.min_distance,
+            max_uses=s.max_uses,
+        )
+
     def _new_composer(self, grid: Grid, colour: Colour) -> Composer:
-        overlay = self.settings.overlay
+        s = self.settings
+        overlay = (s.overlay, 0.0 if s.overlay_luma else s.overlay)
         tiles = TileStore(self.gallery, tile_px=grid.tile_px, colour=colour, overlay=overlay)
-        return Composer(grid, tiles, overlay=overlay)
+        return Composer(grid, tiles, overlay=overlay, tint=s.tint)
 
 
 def analysis_picture(frame: Frame, grid: Grid) -> U8:
-    """A frame at 8x8 pixels per cell, uint8 (rows * 8, columns * 8, 3) BGR, contiguous.
+    """A frame at 8x8 pixels per cell, uint8 (rows * 8, columns * 8, 3) Y'CbCr, contiguous.
 
     Cells that stick out of the picture are filled by repeating its edge.
     """
@@ -280,10 +322,8 @@ def analysis_picture(frame: Frame, grid: Grid) -> U8:
         shrink = plane.shape[0] >= height and plane.shape[1] >= width
         mode = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
         planes.append(np.asarray(cv2.resize(plane, (width, height), interpolation=mode), np.uint8))
-    bgr = ycbcr_to_bgr(np.asarray(cv2.merge(planes), np.uint8), frame.colour)
+    merged = cv2.merge(planes)
     if (width, height) != full:
-        bgr = np.asarray(
-            cv2.copyMakeBorder(bgr, 0, full[1] - height, 0, full[0] - width, cv2.BORDER_REPLICATE),
-            np.uint8,
-        )
-    return bgr
+        below, right = full[1] - height, full[0] - width
+        merged = cv2.copyMakeBorder(merged, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    return np.asarray(merged, np.uint8)

@@ -87,6 +87,7 @@ def write_tiles(
     """Write uint8 (n, px, px, 3) tiles with their clusters as a gallery file, and open it."""
     from livemosaic.gallery.build import write_gallery
     from livemosaic.histogram import tile_histograms
+    from livemosaic.layout import tile_points
 
     n, px = tiles.shape[:2]
     with GalleryWriter(path) as writer:
@@ -94,6 +95,7 @@ def write_tiles(
         write_gallery(
             writer,
             tile_histograms(tiles),
+            [tile_points(tiles)],
             labels,
             [(0, 0, px, px)] * n,
             np.arange(n, dtype=np.int32),

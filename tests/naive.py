@@ -5,6 +5,8 @@ They say what is computed and nothing about how to do it fast, or in how many bi
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +109,7 @@ def enlarged(plane: U8, width: int, height: int, *, overlay: float) -> NDArray[n
 
 def paint(
     out: NDArray[np.float64],
-    tiles: U8,
+    tiles: NDArray[Any],
     original: NDArray[np.float64],
     cells: NDArray[np.int32],
     ids: NDArray[np.int32],
@@ -122,5 +124,27 @@ def paint(
             line = min(top + y, original.shape[0] - 1)
             for x in range(px):
                 column = min(left + x, original.shape[1] - 1)
-                sample = int(tiles[tile, y, px - 1 - x if flip else x])
+                sample = tiles[tile, y, px - 1 - x if flip else x]
                 out[top + y, left + x] = sample + original[line, column]
+
+
+def tinted(
+    tile: NDArray[Any],
+    cells_mean: float,
+    *,
+    tint: float,
+    lowest: float,
+    highest: float,
+    shift_only: bool,
+) -> NDArray[np.float64]:
+    """One plane of a tile whose mean moves towards a cell's by the share `tint`.
+
+    What would leave `lowest` to `highest` (two standard deviations of it) loses contrast, at most
+    70 %, but for `shift_only`, which colour is.
+    """
+    samples = tile.astype(np.float64)
+    own = samples.mean()
+    wanted = own + tint * (cells_mean - own)
+    room = min(wanted - lowest, highest - wanted)
+    gain = 1.0 if shift_only else min(max(room / max(2 * samples.std(), 1e-3), 0.3), 1.0)
+    return (wanted + gain * (samples - own)).clip(0, 255)

@@ -250,7 +250,7 @@ def test_variety_and_calm() -> None:
 
 def test_this_program_as_a_contender(monkeypatch: pytest.MonkeyPatch) -> None:
     clip = noisy("noise", moving_pictures(1)[0][:80, :96], frames=2)
-    one = Livemosaic("livemosaic", {"profile": "default", "overlay": "0"})
+    one = Livemosaic("livemosaic", {"match": "clusters", "tint": "0", "overlay": "0"})
     assert one.settings(clip).overlay == 0
     first, _ = one.shots(clip)
     assert first.picture.shape == (80, 96, 3)

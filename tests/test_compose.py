@@ -20,7 +20,7 @@ COLOUR = Colour("bt709")
 
 @pytest.mark.parametrize("px", [8, 20, 32, 64])
 def test_tiles_are_the_gallery_resized(gallery: Gallery, px: int) -> None:
-    store = TileStore(gallery, tile_px=px, colour=COLOUR, overlay=0.0)
+    store = TileStore(gallery, tile_px=px, colour=COLOUR, overlay=(0.0, 0.0))
     ids = np.array([3, 99, 3, 500], np.int32)
     store.prepare(ids)
     mode = cv2.INTER_AREA if px < 32 else cv2.INTER_CUBIC
@@ -34,7 +34,8 @@ def test_tiles_are_the_gallery_resized(gallery: Gallery, px: int) -> None:
 def test_tiles_leave_room_for_the_original(gallery: Gallery) -> None:
     """They are rounded down: tile and original can never sum to more than 255."""
     for overlay in np.linspace(0, 1, 21):
-        store = TileStore(gallery, tile_px=8, colour=Colour(full_range=True), overlay=overlay)
+        both = (overlay, overlay)
+        store = TileStore(gallery, tile_px=8, colour=Colour(full_range=True), overlay=both)
         store.prepare(np.arange(len(gallery), dtype=np.int32))
         white = cv2.convertScaleAbs(np.full((1, 1), 255, np.uint8), alpha=overlay)[0, 0]
         assert int(store.y.max()) + int(white) <= 255
@@ -43,9 +44,9 @@ def test_tiles_leave_room_for_the_original(gallery: Gallery) -> None:
 def test_many_tiles_at_once(make_gallery: Callable[..., Gallery]) -> None:
     """More than fit into one of OpenCV's pictures."""
     gallery = make_gallery(600)
-    together = TileStore(gallery, tile_px=48, colour=COLOUR, overlay=0.3)
+    together = TileStore(gallery, tile_px=48, colour=COLOUR, overlay=(0.3, 0.3))
     together.prepare(np.arange(600, dtype=np.int32))
-    alone = TileStore(gallery, tile_px=48, colour=COLOUR, overlay=0.3)
+    alone = TileStore(gallery, tile_px=48, colour=COLOUR, overlay=(0.3, 0.3))
     alone.prepare(np.array([599], np.int32))
     np.testing.assert_array_equal(together.y[599], alone.y[599])
     np.testing.assert_array_equal(together.u[599], alone.u[599])
@@ -53,8 +54,8 @@ def test_many_tiles_at_once(make_gallery: Callable[..., Gallery]) -> None:
 
 def composer(gallery: Gallery) -> Composer:
     grid = Grid(2, 3, 16, 48, 32)
-    tiles = TileStore(gallery, tile_px=16, colour=COLOUR, overlay=0.5)
-    return Composer(grid, tiles, overlay=0.5)
+    tiles = TileStore(gallery, tile_px=16, colour=COLOUR, overlay=(0.5, 0.5))
+    return Composer(grid, tiles, overlay=(0.5, 0.5))
 
 
 def paint(tested: Composer, level: int, cells: list[int]) -> tuple[np.ndarray, ...]:

@@ -28,7 +28,8 @@ def settings(tmp_path: Path) -> Any:
 def test_defaults() -> None:
     values = resolve({})
     assert values["gallery"] == "photos"
-    assert values["overlay"] == 0.5
+    assert values["overlay"] == 0.2
+    assert values["match"] == "layout"
     assert values["tile"] is None  # depends on the input
     assert values["realtime"] is False
     assert values["round_up"] is False
@@ -39,7 +40,8 @@ def test_the_reference_profile_is_the_notebook() -> None:
     values = resolve({"profile": "reference"})
     expected = {
         "scale": 4, "tile": 32, "palette": 150, "activity": 16, "overlay": 0.5,
-        "match": "clusters", "round_up": True, "columns": None, "size": None,
+        "match": "clusters", "tint": 0, "overlay_luma": False, "round_up": True,
+        "columns": None, "size": None,
     }  # fmt: skip
     assert {name: values[name] for name in expected} == expected
 
@@ -80,6 +82,8 @@ def test_every_option_can_stand_in_the_file(settings: Any) -> None:
     good = {
         "gallery": '"~/Pictures"', "profile": '"reference"', "tile": "16", "columns": "20",
         "scale": "2.5", "size": '"640x480"', "match": '"clusters"', "palette": "99",
+        "tint": "0.5", "calm": "0.25", "variety": "0.75", "min_distance": "2", "max_uses": "9",
+        "overlay_luma": "true",
         "overlay": "0.25", "activity": "8", "seed": "3", "fps": '"30000/1001"', "duration": "1.5",
         "max_latency": "80", "capture": '"640x480@15"', "reconnect": "3",
         "realtime": "true", "codec": '"ffv1"', "preset": '"fast"', "crf": "20", "format": '"y4m"',

@@ -16,6 +16,7 @@ from livemosaic.gallery import Gallery
 from livemosaic.gallery.clusters import group_tiles
 from livemosaic.gallery.store import FORMAT_VERSION, GalleryWriter
 from livemosaic.histogram import tile_histograms
+from livemosaic.layout import tile_points
 
 PHOTOS = ["a.jpg", "ü/b.jpg", "bad\udcff.jpg"]
 
@@ -31,6 +32,7 @@ def write(path: Path, *, tiles: int = 6) -> np.ndarray:
         writer.append(pixels[2:])
         arrays = {
             "features": features,
+            **dict(zip(("points", "texture"), tile_points(pixels), strict=True)),
             "source_photo": photos,
             "source_crop": np.arange(tiles * 4, dtype=np.int32).reshape(tiles, 4),
             **groups._asdict(),
@@ -70,9 +72,13 @@ def test_what_is_written_comes_back(tmp_path: Path):
     assert gallery.bytes == path.stat().st_size
     np.testing.assert_array_equal(gallery.tiles, pixels)
     np.testing.assert_array_equal(gallery.features, tile_histograms(pixels))
+    points, texture = tile_points(pixels)
+    np.testing.assert_array_equal(gallery.points, points)
+    np.testing.assert_array_equal(gallery.texture, texture)
     kinds = {
         "features": np.float32, "centres": np.float32, "labels": np.int32, "kept": np.bool_,
-        "members_start": np.int32, "members": np.int32,
+        "members_start": np.int32, "members": np.int32, "source_photo": np.int32,
+        "points": np.uint8, "texture": np.uint8,
     }  # fmt: skip
     for name, dtype in kinds.items():
         assert getattr(gallery, name).dtype == dtype

@@ -197,7 +197,7 @@ def test_match_takes_the_cluster_of_largest_cosine(seed: int, rows: int) -> None
     counts = np.unique(random_counts(np.random.default_rng(seed), rows), axis=0)
     grid = Grid(1, len(counts), 32, 32 * len(counts), 32)
     matcher = ClusterMatcher(gallery, grid, palette_size=len(counts) + 2, seed=seed)
-    ids, flips = matcher.match(counts)
+    ids, flips = matcher.choose(counts, active=len(counts))
     best = naive.most_similar(counts / 64, np.asarray(gallery.centres, np.float64))
     np.testing.assert_array_equal(ids, [gallery.tiles_of(cluster)[0] for cluster in best])
     assert flips.shape == ids.shape
@@ -224,17 +224,21 @@ def one_tile_clusters() -> Gallery:
 # The original is rounded when it is enlarged along rows and again along columns, with weights of a
 # few bits. A lost carry, a wrong tile or a wrong neighbour is far more.
 ROUNDING = 2.0
+# A tile is scaled, given less contrast and shifted, each time in whole levels.
+TINT_ROUNDING = 2.0
 
 
 class Painter:
     """Composes with the program and with the twin, and compares every picture."""
 
-    def __init__(self, grid: Grid, *, overlay: float, colour: Colour) -> None:
-        self.grid, self.overlay = grid, overlay
-        self.tiles = TileStore(
-            one_tile_clusters(), tile_px=grid.tile_px, colour=colour, overlay=overlay
-        )
-        self.composer = Composer(grid, self.tiles, overlay=overlay)
+    def __init__(self, grid: Grid, *, overlay: tuple[float, float], colour: Colour, tint: float):
+        self.grid, self.overlay, self.tint = grid, overlay, tint
+        gallery = one_tile_clusters()
+        tiles = TileStore(gallery, tile_px=grid.tile_px, colour=colour, overlay=overlay)
+        self.composer = Composer(grid, tiles, overlay=overlay, tint=tint)
+        # As they are, for the twin to tint and scale.
+        self.tiles = TileStore(gallery, tile_px=grid.tile_px, colour=colour, overlay=(0, 0))
+        self.tiles.prepare(np.arange(len(gallery), dtype=np.int32))
         half = (grid.canvas_height // 2, grid.canvas_width // 2)
         self.planes = [
             np.zeros(shape) for shape in ((grid.canvas_height, grid.canvas_width), half, half)
@@ -242,20 +246,35 @@ class Painter:
         self.before: list[U8] = []
 
     def paint(
-        self, frame: Frame, cells: np.ndarray, ids: np.ndarray, flips: np.ndarray
+        self,
+        frame: Frame,
+        cells: np.ndarray,
+        ids: np.ndarray,
+        flips: np.ndarray,
+        means: np.ndarray | None,
     ) -> tuple[U8, U8, U8]:
-        out = self.composer.compose(frame, cells, ids, flips)
+        out = self.composer.compose(frame, cells, ids, flips, means)
         width, height, px = self.grid.width, self.grid.height, self.grid.tile_px
         stores = (self.tiles.y, self.tiles.u, self.tiles.v)
         untouched = np.ones(self.grid.cells, bool)
         untouched[cells] = False
         untouched = untouched.reshape(self.grid.rows, self.grid.columns)
+        low, high = (0, 255) if frame.colour.full_range else (16, 235)
         for i, (plane, tiles, source, made) in enumerate(
             zip(self.planes, stores, (frame.y, frame.u, frame.v), out, strict=True)
         ):
-            original = naive.enlarged(source, width, height, overlay=self.overlay)
-            naive.paint(plane, tiles, original, cells, ids, flips)
-            np.testing.assert_allclose(made, plane[:height, :width], rtol=0, atol=ROUNDING)
+            overlay = self.overlay[min(i, 1)]
+            original = naive.enlarged(source, width, height, overlay=overlay)
+            shown = tiles[ids].astype(np.float64)
+            if means is not None:
+                for tile, mean in zip(shown, means[:, i], strict=True):
+                    tile[:] = naive.tinted(
+                        tile, mean, tint=self.tint, lowest=low, highest=high, shift_only=i > 0
+                    )
+            numbers = np.arange(len(ids), dtype=np.int32)
+            naive.paint(plane, shown * (1 - overlay), original, cells, numbers, flips)
+            rounding = ROUNDING + (0 if means is None else TINT_ROUNDING)
+            np.testing.assert_allclose(made, plane[:height, :width], rtol=0, atol=rounding)
             if self.before:
                 old = untouched.repeat(px, axis=0).repeat(px, axis=1)[:height, :width]
                 np.testing.assert_array_equal(made[old], self.before[i][old])
@@ -265,12 +284,19 @@ class Painter:
 
 
 def check_compose(
-    grid: Grid, source: tuple[int, int], *, overlay: float, seed: int, hold: Callable[[int], bool]
+    grid: Grid,
+    source: tuple[int, int],
+    *,
+    overlay: float | tuple[float, float],
+    seed: int,
+    hold: Callable[[int], bool],
+    tint: float = 0.0,
 ) -> None:
     """Five frames of random cells; pictures for which `hold` is true are kept to the end."""
+    overlay = overlay if isinstance(overlay, tuple) else (overlay, overlay)
     rng = np.random.default_rng(seed)
     colour = Colour(full_range=bool(seed % 2))
-    painter = Painter(grid, overlay=overlay, colour=colour)
+    painter = Painter(grid, overlay=overlay, colour=colour, tint=tint)
     held = []
     for number in range(5):
         picture = rng.integers(0, 256, (source[1], source[0], 3), np.uint8)
@@ -279,7 +305,9 @@ def check_compose(
         count = round(grid.cells * share)
         cells = np.sort(rng.choice(grid.cells, count, replace=False)).astype(np.int32)
         ids = rng.integers(0, 40, count).astype(np.int32)
-        out = painter.paint(frame, cells, ids, rng.random(count) < 0.5)
+        means = rng.choice([0, 16, 20, 60, 128, 200, 235, 255], (count, 3)).astype(np.float32)
+        flips = rng.random(count) < 0.5
+        out = painter.paint(frame, cells, ids, flips, means if tint else None)
         if hold(number):
             held.append([(plane, plane.copy()) for plane in out])
         del out
@@ -297,12 +325,21 @@ def test_compose_every_tile_size(px: int) -> None:
     )
 
 
+@pytest.mark.parametrize("px", SIZES)
+def test_compose_every_tile_size_with_a_tint(px: int) -> None:
+    columns = 3 if px < 40 else 2
+    grid = Grid(2, columns, px, columns * px - 2, 2 * px)
+    source = (columns * px // 3 + 2, px // 2 + 1)
+    check_compose(grid, source, overlay=(0.2, 0.0), seed=px, hold=lambda n: n == 0, tint=0.8)
+
+
 @given(
     seeds,
     st.sampled_from([4, 6, 8, 16, 32]),
     st.integers(1, 4),
     st.integers(1, 4),
-    st.sampled_from([0.0, 0.25, 0.5, 0.8, 1.0]),
+    st.tuples(*[st.sampled_from([0.0, 0.25, 0.5, 0.8, 1.0])] * 2),
+    st.sampled_from([0.0, 0.3, 1.0]),
     st.sets(st.integers(0, 4)),
     st.data(),
 )
@@ -311,7 +348,8 @@ def test_compose(
     px: int,
     rows: int,
     columns: int,
-    overlay: float,
+    overlay: tuple[float, float],
+    tint: float,
     hold: set[int],
     data: st.DataObject,
 ) -> None:
@@ -323,7 +361,7 @@ def test_compose(
     source = data.draw(
         st.tuples(st.integers(1, grid.width * 5 // 4), st.integers(1, grid.height * 5 // 4))
     )
-    check_compose(grid, source, overlay=overlay, seed=seed, hold=hold.__contains__)
+    check_compose(grid, source, overlay=overlay, seed=seed, hold=hold.__contains__, tint=tint)
 
 
 # ---- as plain Python ------------------------------------------------------------------------

@@ -15,10 +15,12 @@ from livemosaic.mosaic import MosaicSettings
 
 from .conftest import ROOT
 
+START = Wanted(MosaicSettings(overlay=0.5))
+
 
 @pytest.fixture
 def control() -> Control:
-    return Control(galleries=("photos", "emoji", "my own"))
+    return Control(START, galleries=("photos", "emoji", "my own"))
 
 
 @pytest.fixture
@@ -130,7 +132,7 @@ def test_tile_sizes(size: tuple[int, int]) -> None:
 def test_a_picture_that_is_too_small_for_another_tile(control: Control) -> None:
     for name in "[]":
         assert press(name, control, View(16, 16)).startswith("tiles of 32 pixels are the")
-    assert control.wanted == Wanted()
+    assert control.wanted == START
 
 
 def test_match_goes_round(control: Control, view: View) -> None:
@@ -157,9 +159,9 @@ def test_gallery(control: Control, view: View) -> None:
 )
 def test_on_and_off(control: Control, view: View, name: str, field: str) -> None:
     on = press(name, control, view)
-    assert control.wanted == replace(Wanted(), **{field: True})
+    assert control.wanted == replace(START, **{field: True})
     off = press(name, control, view)
-    assert control.wanted == Wanted()
+    assert control.wanted == START
     assert on != off or field == "recording"
 
 
@@ -179,13 +181,13 @@ def test_what_the_window_shows(control: Control, view: View, name: str, field: s
     assert getattr(view, field) is not before
     press(name, control, view)
     assert view == View(2560, 1440)
-    assert control.wanted == Wanted()
+    assert control.wanted == START
 
 
 def test_a_key_without_a_meaning(control: Control, view: View) -> None:
     for name in ("", "y", "0", "Tab"):
         assert press(name, control, view) == ""
-    assert (control.wanted, view) == (Wanted(), View(2560, 1440))
+    assert (control.wanted, view) == (START, View(2560, 1440))
 
 
 def test_a_change_that_cannot_be_made_is_said() -> None:

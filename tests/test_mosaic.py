@@ -11,6 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise, product
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -31,6 +32,18 @@ COLOURS = [
 STALE = 8
 # ... and is rounded twice.
 ROUNDING = 2
+
+
+LOOKS: dict[str, dict[str, Any]] = {
+    "layout": {},
+    "clusters": {"match": "clusters", "tint": 0.0, "overlay": 0.5},
+}
+
+
+@pytest.fixture(params=LOOKS)
+def look(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The default look and the published algorithm's: what holds for any mosaic holds for both."""
+    return LOOKS[request.param]
 
 
 def frames(pictures: Iterable[U8], *, colour: Colour | None = None) -> list[Frame]:
@@ -65,22 +78,32 @@ def plain_gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
 # ---- purity ---------------------------------------------------------------------------------
 
 
-def test_same_seed_same_bytes(gallery: Gallery) -> None:
+def test_same_seed_same_bytes(gallery: Gallery, look: dict[str, Any]) -> None:
     pictures = frames(moving_pictures(8, cut=5))
-    settings = MosaicSettings(tile_px=16, scale=2, seed=3)
+    settings = MosaicSettings(tile_px=16, scale=2, seed=3, **look)
     one, other = Mosaic(gallery, settings), Mosaic(gallery, settings)
     assert [digest(one.process(f)) for f in pictures] == [
         digest(other.process(f)) for f in pictures
     ]
-    third = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, seed=4))
-    assert digest(third.process(pictures[0])) != digest(
-        Mosaic(gallery, settings).process(pictures[0])
-    )
 
 
-def test_a_new_size_starts_again(gallery: Gallery) -> None:
+def test_another_seed_other_bytes(gallery: Gallery) -> None:
+    """Of the match by clusters; that by layout draws nothing at random."""
+    frame = frames(moving_pictures(1))[0]
+    seeds = [
+        digest(
+            Mosaic(gallery, MosaicSettings(scale=1, seed=seed, match=match, tint=0)).process(frame)
+        )
+        for match in ("clusters", "layout")
+        for seed in (3, 4)
+    ]
+    assert seeds[0] != seeds[1]
+    assert seeds[2] == seeds[3]
+
+
+def test_a_new_size_starts_again(gallery: Gallery, look: dict[str, Any]) -> None:
     """Frames of another size or colour begin a new stream, the same as with a new filter."""
-    settings = MosaicSettings(tile_px=16, scale=2)
+    settings = MosaicSettings(tile_px=16, scale=2, **look)
     small, large = frames(moving_pictures(3)), frames(moving_pictures(3, size=(400, 208)))
     other_colour = frames(moving_pictures(3), colour=Colour("bt601", full_range=True))
     mosaic = Mosaic(gallery, settings)
@@ -90,8 +113,8 @@ def test_a_new_size_starts_again(gallery: Gallery) -> None:
             assert digest(mosaic.process(frame)) == digest(fresh.process(frame))
 
 
-def test_first_frame_has_every_cell(gallery: Gallery) -> None:
-    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+def test_first_frame_has_every_cell(gallery: Gallery, look: dict[str, Any]) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, **look))
     mosaic.process(frames(moving_pictures(1))[0])
     cells = mosaic.cells
     assert cells.total == cells.active == mosaic.tile_ids.size
@@ -100,9 +123,9 @@ def test_first_frame_has_every_cell(gallery: Gallery) -> None:
     assert (mosaic.tile_ids >= 0).all()
 
 
-def test_still_frames_share_their_arrays(gallery: Gallery) -> None:
+def test_still_frames_share_their_arrays(gallery: Gallery, look: dict[str, Any]) -> None:
     frame = frames(moving_pictures(1))[0]
-    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, **look))
     first = mosaic.process(frame)
     for _ in range(3):
         again = mosaic.process(frame)
@@ -112,7 +135,7 @@ def test_still_frames_share_their_arrays(gallery: Gallery) -> None:
             assert np.shares_memory(a, b)
 
 
-def test_times_and_colour_are_kept(gallery: Gallery) -> None:
+def test_times_and_colour_are_kept(gallery: Gallery, look: dict[str, Any]) -> None:
     colour = Colour("bt601", tags=(5, 6, 5, 1))
     frame = Frame.from_bgr(
         moving_pictures(1)[0],
@@ -122,13 +145,13 @@ def test_times_and_colour_are_kept(gallery: Gallery) -> None:
         duration=3600,
         captured_s=5.5,
     )
-    out = Mosaic(gallery, MosaicSettings(scale=1)).process(frame)
+    out = Mosaic(gallery, MosaicSettings(scale=1, **look)).process(frame)
     for name in ("pts", "time_base", "duration", "captured_s", "colour"):
         assert getattr(out, name) == getattr(frame, name)
 
 
-def test_input_is_not_written(gallery: Gallery) -> None:
-    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+def test_input_is_not_written(gallery: Gallery, look: dict[str, Any]) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, **look))
     for frame in frames(moving_pictures(3)):
         before = digest(frame)
         for plane in (frame.y, frame.u, frame.v):
@@ -137,9 +160,9 @@ def test_input_is_not_written(gallery: Gallery) -> None:
         assert digest(frame) == before
 
 
-def test_padded_rows(gallery: Gallery) -> None:
+def test_padded_rows(gallery: Gallery, look: dict[str, Any]) -> None:
     """Decoders hand out planes with a stride."""
-    settings = MosaicSettings(tile_px=16, scale=2)
+    settings = MosaicSettings(tile_px=16, scale=2, **look)
     plain, padded = Mosaic(gallery, settings), Mosaic(gallery, settings)
     for frame in frames(moving_pictures(3, cut=2)):
         wide = [np.pad(p, ((0, 0), (0, 24)))[:, : p.shape[1]] for p in (frame.y, frame.u, frame.v)]
@@ -147,9 +170,9 @@ def test_padded_rows(gallery: Gallery) -> None:
         assert digest(plain.process(frame)) == digest(padded.process(frame.with_picture(*wide)))
 
 
-def test_stages_are_told(gallery: Gallery) -> None:
+def test_stages_are_told(gallery: Gallery, look: dict[str, Any]) -> None:
     stages: list[str] = []
-    mosaic = Mosaic(gallery, MosaicSettings(scale=1))
+    mosaic = Mosaic(gallery, MosaicSettings(scale=1, **look))
     mosaic.on_stage = stages.append
     frame = frames(moving_pictures(1))[0]
     for _ in range(2):
@@ -169,8 +192,8 @@ HOLDS: dict[str, Callable[[int], int]] = {  # how many of the newest pictures ar
 }
 
 
-def test_held_pictures_never_change(gallery: Gallery) -> None:
-    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+def test_held_pictures_never_change(gallery: Gallery, look: dict[str, Any]) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, **look))
     held = []
     for frame in frames(moving_pictures(30, cut=17)):
         out = mosaic.process(frame)
@@ -180,11 +203,11 @@ def test_held_pictures_never_change(gallery: Gallery) -> None:
             np.testing.assert_array_equal(plane, copy)
 
 
-def test_holding_does_not_change_the_pictures(gallery: Gallery) -> None:
+def test_holding_does_not_change_the_pictures(gallery: Gallery, look: dict[str, Any]) -> None:
     pictures = frames(moving_pictures(24, size=(200, 120), cut=13))
     runs = {}
     for name, keep in HOLDS.items():
-        mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+        mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, **look))
         held: list[Frame] = []
         runs[name] = []
         for n, frame in enumerate(pictures):
@@ -197,9 +220,9 @@ def test_holding_does_not_change_the_pictures(gallery: Gallery) -> None:
         assert digests == runs["none"], name
 
 
-def test_memory_is_bounded(gallery: Gallery) -> None:
+def test_memory_is_bounded(gallery: Gallery, look: dict[str, Any]) -> None:
     """Pictures that nobody holds give their memory to the next ones."""
-    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, **look))
     places = set()
     for frame in frames(moving_pictures(30)):
         places.add(mosaic.process(frame).y.__array_interface__["data"][0])
@@ -267,12 +290,12 @@ def test_slow_fades_stay_within_bounds(plain_gallery: Gallery) -> None:
     assert_up_to_date(plain_gallery, pictures, limit=2 * STALE)
 
 
-def test_tiles_stay_where_nothing_moves(gallery: Gallery) -> None:
+def test_tiles_stay_where_nothing_moves(gallery: Gallery, look: dict[str, Any]) -> None:
     """The cells that a block moves over change; all others keep tile and mirroring."""
     still = ground(size=(160, 96))
     moved = still.copy()
     moved[16:48, 40:72] = (0, 0, 250)
-    mosaic = Mosaic(gallery, MosaicSettings(tile_px=32, scale=4))
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=32, scale=4, **look))
     for_still, for_moved = frames([still, moved])
     mosaic.process(for_still)
     ids, flips = mosaic.tile_ids, mosaic.flips
@@ -326,9 +349,13 @@ def test_overlay_of_one_is_the_original_resized(
 
 
 @pytest.mark.parametrize("colour", COLOURS, ids=str)
-def test_overlay_of_zero_is_only_tiles(gallery: Gallery, colour: Colour) -> None:
+@pytest.mark.parametrize("match", ["layout", "clusters"])
+def test_overlay_of_zero_is_only_tiles(
+    gallery: Gallery, colour: Colour, match: Literal["layout", "clusters"]
+) -> None:
+    """Without a tint too, they are as they are."""
     frame = Frame.from_bgr(moving_pictures(1, size=(80, 48))[0], colour=colour)
-    mosaic = Mosaic(gallery, MosaicSettings(tile_px=32, scale=4, overlay=0))
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=32, scale=4, overlay=0, match=match, tint=0))
     out = mosaic.process(frame)
     for (row, column), tile in np.ndenumerate(mosaic.tile_ids):
         picture = gallery.tiles[tile]
@@ -374,8 +401,10 @@ def test_any_input_size(gallery: Gallery, size: tuple[int, int], tile_px: int) -
 
 @pytest.mark.parametrize("scale", [0.3, 1, 2.7, 4])
 @pytest.mark.parametrize("size", [(64, 48), (63, 47)])
-def test_any_scale(gallery: Gallery, size: tuple[int, int], scale: float) -> None:
-    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=scale))
+def test_any_scale(
+    gallery: Gallery, look: dict[str, Any], size: tuple[int, int], scale: float
+) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=scale, **look))
     grid = mosaic.plan(*size)
     for frame in frames(moving_pictures(3, size=size)):
         out = mosaic.process(frame)
@@ -400,14 +429,14 @@ def test_tiles_that_stick_out_are_cut(gallery: Gallery) -> None:
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_one_colour(gallery: Gallery, level: int) -> None:
-    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+def test_one_colour(gallery: Gallery, look: dict[str, Any], level: int) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, **look))
     outs = [mosaic.process(f) for f in frames([np.full((96, 160, 3), level, np.uint8)] * 2)]
     assert digest(outs[0]) == digest(outs[1])
 
 
-def test_apply_takes_and_gives_bgr(gallery: Gallery) -> None:
-    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+def test_apply_takes_and_gives_bgr(gallery: Gallery, look: dict[str, Any]) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, **look))
     bgr = moving_pictures(1)[0]
     out = mosaic.apply(bgr)
     assert out.shape == (384, 640, 3)
@@ -451,7 +480,7 @@ import hashlib, sys
 import cv2, numpy as np
 from livemosaic import Frame, Mosaic, MosaicSettings
 cv2.setNumThreads(int(sys.argv[2]))
-mosaic = Mosaic(sys.argv[1], MosaicSettings(tile_px=16, scale=4))
+mosaic = Mosaic(sys.argv[1], MosaicSettings(tile_px=16, scale=4, **eval(sys.argv[3])))
 rng = np.random.default_rng(0)
 coarse = rng.uniform(0, 255, (12, 20, 3)).astype(np.float32)
 picture = cv2.resize(coarse, (640, 360), interpolation=cv2.INTER_CUBIC).clip(0, 255)
@@ -466,7 +495,7 @@ print(sha.hexdigest())
 """
 
 
-def test_any_number_of_threads(gallery: Gallery, tmp_path: Path) -> None:
+def test_any_number_of_threads(gallery: Gallery, tmp_path: Path, look: dict[str, Any]) -> None:
     digests = set()
     for threads in ("1", "2", "5"):
         count = dict.fromkeys(
@@ -474,7 +503,7 @@ def test_any_number_of_threads(gallery: Gallery, tmp_path: Path) -> None:
             threads,
         )
         done = subprocess.run(
-            [sys.executable, "-c", _RUN, str(gallery.path), threads],
+            [sys.executable, "-c", _RUN, str(gallery.path), threads, repr(look)],
             env={**os.environ, **count, "PYTHONPATH": str(ROOT)},
             cwd=tmp_path,
             capture_output=True,
@@ -487,17 +516,19 @@ def test_any_number_of_threads(gallery: Gallery, tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
-def test_pictures_follow_the_input(gallery: Gallery) -> None:
+def test_pictures_follow_the_input(gallery: Gallery, look: dict[str, Any]) -> None:
     """A new picture for each change, none for the rest."""
-    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2))
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, **look))
     a, b = moving_pictures(1, seed=1)[0], moving_pictures(1, seed=2)[0]
     digests = [digest(mosaic.process(f)) for f in frames([a, a, b, b, a])]
     assert [x == y for x, y in pairwise(digests)] == [True, False, True, False]
 
 
-def test_a_canvas_that_comes_back_late_costs_no_cell(gallery: Gallery) -> None:
+def test_a_canvas_that_comes_back_late_costs_no_cell(
+    gallery: Gallery, look: dict[str, Any]
+) -> None:
     """Another thread may have let go of a picture whose canvas is not in the pool yet."""
-    settings = MosaicSettings(scale=4, tile_px=32)
+    settings = MosaicSettings(scale=4, tile_px=32, **look)
     kept, late = Mosaic(gallery, settings), Mosaic(gallery, settings)
     held = []
     for frame in frames(moving_pictures(8, size=(96, 64))):
@@ -506,10 +537,12 @@ def test_a_canvas_that_comes_back_late_costs_no_cell(gallery: Gallery) -> None:
         late._composer._pool.clear()  # what was let go of just now is not back
 
 
+@pytest.mark.parametrize("match", ["layout", "clusters"])
 def test_at_most_so_many_cells_are_matched_the_most_changed_first(
-    gallery: Gallery,
+    gallery: Gallery, match: Literal["layout", "clusters"]
 ) -> None:
-    mosaic = Mosaic(gallery, MosaicSettings(tile_px=8, scale=1, overlay=0.0))
+    # With a tint a dark photo may do for a bright cell, so that nothing shows what was matched.
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=8, scale=1, overlay=0.0, match=match, tint=0))
     dark = np.zeros((32, 64, 3), np.uint8)
     mosaic.process(Frame.from_bgr(dark), most=1)  # the first frame needs a tile in every cell
     assert (mosaic.tile_ids >= 0).all()
@@ -532,9 +565,12 @@ def test_at_most_so_many_cells_are_matched_the_most_changed_first(
     assert (mosaic.tile_ids[[1, 3]] == before[[1, 3]]).all()
 
 
-def test_without_a_limit_in_its_way_a_limit_changes_nothing(gallery: Gallery) -> None:
+def test_without_a_limit_in_its_way_a_limit_changes_nothing(
+    gallery: Gallery, look: dict[str, Any]
+) -> None:
     frames = [Frame.from_bgr(noise(64, 32, seed)) for seed in range(4)]
-    free, limited = (Mosaic(gallery, MosaicSettings(tile_px=8, scale=1)) for _ in range(2))
+    settings = MosaicSettings(tile_px=8, scale=1, **look)
+    free, limited = Mosaic(gallery, settings), Mosaic(gallery, settings)
     for frame in frames:
         a, b = free.process(frame), limited.process(frame, most=32)
         assert (a.y == b.y).all()
@@ -542,10 +578,10 @@ def test_without_a_limit_in_its_way_a_limit_changes_nothing(gallery: Gallery) ->
 
 @pytest.mark.parametrize("overlay", [0.0, 0.3, 1.0])
 def test_another_overlay_keeps_the_tiles_and_looks_as_if_it_had_always_been(
-    gallery: Gallery, overlay: float
+    gallery: Gallery, overlay: float, look: dict[str, Any]
 ) -> None:
     frame = Frame.from_bgr(noise(64, 32, 1))
-    settings = MosaicSettings(tile_px=8, scale=1, overlay=0.5)
+    settings = MosaicSettings(tile_px=8, scale=1, **{**look, "overlay": 0.5})
     mosaic = Mosaic(gallery, settings)
     mosaic.process(frame)
     tiles = mosaic.tile_ids
@@ -557,9 +593,11 @@ def test_another_overlay_keeps_the_tiles_and_looks_as_if_it_had_always_been(
     assert apart(changed, expected) == 0
 
 
-def test_another_tile_size_starts_anew_in_the_same_output(gallery: Gallery) -> None:
+def test_another_tile_size_starts_anew_in_the_same_output(
+    gallery: Gallery, look: dict[str, Any]
+) -> None:
     frame = Frame.from_bgr(noise(64, 32, 1))
-    settings = MosaicSettings(tile_px=8, size=(64, 32))
+    settings = MosaicSettings(tile_px=8, size=(64, 32), **look)
     mosaic = Mosaic(gallery, settings)
     mosaic.process(frame)
     mosaic.change(replace(settings, tile_px=16))
@@ -596,6 +634,10 @@ assert not recorder.buffer, recorder.buffer
     "case",
     [
         "160, 90, MosaicSettings(scale=4, tile_px=32, round_up=True)",
+        "160, 90, MosaicSettings(scale=4, tile_px=16, match='clusters', tint=0.0)",
+        "160, 90, MosaicSettings(scale=4, tile_px=32, match='clusters', tint=0.5)",
+        "160, 90, MosaicSettings(scale=4, tile_px=16, tint=0.0, overlay=0.0)",
+        "160, 90, MosaicSettings(scale=2, tile_px=32, overlay_luma=True, calm=0.9)",
         "150, 100, MosaicSettings(columns=20)",
         "64, 48, MosaicSettings(scale=0.5, tile_px=8)",
         "32, 32, MosaicSettings(scale=8, tile_px=4)",

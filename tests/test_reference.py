@@ -30,7 +30,16 @@ def agree(
 ) -> list[float]:
     """Run both over the pictures and compare every frame; the share of active cells of each."""
     # Every cell is 8x8 pixels of the input: both sides see the same samples.
-    settings = MosaicSettings(tile_px=32, scale=4, round_up=True, palette=palette, seed=seed)
+    settings = MosaicSettings(
+        tile_px=32,
+        scale=4,
+        round_up=True,
+        match="clusters",
+        tint=0.0,
+        overlay=0.5,
+        palette=palette,
+        seed=seed,
+    )
     mosaic = Mosaic(gallery, settings)
     plain = reference.ReferenceMosaic(gallery, seed=seed, palette=palette)
     shares = []

@@ -115,8 +115,8 @@ def test_what_is_saved_is_applied(save: Callable[[Path, str], None], file: Path)
 
 def test_what_is_taken_out_is_the_default_again(file: Path) -> None:
     watched = Watched(file, "[run]\noverlay = 0.25\n")
-    assert watched.save() == "settings.toml: overlay = 0.5"
-    assert watched.settings.overlay == 0.5
+    assert watched.save() == "settings.toml: overlay = 0.2"
+    assert watched.settings.overlay == 0.2
 
 
 def test_what_changes_nothing_is_not_mentioned(file: Path) -> None:
@@ -226,8 +226,12 @@ def test_what_has_to_wait_is_said_once(file: Path) -> None:
 def test_a_profile_is_told_by_what_it_sets(file: Path) -> None:
     watched = Watched(file)
     said = watched.save("profile = 'reference'")
-    assert said == "settings.toml: tile = 32; at the next start: scale"
+    assert said == (
+        "settings.toml: match = clusters, overlay = 0.5, tile = 32, tint = 0; "
+        "at the next start: scale"
+    )
     assert (watched.settings.tile_px, watched.settings.size) == (32, SIZE)
+    assert watched.settings.match == "clusters"
 
 
 def test_a_gallery_is_tried_before_it_is_wanted(file: Path) -> None:
@@ -265,7 +269,7 @@ SPEC = "pattern:64x48@25"
 @needs_jit
 def test_in_the_program(file: Path, tmp_path: Path, gallery: Gallery) -> None:
     """Only tiles at first, only the original at the end; other tiles, the size as it was."""
-    save_in_place(file, "[run]\noverlay = 0\ntile = 8\ncodec = 'ffv1'\n")
+    save_in_place(file, "[run]\noverlay = 0\ntint = 0\ntile = 8\ncodec = 'ffv1'\n")
     output = tmp_path / "x.mkv"
     words = ["--config", file, "--gallery", gallery.path, "--size", "128x96", "--json"]
     running = Run("run", SPEC, output, *words, "--progress", "always")
@@ -273,7 +277,7 @@ def test_in_the_program(file: Path, tmp_path: Path, gallery: Gallery) -> None:
         running.says(rb"[1-9]\d* frames? \[")
         save_in_place(file, "[run]\noverlay = 3\n")
         running.says(rb"warning: --config \S+: overlay = 3: expected .*stay as they were\n")
-        save_by_renaming(file, "[run]\noverlay = 1\ncolumns = 8\nfps = 5\n")
+        save_by_renaming(file, "[run]\noverlay = 1\ntint = 0\ncolumns = 8\nfps = 5\n")
         running.says(rb"settings.toml: columns = 8, overlay = 1; at the next start: codec, fps\n")
         shown: Any = running.says(rb"(\d+) frames? \[[^\n\r]*[\r\n][^\n\r]*$")
         running.says(rb"%d frames? \[" % (int(shown[1]) + 10))

@@ -147,10 +147,11 @@ def test_picture_colours_and_aspect(screen: Screen) -> None:
 
 
 KEYS_OF_CONTROL = [
-    ("plus", lambda c: c["settings"]["overlay"] == 0.6),
-    ("minus", lambda c: c["settings"]["overlay"] == 0.5),
-    ("KP_Subtract", lambda c: c["settings"]["overlay"] == 0.4),
-    ("Up", lambda c: c["settings"]["overlay"] == 0.5),
+    ("plus", lambda c: c["settings"]["overlay"] == 0.3),
+    ("minus", lambda c: c["settings"]["overlay"] == 0.2),
+    ("KP_Subtract", lambda c: c["settings"]["overlay"] == 0.1),
+    ("Up", lambda c: c["settings"]["overlay"] == 0.2),
+    ("m", lambda c: c["settings"]["match"] == "clusters"),
     ("bracketright", lambda c: c["settings"]["tile_px"] == 40),
     ("Left", lambda c: c["settings"]["tile_px"] == 20),
     ("Left", lambda c: c["settings"]["tile_px"] == 16),

@@ -141,7 +141,7 @@ def same(one: U8, other: U8) -> bool:
 
 def test_every_key(screen: Screen, tmp_path: Path) -> None:
     """One after another in one run, and what each does to the picture."""
-    with live(screen, tmp_path, "--json") as run:
+    with live(screen, tmp_path, "--overlay", "0.5", "--json") as run:
         mixed = detail(run.picture())
         run.press_until(is_original, "plus", "equal", "Up", "KP_Add", what="only the original")
         run.press("x")

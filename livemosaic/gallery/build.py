@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import GalleryError, UsageError
 from ..histogram import HISTOGRAM_SIZE, tile_histograms
+from ..layout import tile_points
 from .clusters import CLUSTERS, DROP_PERCENTILE, Labeller, group_tiles, learn_clusters
 from .find import find_photos
 from .images import (
@@ -94,6 +95,8 @@ class _Batch(NamedTuple):
     crops: list[Crop]
     tiles: NDArray[np.uint8]
     features: NDArray[np.float32]
+    points: NDArray[np.uint8]
+    texture: NDArray[np.uint8]
     unreadable: list[tuple[str, str]]
 
 
@@ -153,6 +156,7 @@ def build_gallery(
         photos = [photos[i] for i in order]
 
     features = np.empty((len(photos) * (1 + crops), HISTOGRAM_SIZE), np.float32)
+    layouts: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
     numbers: list[int] = []  # of each tile, into `used`
     used: list[str] = []
     crop_list: list[Crop] = []
@@ -165,6 +169,7 @@ def build_gallery(
     ):
         for batch in _read_all(photos, recipe, workers or _cores() + EXTRA_WORKERS):
             features[len(numbers) : len(numbers) + len(batch.tiles)] = batch.features
+            layouts.append((batch.points, batch.texture))
             numbers += [len(used) + i for i in batch.photos]
             used += batch.read
             unreadable += batch.unreadable
@@ -193,7 +198,7 @@ def build_gallery(
         root = _common_folder(used)
         above = len(os.path.join(root, ""))  # characters that all paths share
         size, found, kept = write_gallery(
-            writer, features, labels, crop_list, np.array(numbers, np.int32),
+            writer, features, layouts, labels, crop_list, np.array(numbers, np.int32),
             [path[above:] for path in used],
             root=root, mirror=mirror, options=options,
         )  # fmt: skip
@@ -206,6 +211,7 @@ def build_gallery(
 def write_gallery(
     writer: GalleryWriter,
     features: NDArray[np.float32],
+    layouts: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
     labels: NDArray[np.int32],
     crops: Sequence[Crop],
     source_photo: NDArray[np.int32],
@@ -217,6 +223,8 @@ def write_gallery(
 ) -> tuple[int, int, int]:
     """Group the tiles by their labels and finish a file that has its tiles already.
 
+    `layouts` is what `tile_points` says of the tiles, in parts.
+
     Returns
     -------
     bytes written, number of clusters, number of clusters kept
@@ -227,6 +235,8 @@ def write_gallery(
     )  # fmt: skip
     arrays = {
         "features": features,
+        "points": np.concatenate([points for points, _ in layouts]),
+        "texture": np.concatenate([texture for _, texture in layouts]),
         "source_photo": source_photo,
         "source_crop": np.array(crops, np.int32),
         **groups._asdict(),
@@ -276,7 +286,9 @@ def _read_batch(paths: Sequence[str], recipe: Recipe) -> _Batch:
             regions, held = [], 0
     tiles.append(scale_tiles(regions, recipe.tile_px))
     stack = np.concatenate(tiles)
-    return _Batch(read, photos, crops, stack, tile_histograms(stack), unreadable)
+    return _Batch(
+        read, photos, crops, stack, tile_histograms(stack), *tile_points(stack), unreadable
+    )
 
 
 def _check_options(

@@ -115,6 +115,7 @@ def _emoji_tiles(data: bytes, tile_px: int) -> tuple[U8, list[Crop]]:
 def _build(chosen: EmbeddedSet, archive: zipfile.ZipFile, path: Path) -> None:
     """Write the gallery of an embedded set."""
     from ..histogram import tile_histograms  # Numba, 0.4 s: not needed once it is built
+    from ..layout import tile_points
     from .build import write_gallery
 
     labels = np.load(io.BytesIO(archive.read(LABELS)), allow_pickle=False).astype(np.int32)
@@ -122,6 +123,7 @@ def _build(chosen: EmbeddedSet, archive: zipfile.ZipFile, path: Path) -> None:
     crops: list[Crop] = []
     photos: list[int] = []
     features = []
+    layouts = []
     with GalleryWriter(path) as writer:
         for name, tiles, regions in tiles_of_set(chosen, archive):
             photos += [len(names)] * len(tiles)
@@ -129,11 +131,12 @@ def _build(chosen: EmbeddedSet, archive: zipfile.ZipFile, path: Path) -> None:
             crops += regions
             writer.append(tiles)
             features.append(tile_histograms(tiles))
+            layouts.append(tile_points(tiles))
         options = {
             "fit": "crop", "crops": len(crops) // len(names) - 1, "clusters": chosen.clusters,
             "drop_percentile": chosen.drop_percentile, "seed": chosen.seed,
         }  # fmt: skip
         write_gallery(
-            writer, np.concatenate(features), labels, crops, np.array(photos, np.int32), names,
-            root=chosen.file.name, mirror=chosen.mirror, options=options,
+            writer, np.concatenate(features), layouts, labels, crops, np.array(photos, np.int32),
+            names, root=chosen.file.name, mirror=chosen.mirror, options=options,
         )  # fmt: skip

@@ -30,7 +30,7 @@ from ..errors import GalleryError
 
 __all__ = ["FORMAT_VERSION", "Gallery", "GalleryWriter", "Source", "Sources"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SUFFIX = ".gallery"
 
 # As of PNG: a byte above 127 and both line ends, so that no text file starts like this and a
@@ -44,6 +44,8 @@ _ALIGN = 64  # a cache line, and the widest SIMD word
 _SPEC: dict[str, tuple[str, int]] = {  # dtype and number of axes
     "tiles": ("|u1", 4),
     "features": ("<f4", 2),
+    "points": ("|u1", 4),
+    "texture": ("|u1", 1),
     "centres": ("<f4", 2),
     "labels": ("<i4", 1),
     "kept": ("|b1", 1),
@@ -111,12 +113,15 @@ class Gallery:
     tiles : uint8 (n, tile_px, tile_px, 3), BGR
     tile_px : side of a tile in pixels
     features : float32 (n, 125), normalised colour histograms as of `livemosaic.histogram`
+    points : uint8 (n, 4, 4, 3), BGR, where in the tile which colour lies
+    texture : uint8 (n,), see `livemosaic.layout.tile_points`
     labels : int32 (n,), the cluster of each tile
     centres : float32 (k, 125), the mean histogram of each cluster, largest cluster first
     kept : bool (k,), False for clusters that are too small to be used
     members_start : int32 (k + 1,), see `members`
     members : int32 (n,), tile numbers: those of cluster c, in the order of its rotation, are
         `members[members_start[c]:members_start[c + 1]]`
+    source_photo : int32 (n,), which photo each tile is taken from
     sources : for each tile its `Source`
     mirror : may tiles be shown mirrored? (photos may, symbols and letters may not)
     options : how it was built (fit, crops, clusters, drop_percentile, seed)
@@ -140,11 +145,14 @@ class Gallery:
         self.tiles: NDArray[np.uint8] = arrays["tiles"]
         self.tile_px = int(self.tiles.shape[1])
         self.features: NDArray[np.float32] = arrays["features"]
+        self.points: NDArray[np.uint8] = arrays["points"]
+        self.texture: NDArray[np.uint8] = arrays["texture"]
         self.centres: NDArray[np.float32] = arrays["centres"]
         self.labels: NDArray[np.int32] = arrays["labels"]
         self.kept: NDArray[np.bool_] = arrays["kept"]
         self.members_start: NDArray[np.int32] = arrays["members_start"]
         self.members: NDArray[np.int32] = arrays["members"]
+        self.source_photo: NDArray[np.int32] = arrays["source_photo"]
         self.sources = Sources(arrays, meta["root"])
 
     def __len__(self) -> int:
@@ -239,7 +247,8 @@ def _check(a: Mapping[str, NDArray[Any]]) -> None:
     n, px = a["tiles"].shape[:2]
     k, photos = len(a["centres"]), len(a["photo_start"]) - 1
     shapes = {
-        "tiles": (n, px, px, 3), "features": (n, 125), "centres": (k, 125), "labels": (n,),
+        "tiles": (n, px, px, 3), "features": (n, 125), "points": (n, 4, 4, 3),
+        "texture": (n,), "centres": (k, 125), "labels": (n,),
         "kept": (k,), "members_start": (k + 1,), "members": (n,), "source_photo": (n,),
         "source_crop": (n, 4),
     }  # fmt: skip
@@ -321,8 +330,8 @@ class GalleryWriter:
 
         Parameters
         ----------
-        arrays : features, centres, labels, kept, members_start, members, source_photo and
-            source_crop, as of `Gallery` and `Sources`
+        arrays : features, points, texture, centres, labels, kept, members_start, members,
+            source_photo and source_crop, as of `Gallery` and `Sources`
         photos : paths relative to `root`, in the order that source_photo counts
         mirror, options : as of `Gallery`; options must go into JSON
 

@@ -1,6 +1,6 @@
-"""Matching: which tile each active cell gets.
+"""The reference's way: by clusters of histograms.
 
-The reference's way (`clusters`): a cell's histogram finds its palette centre, the palette centre
+A cell's histogram finds its palette centre, the palette centre
 the tile cluster of smallest cosine distance, and the cell takes the next tile of that cluster in
 rotation, mirrored with probability one half.
 """
@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .gallery.store import Gallery
-from .grid import ANALYSIS_PX, Grid
-from .histogram import HISTOGRAM_SIZE, cell_histograms
-from .kernels import kernel
-from .palette import Palette
+from ..activity import ACTIVE
+from ..gallery.store import Gallery
+from ..grid import ANALYSIS_PX, Grid
+from ..histogram import HISTOGRAM_SIZE, cell_histograms
+from ..kernels import kernel
+from ..palette import Palette
 
 __all__ = ["ClusterMatcher"]
 
@@ -76,28 +77,26 @@ class ClusterMatcher:
         self._grid = grid
         self._counts = np.empty((grid.cells, HISTOGRAM_SIZE), np.uint16)
 
-    def histograms(self, bgr: U8, cells: I32) -> NDArray[np.uint16]:
-        """Histograms of some cells, uint16 (n, 125); overwritten by the next call."""
-        cell_histograms(bgr, cells, self._grid.columns, self._counts)
-        return self._counts[: len(cells)]
+    def set_calm(self, calm: float) -> None:
+        """It has no such choice: a cell that is active takes another tile."""
 
-    def match(
-        self, counts: NDArray[np.uint16], *, active: int | None = None
-    ) -> tuple[I32, NDArray[np.bool_]]:
-        """Choose a tile for each active cell.
+    def look(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
+        """Active cells are matched again, those with the most active pixels first."""
+        self._bgr = bgr
+        wants = np.where(state == ACTIVE, active_pixels, np.uint8(0))
+        return wants.reshape(-1).astype(np.int32)
 
-        Parameters
-        ----------
-        counts : uint16 (n, 125), histograms of the active cells in row-major order, n >= 1
-        active : how many cells changed, if that is more than are matched now
+    def describe(self, cells: I32) -> None:
+        """Their histograms."""
+        cell_histograms(self._bgr, cells, self._grid.columns, self._counts)
 
-        Returns
-        -------
-        ids : int32 (n,), tile numbers
-        flips : bool (n,), which are mirrored
-        """
-        changed = len(counts) if active is None else active
-        if changed > _SCENE_CHANGE_SHARE * self._grid.cells or not self._palette.weights.any():
+    def match(self, cells: I32, *, active: int) -> tuple[I32, NDArray[np.bool_]]:
+        """The next tile of the cluster that is most similar to the cell's palette centre."""
+        return self.choose(self._counts[: len(cells)], active=active)
+
+    def choose(self, counts: NDArray[np.uint16], *, active: int) -> tuple[I32, NDArray[np.bool_]]:
+        """Choose tiles by histograms, uint16 (n, 125) in the order of the cells."""
+        if active > _SCENE_CHANGE_SHARE * self._grid.cells or not self._palette.weights.any():
             self._palette.reset(counts)
         self._palette.learn(counts)
         labels = self._palette.labels(counts)
