@@ -15,7 +15,7 @@ import pytest
 from livemosaic.errors import GalleryError, UsageError
 from livemosaic.gallery import Gallery, build_gallery
 from livemosaic.gallery import build as build_module
-from livemosaic.gallery.clusters import cluster_tiles, group_tiles, learn_clusters
+from livemosaic.gallery.clusters import cluster_tiles, group_tiles
 from livemosaic.gallery.find import find_photos
 from livemosaic.histogram import tile_histograms
 
@@ -99,50 +99,6 @@ def test_same_photos_same_bytes(photos: Path, tmp_path: Path):
     assert data[1:] == data[:1] * 3
     build_gallery([photos], path, tile_px=16, clusters=20, seed=1)
     assert path.read_bytes() != data[0]
-
-
-def test_many_photos_are_learned_from_while_the_rest_is_read(
-    photos: Path, tmp_path: Path, monkeypatch
-):
-    monkeypatch.setattr(build_module, "LEARN_EARLY_PHOTOS", 100)
-    learned_from = []
-
-    def learn(features, **options):
-        learned_from.append(len(features))
-        return learn_clusters(features, **options)
-
-    monkeypatch.setattr(build_module, "learn_clusters", learn)
-    (photos / "more" / "empty.png").touch()
-    try:
-        data = []
-        for workers in (1, 2, 5):
-            path = tmp_path / f"{workers}.gallery"
-            report = build_gallery([photos], path, tile_px=16, workers=workers, crops=0)
-            data.append(path.read_bytes())
-    finally:
-        (photos / "more" / "empty.png").unlink()
-    assert data[1:] == data[:1] * 2
-    assert (report.photos, len(report.unreadable)) == (100, 1)
-    # Two thirds of 101 are reached with the third batch of 32; one of them may be the empty one.
-    assert set(learned_from) <= {95, 96}
-    gallery = Gallery.open(path)
-    order = gallery.sources.photos()
-    assert len(set(order)) == 100
-    assert order != sorted(order)
-    for tile, source in zip(gallery.tiles, gallery.sources, strict=True):
-        name = Path(source.path)
-        if name.parent == photos:
-            expected = photo(int(name.stem))[:, 12:84].mean((0, 1))
-            assert np.abs(tile.mean((0, 1)) - expected).max() < 4
-
-
-def test_two_random_orders_do_not_undo_each_other(photos: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(build_module, "LEARN_EARLY_PHOTOS", 100)
-    build_gallery([photos], tmp_path / "x.gallery", tile_px=16, crops=0, clusters=1)
-    gallery = Gallery.open(tmp_path / "x.gallery")
-    turns = [gallery.sources[int(tile)].path for tile in gallery.tiles_of(0)]
-    assert len(turns) == 100
-    assert turns != sorted(turns)
 
 
 def test_pictures_held_make_no_difference(photos: Path, tmp_path: Path, monkeypatch):
@@ -264,16 +220,6 @@ def test_a_sample_of_a_large_set(monkeypatch):
     features = rng.random((1000, 125)).astype(np.float32)
     labels = cluster_tiles(features, clusters=10)
     assert len(np.unique(labels)) > 5
-
-
-def test_clusters_learned_from_some_tiles_label_others():
-    rng = np.random.default_rng(0)
-    features = np.eye(125, dtype=np.float32)[rng.integers(0, 4, 400)]
-    features[:, 50:] += rng.random((400, 75), np.float32) / 100
-    label = learn_clusters(features[:200], clusters=4)
-    colours, labels = features[200:, :4].argmax(1), label(features[200:])
-    assert len(set(zip(colours.tolist(), labels.tolist(), strict=True))) == 4
-    np.testing.assert_array_equal(labels[:7], label(features[200:207]))
 
 
 def groups(population: list[int], **options):

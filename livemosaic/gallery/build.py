@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import GalleryError, UsageError
 from ..histogram import HISTOGRAM_SIZE, tile_histograms
 from ..layout import tile_points
-from .clusters import CLUSTERS, DROP_PERCENTILE, Labeller, group_tiles, learn_clusters
+from .clusters import CLUSTERS, DROP_PERCENTILE, cluster_tiles, group_tiles
 from .find import find_photos
 from .images import (
     MAX_CROPS,
@@ -55,12 +55,6 @@ HELD_BYTES = 2**22
 # While one thread waits for a file or for the GIL, another has its core. With photos in memory, two
 # cores read as many with two threads as with three; four are slower.
 EXTRA_WORKERS = 1
-
-# The clusters of so many photos are learned from the first two thirds, while the rest is read: one
-# thread learns, and would leave the other cores idle. Of 20,000 photos, the tiles are 3 % farther
-# (squared) from the means of their clusters than when all are learned from.
-LEARN_EARLY_PHOTOS = 16_000
-LEARN_EARLY_SHARE = 2 / 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +112,7 @@ def build_gallery(
 
     The same photos and options give the same bytes, whatever the number of workers. What cannot be
     read is reported and passed over. Any exception, Ctrl-C too, leaves no file. The tiles come in
-    the order of the photos' paths; those of 16,000 photos and more in a random one.
+    the order of the photos' paths.
 
     Parameters
     ----------
@@ -147,26 +141,13 @@ def build_gallery(
         crops = MAX_CROPS if len(photos) < CROPS_BELOW_PHOTOS else 0
     recipe = Recipe(tile_px, fit, crops)
 
-    learn_from = len(photos)
-    if len(photos) >= LEARN_EARLY_PHOTOS:
-        learn_from = int(len(photos) * LEARN_EARLY_SHARE)
-        # The first of them must be a fair sample, not some of the folders. Of the seed alone, the
-        # tiles of a cluster take turns: the same numbers here would put them by path again.
-        order = np.random.default_rng((seed, 1)).permutation(len(photos))
-        photos = [photos[i] for i in order]
-
     features = np.empty((len(photos) * (1 + crops), HISTOGRAM_SIZE), np.float32)
     layouts: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
     numbers: list[int] = []  # of each tile, into `used`
     used: list[str] = []
     crop_list: list[Crop] = []
     unreadable: list[tuple[str, str]] = []
-    learned: Future[Labeller] | None = None
-    with (
-        GalleryWriter(output) as writer,
-        silent_opencv(),
-        ThreadPoolExecutor(1, "clusters") as learner,
-    ):
+    with GalleryWriter(output) as writer, silent_opencv():
         for batch in _read_all(photos, recipe, workers or _cores() + EXTRA_WORKERS):
             features[len(numbers) : len(numbers) + len(batch.tiles)] = batch.features
             layouts.append((batch.points, batch.texture))
@@ -175,22 +156,16 @@ def build_gallery(
             unreadable += batch.unreadable
             crop_list += batch.crops
             writer.append(batch.tiles)
-            done = len(used) + len(unreadable)
-            if learned is None and done >= learn_from:
-                learned = learner.submit(
-                    learn_clusters, features[: len(numbers)], clusters=clusters, seed=seed
-                )
             if progress:
-                progress(done, len(photos))
+                progress(len(used) + len(unreadable), len(photos))
         if not used:
             name, reason = unreadable[0]
             raise GalleryError(
                 f"none of {len(photos)} files can be read (the first, {name!r}: {reason}); "
                 "name some photos"
             )
-        assert learned  # with the last batch at the latest
         features = features[: len(numbers)]
-        labels = learned.result()(features)
+        labels = cluster_tiles(features, clusters=clusters, seed=seed)
         options = {
             "fit": fit, "crops": crops, "clusters": clusters,
             "drop_percentile": drop_percentile, "seed": seed,

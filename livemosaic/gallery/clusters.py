@@ -8,7 +8,6 @@ is wanted; its cells do better with the next cluster.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -18,10 +17,8 @@ __all__ = [
     "CLUSTERS",
     "DROP_PERCENTILE",
     "Clusters",
-    "Labeller",
     "cluster_tiles",
     "group_tiles",
-    "learn_clusters",
 ]
 
 CLUSTERS = 500
@@ -37,9 +34,6 @@ SAMPLE = 50_000
 BATCH = 2048  # of MiniBatchKMeans
 STEPS = 60  # batches learned from at most, about 2.5 looks at each of SAMPLE tiles
 PREDICT_ROWS = 16_384  # labelled at a time: the distances to 500 centres take 32 MB
-
-
-Labeller = Callable[[NDArray[np.float32]], NDArray[np.int32]]
 
 
 class Clusters(NamedTuple):
@@ -62,14 +56,7 @@ class Clusters(NamedTuple):
 def cluster_tiles(
     features: NDArray[np.float32], *, clusters: int = CLUSTERS, seed: int = 0
 ) -> NDArray[np.int32]:
-    """Assign each tile to a cluster; as `learn_clusters`, from the tiles themselves."""
-    return learn_clusters(features, clusters=clusters, seed=seed)(features)
-
-
-def learn_clusters(
-    features: NDArray[np.float32], *, clusters: int = CLUSTERS, seed: int = 0
-) -> Labeller:
-    """Learn clusters from some tiles, to assign these or others to them.
+    """Assign each tile to a cluster.
 
     There are `clusters` of them, or one for each 8 distinct histograms if that is less, at least 1.
     One thread does the arithmetic: with more, sums would be taken in another order and the same
@@ -83,13 +70,12 @@ def learn_clusters(
 
     Returns
     -------
-    A function from float32 (m, 125) to int32 (m,), 0 <= label < number of clusters; some clusters
-    may be empty
+    int32 (n,), 0 <= label < number of clusters; some clusters may be empty
     """
     n = len(features)
     count = min(clusters, _distinct(features, clusters * TILES_PER_CLUSTER) // TILES_PER_CLUSTER)
     if count <= 1:
-        return lambda features: np.zeros(len(features), np.int32)
+        return np.zeros(n, np.int32)
 
     # 1.2 s that only a build has to pay.
     from sklearn.cluster import MiniBatchKMeans
@@ -114,16 +100,11 @@ def learn_clusters(
         # Fewer clusters than asked for, found when tiles are alike: nothing anybody has to act on.
         warnings.simplefilter("ignore")
         model.fit(sample)
-
-    def label(features: NDArray[np.float32]) -> NDArray[np.int32]:
-        labels = np.empty(len(features), np.int32)
-        with threadpool_limits(1):
-            for start in range(0, len(features), PREDICT_ROWS):
-                rows = slice(start, start + PREDICT_ROWS)
-                labels[rows] = model.predict(features[rows])
-        return labels
-
-    return label
+        labels = np.empty(n, np.int32)
+        for start in range(0, n, PREDICT_ROWS):
+            rows = slice(start, start + PREDICT_ROWS)
+            labels[rows] = model.predict(features[rows])
+    return labels
 
 
 def group_tiles(
