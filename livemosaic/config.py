@@ -172,7 +172,13 @@ OPTIONS: tuple[Option, ...] = (
         choices=tuple(PROFILES),
     ),
     Option("tile", _whole, "PX", "side of a tile in output pixels, even (32)", low=4, high=512),
-    Option("columns", _whole, "N", "how many tiles across, instead of --tile", low=1),
+    Option(
+        "columns",
+        _whole,
+        "N",
+        "how many tiles across, instead of --tile; with it, they are the output's size",
+        low=1,
+    ),
     Option(
         "scale",
         _number,
@@ -295,7 +301,8 @@ OPTIONS: tuple[Option, ...] = (
 
 _BY_NAME = {option.name: option for option in OPTIONS}
 
-# Of two that exclude each other, the one that is said nearer to the person counts.
+# Of two that exclude each other, the one that is said nearer to the person counts. (A tile and
+# columns said together are an output size.)
 _EXCLUSIVE = (("tile", "columns"), ("scale", "size"))
 
 
@@ -348,6 +355,8 @@ def resolve(
         for pair in _EXCLUSIVE:
             if any(name in layer for name in pair):
                 values.update(dict.fromkeys(pair))
+        if "tile" in layer and "columns" in layer:
+            values.update(scale=None, size=None)
         values.update(layer)
     if values["size"] is not None or values["columns"] is not None:
         values["round_up"] = False

@@ -26,6 +26,8 @@ _MAX_LONG_SIDE = 3840
 _MIN_TILE_PX, MAX_TILE_PX = 4, 512
 # 16-bit limits of OpenCV's resize and of most encoders.
 _MAX_SIDE = 32766
+# Each takes 1.3 kB while it is matched.
+_MAX_CELLS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ def plan_grid(
     ----------
     source_width, source_height : of the input in pixels
     tile_px : side of a tile in output pixels, even; 32 by default
-    columns : cells across instead of `tile_px`; the output's width follows if it is not given
+    columns : cells across instead of `tile_px`; the output's width follows if it is not given. With
+        `tile_px`, and neither `scale` nor `size`, both together are the width
     scale : output size relative to the input
     size : exact output size in pixels, even, instead of `scale`
     round_up : grow the output to whole tiles and stretch the picture to it by less than a tile, as
@@ -94,10 +97,16 @@ def plan_grid(
     ------
     UsageError : when the values make no grid
     """
-    if tile_px is not None and columns is not None:
-        raise UsageError("--tile and --columns exclude each other: give one of them")
     if scale is not None and size is not None:
         raise UsageError("--scale and --size exclude each other: give one of them")
+    if tile_px is not None and columns is not None:
+        if scale is not None or size is not None:
+            raise UsageError(
+                "--tile, --columns and an output size exclude each other: give two of them"
+            )
+        if columns < 1:
+            raise UsageError(f"--columns {columns}: must be at least 1")
+        scale, columns = columns * tile_px / source_width, None
     if size is not None:
         width, height = size
         if width % 2 or height % 2:
@@ -133,5 +142,10 @@ def plan_grid(
         raise UsageError(
             f"an output of {width}x{height} pixels cannot be made: sides must be 2 to {_MAX_SIDE}; "
             "choose another --scale or --size"
+        )
+    if rows * columns > _MAX_CELLS:
+        raise UsageError(
+            f"{columns}x{rows} tiles of {tile_px} pixels are too many: at most {_MAX_CELLS:,} can "
+            "be; choose a larger --tile, or a smaller --scale or --size"
         )
     return Grid(rows, columns, tile_px, width, height)

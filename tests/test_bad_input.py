@@ -123,7 +123,7 @@ WORDS = [
     ("--profile nope", "--profile nope: expected one of default, reference"),
     ("--tile 7", "--tile 7: must be an even number"),
     ("--tile 3", "--tile 3: expected"),
-    ("--tile 16 --columns 20", "--tile and --columns exclude each other"),
+    ("--tile 16 --columns 20 --scale 2", "--tile, --columns and an output size exclude each other"),
     ("--size 101x99", "--size 101x99: both sides must be even"),
     ("--size 0x0", "--size 0x0|output of 0x0"),
     ("--size 200000x100000", "200000x100000"),

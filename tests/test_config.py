@@ -67,6 +67,7 @@ def test_the_command_line_goes_before_the_file_before_the_profile(settings: Any)
         ("columns = 20", {}, {"columns": 20, "tile": None, "scale": 4, "round_up": False}),
         ("columns = 20", {"columns": "40"}, {"columns": 40, "tile": None}),
         ("columns = 20", {"tile": "16"}, {"columns": None, "tile": 16}),
+        ("", {"tile": "16", "columns": "40"}, {"columns": 40, "tile": 16, "scale": None}),
         ("", {"size": "640x480"}, {"size": (640, 480), "scale": None, "round_up": False}),
         ("size = '640x480'", {"scale": "2"}, {"size": None, "scale": 2, "round_up": True}),
     ],

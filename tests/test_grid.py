@@ -39,6 +39,7 @@ def test_scale_keeps_the_aspect(
 ) -> None:
     assume(min(width, height) * scale >= 2)
     assume(max(width, height) * scale + tile_px <= 32766)
+    assume(width * height * scale**2 < 900_000 * tile_px**2)
     grid = plan_grid(width, height, tile_px=tile_px, scale=scale, round_up=round_up)
     check(grid)
     # Even sides are within one pixel; whole tiles within one cell.
@@ -60,6 +61,16 @@ def test_columns(width: int, height: int, columns: int) -> None:
     check(grid)
     assert grid.columns == columns
     assert abs(grid.height - grid.width * height / width) <= grid.tile_px
+
+
+@given(sides, sides, st.integers(1, 200), st.integers(2, 60).map(lambda half: 2 * half))
+def test_tile_and_columns_are_a_size(width: int, height: int, columns: int, tile_px: int) -> None:
+    assume(max(width, height) <= 4 * min(width, height))
+    assume(columns * tile_px * height / width <= 32000)
+    grid = plan_grid(width, height, tile_px=tile_px, columns=columns)
+    check(grid)
+    assert (grid.tile_px, grid.columns, grid.width) == (tile_px, columns, columns * tile_px)
+    assert abs(grid.height - grid.width * height / width) <= 1.01
 
 
 @given(st.integers(1, 2000), st.integers(1, 2000), tiles)
@@ -84,7 +95,11 @@ def test_reference_profile() -> None:
         ({"tile_px": 33}, "--tile 33"),
         ({"tile_px": 2}, "--tile 2"),
         ({"tile_px": 514}, "--tile 514"),
-        ({"tile_px": 16, "columns": 10}, "exclude each other"),
+        ({"tile_px": 16, "columns": 10, "scale": 2}, "give two of them"),
+        ({"tile_px": 16, "columns": 10, "size": (640, 360)}, "give two of them"),
+        ({"tile_px": 16, "columns": 0}, "--columns 0"),
+        ({"tile_px": 15, "columns": 10}, "--tile 15"),
+        ({"tile_px": 4, "size": (8000, 8000)}, "2000x2000 tiles of 4 pixels are too many"),
         ({"scale": 2, "size": (640, 360)}, "exclude each other"),
         ({"size": (641, 360)}, "even"),
         ({"size": (640, 361)}, "even"),
