@@ -37,7 +37,8 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
     output = args.output or _OUTPUT
     # The default name is the program's own; what somebody names may be theirs.
     overwrite = args.overwrite or args.output is None
-    given = {"input": str(_CLIP), "outputs": [output], "config": None, "overwrite": overwrite}
+    given = {"input": str(_CLIP), "outputs": [output], "overwrite": overwrite}
+    given |= {"config": None, "map": None}
     code = run_command.run(argparse.Namespace(**{**vars(args), **given}), interrupts, started_s)
     if code == 0:
         _log.info(

@@ -21,6 +21,7 @@ from ..terminal import Interrupts, counting_bar, patiently, print_json, progress
 if TYPE_CHECKING:
     from ..control import Control
     from ..frame import Frame
+    from ..grid import Grid
     from ..mosaic import Mosaic, MosaicSettings
     from ..pipeline import Pipeline, Progress
     from ..sinks import FileOptions
@@ -76,6 +77,11 @@ def add_parser(verbs: Any, **settings: Any) -> None:
         metavar="FILE",
         help="a TOML file with a [run] table; while it runs live, what is saved there is applied",
     )
+    parser.add_argument(
+        "--map",
+        metavar="FILE",
+        help="beside a picture, write a page (html) that says which photo each cell is",
+    )
     add_output_options(parser)
 
 
@@ -105,6 +111,7 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     from ..sinks import FileOptions, check_target
+    from ..sinks.target import resolve_map
 
     file_options = FileOptions(
         codec=options["codec"],
@@ -121,6 +128,8 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
     for name, its_options in outputs:
         if not _is_watched(name):
             check_target(name, options=its_options)
+    if args.map is not None:
+        resolve_map(args.map, options=file_options)
 
     import cv2
 
@@ -133,6 +142,11 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
     with contextlib.ExitStack() as undo:
         source = _open_source(args, options)
         undo.callback(source.close)
+        if args.map is not None and not source.info.still:
+            raise UsageError(
+                f"--map {args.map}: a map is of one picture that goes to files; "
+                f"{args.input} is a video or is shown live, so leave it out"
+            )
         mosaic = _open_mosaic(args, options)
         if not kernels_are_cached():
             _log.info("compiling for this processor, once: the first run takes some seconds more")
@@ -235,6 +249,9 @@ def _join(
             else:
                 sinks.append(open_sink(name, output, options=its_options, rate=rate))
             undo.callback(sinks[-1].abort)
+        if args.map is not None:
+            sinks.append(_open_map(args, outputs[0][1], mosaic, grid))
+            undo.callback(sinks[-1].abort)
     return Pipeline(
         source,
         mosaic,
@@ -248,6 +265,19 @@ def _join(
         open_gallery=open_gallery,
         save_picture=_save_picture,
         open_recording=lambda: open_sink(_dated("mkv"), output, options=outputs[0][1]),
+    )
+
+
+def _open_map(args: argparse.Namespace, options: FileOptions, mosaic: Mosaic, grid: Grid) -> Sink:
+    from ..sinks.map import MapSink
+    from ..sinks.target import resolve_map
+
+    return MapSink(
+        resolve_map(args.map, options=options),
+        title=Path(args.input).name,
+        grid=grid,
+        gallery=mosaic.gallery,
+        cells=lambda: (mosaic.tile_ids, mosaic.flips),
     )
 
 
@@ -369,7 +399,7 @@ def _is_watched(output: str) -> bool:
 
 def _check_outputs(args: argparse.Namespace) -> None:
     """What is wrong with the outputs together, or with their words."""
-    names = [name for name in args.outputs if name != "null"]
+    names = [name for name in (*args.outputs, args.map) if name not in ("null", None)]
     places = [name if _is_watched(name) else os.path.realpath(name) for name in names]
     for name, place in zip(names, places, strict=True):
         if places.count(place) > 1:

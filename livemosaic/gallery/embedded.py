@@ -7,9 +7,12 @@ same. scripts/make_photos.py and scripts/make_emoji.py make them.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import io
 import logging
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +26,14 @@ from .cache import cached_gallery
 from .images import Crop, Recipe, compose, photo_tiles, scale_tiles
 from .store import FORMAT_VERSION, Gallery, GalleryWriter
 
-__all__ = ["EMBEDDED", "EmbeddedSet", "open_embedded", "tiles_of_set"]
+__all__ = [
+    "EMBEDDED",
+    "EmbeddedSet",
+    "embedded_credit",
+    "embedded_image",
+    "open_embedded",
+    "tiles_of_set",
+]
 
 U8 = NDArray[np.uint8]
 
@@ -44,6 +54,7 @@ class EmbeddedSet(NamedTuple):
 
     name: str
     what: str
+    licence: str
     mirror: bool
     tile_px: int = 64
     clusters: int = 500
@@ -56,9 +67,13 @@ class EmbeddedSet(NamedTuple):
 
 
 EMBEDDED = {
-    "photos": EmbeddedSet("photos", "919 photos", mirror=True),
+    "photos": EmbeddedSet(
+        "photos", "919 photos", "CC BY 2.0, by one of the photographers named below", mirror=True
+    ),
     # Letters, clocks and signs among them: mirrored they would be wrong.
-    "emoji": EmbeddedSet("emoji", "1,304 emoji", mirror=False),
+    "emoji": EmbeddedSet(
+        "emoji", "1,304 emoji", "Noto Color Emoji, SIL Open Font License 1.1", mirror=False
+    ),
 }
 
 # An emoji covers half of its tile, so what is behind it decides where the tile fits: the same
@@ -84,6 +99,35 @@ def open_embedded(name: str) -> Gallery:
             _build(chosen, archive, path)
 
     return cached_gallery(name, key, build, name=name)
+
+
+def embedded_image(path: str) -> bytes | None:
+    """The bytes of an image of an embedded gallery by its path there; None if there is none."""
+    chosen, name = _set_of(path), os.path.basename(path)
+    if chosen is not None:
+        with contextlib.suppress(KeyError):
+            return _archive(chosen.file).read(name)
+    return None
+
+
+def embedded_credit(path: str) -> tuple[str, str] | None:
+    """Licence and credits of an image of an embedded gallery; None if it is of none."""
+    chosen = _set_of(path)
+    if chosen is None:
+        return None
+    credits = chosen.file.with_name(f"{chosen.name}-{CREDITS}").read_text(encoding="utf-8")
+    return chosen.licence, credits
+
+
+def _set_of(path: str) -> EmbeddedSet | None:
+    folder = os.path.dirname(path)
+    return next((s for s in EMBEDDED.values() if folder == s.file.name), None)
+
+
+@functools.lru_cache(maxsize=1)
+def _archive(path: Path) -> zipfile.ZipFile:
+    # Its table of contents takes longer to read than an image.
+    return zipfile.ZipFile(io.BytesIO(path.read_bytes()))
 
 
 def tiles_of_set(

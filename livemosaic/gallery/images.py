@@ -29,6 +29,7 @@ __all__ = [
     "Recipe",
     "compose",
     "decode",
+    "photo_parts",
     "photo_regions",
     "photo_tiles",
     "read_photo",
@@ -126,6 +127,33 @@ def photo_regions(data: bytes, recipe: Recipe) -> tuple[list[U8], list[Crop]]:
     )
     crops = _crops(width, height, recipe)
     return [_region(picture, crop, width, height) for crop in crops], crops
+
+
+def photo_parts(data: bytes, crops: Sequence[Crop], tile_px: int, *, ground: int = GROUND) -> U8:
+    """Parts of a photo that was looked at before.
+
+    Parameters
+    ----------
+    data : the bytes of an image file
+    crops : (left, top, width, height) in pixels of the upright original
+    tile_px : side of the result in pixels
+    ground : grey level 0..255 behind transparent pixels
+
+    Returns
+    -------
+    uint8 (n, tile_px, tile_px, 3) BGR
+
+    Raises
+    ------
+    BadImage : with the reason; also when a crop is not inside the picture
+    """
+    header = read_header(data)
+    smallest = min(min(crop[2:]) for crop in crops)
+    at_least = -(-min(header.width, header.height) * tile_px // smallest)
+    picture, (width, height) = decode(data, header, at_least=at_least, ground=ground)
+    if any(x + w > width or y + h > height for x, y, w, h in crops):
+        raise BadImage("smaller than it was")
+    return scale_tiles([_region(picture, crop, width, height) for crop in crops], tile_px)
 
 
 def decode(

@@ -26,7 +26,7 @@ from .formats import (
     find_format,
 )
 
-__all__ = ["Target", "check_target", "resolve"]
+__all__ = ["Target", "check_target", "resolve", "resolve_map"]
 
 # Parameters of addresses, by their scheme.
 _URL_OPTIONS = {
@@ -87,6 +87,17 @@ def resolve(target: str, *, options: FileOptions) -> Target:
         find_codec(found.format, options, target=found.name)
     if found.kind != "direct":
         _check_path(found, options)
+    return found
+
+
+def resolve_map(target: str, *, options: FileOptions) -> Target:
+    """Check where a map is to go, as `check_target` does for a picture."""
+    if os.path.isdir(target):
+        raise SinkError(f"{target}: it is a folder; name a file in it, such as {target}/map.html")
+    if not target.lower().endswith((".html", ".htm")):
+        raise UsageError(f"--map {target}: it is a page; give it a name such as map.html")
+    found = Target(target, "file", target)
+    _check_path(found, options)
     return found
 
 
