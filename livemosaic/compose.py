@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from .colour import Colour, bgr_to_ycbcr
 from .frame import Frame
+from .gallery.originals import original_tiles
 from .gallery.store import Gallery
 from .grid import Grid
 from .kernels import kernel
@@ -362,17 +363,36 @@ class TileStore:
 
     Prepared when first needed: a frame needs a few thousand of what may be 300,000. Pages of the
     arrays that were never written cost no memory.
+
+    Parameters
+    ----------
+    gallery : tiles
+    tile_px : their side in the output
+    colour : of the output
+    overlay : alpha of the superimposed original, in luma and in chroma
+    sharp : take tiles that have to be enlarged from the photos themselves, where they are there
+    most : tiles that are kept at once; None for all, so that each has its number's place
     """
 
     def __init__(
-        self, gallery: Gallery, *, tile_px: int, colour: Colour, overlay: tuple[float, float]
+        self,
+        gallery: Gallery,
+        *,
+        tile_px: int,
+        colour: Colour,
+        overlay: tuple[float, float],
+        sharp: bool = False,
+        most: int | None = None,
     ) -> None:
         self._gallery, self._colour, self._px = gallery, colour, tile_px
-        n, half = len(gallery.tiles), tile_px // 2
+        self._sharp = sharp and tile_px > gallery.tile_px
+        count, half = len(gallery.tiles), tile_px // 2
+        n = count if most is None else min(count, most)
         self.y = np.empty((n, tile_px, tile_px), np.uint8)
         self.u = np.empty((n, half, half), np.uint8)
         self.v = np.empty((n, half, half), np.uint8)
-        self._ready = np.zeros(n, np.bool_)
+        self._place = np.full(count, -1, np.int32)
+        self._used = 0
         # Rounded down, as the superimposed term is rounded to nearest: their sum stays below 256.
         levels = np.arange(256)[:, None] * (1.0 - np.array([overlay[0], overlay[1], overlay[1]]))
         self._lut = np.floor(levels + 1e-9).astype(np.uint8).reshape(256, 1, 3)
@@ -380,23 +400,35 @@ class TileStore:
         self.means = np.zeros((n, 3), np.float32)
         self.deviations = np.zeros(n, np.float32)  # of luma
 
-    def prepare(self, ids: I32) -> None:
-        """Make sure that the tiles `ids` are there."""
-        missing = np.unique(ids[~self._ready[ids]])
+    def prepare(self, ids: I32) -> I32:
+        """Make sure that the tiles `ids` are there, and say at which places."""
+        missing = np.unique(ids[self._place[ids] < 0])
+        if self._used + len(missing) > len(self.y):  # what was there before is not needed now
+            self._place[:] = -1
+            self._used, missing = 0, np.unique(ids)
         for start in range(0, len(missing), _PREPARE_BATCH):
             batch = missing[start : start + _PREPARE_BATCH]
             picture = self._resized(self._gallery.tiles[batch])
+            if self._sharp:
+                each = picture.reshape(len(batch), self._px, self._px, 3)
+                found = original_tiles(self._gallery, batch, self._px)
+                for number in np.flatnonzero(np.isin(batch, list(found))):
+                    each[number] = found[int(batch[number])]
             n, px, half = len(batch), self._px, self._px // 2
+            all_fit = len(self.y) == len(self._place)
+            places = batch if all_fit else np.arange(self._used, self._used + n, dtype=batch.dtype)
             ycbcr = bgr_to_ycbcr(picture, self._colour)
-            _statistics(ycbcr.reshape(n, -1, 3), batch, self.means, self.deviations)
+            _statistics(ycbcr.reshape(n, -1, 3), places, self.means, self.deviations)
             y, u, v = cv2.split(cv2.LUT(ycbcr, self._lut))
-            self.y[batch] = y.reshape(n, px, px)
+            self.y[places] = y.reshape(n, px, px)
             for plane, full in ((self.u, u), (self.v, v)):
                 small = cv2.resize(full, (half, n * half), interpolation=cv2.INTER_AREA)
-                plane[batch] = small.reshape(n, half, half)
-            self._ready[batch] = True
+                plane[places] = small.reshape(n, half, half)
+            self._place[batch] = places
+            self._used += n
         if len(missing):
             self._gallery.release()  # their planes are all that is needed from now on
+        return self._place[ids]
 
     def _resized(self, tiles: U8) -> U8:
         """(n, s, s, 3) to one picture (n * px, px, 3), tile below tile."""
@@ -500,7 +532,7 @@ class Composer:
                 copy_plane(missed, out.shape[1] // self._grid.columns, old, out)
         self._number += 1
         self._changed[cells] = self._number
-        self._tiles.prepare(ids)
+        ids = self._tiles.prepare(ids)
         tints = [None] * 3 if means is None else self._plane_tints(ids, means, frame.colour)
         for tiles, source, overlay, tint, out in zip(
             (self._tiles.y, self._tiles.u, self._tiles.v),

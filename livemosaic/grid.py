@@ -26,8 +26,8 @@ _MAX_LONG_SIDE = 3840
 _MIN_TILE_PX, MAX_TILE_PX = 4, 512
 # 16-bit limits of OpenCV's resize and of most encoders.
 _MAX_SIDE = 32766
-# Each takes 1.3 kB while it is matched.
-_MAX_CELLS = 1_000_000
+# Each takes 1.3 kB while it is matched: so many, and 20,000x13,334 pixels, stay below 2 GB.
+_MAX_CELLS = 900_000
 
 
 @dataclass(frozen=True, slots=True)

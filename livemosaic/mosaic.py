@@ -22,7 +22,7 @@ from .frame import Frame
 from .gallery import open_gallery
 from .gallery.store import Gallery
 from .grid import ANALYSIS_PX, Grid, plan_grid
-from .match import ClusterMatcher, LayoutMatcher, Matcher
+from .match import ClusterMatcher, LayoutMatcher, Matcher, ThoroughMatcher
 from .tint import CellTint
 
 __all__ = ["CellCounts", "Mosaic", "MosaicSettings"]
@@ -40,6 +40,7 @@ class MosaicSettings:
     size: tuple[int, int] | None = None
     round_up: bool = False
     live: bool = False  # what is not given is chosen for somebody who watches
+    thorough: bool = False  # for a single picture: the best mosaic, for as long as it takes
     match: Literal["layout", "clusters"] = "layout"
     tint: float = 0.8
     calm: float = 0.5
@@ -100,6 +101,10 @@ def _no_stage(name: str) -> None:
     """Nobody measures."""
 
 
+def _no_progress(done: int, total: int) -> None:
+    """Nobody waits."""
+
+
 class Mosaic:
     """A photomosaic filter for one stream.
 
@@ -116,11 +121,16 @@ class Mosaic:
     cells : what became of the cells of the last frame
     on_stage : called with the name of each stage when it is done (activity, histogram, match,
         compose), for measuring
+    on_progress : called as on_progress(done, total) during a thorough match
 
     Examples
     --------
     >>> mosaic = Mosaic()                                     # doctest: +SKIP
     >>> picture = mosaic.apply(cv2.imread("photo.jpg"))       # doctest: +SKIP
+
+    For a single picture, with all the time that it takes:
+
+    >>> mosaic = Mosaic(settings=MosaicSettings(thorough=True))     # doctest: +SKIP
     """
 
     def __init__(
@@ -132,6 +142,7 @@ class Mosaic:
         self.settings = settings or MosaicSettings()
         self.cells = CellCounts()
         self.on_stage: Callable[[str], None] = _no_stage
+        self.on_progress: Callable[[int, int], None] = _no_progress
         self._key: tuple[int, int, Colour] | None = None
 
     @property
@@ -289,6 +300,16 @@ class Mosaic:
         s = self.settings
         if s.match == "clusters":
             return ClusterMatcher(self.gallery, grid, palette_size=s.palette, seed=s.seed)
+        if s.thorough:
+            return ThoroughMatcher(
+                self.gallery,
+                grid,
+                tint=s.tint,
+                variety=s.variety,
+                min_distance=s.min_distance,
+                max_uses=s.max_uses,
+                on_progress=self.on_progress,
+            )
         return LayoutMatcher(
             self.gallery,
             grid,
@@ -302,7 +323,14 @@ class Mosaic:
     def _new_composer(self, grid: Grid, colour: Colour) -> Composer:
         s = self.settings
         overlay = (s.overlay, 0.0 if s.overlay_luma else s.overlay)
-        tiles = TileStore(self.gallery, tile_px=grid.tile_px, colour=colour, overlay=overlay)
+        tiles = TileStore(
+            self.gallery,
+            tile_px=grid.tile_px,
+            colour=colour,
+            overlay=overlay,
+            sharp=s.thorough,
+            most=grid.cells if s.thorough else None,
+        )
         return Composer(grid, tiles, overlay=overlay, tint=s.tint)
 
 

@@ -147,7 +147,7 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
                 f"--map {args.map}: a map is of one picture that goes to files; "
                 f"{args.input} is a video or is shown live, so leave it out"
             )
-        mosaic = _open_mosaic(args, options)
+        mosaic = _open_mosaic(args, options, thorough=source.info.still)
         if not kernels_are_cached():
             _log.info("compiling for this processor, once: the first run takes some seconds more")
         pipeline = _join(source, mosaic, outputs, args, options, interrupts, undo, started_s)
@@ -178,13 +178,14 @@ def _open_source(args: argparse.Namespace, options: dict[str, Any]) -> Source:
     return source
 
 
-def _open_mosaic(args: argparse.Namespace, options: dict[str, Any]) -> Mosaic:
+def _open_mosaic(args: argparse.Namespace, options: dict[str, Any], *, thorough: bool) -> Mosaic:
     from ..gallery import open_gallery
     from ..mosaic import Mosaic
 
     with counting_bar(quiet=args.quiet, when=args.progress, unit=" photos") as progress:
         gallery = open_gallery(options["gallery"], progress=progress)
-    return Mosaic(gallery, mosaic_settings(options, live=any(map(_is_watched, args.outputs))))
+    settings = mosaic_settings(options, live=any(map(_is_watched, args.outputs)))
+    return Mosaic(gallery, dataclasses.replace(settings, thorough=thorough))
 
 
 def mosaic_settings(options: dict[str, Any], *, live: bool) -> MosaicSettings:
@@ -350,7 +351,8 @@ def _drive(pipeline: Pipeline, interrupts: Interrupts, args: argparse.Namespace)
             if bar is not None:
                 cells = progress.cells
                 share = cells.active / cells.total if cells.total else 0.0
-                bar.set_postfix_str(f"{share:.0%} of cells active", refresh=False)
+                doing = progress.doing or f"{share:.0%} of cells active"
+                bar.set_postfix_str(doing, refresh=False)
                 bar.update(progress.frames_out - bar.n)
 
         try:

@@ -1,9 +1,10 @@
-"""Matching: which tile each cell gets. Two ways, each with a module of its own."""
+"""Matching: which tile each cell gets. Two ways, and for single pictures a slower one."""
 
 from __future__ import annotations
 
 from .base import Matcher
 from .clusters import ClusterMatcher
 from .layout import LayoutMatcher
+from .thorough import ThoroughMatcher
 
-__all__ = ["ClusterMatcher", "LayoutMatcher", "Matcher"]
+__all__ = ["ClusterMatcher", "LayoutMatcher", "Matcher", "ThoroughMatcher"]

@@ -61,6 +61,7 @@ class Progress:
     video_s: float = 0.0  # of the input's time, in the first output
     cells: CellCounts = field(default_factory=CellCounts)
     first_frame_s: float = 0.0  # when the first frame was handed off, after the program began
+    doing: str = ""  # what a single picture's long work has come to
 
 
 def output_info(info: StreamInfo, grid: Grid, *, rate: Fraction | None = None) -> StreamInfo:
@@ -196,6 +197,7 @@ class Pipeline:
             video_s=first.video_s,
             cells=self._stage.cells,
             first_frame_s=first.first_s - self._started_s if first.frames else 0.0,
+            doing=self._stage.doing,
         )
 
     @property

@@ -46,6 +46,7 @@ class MosaicStage:
     governed : frames that were left out because the governor wanted fewer
     notice : what the source says while it has no picture
     ended : nothing more will come
+    doing : what a single picture's long work has come to
     times, recent : of each stage, over the run and over the last seconds
     """
 
@@ -72,10 +73,12 @@ class MosaicStage:
         self.governed = 0
         self.notice = ""
         self.ended = False
+        self.doing = ""
         self.times = {name: Times() for name in STAGES}
         self.recent = {name: Recent() for name in STAGES}
         self._stage_began = 0.0
         mosaic.on_stage = self._on_stage
+        mosaic.on_progress = self._on_progress
 
     def run(self, items: Iterable[Item]) -> None:
         """Filter items to their end."""
@@ -206,6 +209,11 @@ class MosaicStage:
         self.times[name].add(took)
         self.recent[name].add(took)
         self._stage_began = now
+        if self._mosaic.settings.thorough:
+            self.doing = {"match": "painting", "compose": "writing"}.get(name, "matching")
+
+    def _on_progress(self, done: int, total: int) -> None:
+        self.doing = f"matching {done / total:.0%}"
 
 
 def _later(frame: Frame, now_s: float) -> Frame:
