@@ -34,7 +34,8 @@ _JOIN_S = 0.3  # it may be in the middle of opening a gallery, whose end nobody 
 # Options that are fields of the mosaic's settings by the same name. What sets its size cannot
 # change any more, as the outputs were opened for it; the tiles have to be planned for that size.
 _OF_THE_SIZE = {"scale", "size", "round_up", "live", "columns", "tile_px"}
-_OF_THE_MOSAIC = {field.name for field in fields(MosaicSettings)} - _OF_THE_SIZE
+# Live nothing is thorough.
+_OF_THE_MOSAIC = {field.name for field in fields(MosaicSettings)} - _OF_THE_SIZE - {"thorough"}
 # Nobody has to know of these: another option says it better.
 _SILENT = {"tile", "columns", "profile", "round_up"}
 
