@@ -235,8 +235,8 @@ def test_the_whole_program(machine: dict[str, Any], check: str) -> None:
     result = machine[check]
     report = result["report"]
     assert result["code"] == 130, result["said"]  # by Ctrl-C
-    assert result["read"] == 60
-    assert result["filmed"] >= 48
+    assert result["read"] >= 20
+    assert result["filmed"] >= 0.8 * result["read"]
     assert result["different"] > 1
     assert report["input"] == "webcam"
     assert report["outputs"][0] == "vcam"
