@@ -28,7 +28,9 @@ from livemosaic.sinks.target import resolve_map
 from .clips import picture
 from .conftest import U8
 from .gallery_files import encode, photo
-from .program import SMALL, Program, clip, left, program_in_process
+from .program import SMALL, Program, clip, left, needs_jit, program_in_process
+
+pytestmark = needs_jit
 
 # Names that end a script, an attribute, a line; and one that is not UTF-8.
 ODD = (

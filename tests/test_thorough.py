@@ -23,7 +23,9 @@ from livemosaic.mosaic import Mosaic, MosaicSettings
 from .clips import picture
 from .conftest import U8, moving_pictures
 from .gallery_files import encode
-from .program import Program, clip, program_in_process
+from .program import Program, clip, needs_jit, program_in_process
+
+pytestmark = needs_jit
 
 
 def mosaic_of(
