@@ -82,9 +82,18 @@ def _wrapping_integers() -> Iterator[None]:
 
 
 def write_tiles(
-    path: Path, tiles: U8, labels: NDArray[np.int32], *, mirror: bool = True, drop: float = 0.0
+    path: Path,
+    tiles: U8,
+    labels: NDArray[np.int32],
+    *,
+    mirror: bool = True,
+    drop: float = 0.0,
+    photos: NDArray[np.int32] | None = None,
 ) -> Gallery:
-    """Write uint8 (n, px, px, 3) tiles with their clusters as a gallery file, and open it."""
+    """Write uint8 (n, px, px, 3) tiles with their clusters as a gallery file, and open it.
+
+    `photos` says which photo each tile is of, 0 ... n; each of its own if not given.
+    """
     from livemosaic.gallery.build import write_gallery
     from livemosaic.histogram import tile_histograms
     from livemosaic.layout import tile_points
@@ -98,8 +107,8 @@ def write_tiles(
             [tile_points(tiles)],
             labels,
             [(0, 0, px, px)] * n,
-            np.arange(n, dtype=np.int32),
-            [f"{i}.png" for i in range(n)],
+            np.arange(n, dtype=np.int32) if photos is None else photos,
+            [f"{i}.png" for i in range(n if photos is None else int(photos.max()) + 1)],
             root="",
             mirror=mirror,
             options={

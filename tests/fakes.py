@@ -99,6 +99,8 @@ class FakeMosaic:
     def plan(self, width: int, height: int) -> Grid:
         return plan_grid(width, height, scale=1, tile_px=16)
 
+    def prepare(self, gallery: object) -> None: ...
+
     def change(self, settings: MosaicSettings, *, gallery: object = None) -> None:
         self.settings = settings
         self.galleries.append(gallery)

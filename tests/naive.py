@@ -148,3 +148,147 @@ def tinted(
     room = min(wanted - lowest, highest - wanted)
     gain = 1.0 if shift_only else min(max(room / max(2 * samples.std(), 1e-3), 0.3), 1.0)
     return (wanted + gain * (samples - own)).clip(0, 255)
+
+
+# ---- match by layout --------------------------------------------------------------------------
+
+
+def tile_points(tile: U8) -> tuple[NDArray[np.int64], float]:
+    """Means of the 4x4 parts of a tile, rounded, and the deviation of its luma from theirs."""
+    px = len(tile)
+    part = [y * 4 // px for y in range(px)]
+    points, squares = np.zeros((4, 4, 3), np.int64), 0.0
+    for row in range(4):
+        for column in range(4):
+            inside = [
+                tile[y, x].astype(np.float64)
+                for y in range(px)
+                for x in range(px)
+                if (part[y], part[x]) == (row, column)
+            ]
+            mean = np.mean(inside, axis=0)
+            points[row, column] = np.floor(mean + 0.5)
+            squares += sum(((pixel - mean) @ (0.114, 0.587, 0.299)) ** 2 for pixel in inside)
+    return points, np.sqrt(squares / px**2)
+
+
+def coefficients(lab: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
+    """The 28 cosine coefficients of 16 points that are kept, means first; the square of the rest.
+
+    Of lightness all 16, of each colour axis the six of lowest frequency.
+    """
+    waves = sorted(np.ndindex(4, 4), key=lambda uv: (uv[0] + uv[1], max(uv), uv))
+    kept = {}
+    for channel, count in ((0, 16), (1, 6), (2, 6)):
+        for place, (u, v) in enumerate(waves[:count]):
+            scale = (0.5 if u == 0 else np.sqrt(0.5)) * (0.5 if v == 0 else np.sqrt(0.5))
+            kept[channel, place] = (
+                sum(
+                    lab[4 * y + x, channel]
+                    * np.cos(np.pi / 4 * (y + 0.5) * u)
+                    * np.cos(np.pi / 4 * (x + 0.5) * v)
+                    for y in range(4)
+                    for x in range(4)
+                )
+                * scale
+                / 4
+            )
+    order = [(c, p) for b, e in ((0, 1), (1, 99)) for c in range(3) for p in range(b, e)]
+    rough = {0: 10, 1: 3, 2: 3}
+    order.sort(key=lambda at: (at[1] > 0, at[1] >= rough[at[0]], at[0], at[1]))
+    codes = np.array([kept[at] for at in order if at in kept])
+    return codes, float((lab.astype(np.float64) ** 2).sum() / 16 - codes @ codes)
+
+
+def partition(points: NDArray[Any], size: int) -> list[list[int]]:
+    """k-means from points at even distances, six rounds on a sample; small inputs only: there is
+    one level, and no part is too large."""
+    n = len(points)
+    count = round(n / size)
+    if count <= 1:
+        return [list(range(n))]
+    sample = points[:: max(1, n // (count * 32))]
+    centres = [sample[c * len(sample) // count] for c in range(count)]
+    for _ in range(6):
+        labels = squared_distances(sample, np.array(centres)).argmin(axis=1)
+        centres = [
+            sample[labels == c].mean(axis=0) if (labels == c).any() else centres[c]
+            for c in range(count)
+        ]
+    labels = squared_distances(points, np.array(centres)).argmin(axis=1)
+    parts = [np.flatnonzero(labels == c).tolist() for c in range(count)]
+    return [part for part in parts if part]
+
+
+class LayoutMatch:
+    """The rules of the match by layout, by looking at every variant for every cell.
+
+    Parameters
+    ----------
+    codes, rest : float (n, 28) and (n,), of the variants
+    texture, photo : (n,)
+    """
+
+    def __init__(
+        self,
+        codes: NDArray[Any],
+        rest: NDArray[Any],
+        texture: NDArray[Any],
+        photo: NDArray[Any],
+        *,
+        grid: tuple[int, int],
+        tint: float,
+        calm: float,
+        variety: float,
+        distance: int,
+        most_uses: int,
+    ) -> None:
+        self.codes, self.photo = codes, photo
+        self.weights = np.where(np.arange(28) < 3, max(1 - tint, 0.2) ** 2, 1.0)
+        self.prices = rest + 2.5 * variety * np.maximum(40 - texture, 0)
+        self.use_price = 80 * variety**2
+        self.columns, self.distance, self.most_uses = grid[1], distance, most_uses
+        self.limit, self.better = (3.5 + 5 * calm) ** 2, 1 - 0.4 * calm
+        self.place: list[int | None] = [None] * (grid[0] * grid[1])
+        self.matched: list[NDArray[Any] | None] = [None] * len(self.place)
+
+    def wants(self, cell: int, lab: NDArray[Any]) -> float:
+        """How far the cell has moved beyond the limit; above 0 if it is to be matched."""
+        before = self.matched[cell]
+        return np.inf if before is None else float(((lab - before) ** 2).sum() / 16) - self.limit
+
+    def fault(self, variant: int, cell: int) -> int:
+        """0 none, 1 its photo is used too often, 2 it stands too near; the cell itself is empty."""
+        photos = {c: self.photo[v] for c, v in enumerate(self.place) if v is not None}
+        here = divmod(cell, self.columns)
+        for other, photo in photos.items():
+            there = divmod(other, self.columns)
+            away = max(abs(here[0] - there[0]), abs(here[1] - there[1]))
+            if photo == self.photo[variant] and away <= self.distance:
+                return 2
+        return int(list(photos.values()).count(self.photo[variant]) >= self.most_uses)
+
+    def cost(self, variant: int, code: NDArray[Any]) -> float:
+        uses = sum(v is not None and self.photo[v] == self.photo[variant] for v in self.place)
+        away = (self.weights * (self.codes[variant] - code) ** 2).sum()
+        return float(away + self.prices[variant] + self.use_price * uses)
+
+    def check(
+        self, cell: int, lab: NDArray[Any], code: NDArray[Any], chosen: int, *, cut: bool
+    ) -> None:
+        """Assert that a choice is right, but for rounding, and take it over."""
+        old, self.place[cell] = self.place[cell], None
+        if cut:
+            old = None
+        variants = range(len(self.codes))
+        faults = [self.fault(v, cell) for v in variants]
+        costs = [self.cost(v, code) for v in variants]
+        least = min(costs[v] for v in variants if faults[v] == min(faults))
+        near = 1e-4 * least + 1e-3
+        keep = old is not None and faults[old] <= min(faults)
+        if keep and least >= self.better * costs[old] + near:
+            assert chosen == old, "nothing is clearly better"
+        elif chosen != old or not keep or least < self.better * costs[old] - near:
+            assert faults[chosen] == min(faults)
+            assert costs[chosen] <= least + near
+        self.place[cell], self.matched[cell] = chosen, lab.copy()

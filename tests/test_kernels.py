@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,12 @@ from livemosaic.frame import Frame
 from livemosaic.gallery.store import Gallery
 from livemosaic.grid import Grid
 from livemosaic.histogram import cell_histograms, tile_histograms
-from livemosaic.match import ClusterMatcher
+from livemosaic.layout import cell_points, points_to_lab, tile_points
+from livemosaic.match import ClusterMatcher, LayoutMatcher
+from livemosaic.match.index import encode
+from livemosaic.match.partition import partition
 from livemosaic.palette import Palette
+from livemosaic.tint import CellTint
 from tests import naive
 from tests.conftest import JIT, ROOT, U8, synthetic_tiles, write_tiles
 
@@ -203,15 +208,143 @@ def test_match_takes_the_cluster_of_largest_cosine(seed: int, rows: int) -> None
     assert flips.shape == ids.shape
 
 
+@given(seeds, st.integers(4, 33))
+def test_tile_points(seed: int, px: int) -> None:
+    tile = np.random.default_rng(seed).integers(0, 256, (px, px, 3), np.uint8)
+    (points,), (texture,) = tile_points(tile[None])
+    right, deviation = naive.tile_points(tile)
+    np.testing.assert_array_equal(points, right)
+    assert abs(float(texture) - deviation) <= 0.51
+
+
+@given(seeds)
+def test_coefficients(seed: int) -> None:
+    points = np.random.default_rng(seed).integers(0, 256, (3, 4, 4, 3), np.uint8)
+    lab = points_to_lab(points)
+    for one, codes, rest in zip(lab, *encode(lab), strict=True):
+        right, left = naive.coefficients(one)
+        np.testing.assert_allclose(codes, right, atol=1e-3)
+        assert rest == pytest.approx(left, abs=0.05)
+
+
+@given(seeds, st.integers(1, 150), st.integers(1, 4), st.sampled_from([3, 8, 40]))
+def test_partition(seed: int, count: int, dimensions: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.normal(0, 1, (count, dimensions)).astype(np.float32)
+    start, order = partition(points, size)
+    parts = [order[a:b].tolist() for a, b in pairwise(start)]
+    right = naive.partition(points, size)
+    if max(map(len, right)) <= 3 * size and len(right) > 1:
+        assert parts == right
+    assert sorted(order.tolist()) == list(range(count))
+    assert all(parts)
+
+
+@given(
+    seeds,
+    st.integers(1, 4),
+    st.integers(1, 5),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.sampled_from([0.0, 0.4, 1.0]),
+    st.sampled_from([0.0, 0.3, 1.0]),
+    st.integers(0, 3),
+    st.sampled_from([0, 1, 3]),
+    st.sampled_from(["single", "crops", "two"]),
+)
+def test_match_by_layout(
+    seed: int,
+    rows: int,
+    columns: int,
+    tint: float,
+    calm: float,
+    variety: float,
+    min_distance: int,
+    max_uses: int,
+    name: str,
+) -> None:
+    """Every decision of five frames, against a search through all variants."""
+    gallery, rng = _made[name], np.random.default_rng(seed)
+    grid = Grid(rows, columns, 32, 32 * columns, 32 * rows)
+    look = {"tint": tint, "calm": calm, "variety": variety}
+    matcher = LayoutMatcher(gallery, grid, min_distance=min_distance, max_uses=max_uses, **look)
+    index = matcher.index
+    points = gallery.points[index.variant // 2]
+    points[index.variant % 2 == 1] = points[index.variant % 2 == 1][:, :, ::-1]
+    codes, rest = zip(*map(naive.coefficients, points_to_lab(points)), strict=True)
+    photo = gallery.source_photo[index.variant // 2]
+    photos = len(np.unique(photo))
+    twin = naive.LayoutMatch(
+        np.array(codes),
+        np.array(rest),
+        gallery.texture[index.variant // 2],
+        photo,
+        grid=(rows, columns),
+        # Half of the photos stay to choose from, but neighbours are kept apart if they can be.
+        distance=min(min_distance, max(1, (int((photos / 2) ** 0.5) - 1) // 2)),
+        most_uses=max(max_uses, -(-rows * columns // photos)) if max_uses else 1000,
+        **look,
+    )
+    state = np.zeros((rows, columns), np.uint8)
+    picture = rng.integers(0, 256, (rows * 8, columns * 8, 3), np.uint8)
+    for _ in range(5):
+        lab = points_to_lab(cell_points(picture, rows, columns))
+        wants = matcher.look(picture, state, state)
+        far = np.array([twin.wants(cell, points) for cell, points in enumerate(lab)])
+        np.testing.assert_array_equal((wants > 0)[abs(far) > 0.1], (far > 0)[abs(far) > 0.1])
+        cells = np.flatnonzero(wants).astype(np.int32)
+        if len(cells):
+            matcher.describe(cells)
+            ids, flips = matcher.match(cells, active=len(cells))
+            chosen = dict(zip(cells.tolist(), matcher.places[cells].tolist(), strict=True))
+            np.testing.assert_array_equal(index.variant[list(chosen.values())], 2 * ids + flips)
+            cut = len(cells) > rows * columns / 2
+            if cut:
+                for cell in cells:
+                    twin.place[cell] = None
+            for cell in matcher.decisions.cells.tolist():
+                code, _ = naive.coefficients(lab[cell])
+                twin.check(cell, lab[cell], code, chosen[cell], cut=cut)
+        changed = rng.random((rows, columns, 1)) < rng.choice([0.1, 0.5, 1])
+        other = picture + rng.normal(0, rng.choice([4, 30, 90]), picture.shape)
+        mask = changed.repeat(8, axis=0).repeat(8, axis=1)
+        picture = np.where(mask, other.clip(0, 255), picture).astype(np.uint8)
+
+
+@given(seeds, st.integers(1, 12))
+def test_cell_tint(seed: int, cells: int) -> None:
+    """Means are taken over where they drifted by more than 2.5 levels, or are painted anyway."""
+    rng = np.random.default_rng(seed)
+    tint = CellTint(Grid(1, cells, 32, 32 * cells, 32))
+    shown = np.full((cells, 3), -1000.0)
+    means = rng.integers(0, 256, (cells, 3))
+    for number in range(5):
+        picture = np.tile(means.repeat(8, axis=0), (8, 1, 1)).astype(np.uint8)
+        paint = rng.random(cells) < 0.2
+        asked = paint.copy()
+        result = tint.update(picture, paint)
+        drifted = (np.abs(means - shown) > 2.5).any(axis=1)
+        np.testing.assert_array_equal(paint, asked | drifted)
+        assert number > 0 or paint.all()
+        shown[paint] = means[paint]
+        np.testing.assert_array_equal(result, shown)
+        means = (means + rng.integers(-2, 3, (cells, 3))).clip(0, 255)
+
+
 _made: dict[str, Gallery] = {}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _galleries(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What hypothesis' tests share: 40 clusters of one tile each."""
+    """What hypothesis' tests share: 40 tiles, each a cluster, and of fewer photos."""
     path = tmp_path_factory.mktemp("kernels") / "single.gallery"
     tiles = synthetic_tiles(40, 12, seed=1)
-    _made["single"] = write_tiles(path, tiles, np.arange(40, dtype=np.int32))
+    numbers = np.arange(40, dtype=np.int32)
+    _made["single"] = write_tiles(path, tiles, numbers)
+    # Four crops of each of ten photos, that are never mirrored.
+    path = path.with_name("crops.gallery")
+    _made["crops"] = write_tiles(path, tiles, numbers, mirror=False, photos=numbers // 4)
+    path = path.with_name("two.gallery")
+    _made["two"] = write_tiles(path, tiles[:8], numbers[:8], photos=numbers[:8] // 4)
 
 
 def one_tile_clusters() -> Gallery:

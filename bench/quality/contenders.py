@@ -23,6 +23,7 @@ from livemosaic.gallery.store import Gallery
 from livemosaic.mosaic import Mosaic, MosaicSettings
 
 from .clips import CELL_PX, Clip, read_lossless, write_lossless
+from .recall import Costs, layout_costs
 
 __all__ = ["COSTS", "Contender", "Costs", "Livemosaic", "Reference", "Rival", "Shot", "profiles"]
 
@@ -32,18 +33,10 @@ RIVAL = "photomosaic-video==0.1.0"
 RIVAL_VARIANTS = 4  # of each photo: as it is, mirrored, brighter, darker
 
 
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """What the tiles of some cells cost their matcher, float (n,): `chosen`, and `best` of all."""
-
-    chosen: NDArray[Any]
-    best: NDArray[Any]
-
-
 # For each `--match` that has a cost per cell and tile: called after a frame was processed, with the
 # mosaic and that frame; its answer is for the cells that were matched. A rotation (`clusters`) has
 # no such cost.
-COSTS: dict[str, Callable[[Mosaic, Frame], Costs]] = {}
+COSTS: dict[str, Callable[[Mosaic, Frame], Costs]] = {"layout": layout_costs}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .base import Matcher
 from .clusters import ClusterMatcher
+from .index import layout_index
 from .layout import LayoutMatcher
 from .thorough import ThoroughMatcher
 
-__all__ = ["ClusterMatcher", "LayoutMatcher", "Matcher", "ThoroughMatcher"]
+__all__ = ["ClusterMatcher", "LayoutMatcher", "Matcher", "ThoroughMatcher", "layout_index"]

@@ -16,8 +16,8 @@ I32 = NDArray[np.int32]
 class Matcher(Protocol):
     """Chooses tiles for the cells of one stream, frame by frame."""
 
-    def set_calm(self, calm: float) -> None:
-        """Be calmer or livelier from the next frame on: 0..1, lively to still."""
+    def restyle(self, *, tint: float, calm: float) -> None:
+        """Go by another tint and calm from the next frame on, both 0..1."""
 
     def look(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
         """Take in a frame.

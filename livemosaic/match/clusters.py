@@ -77,8 +77,8 @@ class ClusterMatcher:
         self._grid = grid
         self._counts = np.empty((grid.cells, HISTOGRAM_SIZE), np.uint16)
 
-    def set_calm(self, calm: float) -> None:
-        """It has no such choice: a cell that is active takes another tile."""
+    def restyle(self, *, tint: float, calm: float) -> None:
+        """It goes by neither: a cell that is active takes another tile."""
 
     def look(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
         """Active cells are matched again, those with the most active pixels first."""

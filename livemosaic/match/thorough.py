@@ -62,8 +62,9 @@ class ThoroughMatcher:
             max_uses=max_uses,
         )
 
-    def set_calm(self, calm: float) -> None:
-        """There is no frame before to be calm about."""
+    def restyle(self, *, tint: float, calm: float) -> None:
+        """As of `LayoutMatcher`; there is no frame before to be calm about."""
+        self._layout.restyle(tint=tint, calm=0.0)
 
     def look(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
         """As of `LayoutMatcher`."""

@@ -179,6 +179,7 @@ class MosaicStage:
         def load() -> None:
             try:
                 gallery = open_gallery(name)
+                self._mosaic.prepare(gallery)
             except LivemosaicError as error:
                 control.say(str(error))
                 _logger.warning("%s", error)
