@@ -16,6 +16,8 @@ from .mosaic import MosaicSettings
 __all__ = ["KEYS", "Key", "Keyboard", "View", "key_name", "press", "tile_sizes"]
 
 _OVERLAY_STEP = 0.1
+_CALM_STEP = 0.1
+_TINT_STEP = 0.2
 
 # A key that is held down comes again, every 0.03 s or so. For one that turns something on and off,
 # what comes so soon after the last time means nothing.
@@ -164,6 +166,28 @@ def _smaller_tiles(control: Control, view: View, name: str) -> str:
     return _step_tile(control, view, larger=False)
 
 
+def _step_calm(control: Control, by: float) -> str:
+    calm = round(min(1.0, max(0.0, control.wanted.settings.calm + by)), 2)
+    control.change(calm=calm)
+    rotates = control.wanted.settings.match == "clusters"
+    return f"calm {calm:.0%}{'; for the match by layout (m)' if rotates else ''}"
+
+
+def _calmer(control: Control, view: View, name: str) -> str:
+    return _step_calm(control, _CALM_STEP)
+
+
+def _livelier(control: Control, view: View, name: str) -> str:
+    return _step_calm(control, -_CALM_STEP)
+
+
+def _next_tint(control: Control, view: View, name: str) -> str:
+    now = control.wanted.settings.tint
+    tint = 0.0 if now >= 1.0 else round(min(1.0, now + _TINT_STEP), 2)
+    control.change(tint=tint)
+    return f"tint {tint:.0%}"
+
+
 def _next_match(control: Control, view: View, name: str) -> str:
     choices = typing.get_args(typing.get_type_hints(MosaicSettings)["match"])
     now = control.wanted.settings.match
@@ -236,6 +260,9 @@ KEYS: tuple[Key, ...] = (
     Key(("-", "_", "Down"), "-", "less of the original", _less_overlay),
     Key(("]", "Right"), "]", "larger tiles", _larger_tiles),
     Key(("[", "Left"), "[", "smaller tiles", _smaller_tiles),
+    Key((".", ">"), ".", "calmer", _calmer),
+    Key((",", "<"), ",", "livelier", _livelier),
+    Key(("t",), "t", "more tint, none after all of it", _next_tint),
     Key(("m",), "m", "next match", _next_match),
     Key(tuple("123456789"), "1 ... 9", "gallery", _choose_gallery),
     Key(("x",), "x", "mirror", _mirror),
@@ -252,7 +279,7 @@ KEYS: tuple[Key, ...] = (
 
 
 # Keys that go one step further each time, and so may be held down.
-_STEPS = frozenset(name for key in KEYS[:4] for name in key.names)
+_STEPS = frozenset(name for key in KEYS[:6] for name in key.names)
 
 
 # ---- codes of cv2.waitKeyEx --------------------------------------------------------------

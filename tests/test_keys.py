@@ -135,6 +135,26 @@ def test_a_picture_that_is_too_small_for_another_tile(control: Control) -> None:
     assert control.wanted == START
 
 
+@pytest.mark.parametrize(
+    ("names", "calm"), [(".", 0.6), (",", 0.4), (">" * 9, 1.0), ("<" * 9, 0.0), (",,.", 0.4)]
+)
+def test_calm(control: Control, view: View, names: str, calm: float) -> None:
+    for name in names:
+        said = press(name, control, view)
+    assert control.wanted.settings.calm == calm
+    assert said == f"calm {calm:.0%}"
+    press("m", control, view)
+    assert "match by layout (m)" in press(".", control, view)
+
+
+def test_tint_goes_round(control: Control, view: View) -> None:
+    said = [press("t", control, view) for _ in range(7)]
+    assert said == [f"tint {tint}%" for tint in (100, 0, 20, 40, 60, 80, 100)]
+    control.change(tint=0.75)
+    press("t", control, view)
+    assert control.wanted.settings.tint == 0.95
+
+
 def test_match_goes_round(control: Control, view: View) -> None:
     choices = typing.get_args(typing.get_type_hints(MosaicSettings)["match"])
     met = []
