@@ -5,8 +5,8 @@ Every plane is computed as
     out = (1 - alpha) * (gain * tile + offset) + alpha * enlarged original
 
 where gain and offset tint the tile (they are 1 and 0 without a tint), and only in the cells that
-changed. Tiles and the original are scaled beforehand, where there are few samples (tiles when they
-are prepared, the original before it is enlarged), so that the kernel adds.
+changed. The original is scaled before it is enlarged, where it has few samples. Tiles that are not
+tinted are scaled when they are prepared, so that the kernel only adds.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .colour import Colour, bgr_to_ycbcr
+from .colour import Colour
 from .frame import Frame
-from .gallery.originals import original_tiles
-from .gallery.store import Gallery
 from .grid import Grid
 from .kernels import kernel
+from .tiles import TileStore
 
-__all__ = ["Composer", "TileStore"]
+__all__ = ["Composer", "tile_overlay"]
 
 U8 = NDArray[np.uint8]
 I32 = NDArray[np.int32]
@@ -41,9 +40,6 @@ _MAX_FACTOR = 8
 # A tile's luma lies within so many standard deviations of its mean, for the most part; and its
 # contrast is never lowered below this share.
 _SPREAD, _LEAST_GAIN = 2.0, 0.3
-
-# Tiles prepared at once: keeps the stacked picture below OpenCV's limit of 32,767 rows.
-_PREPARE_BATCH = 64
 
 
 @cache
@@ -185,7 +181,7 @@ def _compose_tinted(tile_px: int) -> Any:
                 w1 = np.uint16(weight[line])
                 w0 = np.uint16(one - w1)
                 for x in range(px):
-                    scaled = np.uint16(np.uint16(tiles[tile, y, x]) * times) >> bits
+                    scaled = np.uint16(np.uint16(tiles[tile, y, x]) * times + half) >> bits
                     moved = np.int16(np.int16(scaled) + plus)
                     tinted[x] = np.uint8(min(max(moved, least), most))
                 if flip:
@@ -200,30 +196,6 @@ def _compose_tinted(tile_px: int) -> Any:
                     out[line, left + x] = np.uint8(np.uint16(tinted[x]) + np.uint16(mixed >> bits))
 
     return compose_tinted
-
-
-@kernel
-def _statistics(
-    pixels: U8, ids: I32, means: NDArray[np.float32], deviations: NDArray[np.float32]
-) -> None:
-    """Means of the channels of tiles, uint8 (n, pixels, 3), and how far the first is from its own.
-
-    2 us for a tile of 32x32; NumPy's reductions of an axis that is not the last take 13.
-    """
-    count = np.uintp(pixels.shape[1])
-    for i in range(np.uintp(ids.shape[0])):
-        first = second = third = np.uint32(0)
-        squares = np.uint64(0)  # of 512x512 pixels they take 35 bits
-        for p in range(count):
-            value = np.uint32(pixels[i, p, 0])
-            first += value
-            squares += np.uint64(value * value)
-            second += np.uint32(pixels[i, p, 1])
-            third += np.uint32(pixels[i, p, 2])
-        n, tile = np.float64(count), ids[i]
-        mean = first / n
-        means[tile, 0], means[tile, 1], means[tile, 2] = mean, second / n, third / n
-        deviations[tile] = np.sqrt(max(squares / n - mean * mean, 0.0))
 
 
 @cache
@@ -304,7 +276,7 @@ def compose_plane(
 
     Parameters
     ----------
-    tiles : uint8 (n, px, px), scaled by 1 - alpha and rounded down
+    tiles : uint8 (n, px, px); without a tint scaled by 1 - alpha and rounded down
     cells : int32 (m,), row-major numbers of the cells
     ids, flips : int32 and bool (m,), which tile is in the cell, and whether it is mirrored
     tint : of these cells, None for none
@@ -331,7 +303,7 @@ def compose_plane(
 
 
 class _PlaneTint(NamedTuple):
-    """How the tiles of some cells are tinted in one plane: tile * gain / 256 + offset.
+    """How the tiles of some cells are tinted and scaled in one plane: tile * gain / 256 + offset.
 
     gain, offset : uint16 and int16 (n,)
     top : the result is clipped to 0..top, so that adding the original cannot overflow
@@ -357,96 +329,6 @@ class _Rows:
         self.weight = np.round((centre - above) * _ONE).astype(np.uint16)
 
 
-class TileStore:
-    """The tiles of a gallery as I420 planes of one size and colour, scaled by 1 - overlay (which
-    is one for luma and one for chroma).
-
-    Prepared when first needed: a frame needs a few thousand of what may be 300,000. Pages of the
-    arrays that were never written cost no memory.
-
-    Parameters
-    ----------
-    gallery : tiles
-    tile_px : their side in the output
-    colour : of the output
-    overlay : alpha of the superimposed original, in luma and in chroma
-    sharp : take tiles that have to be enlarged from the photos themselves, where they are there
-    most : tiles that are kept at once; None for all, so that each has its number's place
-    """
-
-    def __init__(
-        self,
-        gallery: Gallery,
-        *,
-        tile_px: int,
-        colour: Colour,
-        overlay: tuple[float, float],
-        sharp: bool = False,
-        most: int | None = None,
-    ) -> None:
-        self._gallery, self._colour, self._px = gallery, colour, tile_px
-        self._sharp = sharp and tile_px > gallery.tile_px
-        count, half = len(gallery.tiles), tile_px // 2
-        n = count if most is None else min(count, most)
-        self.y = np.empty((n, tile_px, tile_px), np.uint8)
-        self.u = np.empty((n, half, half), np.uint8)
-        self.v = np.empty((n, half, half), np.uint8)
-        self._place = np.full(count, -1, np.int32)
-        self._used = 0
-        # Rounded down, as the superimposed term is rounded to nearest: their sum stays below 256.
-        levels = np.arange(256)[:, None] * (1.0 - np.array([overlay[0], overlay[1], overlay[1]]))
-        self._lut = np.floor(levels + 1e-9).astype(np.uint8).reshape(256, 1, 3)
-        # Of the tiles as they are, before they are scaled.
-        self.means = np.zeros((n, 3), np.float32)
-        self.deviations = np.zeros(n, np.float32)  # of luma
-
-    def prepare(self, ids: I32) -> I32:
-        """Make sure that the tiles `ids` are there, and say at which places."""
-        missing = np.unique(ids[self._place[ids] < 0])
-        if self._used + len(missing) > len(self.y):  # what was there before is not needed now
-            self._place[:] = -1
-            self._used, missing = 0, np.unique(ids)
-        for start in range(0, len(missing), _PREPARE_BATCH):
-            batch = missing[start : start + _PREPARE_BATCH]
-            picture = self._resized(self._gallery.tiles[batch])
-            if self._sharp:
-                each = picture.reshape(len(batch), self._px, self._px, 3)
-                found = original_tiles(self._gallery, batch, self._px)
-                for number in np.flatnonzero(np.isin(batch, list(found))):
-                    each[number] = found[int(batch[number])]
-            n, px, half = len(batch), self._px, self._px // 2
-            all_fit = len(self.y) == len(self._place)
-            places = batch if all_fit else np.arange(self._used, self._used + n, dtype=batch.dtype)
-            ycbcr = bgr_to_ycbcr(picture, self._colour)
-            _statistics(ycbcr.reshape(n, -1, 3), places, self.means, self.deviations)
-            y, u, v = cv2.split(cv2.LUT(ycbcr, self._lut))
-            self.y[places] = y.reshape(n, px, px)
-            for plane, full in ((self.u, u), (self.v, v)):
-                small = cv2.resize(full, (half, n * half), interpolation=cv2.INTER_AREA)
-                plane[places] = small.reshape(n, half, half)
-            self._place[batch] = places
-            self._used += n
-        if len(missing):
-            self._gallery.release()  # their planes are all that is needed from now on
-        return self._place[ids]
-
-    def _resized(self, tiles: U8) -> U8:
-        """(n, s, s, 3) to one picture (n * px, px, 3), tile below tile."""
-        n, size = tiles.shape[:2]
-        px = self._px
-        if px == size:
-            return tiles.reshape(n * px, px, 3)
-        if px < size:
-            # Area averaging never mixes tiles: their borders fall on whole output rows.
-            stacked = tiles.reshape(n * size, size, 3)
-            return np.asarray(
-                cv2.resize(stacked, (px, n * px), interpolation=cv2.INTER_AREA), np.uint8
-            )
-        return np.concatenate(
-            [cv2.resize(t, (px, px), interpolation=cv2.INTER_CUBIC) for t in tiles]
-        ).astype(np.uint8)
-
-
 class _Canvas:
     """A reusable picture buffer: three planes of whole cells in one I420 block of memory."""
 
@@ -469,6 +351,12 @@ def _planes(flat: U8, grid: Grid) -> tuple[U8, U8, U8]:
     )
 
 
+def tile_overlay(overlay: tuple[float, float], tint: float) -> tuple[float, float]:
+    """The overlay that tiles are prepared for: none where the tint scales them, so that another
+    overlay or tint needs no other tiles (35 us each, and there may be thousands)."""
+    return (0.0, 0.0) if tint > 0 else overlay
+
+
 class Composer:
     """Per-stream canvases; composes what changed and copies as little as can be.
 
@@ -476,6 +364,13 @@ class Composer:
     to the pool when the last view of its planes is gone. When the newest picture has come back, it
     is painted on in place. When it is still held (an encoder works on it), another canvas is
     taken, and the cells that it missed are copied from the newest.
+
+    Parameters
+    ----------
+    grid : the cells
+    tiles : prepared for `tile_overlay(overlay, tint)`
+    overlay : alpha of the original's luma and of its chroma
+    tint : 0..1
     """
 
     def __init__(
@@ -574,16 +469,11 @@ class Composer:
         gains[:, 0] = np.clip(room / spread, _LEAST_GAIN, 1.0)
         tints: list[_PlaneTint | None] = []
         for channel, overlay in enumerate(self._overlays):
-            gain = gains[:, channel]
             share = 1.0 - overlay
-            offset = np.rint(share * (wanted[:, channel] - gain * own[:, channel]))
-            tints.append(
-                _PlaneTint(
-                    np.rint(gain * _ONE).astype(np.uint16),
-                    offset.astype(np.int16),
-                    int(share * 255 + 1e-9),
-                )
-            )
+            gain = np.rint(share * gains[:, channel] * _ONE)
+            offset = np.rint(share * wanted[:, channel] - gain / _ONE * own[:, channel])
+            top = int(share * 255 + 1e-9)
+            tints.append(_PlaneTint(gain.astype(np.uint16), offset.astype(np.int16), top))
         return tints
 
     def _enlarge(self, source: U8, overlay: float, out: U8) -> tuple[U8, _Rows]:

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from .activity import STILL, Activity
 from .colour import Colour, ycbcr_to_bgr
-from .compose import Composer, TileStore
+from .compose import Composer, tile_overlay
 from .errors import UsageError
 from .frame import Frame
 from .gallery import open_gallery
 from .gallery.store import Gallery
 from .grid import ANALYSIS_PX, Grid, plan_grid
 from .match import ClusterMatcher, LayoutMatcher, Matcher, ThoroughMatcher, layout_index
+from .tiles import TileStore
 from .tint import CellTint
 
 __all__ = ["CellCounts", "Mosaic", "MosaicSettings"]
@@ -144,6 +145,7 @@ class Mosaic:
         self.on_stage: Callable[[str], None] = _no_stage
         self.on_progress: Callable[[int, int], None] = _no_progress
         self._key: tuple[int, int, Colour] | None = None
+        self._tiles: TileStore | None = None
 
     @property
     def tile_ids(self) -> NDArray[np.int32]:
@@ -302,6 +304,7 @@ class Mosaic:
         self._grid = grid = self.plan(frame.width, frame.height)
         self._activity = Activity(grid, threshold=s.activity, overlay=s.overlay)
         self._matcher = self._new_matcher(grid)
+        self._tiles = None
         self._composer = self._new_composer(grid, frame.colour)
         self._tint = CellTint(grid) if s.tint > 0 else None
         self._urgency = np.zeros(grid.cells, np.int32)  # above 0: active since an earlier frame
@@ -335,15 +338,17 @@ class Mosaic:
     def _new_composer(self, grid: Grid, colour: Colour) -> Composer:
         s = self.settings
         overlay = (s.overlay, 0.0 if s.overlay_luma else s.overlay)
-        tiles = TileStore(
-            self.gallery,
-            tile_px=grid.tile_px,
-            colour=colour,
-            overlay=overlay,
-            sharp=s.thorough,
-            most=grid.cells if s.thorough else None,
-        )
-        return Composer(grid, tiles, overlay=overlay, tint=s.tint)
+        scaled_for = tile_overlay(overlay, s.tint)
+        if self._tiles is None or self._tiles.overlay != scaled_for:
+            self._tiles = TileStore(
+                self.gallery,
+                tile_px=grid.tile_px,
+                colour=colour,
+                overlay=scaled_for,
+                sharp=s.thorough,
+                most=grid.cells if s.thorough else None,
+            )
+        return Composer(grid, self._tiles, overlay=overlay, tint=s.tint)
 
 
 def analysis_picture(frame: Frame, grid: Grid) -> U8:

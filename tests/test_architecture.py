@@ -25,7 +25,7 @@ LAYERS = [
     "kernels handover",
     "sources grid histogram layout",
     "gallery",
-    "activity palette",
+    "activity palette tiles",
     "match compose tint",
     "mosaic",
     "control lettering",

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from livemosaic.colour import Colour, bgr_to_i420
-from livemosaic.compose import Composer, TileStore
+from livemosaic.compose import Composer
 from livemosaic.frame import Frame
 from livemosaic.gallery.store import Gallery
 from livemosaic.grid import Grid
+from livemosaic.tiles import TileStore
 
 COLOUR = Colour("bt709")
 

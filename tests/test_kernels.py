@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from livemosaic.activity import Activity
 from livemosaic.colour import Colour, bgr_to_i420
-from livemosaic.compose import Composer, TileStore
+from livemosaic.compose import Composer, tile_overlay
 from livemosaic.frame import Frame
 from livemosaic.gallery.store import Gallery
 from livemosaic.grid import Grid
@@ -31,6 +31,7 @@ from livemosaic.match import ClusterMatcher, LayoutMatcher
 from livemosaic.match.index import encode
 from livemosaic.match.partition import partition
 from livemosaic.palette import Palette
+from livemosaic.tiles import TileStore
 from livemosaic.tint import CellTint
 from tests import naive
 from tests.conftest import JIT, ROOT, U8, synthetic_tiles, write_tiles
@@ -367,7 +368,8 @@ class Painter:
     def __init__(self, grid: Grid, *, overlay: tuple[float, float], colour: Colour, tint: float):
         self.grid, self.overlay, self.tint = grid, overlay, tint
         gallery = one_tile_clusters()
-        tiles = TileStore(gallery, tile_px=grid.tile_px, colour=colour, overlay=overlay)
+        scaled_for = tile_overlay(overlay, tint)
+        tiles = TileStore(gallery, tile_px=grid.tile_px, colour=colour, overlay=scaled_for)
         self.composer = Composer(grid, tiles, overlay=overlay, tint=tint)
         # As they are, for the twin to tint and scale.
         self.tiles = TileStore(gallery, tile_px=grid.tile_px, colour=colour, overlay=(0, 0))

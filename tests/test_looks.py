@@ -21,6 +21,7 @@ from livemosaic.gallery.store import Gallery
 from livemosaic.grid import Grid
 from livemosaic.match import LayoutMatcher, layout_index
 from livemosaic.mosaic import Mosaic, MosaicSettings
+from livemosaic.tiles import TileStore
 from tests.conftest import U8, moving_pictures, synthetic_tiles, write_tiles
 
 SMALL: dict[str, Any] = {"tile_px": 16, "scale": 2, "overlay": 0.0}
@@ -341,14 +342,14 @@ def test_another_tint_keeps_the_tiles(gallery: Gallery, tint: float) -> None:
     settings = MosaicSettings(**SMALL, tint=0.7)
     mosaic = Mosaic(gallery, settings)
     before = mosaic.process(frame)
-    tiles = shown(mosaic)
+    before_y, tiles = before.y.copy(), shown(mosaic)
     mosaic.change(replace(settings, tint=tint))
     after = mosaic.process(frame)
     np.testing.assert_array_equal(shown(mosaic), tiles)
     assert mosaic.cells.active == 0
     assert (after.y != before.y).mean() > 0.5
     mosaic.change(settings)
-    assert (mosaic.process(frame).y == before.y).all()
+    assert (mosaic.process(frame).y == before_y).all()
 
 
 def test_a_tint_follows_a_drift(photos: Gallery) -> None:
@@ -376,6 +377,25 @@ def test_only_cells_that_drift_are_painted(gallery: Gallery) -> None:
     assert (mosaic.cells.active, mosaic.cells.touched) == (0, 1)
     other = (after.y != copy).reshape(8, 32, 12, 32).any(axis=(1, 3))
     assert np.argwhere(other).tolist() == [[2, 5]]
+
+
+def test_another_overlay_needs_no_other_tiles(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a tint: without, they are scaled for the overlay beforehand."""
+    made = []
+    monkeypatch.setattr(
+        "livemosaic.mosaic.TileStore", lambda *a, **k: made.append(k) or TileStore(*a, **k)
+    )
+    settings = MosaicSettings(**SMALL)
+    mosaic, frame = Mosaic(gallery, settings), Frame.from_bgr(still())
+    for options in ({}, {"overlay": 0.3}, {"tint": 1.0}, {"overlay_luma": True}, {"calm": 1.0}):
+        mosaic.change(replace(mosaic.settings, **options))
+        mosaic.process(frame)
+    assert len(made) == 1
+    mosaic.change(replace(mosaic.settings, tint=0.0))
+    mosaic.process(frame)
+    assert len(made) == 2
 
 
 # ---- the overlay's lightness ------------------------------------------------------------------

@@ -193,7 +193,8 @@ def test_every_key(screen: Screen, tmp_path: Path) -> None:
         run.press("q")
         outcome = finish(run.process)
     assert outcome.code == 0
-    assert json.loads(outcome.out)["grid"]["tile_px"] == 30
+    # On a busy machine the governor makes them twice as large.
+    assert json.loads(outcome.out)["grid"]["tile_px"] in (30, 60)
     (recording,) = tmp_path.glob("*.mkv")
     assert pictures(recording)[0].shape == (HEIGHT, WIDTH, 3)
 
