@@ -276,7 +276,10 @@ class LayoutMatch:
     def check(
         self, cell: int, lab: NDArray[Any], code: NDArray[Any], chosen: int, *, cut: bool
     ) -> None:
-        """Assert that a choice is right, but for rounding, and take it over."""
+        """Assert that a choice is right, or not far from it, and take it over.
+
+        The search goes by estimates: how often it finds the best is for `test_recall`.
+        """
         old, self.place[cell] = self.place[cell], None
         if cut:
             old = None
@@ -288,7 +291,7 @@ class LayoutMatch:
         keep = old is not None and faults[old] <= min(faults)
         if keep and least >= self.better * costs[old] + near:
             assert chosen == old, "nothing is clearly better"
-        elif chosen != old or not keep or least < self.better * costs[old] - near:
+        elif chosen != old or not keep or 1.3 * least + 3 < self.better * costs[old]:
             assert faults[chosen] == min(faults)
-            assert costs[chosen] <= least + near
+            assert costs[chosen] <= 1.3 * least + 3
         self.place[cell], self.matched[cell] = chosen, lab.copy()

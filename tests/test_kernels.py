@@ -263,7 +263,7 @@ def test_match_by_layout(
     max_uses: int,
     name: str,
 ) -> None:
-    """Every decision of five frames, against a search through all variants."""
+    """Every decision of five frames beside a search through all variants."""
     gallery, rng = _made[name], np.random.default_rng(seed)
     grid = Grid(rows, columns, 32, 32 * columns, 32 * rows)
     look = {"tint": tint, "calm": calm, "variety": variety}

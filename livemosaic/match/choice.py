@@ -1,7 +1,8 @@
 """The choice among tiles: what each costs a cell, and the search for the cheapest.
 
 A search on two levels, the nearest clusters and then the tiles in them, so that its cost depends on
-the cells to match and the size of a cluster, not on the gallery.
+the cells to match and the size of a cluster, not on the gallery. On both levels rough costs come
+first, see `rough`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import kernel
-from .index import COEFFICIENTS, ROUGH, LayoutIndex
+from .index import COEFFICIENTS, DETAIL_SHARE, LayoutIndex
+from .rough import LANES, NEVER, ROUGH, least_of, refine, roughly, scan, sixteenths, to_levels
 
-__all__ = ["Rules", "Shown", "choose"]
+__all__ = ["Rules", "Shown", "choose", "empty", "forget"]
 
 F32 = NDArray[np.float32]
+I16 = NDArray[np.int16]
 I32 = NDArray[np.int32]
+U16 = NDArray[np.uint16]
 
 
 class Shown(NamedTuple):
@@ -27,12 +31,16 @@ class Shown(NamedTuple):
     uses : int32 (photos,), cells that show the photo
     cluster_uses : int32 (k,), the same, summed over the variants of a cluster
     near : int64 (photos,), number of the decision that the photo was last too near for
+    prices : uint16, of each variant in its room, and `NEVER` where there is none
+    cluster_prices : uint16 (k, rounded up), what they are on average
     """
 
     place: I32
     uses: I32
     cluster_uses: I32
     near: NDArray[np.int64]
+    prices: U16
+    cluster_prices: U16
 
 
 class Rules(NamedTuple):
@@ -40,33 +48,86 @@ class Rules(NamedTuple):
 
     weights : float32 (28,), of the squares of the coefficients' differences
     prices : float32 (n,), of each variant at its first use
+    cluster_prices : float32 (k,), their means
     use_price : of each further use
     columns : cells across
     distance : no photo twice within so many cells
     most_uses : of a photo in all cells
     better : a new variant has to cost less than this part of the old one's cost
-    least_probes : clusters to look into in any case
-    promising : more, while they are below so many times the best cost
+    most_probes : clusters to look into, nearest first
+    promising, slack : and none that is farther than so many times the best cost, and so much
+    tries : of a cluster's variants whose estimates are equal but for rounding
     """
 
     weights: F32
     prices: F32
+    cluster_prices: F32
     use_price: np.float32
     columns: int
     distance: int
     most_uses: int
     better: np.float32
-    least_probes: int
+    most_probes: int
     promising: np.float32
+    slack: np.float32
+    tries: int
+
+
+def empty(cells: int, index: LayoutIndex, rules: Rules) -> Shown:
+    """Cells with nothing in them."""
+    photos, clusters = len(index.photo_start) - 1, len(index.start) - 1
+    shown = Shown(
+        np.full(cells, -1, np.int32),
+        np.zeros(photos, np.int32),
+        np.zeros(clusters, np.int32),
+        np.full(photos, -1, np.int64),
+        np.full(index.rooms[-1], NEVER, np.uint16),
+        np.full(len(index.centres) // ROUGH, NEVER, np.uint16),
+    )
+    _price_all(index, shown, rules)
+    return shown
 
 
 @kernel
-def _use(index: LayoutIndex, shown: Shown, place: int, by: int) -> None:
+def _price(index: LayoutIndex, shown: Shown, rules: Rules, place: int) -> None:
+    """Work out what a variant, and its cluster, cost apart from the distance."""
+    cluster = index.cluster[place]
+    uses = shown.uses[index.photo[place]]
+    price = rules.prices[place] + rules.use_price * np.float32(uses)
+    room = index.room[place]
+    expected = min(int(roughly(price)) + int(index.details[room]), NEVER - 1)
+    shown.prices[room] = np.uint16(expected if uses < rules.most_uses else NEVER)
+    members = np.float32(index.start[cluster + 1] - index.start[cluster])
+    mean_uses = np.float32(shown.cluster_uses[cluster]) / members
+    price = rules.cluster_prices[cluster] + rules.use_price * mean_uses
+    shown.cluster_prices[cluster] = roughly(price)
+
+
+@kernel
+def _price_all(index: LayoutIndex, shown: Shown, rules: Rules) -> None:
+    for place in range(index.variant.shape[0]):
+        _price(index, shown, rules, place)
+
+
+@kernel
+def _use(index: LayoutIndex, shown: Shown, rules: Rules, place: int, by: int) -> None:
     """Note that one cell more (or less) shows the photo of the variant at a place."""
     photo = np.uintp(index.photo[place])
     shown.uses[photo] += by
     for m in range(index.photo_start[photo], index.photo_start[photo + np.uintp(1)]):
-        shown.cluster_uses[index.cluster[index.photo_members[m]]] += by
+        member = index.photo_members[m]
+        shown.cluster_uses[index.cluster[member]] += by
+        _price(index, shown, rules, member)
+
+
+@kernel
+def forget(index: LayoutIndex, shown: Shown, rules: Rules, cells: I32) -> None:
+    """Empty some cells."""
+    for i in range(cells.shape[0]):
+        place = shown.place[cells[i]]
+        if place >= 0:
+            _use(index, shown, rules, place, -1)
+            shown.place[cells[i]] = -1
 
 
 @kernel
@@ -82,84 +143,17 @@ def _note_near(index: LayoutIndex, shown: Shown, rules: Rules, cell: int, number
 
 
 @kernel
-def _rank(index: LayoutIndex, shown: Shown, rules: Rules, code: F32, ranks: F32) -> None:
-    """What is to be expected of each cluster."""
-    clusters = np.uintp(ranks.shape[0])
-    ranks[:] = np.float32(0)
-    for k in range(np.uintp(index.centres_t.shape[0])):
-        value, weight = code[k], rules.weights[k]
-        for c in range(clusters):
-            away = index.centres_t[k, c] - value
-            ranks[c] += weight * away * away
-    for c in range(clusters):
-        # Where photos are in use already, the next cluster may have fresher ones.
-        members = index.start[c + np.uintp(1)] - index.start[c]
-        ranks[c] += rules.use_price * np.float32(shown.cluster_uses[c]) / np.float32(members)
-
-
-@kernel
-def _smallest(ranks: F32, found: I32) -> None:
-    """The numbers of the smallest, ascending; of equals the first ones. At most all of them."""
-    kept = 0
-    for c in range(ranks.shape[0]):
-        rank = ranks[c]
-        if kept == found.shape[0]:
-            if rank >= ranks[found[kept - 1]]:
-                continue
-            kept -= 1
-        at = kept
-        while at > 0 and ranks[found[at - 1]] > rank:
-            found[at] = found[at - 1]
-            at -= 1
-        found[at] = c
-        kept += 1
-
-
-@kernel
-def _first_costs(
-    index: LayoutIndex, shown: Shown, rules: Rules, begin: int, end: int, costs: F32
-) -> None:
-    """What variants cost apart from their distance, from `begin` to `end` of the index."""
-    first = np.uintp(begin)
-    for t in range(np.uintp(end - begin)):
-        uses = np.float32(shown.uses[index.photo[first + t]])
-        costs[t] = rules.prices[first + t] + rules.use_price * uses
-
-
-@kernel
-def _add_distances(
-    block: F32, weights: F32, code: F32, first_k: int, end_k: int, costs: F32
-) -> None:
-    """Add the distance in some coefficients, four at a time: 0.3 us instead of 0.5 for 86 variants.
-
-    Parameters
-    ----------
-    block : float32 (28, n), coefficients of some variants
-    first_k, end_k : which coefficients, a multiple of four
-    costs : float32 (n,), overwritten
-    """
-    w = weights
-    for k in range(first_k, end_k, 4):
-        v0, v1, v2, v3 = code[k], code[k + 1], code[k + 2], code[k + 3]
-        w0, w1, w2, w3 = w[k], w[k + 1], w[k + 2], w[k + 3]
-        c0, c1, c2, c3 = block[k], block[k + 1], block[k + 2], block[k + 3]
-        for t in range(np.uintp(costs.shape[0])):
-            d0, d1, d2, d3 = c0[t] - v0, c1[t] - v1, c2[t] - v2, c3[t] - v3
-            costs[t] += (w0 * d0 * d0 + w1 * d1 * d1) + (w2 * d2 * d2 + w3 * d3 * d3)
-
-
-@kernel
-def _cost_of(index: LayoutIndex, shown: Shown, rules: Rules, code: F32, place: int) -> np.float32:
-    """What one variant costs."""
-    cost = np.empty(1, np.float32)
-    _first_costs(index, shown, rules, place, place + 1, cost)
-    cluster = index.cluster[place]
-    begin, n = int(index.start[cluster]), int(index.start[cluster + 1] - index.start[cluster])
-    at = begin * COEFFICIENTS + place - begin
-    for k in range(COEFFICIENTS):
-        away = index.codes[at + k * n] - code[k]
-        cost[0] += rules.weights[k] * away * away
-    return np.float32(cost[0])
+def _cost(index: LayoutIndex, shown: Shown, rules: Rules, code: F32, place: int) -> np.float32:
+    """What a variant costs: its exact cost, but for the coefficients that no tile has."""
+    v, one, w = np.uintp(place), np.uintp(1), rules.weights
+    even = odd = np.float32(0)  # two sums, so that one need not wait for the other
+    for k in range(np.uintp(0), np.uintp(COEFFICIENTS), np.uintp(2)):
+        away = index.codes[v, k] - code[k]
+        even += w[k] * away * away
+        away = index.codes[v, k + one] - code[k + one]
+        odd += w[k + one] * away * away
+    uses = np.float32(shown.uses[index.photo[v]])
+    return np.float32(even + odd + rules.prices[v] + rules.use_price * uses)
 
 
 @kernel
@@ -172,45 +166,95 @@ def _fault(index: LayoutIndex, shown: Shown, rules: Rules, place: int, number: i
 
 
 @kernel
-def _look(
+def _next_cluster(ranks: U16, groups: U16) -> tuple[int, np.uint16]:
+    """The cluster of the least rank, the first of equals, which is then taken; and that rank."""
+    group = 0
+    for other in range(1, groups.shape[0]):
+        if groups[other] < groups[group]:
+            group = other
+    least, cluster = groups[group], group * LANES
+    while ranks[cluster] != least:
+        cluster += 1
+    ranks[cluster] = np.uint16(NEVER)
+    groups[group] = least_of(ranks, group * LANES, (group + 1) * LANES)
+    return cluster, least
+
+
+@kernel
+def _search(
     index: LayoutIndex,
     shown: Shown,
     rules: Rules,
     code: F32,
-    cluster: int,
     number: int,
-    fault: int,
     best: int,
     best_cost: np.float32,
-    costs: F32,
+    ranks: U16,
+    groups: U16,
+    costs: U16,
+) -> int:
+    """The cheapest of the best so far (-1 for none) and of what is found in the nearest clusters.
+
+    Parameters
+    ----------
+    ranks, groups, costs : uint16 (clusters, rounded up), (groups of them,), and (largest room,),
+        overwritten
+    """
+    detail, levels = np.float32(0), np.empty(COEFFICIENTS, np.int16)
+    for k in range(COEFFICIENTS):
+        levels[k] = to_levels(code[k])
+    for k in range(ROUGH, COEFFICIENTS):
+        detail += np.float32(DETAIL_SHARE) * code[k] * code[k]
+    mean_weight = sixteenths(rules.weights[0])
+    scan(index.centres, shown.cluster_prices, levels, mean_weight, 0, ranks.shape[0], ranks)
+    for group in range(groups.shape[0]):
+        groups[group] = least_of(ranks, group * LANES, (group + 1) * LANES)
+    limit = roughly(best_cost)
+    for _ in range(rules.most_probes):
+        cluster, rank = _next_cluster(ranks, groups)
+        if rank >= roughly(rules.promising * best_cost + rules.slack):
+            break
+        begin, room = int(index.start[cluster]), int(index.rooms[cluster])
+        end = int(index.rooms[cluster + 1])
+        least = scan(index.rough, shown.prices, levels, mean_weight, room, end, costs)
+        if least < roughly(best_cost - detail):
+            least = refine(index.fine, index.details, levels, room, end, costs)
+        last, tried = limit, 0
+        while least < min(limit, last) and tried < rules.tries:
+            t = 0
+            while costs[t] != least:
+                t += 1
+            costs[t] = np.uint16(NEVER)
+            if _fault(index, shown, rules, begin + t, number) == 0:
+                # Estimates that differ by no more than rounding does are the same.
+                tried += 1
+                last = np.uint16(min(last, least + (least >> 5) + 8))
+                cost = _cost(index, shown, rules, code, begin + t)
+                if cost < best_cost:
+                    best, best_cost, limit = begin + t, cost, roughly(cost)
+            least = least_of(costs, 0, end - room)
+    return best
+
+
+@kernel
+def _search_all(
+    index: LayoutIndex, shown: Shown, rules: Rules, code: F32, number: int
 ) -> tuple[int, np.float32]:
-    """The better of the best so far and of those in a cluster with no worse than a fault."""
-    begin, end = int(index.start[cluster]), int(index.start[cluster + 1])
-    costs = costs[: end - begin]
-    size = COEFFICIENTS
-    block = index.codes[begin * size : end * size].reshape((size, end - begin))
-    _first_costs(index, shown, rules, begin, end, costs)
-    _add_distances(block, rules.weights, code, 0, ROUGH, costs)
-    least = np.float32(np.inf)
-    for t in range(np.uintp(costs.shape[0])):
-        least = min(least, costs[t])
-    if least < best_cost:  # else none can become the best by adding the rest
-        _add_distances(block, rules.weights, code, ROUGH, COEFFICIENTS, costs)
-        for t in range(costs.shape[0]):
-            if costs[t] < best_cost and _fault(index, shown, rules, begin + t, number) <= fault:
-                best, best_cost = begin + t, costs[t]
+    """The cheapest of those with the least fault: rather one that is far away than none."""
+    best, best_cost, least_fault = -1, np.float32(np.inf), 3
+    for place in range(index.variant.shape[0]):
+        fault = _fault(index, shown, rules, place, number)
+        if fault > least_fault:
+            continue
+        cost = _cost(index, shown, rules, code, place)
+        if fault < least_fault or cost < best_cost:
+            best, best_cost, least_fault = place, cost, fault
     return best, best_cost
 
 
 @kernel
 def choose(
-    index: LayoutIndex,
-    shown: Shown,
-    rules: Rules,
-    cells: I32,
-    codes: F32,
-    first_number: int,
-    found: I32,
+    index: LayoutIndex, shown: Shown, rules: Rules, cells: I32, codes: F32, first_number: int
 ) -> None:
     """Choose a variant for each cell, in this order; each sees what the ones before it took.
 
@@ -218,41 +262,30 @@ def choose(
     ----------
     cells, codes : int32 (m,), and float32 (m, 28), their coefficients
     first_number : of these decisions, each of which has a number that no other had
-    found : int32 (probes,), of the clusters that are looked into at most; overwritten
     """
-    clusters = index.centres_t.shape[1]
-    ranks = np.empty(clusters, np.float32)
-    costs = np.empty(np.diff(index.start).max(), np.float32)
+    ranks = np.empty(shown.cluster_prices.shape[0], np.uint16)
+    groups = np.empty(ranks.shape[0] // LANES, np.uint16)
+    costs = np.empty(np.diff(index.rooms).max(), np.uint16)
     for i in range(cells.shape[0]):
         cell, number, code = int(cells[i]), first_number + i, codes[i]
-        old = int(shown.place[cell])
+        old, old_cost = int(shown.place[cell]), np.float32(np.inf)
         if old >= 0:
-            _use(index, shown, old, -1)
+            _use(index, shown, rules, old, -1)
             shown.place[cell] = -1
+            old_cost = _cost(index, shown, rules, code, old)
         _note_near(index, shown, rules, cell, number)
-        _rank(index, shown, rules, code, ranks)
-        _smallest(ranks, found)
-        best, best_cost, fault = -1, np.float32(np.inf), 0
-        for probe in range(found.shape[0]):
-            cluster = int(found[probe])
-            if probe >= rules.least_probes and ranks[cluster] > rules.promising * best_cost:
-                break
-            best, best_cost = _look(
-                index, shown, rules, code, cluster, number, fault, best, best_cost, costs
-            )
-        while best < 0:
-            # Rather one that is far away, or has a fault, than none.
-            for cluster in range(clusters):
-                best, best_cost = _look(
-                    index, shown, rules, code, cluster, number, fault, best, best_cost, costs
-                )
-            if best < 0:
-                fault += 1
-        if (
-            old >= 0
-            and _fault(index, shown, rules, old, number) <= fault
-            and best_cost >= rules.better * _cost_of(index, shown, rules, code, old)
-        ):
-            best = old
+        best, best_cost = -1, np.float32(np.inf)
+        if old >= 0 and _fault(index, shown, rules, old, number) == 0:
+            best, best_cost = old, rules.better * old_cost
+        best = _search(index, shown, rules, code, number, best, best_cost, ranks, groups, costs)
+        if best < 0:
+            best, best_cost = _search_all(index, shown, rules, code, number)
+            if (
+                old >= 0
+                and _fault(index, shown, rules, old, number)
+                <= _fault(index, shown, rules, best, number)
+                and best_cost >= rules.better * old_cost
+            ):
+                best = old
         shown.place[cell] = best
-        _use(index, shown, best, 1)
+        _use(index, shown, rules, best, 1)

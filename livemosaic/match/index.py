@@ -8,7 +8,6 @@ are distances between points (but for what was left out, see `rest`).
 from __future__ import annotations
 
 import functools
-import itertools
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -19,8 +18,9 @@ from ..gallery.store import Gallery
 from ..kernels import kernel
 from ..layout import POINTS, points_to_lab
 from .partition import partition
+from .rough import FINE, ROUGH, blocks, roughly_all
 
-__all__ = ["COEFFICIENTS", "ROUGH", "LayoutIndex", "encode", "layout_index", "weights"]
+__all__ = ["COEFFICIENTS", "LayoutIndex", "encode", "layout_index", "weights"]
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -32,7 +32,11 @@ I32 = NDArray[np.int32]
 _LIGHTNESS, _COLOUR = 16, 6
 _ROUGH_LIGHTNESS, _ROUGH_COLOUR = 10, 3
 COEFFICIENTS = _LIGHTNESS + 2 * _COLOUR
-ROUGH = _ROUGH_LIGHTNESS + 2 * _ROUGH_COLOUR
+
+# How much of what the rough coefficients leave out is expected to differ. With none of it a rough
+# estimate is never above the cost, but rules out half as many clusters.
+DETAIL_SHARE = 0.6
+assert (ROUGH, FINE) == (_ROUGH_LIGHTNESS + 2 * _ROUGH_COLOUR, COEFFICIENTS - ROUGH)
 
 # A tile's mean counts for as much as tint leaves of its difference; and a little even where tint
 # leaves nothing, because a photo that is tinted less keeps its own colours.
@@ -52,15 +56,18 @@ _BATCH = 16_384
 class LayoutIndex(NamedTuple):
     """Variants (tiles, and their mirror images) by cluster. For kernels: arrays only.
 
-    codes : float32 (n * 28,), coefficients: of each cluster with m variants a block (28, m), one
-        after another, so that to look into a cluster is to read one piece of memory
+    codes : float32 (n, 28), coefficients
     rest : float32 (n,), the square of what the coefficients leave out
     texture : float32 (n,), see `livemosaic.layout.tile_points`
     variant : int32 (n,), tile number * 2, + 1 if mirrored
     photo : int32 (n,), which photo it is of
     start : int32 (k + 1,), cluster c is start[c] to start[c + 1]
     cluster : int32 (n,), which cluster it is in
-    centres_t : float32 (16, k), of the rough coefficients
+    rough, rooms : rough coefficients, see `rough.blocks`
+    room : int32 (n,), where in them each variant is
+    fine : the other coefficients
+    details : uint16 (rooms,), what of them is expected to differ, see `rough.roughly`
+    centres : the same of the clusters' means, as if they were one cluster
     photo_start, photo_members : int32 (photos + 1,), (n,): where the variants of a photo are
     """
 
@@ -71,7 +78,12 @@ class LayoutIndex(NamedTuple):
     photo: I32
     start: I32
     cluster: I32
-    centres_t: F32
+    rough: NDArray[np.int16]
+    rooms: I32
+    room: I32
+    fine: NDArray[np.int16]
+    details: NDArray[np.uint16]
+    centres: NDArray[np.int16]
     photo_start: I32
     photo_members: I32
 
@@ -168,23 +180,34 @@ def _index(gallery: Gallery) -> LayoutIndex:
             mirrored = np.ascontiguousarray(points[:, :, ::-1])
             codes[part], rest[part] = encode(points_to_lab(mirrored))
 
-    rough = codes[:, :ROUGH] * np.sqrt(weights(_CLUSTERS_TINT)[:ROUGH])
-    start, order = partition(rough, _cluster_size(len(codes)))
+    scaled = codes[:, :ROUGH] * np.sqrt(weights(_CLUSTERS_TINT)[:ROUGH])
+    start, order = partition(scaled, _cluster_size(len(codes)))
     codes, variant = codes[order], variant[order]
     photo = gallery.source_photo[variant // 2].astype(np.int32)
     sizes = np.diff(start)
     centres = np.add.reduceat(codes, start[:-1], axis=0, dtype=np.float64) / sizes[:, None]
     members = np.argsort(photo, kind="stable").astype(np.int32)
     photo_start = np.searchsorted(photo[members], np.arange(photo.max() + 2))
+    rough, rooms = blocks(np.ascontiguousarray(codes[:, :ROUGH]), start)
+    room = np.repeat(rooms[:-1] - start[:-1], sizes) + np.arange(len(variant), dtype=np.int32)
+    details = np.zeros(rooms[-1], np.uint16)
+    detail = (codes[:, ROUGH:] ** 2).sum(axis=1)
+    details[room] = roughly_all(np.float32(DETAIL_SHARE) * detail)
+    one_cluster = np.array([0, len(sizes)], np.int32)
     return LayoutIndex(
-        np.concatenate([codes[a:b].T.reshape(-1) for a, b in itertools.pairwise(start)]),
+        codes,
         rest[order],
         gallery.texture[variant // 2].astype(np.float32),
         variant,
         photo,
         start,
         np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
-        np.ascontiguousarray(centres[:, :ROUGH].T.astype(np.float32)),
+        rough,
+        rooms,
+        room,
+        blocks(np.ascontiguousarray(codes[:, ROUGH:]), start)[0],
+        details,
+        blocks(centres[:, :ROUGH].astype(np.float32), one_cluster)[0],
         photo_start.astype(np.int32),
         members,
     )

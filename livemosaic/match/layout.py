@@ -21,7 +21,7 @@ from ..gallery.store import Gallery
 from ..grid import Grid
 from ..kernels import kernel
 from ..layout import cell_points, points_to_lab
-from .choice import Rules, Shown, choose
+from .choice import Rules, choose, empty, forget
 from .index import COEFFICIENTS, encode, layout_index, weights
 
 __all__ = ["Decisions", "LayoutMatcher"]
@@ -30,13 +30,18 @@ U8 = NDArray[np.uint8]
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 
-# Clusters that are looked into for each cell: the nearest, and further ones while the distance of
-# their centre is promising beside the cost of the best tile so far. A plain wall, whose cells all
-# want the same photos, needs most of them. So 94 to 99 of 100 cells get a tile within 5 % of the
-# best of all, for 10 to 25 us a cell (bench/quality, recall); ten clusters for each are two thirds
-# of that time, and 37 to 97 cells.
-_LEAST_PROBES, _MOST_PROBES = 12, 48
-_PROMISING = 1.75
+# Clusters that are looked into for each cell: the nearest, as long as they are promising beside the
+# cost of the best tile so far. A plain wall, whose cells all want the same photos, needs many.
+_PROMISING, _SLACK, _TRIES = 1.6, 30.0, 4
+# And at most so many, in a gallery that is too large for the processor's caches. There are many
+# tiles in it that are nearly as good as the best.
+_LARGE, _MOST_PROBES = 100_000, 16
+
+# A frame in which more cells are to be matched is hurried: a picture in time is worth more than the
+# last twentieth of the fit in what moves or is new. Four of five cells still get a tile within 5 %
+# of the best, for half the time.
+_UNHURRIED_CELLS = 1000
+_HURRIED_PROMISING, _HURRIED_SLACK, _HURRIED_PROBES = 1.3, 0.0, 24
 
 # A cell is matched again when its points have moved this far since its last match (CIELAB, root
 # mean square): from lively to still. Camera noise of sigma 4 moves them by up to 1 in cells of 32
@@ -78,6 +83,7 @@ class LayoutMatcher:
     variety : 0..1, from the best fit to fresh photos
     min_distance : no photo twice within so many cells; less in a gallery of few photos
     max_uses : of a photo in one picture, 0 for any number; more where there are too few photos
+    hurry : search less for each cell where there are very many to match
 
     Attributes
     ----------
@@ -96,34 +102,35 @@ class LayoutMatcher:
         variety: float,
         min_distance: int,
         max_uses: int,
+        hurry: bool = True,
     ) -> None:
         self._grid = grid
+        self._unhurried_cells = _UNHURRIED_CELLS if hurry else grid.cells
         self.index = index = layout_index(gallery)
         photos = len(index.photo_start) - 1
-        self._shown = Shown(
-            np.full(grid.cells, -1, np.int32),
-            np.zeros(photos, np.int32),
-            np.zeros(len(index.start) - 1, np.int32),
-            np.full(photos, -1, np.int64),
-        )
         plain = _PLAIN_PRICE * variety * np.maximum(_ENOUGH_TEXTURE - index.texture, 0)
+        prices = (index.rest + plain).astype(np.float32)
+        clusters = len(index.start) - 1
         self.rules = Rules(
             weights(tint),
-            (index.rest + plain).astype(np.float32),
+            prices,
+            (np.add.reduceat(prices, index.start[:-1]) / np.diff(index.start)).astype(np.float32),
             np.float32(_USE_PRICE * variety**2),
             grid.columns,
             min(min_distance, _possible_distance(photos)),
             # Never fewer than fill the picture.
             max(max_uses, -(-grid.cells // photos)) if max_uses else grid.cells,
             np.float32(1),
-            _LEAST_PROBES,
+            min(clusters, _MOST_PROBES) if len(index.variant) > _LARGE else clusters,
             np.float32(_PROMISING),
+            np.float32(_SLACK),
+            _TRIES,
         )
+        self._shown = empty(grid.cells, index, self.rules)
         self.restyle(tint=tint, calm=calm)
         self._lab = np.empty((grid.cells, 16, 3), np.float32)
         self._matched = np.full((grid.cells, 16, 3), np.inf, np.float32)  # at the last match
         self._codes = np.empty((0, COEFFICIENTS), np.float32)
-        self._found = np.empty(min(_MOST_PROBES, len(index.start) - 1), np.int32)
         self._decided = 0  # decisions so far
         self.decisions = Decisions(self._shown.place, np.empty(0, np.int32))
 
@@ -154,33 +161,31 @@ class LayoutMatcher:
         """The cheapest tile for each cell, or the one that is there if no other is clearly so."""
         lab, shown = self._lab[cells], self._shown
         if active > _CUT_SHARE * self._grid.cells:
-            self._forget(cells)
+            forget(self.index, shown, self.rules, cells)
         # Cells in which much is to be seen choose first; a plain one is served by many tiles.
         order = np.argsort(-lab.var(axis=1).sum(axis=1), kind="stable")
         self.decisions = Decisions(shown.place.copy(), cells[order])
         choose(
             self.index,
             shown,
-            self.rules,
+            self._hurried() if len(cells) > self._unhurried_cells else self.rules,
             self.decisions.cells,
             self._codes[order],
             self._decided,
-            self._found,
         )
         self._decided += len(cells)
         self._matched[cells] = lab
         variants = self.index.variant[shown.place[cells]]
         return variants // 2, (variants & 1).astype(np.bool_)
 
-    def _forget(self, cells: I32) -> None:
-        """Empty some cells."""
-        shown, index = self._shown, self.index
-        shown.place[cells] = -1
-        kept = shown.place[shown.place >= 0]
-        shown.uses[:] = np.bincount(index.photo[kept], minlength=len(shown.uses))
-        of_variants = shown.uses[index.photo].astype(np.float64)
-        sums = np.bincount(index.cluster, weights=of_variants, minlength=len(shown.cluster_uses))
-        shown.cluster_uses[:] = sums.astype(np.int32)
+    def _hurried(self) -> Rules:
+        """The rules for many cells at once."""
+        return self.rules._replace(
+            most_probes=min(self.rules.most_probes, _HURRIED_PROBES),
+            promising=np.float32(_HURRIED_PROMISING),
+            slack=np.float32(_HURRIED_SLACK),
+            tries=1,
+        )
 
 
 @kernel

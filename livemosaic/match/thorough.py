@@ -60,6 +60,7 @@ class ThoroughMatcher:
             variety=_VARIETY * variety,
             min_distance=min_distance,
             max_uses=max_uses,
+            hurry=False,
         )
 
     def restyle(self, *, tint: float, calm: float) -> None:
