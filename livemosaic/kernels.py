@@ -11,7 +11,9 @@ lengths are constants of a closure, because tiles are too short for vector loops
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -30,21 +32,36 @@ def _writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK | os.X_OK)
 
 
+def _sources() -> str:
+    """A name for the sources as they are.
+
+    Machine code holds the kernels and constants of other modules, too, but Numba compiles again
+    only what its own file has changed: after an upgrade old and new would be mixed.
+    """
+    digest = hashlib.blake2b(digest_size=6)
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def _cache_folder() -> Path:
-    """Where compiled kernels are kept; must be set before Numba is imported."""
+    """Where compiled kernels are kept."""
+    name = f"kernels-{_sources()}"
     given = os.environ.get("NUMBA_CACHE_DIR")
     if given:
-        return Path(given)
+        return Path(given) / name
     beside = Path(__file__).parent / "__pycache__"
     if _writable(beside):
-        return beside
+        for old in beside.glob("kernels-*"):
+            if old.name != name:
+                shutil.rmtree(old, ignore_errors=True)
+        return beside / name
     from platformdirs import user_cache_path
 
-    folder = user_cache_path("livemosaic") / "kernels"
+    folder = user_cache_path("livemosaic") / name
     if not _writable(folder):
         # Numba refuses to define a cached function when it has nowhere to put it.
-        folder = Path(tempfile.gettempdir()) / "livemosaic-kernels"
-    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+        folder = Path(tempfile.gettempdir()) / f"livemosaic-{name}"
     return folder
 
 
@@ -68,15 +85,19 @@ def import_quickly() -> None:
 
 def kernels_are_cached() -> bool:
     """Whether this version's kernels were compiled and kept before."""
-    # Numba compiles again what is older than its source.
-    source = Path(__file__).with_name("compose.py").stat().st_mtime
     version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    return any(p.stat().st_mtime >= source for p in KERNELS.rglob(f"compose.*{version}.nbi"))
+    return any(KERNELS.rglob(f"compose.*{version}.nbi"))
 
 
 def kernel(function: F) -> F:
     """Compile `function` on first use, serial and without the GIL, and keep the machine code."""
-    from numba import njit
+    from numba import config, njit
 
-    compiled: Any = njit(cache=True, nogil=True)(function)
+    # Set for this one function: a program that uses livemosaic as a library may have its own.
+    settings: Any = config
+    before, settings.CACHE_DIR = settings.CACHE_DIR, str(KERNELS)
+    try:
+        compiled: Any = njit(cache=True, nogil=True)(function)
+    finally:
+        settings.CACHE_DIR = before
     return cast(F, compiled)
