@@ -3,6 +3,8 @@
     python bench/live.py --clip TRAILER --webcam CLIP [--seconds 20] [--long 300]
                          [--only idle,busy,hd,cpu,cuts,blocked,rtsp,ends]
 
+    python bench/live.py ... --gallery FILE     with a gallery of your own, see bench/crops.py
+
 TRAILER is any clip with motion, CLIP one of a webcam. Both are made into clips of the sizes and
 rates that are needed, by ffmpeg, and are played as if they were live.
 """
@@ -28,6 +30,8 @@ Row = tuple[str, str, str]
 CHILD = [sys.executable, str(ROOT / "bench" / "live_child.py")]
 TILE = ("--tile", "16", "--scale", "1")
 
+gallery: list[str] = []  # options of every child
+
 
 def clip(source: Path, target: Path, *, filters: str, rate: int, loop: int = 0) -> Path:
     """Make a clip whose frames come at another rate: none is repeated or left out."""
@@ -39,7 +43,7 @@ def clip(source: Path, target: Path, *, filters: str, rate: int, loop: int = 0) 
 
 def live(source: Path | str, *outputs: str, seconds: float, options: tuple[str, ...]) -> Any:
     """Run the child; its report and series."""
-    command = [*CHILD, str(source), *outputs, "--duration", str(seconds), *options]
+    command = [*CHILD, str(source), *outputs, "--duration", str(seconds), *options, *gallery]
     return json.loads(run(command, env={"PYTHONPATH": str(ROOT)}).output)
 
 
@@ -209,7 +213,9 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS), help="parts, comma separated")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--long", type=float, default=300, help="seconds of the busy run")
+    parser.add_argument("--gallery", default="photos")
     args = parser.parse_args()
+    gallery[:] = ["--gallery", args.gallery]
     print(machine())
     with tempfile.TemporaryDirectory() as name:
         rows = [row for part in args.only.split(",") for row in PARTS[part](args, Path(name))]

@@ -165,10 +165,12 @@ class LayoutMatcher:
         # Cells in which much is to be seen choose first; a plain one is served by many tiles.
         order = np.argsort(-lab.var(axis=1).sum(axis=1), kind="stable")
         self.decisions = Decisions(shown.place.copy(), cells[order])
+        # Cells that have to wait say that there is no time, too.
+        hurried = len(cells) > self._unhurried_cells or active > len(cells)
         choose(
             self.index,
             shown,
-            self._hurried() if len(cells) > self._unhurried_cells else self.rules,
+            self._hurried() if hurried else self.rules,
             self.decisions.cells,
             self._codes[order],
             self._decided,
