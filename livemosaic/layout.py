@@ -98,6 +98,17 @@ def cell_points(bgr: U8, rows: int, columns: int) -> U8:
     return np.ascontiguousarray(cells).reshape(-1, POINTS, POINTS, 3)
 
 
+@kernel
+def _uncode(coded: U8, lab: NDArray[np.float32]) -> None:
+    """OpenCV's CIELAB in 8 bits, (n, 3), to units; NumPy takes ten times as long."""
+    middle, colour = np.float32(128), np.float32(COLOUR_WEIGHT)
+    lightness = np.float32(100 / 255)
+    for i in range(np.uintp(coded.shape[0])):
+        lab[i, 0] = np.float32(coded[i, 0]) * lightness
+        lab[i, 1] = (np.float32(coded[i, 1]) - middle) * colour
+        lab[i, 2] = (np.float32(coded[i, 2]) - middle) * colour
+
+
 def points_to_lab(points: U8) -> NDArray[np.float32]:
     """uint8 (n, 4, 4, 3) BGR to CIELAB with less weight on colour: float32 (n, 16, 3), L* 0..100,
     then 0.7 a* and 0.7 b*.
@@ -107,6 +118,6 @@ def points_to_lab(points: U8) -> NDArray[np.float32]:
     if not len(points):
         return np.empty((0, POINTS * POINTS, 3), np.float32)
     coded = cv2.cvtColor(points.reshape(len(points), -1, 3), cv2.COLOR_BGR2LAB)
-    zero = np.array([0, 128, 128], np.float32)
-    unit = np.array([100 / 255, COLOUR_WEIGHT, COLOUR_WEIGHT], np.float32)
-    return (np.asarray(coded, np.float32) - zero) * unit
+    lab = np.empty((len(points), POINTS * POINTS, 3), np.float32)
+    _uncode(np.asarray(coded, np.uint8).reshape(-1, 3), lab.reshape(-1, 3))
+    return lab
