@@ -56,7 +56,7 @@ class Rules(NamedTuple):
     better : a new variant has to cost less than this part of the old one's cost
     most_probes : clusters to look into, nearest first
     promising, slack : and none that is farther than so many times the best cost, and so much
-    tries : of a cluster's variants whose estimates are equal but for rounding
+    tries : of a cluster's variants, those that are too near included
     """
 
     weights: F32
@@ -225,9 +225,9 @@ def _search(
             while costs[t] != least:
                 t += 1
             costs[t] = np.uint16(NEVER)
+            tried += 1
             if _fault(index, shown, rules, begin + t, number) == 0:
                 # Estimates that differ by no more than rounding does are the same.
-                tried += 1
                 last = np.uint16(min(last, least + (least >> 5) + 8))
                 cost = _cost(index, shown, rules, code, begin + t)
                 if cost < best_cost:

@@ -32,7 +32,7 @@ I32 = NDArray[np.int32]
 
 # Clusters that are looked into for each cell: the nearest, as long as they are promising beside the
 # cost of the best tile so far. A plain wall, whose cells all want the same photos, needs many.
-_PROMISING, _SLACK, _TRIES = 1.6, 30.0, 4
+_PROMISING, _SLACK, _TRIES = 1.6, 30.0, 16
 # And at most so many, in a gallery that is too large for the processor's caches. There are many
 # tiles in it that are nearly as good as the best.
 _LARGE, _MOST_PROBES = 100_000, 16
@@ -41,7 +41,7 @@ _LARGE, _MOST_PROBES = 100_000, 16
 # last twentieth of the fit in what moves or is new. Four of five cells still get a tile within 5 %
 # of the best, for half the time.
 _UNHURRIED_CELLS = 1000
-_HURRIED_PROMISING, _HURRIED_SLACK, _HURRIED_PROBES = 1.3, 0.0, 24
+_HURRIED_PROMISING, _HURRIED_SLACK, _HURRIED_PROBES, _HURRIED_TRIES = 1.3, 0.0, 24, 2
 
 # A cell is matched again when its points have moved this far since its last match (CIELAB, root
 # mean square): from lively to still. Camera noise of sigma 4 moves them by up to 1 in cells of 32
@@ -186,7 +186,7 @@ class LayoutMatcher:
             most_probes=min(self.rules.most_probes, _HURRIED_PROBES),
             promising=np.float32(_HURRIED_PROMISING),
             slack=np.float32(_HURRIED_SLACK),
-            tries=1,
+            tries=_HURRIED_TRIES,
         )
 
 
