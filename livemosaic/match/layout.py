@@ -32,7 +32,7 @@ I32 = NDArray[np.int32]
 
 # Clusters that are looked into for each cell: the nearest, as long as they are promising beside the
 # cost of the best tile so far. A plain wall, whose cells all want the same photos, needs many.
-_PROMISING, _SLACK, _TRIES = 1.6, 30.0, 16
+_PROMISING, _SLACK, _TRIES = 1.5, 25.0, 16
 # And at most so many, in a gallery that is too large for the processor's caches. There are many
 # tiles in it that are nearly as good as the best.
 _LARGE, _MOST_PROBES = 100_000, 16

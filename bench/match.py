@@ -1,0 +1,66 @@
+"""What the match by layout takes per cell, with galleries of any size.
+
+    python bench/match.py --clip CLIP GALLERY... [--frames 200]
+
+The clip is made 1280x720 (3,600 cells of 16 pixels); every frame is processed, none is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from common import machine, table
+from live import clip
+
+from livemosaic.frame import Frame
+from livemosaic.gallery import open_gallery
+from livemosaic.match import layout_index
+from livemosaic.mosaic import Mosaic, MosaicSettings
+from livemosaic.sources import open_source
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("galleries", nargs="+")
+    parser.add_argument("--clip", type=Path, required=True)
+    parser.add_argument("--frames", type=int, default=200)
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    print(machine())
+    with tempfile.TemporaryDirectory() as name:
+        path = clip(args.clip, Path(name) / "clip.mp4", filters="scale=1280:720", rate=30)
+        items = (item for item in open_source(str(path)) if isinstance(item, Frame))
+        frames = list(islice(items, args.frames))
+    rows = []
+    for name in args.galleries:
+        gallery = open_gallery(name)
+        began_s = time.perf_counter()
+        layout_index(gallery)
+        index_s = time.perf_counter() - began_s
+        mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=1.0, live=True))
+        mosaic.warm_up(frames[0].width, frames[0].height, frames[0].colour)
+        at: dict[str, float] = {}
+        mosaic.on_stage = lambda stage, at=at: at.update({stage: time.perf_counter()})
+        seconds, cells = [], []
+        for frame in frames:
+            mosaic.process(frame)
+            seconds.append(at["match"] - at["histogram"])
+            cells.append(mosaic.cells.active)
+        few = np.array(cells) <= 1000  # the others are hurried
+        per_cell = [
+            f"{np.array(seconds)[those].sum() / max(np.array(cells)[those].sum(), 1) * 1e6:.1f} us"
+            for those in (few, ~few)
+        ]
+        what = f"{name}, {len(gallery):,} tiles: match per cell; hurried; index"
+        rows.append((what, f"{'; '.join(per_cell)}; {index_s:.2f} s", ""))
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
