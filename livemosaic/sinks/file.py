@@ -17,7 +17,7 @@ from ..media import av, fraction, open_container, sink_error
 from .encoder import VideoEncoder
 from .formats import NETWORK_OPTIONS, NETWORK_TIMEOUT_S, FileOptions, find_codec
 from .patience import Patience
-from .target import Target
+from .target import Target, places
 from .tracks import Tracks
 
 __all__ = ["FileSink"]
@@ -64,9 +64,7 @@ class FileSink:
         self._part: Path | None = None
         url = target.url
         if target.kind == "file":
-            # A link is followed, so that the file it leads to is replaced, not the link.
-            self._final = Path(os.path.realpath(url))
-            self._part = self._final.with_name(f".{self._final.name}.{os.getpid()}.part")
+            self._final, self._part = places(target)
             url = _local(self._part)
         codec = find_codec(target.format, options, target=target.name)
         self._patience: Patience | None = None

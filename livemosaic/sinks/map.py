@@ -31,7 +31,7 @@ from ..gallery.originals import original_tiles
 from ..gallery.store import Gallery
 from ..grid import Grid
 from ..media import sink_error
-from .target import Target
+from .target import Target, places
 
 __all__ = ["MapSink"]
 
@@ -73,8 +73,7 @@ class MapSink:
         self.live = False
         self.rate: Fraction | None = None
         self._title, self._grid, self._gallery, self._cells = title, grid, gallery, cells
-        self._path = Path(os.path.realpath(target.url))
-        self._part = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
+        self._path, self._part = places(target)
         self._written = False
         try:
             self._part.touch()

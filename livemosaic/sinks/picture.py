@@ -12,7 +12,7 @@ from ..errors import SinkError, UsageError
 from ..frame import Frame, StreamInfo, TrackPacket
 from ..media import sink_error
 from .bands import encode_bands
-from .target import NUMBER, Target
+from .target import NUMBER, Target, places
 
 __all__ = ["PictureSink"]
 
@@ -42,10 +42,9 @@ class PictureSink:
                 f"{target.name}: a video does not fit into one picture; "
                 f"write {path.with_name(path.stem + '_%04d' + path.suffix)} for all of them"
             )
-        self._path = Path(os.path.realpath(target.url))
+        self._path, self._folder = places(target)
         self._numbered = target.kind == "pictures"
         self._parts: list[str] = []
-        self._folder = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
         try:
             self._folder.mkdir()
         except OSError as error:

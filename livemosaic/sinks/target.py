@@ -26,7 +26,7 @@ from .formats import (
     find_format,
 )
 
-__all__ = ["Target", "check_target", "resolve", "resolve_map"]
+__all__ = ["Target", "check_target", "places", "resolve", "resolve_map"]
 
 # Parameters of addresses, by their scheme.
 _URL_OPTIONS = {
@@ -99,6 +99,15 @@ def resolve_map(target: str, *, options: FileOptions) -> Target:
     found = Target(target, "file", target)
     _check_path(found, options)
     return found
+
+
+def places(target: Target) -> tuple[Path, Path]:
+    """Where a file is to be, and the hidden place beside it where it grows until it is whole.
+
+    A link is followed, so that the file it leads to is replaced, not the link.
+    """
+    final = Path(os.path.realpath(target.url))
+    return final, final.with_name(f".{final.name}.{os.getpid()}.part")
 
 
 def _classify(target: str, options: FileOptions) -> Target:
