@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -315,21 +316,15 @@ class Mosaic:
         s = self.settings
         if s.match == "clusters":
             return ClusterMatcher(self.gallery, grid, palette_size=s.palette, seed=s.seed)
-        if s.thorough:
-            return ThoroughMatcher(
-                self.gallery,
-                grid,
-                tint=s.tint,
-                variety=s.variety,
-                min_distance=s.min_distance,
-                max_uses=s.max_uses,
-                on_progress=self.on_progress,
-            )
-        return LayoutMatcher(
+        by_layout: Callable[..., Matcher] = (
+            partial(ThoroughMatcher, on_progress=self.on_progress)
+            if s.thorough
+            else partial(LayoutMatcher, calm=s.calm)
+        )
+        return by_layout(
             self.gallery,
             grid,
             tint=s.tint,
-            calm=s.calm,
             variety=s.variety,
             min_distance=s.min_distance,
             max_uses=s.max_uses,
