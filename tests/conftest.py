@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 # Before any module of livemosaic: nothing of a test may reach the user's own cache.
 _CACHE = tempfile.mkdtemp(prefix="livemosaic-tests-")
@@ -54,6 +55,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "error_logs: this test expects log lines of level ERROR (else one fails it)"
     )
+
+
+@pytest.fixture
+def program(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Any]]:
+    """`tests.program.Program`: runs the command line in this process, and leaves no thread."""
+    from tests.program import program_in_process
+
+    with program_in_process(capfd) as run:
+        yield run
+    assert pipeline_threads() == []
 
 
 def pytest_unconfigure() -> None:

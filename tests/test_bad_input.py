@@ -32,17 +32,10 @@ from .program import (
     finish,
     left,
     needs_jit,
-    program_in_process,
     spawn,
 )
 
 WORLD, USAGE = 1, 2
-
-
-@pytest.fixture
-def program(capfd: pytest.CaptureFixture[str]) -> Iterator[Program]:
-    with program_in_process(capfd) as run:
-        yield run
 
 
 @pytest.fixture

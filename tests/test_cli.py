@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from livemosaic.config import OPTIONS
 from livemosaic.gallery.store import Gallery
 
 from .clips import make, packet_times, picture, streams
-from .fakes import pipeline_threads
 from .program import (
     ENVIRONMENT,
     SMALL,
@@ -32,7 +30,6 @@ from .program import (
     left,
     needs_jit,
     pictures,
-    program_in_process,
     spawn,
     video_times,
 )
@@ -80,13 +77,6 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 # ---- running -----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def program(capfd: pytest.CaptureFixture[str]) -> Iterator[Program]:
-    with program_in_process(capfd) as run:
-        yield run
-    assert pipeline_threads() == []
 
 
 @pytest.fixture

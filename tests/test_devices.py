@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from fractions import Fraction
 
 import pytest
@@ -12,7 +11,7 @@ from livemosaic import v4l2
 from livemosaic.commands import devices
 from livemosaic.sources.devices import Camera
 from livemosaic.v4l2 import Mode, VideoDevice
-from tests.program import Program, program_in_process
+from tests.program import Program
 
 FRONT = Camera("Integrated Camera", "/dev/video0", 0)
 OBS = Camera("OBS Virtual Camera", "/dev/video11", 11, virtual=True)
@@ -36,12 +35,6 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> list[Camera]:
     modes = [Mode(1280, 720, Fraction(30), "MJPG"), Mode(640, 480, Fraction(15, 2), "YUYV")]
     monkeypatch.setattr(v4l2, "capture_modes", lambda path: modes if path == FRONT.path else [])
     return cameras
-
-
-@pytest.fixture
-def program(capfd: pytest.CaptureFixture[str]) -> Iterator[Program]:
-    with program_in_process(capfd) as run:
-        yield run
 
 
 def test_text(machine: list[Camera], program: Program) -> None:

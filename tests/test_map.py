@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from livemosaic.sinks.target import resolve_map
 from .clips import picture
 from .conftest import U8
 from .gallery_files import encode, photo
-from .program import SMALL, Program, clip, left, needs_jit, program_in_process
+from .program import SMALL, Program, clip, left, needs_jit
 
 pytestmark = needs_jit
 
@@ -272,12 +271,6 @@ def test_nothing_is_left(tmp_path: Path, gallery: Gallery, way: str) -> None:
 
 
 # ---- the command line ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def program(capfd: pytest.CaptureFixture[str]) -> Iterator[Program]:
-    with program_in_process(capfd) as run:
-        yield run
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from livemosaic.mosaic import Mosaic, MosaicSettings
 from .clips import picture
 from .conftest import U8, moving_pictures
 from .gallery_files import encode
-from .program import Program, clip, needs_jit, program_in_process
+from .program import Program, clip, needs_jit
 
 pytestmark = needs_jit
 
@@ -180,12 +180,6 @@ def test_large_tiles_are_taken_from_the_photos(tmp_path: Path) -> None:
 CORNERS = ((0, 0), (0, 256), (256, 0), (256, 256))
 
 # ---- the command line ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def program(capfd: pytest.CaptureFixture[str]) -> Iterator[Program]:
-    with program_in_process(capfd) as run:
-        yield run
 
 
 def test_pictures_are_matched_thoroughly_and_videos_are_not(
