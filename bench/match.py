@@ -21,6 +21,7 @@ from live import clip
 from livemosaic.frame import Frame
 from livemosaic.gallery import open_gallery
 from livemosaic.match import layout_index
+from livemosaic.match.layout import UNHURRIED_CELLS
 from livemosaic.mosaic import Mosaic, MosaicSettings
 from livemosaic.sources import open_source
 
@@ -52,7 +53,7 @@ def main() -> None:
             mosaic.process(frame)
             seconds.append(at["match"] - at["histogram"])
             cells.append(mosaic.cells.active)
-        few = np.array(cells) <= 1000  # the others are hurried
+        few = np.array(cells) <= UNHURRIED_CELLS
         per_cell = [
             f"{np.array(seconds)[those].sum() / max(np.array(cells)[those].sum(), 1) * 1e6:.1f} us"
             for those in (few, ~few)

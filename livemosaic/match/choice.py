@@ -1,8 +1,8 @@
 """The choice among tiles: what each costs a cell, and the search for the cheapest.
 
 A search on two levels, the nearest clusters and then the tiles in them, so that its cost depends on
-the cells to match and the size of a cluster, not on the gallery. On both levels rough costs come
-first, see `rough`.
+the cells to match and the size of a cluster, and little on the gallery. On both levels rough costs
+come first, see `rough`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from .rough import LANES, NEVER, ROUGH, least_of, refine, roughly, scan, sixteen
 __all__ = ["Rules", "Shown", "choose", "empty", "forget"]
 
 F32 = NDArray[np.float32]
-I16 = NDArray[np.int16]
 I32 = NDArray[np.int32]
 U16 = NDArray[np.uint16]
 

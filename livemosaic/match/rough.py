@@ -20,7 +20,6 @@ __all__ = [
     "least_of",
     "refine",
     "roughly",
-    "roughly_all",
     "scan",
     "sixteenths",
     "to_levels",
@@ -91,12 +90,6 @@ def roughly(cost: np.float32) -> np.uint16:
     """A cost as `scan` counts it; less than `NEVER`."""
     levels = cost * np.float32(_COST_LEVELS)
     return np.uint16(min(max(levels, np.float32(0)), np.float32(NEVER - 1)))
-
-
-def roughly_all(costs: F32) -> U16:
-    """`roughly`, of many."""
-    levels = costs * np.float32(_COST_LEVELS)
-    return np.asarray(np.clip(levels, 0, NEVER - 1), np.uint16)
 
 
 @kernel
