@@ -32,9 +32,9 @@ def main() -> None:
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
             continue
         picture = cv2.imread(str(path))
-        if picture is None or hash(picture.tobytes()) in seen:
+        if picture is None or (digest := hash(picture.tobytes())) in seen:
             continue
-        seen.add(hash(picture.tobytes()))
+        seen.add(digest)
         pictures += 1
         while min(picture.shape[:2]) >= px:
             rows, columns = picture.shape[0] // px, picture.shape[1] // px

@@ -30,8 +30,6 @@ Row = tuple[str, str, str]
 CHILD = [sys.executable, str(ROOT / "bench" / "live_child.py")]
 TILE = ("--tile", "16", "--scale", "1")
 
-gallery: list[str] = []  # options of every child
-
 
 def clip(source: Path, target: Path, *, filters: str, rate: int, loop: int = 0) -> Path:
     """Make a clip whose frames come at another rate: none is repeated or left out."""
@@ -41,9 +39,16 @@ def clip(source: Path, target: Path, *, filters: str, rate: int, loop: int = 0) 
     return target
 
 
-def live(source: Path | str, *outputs: str, seconds: float, options: tuple[str, ...]) -> Any:
+def live(
+    args: argparse.Namespace,
+    source: Path | str,
+    *outputs: str,
+    seconds: float,
+    options: tuple[str, ...],
+) -> Any:
     """Run the child; its report and series."""
-    command = [*CHILD, str(source), *outputs, "--duration", str(seconds), *options, *gallery]
+    command = [*CHILD, str(source), *outputs, "--duration", str(seconds), *options]
+    command += ["--gallery", args.gallery]
     return json.loads(run(command, env={"PYTHONPATH": str(ROOT)}).output)
 
 
@@ -78,14 +83,14 @@ def growth(result: Any) -> str:
 
 def idle(args: argparse.Namespace, folder: Path) -> list[Row]:
     source = clip(args.clip, folder / "720p30.mp4", filters="scale=1280:720", rate=30)
-    result = live(source, "null", seconds=args.seconds, options=TILE)
+    result = live(args, source, "null", seconds=args.seconds, options=TILE)
     return [("1280x720 at 30, tile 16, idle", figures(result), "p50 10 ms, p99 33 ms, no drop")]
 
 
 def busy(args: argparse.Namespace, folder: Path) -> list[Row]:
     source = clip(args.clip, folder / "long.mp4", filters="scale=1280:720", rate=30, loop=9)
     with one_core_taken():
-        result = live(source, "null", seconds=args.long, options=TILE)
+        result = live(args, source, "null", seconds=args.long, options=TILE)
     bar = "25 frames/s, p99 66 ms, no growth over 5 minutes"
     return [
         (f"the same, one core taken by another process, {args.long:.0f} s", figures(result), bar),
@@ -98,7 +103,7 @@ def hd(args: argparse.Namespace, folder: Path) -> list[Row]:
     rows = []
     for tile in ("24", "16"):
         options = ("--tile", tile, "--scale", "1")
-        result = live(source, "null", seconds=args.seconds, options=options)
+        result = live(args, source, "null", seconds=args.seconds, options=options)
         rows.append((f"1920x1080 at 60, tile {tile}", figures(result), "50 frames/s, p99 50 ms"))
     return rows
 
@@ -106,7 +111,7 @@ def hd(args: argparse.Namespace, folder: Path) -> list[Row]:
 def cpu(args: argparse.Namespace, folder: Path) -> list[Row]:
     filters = "crop=iw:iw*9/16,scale=1280:720"
     source = clip(args.webcam, folder / "webcam.mp4", filters=filters, rate=30)
-    result = live(source, "null", seconds=args.seconds, options=TILE)
+    result = live(args, source, "null", seconds=args.seconds, options=TILE)
     first, last = result["series"][1], result["series"][-1]
     share = (last["cpu_s"] - first["cpu_s"]) / (last["at_s"] - first["at_s"])
     text = f"{share:.0%} of one core; {figures(result)}"
@@ -116,7 +121,7 @@ def cpu(args: argparse.Namespace, folder: Path) -> list[Row]:
 def cuts(args: argparse.Namespace, folder: Path) -> list[Row]:
     filters = "select=not(mod(n\\,12)),setpts=N/30/TB,scale=1280:720"
     source = clip(args.clip, folder / "cuts.mp4", filters=filters, rate=30, loop=6)
-    result = live(source, "null", seconds=args.seconds, options=TILE)
+    result = live(args, source, "null", seconds=args.seconds, options=TILE)
     bar = "promise kept (100 ms), 25 frames/s, delay flat"
     changed = result["report"]["cells"]["active_mean"]
     text = f"{figures(result)}, {changed:.0%} of cells active; {growth(result)}"
@@ -127,7 +132,7 @@ def blocked(args: argparse.Namespace, folder: Path) -> list[Row]:
     source = clip(args.clip, folder / "blocked.mp4", filters="scale=1280:720", rate=30)
     rows = []
     for outputs in (("null",), ("null", "blocking")):
-        result = live(source, *outputs, seconds=args.seconds, options=TILE)
+        result = live(args, source, *outputs, seconds=args.seconds, options=TILE)
         rows.append((f"outputs {' and '.join(outputs)}: of null", figures(result), "unchanged"))
     return rows
 
@@ -215,7 +220,6 @@ def main() -> None:
     parser.add_argument("--long", type=float, default=300, help="seconds of the busy run")
     parser.add_argument("--gallery", default="photos")
     args = parser.parse_args()
-    gallery[:] = ["--gallery", args.gallery]
     print(machine())
     with tempfile.TemporaryDirectory() as name:
         rows = [row for part in args.only.split(",") for row in PARTS[part](args, Path(name))]
