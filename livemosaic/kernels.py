@@ -20,9 +20,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import numpy as np
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["KERNELS", "import_quickly", "kernel", "kernels_are_cached"]
+__all__ = ["KERNELS", "Count", "import_quickly", "kernel", "kernels_are_cached"]
+
+# What kernels hand to each other as `np.intp`. Numba compiles a kernel again for each other type,
+# and for each literal, that it is called with (a third of a second each), and int() of an int32 is
+# one still.
+Count = int | np.intp
+
+# Nobody calls them from C.
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "no_cfunc_wrapper": True}
 
 
 def _writable(folder: Path) -> bool:
@@ -86,7 +96,7 @@ def import_quickly() -> None:
 def kernels_are_cached() -> bool:
     """Whether this version's kernels were compiled and kept before."""
     version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    return any(KERNELS.rglob(f"compose.*{version}.nbi"))
+    return any(KERNELS.rglob(f"paint.*{version}.nbi"))
 
 
 def kernel(function: F) -> F:
@@ -97,7 +107,7 @@ def kernel(function: F) -> F:
     settings: Any = config
     before, settings.CACHE_DIR = settings.CACHE_DIR, str(KERNELS)
     try:
-        compiled: Any = njit(cache=True, nogil=True)(function)
+        compiled: Any = njit(**_OPTIONS)(function)
     finally:
         settings.CACHE_DIR = before
     return cast(F, compiled)

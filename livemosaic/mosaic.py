@@ -84,6 +84,10 @@ class MosaicSettings:
             raise UsageError(f"--match {self.match}: choose layout or clusters")
 
 
+# Galleries of so many tiles are prepared as a whole before a live source begins. Of more, few are
+# ever shown.
+_PREPARED_TILES = 8192
+
 # What changes how tiles are shown, not which.
 _STYLE = ("tint", "overlay", "overlay_luma", "activity", "calm")
 
@@ -182,8 +186,12 @@ class Mosaic:
         return self.process(Frame.from_bgr(bgr)).to_bgr()
 
     def warm_up(self, width: int, height: int, colour: Colour) -> None:
-        """Load every kernel that frames of this size need: 0.15 s, that the first frame of a live
-        source should not take. The stream's state stays as it is, and another thread may go on."""
+        """Do what the first frame of a live source should not have to: load every kernel that
+        frames of this size need, 0.15 s, and prepare the tiles of a gallery of some thousands,
+        0.1 s.
+
+        A stream that has begun stays as it is, and another thread may go on with it.
+        """
         grid = self.plan(width, height)
         scale = grid.width / width
         # The kernels depend on the tile's size and the scale, not on how many cells there are.
@@ -196,6 +204,11 @@ class Mosaic:
         for level in (0, 255):
             picture = np.full((side, side, 3), level, np.uint8)
             held.append(scratch.process(Frame.from_bgr(picture, colour=colour)))
+        if self._key is None:
+            self._start(width, height, colour)
+            assert self._tiles is not None
+            if len(self.gallery.tiles) <= _PREPARED_TILES:
+                self._tiles.prepare(np.arange(len(self.gallery.tiles), dtype=np.int32))
 
     def prepare(self, gallery: Gallery) -> None:
         """Work out what matching needs of a gallery, 2 s for 300,000 tiles, so that the first frame
@@ -233,10 +246,8 @@ class Mosaic:
         most : how many cells may be matched; those that changed most come first, the others keep
             their tiles until one of the next frames. None: all
         """
-        key = (frame.width, frame.height, frame.colour)
-        if key != self._key:
-            self._start(frame)
-            self._key = key
+        if (frame.width, frame.height, frame.colour) != self._key:
+            self._start(frame.width, frame.height, frame.colour)
         ycbcr = analysis_picture(frame, self._grid)
         bgr = ycbcr_to_bgr(ycbcr, frame.colour)
         state = self._activity.update(bgr)
@@ -299,14 +310,14 @@ class Mosaic:
         self._urgency[matched] = 0
         return len(active), matched
 
-    def _start(self, frame: Frame) -> None:
-        """Forget the stream before, and begin one of frames like this."""
-        s = self.settings
-        self._grid = grid = self.plan(frame.width, frame.height)
+    def _start(self, width: int, height: int, colour: Colour) -> None:
+        """Forget the stream before, and begin one of such frames."""
+        s, self._key = self.settings, (width, height, colour)
+        self._grid = grid = self.plan(width, height)
         self._activity = Activity(grid, threshold=s.activity, overlay=s.overlay)
         self._matcher = self._new_matcher(grid)
         self._tiles = None
-        self._composer = self._new_composer(grid, frame.colour)
+        self._composer = self._new_composer(grid, colour)
         self._tint = CellTint(grid) if s.tint > 0 else None
         self._urgency = np.zeros(grid.cells, np.int32)  # above 0: active since an earlier frame
         self._ids = np.full(grid.cells, -1, np.int32)

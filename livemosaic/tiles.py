@@ -72,7 +72,10 @@ class TileStore:
 
     def prepare(self, ids: I32) -> I32:
         """Make sure that the tiles `ids` are there, and say at which places."""
-        missing = np.unique(ids[self._place[ids] < 0])
+        places = self._place[ids]
+        if not len(ids) or places.min() >= 0:
+            return places
+        missing = np.unique(ids[places < 0])
         if self._used + len(missing) > len(self.y):  # what was there before is not needed now
             self._place[:] = -1
             self._used, missing = 0, np.unique(ids)
@@ -96,8 +99,7 @@ class TileStore:
                 plane[places] = small.reshape(n, half, half)
             self._place[batch] = places
             self._used += n
-        if len(missing):
-            self._gallery.release()  # their planes are all that is needed from now on
+        self._gallery.release()  # their planes are all that is needed from now on
         return self._place[ids]
 
     def _resized(self, tiles: U8) -> U8:
