@@ -12,14 +12,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import kernel
+from ..kernels import Count, kernel
 from .index import COEFFICIENTS, DETAIL_SHARE, LayoutIndex
-from .rough import LANES, NEVER, ROUGH, least_of, refine, roughly, scan, sixteenths, to_levels
+from .rough import LANES, NEVER, ROUGH, least_of, refine, roughly, scan, sixteenths
 
 __all__ = ["Rules", "Shown", "choose", "empty", "forget"]
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
+I16 = NDArray[np.int16]
 U16 = NDArray[np.uint16]
 
 
@@ -88,7 +89,7 @@ def empty(cells: int, index: LayoutIndex, rules: Rules) -> Shown:
 
 
 @kernel
-def _price(index: LayoutIndex, shown: Shown, rules: Rules, place: int) -> None:
+def _price(index: LayoutIndex, shown: Shown, rules: Rules, place: Count) -> None:
     """Work out what a variant, and its cluster, cost apart from the distance."""
     cluster = index.cluster[place]
     uses = shown.uses[index.photo[place]]
@@ -109,12 +110,12 @@ def _price_all(index: LayoutIndex, shown: Shown, rules: Rules) -> None:
 
 
 @kernel
-def _use(index: LayoutIndex, shown: Shown, rules: Rules, place: int, by: int) -> None:
+def _use(index: LayoutIndex, shown: Shown, rules: Rules, place: Count, by: Count) -> None:
     """Note that one cell more (or less) shows the photo of the variant at a place."""
     photo = np.uintp(index.photo[place])
     shown.uses[photo] += by
     for m in range(index.photo_start[photo], index.photo_start[photo + np.uintp(1)]):
-        member = index.photo_members[m]
+        member = np.intp(index.photo_members[m])
         shown.cluster_uses[index.cluster[member]] += by
         _price(index, shown, rules, member)
 
@@ -123,14 +124,14 @@ def _use(index: LayoutIndex, shown: Shown, rules: Rules, place: int, by: int) ->
 def forget(index: LayoutIndex, shown: Shown, rules: Rules, cells: I32) -> None:
     """Empty some cells."""
     for i in range(cells.shape[0]):
-        place = shown.place[cells[i]]
+        place = np.intp(shown.place[cells[i]])
         if place >= 0:
-            _use(index, shown, rules, place, -1)
+            _use(index, shown, rules, place, np.intp(-1))
             shown.place[cells[i]] = -1
 
 
 @kernel
-def _note_near(index: LayoutIndex, shown: Shown, rules: Rules, cell: int, number: int) -> None:
+def _note_near(index: LayoutIndex, shown: Shown, rules: Rules, cell: Count, number: Count) -> None:
     """Mark the photos that stand too near to a cell."""
     rows, columns = shown.place.shape[0] // rules.columns, rules.columns
     row, column = cell // columns, cell % columns
@@ -142,7 +143,7 @@ def _note_near(index: LayoutIndex, shown: Shown, rules: Rules, cell: int, number
 
 
 @kernel
-def _cost(index: LayoutIndex, shown: Shown, rules: Rules, code: F32, place: int) -> np.float32:
+def _cost(index: LayoutIndex, shown: Shown, rules: Rules, code: F32, place: Count) -> np.float32:
     """What a variant costs: its exact cost, but for the coefficients that no tile has."""
     v, one, w = np.uintp(place), np.uintp(1), rules.weights
     even = odd = np.float32(0)  # two sums, so that one need not wait for the other
@@ -156,7 +157,7 @@ def _cost(index: LayoutIndex, shown: Shown, rules: Rules, code: F32, place: int)
 
 
 @kernel
-def _fault(index: LayoutIndex, shown: Shown, rules: Rules, place: int, number: int) -> int:
+def _fault(index: LayoutIndex, shown: Shown, rules: Rules, place: Count, number: Count) -> int:
     """What is wrong with a variant: 0 nothing, 1 it is used too often, 2 it stands too near."""
     photo = index.photo[place]
     if shown.near[photo] == number:
@@ -185,27 +186,29 @@ def _search(
     shown: Shown,
     rules: Rules,
     code: F32,
-    number: int,
-    best: int,
+    levels: I16,
+    number: Count,
+    best: Count,
     best_cost: np.float32,
     ranks: U16,
     groups: U16,
     costs: U16,
-) -> int:
+) -> Count:
     """The cheapest of the best so far (-1 for none) and of what is found in the nearest clusters.
 
     Parameters
     ----------
+    code, levels : float32 and int16 (28,), the cell's coefficients, and they in levels
+    number, best, best_cost : of this decision, and of the best so far
     ranks, groups, costs : uint16 (clusters, rounded up), (groups of them,), and (largest room,),
         overwritten
     """
-    detail, levels = np.float32(0), np.empty(COEFFICIENTS, np.int16)
-    for k in range(COEFFICIENTS):
-        levels[k] = to_levels(code[k])
+    detail = np.float32(0)
     for k in range(ROUGH, COEFFICIENTS):
         detail += np.float32(DETAIL_SHARE) * code[k] * code[k]
     mean_weight = sixteenths(rules.weights[0])
-    scan(index.centres, shown.cluster_prices, levels, mean_weight, 0, ranks.shape[0], ranks)
+    none = np.intp(0)
+    scan(index.centres, shown.cluster_prices, levels, mean_weight, none, ranks.shape[0], ranks)
     for group in range(groups.shape[0]):
         groups[group] = least_of(ranks, group * LANES, (group + 1) * LANES)
     limit = roughly(best_cost)
@@ -213,8 +216,8 @@ def _search(
         cluster, rank = _next_cluster(ranks, groups)
         if rank >= roughly(rules.promising * best_cost + rules.slack):
             break
-        begin, room = int(index.start[cluster]), int(index.rooms[cluster])
-        end = int(index.rooms[cluster + 1])
+        begin, room = np.intp(index.start[cluster]), np.intp(index.rooms[cluster])
+        end = np.intp(index.rooms[cluster + 1])
         least = scan(index.rough, shown.prices, levels, mean_weight, room, end, costs)
         if least < roughly(best_cost - detail):
             least = refine(index.fine, index.details, levels, room, end, costs)
@@ -231,13 +234,13 @@ def _search(
                 cost = _cost(index, shown, rules, code, begin + t)
                 if cost < best_cost:
                     best, best_cost, limit = begin + t, cost, roughly(cost)
-            least = least_of(costs, 0, end - room)
+            least = least_of(costs, none, end - room)
     return best
 
 
 @kernel
 def _search_all(
-    index: LayoutIndex, shown: Shown, rules: Rules, code: F32, number: int
+    index: LayoutIndex, shown: Shown, rules: Rules, code: F32, number: Count
 ) -> tuple[int, np.float32]:
     """The cheapest of those with the least fault: rather one that is far away than none."""
     best, best_cost, least_fault = -1, np.float32(np.inf), 3
@@ -253,30 +256,50 @@ def _search_all(
 
 @kernel
 def choose(
-    index: LayoutIndex, shown: Shown, rules: Rules, cells: I32, codes: F32, first_number: int
+    index: LayoutIndex,
+    shown: Shown,
+    rules: Rules,
+    cells: I32,
+    codes: F32,
+    levels: I16,
+    first_number: int,
 ) -> None:
     """Choose a variant for each cell, in this order; each sees what the ones before it took.
 
     Parameters
     ----------
-    cells, codes : int32 (m,), and float32 (m, 28), their coefficients
+    cells : int32 (m,)
+    codes, levels : float32 and int16 (m, 28), their coefficients, and they in levels
     first_number : of these decisions, each of which has a number that no other had
     """
     ranks = np.empty(shown.cluster_prices.shape[0], np.uint16)
     groups = np.empty(ranks.shape[0] // LANES, np.uint16)
-    costs = np.empty(np.diff(index.rooms).max(), np.uint16)
+    costs = np.empty(index.largest_room, np.uint16)
     for i in range(cells.shape[0]):
-        cell, number, code = int(cells[i]), first_number + i, codes[i]
-        old, old_cost = int(shown.place[cell]), np.float32(np.inf)
+        cell, number, code = np.intp(cells[i]), first_number + i, codes[i]
+        old, old_cost = np.intp(shown.place[cell]), np.float32(np.inf)
         if old >= 0:
-            _use(index, shown, rules, old, -1)
+            _use(index, shown, rules, old, np.intp(-1))
             shown.place[cell] = -1
             old_cost = _cost(index, shown, rules, code, old)
         _note_near(index, shown, rules, cell, number)
-        best, best_cost = -1, np.float32(np.inf)
+        best: Count = -1
+        best_cost = np.float32(np.inf)
         if old >= 0 and _fault(index, shown, rules, old, number) == 0:
             best, best_cost = old, rules.better * old_cost
-        best = _search(index, shown, rules, code, number, best, best_cost, ranks, groups, costs)
+        best = _search(
+            index,
+            shown,
+            rules,
+            code,
+            levels[i],
+            number,
+            best,
+            best_cost,
+            ranks,
+            groups,
+            costs,
+        )
         if best < 0:
             best, best_cost = _search_all(index, shown, rules, code, number)
             if (
@@ -287,4 +310,4 @@ def choose(
             ):
                 best = old
         shown.place[cell] = best
-        _use(index, shown, rules, best, 1)
+        _use(index, shown, rules, best, np.intp(1))

@@ -54,7 +54,7 @@ _BATCH = 16_384
 
 
 class LayoutIndex(NamedTuple):
-    """Variants (tiles, and their mirror images) by cluster. For kernels: arrays only.
+    """Variants (tiles, and their mirror images) by cluster. For kernels: arrays and numbers only.
 
     codes : float32 (n, 28), coefficients
     rest : float32 (n,), the square of what the coefficients leave out
@@ -65,6 +65,7 @@ class LayoutIndex(NamedTuple):
     cluster : int32 (n,), which cluster it is in
     rough, rooms : rough coefficients, see `rough.blocks`
     room : int32 (n,), where in them each variant is
+    largest_room : how many have room in the largest cluster
     fine : the other coefficients, in the same rooms
     details : uint16 (rooms,), what of them is expected to differ, see `rough.roughly`
     centres : rough coefficients of the clusters' means, as if they were one cluster
@@ -81,6 +82,7 @@ class LayoutIndex(NamedTuple):
     rough: NDArray[np.int16]
     rooms: I32
     room: I32
+    largest_room: int
     fine: NDArray[np.int16]
     details: NDArray[np.uint16]
     centres: NDArray[np.int16]
@@ -214,6 +216,7 @@ def _index(gallery: Gallery) -> LayoutIndex:
         rough,
         rooms,
         room,
+        int(np.diff(rooms).max()),
         blocks(np.ascontiguousarray(codes[:, ROUGH:]), start)[0],
         details,
         blocks(centres[:, :ROUGH].astype(np.float32), one_cluster)[0],

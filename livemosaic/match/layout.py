@@ -23,6 +23,7 @@ from ..kernels import kernel
 from ..layout import cell_points, points_to_lab
 from .choice import Rules, choose, empty, forget
 from .index import COEFFICIENTS, encode, layout_index, weights
+from .rough import to_levels
 
 __all__ = ["UNHURRIED_CELLS", "Decisions", "LayoutMatcher"]
 
@@ -32,14 +33,14 @@ I32 = NDArray[np.int32]
 
 # Clusters that are looked into for each cell: the nearest, as long as they are promising beside the
 # cost of the best tile so far. A plain wall, whose cells all want the same photos, needs many.
-_PROMISING, _SLACK, _TRIES = 1.5, 25.0, 16
+_PROMISING, _SLACK, _TRIES = 1.4, 25.0, 16
 # And at most so many, in a gallery that is too large for the processor's caches. There are many
 # tiles in it that are nearly as good as the best.
 _LARGE, _MOST_PROBES = 100_000, 16
 
 # A frame in which more cells are to be matched is hurried: a picture in time is worth more than the
-# best fit of what moves or is new. Of a first picture seven to eight of ten cells still get a tile
-# within 5 % of the best, for half to two thirds of the time.
+# best fit of what moves or is new. It takes half to two thirds of the time, and what all tiles of a
+# picture cost is 1 % more; but only three to nine of ten have a tile within 5 % of the best.
 UNHURRIED_CELLS = 1000
 _HURRIED_PROMISING, _HURRIED_SLACK, _HURRIED_PROBES, _HURRIED_TRIES = 1.3, 0.0, 24, 2
 
@@ -165,6 +166,7 @@ class LayoutMatcher:
         # Cells in which much is to be seen choose first; a plain one is served by many tiles.
         order = np.argsort(-lab.var(axis=1).sum(axis=1), kind="stable")
         self.decisions = Decisions(shown.place.copy(), cells[order])
+        codes = self._codes[order]
         # Cells that have to wait say that there is no time, too.
         hurried = len(cells) > self._unhurried_cells or active > len(cells)
         choose(
@@ -172,7 +174,8 @@ class LayoutMatcher:
             shown,
             self._hurried() if hurried else self.rules,
             self.decisions.cells,
-            self._codes[order],
+            codes,
+            to_levels(codes),
             self._decided,
         )
         self._decided += len(cells)

@@ -6,10 +6,12 @@ is promising, from all of them; and only for the tile of the least estimate is t
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import kernel
+from ..kernels import Count, kernel
 
 __all__ = [
     "FINE",
@@ -58,25 +60,17 @@ def blocks(codes: F32, start: NDArray[np.int32]) -> tuple[I16, NDArray[np.int32]
     rooms = np.cumsum(
         [0, *(-(-int(size) // LANES) * LANES for size in np.diff(start))], dtype=np.int32
     )
+    levels = to_levels(codes)
     rough = np.zeros(int(rooms[-1]) * codes.shape[1], np.int16)
-    _fill(codes, start, rooms, rough)
+    for (begin, end), (room, room_end) in zip(pairwise(start), pairwise(rooms), strict=True):
+        block = rough[room * codes.shape[1] : room_end * codes.shape[1]]
+        block.reshape(codes.shape[1], room_end - room)[:, : end - begin] = levels[begin:end].T
     return rough, rooms
 
 
-@kernel
-def _fill(codes: F32, start: NDArray[np.int32], rooms: NDArray[np.int32], rough: I16) -> None:
-    d = codes.shape[1]
-    for c in range(start.shape[0] - 1):
-        room = rooms[c + 1] - rooms[c]
-        for t in range(start[c], start[c + 1]):
-            for k in range(d):
-                rough[rooms[c] * d + k * room + t - start[c]] = to_levels(codes[t, k])
-
-
-@kernel
-def to_levels(value: np.float32) -> np.int16:
-    """A coefficient in levels."""
-    return np.int16(np.rint(value * np.float32(_LEVELS)))
+def to_levels(codes: F32) -> I16:
+    """Coefficients in levels."""
+    return np.asarray(np.rint(codes * np.float32(_LEVELS)), np.int16)
 
 
 @kernel
@@ -101,7 +95,7 @@ def _add_square(cost: np.uint16, away: np.int16) -> np.uint16:
 
 
 @kernel
-def least_of(costs: U16, begin: int, end: int) -> np.uint16:
+def least_of(costs: U16, begin: Count, end: Count) -> np.uint16:
     """The least of some costs, a multiple of `LANES`."""
     least = np.uint16(NEVER)
     for t in range(np.uintp(begin), np.uintp(end)):
@@ -111,7 +105,7 @@ def least_of(costs: U16, begin: int, end: int) -> np.uint16:
 
 @kernel
 def scan(
-    rough: I16, prices: U16, code: I16, mean_weight: np.int16, begin: int, end: int, costs: U16
+    rough: I16, prices: U16, code: I16, mean_weight: np.int16, begin: Count, end: Count, costs: U16
 ) -> np.uint16:
     """Estimate what the tiles of a block cost.
 
@@ -147,7 +141,7 @@ def scan(
 
 
 @kernel
-def refine(fine: I16, details: U16, code: I16, begin: int, end: int, costs: U16) -> np.uint16:
+def refine(fine: I16, details: U16, code: I16, begin: Count, end: Count, costs: U16) -> np.uint16:
     """Replace, in the estimates of a block, what was expected of the other coefficients.
 
     Parameters
