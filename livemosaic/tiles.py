@@ -16,8 +16,8 @@ __all__ = ["TileStore"]
 U8 = NDArray[np.uint8]
 I32 = NDArray[np.int32]
 
-# Tiles prepared at once: keeps the stacked picture below OpenCV's limit of 32,767 rows.
-_PREPARE_BATCH = 64
+# Rows of stacked tiles that are prepared at once: OpenCV takes no more.
+_MOST_ROWS = 32_767
 
 
 class TileStore:
@@ -34,7 +34,7 @@ class TileStore:
     colour : of the output
     overlay : alpha of the superimposed original, in luma and in chroma
     sharp : take tiles that have to be enlarged from the photos themselves, where they are there
-    most : tiles that are kept at once; None for all, so that each has its number's place
+    most : tiles that are kept at once; None for all
 
     Attributes
     ----------
@@ -79,8 +79,9 @@ class TileStore:
         if self._used + len(missing) > len(self.y):  # what was there before is not needed now
             self._place[:] = -1
             self._used, missing = 0, np.unique(ids)
-        for start in range(0, len(missing), _PREPARE_BATCH):
-            batch = missing[start : start + _PREPARE_BATCH]
+        most = _MOST_ROWS // max(self._px, self._gallery.tile_px)
+        for start in range(0, len(missing), most):
+            batch = missing[start : start + most]
             picture = self._resized(self._gallery.tiles[batch])
             if self._sharp:
                 each = picture.reshape(len(batch), self._px, self._px, 3)
@@ -88,8 +89,9 @@ class TileStore:
                 for number in np.flatnonzero(np.isin(batch, list(found))):
                     each[number] = found[int(batch[number])]
             n, px, half = len(batch), self._px, self._px // 2
-            all_fit = len(self.y) == len(self._place)
-            places = batch if all_fit else np.arange(self._used, self._used + n, dtype=batch.dtype)
+            # Side by side, however far apart their numbers are: each page of memory that is written
+            # for the first time costs as much as a tile.
+            places = np.arange(self._used, self._used + n, dtype=batch.dtype)
             ycbcr = bgr_to_ycbcr(picture, self._colour)
             _statistics(ycbcr.reshape(n, -1, 3), places, self.means, self.deviations)
             y, u, v = cv2.split(cv2.LUT(ycbcr, self._lut))
