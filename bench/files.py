@@ -93,14 +93,14 @@ def encode(folder: Path, repeat: int) -> list[Row]:
 _NULL = """
 import json, sys, time
 import cv2
-from livemosaic.mosaic import Mosaic, MosaicSettings
+from livemosaic import config
+from livemosaic.commands.run import mosaic_settings
+from livemosaic.mosaic import Mosaic
 from livemosaic.pipeline import Pipeline
 from livemosaic.sinks import open_sink
 from livemosaic.sources import open_source
 cv2.setNumThreads(1)  # as the command line does
-settings = MosaicSettings(  # as the profile `reference` sets them
-    scale=4, tile_px=32, round_up=True, match="clusters", tint=0, overlay=0.5
-)
+settings = mosaic_settings(config.resolve({"profile": "reference"}), live=False)
 for again in range(2):  # the first run loads the kernels
     source = open_source(sys.argv[1])
     mosaic = Mosaic("photos", settings)

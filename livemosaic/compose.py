@@ -86,6 +86,10 @@ class Composer:
         self._lent: weakref.ref[U8] | None = None  # the newest's array while somebody holds it
         self._rows: dict[tuple[int, int, int], Rows] = {}
 
+    def prepare(self, ids: I32) -> None:
+        """Prepare tiles now that would be when they are first painted."""
+        self._tiles.prepare(ids)
+
     def compose(
         self,
         frame: Frame,

@@ -84,9 +84,9 @@ class MosaicSettings:
             raise UsageError(f"--match {self.match}: choose layout or clusters")
 
 
-# Galleries of so many tiles are prepared as a whole before a live source begins. Of more, few are
-# ever shown.
-_PREPARED_TILES = 8192
+# Galleries of so many tiles, and bytes of them in the size that is shown, are prepared as a whole
+# before a live source begins. Of more, few are ever shown.
+_PREPARED_TILES, _PREPARED_BYTES = 8192, 2**24
 
 # What changes how tiles are shown, not which.
 _STYLE = ("tint", "overlay", "overlay_luma", "activity", "calm")
@@ -187,7 +187,7 @@ class Mosaic:
 
     def warm_up(self, width: int, height: int, colour: Colour) -> None:
         """Do what the first frame of a live source should not have to: load every kernel that
-        frames of this size need, 0.15 s, and prepare the tiles of a gallery of some thousands,
+        frames of this size need, 0.15 s, and prepare the tiles of a gallery that is not too large,
         0.1 s.
 
         A stream that has begun stays as it is, and another thread may go on with it.
@@ -204,11 +204,11 @@ class Mosaic:
         for level in (0, 255):
             picture = np.full((side, side, 3), level, np.uint8)
             held.append(scratch.process(Frame.from_bgr(picture, colour=colour)))
-        if self._key is None:
+        tiles = len(self.gallery.tiles)
+        enough = tiles <= _PREPARED_TILES and tiles * grid.tile_px**2 * 3 // 2 <= _PREPARED_BYTES
+        if self._tiles is None and enough and not settings.thorough:
             self._start(width, height, colour)
-            assert self._tiles is not None
-            if len(self.gallery.tiles) <= _PREPARED_TILES:
-                self._tiles.prepare(np.arange(len(self.gallery.tiles), dtype=np.int32))
+            self._composer.prepare(np.arange(tiles, dtype=np.int32))
 
     def prepare(self, gallery: Gallery) -> None:
         """Work out what matching needs of a gallery, 2 s for 300,000 tiles, so that the first frame
@@ -312,7 +312,7 @@ class Mosaic:
 
     def _start(self, width: int, height: int, colour: Colour) -> None:
         """Forget the stream before, and begin one of such frames."""
-        s, self._key = self.settings, (width, height, colour)
+        s, self._key = self.settings, None
         self._grid = grid = self.plan(width, height)
         self._activity = Activity(grid, threshold=s.activity, overlay=s.overlay)
         self._matcher = self._new_matcher(grid)
@@ -322,6 +322,7 @@ class Mosaic:
         self._urgency = np.zeros(grid.cells, np.int32)  # above 0: active since an earlier frame
         self._ids = np.full(grid.cells, -1, np.int32)
         self._flips = np.zeros(grid.cells, np.bool_)
+        self._key = (width, height, colour)  # not before: any of this may fail
 
     def _new_matcher(self, grid: Grid) -> Matcher:
         s = self.settings

@@ -3,7 +3,8 @@
     out = tile + enlarged original
 
 The tile is scaled by 1 - alpha: when it was prepared, or here if it is tinted. The original is
-scaled by alpha and its rows are enlarged before; here it is enlarged along the columns.
+scaled by alpha before. Its rows are enlarged as a whole (`widen_rows`), its columns only in the
+cells that are painted.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ __all__ = ["WEIGHT_ONE", "PlaneTint", "Rows", "copy_plane", "paint_plane", "wide
 U8 = NDArray[np.uint8]
 I32 = NDArray[np.int32]
 
-# Interpolation weights are in 1/256: with 8-bit samples a 16-bit lane just holds the sum.
+# Interpolation weights and gains are in 1/256: with 8-bit samples a 16-bit lane just holds the sum.
 _WEIGHT_BITS = 8
 WEIGHT_ONE = 1 << _WEIGHT_BITS
 

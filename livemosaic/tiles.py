@@ -79,6 +79,7 @@ class TileStore:
         if self._used + len(missing) > len(self.y):  # what was there before is not needed now
             self._place[:] = -1
             self._used, missing = 0, np.unique(ids)
+            assert len(missing) <= len(self.y), "more tiles than a picture has cells"
         most = _MOST_ROWS // max(self._px, self._gallery.tile_px)
         for start in range(0, len(missing), most):
             batch = missing[start : start + most]

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from livemosaic import kernels
 from livemosaic.activity import Activity
 from livemosaic.colour import Colour, bgr_to_i420
 from livemosaic.compose import Composer, tile_overlay
@@ -317,18 +318,18 @@ def test_cell_tint(seed: int, cells: int) -> None:
     rng = np.random.default_rng(seed)
     tint = CellTint(Grid(1, cells, 32, 32 * cells, 32))
     shown = np.full((cells, 3), -1000.0)
-    means = rng.integers(0, 256, (cells, 3))
+    pixels = rng.integers(0, 256, (8, cells, 8, 3))
     for number in range(5):
-        picture = np.tile(means.repeat(8, axis=0), (8, 1, 1)).astype(np.uint8)
+        means = pixels.mean(axis=(0, 2))
         paint = rng.random(cells) < 0.2
         asked = paint.copy()
-        result = tint.update(picture, paint)
+        result = tint.update(pixels.reshape(8, 8 * cells, 3).astype(np.uint8), paint)
         drifted = (np.abs(means - shown) > 2.5).any(axis=1)
         np.testing.assert_array_equal(paint, asked | drifted)
         assert number > 0 or paint.all()
         shown[paint] = means[paint]
         np.testing.assert_array_equal(result, shown)
-        means = (means + rng.integers(-2, 3, (cells, 3))).clip(0, 255)
+        pixels = (pixels + rng.integers(-4, 5, (1, cells, 1, 3))).clip(0, 255)
 
 
 _made: dict[str, Gallery] = {}
@@ -466,6 +467,29 @@ def test_compose_every_tile_size_with_a_tint(px: int) -> None:
     grid = Grid(2, columns, px, columns * px - 2, 2 * px)
     source = (columns * px // 3 + 2, px // 2 + 1)
     check_compose(grid, source, overlay=(0.2, 0.0), seed=px, hold=lambda n: n == 0, tint=0.8)
+
+
+def test_more_tinted_tiles_than_are_painted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("livemosaic.paint._TINTED_BYTES", 4 * 16 * 16)
+    grid = Grid(3, 5, 16, 80, 48)
+    check_compose(grid, (40, 24), overlay=0.2, seed=1, hold=lambda n: False, tint=0.8)
+
+
+def test_machine_code_is_kept_by_the_content_of_all_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel holds constants of other modules, and those below it, too."""
+    monkeypatch.setattr(kernels, "__file__", str(tmp_path / "kernels.py"))
+    other = tmp_path / "match" / "other.py"
+    other.parent.mkdir()
+    (tmp_path / "kernels.py").write_text("ONE = 1\n")
+    names = set()
+    for text in ("TWO = 2\n", "TWO = 3\n", "TWO = 2\n"):
+        other.write_text(text)
+        names.add(kernels._sources())
+    (tmp_path / "notes.txt").write_text("not a source")
+    assert len(names) == 2
+    assert kernels._sources() in names
 
 
 @given(

@@ -493,3 +493,33 @@ def test_recall(photos: Gallery, look: dict[str, float], least: float) -> None:
     assert len(costs.chosen) == mosaic.cells.total
     assert (costs.chosen >= costs.best - 1e-3).all()
     assert recall(costs.chosen, costs.best) > least
+
+
+@pytest.mark.parametrize("limit", ["_LARGE", "UNHURRIED_CELLS"])
+@pytest.mark.parametrize("variety", [0.0, 0.4])
+def test_a_short_search_keeps_the_rules(
+    photos: Gallery, monkeypatch: pytest.MonkeyPatch, limit: str, variety: float
+) -> None:
+    """In a large gallery, and in a hurry: also where many cells want the same few tiles."""
+    monkeypatch.setattr(f"livemosaic.match.layout.{limit}", 0)
+    settings = MosaicSettings(**SMALL, variety=variety)
+    whole = Mosaic(photos, replace(settings, thorough=True))
+    short = Mosaic(photos, settings)
+    for picture in (still((640, 384)), np.zeros((384, 640, 3), np.uint8)):
+        frame = Frame.from_bgr(picture)
+        for mosaic in (whole, short):
+            mosaic.process(frame)
+            assert nearest_repeat(photo(mosaic)) > 3
+
+
+def test_recall_of_a_short_search(photos: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.quality.metrics import recall
+    from bench.quality.recall import layout_costs
+
+    monkeypatch.setattr("livemosaic.match.layout.UNHURRIED_CELLS", 0)
+    frame = Frame.from_bgr(still((480, 270)))
+    mosaic = Mosaic(photos, MosaicSettings(tile_px=16, scale=1))
+    mosaic.process(frame)
+    costs = layout_costs(mosaic, frame)
+    assert 0.2 < recall(costs.chosen, costs.best) < 0.93  # it is shorter
+    assert costs.chosen.mean() < 1.5 * costs.best.mean()

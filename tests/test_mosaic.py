@@ -607,6 +607,49 @@ def test_another_tile_size_starts_anew_in_the_same_output(
     assert (picture.y == Mosaic(gallery, mosaic.settings).process(frame).y).all()
 
 
+def test_tiles_are_ready_after_a_warm_up(
+    gallery: Gallery, look: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the stream is the same as without."""
+    frames = [Frame.from_bgr(noise(64, 32, seed)) for seed in (1, 2)]
+    settings = MosaicSettings(tile_px=8, size=(64, 32), **look)
+    cold, warm = Mosaic(gallery, settings), Mosaic(gallery, settings)
+    warm.warm_up(64, 32, frames[0].colour)
+    pictures = [cold.process(frame) for frame in frames]
+    with monkeypatch.context() as patch:
+        patch.setattr("livemosaic.tiles.TileStore._resized", None)  # calling it fails
+        for frame, picture in zip(frames, pictures, strict=True):
+            again = warm.process(frame)
+            assert (again.y == picture.y).all()
+            assert (again.u == picture.u).all()
+    warm.warm_up(64, 32, frames[0].colour)  # leaves the stream as it is
+    assert (warm.tile_ids == cold.tile_ids).all()
+
+
+def test_a_warm_up_for_a_single_picture(gallery: Gallery) -> None:
+    """It has few cells, and room for as many tiles only."""
+    frame = Frame.from_bgr(noise(64, 32, 1))
+    settings = MosaicSettings(tile_px=8, size=(64, 32), thorough=True)
+    assert len(gallery.tiles) > 32
+    cold, warm = Mosaic(gallery, settings), Mosaic(gallery, settings)
+    warm.warm_up(64, 32, frame.colour)
+    calls: list[tuple[int, int]] = []
+    warm.on_progress = lambda done, total: calls.append((done, total))
+    assert (warm.process(frame).y == cold.process(frame).y).all()
+    assert calls
+
+
+def test_a_stream_that_could_not_begin(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = Frame.from_bgr(noise(64, 32, 1))
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=8, size=(64, 32)))
+    with monkeypatch.context() as patch:
+        patch.setattr("livemosaic.mosaic.LayoutMatcher", None)  # calling it fails
+        for _ in range(2):
+            with pytest.raises(TypeError):
+                mosaic.process(frame)
+    assert mosaic.process(frame).width == 64
+
+
 _WARM = """
 import sys
 import numpy as np

@@ -56,7 +56,8 @@ class Rules(NamedTuple):
     better : a new variant has to cost less than this part of the old one's cost
     most_probes : clusters to look into, nearest first
     promising, slack : and none that is farther than so many times the best cost, and so much
-    tries : of a cluster's variants, those that are too near included
+    tries : of a cluster's variants, those that are too near included; like the number of clusters,
+        more where nothing was found
     """
 
     weights: F32
@@ -212,7 +213,10 @@ def _search(
     for group in range(groups.shape[0]):
         groups[group] = least_of(ranks, group * LANES, (group + 1) * LANES)
     limit = roughly(best_cost)
-    for _ in range(rules.most_probes):
+    for probe in range(index.start.shape[0] - 1):
+        # To find none would be to look at all tiles.
+        if probe >= rules.most_probes and best >= 0:
+            break
         cluster, rank = _next_cluster(ranks, groups)
         if rank >= roughly(rules.promising * best_cost + rules.slack):
             break
@@ -222,7 +226,7 @@ def _search(
         if least < roughly(best_cost - detail):
             least = refine(index.fine, index.details, levels, room, end, costs)
         last, tried = limit, 0
-        while least < min(limit, last) and tried < rules.tries:
+        while least < min(limit, last) and (tried < rules.tries or best < 0):
             t = 0
             while costs[t] != least:
                 t += 1
@@ -230,7 +234,7 @@ def _search(
             tried += 1
             if _fault(index, shown, rules, begin + t, number) == 0:
                 # Estimates that differ by no more than rounding does are the same.
-                last = np.uint16(min(last, least + (least >> 5) + 8))
+                last = np.uint16(min(int(last), int(least) + (int(least) >> 5) + 8))
                 cost = _cost(index, shown, rules, code, begin + t)
                 if cost < best_cost:
                     best, best_cost, limit = begin + t, cost, roughly(cost)

@@ -34,14 +34,16 @@ I32 = NDArray[np.int32]
 # Clusters that are looked into for each cell: the nearest, as long as they are promising beside the
 # cost of the best tile so far. A plain wall, whose cells all want the same photos, needs many.
 _PROMISING, _SLACK, _TRIES = 1.4, 25.0, 16
-# And at most so many, in a gallery that is too large for the processor's caches. There are many
-# tiles in it that are nearly as good as the best: with three times the probes, and all tries, they
-# cost 3 % less, for three times the time.
-_LARGE, _LARGE_PROBES, _LARGE_TRIES = 100_000, 5, 2
+# And at most so many clusters, and tiles of each, in a gallery that is too large for a processor's
+# caches; more where there is time. There are many tiles in it that are nearly as good as the best:
+# with the larger numbers they cost 3 % less, for three times the time.
+_LARGE = 100_000
+_LARGE_PROBES, _LARGE_TRIES = 5, 2
+_LARGE_PROBES_UNHURRIED = 16
 
 # A frame in which more cells are to be matched is hurried: a picture in time is worth more than the
-# best fit of what moves or is new. It takes half to two thirds of the time, and what all tiles of a
-# picture cost is 1 % more; but only three to nine of ten have a tile within 5 % of the best.
+# best fit of what moves or is new. In the embedded gallery it takes half of the time, and what all
+# tiles of a picture cost is 2 % more; but only three to nine of ten are within 5 % of the best.
 UNHURRIED_CELLS = 1000
 _HURRIED_PROMISING, _HURRIED_SLACK, _HURRIED_PROBES, _HURRIED_TRIES = 1.3, 0.0, 16, 2
 
@@ -85,7 +87,7 @@ class LayoutMatcher:
     variety : 0..1, from the best fit to fresh photos
     min_distance : no photo twice within so many cells; less in a gallery of few photos
     max_uses : of a photo in one picture, 0 for any number; more where there are too few photos
-    hurry : search less for each cell where there are very many to match
+    hurry : search less for each cell where there are very many to match, or very many tiles
 
     Attributes
     ----------
@@ -112,8 +114,10 @@ class LayoutMatcher:
         photos = len(index.photo_start) - 1
         plain = _PLAIN_PRICE * variety * np.maximum(_ENOUGH_TEXTURE - index.texture, 0)
         prices = (index.rest + plain).astype(np.float32)
-        large = len(index.variant) > _LARGE
-        clusters = len(index.start) - 1
+        probes, tries = len(index.start) - 1, _TRIES
+        if len(index.variant) > _LARGE:
+            probes = min(probes, _LARGE_PROBES if hurry else _LARGE_PROBES_UNHURRIED)
+            tries = _LARGE_TRIES if hurry else _TRIES
         self.rules = Rules(
             weights(tint),
             prices,
@@ -124,10 +128,10 @@ class LayoutMatcher:
             # Never fewer than fill the picture.
             max(max_uses, -(-grid.cells // photos)) if max_uses else grid.cells,
             np.float32(1),
-            min(clusters, _LARGE_PROBES) if large else clusters,
+            probes,
             np.float32(_PROMISING),
             np.float32(_SLACK),
-            _LARGE_TRIES if large else _TRIES,
+            tries,
         )
         self._shown = empty(grid.cells, index, self.rules)
         self.restyle(tint=tint, calm=calm)
