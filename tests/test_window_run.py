@@ -128,7 +128,7 @@ def detail(picture: U8) -> float:
 
 
 def is_original(picture: U8) -> bool:
-    return bool(np.abs(bars(picture) - _BARS).max() < 12 and detail(picture) < 4)
+    return bool(np.abs(bars(picture) - _BARS).max() < 12 and detail(picture) < 1)
 
 
 def is_mirrored(picture: U8) -> bool:
