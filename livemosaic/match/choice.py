@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import Count, kernel
-from .index import COEFFICIENTS, DETAIL_SHARE, LayoutIndex
+from .index import COEFFICIENTS, LayoutIndex, expected_detail
 from .rough import LANES, NEVER, ROUGH, least_of, refine, roughly, scan, sixteenths
 
 __all__ = ["Rules", "Shown", "choose", "empty", "forget"]
@@ -204,9 +204,7 @@ def _search(
     ranks, groups, costs : uint16 (clusters, rounded up), (groups of them,), and (largest room,),
         overwritten
     """
-    detail = np.float32(0)
-    for k in range(ROUGH, COEFFICIENTS):
-        detail += np.float32(DETAIL_SHARE) * code[k] * code[k]
+    detail = expected_detail(code)
     mean_weight = sixteenths(rules.weights[0])
     none = np.intp(0)
     scan(index.centres, shown.cluster_prices, levels, mean_weight, none, ranks.shape[0], ranks)

@@ -20,7 +20,14 @@ from ..layout import POINTS, points_to_lab
 from .partition import partition
 from .rough import FINE, ROUGH, blocks, roughly
 
-__all__ = ["COEFFICIENTS", "LayoutIndex", "encode", "layout_index", "weights"]
+__all__ = [
+    "COEFFICIENTS",
+    "LayoutIndex",
+    "encode",
+    "expected_detail",
+    "layout_index",
+    "weights",
+]
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -36,7 +43,7 @@ assert (ROUGH, FINE) == (_ROUGH_LIGHTNESS + 2 * _ROUGH_COLOUR, COEFFICIENTS - RO
 
 # How much of what the rough coefficients leave out is expected to differ. With none of it a rough
 # estimate is never above the cost, but rules out half as many clusters.
-DETAIL_SHARE = 0.6
+_DETAIL_SHARE = 0.6
 
 # A tile's mean counts for as much as tint leaves of its difference; and a little even where tint
 # leaves nothing, because a photo that is tinted less keeps its own colours.
@@ -150,13 +157,19 @@ def encode(lab: F32) -> tuple[F32, F32]:
 
 
 @kernel
+def expected_detail(code: F32) -> np.float32:
+    """What of the coefficients that are not rough, of a tile or a cell, is expected to differ."""
+    detail = np.float32(0)
+    for k in range(ROUGH, COEFFICIENTS):
+        detail += code[k] * code[k]
+    return np.float32(np.float32(_DETAIL_SHARE) * detail)
+
+
+@kernel
 def _expect(codes: F32, room: I32, details: NDArray[np.uint16]) -> None:
-    """What is expected to differ of what the rough coefficients of variants leave out."""
+    """The expected details of variants, each in its room."""
     for t in range(codes.shape[0]):
-        detail = np.float32(0)
-        for k in range(ROUGH, COEFFICIENTS):
-            detail += codes[t, k] * codes[t, k]
-        details[room[t]] = roughly(np.float32(DETAIL_SHARE) * detail)
+        details[room[t]] = roughly(expected_detail(codes[t]))
 
 
 def weights(tint: float) -> F32:
