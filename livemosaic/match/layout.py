@@ -35,15 +35,14 @@ I32 = NDArray[np.int32]
 # cost of the best tile so far. A plain wall, whose cells all want the same photos, needs many.
 _PROMISING, _SLACK, _TRIES = 1.4, 25.0, 16
 # And at most so many clusters, and tiles of each, in a gallery that is too large for a processor's
-# caches; more where there is time. There are many tiles in it that are nearly as good as the best:
-# with the larger numbers they cost 3 % less, for three times the time.
+# caches; more where there is time. There are many tiles in it that are nearly as good as the best.
 _LARGE = 100_000
 _LARGE_PROBES, _LARGE_TRIES = 5, 2
 _LARGE_PROBES_UNHURRIED = 16
 
 # A frame in which more cells are to be matched is hurried: a picture in time is worth more than the
-# best fit of what moves or is new. In the embedded gallery it takes half of the time, and what all
-# tiles of a picture cost is 2 % more; but only three to nine of ten are within 5 % of the best.
+# best fit of what moves or is new. Four of ten tiles of a first picture are within 5 % of the best
+# then (bench/match.py); together they cost little more, as each choice changes what the next pay.
 UNHURRIED_CELLS = 1000
 _HURRIED_PROMISING, _HURRIED_SLACK, _HURRIED_PROBES, _HURRIED_TRIES = 1.3, 0.0, 16, 2
 
