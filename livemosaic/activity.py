@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .grid import ANALYSIS_PX, Grid
-from .kernels import kernel
+from .kernels import kernel, kernel_part
 
 __all__ = ["ACTIVE", "STILL", "TOUCHED", "Activity"]
 
@@ -24,7 +24,7 @@ STILL, TOUCHED, ACTIVE = 0, 1, 2
 _MAX_STALE_LEVELS = 8.0
 
 
-@kernel
+@kernel_part
 def _far(
     a: U8, b: U8, limit: I32, out: U8
 ) -> None:  # (3 * n,), (3 * n,) BGR rows -> 1 where their squared distance is above the limit
@@ -37,7 +37,7 @@ def _far(
         out[i] = np.uint8(distance > limit)
 
 
-@kernel
+@kernel_part
 def _accept(
     a: U8, accepted: U8, far: U8
 ) -> None:  # accepted = a where far; as bit operations, because a branch would not be vectorised
@@ -74,8 +74,9 @@ def _compare(
     ones, top_byte, one = np.uint64(0x0101010101010101), np.uint64(56), np.uintp(1)
     low_byte, nothing = np.uint64(0xFF), np.uint64(0)
     for row in range(rows):
-        active[row] = 0
-        stale[row + one, one : columns + one] = 0
+        for column in range(columns):
+            active[row, column] = 0
+            stale[row + one, column + one] = 0
         for y in range(np.uintp(8)):
             line = row * np.uintp(8) + y
             _far(bgr[line], accepted[line], limit, far_flags)

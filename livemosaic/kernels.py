@@ -24,7 +24,7 @@ import numpy as np
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["KERNELS", "Count", "import_quickly", "kernel", "kernels_are_cached"]
+__all__ = ["KERNELS", "Count", "import_quickly", "kernel", "kernel_part", "kernels_are_cached"]
 
 # What kernels hand to each other as `np.intp`. Numba compiles a kernel again for each other type,
 # and for each literal, that it is called with (a third of a second each), and int() of an int32 is
@@ -32,7 +32,8 @@ __all__ = ["KERNELS", "Count", "import_quickly", "kernel", "kernels_are_cached"]
 Count = int | np.intp
 
 # Nobody calls them from C.
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "no_cfunc_wrapper": True}
+_KERNEL: dict[str, Any] = {"nogil": True, "cache": True, "no_cfunc_wrapper": True}
+_PART: dict[str, Any] = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def _writable(folder: Path) -> bool:
@@ -107,7 +108,19 @@ def kernel(function: F) -> F:
     settings: Any = config
     before, settings.CACHE_DIR = settings.CACHE_DIR, str(KERNELS)
     try:
-        compiled: Any = njit(**_OPTIONS)(function)
+        compiled: Any = njit(**_KERNEL)(function)
     finally:
         settings.CACHE_DIR = before
+    return cast(F, compiled)
+
+
+def kernel_part(function: F) -> F:
+    """Compile `function` into the kernels that call it; Python cannot.
+
+    It is kept in their machine code and needs none of its own, nor what it takes to unpack Python's
+    arguments: a tenth of what the first run ever spends on compiling.
+    """
+    from numba import njit
+
+    compiled: Any = njit(**_PART)(function)
     return cast(F, compiled)

@@ -166,8 +166,10 @@ def test_an_interruption_leaves_the_old_gallery(photos: Path, tmp_path: Path):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 def test_ctrl_c(photos: Path, tmp_path: Path):
     script = (
-        "import sys, time\n"
+        "import signal, time\n"
         "from livemosaic.gallery import build_gallery\n"
+        # A shell's background jobs, and what they start, are born deaf to it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def progress(done, total):\n"
         "    print(done, flush=True)\n"
         "    time.sleep(60)\n"

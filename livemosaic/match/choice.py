@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import Count, kernel
+from ..kernels import Count, kernel, kernel_part
 from .index import COEFFICIENTS, LayoutIndex, expected_detail
 from .rough import LANES, NEVER, ROUGH, least_of, refine, roughly, scan, sixteenths
 
-__all__ = ["Rules", "Shown", "choose", "empty", "forget"]
+__all__ = ["Rules", "Shown", "choose", "empty"]
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -89,7 +89,7 @@ def empty(cells: int, index: LayoutIndex, rules: Rules) -> Shown:
     return shown
 
 
-@kernel
+@kernel_part
 def _price(index: LayoutIndex, shown: Shown, rules: Rules, place: Count) -> None:
     """Work out what a variant, and its cluster, cost apart from the distance."""
     cluster = index.cluster[place]
@@ -110,7 +110,7 @@ def _price_all(index: LayoutIndex, shown: Shown, rules: Rules) -> None:
         _price(index, shown, rules, place)
 
 
-@kernel
+@kernel_part
 def _use(index: LayoutIndex, shown: Shown, rules: Rules, place: Count, by: Count) -> None:
     """Note that one cell more (or less) shows the photo of the variant at a place."""
     photo = np.uintp(index.photo[place])
@@ -121,17 +121,17 @@ def _use(index: LayoutIndex, shown: Shown, rules: Rules, place: Count, by: Count
         _price(index, shown, rules, member)
 
 
-@kernel
-def forget(index: LayoutIndex, shown: Shown, rules: Rules, cells: I32) -> None:
-    """Empty some cells."""
-    for i in range(cells.shape[0]):
-        place = np.intp(shown.place[cells[i]])
-        if place >= 0:
-            _use(index, shown, rules, place, np.intp(-1))
-            shown.place[cells[i]] = -1
+@kernel_part
+def _empty(index: LayoutIndex, shown: Shown, rules: Rules, cell: Count) -> Count:
+    """Take out of a cell what is in it, and return its place, -1 for nothing."""
+    place = np.intp(shown.place[cell])
+    if place >= 0:
+        _use(index, shown, rules, place, np.intp(-1))
+        shown.place[cell] = -1
+    return place
 
 
-@kernel
+@kernel_part
 def _note_near(index: LayoutIndex, shown: Shown, rules: Rules, cell: Count, number: Count) -> None:
     """Mark the photos that stand too near to a cell."""
     rows, columns = shown.place.shape[0] // rules.columns, rules.columns
@@ -143,7 +143,7 @@ def _note_near(index: LayoutIndex, shown: Shown, rules: Rules, cell: Count, numb
                 shown.near[index.photo[place]] = number
 
 
-@kernel
+@kernel_part
 def _cost(index: LayoutIndex, shown: Shown, rules: Rules, code: F32, place: Count) -> np.float32:
     """What a variant costs: its exact cost, but for the coefficients that no tile has."""
     v, one, w = np.uintp(place), np.uintp(1), rules.weights
@@ -157,7 +157,7 @@ def _cost(index: LayoutIndex, shown: Shown, rules: Rules, code: F32, place: Coun
     return np.float32(even + odd + rules.prices[v] + rules.use_price * uses)
 
 
-@kernel
+@kernel_part
 def _fault(index: LayoutIndex, shown: Shown, rules: Rules, place: Count, number: Count) -> int:
     """What is wrong with a variant: 0 nothing, 1 it is used too often, 2 it stands too near."""
     photo = index.photo[place]
@@ -166,7 +166,7 @@ def _fault(index: LayoutIndex, shown: Shown, rules: Rules, place: Count, number:
     return 1 if shown.uses[photo] >= rules.most_uses else 0
 
 
-@kernel
+@kernel_part
 def _next_cluster(ranks: U16, groups: U16) -> tuple[int, np.uint16]:
     """The cluster of the least rank, the first of equals, which is then taken; and that rank."""
     group = 0
@@ -181,7 +181,7 @@ def _next_cluster(ranks: U16, groups: U16) -> tuple[int, np.uint16]:
     return cluster, least
 
 
-@kernel
+@kernel_part
 def _search(
     index: LayoutIndex,
     shown: Shown,
@@ -240,7 +240,7 @@ def _search(
     return best
 
 
-@kernel
+@kernel_part
 def _search_all(
     index: LayoutIndex, shown: Shown, rules: Rules, code: F32, number: Count
 ) -> tuple[int, np.float32]:
@@ -265,6 +265,7 @@ def choose(
     codes: F32,
     levels: I16,
     first_number: int,
+    anew: bool,
 ) -> None:
     """Choose a variant for each cell, in this order; each sees what the ones before it took.
 
@@ -273,16 +274,18 @@ def choose(
     cells : int32 (m,)
     codes, levels : float32 and int16 (m, 28), their coefficients, and they in levels
     first_number : of these decisions, each of which has a number that no other had
+    anew : as if there had been nothing in these cells
     """
     ranks = np.empty(shown.cluster_prices.shape[0], np.uint16)
     groups = np.empty(ranks.shape[0] // LANES, np.uint16)
     costs = np.empty(index.largest_room, np.uint16)
+    if anew:
+        for i in range(cells.shape[0]):
+            _empty(index, shown, rules, np.intp(cells[i]))
     for i in range(cells.shape[0]):
         cell, number, code = np.intp(cells[i]), first_number + i, codes[i]
-        old, old_cost = np.intp(shown.place[cell]), np.float32(np.inf)
+        old, old_cost = _empty(index, shown, rules, cell), np.float32(np.inf)
         if old >= 0:
-            _use(index, shown, rules, old, np.intp(-1))
-            shown.place[cell] = -1
             old_cost = _cost(index, shown, rules, code, old)
         _note_near(index, shown, rules, cell, number)
         best: Count = -1

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gallery.store import Gallery
-from ..kernels import kernel
+from ..kernels import kernel, kernel_part
 from ..layout import POINTS, points_to_lab
 from .partition import partition
 from .rough import FINE, ROUGH, blocks, roughly
@@ -156,7 +156,7 @@ def encode(lab: F32) -> tuple[F32, F32]:
     return codes, rest
 
 
-@kernel
+@kernel_part
 def expected_detail(code: F32) -> np.float32:
     """What of the coefficients that are not rough, of a tile or a cell, is expected to differ."""
     detail = np.float32(0)

@@ -21,7 +21,7 @@ from ..gallery.store import Gallery
 from ..grid import Grid
 from ..kernels import kernel
 from ..layout import cell_points, points_to_lab
-from .choice import Rules, choose, empty, forget
+from .choice import Rules, choose, empty
 from .index import COEFFICIENTS, encode, layout_index, weights
 from .rough import to_levels
 
@@ -166,11 +166,13 @@ class LayoutMatcher:
     def match(self, cells: I32, *, active: int) -> tuple[I32, NDArray[np.bool_]]:
         """The cheapest tile for each cell, or the one that is there if no other is clearly so."""
         lab, shown = self._lab[cells], self._shown
-        if active > _CUT_SHARE * self._grid.cells:
-            forget(self.index, shown, self.rules, cells)
         # Cells in which much is to be seen choose first; a plain one is served by many tiles.
         order = np.argsort(-lab.var(axis=1).sum(axis=1), kind="stable")
-        self.decisions = Decisions(shown.place.copy(), cells[order])
+        cut = active > _CUT_SHARE * self._grid.cells
+        before = shown.place.copy()
+        if cut:
+            before[cells] = -1
+        self.decisions = Decisions(before, cells[order])
         codes = self._codes[order]
         # Cells that have to wait say that there is no time, too.
         hurried = len(cells) > self._unhurried_cells or active > len(cells)
@@ -182,6 +184,7 @@ class LayoutMatcher:
             codes,
             to_levels(codes),
             self._decided,
+            cut,
         )
         self._decided += len(cells)
         self._matched[cells] = lab

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import Count, kernel
+from ..kernels import Count, kernel_part
 
 __all__ = [
     "FINE",
@@ -73,20 +73,20 @@ def to_levels(codes: F32) -> I16:
     return np.asarray(np.rint(codes * np.float32(_LEVELS)), np.int16)
 
 
-@kernel
+@kernel_part
 def sixteenths(weight: np.float32) -> np.int16:
     """The weight of a square, for `scan`."""
     return np.int16(np.rint(np.sqrt(weight) * np.float32(16)))
 
 
-@kernel
+@kernel_part
 def roughly(cost: np.float32) -> np.uint16:
     """A cost as `scan` counts it; less than `NEVER`."""
     levels = cost * np.float32(_COST_LEVELS)
     return np.uint16(min(max(levels, np.float32(0)), np.float32(NEVER - 1)))
 
 
-@kernel
+@kernel_part
 def _add_square(cost: np.uint16, away: np.int16) -> np.uint16:
     """A cost with the square of a difference; one instruction each for 32 tiles."""
     size = np.uint16(min(max(away, np.int16(-away)), np.int16(_MOST_AWAY)))
@@ -94,7 +94,7 @@ def _add_square(cost: np.uint16, away: np.int16) -> np.uint16:
     return np.uint16(cost + min(square, np.uint16(~cost)))
 
 
-@kernel
+@kernel_part
 def least_of(costs: U16, begin: Count, end: Count) -> np.uint16:
     """The least of some costs, a multiple of `LANES`."""
     least = np.uint16(NEVER)
@@ -103,7 +103,7 @@ def least_of(costs: U16, begin: Count, end: Count) -> np.uint16:
     return least
 
 
-@kernel
+@kernel_part
 def scan(
     rough: I16, prices: U16, code: I16, mean_weight: np.int16, begin: Count, end: Count, costs: U16
 ) -> np.uint16:
@@ -140,7 +140,7 @@ def scan(
     return least
 
 
-@kernel
+@kernel_part
 def refine(fine: I16, details: U16, code: I16, begin: Count, end: Count, costs: U16) -> np.uint16:
     """Replace, in the estimates of a block, what was expected of the other coefficients.
 
