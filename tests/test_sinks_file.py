@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,9 +18,10 @@ import pytest
 
 from livemosaic.colour import Colour
 from livemosaic.errors import SinkError, UsageError
-from livemosaic.frame import Frame, StreamInfo
+from livemosaic.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.media import av
 from livemosaic.sinks import FileOptions, check_target, open_sink
+from livemosaic.sinks.base import Sink
 from livemosaic.sources import open_source
 from tests import clips
 
@@ -436,6 +439,38 @@ def test_two_files_at_once(tmp_path: Path, rich: Path) -> None:
             assert clips.packet_times(tmp_path / name, kind) == alone
         with av.open(str(tmp_path / name)) as container:
             assert all(not f.is_corrupt for f in container.decode(audio=0))
+
+
+def test_two_files_at_once_on_two_threads(tmp_path: Path) -> None:
+    """As the pipeline does it: both have the same packets, at the same time."""
+    path = clips.make(tmp_path / "in.mkv", clips.frames(400), sound=["aac"])
+    opened = open_source(str(path))
+    items = list(opened)
+    packets = [item for item in items if isinstance(item, TrackPacket)]
+    names = ("o.mkv", "o.mov")
+    sinks = [open_sink(str(tmp_path / name), opened.info) for name in names]
+    for sink in sinks:
+        sink.write(next(item for item in items if isinstance(item, Frame)))
+    together = threading.Barrier(len(sinks), timeout=30)
+
+    def serve(sink: Sink) -> None:
+        for item in packets:
+            together.wait()
+            sink.write(item)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(len(sinks)) as threads:
+            list(threads.map(serve, sinks))
+    finally:
+        sys.setswitchinterval(before)
+    for sink in sinks:
+        sink.close()
+    opened.close()
+    times = [round(t, 2) for t in clips.packet_times(path, "audio")]
+    for name in names:
+        assert [round(t, 2) for t in clips.packet_times(tmp_path / name, "audio")] == times
 
 
 def test_damaged_sound_is_left_out_and_said_once(

@@ -175,16 +175,13 @@ class FileSink:
             self._write_packet(self._early.popleft())
 
     def _write_packet(self, item: TrackPacket) -> None:
-        packet = item.packet
-        # Writing puts a packet into the output's stream and time; another sink may get it next.
-        given = packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration
+        # Writing puts a packet into the output's stream and time; another sink has it, too.
+        item = item._replace(packet=_copy(item.packet))
         try:
             self._mux(self._shifted(item))
         except (av.error.InvalidDataError, av.error.ArgumentError) as error:
             # Muxers look into what they copy. A bad packet is no reason to lose the rest.
             self._tracks.warn(item.track, error)
-        finally:
-            packet.stream, packet.time_base, packet.pts, packet.dts, packet.duration = given
 
     def _shifted(self, item: TrackPacket) -> Iterable[Any]:
         """The packets for `item`, in the output's time."""
@@ -225,6 +222,17 @@ def _open(url: str, target: Target, *, time_base: Fraction) -> Any:
         fine = ticks * -(-1000 // ticks)
         options["movie_timescale"] = str(min(fine, _MAX_TIMESCALE))
     return open_container(url, "w", format=format.muxer, container_options=options)
+
+
+def _copy(packet: Any) -> Any:
+    """A packet of our own."""
+    copy: Any = av.Packet(packet)  # its bytes only
+    copy.stream, copy.time_base = packet.stream, packet.time_base
+    copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+    copy.is_keyframe = packet.is_keyframe
+    for data in packet.iter_sidedata():
+        copy.set_sidedata(data)
+    return copy
 
 
 def _local(path: Path) -> str:
