@@ -290,7 +290,9 @@ def test_larger_tiles_have_an_end_and_the_promise_may_change() -> None:
     governor, mosaic = Governor(max_latency_s=0.1, interval_s=0.04), FakeMosaic()
     governor._move(0.0, next(n for n, step in enumerate(STEPS) if step.larger == 2))
     control = Control(Wanted(MosaicSettings(tile_px=16)))
-    stage = MosaicStage(mosaic, list, lambda name, work: None, control=control, governor=governor)  # type: ignore[arg-type]
+    stage = MosaicStage(
+        mosaic, list, lambda name, work, **kind: None, control=control, governor=governor
+    )  # type: ignore[arg-type]
     for tile_px, expected in ((20, 40), (MAX_TILE_PX, MAX_TILE_PX)):
         control.change(tile_px=tile_px, max_latency_s=tile_px / 1e3)
         stage.run([frame(0)])
@@ -473,6 +475,34 @@ def test_a_snapshot() -> None:
     assert control.take_message() == "saved x.png"
 
 
+def test_a_snapshot_that_takes_long_is_waited_for() -> None:
+    control, sink = Control(), FakeSink(live=True)
+    saved: list[str] = []
+    saved_at_ticks: list[int] = []
+    over = threading.Event()
+
+    def tick(progress: object) -> None:
+        saved_at_ticks.append(len(saved))
+        if sink.ends:
+            over.set()
+
+    def save(picture: Frame) -> str:
+        assert over.wait(TIMEOUT_S)
+        saved.append("x.png")
+        return "x.png"
+
+    pipeline = Pipeline(
+        LiveSource(flow((control.ask_snapshot, lambda: not control.snapshot_is_asked))),
+        FakeMosaic(),  # type: ignore[arg-type]
+        [sink],
+        control=control,
+        save_picture=save,
+    )
+    assert pipeline.run(on_tick=tick)
+    assert saved_at_ticks[-1] == 1
+    assert not pipeline.stuck
+
+
 def test_recording_on_and_off_and_on_again() -> None:
     control, made = Control(), []
 
@@ -540,6 +570,26 @@ def test_a_recording_that_fails_does_not_end_the_others() -> None:
     )
     pipeline = Pipeline(
         LiveSource(frames), FakeMosaic(), [sink], control=control,  # type: ignore[arg-type]
+        open_recording=lambda: FakeSink("r.mkv", on_write=fail),
+    )  # fmt: skip
+    assert pipeline.run()
+    assert "disk is full" in control.take_message()
+
+
+def test_a_recording_that_fails_does_not_stop_a_file() -> None:
+    """Of a file nothing is dropped; but nobody waits for a recording that is gone."""
+    control = Control()
+
+    def fail(item: Any) -> None:
+        raise SinkError("r.mkv: the disk is full; the test's own")
+
+    sink = FakeSink()
+    frames = flow(
+        (lambda: control.change(recording=True), lambda: not control.wanted.recording),
+        (sink.items.clear, lambda: len(sink.items) > 20),
+    )
+    pipeline = Pipeline(
+        FakeSource(frames), FakeMosaic(), [sink], control=control,  # type: ignore[arg-type]
         open_recording=lambda: FakeSink("r.mkv", on_write=fail),
     )  # fmt: skip
     assert pipeline.run()

@@ -32,21 +32,30 @@ class Crew:
         self._lock = threading.Lock()
         self._news = threading.Event()  # a thread has ended
         self._threads: list[threading.Thread] = []
+        self._awaited: set[threading.Thread] = set()
 
-    def spawn(self, name: str, work: Callable[[], None]) -> threading.Thread:
-        """Start a thread for `work` at once."""
-        self._threads = [t for t in self._threads if t.ident is None or t.is_alive()]
-        thread = self.enlist(name, work)
+    def spawn(
+        self, name: str, work: Callable[[], None], *, awaited: bool = False
+    ) -> threading.Thread:
+        """Start a thread for `work` at once, from any thread; see `enlist`."""
+        thread = self.enlist(name, work, awaited=awaited)
         thread.start()
         return thread
 
-    def enlist(self, name: str, work: Callable[[], None]) -> threading.Thread:
-        """Make a thread for `work`, for `start`."""
+    def enlist(
+        self, name: str, work: Callable[[], None], *, awaited: bool = False
+    ) -> threading.Thread:
+        """Make a thread for `work`, for `start`; `awaited` if the pipeline's end has to wait for
+        it, because something would be lost."""
         # A daemon: a call into FFmpeg that never returns must not keep the process alive.
         thread = threading.Thread(
             target=self.guard, args=(work,), name=f"livemosaic {name}", daemon=True
         )
-        self._threads.append(thread)
+        with self._lock:
+            self._threads = [t for t in self._threads if t.ident is None or t.is_alive()]
+            self._threads.append(thread)
+            if awaited:
+                self._awaited.add(thread)
         return thread
 
     def start(self) -> None:
@@ -80,6 +89,13 @@ class Crew:
         for thread in self._threads:
             if thread.ident is not None:  # it was started
                 thread.join(max(0.0, deadline - time.monotonic()))
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a thread that is awaited is still running."""
+        with self._lock:
+            self._awaited = {t for t in self._awaited if t.ident is None or t.is_alive()}
+            return bool(self._awaited)
 
     @property
     def stuck(self) -> bool:

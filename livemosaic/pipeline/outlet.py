@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -37,6 +38,7 @@ class Outlet:
     times : of the sink's work per frame
     latency : from capture to hand-off
     recent : the same over the last seconds
+    thread : on which it is served; None for a window, which needs the caller's
     ended : finished or undone
     kept : finished, and whole
     """
@@ -60,6 +62,7 @@ class Outlet:
         self.last_latency_s = 0.0
         self.video_s = 0.0
         self.times, self.latency, self.recent = Times(), Times(), Recent()
+        self.thread: threading.Thread | None = None
         self.ended = self.kept = False
         self._started_at_s = 0.0  # the first frame's own time
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from ..control import Control
@@ -159,11 +160,11 @@ class Pipeline:
         )
         self._crew.enlist("source", self._intake.read)
         self._crew.enlist("mosaic", lambda: self._stage.run(incoming))
-        self._threads = {
-            id(outlet): self._crew.enlist(f"sink {outlet.sink.name}", outlet.serve)
-            for outlet in self._outlets
-            if outlet is not self._window
-        }
+        for outlet in self._outlets:
+            if outlet is not self._window:
+                outlet.thread = self._crew.enlist(
+                    f"sink {outlet.sink.name}", outlet.serve, awaited=True
+                )
         if control is not None:
             control.on_quit = self.stop
             control.vitals = self.vitals
@@ -259,7 +260,7 @@ class Pipeline:
             self._crew.guard(lambda: open_.append(window.step(_PUMP_S)))
             if not open_[-1]:
                 self._window = None
-        return self._window is not None or any(t.is_alive() for t in self._threads.values())
+        return self._window is not None or self._crew.at_work
 
     def _time_is_over(self) -> bool:
         if not self._live or self._duration_s is None or not self._outlets[0].frames:
@@ -281,8 +282,7 @@ class Pipeline:
                 outlet.handover.cancel()
         self._crew.join(_JOIN_S)
         for outlet in self._outlets:
-            thread = self._threads.get(id(outlet))
-            if thread is not None and thread.is_alive():
+            if outlet.thread is not None and outlet.thread.is_alive():
                 outlet.sink.discard()
             elif not outlet.ended:
                 outlet.undo()
@@ -319,11 +319,11 @@ class Pipeline:
 
     def _obey(self) -> None:
         """Begin and end a recording as is wanted."""
-        control = self.control
-        if control is None or control.wanted.recording == (self._recording is not None):
+        control, recording = self.control, self._recording  # which may end at any moment
+        if control is None or control.wanted.recording == (recording is not None):
             return
-        if self._recording is not None:
-            self._recording.handover.finish()
+        if recording is not None:
+            recording.handover.finish()
             self._recording = None
             return
         if self._open_recording is None or self._stage.ended:
@@ -336,8 +336,8 @@ class Pipeline:
             return
         recording = self._outlet(sink, optional=True)
         self._recording = recording
-        self._threads[id(recording)] = self._crew.spawn(
-            f"sink {sink.name}", lambda: self._record(recording)
+        recording.thread = self._crew.spawn(
+            f"sink {sink.name}", partial(self._record, recording), awaited=True
         )
         # A new list: the mosaic's thread may be in the middle of the old one.
         self._outlets = [*self._outlets, recording]
@@ -356,6 +356,7 @@ class Pipeline:
             _logger.warning("%s", error)
             self.control.change(recording=False)
         finally:
+            recording.handover.cancel()  # nobody is to wait for it
             if self._recording is recording:
                 self._recording = None
 
@@ -364,7 +365,7 @@ class Pipeline:
     def vitals(self) -> Vitals:
         """How it does, over the last seconds."""
         first = self._outlets[0]
-        stage, cells = self._stage, self._stage.cells
+        stage, cells, recording = self._stage, self._stage.cells, self._recording
         return Vitals(
             fps_in=self._intake.recent.per_second,
             fps_out=first.recent.per_second,
@@ -375,7 +376,7 @@ class Pipeline:
             stages_ms={name: recent.percentile_ms(50) for name, recent in stage.recent.items()},
             governor=stage.governor.step.words if stage.governor is not None else "",
             source=stage.notice,
-            recording=self._recording.sink.name if self._recording is not None else "",
+            recording=recording.sink.name if recording is not None else "",
         )
 
     @property

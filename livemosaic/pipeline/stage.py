@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from ..card import with_card
 from ..control import Control, Wanted
@@ -25,6 +27,12 @@ _logger = logging.getLogger("livemosaic")
 STAGES = ("activity", "histogram", "match", "compose")
 
 
+class Spawn(Protocol):
+    """`Crew.spawn`."""
+
+    def __call__(self, name: str, work: Callable[[], None], *, awaited: bool = False) -> object: ...
+
+
 class MosaicStage:
     """Filters what comes, on a thread of its own, and puts it before every outlet.
 
@@ -32,7 +40,7 @@ class MosaicStage:
     ----------
     mosaic : the filter
     outlets : asked anew for each item; they may come and go
-    spawn : runs a function on a thread of that name, besides
+    spawn : runs a function on a thread of that name, besides, see `Crew.spawn`
     control : what is wanted; None where nobody can change anything
     governor : None where nothing is live
     open_gallery : how a gallery is opened when another is wanted, on a thread of its own
@@ -54,7 +62,7 @@ class MosaicStage:
         self,
         mosaic: Mosaic,
         outlets: Callable[[], Sequence[Outlet]],
-        spawn: Callable[[str, Callable[[], None]], object],
+        spawn: Spawn,
         *,
         control: Control | None = None,
         governor: Governor | None = None,
@@ -65,7 +73,7 @@ class MosaicStage:
         self._control, self.governor = control, governor
         self._open_gallery, self._save_picture = open_gallery, save_picture
         self._wanted = control.wanted if control is not None else Wanted()
-        self._new_gallery: Gallery | None = None
+        self._opened: deque[Gallery] = deque()  # galleries that were wanted
         self._input: Frame | None = None  # the last one
         self.cells = CellCounts()
         self.active_share = self.touched_share = self.changed_share = 0.0
@@ -148,7 +156,9 @@ class MosaicStage:
         """Take over what is wanted now; whether the picture will be another for it."""
         if self._control is None:
             return False
-        gallery, self._new_gallery = self._new_gallery, None
+        gallery = None
+        while self._opened:
+            gallery = self._opened.popleft()
         before, self._wanted = self._wanted, self._control.wanted
         if self._wanted is before and gallery is None:
             return False
@@ -185,7 +195,7 @@ class MosaicStage:
                 _logger.warning("%s", error)
             else:
                 if control.wanted.gallery == name:  # and not yet another one
-                    self._new_gallery = gallery
+                    self._opened.append(gallery)
 
         self._spawn("gallery", load)
 
@@ -202,7 +212,7 @@ class MosaicStage:
                 control.say(str(error))
                 _logger.warning("%s", error)
 
-        self._spawn("snapshot", write)
+        self._spawn("snapshot", write, awaited=True)
 
     def _on_stage(self, name: str) -> None:
         now = time.monotonic()
