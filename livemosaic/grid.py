@@ -130,7 +130,8 @@ def plan_grid(
         if size is None:
             height = _even(height * columns * tile_px / width)
             width = columns * tile_px
-    tile_px = tile_px or (_LIVE_TILE_PX if live else _DEFAULT_TILE_PX)
+    if tile_px is None:
+        tile_px = _LIVE_TILE_PX if live else _DEFAULT_TILE_PX
     if tile_px % 2 or not _MIN_TILE_PX <= tile_px <= MAX_TILE_PX:
         raise UsageError(
             f"--tile {tile_px}: must be an even number from {_MIN_TILE_PX} to {MAX_TILE_PX}"

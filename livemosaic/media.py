@@ -11,7 +11,7 @@ import errno
 import re
 from fractions import Fraction
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 # isort: off
 import cv2 as _cv2  # noqa: F401  (before av: see above)
@@ -19,7 +19,7 @@ import av
 # isort: on
 
 from .colour import UNSPECIFIED, Matrix
-from .errors import SinkError, SourceError
+from .errors import SinkError, SourceError, UsageError
 
 __all__ = [
     "MATRICES",
@@ -34,6 +34,7 @@ __all__ = [
     "reason",
     "sink_error",
     "source_error",
+    "split_url",
 ]
 
 # Matrix coefficients of ISO/IEC 23091-2 (FFmpeg's AVColorSpace) that mean one of ours. FCC's
@@ -90,23 +91,51 @@ def is_url(text: str) -> bool:
     return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", text) is not None
 
 
-# Words in the names of an address's parameters whose values open doors.
-_SECRET = re.compile(
-    r"(?i)([?&;][^=&;]*(?:pass|pwd|token|key|secret|auth|sig|credential|session|streamid)[^=&;]*=)"
-    r"[^&;#]*"
+def split_url(url: str) -> SplitResult:
+    """The parts of a network address.
+
+    Raises
+    ------
+    UsageError
+        when it is none
+    """
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise UsageError(
+            f"{public_name(url)}: it is no address ({error}); write PROTOCOL://HOST/PATH"
+        ) from None
+
+
+# Words in the names of an address's parameters whose values open doors, and those parameters. Some
+# cameras want them in the path, as in /user=NAME_password=WORD_channel=1; there a value ends where
+# the next parameter begins.
+_DOORS = "user|usr|login|pas|pw|token|jwt|key|secret|auth|sig|credential|session|streamid"
+_SECRET_IN_PATH = re.compile(
+    rf"(?i)([/&;_][^/&;=]*(?:{_DOORS})[^/&;=]*=)(?:(?!_[^_/&;=]*=)[^/&;#])*"
 )
+_SECRET_IN_QUERY = re.compile(rf"(?i)([?&;][^&;=]*(?:{_DOORS})[^&;=]*=)[^&;#]*")
+_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]@]*)(:\d*)?")
+_MAYBE_URL = re.compile(r"(?s)\s*([a-zA-Z][a-zA-Z0-9+.-]+:/+)(.*)")  # with a slash forgotten, too
 
 
 def public_name(text: str) -> str:
     """A path or address as it may be shown: without user name, password, tokens and stream keys."""
-    if not is_url(text):
+    url = _MAYBE_URL.fullmatch(text)
+    if url is None:
         return text
-    parts = urlsplit(text)
-    text = text.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)
-    if parts.scheme.lower().startswith("rtmp"):
+    scheme, rest = url.groups()
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in host:
+        rest = rest[host.rindex("@") + 1 :]
+    elif not _HOST.fullmatch(host):  # a password in which there is one of these
+        rest = rest.rpartition("@")[2]
+    if scheme.lower().startswith("rtmp"):
         # rtmp://HOST/APPLICATION/KEY: whoever has the key can send in that name.
-        text = re.sub(r"(?i)^(rtmp\w*://[^/]*/[^/]+/)[^?]+", r"\1***", text)
-    return _SECRET.sub(r"\1***", text)
+        rest = re.sub(r"^([^/]*/[^/]+/)[^?]+", r"\1***", rest)
+    path, mark, query = rest.partition("?")
+    path = _SECRET_IN_PATH.sub(r"\1***", path)
+    return scheme + path + _SECRET_IN_QUERY.sub(r"\1***", mark + query)
 
 
 # What FFmpeg's errors mean to a person: problem and cure.

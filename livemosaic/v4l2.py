@@ -65,6 +65,7 @@ class VideoDevice:
     output : pictures can be sent to it now
     virtual : made by v4l2loopback
     format : what is sent to a virtual camera, as "YU12:1280x720@30"; empty when nobody has it open
+    bus : where it is plugged in, as "usb-0000:00:14.0-2"; empty when that cannot be asked
     """
 
     path: str
@@ -73,6 +74,7 @@ class VideoDevice:
     output: bool = False
     virtual: bool = False
     format: str = ""
+    bus: str = ""
 
     @property
     def number(self) -> int:
@@ -104,26 +106,28 @@ def _look(name: str, *, sysfs: Path) -> VideoDevice:
     virtual = (folder / "max_openers").exists()
     format = _read(folder / "format") if virtual else ""
     try:
-        driver, able = _capabilities(path)
+        driver, bus, able = _capabilities(path)
     except OSError:
         # It may not be opened by us, or not now. The second node of a camera is for metadata.
         first = _read(folder / "index") in ("", "0")
         return VideoDevice(path, label, first and not virtual, virtual, virtual, format)
     captures = bool(able & _CAPTURES) and not able & _CODES
     outputs = bool(able & _OUTPUTS) and not able & _CODES
-    return VideoDevice(path, label, captures, outputs, virtual or driver == _LOOPBACK, format)
+    virtual = virtual or driver == _LOOPBACK
+    return VideoDevice(path, label, captures, outputs, virtual, format, bus)
 
 
-def _capabilities(path: str) -> tuple[str, int]:
-    """Name of the driver, and capability bits."""
+def _capabilities(path: str) -> tuple[str, str, int]:
+    """Name of the driver, place on the bus, and capability bits."""
     answer = bytearray(_CAPABILITY.size)
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.ioctl(descriptor, _QUERYCAP, answer)
     finally:
         os.close(descriptor)
-    driver, _, _, _, whole, own = _CAPABILITY.unpack(answer)
-    return driver.partition(b"\0")[0].decode(errors="replace"), own if whole & _HAS_OWN else whole
+    *texts, _, whole, own = _CAPABILITY.unpack(answer)
+    driver, _, bus = (text.partition(b"\0")[0].decode(errors="replace") for text in texts)
+    return driver, bus, own if whole & _HAS_OWN else whole
 
 
 class Mode(NamedTuple):

@@ -84,6 +84,11 @@ def test_inputs(name: str, says: str, folder: Path, program: Program) -> None:
     assert left(folder / "o") == []
 
 
+def test_an_address_that_is_none(folder: Path, program: Program) -> None:
+    outcome = program("run", "rtsp://me:secret@[::1/x", "o/x.mp4")
+    one_line(outcome, USAGE, r"rtsp://\[::1/x: it is no address")
+
+
 def test_a_pattern_that_makes_no_sense(folder: Path, program: Program) -> None:
     one_line(program("run", "pattern:7x7", "o/x.mp4"), USAGE, "pattern:7x7: ")
 
@@ -94,6 +99,7 @@ OUTPUTS = [
     ("o/x.xyz", USAGE, r"the ending \.xyz is not known"),
     ("o/x", USAGE, "it has no ending"),
     ("o/x.png", USAGE, "a video does not fit into one picture"),
+    ("rtmp://me:secret@[::1/x", USAGE, r"rtmp://\[::1/x: it is no address"),
     ("rtmp://127.0.0.1:9/x", WORLD, "rtmp://127.0.0.1:9/x: .*nothing answers there"),
 ]
 

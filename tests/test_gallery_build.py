@@ -34,7 +34,7 @@ def names(paths: list[str]) -> list[str]:
     return [os.path.basename(path) for path in paths]
 
 
-def test_finding(tmp_path: Path):
+def test_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in ("b.JPG", "a.png", "notes.txt", ".hidden.jpg", "d/c.heic", "d/.trash/x.jpg", "raw"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +49,9 @@ def test_finding(tmp_path: Path):
     (tmp_path / "[1]").mkdir()
     (tmp_path / "[1]" / "odd.jpg").touch()
     assert names(find_photos([tmp_path / "[1]"])) == ["odd.jpg"]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert names(find_photos(["~/a.png", "~/*.JPG"])) == ["a.png", "b.JPG"]
 
 
 @pytest.mark.parametrize("path", ["gone", "gone/*.jpg", "empty"])

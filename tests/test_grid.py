@@ -73,6 +73,11 @@ def test_tile_and_columns_are_a_size(width: int, height: int, columns: int, tile
     assert abs(grid.height - grid.width * height / width) <= 1.01
 
 
+def test_no_tile_is_no_default() -> None:
+    with pytest.raises(UsageError, match="--tile 0: must be an even number"):
+        plan_grid(640, 360, tile_px=0)
+
+
 @given(st.integers(1, 2000), st.integers(1, 2000), tiles)
 def test_exact_size(half_width: int, half_height: int, tile_px: int) -> None:
     size = (2 * half_width, 2 * half_height)

@@ -471,6 +471,8 @@ def test_gallery_by_name_and_by_path(gallery: Gallery) -> None:
     np.testing.assert_array_equal(mosaic.gallery.tiles, gallery.tiles)
     with pytest.raises(GalleryError, match="no gallery"):
         Mosaic("no-such-gallery")
+    with pytest.raises(GalleryError, match="no gallery"):
+        Mosaic("~nosuchuser/x")
 
 
 # ---- the same on every number of threads ----------------------------------------------------

@@ -109,6 +109,33 @@ def test_file_behind_an_address_is_whole(tmp_path: Path, name: str) -> None:
     assert len(frames) == (1 if name.endswith("png") else 40)
 
 
+def test_a_picture_in_its_place_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """As a camera's proxy gives it while the camera is away."""
+    answers = iter(
+        [
+            mjpeg(itertools.repeat((160, 96), 20)),
+            picture_alone,
+            mjpeg(itertools.repeat((160, 96))),
+        ]
+    )
+    with http_server(lambda handler: next(answers)(handler)) as url:
+        source = open_source(f"{url}/video.mjpg")
+        with Watch(source) as watch:
+            watch.next(Notice)
+            watch.next(Frame, 3)
+        assert source.reconnects == 1
+
+
+def picture_alone(handler: Any) -> None:
+    """Answer with one JPEG."""
+    data = cv2.imencode(".jpg", clips.picture(160, 96))[1].tobytes()
+    handler.send_response(200)
+    handler.send_header("Content-Type", "image/jpeg")
+    handler.send_header("Content-Length", str(len(data)))
+    handler.end_headers()
+    handler.wfile.write(data)
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "why"),
     [
@@ -343,7 +370,7 @@ def test_decoder_that_is_too_slow_skips_and_stays_near(
         ("rtsp://me@cam:554/", "rtsp://cam:554/"),
         (
             "http://cam/v.mjpg?user=me&password=x&fps=5",
-            "http://cam/v.mjpg?user=me&password=***&fps=5",
+            "http://cam/v.mjpg?user=***&password=***&fps=5",
         ),
         ("http://cam/v?TOKEN=x#here", "http://cam/v?TOKEN=***#here"),
         ("http://cam/v?access_token=x;apikey=y", "http://cam/v?access_token=***;apikey=***"),
@@ -352,6 +379,21 @@ def test_decoder_that_is_too_slow_skips_and_stays_near(
         ("rtmps://live.example:443/app/key?x=1", "rtmps://live.example:443/app/***?x=1"),
         ("rtmp://host/app", "rtmp://host/app"),
         ("http://host/a@b.mp4", "http://host/a@b.mp4"),
+        ("http://host:80/a@b.mp4", "http://host:80/a@b.mp4"),
+        ("http://[::1]:80/a", "http://[::1]:80/a"),
+        ("http://me:x@[::1/a", "http://[::1/a"),
+        ("rtsp://me:s3cr/x@cam/live", "rtsp://cam/live"),
+        ("rtsp://me:s#cr@cam:554/live", "rtsp://cam:554/live"),
+        ("rtsp://me:s?c@r@cam/live", "rtsp://cam/live"),
+        (" rtsp://me:x@cam/", "rtsp://cam/"),
+        ("rtsp:/me:x@cam/", "rtsp:/cam/"),
+        (
+            "rtsp://cam/user=me_password=a_b_channel=1_stream=0.sdp",
+            "rtsp://cam/user=***_password=***_channel=1_stream=0.sdp",
+        ),
+        ("rtsp://cam/user=me&password=a_b&channel=1", "rtsp://cam/user=***&password=***&channel=1"),
+        ("http://cam/s?loginuse=me&loginpas=1", "http://cam/s?loginuse=***&loginpas=***"),
+        ("http://cam/s?jwt=x&pw=y&rate=5", "http://cam/s?jwt=***&pw=***&rate=5"),
     ],
 )
 def test_public_names(address: str, shown: str) -> None:

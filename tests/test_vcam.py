@@ -107,15 +107,21 @@ def test_a_picture_of_its_size_passes_unchanged(backend: type[FakeBackend]) -> N
     assert sent.tobytes() == b"".join(p.tobytes() for p in (frame.y, frame.u, frame.v))
 
 
-def test_a_repeated_picture_is_sent_again(backend: type[FakeBackend]) -> None:
+def test_a_repeated_picture_is_sent_again(
+    backend: type[FakeBackend], monkeypatch: pytest.MonkeyPatch
+) -> None:
     sink = VcamSink()
+    draw, drawn = sink._draw, list[Frame]()
+    monkeypatch.setattr(sink, "_draw", lambda item: (drawn.append(item), draw(item)))
     first, second = islice(open_source("pattern:640x360@30"), 2)
     assert isinstance(first, Frame)
-    for item in (first, first, second, first):
+    assert isinstance(second, Frame)
+    for item in (first, dataclasses.replace(first, pts=1), second, first):
         sink.write(item)
     sent = [p.tobytes() for p in backend.made[0].pictures]
     assert sent[0] == sent[1] == sent[3] != sent[2]
     assert sink.frames_written == 4
+    assert drawn == [first, second, first]  # a repeated one costs nothing
 
 
 @pytest.mark.parametrize(

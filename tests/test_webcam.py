@@ -28,8 +28,8 @@ from tests.conftest import moving_pictures
 
 U8 = NDArray[np.uint8]
 
-FRONT = Camera("Integrated Camera", "/dev/video0", 0)
-USB = Camera("USB Camera: HD", "/dev/video2", 2)
+FRONT = Camera("Integrated Camera", "/dev/video0", 0, place="usb-1")
+USB = Camera("USB Camera: HD", "/dev/video2", 2, place="usb-2")
 OBS = Camera("OBS Virtual Camera", "/dev/video10", 10, virtual=True)
 
 
@@ -236,13 +236,37 @@ def test_the_same_camera_again_and_no_other(
     cameras.remove(FRONT)  # "webcam" would be the other one now
     with pytest.raises(SourceError, match="webcam: Integrated Camera is not there; plug it in"):
         opener()
-    moved = Camera(FRONT.name, "/dev/video4", 4)
+    moved = Camera(FRONT.name, "/dev/video4", 4, place="usb-4")
     cameras.append(moved)
     opener()
     assert opened == [FRONT, moved]
     cameras.append(FRONT)
     opener()
     assert opened[-1] == moved  # which it was last
+
+
+def test_not_its_twin(monkeypatch: pytest.MonkeyPatch, cameras: list[Camera]) -> None:
+    opened: list[Camera] = []
+
+    def open_it(camera: Camera, **asked: Any) -> FakeCapture:
+        opened.append(camera)
+        return FakeCapture([*pictures(2), CaptureGone()])
+
+    monkeypatch.setattr(capture, "open_capture", open_it)
+    twin = Camera(FRONT.name, "/dev/video4", 4, place="usb-5")
+    cameras.append(twin)
+    opener = webcam_opener("/dev/video0", capture=(64, 48, Fraction(30)))
+    monkeypatch.setattr(devices, "_by_path", lambda *given: FRONT)
+    opener()
+    cameras.remove(FRONT)
+    with pytest.raises(SourceError, match="is not there"):
+        opener()
+    # Both were plugged in anew, and each has the other's path.
+    cameras[-1] = Camera(FRONT.name, "/dev/video0", 0, place="usb-5")
+    back = Camera(FRONT.name, "/dev/video4", 4, place="usb-1")
+    cameras.append(back)
+    opener()
+    assert opened == [FRONT, back]
 
 
 def test_unplugged_and_back_is_a_reconnect(

@@ -9,6 +9,7 @@ gallery = open_gallery("my.gallery")
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = Non
 
     if spec in EMBEDDED:
         return open_embedded(str(spec))
-    path = Path(spec).expanduser()
+    path = Path(os.path.expanduser(spec))
     if path.is_dir():
         from .cache import folder_gallery
 

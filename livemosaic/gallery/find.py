@@ -37,6 +37,7 @@ def find_photos(paths: Iterable[str | Path]) -> list[str]:
         if os.path.lexists(path):
             matches = [path]
         else:
+            path = os.path.expanduser(path)
             matches = glob.glob(path, recursive=True) if glob.has_magic(path) else []
             if not matches:
                 raise GalleryError(

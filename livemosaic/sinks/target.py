@@ -10,10 +10,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from ..errors import SinkError, UsageError
-from ..media import is_url, public_name
+from ..media import is_url, public_name, split_url
 from .formats import (
     FORMATS,
     NETWORK_TIMEOUT_S,
@@ -118,9 +117,9 @@ def _classify(target: str, options: FileOptions) -> Target:
         return Target("standard output", "direct", "pipe:1", format)
     if is_url(target):
         name = public_name(target)
-        scheme = urlsplit(target).scheme.lower()
+        parts = split_url(target)
+        scheme, path = parts.scheme.lower(), parts.path
         by_scheme = None if options.format else URL_FORMATS.get(scheme)
-        path = urlsplit(target).path
         format = by_scheme or find_format(options.format or ending(path), target=name)
         return Target(name, "direct", _completed(target, scheme), format)
     if os.path.isdir(target):

@@ -71,7 +71,7 @@ class VcamSink:
         self.rate: Fraction | None = rate or DEFAULT_RATE
         self.frames_written = 0
         self._camera: Any = None
-        self._last: Frame | None = None
+        self._drawn: U8 | None = None  # luma of the picture that is in the buffer
         self._shape: tuple[int, int] | None = None
         device = choose_device(target.removeprefix("vcam").removeprefix(":") or None)
         self._camera = _open(device, size, self.rate)
@@ -92,9 +92,9 @@ class VcamSink:
         """Send one picture at once."""
         if not isinstance(item, Frame):
             return
-        if item is not self._last:  # one that is repeated is in the buffer
+        if item.y is not self._drawn:  # a picture that is repeated is a frame of its own
             self._draw(item)
-            self._last = item
+            self._drawn = item.y
         try:
             self._camera.send(self._buffer)
         except (RuntimeError, OSError) as error:
@@ -109,7 +109,7 @@ class VcamSink:
 
     def abort(self) -> None:
         """Release the device. Never raises."""
-        camera, self._camera, self._last = self._camera, None, None
+        camera, self._camera, self._drawn = self._camera, None, None
         if camera is None:
             return
         with contextlib.suppress(Exception):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
-from ..media import public_name
+from ..media import public_name, split_url
 
 __all__ = ["Address", "find_address"]
 
@@ -62,7 +61,7 @@ class Address:
 
 def find_address(spec: str) -> Address | None:
     """The stream that `spec` names; None for a scheme of files."""
-    scheme = urlsplit(spec).scheme.lower()
+    scheme = split_url(spec).scheme.lower()
     kind = _SCHEMES.get(scheme)
     if kind is None:
         return None

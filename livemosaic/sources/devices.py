@@ -39,12 +39,14 @@ class Camera:
     path : /dev/videoN, or what else the system calls it
     number : what OpenCV calls it in `opencv_backend()`; the N of /dev/videoN on Linux
     virtual : another program sends its pictures
+    place : where it is plugged in, or another thing that stays while it does
     """
 
     name: str
     path: str
     number: int
     virtual: bool = False
+    place: str = ""
 
     @property
     def spec(self) -> str:
@@ -104,8 +106,14 @@ def find_camera(spec: str) -> Camera:
     raise _no_such(spec, cameras)
 
 
-def find_again(known: Camera, spec: str) -> Camera:
-    """The camera that `spec` meant before, which may have another path now.
+def twins(known: Camera) -> set[str]:
+    """The places of other cameras that have the same name."""
+    return {c.place for c in list_cameras() if c.name == known.name and c.place != known.place}
+
+
+def find_again(known: Camera, spec: str, *, twins: set[str]) -> Camera:
+    """The camera that `spec` meant before, which may have another path now, or be plugged in
+    elsewhere, where none of its twins was.
 
     Raises
     ------
@@ -113,15 +121,16 @@ def find_again(known: Camera, spec: str) -> Camera:
         it is not there
     """
     same = [camera for camera in list_cameras() if camera.name == known.name]
-    for camera in same:
-        if camera.path == known.path:
-            return camera
-    if not same:
-        raise SourceError(f"{spec}: {known.name} is not there; plug it in again")
-    return same[0]
+    fitting = [camera for camera in same if camera.place not in twins]
+    if fitting:
+        # A camera may have two devices that give pictures, of one name and at one place.
+        return min(fitting, key=lambda c: (c.place != known.place, c.path != known.path))
+    raise SourceError(f"{spec}: {known.name} is not there; plug it in again")
 
 
 def _by_path(path: str, spec: str, cameras: list[Camera]) -> Camera:
+    if sys.platform != "linux":
+        raise _no_such(spec, cameras)
     from ..v4l2 import video_device
 
     device = video_device(path)
@@ -161,7 +170,7 @@ def _linux() -> list[Camera]:
     from ..v4l2 import video_devices
 
     return [
-        Camera(device.name, device.path, device.number, device.virtual)
+        Camera(device.name, device.path, device.number, device.virtual, device.bus or device.path)
         for device in video_devices()
         if device.capture
     ]
@@ -176,6 +185,7 @@ def _elsewhere() -> list[Camera]:
             str(found.path or found.index),
             found.index,
             found.name.lower().startswith(_VIRTUAL_NAMES) or "virtual" in found.name.lower(),
+            str(found.path or found.index),
         )
         for found in enumerate_cameras(opencv_backend())
     ]

@@ -307,7 +307,23 @@ def _is_finite(container: Any) -> bool:
 def stream_opener(address: Address, *, threads: int = 0) -> Callable[[], StreamSource]:
     """What opens a stream: with patience at first, and sooner for another attempt later."""
     patience_s = itertools.chain([_OPEN_S], itertools.repeat(_AGAIN_S))
-    return lambda: StreamSource(address, threads=threads, open_s=next(patience_s))
+    has_been = False
+
+    def open_it() -> StreamSource:
+        nonlocal has_been
+        try:
+            source = StreamSource(address, threads=threads, open_s=next(patience_s))
+        except FiniteError:
+            if not has_been:
+                raise
+            # A camera's proxy may say so that the camera is away.
+            raise SourceError(
+                f"{address.name}: a file comes from there now, and no stream; check the camera"
+            ) from None
+        has_been = True
+        return source
+
+    return open_it
 
 
 def _templates(container: Any, *, name: str) -> dict[int, Any]:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from ..errors import SourceError
 from ..frame import Frame, StreamInfo
 from . import capture as _capture
-from .devices import Camera, find_again, find_camera
+from .devices import Camera, find_again, find_camera, twins
 from .pixels import Pixels
 
 __all__ = ["DEFAULT_CAPTURE", "CaptureMode", "WebcamSource", "webcam_opener"]
@@ -169,12 +169,13 @@ def webcam_opener(spec: str, *, capture: CaptureMode) -> Callable[[], WebcamSour
     It may come back under another number, and `webcam` could mean another one meanwhile.
     """
     known: Camera | None = None
+    others: set[str] = set()
 
     def open_it() -> WebcamSource:
-        nonlocal known
-        camera = find_camera(spec) if known is None else find_again(known, spec)
+        nonlocal known, others
+        camera = find_camera(spec) if known is None else find_again(known, spec, twins=others)
         source = WebcamSource(spec, capture=capture, camera=camera)
-        known = camera
+        known, others = camera, twins(camera)
         return source
 
     return open_it
