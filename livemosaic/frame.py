@@ -30,6 +30,8 @@ class Frame:
     pts : presentation time in units of `time_base`, never None: a source makes up what is missing
     duration : in units of `time_base`, 0 when unknown
     captured_s : when the source had it, seconds of `time.monotonic()`; latency counts from here
+    decoding_s : what passed then until the source gave it out: decoding, and waiting for pictures
+        that are sent before it and shown behind it; 0 where nothing is live
     original : the frame that a mosaic was made of, None for one that comes from a source
     """
 
@@ -41,6 +43,7 @@ class Frame:
     time_base: Fraction = Fraction(1, 25)
     duration: int = 0
     captured_s: float = 0.0
+    decoding_s: float = 0.0
     original: Frame | None = None
 
     @property
@@ -93,6 +96,7 @@ class Frame:
             time_base=other.time_base,
             duration=other.duration,
             captured_s=other.captured_s,
+            decoding_s=other.decoding_s,
         )
 
     def mirrored(self) -> Frame:

@@ -175,7 +175,9 @@ def test_ctrl_c(photos: Path, tmp_path: Path):
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def progress(done, total):\n"
         "    print(done, flush=True)\n"
-        "    time.sleep(60)\n"
+        # A signal just before a sleep does not end it.
+        "    for _ in range(600):\n"
+        "        time.sleep(0.1)\n"
         f"build_gallery([{str(photos)!r}], {str(tmp_path / 'x.gallery')!r}, tile_px=16,\n"
         "    progress=progress)\n"
     )

@@ -16,7 +16,13 @@ Machine = Callable[[Step, float], float]
 
 
 def run(
-    governor: Governor, machine: Machine, *, begin: float = 0.0, seconds: float, wait_s: float = 0.0
+    governor: Governor,
+    machine: Machine,
+    *,
+    begin: float = 0.0,
+    seconds: float,
+    wait_s: float = 0.0,
+    decoding_s: float = 0.0,
 ) -> list[int]:
     """Give a governor all frames of some seconds; the step after each."""
     numbers = []
@@ -29,7 +35,12 @@ def run(
         started_s = max(captured_s, free_s)
         work_s = machine(governor.step, started_s)
         free_s = started_s + work_s
-        governor.observe(free_s, latency_s=free_s + wait_s - captured_s, work_s=work_s)
+        governor.observe(
+            free_s,
+            latency_s=decoding_s + free_s + wait_s - captured_s,
+            work_s=work_s,
+            decoding_s=decoding_s,
+        )
         numbers.append(governor.number)
     return numbers
 
@@ -48,6 +59,21 @@ def test_a_machine_that_is_quick_enough_is_left_alone() -> None:
     assert set(run(governor, matching(0.005, 0.010), seconds=60)) == {0}
     assert governor.changes == []
     assert governor.most(1000) is None
+
+
+@pytest.mark.parametrize("decoding_s", [0.05, 0.2])
+def test_what_decoding_takes_costs_no_step(decoding_s: float) -> None:
+    """A stream with pictures out of order is late before the mosaic has them."""
+    governor = make()
+    assert set(run(governor, matching(0.005, 0.010), seconds=10, decoding_s=decoding_s)) == {0}
+
+
+def test_what_decoding_takes_leaves_less_room() -> None:
+    governor = make()
+    machine = matching(0.005, 0.020)
+    assert set(run(governor, machine, seconds=10, wait_s=0.03)) == {0}
+    governor = make()
+    assert run(governor, machine, seconds=10, wait_s=0.03, decoding_s=0.05)[-1] > 0
 
 
 def make() -> Governor:

@@ -165,6 +165,17 @@ def test_sound_is_not_dropped_with_pictures() -> None:
     assert len(pts(sink)) < 41
 
 
+def test_a_slow_pace_takes_the_newest_picture() -> None:
+    """A file at a lower rate than the input's: no picture waits in a queue, and none at the end."""
+    sink = FakeSink()
+    frames = flow((lambda: None, lambda: len(sink.items) >= 5))
+    pipeline = Pipeline(LiveSource(frames), FakeMosaic(), [sink], rate=Fraction(20))  # type: ignore[arg-type]
+    assert pipeline.run()
+    taken = [item.original.pts for item in sink.items]
+    assert len(taken) <= 7
+    assert pipeline.report()["latency_ms"]["max"] < 100
+
+
 def test_a_sink_with_a_pace_gets_it() -> None:
     sink = FakeSink(rate=Fraction(50))
     began = time.monotonic()

@@ -34,10 +34,11 @@ def find_photos(paths: Iterable[str | Path]) -> list[str]:
     found: set[str] = set()
     given = [os.fspath(path) for path in paths]
     for path in given:
+        if not os.path.lexists(path):
+            path = os.path.expanduser(path)
         if os.path.lexists(path):
             matches = [path]
         else:
-            path = os.path.expanduser(path)
             matches = glob.glob(path, recursive=True) if glob.has_magic(path) else []
             if not matches:
                 raise GalleryError(

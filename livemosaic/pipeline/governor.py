@@ -41,6 +41,10 @@ STEPS = (
 # because the mosaic takes longer than one lasts.
 _FEWER_FRAMES = next(number for number, step in enumerate(STEPS) if step.every > 1)
 
+# A stream whose pictures come out of order is late before the mosaic has them, and no step makes
+# that good: what the promise leaves is to be kept, but not less than this share of it.
+_LEAST_ROOM = 0.5
+
 # What happened is judged twice a second: ten frames and more tell a habit from an accident.
 _PERIOD_S = 0.5
 # A step is taken when nine of ten frames take more than this share of what they may...
@@ -80,7 +84,7 @@ class Governor:
     def __init__(self, *, max_latency_s: float, interval_s: float) -> None:
         self.max_latency_s, self._interval_s = max_latency_s, interval_s
         self._number = 0
-        self._latencies: list[float] = []
+        self._lateness: list[float] = []
         self._works: list[float] = []
         self._period_began: float | None = None
         self._room_since: float | None = None
@@ -112,15 +116,17 @@ class Governor:
         self._last_accepted_s = captured_s
         return True
 
-    def observe(self, now_s: float, *, latency_s: float, work_s: float) -> bool:
+    def observe(
+        self, now_s: float, *, latency_s: float, work_s: float, decoding_s: float = 0.0
+    ) -> bool:
         """Note how a frame did.
 
         Parameters
         ----------
         now_s : when
-        latency_s : from capture to hand-off at the quickest output: what an output of its own
-            accord takes longer is nothing that the mosaic could make good
+        latency_s : from capture to hand-off
         work_s : of the mosaic
+        decoding_s : of the latency, what passed before the source gave the frame out
 
         Returns
         -------
@@ -128,13 +134,14 @@ class Governor:
         """
         if self._period_began is None:
             self._period_began = now_s
-        self._latencies.append(latency_s)
+        room_s = max(self.max_latency_s - decoding_s, _LEAST_ROOM * self.max_latency_s)
+        self._lateness.append((latency_s - decoding_s) / room_s)
         self._works.append(work_s)
         if now_s - self._period_began < _PERIOD_S:
             return False
-        late = _usual(self._latencies) / self.max_latency_s
+        late = _usual(self._lateness)
         busy = _usual(self._works) / (self._interval_s * self.step.every)
-        self._latencies.clear()
+        self._lateness.clear()
         self._works.clear()
         self._period_began = now_s
         return self._judge(now_s, late=late, busy=busy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 from ..frame import Frame, Item
@@ -109,7 +110,8 @@ class Intake:
                     self.frames += 1
                     self._stale += 1
                     continue
-                self.times.add(now - item.captured_s)
+                item = replace(item, decoding_s=now - item.captured_s)
+                self.times.add(item.decoding_s)
             yield item
             del item
 

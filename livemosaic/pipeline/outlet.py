@@ -33,7 +33,7 @@ class Outlet:
     ----------
     frames, repeated : how many the sink took, and how many of those it had before
     first_s : when it had taken the first frame, 0 before
-    last_latency_s : of the newest frame that it took
+    last_latency_s, last_decoding_s : of the newest frame that it took
     video_s : from the first frame's time to the end of the last one's
     times : of the sink's work per frame
     latency : from capture to hand-off
@@ -59,7 +59,7 @@ class Outlet:
         self._cancelled = cancelled
         self.frames = 0
         self.first_s = 0.0
-        self.last_latency_s = 0.0
+        self.last_latency_s = self.last_decoding_s = 0.0
         self.video_s = 0.0
         self.times, self.latency, self.recent = Times(), Times(), Recent()
         self.thread: threading.Thread | None = None
@@ -138,7 +138,7 @@ class Outlet:
         lasts_s = float(frame.duration * frame.time_base) or self._lasts_s
         self.video_s = frame.time_s + lasts_s - self._started_at_s
         if new:
-            self.last_latency_s = now - frame.captured_s
+            self.last_latency_s, self.last_decoding_s = now - frame.captured_s, frame.decoding_s
             self.latency.add(self.last_latency_s)
             self.recent.add(self.last_latency_s)
 

@@ -294,13 +294,13 @@ class Pipeline:
 
     def _outlet(self, sink: Sink, *, optional: bool = False) -> Outlet:
         handover: Handover[Any]
-        if sink.live:
+        rate = sink.rate or (self._rate if self._live else None)
+        if sink.live or (self._live and rate is not None):  # at its pace it takes the newest
             handover = NewestHandover()
         elif self._live:
             handover = NewestHandover(_RECORDED_FRAMES)
         else:
             handover = WaitingHandover(_WAITING_OUTPUTS)
-        rate = sink.rate or (self._rate if self._live else None)
         kind = WindowOutlet if isinstance(sink, Window) else Outlet
         return kind(
             sink,

@@ -144,8 +144,14 @@ class MosaicStage:
         self.changed_share += cells.changed / cells.total
         if governor is not None:
             now = time.monotonic()
-            latency_s = min((o.last_latency_s for o in self._outlets() if o.frames), default=0.0)
-            if governor.observe(now, latency_s=latency_s, work_s=now - began):
+            # What an output of its own accord takes longer is nothing that could be made good.
+            latency_s, decoding_s = min(
+                ((o.last_latency_s, o.last_decoding_s) for o in self._outlets() if o.frames),
+                default=(0.0, 0.0),
+            )
+            if governor.observe(
+                now, latency_s=latency_s, decoding_s=decoding_s, work_s=now - began
+            ):
                 _logger.debug("governor: %s", governor.step.words or "nothing is given up")
                 self._apply()
         return picture
@@ -230,4 +236,4 @@ class MosaicStage:
 def _later(frame: Frame, now_s: float) -> Frame:
     """The frame as if it had been captured now."""
     passed = round((now_s - frame.captured_s) / frame.time_base)
-    return replace(frame, pts=frame.pts + max(1, passed), captured_s=now_s)
+    return replace(frame, pts=frame.pts + max(1, passed), captured_s=now_s, decoding_s=0.0)
