@@ -287,11 +287,12 @@ class LayoutMatch:
         faults = [self.fault(v, cell) for v in variants]
         costs = [self.cost(v, code) for v in variants]
         least = min(costs[v] for v in variants if faults[v] == min(faults))
+        to_beat = costs[old] - (1 - self.better) * min(costs[old], 200) if old is not None else 0
         near = 1e-4 * least + 1e-3
         keep = old is not None and faults[old] <= min(faults)
-        if keep and least >= self.better * costs[old] + near:
+        if keep and least >= to_beat + near:
             assert chosen == old, "nothing is clearly better"
-        elif chosen != old or not keep or 1.3 * least + 3 < self.better * costs[old]:
+        elif chosen != old or not keep or 1.3 * least + 3 < to_beat:
             assert faults[chosen] == min(faults)
             assert costs[chosen] <= 1.3 * least + 3
         self.place[cell], self.matched[cell] = chosen, lab.copy()

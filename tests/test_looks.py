@@ -102,6 +102,38 @@ def test_camera_noise_changes_nothing(photos: Gallery, tile_px: int, calm: float
         np.testing.assert_array_equal(shown(mosaic), first)
 
 
+def test_noise_that_is_ugly_is_no_cut(photos: Gallery) -> None:
+    """Most cells are matched again, but few find a tile that is clearly better."""
+    mosaic = Mosaic(photos, MosaicSettings(tile_px=16, scale=1))
+    active, changed = [], []
+    for picture in noisy(still(), 12, sigma=30.0):
+        mosaic.process(Frame.from_bgr(picture))
+        active.append(mosaic.cells.active / mosaic.cells.total)
+        changed.append(mosaic.cells.changed / mosaic.cells.total)
+    assert min(active[1:]) > 0.5
+    assert max(changed[1:]) < 0.15
+
+
+def test_what_has_gone_does_not_stay(few: Callable[..., Gallery]) -> None:
+    """Also where each photo is in many cells, and costs much for it."""
+    mosaic = Mosaic(few(20), MosaicSettings(**SMALL, tint=0.0))
+    fresh = Mosaic(mosaic.gallery, mosaic.settings)
+    ground = np.clip(still(), 60, 255)
+    person = ground.copy()
+    person[40:140, 60:160] -= np.uint8(48)
+    errors = []
+    for tested, pictures in ((mosaic, (person, ground)), (fresh, (ground,))):
+        for picture in pictures:
+            frame = tested.process(Frame.from_bgr(picture))
+        grid = tested.plan(320, 192)
+        cells, wanted = (
+            cv2.resize(p, (grid.columns, grid.rows), interpolation=cv2.INTER_AREA).astype(float)
+            for p in (frame.to_bgr(), ground)
+        )
+        errors.append(np.abs(cells - wanted)[5:17, 8:20].mean())
+    assert errors[0] < 1.06 * errors[1]
+
+
 def changes(gallery: Gallery, pictures: list[U8], **options: Any) -> int:
     mosaic = Mosaic(gallery, MosaicSettings(**SMALL, **options))
     count = 0

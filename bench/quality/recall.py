@@ -12,6 +12,7 @@ from livemosaic.colour import ycbcr_to_bgr
 from livemosaic.frame import Frame
 from livemosaic.layout import cell_points, points_to_lab
 from livemosaic.match import LayoutMatcher
+from livemosaic.match.choice import MOST_WEIGHED, Rules
 from livemosaic.mosaic import Mosaic, analysis_picture
 
 __all__ = ["Costs", "layout_costs"]
@@ -60,11 +61,16 @@ def layout_costs(mosaic: Mosaic, frame: Frame) -> Costs:
         allowed = (uses < rules.most_uses)[index.photo] & ~np.isin(index.photo, index.photo[near])
         chosen[i] = cost[new]
         best[i] = cost[allowed].min() if allowed.any() else cost[new]
-        if old >= 0 and allowed[old] and best[i] >= rules.better * cost[old]:
+        if old >= 0 and allowed[old] and best[i] >= _to_beat(cost[old], rules):
             best[i] = cost[old]
         place[cell] = new
         uses[index.photo[new]] += 1
     return Costs(chosen, best)
+
+
+def _to_beat(cost: float, rules: Rules) -> float:
+    """What is clearly better than an old tile of that cost."""
+    return cost - (1 - rules.better) * min(cost, MOST_WEIGHED)
 
 
 def _distances(

@@ -16,12 +16,17 @@ from ..kernels import Count, kernel, kernel_part
 from .index import COEFFICIENTS, LayoutIndex, expected_detail
 from .rough import LANES, NEVER, ROUGH, least_of, refine, roughly, scan, sixteenths
 
-__all__ = ["Rules", "Shown", "choose", "empty"]
+__all__ = ["MOST_WEIGHED", "Rules", "Shown", "choose", "empty"]
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 I16 = NDArray[np.int16]
 U16 = NDArray[np.uint16]
+
+# How much of an old variant's cost is weighed against a new one's. Where there are far more cells
+# than photos each costs several times as much, for its many uses, and one that does not fit any
+# more would never be left: people who have gone would stay to be seen.
+MOST_WEIGHED = 200.0
 
 
 class Shown(NamedTuple):
@@ -53,7 +58,7 @@ class Rules(NamedTuple):
     columns : cells across
     distance : no photo twice within so many cells
     most_uses : of a photo in all cells
-    better : a new variant has to cost less than this part of the old one's cost
+    better : a new variant has to cost less than this part of the old one's cost, see `_to_beat`
     most_probes : clusters to look into, nearest first
     promising, slack : and none that is farther than so many times the best cost, and so much
     tries : of a cluster's variants, those that are too near included; like the number of clusters,
@@ -155,6 +160,12 @@ def _cost(index: LayoutIndex, shown: Shown, rules: Rules, code: F32, place: Coun
         odd += w[k + one] * away * away
     uses = np.float32(shown.uses[index.photo[v]])
     return np.float32(even + odd + rules.prices[v] + rules.use_price * uses)
+
+
+@kernel_part
+def _to_beat(rules: Rules, cost: np.float32) -> np.float32:
+    """What a new variant has to cost less than, so that it is clearly better than an old one."""
+    return np.float32(cost - (1 - rules.better) * min(cost, np.float32(MOST_WEIGHED)))
 
 
 @kernel_part
@@ -284,14 +295,14 @@ def choose(
             _empty(index, shown, rules, np.intp(cells[i]))
     for i in range(cells.shape[0]):
         cell, number, code = np.intp(cells[i]), first_number + i, codes[i]
-        old, old_cost = _empty(index, shown, rules, cell), np.float32(np.inf)
+        old, to_beat = _empty(index, shown, rules, cell), np.float32(np.inf)
         if old >= 0:
-            old_cost = _cost(index, shown, rules, code, old)
+            to_beat = _to_beat(rules, _cost(index, shown, rules, code, old))
         _note_near(index, shown, rules, cell, number)
         best: Count = -1
         best_cost = np.float32(np.inf)
         if old >= 0 and _fault(index, shown, rules, old, number) == 0:
-            best, best_cost = old, rules.better * old_cost
+            best, best_cost = old, to_beat
         best = _search(
             index,
             shown,
@@ -311,7 +322,7 @@ def choose(
                 old >= 0
                 and _fault(index, shown, rules, old, number)
                 <= _fault(index, shown, rules, best, number)
-                and best_cost >= rules.better * old_cost
+                and best_cost >= to_beat
             ):
                 best = old
         shown.place[cell] = best
