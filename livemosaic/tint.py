@@ -26,6 +26,10 @@ _MAX_STALE_LEVELS = 2.5
 # contrast is never lowered below this share.
 _SPREAD, _LEAST_GAIN = 2.0, 0.3
 
+# So near to black and white a tile's mean moves further: most of what the tint leaves of the
+# difference is made good there, or the bars of a film and a fade to black would be grey.
+_NEAR_END_LEVELS = 32.0
+
 
 @kernel
 def _update(ycbcr: U8, shown: F32, limit: np.float32, paint: NDArray[np.bool_]) -> None:
@@ -141,9 +145,12 @@ def _plane_tints(
 ) -> None:
     one, least = np.float32(1), np.float32(_LEAST_GAIN)
     for i in range(np.uintp(own.shape[0])):
+        from_end = max(min(means[i, 0] - low, high - means[i, 0]), np.float32(0))
+        near_end = max(one - from_end / np.float32(_NEAR_END_LEVELS), np.float32(0))
+        reach = tint + tint * (one - tint) * near_end
         for channel in range(np.uintp(3)):
-            mean, share = own[i, channel], shares[channel]
-            wanted, gain = mean + tint * (means[i, channel] - mean), one
+            mean, share, gain = own[i, channel], shares[channel], one
+            wanted = mean + reach * (means[i, channel] - mean)
             if channel == 0:
                 # Contrast that would be clipped is given up instead; never all of it, or photos in
                 # the darks could not be seen at all.

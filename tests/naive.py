@@ -128,23 +128,29 @@ def paint(
                 out[top + y, left + x] = sample + original[line, column]
 
 
+def reach(tint: float, cells_luma: float, lowest: float, highest: float) -> float:
+    """How far a tile's mean moves towards a cell's; further where that is near black or white."""
+    from_end = max(min(cells_luma - lowest, highest - cells_luma), 0)
+    return tint + tint * (1 - tint) * max(1 - from_end / 32, 0)
+
+
 def tinted(
     tile: NDArray[Any],
     cells_mean: float,
     *,
-    tint: float,
+    reach: float,
     lowest: float,
     highest: float,
     shift_only: bool,
 ) -> NDArray[np.float64]:
-    """One plane of a tile whose mean moves towards a cell's by the share `tint`.
+    """One plane of a tile whose mean moves towards a cell's by the share `reach`.
 
     What would leave `lowest` to `highest` (two standard deviations of it) loses contrast, at most
     70 %, but for `shift_only`, which colour is.
     """
     samples = tile.astype(np.float64)
     own = samples.mean()
-    wanted = own + tint * (cells_mean - own)
+    wanted = own + reach * (cells_mean - own)
     room = min(wanted - lowest, highest - wanted)
     gain = 1.0 if shift_only else min(max(room / max(2 * samples.std(), 1e-3), 0.3), 1.0)
     return (wanted + gain * (samples - own)).clip(0, 255)

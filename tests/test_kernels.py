@@ -403,9 +403,10 @@ class Painter:
             original = naive.enlarged(source, width, height, overlay=overlay)
             shown = tiles[ids].astype(np.float64)
             if means is not None:
-                for tile, mean in zip(shown, means[:, i], strict=True):
+                for tile, mean in zip(shown, means, strict=True):
+                    reach = naive.reach(self.tint, mean[0], low, high)
                     tile[:] = naive.tinted(
-                        tile, mean, tint=self.tint, lowest=low, highest=high, shift_only=i > 0
+                        tile, mean[i], reach=reach, lowest=low, highest=high, shift_only=i > 0
                     )
             numbers = np.arange(len(ids), dtype=np.int32)
             naive.paint(plane, shown * (1 - overlay), original, cells, numbers, flips)
