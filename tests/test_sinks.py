@@ -84,6 +84,21 @@ class TestConformance:
             if target != "null":
                 assert list(Path(target).parent.iterdir()) == []
 
+    def test_a_file_that_came_meanwhile_is_not_replaced(self, target: str) -> None:
+        if target == "null":
+            return
+        source = open_source("pattern:160x96@25")
+        sink = open_sink(target, source.info)
+        sink.write(next(iter(source)))
+        first = Path(target.replace("%d", "1"))
+        first.write_text("precious")
+        other = first.with_stem(f"{first.stem}-2")
+        with pytest.raises(SinkError, match=f"made it meanwhile; the result is {other}"):
+            sink.close()
+        assert first.read_text() == "precious"
+        assert sorted(first.parent.iterdir()) == sorted([first, other])
+        assert other.stat().st_size > 100
+
     def test_replaces_when_allowed(self, target: str) -> None:
         source = open_source("pattern:160x96@25")
         for _ in range(2):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -16,8 +15,9 @@ from ..frame import Frame, StreamInfo, TrackPacket
 from ..media import av, fraction, open_container, sink_error
 from .encoder import VideoEncoder
 from .formats import NETWORK_OPTIONS, NETWORK_TIMEOUT_S, FileOptions, find_codec
+from .part import Part
 from .patience import Patience
-from .target import Target, places
+from .target import Target
 from .tracks import Tracks
 
 __all__ = ["FileSink"]
@@ -60,12 +60,8 @@ class FileSink:
         self._info = info
         self._start: Fraction | None = None
         self._early: deque[TrackPacket] = deque()
-        self._final: Path | None = None
-        self._part: Path | None = None
-        url = target.url
-        if target.kind == "file":
-            self._final, self._part = places(target)
-            url = _local(self._part)
+        self._part = Part(target) if target.kind == "file" else None
+        url = _local(self._part.path) if self._part is not None else target.url
         codec = find_codec(target.format, options, target=target.name)
         self._patience: Patience | None = None
         if target.network:
@@ -124,9 +120,12 @@ class FileSink:
             self._mux(self._tracks.flush())
             self._container.close()
             self._end_patience()
-            if self._part is not None and self._final is not None:
-                self.bytes_written = self._part.stat().st_size
-                os.replace(self._part, self._final)
+            if self._part is not None:
+                self.bytes_written = self._part.path.stat().st_size
+                self._part.keep()
+        except SinkError:
+            self.abort()
+            raise
         except (av.error.FFmpegError, OSError) as error:
             self.abort()
             raise sink_error(self.name, error) from error
@@ -143,8 +142,7 @@ class FileSink:
     def discard(self) -> None:
         """Remove what was written; from any thread. Never raises."""
         if self._part is not None:
-            with contextlib.suppress(OSError):
-                self._part.unlink()
+            self._part.discard()
 
     def _describe(self) -> None:
         info = self._info

@@ -8,7 +8,6 @@ bytes per cell, and a line per photo and tile.
 from __future__ import annotations
 
 import base64
-import contextlib
 import html
 import json
 import math
@@ -31,7 +30,8 @@ from ..gallery.originals import original_tiles
 from ..gallery.store import Gallery
 from ..grid import Grid
 from ..media import sink_error
-from .target import Target, places
+from .part import Part
+from .target import Target
 
 __all__ = ["MapSink"]
 
@@ -73,10 +73,10 @@ class MapSink:
         self.live = False
         self.rate: Fraction | None = None
         self._title, self._grid, self._gallery, self._cells = title, grid, gallery, cells
-        self._path, self._part = places(target)
+        self._part = Part(target)
         self._written = False
         try:
-            self._part.touch()
+            self._part.path.touch()
         except OSError as error:
             raise sink_error(self.name, error) from error
 
@@ -86,7 +86,7 @@ class MapSink:
             return
         page = map_page(item, self._grid, self._gallery, self._cells(), title=self._title)
         try:
-            self._part.write_bytes(page)
+            self._part.path.write_bytes(page)
         except OSError as error:
             raise sink_error(self.name, error) from error
         self._written = True
@@ -97,7 +97,9 @@ class MapSink:
             self.abort()
             raise SinkError(f"{self.name}: no picture came, so that nothing is written")
         try:
-            os.replace(self._part, self._path)
+            self._part.keep()
+        except SinkError:
+            raise
         except OSError as error:
             self.abort()
             raise sink_error(self.name, error) from error
@@ -108,8 +110,7 @@ class MapSink:
 
     def discard(self) -> None:
         """Remove what was written; from any thread. Never raises."""
-        with contextlib.suppress(OSError):
-            self._part.unlink()
+        self._part.discard()
 
 
 def map_page(frame: Frame, grid: Grid, gallery: Gallery, cells: Cells, *, title: str) -> bytes:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +9,8 @@ from ..errors import SinkError, UsageError
 from ..frame import Frame, StreamInfo, TrackPacket
 from ..media import sink_error
 from .bands import encode_bands
-from .target import NUMBER, Target, places
+from .part import Part
+from .target import NUMBER, Target
 
 __all__ = ["PictureSink"]
 
@@ -42,11 +40,11 @@ class PictureSink:
                 f"{target.name}: a video does not fit into one picture; "
                 f"write {path.with_name(path.stem + '_%04d' + path.suffix)} for all of them"
             )
-        self._path, self._folder = places(target)
+        self._folder = Part(target)
         self._numbered = target.kind == "pictures"
-        self._parts: list[str] = []
+        self._names: list[str] = []
         try:
-            self._folder.mkdir()
+            self._folder.path.mkdir()
         except OSError as error:
             raise sink_error(self.name, error) from error
 
@@ -55,27 +53,28 @@ class PictureSink:
         if isinstance(item, TrackPacket):
             return
         self.frames_written += 1
-        name = self._path.name
+        name = self._folder.final.name
         if self._numbered:
             name = NUMBER.sub(lambda match: match[0] % self.frames_written, name, count=1)
         try:
-            with (self._folder / name).open("wb") as file:
-                for data in encode_bands(self._path.suffix.lower(), item):
+            with (self._folder.path / name).open("wb") as file:
+                for data in encode_bands(self._folder.final.suffix.lower(), item):
                     file.write(data)
                     self.bytes_written += len(data)
         except OSError as error:
             raise sink_error(self.name, error) from error
-        self._parts.append(name)
+        self._names.append(name)
 
     def close(self) -> None:
         """Move all pictures to their place."""
-        if not self._parts:
+        if not self._names:
             self.abort()
             raise SinkError(f"{self.name}: not one frame came, so that nothing is written")
         try:
-            for name in self._parts:
-                os.replace(self._folder / name, self._path.with_name(name))
-            self._folder.rmdir()
+            self._folder.keep_all(self._names)
+        except SinkError:
+            self.abort()
+            raise
         except OSError as error:
             self.abort()
             raise sink_error(self.name, error) from error
@@ -86,5 +85,4 @@ class PictureSink:
 
     def discard(self) -> None:
         """Remove what was written; from any thread. Never raises."""
-        with contextlib.suppress(OSError):
-            shutil.rmtree(self._folder)
+        self._folder.discard()

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +25,7 @@ from .formats import (
     find_format,
 )
 
-__all__ = ["Target", "check_target", "places", "resolve", "resolve_map"]
+__all__ = ["Target", "check_target", "resolve", "resolve_map"]
 
 # Parameters of addresses, by their scheme.
 _URL_OPTIONS = {
@@ -48,12 +48,14 @@ class Target:
         written as it comes; "picture" and "pictures" are single image files
     url : path or address
     format : the container, None for pictures
+    overwrite : replace a file that is there
     """
 
     name: str
     kind: Literal["file", "direct", "picture", "pictures"]
     url: str
     format: Format | None = None
+    overwrite: bool = False
 
     @property
     def network(self) -> bool:
@@ -86,7 +88,7 @@ def resolve(target: str, *, options: FileOptions) -> Target:
         find_codec(found.format, options, target=found.name)
     if found.kind != "direct":
         _check_path(found, options)
-    return found
+    return replace(found, overwrite=options.overwrite)
 
 
 def resolve_map(target: str, *, options: FileOptions) -> Target:
@@ -97,16 +99,7 @@ def resolve_map(target: str, *, options: FileOptions) -> Target:
         raise UsageError(f"--map {target}: it is a page; give it a name such as map.html")
     found = Target(target, "file", target)
     _check_path(found, options)
-    return found
-
-
-def places(target: Target) -> tuple[Path, Path]:
-    """Where a file is to be, and the hidden place beside it where it grows until it is whole.
-
-    A link is followed, so that the file it leads to is replaced, not the link.
-    """
-    final = Path(os.path.realpath(target.url))
-    return final, final.with_name(f".{final.name}.{os.getpid()}.part")
+    return replace(found, overwrite=options.overwrite)
 
 
 def _classify(target: str, options: FileOptions) -> Target:

@@ -1,0 +1,86 @@
+"""A file that is made under a hidden name beside its own, which it takes when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+from pathlib import Path
+
+from ..errors import SinkError
+from .target import Target
+
+__all__ = ["Part"]
+
+
+class Part:
+    """Where a file grows, or a folder of files.
+
+    Parameters
+    ----------
+    target : of a file, or pictures. A link is followed, so that the file it leads to is replaced,
+        not the link
+
+    Attributes
+    ----------
+    path : the hidden place; nothing is there yet
+    final : where the result is to be
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.final = Path(os.path.realpath(target.url))
+        self.path = self.final.with_name(f".{self.final.name}.{os.getpid()}.part")
+        self._overwrite = target.overwrite
+
+    def keep(self) -> None:
+        """Give the file its name.
+
+        Raises
+        ------
+        SinkError : there is a file of that name, which was not there at first and is not to be
+            replaced; the result got another name, which is said
+        OSError : the disk says no
+        """
+        self._move([(self.path, self.final)])
+
+    def keep_all(self, names: list[str]) -> None:
+        """Give files of the folder their names beside it; raises as `keep` does."""
+        self._move([(self.path / name, self.final.with_name(name)) for name in names])
+        self.path.rmdir()
+
+    def discard(self) -> None:
+        """Remove what is there; from any thread. Never raises."""
+        if self.path.is_dir():
+            shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+    def _move(self, files: list[tuple[Path, Path]]) -> None:
+        told = []
+        for part, final in files:
+            if self._overwrite:
+                os.replace(part, final)
+            elif not _move_to_free(part, final):
+                others = (final.with_stem(f"{final.stem}-{n}") for n in itertools.count(2))
+                other = next(path for path in others if _move_to_free(part, path))
+                told.append(
+                    f"{final}: another program has made it meanwhile; the result is {other}"
+                )
+        if told:
+            raise SinkError(f"{told[0]}; add -y to replace such files")
+
+
+def _move_to_free(part: Path, path: Path) -> bool:
+    """Give a file another name, if no file has it."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without links: something may come between
+        if os.path.lexists(path):
+            return False
+        os.rename(part, path)
+        return True
+    part.unlink()
+    return True
