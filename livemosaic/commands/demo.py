@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,16 @@ _log = logging.getLogger("livemosaic")
 
 _CLIP = Path(__file__).parents[1] / "demo" / "bigbuckbunny.mp4"
 _OUTPUT = "livemosaic-demo.mp4"
+
+_NEXT = """\
+  livemosaic run webcam window              yourself, live; press ? in it
+  livemosaic run webcam vcam                in a video call
+  livemosaic run YOUR.mp4 mosaic.mp4        your own video
+  livemosaic run YOUR.jpg mosaic.png        your own picture
+  livemosaic run YOUR.mp4 out.mp4 --gallery ~/Pictures
+                                            made of your own photos
+  livemosaic doctor                         what this machine has and can do
+  livemosaic run --help                     everything else"""
 
 
 def add_parser(verbs: Any, **settings: Any) -> None:
@@ -41,16 +53,13 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
     given |= {"config": None, "map": None}
     code = run_command.run(argparse.Namespace(**{**vars(args), **given}), interrupts, started_s)
     if code == 0:
-        _log.info(
-            "the demo is in %s\n"
-            "next:\n"
-            "  livemosaic run webcam window                   yourself, live; press ? in it\n"
-            "  livemosaic run webcam vcam                     in a video call\n"
-            "  livemosaic run YOUR.mp4 mosaic.mp4             your own video\n"
-            "  livemosaic run YOUR.jpg mosaic.png             your own picture\n"
-            "  livemosaic run YOUR.mp4 out.mp4 --gallery ~/Pictures   made of your own photos\n"
-            "  livemosaic doctor                              what this machine has and can do\n"
-            "  livemosaic run --help                          everything else",
-            output,
-        )
+        _log.info("the demo is in %s\nnext:\n%s", output, _NEXT.replace("livemosaic", _program()))
     return code
+
+
+def _program() -> str:
+    """What to type for this program: just after its installation it may not be on the PATH."""
+    if shutil.which("livemosaic") is not None:
+        return "livemosaic"
+    called = Path(sys.argv[0])
+    return str(called) if called.stem == "livemosaic" else f"{sys.executable} -m livemosaic"
