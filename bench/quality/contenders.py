@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.reference import ReferenceMosaic
-from livemosaic.commands.run import mosaic_settings
+from livemosaic.commands.join import mosaic_settings
 from livemosaic.config import PROFILES, resolve
 from livemosaic.frame import Frame
 from livemosaic.gallery import open_gallery

@@ -1,0 +1,196 @@
+"""From parsed arguments to a pipeline: its source, its mosaic and its sinks, opened and joined."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import logging
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from ..terminal import Interrupts, counting_bar, patiently
+from .keepsakes import Keepsakes
+
+if TYPE_CHECKING:
+    from ..control import Control
+    from ..grid import Grid
+    from ..mosaic import Mosaic, MosaicSettings
+    from ..pipeline import Pipeline
+    from ..sinks import FileOptions
+    from ..sinks.base import Sink
+    from ..sources.base import Source
+
+__all__ = ["checked_outputs", "is_watched", "join", "mosaic_settings", "open_input"]
+
+_log = logging.getLogger("livemosaic")
+
+
+def is_watched(output: str) -> bool:
+    """Whether an output is for somebody who watches now."""
+    return output in ("window", "vcam") or output.startswith("vcam:")
+
+
+def checked_outputs(
+    args: argparse.Namespace, options: dict[str, Any]
+) -> list[tuple[str, FileOptions]]:
+    """The outputs, each with what a file among them is written by; refused if that cannot work."""
+    from ..sinks import FileOptions, check_target
+    from ..sinks.target import resolve_map
+
+    file_options = FileOptions(
+        codec=options["codec"],
+        preset=options["preset"],
+        crf=options["crf"],
+        overwrite=args.overwrite,
+        source_name=args.input,
+    )
+    outputs = [
+        # --format is of standard output only: a file's ending says what it is.
+        (name, dataclasses.replace(file_options, format=options["format"] if name == "-" else None))
+        for name in args.outputs
+    ]
+    for name, its_options in outputs:
+        if not is_watched(name):
+            check_target(name, options=its_options)
+    if args.map is not None:
+        resolve_map(args.map, options=file_options)
+    return outputs
+
+
+def open_input(args: argparse.Namespace, options: dict[str, Any]) -> Source:
+    """The source; a picture that is watched is one that lasts."""
+    from ..sources import HeldStill, open_source
+
+    source = patiently(
+        lambda: open_source(args.input, reconnect=options["reconnect"], capture=options["capture"])
+    )
+    if source.info.still and any(map(is_watched, args.outputs)):
+        return HeldStill(source)
+    return source
+
+
+def _open_mosaic(args: argparse.Namespace, options: dict[str, Any], *, thorough: bool) -> Mosaic:
+    from ..gallery import open_gallery
+    from ..mosaic import Mosaic
+
+    with counting_bar(quiet=args.quiet, when=args.progress, unit=" photos") as progress:
+        gallery = open_gallery(options["gallery"], progress=progress)
+    settings = mosaic_settings(options, live=any(map(is_watched, args.outputs)))
+    return Mosaic(gallery, dataclasses.replace(settings, thorough=thorough))
+
+
+def mosaic_settings(options: dict[str, Any], *, live: bool) -> MosaicSettings:
+    """What of the resolved options a mosaic has to know."""
+    from ..mosaic import MosaicSettings
+
+    return MosaicSettings(
+        tile_px=options["tile"],
+        columns=options["columns"],
+        scale=options["scale"],
+        size=options["size"],
+        round_up=options["round_up"],
+        live=live,
+        match=options["match"],
+        tint=options["tint"],
+        calm=options["calm"],
+        variety=options["variety"],
+        min_distance=options["min_distance"],
+        max_uses=options["max_uses"],
+        overlay_luma=options["overlay_luma"],
+        palette=options["palette"],
+        overlay=options["overlay"],
+        activity=options["activity"],
+        seed=options["seed"],
+    )
+
+
+def join(
+    source: Source,
+    outputs: list[tuple[str, FileOptions]],
+    args: argparse.Namespace,
+    options: dict[str, Any],
+    interrupts: Interrupts,
+    undo: contextlib.ExitStack,
+    started_s: float,
+) -> Pipeline:
+    """Open the mosaic and the outputs, and make the pipeline; `undo` closes what was opened."""
+    from ..gallery import open_gallery
+    from ..kernels import kernels_are_cached
+    from ..pipeline import Pipeline, output_info
+    from ..sinks import open_sink
+
+    info = source.info
+    if args.map is not None and not info.still:
+        raise UsageError(
+            f"--map {args.map}: a map is of one picture that goes to files; "
+            f"{args.input} is a video or is shown live, so leave it out"
+        )
+    mosaic = _open_mosaic(args, options, thorough=info.still)
+    if not kernels_are_cached():
+        _log.info("compiling for this processor, once: the first run takes some seconds more")
+    grid = mosaic.plan(info.width, info.height)
+    realtime = options["realtime"] or (
+        # To be watched, a file runs at its own pace; to be written as well, as fast as it can.
+        not info.live and all(is_watched(name) for name in args.outputs)
+    )
+    live = info.live or realtime
+    rate: Fraction | None = None if info.still else options["fps"]
+    output = output_info(info, grid, rate=rate)
+    control = _make_control(mosaic, options, grid) if live or "window" in args.outputs else None
+    if live:
+        mosaic.warm_up(info.width, info.height, info.colour)
+    sinks: list[Sink] = []
+    with interrupts.held():  # half of a sink could not be undone
+        for name, its_options in outputs:
+            if name == "window":
+                assert control is not None
+                from ..sinks.window import WindowSink
+
+                sinks.append(WindowSink(output, control=control, vitals=lambda: control.vitals()))
+            else:
+                sinks.append(open_sink(name, output, options=its_options, rate=rate))
+            undo.callback(sinks[-1].abort)
+        if args.map is not None:
+            sinks.append(_open_map(args, outputs[0][1], mosaic, grid))
+            undo.callback(sinks[-1].abort)
+    keepsakes = Keepsakes(output, outputs[0][1])
+    return Pipeline(
+        source,
+        mosaic,
+        sinks,
+        rate=rate,
+        duration_s=options["duration"],
+        realtime=realtime,
+        max_latency_s=options["max_latency"] / 1e3,
+        started_s=started_s,
+        control=control,
+        open_gallery=open_gallery,
+        save_picture=keepsakes.save_picture,
+        open_recording=keepsakes.open_recording,
+    )
+
+
+def _open_map(args: argparse.Namespace, options: FileOptions, mosaic: Mosaic, grid: Grid) -> Sink:
+    from ..sinks.map import MapSink
+    from ..sinks.target import resolve_map
+
+    return MapSink(
+        resolve_map(args.map, options=options),
+        title=Path(args.input).name,
+        grid=grid,
+        gallery=mosaic.gallery,
+        cells=lambda: (mosaic.tile_ids, mosaic.flips),
+    )
+
+
+def _make_control(mosaic: Mosaic, options: dict[str, Any], grid: Any) -> Control:
+    from ..control import Control, Wanted
+    from ..gallery import EMBEDDED
+
+    mosaic.change(mosaic.settings.for_grid(grid))
+    # The number keys: the gallery of the start, then those that everybody has.
+    galleries = dict.fromkeys((options["gallery"], *EMBEDDED))
+    return Control(Wanted(mosaic.settings, options["gallery"]), galleries=tuple(galleries))
