@@ -25,9 +25,9 @@ _MAX_STALE_LEVELS = 8.0
 
 
 @kernel_part
-def _far(
-    a: U8, b: U8, limit: I32, out: U8
-) -> None:  # (3 * n,), (3 * n,) BGR rows -> 1 where their squared distance is above the limit
+def _far(a: U8, b: U8, limit: I32, out: U8) -> None:
+    """Flag, uint8 (n,), where two rows of BGR pixels, uint8 (3 * n,), are farther apart than the
+    limit, squared."""
     for i in range(np.uintp(out.shape[0])):
         j = np.uintp(3) * i
         db = np.int32(a[j]) - np.int32(b[j])
@@ -38,9 +38,8 @@ def _far(
 
 
 @kernel_part
-def _accept(
-    a: U8, accepted: U8, far: U8
-) -> None:  # accepted = a where far; as bit operations, because a branch would not be vectorised
+def _accept(a: U8, accepted: U8, far: U8) -> None:
+    """Take over pixels where they are far; by bit operations, as a branch is not vectorised."""
     for i in range(np.uintp(far.shape[0])):
         j = np.uintp(3) * i
         mask = np.uint8(0) - far[i]

@@ -191,8 +191,6 @@ def _next_tint(control: Control, view: View, name: str) -> str:
 def _next_match(control: Control, view: View, name: str) -> str:
     choices = typing.get_args(typing.get_type_hints(MosaicSettings)["match"])
     now = control.wanted.settings.match
-    if len(choices) == 1:
-        return f"match {now}: the only one there is"
     match = choices[(choices.index(now) + 1) % len(choices)]
     control.change(match=match)
     return f"match {match}"

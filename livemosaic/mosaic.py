@@ -114,8 +114,9 @@ def _no_progress(done: int, total: int) -> None:
 class Mosaic:
     """A photomosaic filter for one stream.
 
-    It has no threads, does no I/O and knows no clock: the same gallery, settings and frames give
-    the same pictures, bit for bit. Frames of another size or colour start a new stream.
+    It knows no clock: the same gallery, settings and frames give the same pictures, bit for bit. It
+    has no threads and does no I/O, but for a thorough one, which reads the photos themselves where
+    the gallery's tiles are too small. Frames of another size or colour start a new stream.
 
     Parameters
     ----------

@@ -173,7 +173,7 @@ class Palette:
         centre = np.square(self.centres).sum(axis=1)[labels]
         cosines = (own + centre - distances) / (2.0 * np.sqrt(own * centre))
         unlike = np.flatnonzero(cosines < _NOVEL_COSINE)
-        remaining = distances[unlike].copy()
+        remaining = distances[unlike]
         counts_t, lengths = _transposed(counts[unlike])
         least_used = np.argsort(self.weights, kind="stable")
         for free in least_used[: min(_MAX_NOVEL, len(unlike))]:

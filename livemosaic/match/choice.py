@@ -83,12 +83,12 @@ def empty(cells: int, index: LayoutIndex, rules: Rules) -> Shown:
     """Cells with nothing in them."""
     photos, clusters = len(index.photo_start) - 1, len(index.start) - 1
     shown = Shown(
-        np.full(cells, -1, np.int32),
-        np.zeros(photos, np.int32),
-        np.zeros(clusters, np.int32),
-        np.full(photos, -1, np.int64),
-        np.full(index.rooms[-1], NEVER, np.uint16),
-        np.full(len(index.centres) // ROUGH, NEVER, np.uint16),
+        place=np.full(cells, -1, np.int32),
+        uses=np.zeros(photos, np.int32),
+        cluster_uses=np.zeros(clusters, np.int32),
+        near=np.full(photos, -1, np.int64),
+        prices=np.full(index.rooms[-1], NEVER, np.uint16),
+        cluster_prices=np.full(len(index.centres) // ROUGH, NEVER, np.uint16),
     )
     _price_all(index, shown, rules)
     return shown

@@ -219,22 +219,22 @@ def _index(gallery: Gallery) -> LayoutIndex:
     _expect(codes, room, details)
     one_cluster = np.array([0, len(sizes)], np.int32)
     return LayoutIndex(
-        codes,
-        rest[order],
-        gallery.texture[variant // 2].astype(np.float32),
-        variant,
-        photo,
-        start,
-        np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
-        rough,
-        rooms,
-        room,
-        int(np.diff(rooms).max()),
-        blocks(np.ascontiguousarray(codes[:, ROUGH:]), start)[0],
-        details,
-        blocks(centres[:, :ROUGH].astype(np.float32), one_cluster)[0],
-        photo_start.astype(np.int32),
-        members,
+        codes=codes,
+        rest=rest[order],
+        texture=gallery.texture[variant // 2].astype(np.float32),
+        variant=variant,
+        photo=photo,
+        start=start,
+        cluster=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
+        rough=rough,
+        rooms=rooms,
+        room=room,
+        largest_room=int(np.diff(rooms).max()),
+        fine=blocks(np.ascontiguousarray(codes[:, ROUGH:]), start)[0],
+        details=details,
+        centres=blocks(centres[:, :ROUGH].astype(np.float32), one_cluster)[0],
+        photo_start=photo_start.astype(np.int32),
+        photo_members=members,
     )
 
 

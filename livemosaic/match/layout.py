@@ -119,20 +119,21 @@ class LayoutMatcher:
         if len(index.variant) > _LARGE:
             probes = min(probes, _LARGE_PROBES if hurry else _LARGE_PROBES_UNHURRIED)
             tries = _LARGE_TRIES if hurry else _TRIES
+        mean_prices = np.add.reduceat(prices, index.start[:-1]) / np.diff(index.start)
         self.rules = Rules(
-            weights(tint),
-            prices,
-            (np.add.reduceat(prices, index.start[:-1]) / np.diff(index.start)).astype(np.float32),
-            np.float32(_USE_PRICE * variety**2),
-            grid.columns,
-            min(min_distance, _possible_distance(photos)),
+            weights=weights(tint),
+            prices=prices,
+            cluster_prices=mean_prices.astype(np.float32),
+            use_price=np.float32(_USE_PRICE * variety**2),
+            columns=grid.columns,
+            distance=min(min_distance, _possible_distance(photos)),
             # Never fewer than fill the picture.
-            max(max_uses, -(-grid.cells // photos)) if max_uses else grid.cells,
-            np.float32(1),
-            probes,
-            np.float32(_PROMISING),
-            np.float32(_SLACK),
-            tries,
+            most_uses=max(max_uses, -(-grid.cells // photos)) if max_uses else grid.cells,
+            better=np.float32(1),
+            most_probes=probes,
+            promising=np.float32(_PROMISING),
+            slack=np.float32(_SLACK),
+            tries=tries,
         )
         self._shown = empty(grid.cells, index, self.rules)
         self.restyle(tint=tint, calm=calm)

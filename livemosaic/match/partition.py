@@ -80,8 +80,7 @@ def partition(points: F32, size: int) -> tuple[I32, I32]:
             parts.append(members)
             continue
         found = _divide(points, members, count)
-        # Many equal points are one part, however large: there is nothing to tell them apart by.
-        if len(found) == 1:
+        if len(found) == 1:  # equal points: there is nothing to tell them apart by
             found = np.array_split(members, count)
         by_levels = count > _MOST_AT_ONCE
         for part in found:

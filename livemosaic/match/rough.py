@@ -113,7 +113,7 @@ def scan(
     ----------
     rough : int16, from `blocks`
     prices : uint16, for each place in it, `NEVER` where nothing is
-    code : int16 (16,), of the cell, in levels
+    code : int16 (28,), of the cell, in levels, of which the first 16 are looked at
     mean_weight : of the first three coefficients, from `sixteenths`
     begin, end : the block's room
     costs : uint16 (at least end - begin,), overwritten

@@ -143,7 +143,7 @@ def _check_path(target: Target, options: FileOptions) -> None:
         raise UsageError(f"{target.name}: input and output are the same; name another output")
     existing = [str(path)] if path.exists() else []
     if target.kind == "pictures":
-        pattern = NUMBER.sub("*", glob.escape(path.name).replace("[%]", "%"))
+        pattern = NUMBER.sub("*", glob.escape(path.name))
         existing = [str(p) for p in path.parent.glob(pattern)]
     if existing and not options.overwrite:
         raise UsageError(f"{existing[0]}: it exists already; add -y to replace it")
