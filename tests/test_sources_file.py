@@ -239,6 +239,58 @@ def test_numbered_sequence(tmp_path: Path) -> None:
         open_source(str(tmp_path / "other_%04d.png"))
 
 
+def test_numbered_sequence_with_holes_is_read_to_its_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    numbers = [n for n in range(3, 18) if n not in (5, 9, 10)]
+    for n in numbers:
+        cv2.imwrite(str(tmp_path / f"100%_{n:03d}.png"), clips.picture(number=n))
+    cv2.imwrite(str(tmp_path / "100%_0006.png"), clips.picture())  # of another sequence
+    with caplog.at_level(logging.WARNING, "livemosaic"):
+        got, source = read(tmp_path / "100%_%03d.png", rate=Fraction(30000, 1001))
+    assert [(f.pts, f.duration) for f in got] == [(n, 1) for n in range(12)]
+    assert source.info.time_base == 1 / source.info.rate == Fraction(1001, 30000)
+    assert source.info.frames == 12
+    assert source.info.duration_s == pytest.approx(12 * 1.001 / 30)
+    assert source.bad_frames == 0
+    for frame, n in zip(got, numbers, strict=True):
+        expected = Frame.from_bgr(clips.picture(number=n), colour=Colour("bt601"))
+        assert apart(frame, expected)[0] < 0.5  # the next one is 2 away
+    (said,) = [r.message for r in caplog.records]
+    assert "3 of its numbers are missing, the first is 5" in said
+
+
+@pytest.mark.parametrize("bad", [(4,), (0, 1), (7,)])
+@pytest.mark.parametrize("damage", ["empty", "cut", "gone", "folder"])
+def test_bad_picture_of_a_sequence_costs_no_other(
+    tmp_path: Path, bad: tuple[int, ...], damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for n in range(8):
+        path = tmp_path / f"{n}.png"
+        cv2.imwrite(str(path), clips.picture(number=n))
+        if n not in bad:
+            continue
+        data = path.read_bytes()
+        path.unlink()
+        if damage == "gone":
+            path.symlink_to(tmp_path / "nowhere")
+        elif damage == "folder":
+            path.mkdir()
+        else:
+            path.write_bytes(data[:30] if damage == "cut" else b"")
+    got, source = read(tmp_path / "%d.png")
+    assert [f.pts for f in got] == [n for n in range(8) if n not in bad]
+    assert source.bad_frames == len(bad)
+    assert not caplog.records
+
+
+def test_sequence_of_empty_pictures_is_refused(tmp_path: Path) -> None:
+    for n in range(3):
+        (tmp_path / f"{n}.png").touch()
+    with pytest.raises(SourceError, match="all its pictures are empty"):
+        open_source(str(tmp_path / "%d.png"))
+
+
 def test_size_change_is_fitted_and_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

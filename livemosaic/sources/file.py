@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -61,17 +63,23 @@ class FileSource:
         self._start_s: float | None = None  # of the packets so far
         self._end_s: float | None = None
         self._read_errors = 0
+        self._pictures = location.pictures
         self._container = _open(location)
         self._items: Iterator[Frame | TrackPacket] = iter(())
         self._ready: deque[Frame | TrackPacket] = deque()
         try:
             self._video = VideoTrack(self._container, name=self.name, threads=threads)
             self._tracks = beside(self._container)
-            self._items = self._read()
+            self._items = self._read_pictures() if self._pictures else self._read()
             first = self._first_frame()
-            still = not location.sequence and not self._piped
+            still = not self._pictures and not self._piped
             still = still and _is_still(self._container, self._video.stream)
             self.info = self._video.describe(first, tracks=self._tracks, still=still)
+            if self._pictures:  # of which the container is but one
+                count = len(self._pictures)
+                self.info = replace(
+                    self.info, frames=count, duration_s=float(count / self.info.rate)
+                )
         except BaseException:
             self.close()
             raise
@@ -165,6 +173,33 @@ class FileSource:
                 # The disk or the connection has failed: there is no more.
                 _logger.warning("%s: reading failed: %s", self.name, reason(error))
                 return
+
+    def _read_pictures(self) -> Iterator[Frame]:
+        shown = 0
+        coming = chain.from_iterable(map(self._video.decode, self._numbered()))
+        for frame in chain(coming, self._video.flush()):
+            shown += 1
+            yield frame
+        # Of what is in its threads at the end, the decoder does not say what was bad.
+        lost = len(self._pictures) - shown
+        self._read_errors = max(self._read_errors, lost - self._video.bad_frames)
+
+    def _numbered(self) -> Iterator[Any]:
+        """The pictures of a sequence, each at its time; one that is bad costs no other."""
+        for number, path in enumerate(self._pictures):
+            try:
+                data = path.read_bytes()
+            except OSError:
+                data = b""
+            if not data:
+                self._read_errors += 1
+                continue
+            packet = av.Packet(data)
+            packet.stream, packet.time_base = self._video.stream, self._video.time_base
+            packet.pts = packet.dts = number
+            packet.duration = 1
+            packet.is_keyframe = True
+            yield packet
 
     def _demuxed_tracks(self) -> list[Any]:
         return [track for track in self._tracks if track.type != "attachment"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -13,6 +14,8 @@ from ..errors import SourceError
 from ..media import is_url, public_name, source_error
 
 __all__ = ["Location", "locate"]
+
+_logger = logging.getLogger("livemosaic")
 
 _NUMBER = re.compile(r"%0?(\d*)d")
 STANDARD_INPUT = "fd:"  # FFmpeg's protocol for an open descriptor
@@ -27,14 +30,14 @@ class Location:
     ----------
     name : as shown to a person
     url, format, options : for FFmpeg; `format` None when it is to find out
-    sequence : True for a numbered row of pictures
+    pictures : the files of a numbered sequence, in order; `url` is the first that is not empty
     """
 
     name: str
     url: str
     format: str | None = None
     options: dict[str, str] = field(default_factory=dict)
-    sequence: bool = False
+    pictures: tuple[Path, ...] = ()
 
 
 def locate(spec: str, *, rate: Fraction | None = None) -> Location:
@@ -75,23 +78,49 @@ def _check_file(path: Path) -> None:
 
 
 def _sequence(pattern: Path, rate: Fraction) -> Location:
+    """All pictures that there are: FFmpeg's own reader takes the first hole for the end."""
     number = _NUMBER.search(pattern.name)
     assert number is not None
     head, tail = pattern.name[: number.start()], pattern.name[number.end() :]
-    digits = rf"\d{{{number[1]},}}" if number[1] else r"\d+"
-    wanted = re.compile(re.escape(head) + f"({digits})" + re.escape(tail))
+    digits = int(number[1] or 0)
+
+    def name(n: int) -> str:
+        return f"{head}{n:0{digits}d}{tail}"
+
+    wanted = re.compile(re.escape(head) + r"(\d+)" + re.escape(tail))
     try:
-        found = [int(m[1]) for p in pattern.parent.iterdir() if (m := wanted.fullmatch(p.name))]
+        there = [(wanted.fullmatch(path.name), path) for path in pattern.parent.iterdir()]
     except OSError as error:
         raise source_error(str(pattern), error) from error
+    found = {int(m[1]): path for m, path in there if m and path.name == name(int(m[1]))}
     if not found:
         raise SourceError(
-            f"{pattern}: no picture has such a name; the first could be "
-            f"{pattern.name % 1}, check the number of digits"
+            f"{pattern}: no picture has such a name; the first could be {name(1)}, check the "
+            "number of digits"
         )
-    # FFmpeg itself looks for a first number of 0 to 4 only.
-    options = {"framerate": str(rate), "start_number": str(min(found))}
-    return Location(str(pattern), _local(pattern), "image2", options, sequence=True)
+    first = next((n for n in sorted(found) if _has_content(found[n])), None)
+    if first is None:
+        raise SourceError(f"{pattern}: all its pictures are empty; copy or record them again")
+    missing = max(found) - min(found) + 1 - len(found)
+    if missing:
+        hole = next(n for n in range(min(found), max(found)) if n not in found)
+        _logger.warning(
+            "%s: %d of its numbers %s missing, the first is %d: the pictures go on without a gap",
+            pattern,
+            missing,
+            "is" if missing == 1 else "are",
+            hole,
+        )
+    options = {"framerate": str(rate), "pattern_type": "none"}
+    pictures = tuple(found[n] for n in sorted(found))
+    return Location(str(pattern), _local(found[first]), "image2", options, pictures)
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _local(path: Path) -> str:
