@@ -481,6 +481,45 @@ def test_cover_art_is_no_video(tmp_path: Path) -> None:
         open_source(str(path))
 
 
+def test_other_videos_and_covers_are_left_out_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "c.mp4"
+    small = [clips.av_frame(f) for f in clips.frames(3, size=(80, 48))]
+    large = [clips.av_frame(f) for f in clips.frames(3)]
+    with av.open(str(path), "w") as container:
+        cover = container.add_stream("mjpeg", rate=25)
+        cover.width, cover.height, cover.pix_fmt = 80, 48, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        other = container.add_stream("libx264", rate=25)
+        other.width, other.height = 80, 48
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height = 160, 96
+        video.disposition = av.stream.Disposition.default
+        container.start_encoding()
+        small[0].pts = 0
+        picture = small[0].reformat(format="yuvj420p", dst_color_range=2)
+        container.mux([*cover.encode(picture), *cover.encode(None)])
+        for stream, pictures in ((other, small), (video, large)):
+            for n, picture in enumerate(pictures):
+                picture.pts, picture.time_base = n, Fraction(1, 25)
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode(None))
+    with caplog.at_level(logging.WARNING, "livemosaic"):
+        got, _ = read(path)
+    assert [f.y.shape for f in got] == [(96, 160)] * 3
+    with av.open(str(path)) as check:
+        covers = [bool(s.disposition & cover.disposition) for s in check.streams.video]
+    assert sorted(covers) == [False, False, True]
+    assert sorted(r.message for r in caplog.records) == sorted(
+        [
+            f"{path}: its cover picture (stream {covers.index(True) + 1}) is left out",
+            f"{path}: its other video (stream {covers.index(False) + 1}) is left out: "
+            "one of them becomes a mosaic",
+        ]
+    )
+
+
 def test_times_that_repeat_or_go_back_are_repaired() -> None:
     from livemosaic.sources.clock import Clock
 

@@ -15,7 +15,7 @@ from ..errors import SourceError
 from ..frame import Frame, TrackPacket
 from ..media import av, fraction, is_url, open_container, reason, source_error
 from .locate import STANDARD_INPUT, Location, locate
-from .track import VideoTrack, beside
+from .track import VideoTrack, beside, left_out
 
 __all__ = ["FileSource"]
 
@@ -75,6 +75,8 @@ class FileSource:
             still = not self._pictures and not self._piped
             still = still and _is_still(self._container, self._video.stream)
             self.info = self._video.describe(first, tracks=self._tracks, still=still)
+            for text in () if still else left_out(self._container, self._video.stream):
+                _logger.warning("%s: %s", self.name, text)
             if self._pictures:  # of which the container is but one
                 count = len(self._pictures)
                 self.info = replace(

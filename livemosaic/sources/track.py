@@ -16,7 +16,10 @@ from .deinterlace import Deinterlacer
 from .locate import DEFAULT_RATE
 from .planes import Converter
 
-__all__ = ["VideoTrack", "beside"]
+__all__ = ["VideoTrack", "beside", "left_out"]
+
+# Readers whose videos are one and the same, in several sizes.
+_RENDITIONS = {"hls", "dash"}
 
 _MAX_RATE = 1000  # frames/s; more is a time base misread as a rate
 
@@ -202,13 +205,31 @@ def beside(container: Any) -> tuple[Any, ...]:
     return tuple(stream for stream in container.streams if stream.type in kinds)
 
 
+def left_out(container: Any, chosen: av.VideoStream) -> Iterator[str]:
+    """Say of each picture that goes nowhere what it is: other videos, and covers."""
+    if container.format.name in _RENDITIONS:
+        return
+    for stream in container.streams.video:
+        if stream.index == chosen.index or stream.disposition & av.stream.Disposition.dependent:
+            continue  # what depends on others is a part of one
+        if _is_cover(stream):
+            yield f"its cover picture (stream {stream.index + 1}) is left out"
+        else:
+            yield (
+                f"its other video (stream {stream.index + 1}) is left out: one of them becomes a "
+                "mosaic"
+            )
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
 def _pick(container: Any, name: str) -> av.VideoStream:
     if container.format.name in _NOT_VIDEO:
         raise RefusedError(f"{name}: it is a text file; name a video or a picture")
     streams: list[av.VideoStream] = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & av.stream.Disposition.attached_pic  # cover art
+        stream for stream in container.streams.video if not _is_cover(stream)
     ]
     if not streams:
         raise RefusedError(f"{name}: it has no video; name a file with pictures")
