@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import subprocess
 import sys
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -533,6 +535,61 @@ def test_times_that_repeat_or_go_back_are_repaired() -> None:
     # No rounding adds up at a rate that is no whole number of ticks.
     clock = Clock(Fraction(1, 1000), rate=Fraction(30000, 1001))
     assert [clock(None) for _ in range(301)][-1] == round(300 * 1001 / 30)
+
+
+@pytest.mark.parametrize("count", [25, 75])
+def test_joined_recordings_go_on_with_all_their_tracks(tmp_path: Path, count: int) -> None:
+    piece = clips.make(tmp_path / "c.ts", clips.frames(count), sound=["aac"])
+    path = tmp_path / "joined.ts"
+    path.write_bytes(piece.read_bytes() * 3)
+    source = open_source(str(path))
+    items = list(source)
+    shown = np.array([float(i.pts * i.time_base) for i in items if isinstance(i, Frame)])
+    assert len(shown) == 3 * count
+    assert np.diff(shown) == pytest.approx(0.04, abs=0.001)
+    sound = [i.packet for i in items if isinstance(i, TrackPacket)]
+    heard = np.array([float(p.pts * p.time_base) for p in sound])
+    source.close()
+    # A frame of sound is 21 ms. Sound is a little longer than the picture, or shorter.
+    assert np.abs(np.diff(heard)).max() < 0.1
+    assert heard[-1] - heard[0] == pytest.approx(3 * count / 25, abs=0.1)
+
+
+def test_sound_that_steps_back_before_or_after_the_picture() -> None:
+    from livemosaic.sources.joint import Joint
+
+    with av.open(io.BytesIO(), "w", format="matroska") as container:
+        streams = [container.add_stream("libx264", rate=25), clips._add(container, "aac")]
+        streams.append(clips._add(container, "ass"))
+
+    def times(order: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        joint = Joint(0, rate=Fraction(25))
+        out = []
+        for index, ms in order:
+            packet = av.Packet(b"x")
+            packet.stream, packet.time_base = streams[index], Fraction(1, 1000)
+            packet.pts = packet.dts = ms
+            out += list(joint(packet))
+        out += list(joint.flush())
+        return [(p.stream_index, p.pts) for p in out]
+
+    piece = [(kind, ms) for ms in range(0, 2000, 40) for kind in (0, 1)]
+    whole = [(kind, ms) for ms in range(0, 4000, 40) for kind in (0, 1)]
+    assert times(piece * 2) == whole
+    last, first = piece[-1], piece[1]
+    late = [*piece[:-1], piece[0], last, first, *piece[2:]]
+    assert sorted(times(late)) == sorted(whole)
+    early = [*piece, first, piece[0], *piece[2:]]
+    assert sorted(times(early)) == sorted(whole)
+    # Disorder is none, nor is a track that steps back alone: it is not lost, and moves no other.
+    assert times([(0, 0), (0, 80), (0, 40), (0, 120)]) == [(0, 0), (0, 80), (0, 40), (0, 120)]
+    alone = [(0, 0), (1, 2000), (1, 0), (0, 40), (1, 20)]
+    assert sorted(times(alone)) == sorted(alone)
+    # Silence behind a joint is kept.
+    silent = [*piece * 2, *((0, ms) for ms in range(2000, 6000, 40)), (1, 5960)]
+    assert times(silent)[-1] == (1, 7960)
+    texts = [*piece, (2, 500), *piece[:26], (2, 500), *piece[26:]]
+    assert [ms for kind, ms in times(texts) if kind == 2] == [500, 2500]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

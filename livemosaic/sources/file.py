@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import SourceError
 from ..frame import Frame, TrackPacket
 from ..media import av, fraction, is_url, open_container, reason, source_error
+from .joint import Joint
 from .locate import STANDARD_INPUT, Location, locate
 from .track import VideoTrack, beside, left_out
 
@@ -127,9 +128,7 @@ class FileSource:
 
     def _read(self) -> Iterator[Frame | TrackPacket]:
         track_of = {stream.index: number for number, stream in enumerate(self._tracks)}
-        for packet in self._packets():
-            if packet.size == 0:
-                continue  # PyAV's request to flush; ours comes below, even after damage
+        for packet in self._joined():
             self._note_time(packet.pts, packet.time_base)
             track = track_of.get(packet.stream_index)
             if track is None:
@@ -137,6 +136,13 @@ class FileSource:
             else:
                 yield TrackPacket(track, packet)
         yield from self._video.flush()
+
+    def _joined(self) -> Iterator[Any]:
+        joint = Joint(self._video.stream.index, rate=self._video.rate)
+        for packet in self._packets():
+            if packet.size:  # else PyAV's request to flush; ours comes, even after damage
+                yield from joint(packet)
+        yield from joint.flush()
 
     def _warn_if_short(self) -> None:
         """Readers of most containers take the end of a file that is cut off for its end."""

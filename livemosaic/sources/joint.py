@@ -1,0 +1,126 @@
+"""Recordings that were joined into one file: the times of each go on where those before it end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+from ..media import fraction
+
+__all__ = ["Joint"]
+
+# Seconds. A step back in decoding order by less than 16 pictures, the most that a coder may
+# rearrange, is disorder; but 16 are a long time at a low rate, and none where a rate is misread.
+_PICTURES, _LEAST_S, _MOST_S = 16, Fraction(1, 4), Fraction(1)
+# Packets of other tracks that wait for the picture to step back as they did, and pictures that may
+# still come before: readers give a packet of no known length only once the next one begins.
+_MAX_HELD, _MAX_LATE = 100, 2
+# Seconds of picture behind a joint for which other tracks may still give what was before it.
+_TAIL_S = 1
+
+
+class Joint:
+    """Shifts the packets of a container so that no time steps back where a recording begins anew.
+
+    The picture says where that is. Other tracks step back a little earlier or later; they get the
+    same shift, so that they stay with the picture.
+
+    Parameters
+    ----------
+    video : number of the picture's stream
+    rate : nominal frames/s
+    """
+
+    def __init__(self, video: int, *, rate: Fraction) -> None:
+        self._video = video
+        self._step_s = 1 / rate
+        self._back_s = min(_MOST_S, max(_LEAST_S, _PICTURES / rate))
+        self._shift_s = self._before_s = Fraction(0)  # now, and before the last beginning
+        self._last_s: dict[int, Fraction] = {}  # decoding time by stream, shifted
+        self._shown_s: Fraction | None = None  # the picture's latest presentation time, shifted
+        self._held: list[Any] = []
+        self._began_s = Fraction(0)  # the picture's time of the last beginning, shifted
+        self._late = 0  # pictures since something waits
+
+    def __call__(self, packet: Any) -> Iterator[Any]:
+        """Yield the packets that are ready once `packet` is in, shifted in place."""
+        if packet.stream_index != self._video:
+            yield from self._beside(packet)
+            return
+        at_s = _seconds(packet, packet.dts)
+        self._late += 1
+        if at_s is not None:
+            if self._begins_anew(packet, at_s):
+                self._late, self._began_s = _MAX_LATE, at_s + self._shift_s
+            self._last_s[self._video] = at_s + self._shift_s
+            if at_s + self._shift_s - self._began_s > _TAIL_S:
+                self._before_s = self._shift_s
+            shown_s = _seconds(packet, packet.pts)
+            if shown_s is not None:
+                shown_s += self._shift_s
+                self._shown_s = max(shown_s, self._shown_s or shown_s)
+        if self._late >= _MAX_LATE:
+            yield from self.flush()
+        yield _shifted(packet, self._shift_s)
+
+    def flush(self) -> Iterator[Any]:
+        """Yield what waits."""
+        held, self._held = self._held, []
+        for packet in held:
+            yield self._placed(packet)
+
+    def _begins_anew(self, packet: Any, at_s: Fraction) -> bool:
+        last_s = self._last_s.get(self._video)
+        if last_s is None or last_s - (at_s + self._shift_s) <= self._back_s:
+            return False
+        self._before_s = self._shift_s
+        self._shift_s = last_s + self._step_s - at_s
+        shown_s = _seconds(packet, packet.pts)
+        if shown_s is not None and self._shown_s is not None:
+            self._shift_s = max(self._shift_s, self._shown_s + self._step_s - shown_s)
+        return True
+
+    def _beside(self, packet: Any) -> Iterator[Any]:
+        at_s = _seconds(packet, packet.dts)
+        last_s = self._last_s.get(packet.stream_index)
+        if at_s is None or last_s is None or packet.stream.type != "audio":
+            back = False
+        else:
+            back = last_s - (at_s + self._shift_s) > self._back_s
+        if (back or self._held) and len(self._held) < _MAX_HELD:
+            self._late = self._late if self._held else 0
+            self._held.append(packet)
+            return
+        yield from self.flush()
+        yield self._placed(packet)
+
+    def _placed(self, packet: Any) -> Any:
+        """A packet of another track, by the shift that it needs to go on without a jump."""
+        at_s = _seconds(packet, packet.dts)
+        if at_s is None:
+            return _shifted(packet, self._shift_s)
+        # Texts have gaps: for them it is the picture that they must be near to.
+        leader = packet.stream_index if packet.stream.type == "audio" else self._video
+        near_s = self._last_s.get(leader, at_s + self._shift_s)
+        shift_s = min(
+            (self._shift_s, self._before_s), key=lambda shift_s: abs(at_s + shift_s - near_s)
+        )
+        self._last_s[packet.stream_index] = at_s + shift_s
+        return _shifted(packet, shift_s)
+
+
+def _seconds(packet: Any, ticks: int | None) -> Fraction | None:
+    base = fraction(packet.time_base)
+    return None if ticks is None or base is None else ticks * base
+
+
+def _shifted(packet: Any, shift_s: Fraction) -> Any:
+    base = fraction(packet.time_base)
+    if shift_s and base is not None:
+        ticks = round(shift_s / base)
+        if packet.pts is not None:
+            packet.pts += ticks
+        if packet.dts is not None:
+            packet.dts += ticks
+    return packet
