@@ -7,6 +7,7 @@ underscores), and from a profile, in this order of precedence.
 from __future__ import annotations
 
 import argparse
+import reprlib
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
+from .numerals import exact, whole
 
 __all__ = ["OPTIONS", "PROFILES", "Option", "add_options", "resolve"]
+
+_SHORT = 200  # characters of what was written that are repeated in a message
 
 
 # Each converter takes the text of the command line, or the value of the TOML file, whose type
@@ -24,32 +28,32 @@ __all__ = ["OPTIONS", "PROFILES", "Option", "add_options", "resolve"]
 
 
 def _whole(value: Any) -> int:
-    return int(str(value))
+    return whole(str(value))
 
 
 def _number(value: Any) -> float:
-    return float(Fraction(str(value)))
+    return float(exact(str(value)))
 
 
 def _rate(value: Any) -> Fraction:
-    return Fraction(str(value))
+    return exact(str(value))
 
 
 def _word(value: Any) -> str:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError
     return value
 
 
 def _size(value: Any) -> tuple[int, int]:
     width, _, height = str(value).lower().partition("x")
-    return int(width), int(height)
+    return whole(width), whole(height)
 
 
 def _capture(value: Any) -> tuple[int, int, Fraction]:
     size, at, rate = str(value).partition("@")
     width, height = _size(size)
-    fps = Fraction(rate) if at else Fraction(30)
+    fps = exact(rate) if at else Fraction(30)
     if width <= 0 or height <= 0 or fps <= 0:
         raise ValueError
     return width, height, fps
@@ -120,10 +124,11 @@ class Option:
                 and (self.low is None or result >= self.low)
                 and (self.high is None or result <= self.high)
             )
-        except (ValueError, TypeError, ArithmeticError):
+        except (ValueError, TypeError, ArithmeticError, RecursionError):
             good = False
         if not good:
-            raise UsageError(f"{said or f'{self.flag} {value}'}: expected {self._expected()}")
+            said = said or f"{self.flag} {_short(str(value))}"
+            raise UsageError(f"{said}: expected {self._expected()}")
         return result
 
     def _expected(self) -> str:
@@ -373,19 +378,37 @@ def _read_file(file: Path, text: bytes | None) -> dict[str, Any]:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"--config {file}: not valid TOML: {error}; correct it there") from None
+    except (ValueError, RecursionError) as error:  # limits of Python's, not of TOML's
+        what = (
+            "a number is too long" if isinstance(error, ValueError) else "it is nested too deeply"
+        )
+        raise UsageError(f"--config {file}: {what}; correct it there") from None
     table = document.pop("run", {})
     if document or not isinstance(table, dict):
-        what = ", ".join(document) or "run is not a table"
+        what = _short(", ".join(document)) or "run is not a table"
         raise UsageError(
             f"--config {file}: unknown: {what}; the options stand in a table, under [run]"
         )
     unknown = [name for name in table if name not in _BY_NAME]
     if unknown:
         raise UsageError(
-            f"--config {file}: unknown: {', '.join(unknown)}; "
+            f"--config {file}: unknown: {_short(', '.join(unknown))}; "
             f"a [run] table takes {', '.join(_BY_NAME)}"
         )
     return {
-        name: _BY_NAME[name].read(value, said=f"--config {file}: {name} = {value!r}")
+        name: _BY_NAME[name].read(value, said=f"--config {file}: {name} = {_written(value)}")
         for name, value in table.items()
     }
+
+
+def _written(value: Any) -> str:
+    """A value of the file for a message, however long or deep it is."""
+    try:
+        return _short(reprlib.repr(value))
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a very long number"
+
+
+def _short(text: str) -> str:
+    """The text, or its beginning where it would fill a screen."""
+    return text if len(text) <= _SHORT else f"{text[:_SHORT]}..."

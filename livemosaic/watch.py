@@ -99,6 +99,12 @@ class ConfigWatch:
             self._apply(config.resolve(self._given, file=self._file, text=text))
         except LivemosaicError as error:
             self._say(_log.warning, f"{self._named(error)}; the settings stay as they were")
+        except Exception as error:  # the thread lives on: the next save may be a better one
+            _log.debug("the settings file", exc_info=True)
+            what = f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
+            self._say(
+                _log.warning, f"--config {self._file}: {what}; the settings stay as they were"
+            )
 
     def _run(self) -> None:
         while not self._stopping.wait(_LOOK_S):

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "livemosaic"
 # The data flow. A module may import those of its own line's left and of earlier lines, and, where a
 # line names a package, the package's own modules.
 LAYERS = [
-    "errors",
+    "errors numerals",
     "terminal",
     "colour",
     "frame stats media v4l2",

@@ -111,6 +111,9 @@ def test_every_option_can_stand_in_the_file(settings: Any) -> None:
         ("max_latency", "0"), ("capture", "640"), ("capture", "640x480@0"), ("capture", "0x1"),
         ("reconnect", "0"), ("reconnect", "often"),
         ("overlay", "nan"), ("overlay", "inf"), ("overlay", "1e999"), ("activity", "256"),
+        ("overlay", "1e999999999"), ("overlay", "1e-999999999"), ("fps", "1e999999999"),
+        ("columns", "1" * 5000), ("scale", "1" * 5000), ("capture", "640x480@1e999999999"),
+        ("size", "1" * 5000 + "x2"), ("crf", "inf"), ("duration", "nan"),
         ("seed", "-1"), ("seed", str(2**63)), ("fps", "0"), ("fps", "1001"), ("fps", "30/0"),
         ("duration", "0"), ("crf", "-1"), ("format", "mp4"), ("profile", "nope"), ("codec", ""),
     ],
@@ -135,7 +138,16 @@ def test_values_that_make_no_sense(name: str, value: str) -> None:
         ("run = 3\n", "run is not a table"),
         ("[run\n", "not valid TOML"),
         (b"\xff\xfe", "not valid TOML"),
+        ("[run]\noverlay = '1e999999999'\n", "overlay = '1e999999999': expected a number"),
+        ("[run]\ncolumns = " + "1" * 5000, "a number is too long"),
+        ("[run]\ncolumns = 0x" + "f" * 5000, "columns = a very long number: expected"),
+        ("[run]\ntile = " + "[" * 20_000, "nested too deeply"),
+        ("[run]\ntile" + ".a" * 2_000 + " = 1", "tile = {'a': .*: expected a whole number"),
+        ("[run]\ntile = '" + "x" * 5000 + "'", "expected a whole number"),
+        ("[run]\n" + "x" * 5000 + " = 1", "unknown: xxx"),
+        ('[run]\ngallery = "a\\u0000b"', "expected a word"),
     ],
+    ids=lambda text: text[:30],
 )
 def test_settings_that_cannot_be_used(text: str, says: str, settings: Any) -> None:
     file = settings(text)
@@ -143,6 +155,7 @@ def test_settings_that_cannot_be_used(text: str, says: str, settings: Any) -> No
         resolve({}, file=file)
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "."])

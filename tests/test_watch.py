@@ -74,6 +74,8 @@ class Watched:
         self.opened.append(name)
         if name == "nowhere":
             raise GalleryError("no gallery 'nowhere': check the name")
+        if name == "broken":
+            raise ZeroDivisionError("what nobody\nforesaw")
 
     @property
     def settings(self) -> MosaicSettings:
@@ -167,7 +169,12 @@ def test_a_pipe_is_not_read_again(file: Path) -> None:
         ("tile = 33", "--tile 33: must be an even number"),
         ("columns = 500", "--columns 500: must be 1 to 160 for an output 640 pixels wide"),
         ("gallery = 'nowhere'", "no gallery 'nowhere'"),
+        ("gallery = 'broken'", "internal error: ZeroDivisionError: what nobody foresaw"),
+        ("columns = " + "1" * 5000, "a number is too long"),
+        ("tile = " + "[" * 20_000, "it is nested too deeply"),
+        ("overlay = '1e999999999'", "overlay = '1e999999999': expected a number, from 0 to 1"),
     ],
+    ids=lambda text: text[:30],
 )
 def test_a_mistake_is_said_and_changes_nothing(
     line: str, says: str, file: Path, caplog: pytest.LogCaptureFixture
