@@ -371,7 +371,8 @@ def resolve(
 def _read_file(file: Path, text: bytes | None) -> dict[str, Any]:
     """The checked values of the `[run]` table of a settings file."""
     try:
-        document = tomllib.loads((file.read_bytes() if text is None else text).decode("utf-8"))
+        # Editors of Windows begin a text with a byte order mark.
+        document = tomllib.loads((file.read_bytes() if text is None else text).decode("utf-8-sig"))
     except OSError as error:
         raise UsageError(
             f"--config {file}: cannot be read: {error.strerror}; check the name"

@@ -164,6 +164,10 @@ def test_settings_that_cannot_be_read(name: str, tmp_path: Path) -> None:
         resolve({}, file=tmp_path / name)
 
 
+def test_a_byte_order_mark_is_no_mistake(settings: Any) -> None:
+    assert resolve({}, file=settings(b"\xef\xbb\xbf[run]\r\nseed = 7\r\n"))["seed"] == 7
+
+
 def test_an_empty_file_changes_nothing(settings: Any) -> None:
     assert resolve({}, file=settings("")) == resolve({})
 
