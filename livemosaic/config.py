@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
-from .numerals import exact, whole
+from .numerals import HIGHEST_RATE, LOWEST_RATE, exact, rate, whole
 
 __all__ = ["OPTIONS", "PROFILES", "Option", "add_options", "resolve"]
 
@@ -36,7 +36,7 @@ def _number(value: Any) -> float:
 
 
 def _rate(value: Any) -> Fraction:
-    return exact(str(value))
+    return rate(str(value))
 
 
 def _word(value: Any) -> str:
@@ -51,10 +51,10 @@ def _size(value: Any) -> tuple[int, int]:
 
 
 def _capture(value: Any) -> tuple[int, int, Fraction]:
-    size, at, rate = str(value).partition("@")
+    size, at, after = str(value).partition("@")
     width, height = _size(size)
-    fps = exact(rate) if at else Fraction(30)
-    if width <= 0 or height <= 0 or fps <= 0:
+    fps = rate(after) if at else Fraction(30)
+    if width <= 0 or height <= 0:
         raise ValueError
     return width, height, fps
 
@@ -104,8 +104,8 @@ class Option:
     metavar: str
     help: str
     default: Any = None
-    low: float | None = None
-    high: float | None = None
+    low: float | Fraction | None = None
+    high: float | Fraction | None = None
     choices: tuple[str, ...] = ()
 
     @property
@@ -136,8 +136,8 @@ class Option:
             return "one of " + ", ".join(self.choices)
         kind = _KINDS[self.convert]
         if self.low is not None and self.high is not None:
-            return f"{kind}, from {self.low:g} to {self.high:g}"
-        return f"{kind}, at least {self.low:g}" if self.low is not None else kind
+            return f"{kind}, from {float(self.low):g} to {float(self.high):g}"
+        return f"{kind}, at least {float(self.low):g}" if self.low is not None else kind
 
 
 # The values of the reference notebook (vishnu-chand/videoMosaic). Its 500 tile clusters and the
@@ -277,7 +277,14 @@ OPTIONS: tuple[Option, ...] = (
         low=0,
         high=2**63 - 1,
     ),
-    Option("fps", _rate, "F", "constant output rate (the input's own times)", low=0.01, high=1000),
+    Option(
+        "fps",
+        _rate,
+        "F",
+        "constant output rate (the input's own times)",
+        low=LOWEST_RATE,
+        high=HIGHEST_RATE,
+    ),
     # Less than any frame lasts: 0 seconds would be no picture at all.
     Option("duration", _number, "S", "stop after so many seconds of the input", low=0.001),
     Option(

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-__all__ = ["exact", "whole"]
+__all__ = ["HIGHEST_RATE", "LOWEST_RATE", "exact", "rate", "whole"]
+
+LOWEST_RATE, HIGHEST_RATE = Fraction(1, 100), Fraction(1000)  # frames/s
 
 _MAX_LENGTH = 100  # characters; nobody writes more, and all that follows takes microseconds
 _MAX_EXPONENT = 999  # of ten; doubles end at 308
+
+# FFmpeg's rationals have 32 bits above and below. 1001 is below all rates of NTSC's family, and a
+# millionth is 4 ms in an hour.
+_NTSC, _MAX_BELOW = 1001, 10**6
+_SAME = Fraction(1, 10**6)
 
 
 def whole(text: str) -> int:
@@ -33,3 +40,23 @@ def exact(text: str) -> Fraction:
     if len(text) > _MAX_LENGTH or abs(int(exponent or 0)) > _MAX_EXPONENT:
         raise ValueError(text)
     return Fraction(text)
+
+
+def rate(text: str) -> Fraction:
+    """The frames per second that are written in `text`, as a fraction that containers can hold.
+
+    A decimal within a millionth of a rate with a denominator up to 1001 is that rate:
+    29.97002997003 is 30000/1001.
+
+    Raises
+    ------
+    ValueError : there is no number, or it is not from 0.01 to 1000
+    ZeroDivisionError : 1/0
+    """
+    said = exact(text)
+    if not LOWEST_RATE <= said <= HIGHEST_RATE:
+        raise ValueError(text)
+    near = said.limit_denominator(_NTSC)
+    if "/" not in text and abs(near - said) <= said * _SAME:
+        return near
+    return said.limit_denominator(_MAX_BELOW)

@@ -314,7 +314,9 @@ def test_duration_cuts_picture_and_sound(folder: Path, program: Program, small: 
 
 
 @needs_jit
-@pytest.mark.parametrize(("fps", "count"), [("50", 20), ("10", 4), ("30000/1001", 12)])
+@pytest.mark.parametrize(
+    ("fps", "count"), [("50", 20), ("10", 4), ("30000/1001", 12), ("29.97002997003", 12)]
+)
 def test_fps(fps: str, count: int, folder: Path, program: Program, small: list[str]) -> None:
     outcome = program("run", "a.mp4", "o.mp4", "--fps", fps, "--json", *small)
     report = json.loads(outcome.out)

@@ -164,6 +164,13 @@ def test_settings_that_cannot_be_read(name: str, tmp_path: Path) -> None:
         resolve({}, file=tmp_path / name)
 
 
+def test_the_bounds_of_a_rate_are_allowed_themselves() -> None:
+    assert resolve({"fps": "0.01"})["fps"] == Fraction(1, 100)
+    assert resolve({"fps": "1000"})["fps"] == 1000
+    with pytest.raises(UsageError, match=r"from 0\.01 to 1000"):
+        resolve({"fps": "0.0099"})
+
+
 def test_a_byte_order_mark_is_no_mistake(settings: Any) -> None:
     assert resolve({}, file=settings(b"\xef\xbb\xbf[run]\r\nseed = 7\r\n"))["seed"] == 7
 

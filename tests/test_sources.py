@@ -135,11 +135,18 @@ def test_pattern_shows_bars_ramp_and_disc() -> None:
 @pytest.mark.parametrize(
     "spec",
     ["pattern:", "pattern:0x0", "pattern:101x100", "pattern:99999x2", "pattern:64x64@0",
-     "pattern:64x64@1/0", "pattern:64x64@5000", "pattern:wide", "pattern@x"],
+     "pattern:64x64@1/0", "pattern:64x64@5000", "pattern:wide", "pattern@x",
+     "pattern:64x64@0.0000000001", "pattern:64x64@" + "1" * 5000, "pattern:64x" + "1" * 5000],
+    ids=lambda spec: spec[:30],
 )  # fmt: skip
 def test_pattern_refusals(spec: str) -> None:
     with pytest.raises(UsageError, match=spec.split("@")[0]):
         open_source(spec)
+
+
+def test_pattern_rate_in_decimals() -> None:
+    info = PatternSource("pattern:64x64@29.97002997002997").info
+    assert (info.rate, info.time_base) == (Fraction(30000, 1001), Fraction(1001, 30000))
 
 
 def test_smallest_and_fastest() -> None:

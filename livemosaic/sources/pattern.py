@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
 from itertools import count
 
 import numpy as np
@@ -17,12 +16,15 @@ from ..colour import Colour, bgr_to_ycbcr
 from ..errors import UsageError
 from ..frame import Frame, StreamInfo
 from ..media import guess_matrix
+from ..numerals import HIGHEST_RATE, LOWEST_RATE, rate
 
 __all__ = ["PatternSource"]
 
 U8 = NDArray[np.uint8]
 
-_SPEC = re.compile(r"pattern(?::(?P<width>\d+)x(?P<height>\d+))?(?:@(?P<rate>\d+(?:[./]\d+)?))?")
+_SPEC = re.compile(
+    r"pattern(?::(?P<width>\d{1,9})x(?P<height>\d{1,9}))?(?:@(?P<rate>\d+(?:[./]\d+)?))?"
+)
 _MAX_SIDE = 16384  # pixels; what H.264 encoders and OpenCV's remapping still take
 
 # Bars of 75 % amplitude, white to black as in SMPTE RP 219, in B, G, R.
@@ -67,18 +69,19 @@ class PatternSource:
         if not (16 <= width <= _MAX_SIDE and 16 <= height <= _MAX_SIDE) or (width | height) & 1:
             raise UsageError(f"{spec}: width and height must be even, and 16 to {_MAX_SIDE}")
         try:
-            rate = Fraction(match["rate"] or 30)
-        except ZeroDivisionError:
-            rate = Fraction(0)
-        if not 0 < rate <= 1000:
-            raise UsageError(f"{spec}: the rate must be above 0 and at most 1000 frames/s")
+            fps = rate(match["rate"] or "30")
+        except (ValueError, ZeroDivisionError):
+            raise UsageError(
+                f"{spec}: the rate must be from {float(LOWEST_RATE):g} to "
+                f"{float(HIGHEST_RATE):g} frames/s"
+            ) from None
         self.name = spec
         self.bad_frames = 0
         self.reconnects = 0
         self.dropped = 0
         matrix = guess_matrix(width, height)
         self.info = StreamInfo(
-            width, height, rate=rate, time_base=1 / rate, colour=Colour(matrix=matrix), live=True
+            width, height, rate=fps, time_base=1 / fps, colour=Colour(matrix=matrix), live=True
         )
         self._interrupted = threading.Event()
         self._still = self._draw_still()
