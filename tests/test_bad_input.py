@@ -298,6 +298,18 @@ def test_a_full_disk(
     assert left(full_disk) == []
 
 
+@pytest.mark.parametrize("name", ["x.html", "x.png"])
+def test_a_sheet_on_a_full_disk(
+    name: str, full_disk: Path, program: Program, gallery: Gallery
+) -> None:
+    (full_disk / name).write_text("mine")
+    (full_disk / "other").write_bytes(bytes(56 * 1024))  # some of the sheet fits, not all
+    outcome = program("gallery", "show", gallery.path, "-y", "-o", full_disk / name)
+    one_line(outcome, WORLD, f"cannot write '.*{name}': No space left")
+    assert left(full_disk) == sorted([name, "other"])
+    assert (full_disk / name).read_text() == "mine"
+
+
 @needs_jit
 def test_one_of_two_outputs_fails(
     folder: Path, full_disk: Path, program: Program, gallery: Gallery

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -237,9 +238,18 @@ def _text(out: U8, words: str, x: int, y: int, size: float, colour: tuple[int, i
 
 
 def _write(path: str | Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
     path = Path(path)
+    # A link is followed, so that the file it leads to is replaced, not the link.
+    final = Path(os.path.realpath(path))
+    part = final.with_name(f".{final.name}.{os.getpid()}.part")
     try:
-        path.write_bytes(data)
+        try:
+            part.write_bytes(data)
+            os.replace(part, final)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise GalleryError(
             f"cannot write {str(path)!r}: {error.strerror}; choose another place with -o"
