@@ -106,6 +106,18 @@ def test_bad_options(photos: Path):
     assert not Path("x.gallery").exists()
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**90])
+def test_a_seed_that_is_none(seed: int, photos: Path):
+    with pytest.raises(UsageError, match=f"seed {seed}: choose 0 to {2**63 - 1}"):
+        gallery("build", photos, "-o", "x.gallery", "--tile", 16, "--seed", seed)
+    assert not Path("x.gallery").exists()
+
+
+def test_the_largest_seed(photos: Path):
+    gallery("build", photos, "-o", "x.gallery", "--tile", 16, "--seed", 2**63 - 1)
+    assert Gallery.open("x.gallery").options["seed"] == 2**63 - 1
+
+
 def test_progress_bar_on_a_terminal(photos: Path, monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     gallery("build", photos, "-o", "x.gallery", "--tile", 16)

@@ -40,6 +40,8 @@ Progress = Callable[[int, int], None]  # photos done, photos in all; called by t
 TILE_PX = 64
 TILE_PX_MIN, TILE_PX_MAX = 8, 255  # below nothing can be recognised; above histograms overflow
 
+SEED_MAX = 2**63 - 1  # as of a mosaic
+
 # A small set of photos covers few colours, and crops cover more; a large one needs no crops, which
 # would only make it larger. Six tiles of each of 2,000 photos are 150 MB.
 CROPS_BELOW_PHOTOS = 2000
@@ -121,7 +123,7 @@ def build_gallery(
     tile_px : side of a tile in pixels, 8..255
     fit : `crop` takes the largest square in the middle of a photo, `stretch` distorts the whole
     clusters, drop_percentile : see `livemosaic.gallery.clusters`
-    seed : of all randomness
+    seed : of all randomness, 0..2^63 - 1
     crops : besides each whole photo, this many crops of half its size (0..5; the centre, then the
         quadrants), unless they would have to be enlarged by more than a third. None: 5 for fewer
         than 2,000 photos, else 0
@@ -135,7 +137,7 @@ def build_gallery(
     GalleryError : no photo found, none readable, or the file cannot be written
     """
     began = time.perf_counter()
-    _check_options(tile_px, fit, clusters, drop_percentile, crops)
+    _check_options(tile_px, fit, clusters, drop_percentile, seed, crops)
     photos = find_photos(paths)
     if crops is None:
         crops = MAX_CROPS if len(photos) < CROPS_BELOW_PHOTOS else 0
@@ -267,7 +269,7 @@ def _read_batch(paths: Sequence[str], recipe: Recipe) -> _Batch:
 
 
 def _check_options(
-    tile_px: int, fit: str, clusters: int, drop_percentile: float, crops: int | None
+    tile_px: int, fit: str, clusters: int, drop_percentile: float, seed: int, crops: int | None
 ) -> None:
     if not TILE_PX_MIN <= tile_px <= TILE_PX_MAX:
         raise UsageError(f"a tile of {tile_px} px: choose {TILE_PX_MIN} to {TILE_PX_MAX}")
@@ -277,6 +279,8 @@ def _check_options(
         raise UsageError(f"{clusters} clusters: choose 1 or more")
     if not 0 <= drop_percentile <= 100:
         raise UsageError(f"drop percentile {drop_percentile:g}: choose 0 (none) to 100")
+    if not 0 <= seed <= SEED_MAX:
+        raise UsageError(f"seed {seed}: choose 0 to {SEED_MAX}")
     if crops is not None and not 0 <= crops <= MAX_CROPS:
         raise UsageError(f"{crops} crops per photo: choose 0 to {MAX_CROPS}")
 
