@@ -9,6 +9,9 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import os
+import re
+import sys
 import time
 import traceback
 from collections.abc import Sequence
@@ -22,6 +25,8 @@ from .terminal import Interrupts, complain, leave, open_standard_files, set_up_l
 __all__ = ["main"]
 
 _log = logging.getLogger("livemosaic")
+
+_NUMBER = re.compile(r"-\d*\.?\d+")  # a value below 0, as argparse knows it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,13 +76,29 @@ def _run_verb(argv: Sequence[str] | None, interrupts: Interrupts, started_s: flo
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    args, rest = _parser().parse_known_args(argv)
+    try:
+        args, rest = _parser().parse_known_args(argv)
+    except UsageError:
+        _check_names(sys.argv[1:] if argv is None else argv)
+        raise
+    _check_names(rest)
     unknown = [word for word in rest if word.startswith("-") and word != "-"]
     if unknown or (rest and args.verb != "run"):
         raise UsageError(f"unknown: {' '.join(rest)}; see livemosaic {args.verb} --help")
     if rest:  # argparse does not take outputs up again behind options
         args.outputs += rest
     return args
+
+
+def _check_names(words: Sequence[str]) -> None:
+    """Raise `UsageError` for the name of a file that argparse takes for an option."""
+    for word in words:
+        if word == "--":
+            return
+        if word.startswith("-") and "=" not in word and not _NUMBER.fullmatch(word):
+            named = word not in ("-", "-v", "-y") and os.path.lexists(word)
+            if named or os.path.splitext(word)[1]:
+                raise UsageError(f"{word}: it is read as an option; if it is a file, say ./{word}")
 
 
 class _Parser(argparse.ArgumentParser):

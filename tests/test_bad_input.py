@@ -152,6 +152,12 @@ def test_words(words: str, says: str, folder: Path, program: Program, gallery: G
         ("", "required: VERB; see livemosaic --help"),
         ("go", "invalid choice: 'go'"),
         ("run a.mp4", "required: OUTPUT; see livemosaic run --help"),
+        ("run -dash.mp4 o/x.mp4", r"-dash\.mp4: .*an option; if it is a file, say \./-dash\.mp4"),
+        ("run a.mp4 -dash.mp4 o/x.mp4", r"-dash\.mp4: .*say \./-dash\.mp4"),
+        ("run a.mp4 -dash.mp4", r"-dash\.mp4: .*say \./-dash\.mp4"),
+        ("run a.mp4 o/x.mp4 --gallery -my.gallery", r"-my\.gallery: .*say \./-my\.gallery"),
+        ("run -folder", r"-folder: .*say \./-folder"),
+        ("run a.mp4 --overlay -0.5", "required: OUTPUT; see livemosaic run --help"),
         ("run a.mp4 - --json", "both want standard output"),
         ("run a.mp4 o/x.mp4 ./o/x.mp4", "given twice"),
         ("run a.mp4 - -", "given twice"),
@@ -161,6 +167,7 @@ def test_words(words: str, says: str, folder: Path, program: Program, gallery: G
     ],
 )
 def test_sentences(words: str, says: str, folder: Path, program: Program) -> None:
+    (folder / "-folder").mkdir()
     one_line(program(*words.split()), USAGE, says)
     assert left(folder / "o") == []
 
