@@ -67,12 +67,23 @@ def _run_verb(argv: Sequence[str] | None, interrupts: Interrupts, started_s: flo
         complain("there is not enough memory; choose a smaller --size or --scale")
         return 1
     except Exception as error:
+        if isinstance(error, FileNotFoundError) and _folder_is_gone():
+            complain("the current folder does not exist any more; go to one that does")
+            return 1
         if verbose:
             traceback.print_exc()
         complain(f"internal error: {type(error).__name__}: {error}; run with -v for the details")
         return 1
     finally:
         gc.enable()
+
+
+def _folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -172,6 +172,16 @@ def test_sentences(words: str, says: str, folder: Path, program: Program) -> Non
     assert left(folder / "o") == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no folder in use can be removed there")
+def test_a_current_folder_that_is_gone(folder: Path, program: Program) -> None:
+    (folder / "gone").mkdir()
+    os.chdir(folder / "gone")
+    (folder / "gone").rmdir()
+    for verb in ("run", folder / "a.mp4", "x.mp4"), ("demo", "x.mp4"):
+        one_line(program(*verb), WORLD, "the current folder does not exist any more")
+    os.chdir(folder)
+
+
 def test_an_existing_output_wants_to_be_named(folder: Path, program: Program) -> None:
     (folder / "o" / "x.mp4").write_text("mine")
     one_line(program("run", "a.mp4", "o/x.mp4"), USAGE, "x.mp4: it exists already; add -y")
