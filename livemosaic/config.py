@@ -59,13 +59,11 @@ def _capture(value: Any) -> tuple[int, int, Fraction]:
     return width, height, fps
 
 
-def _tries(value: Any) -> str | int:
-    if value in ("never", "always"):
-        return str(value)
-    tries = _whole(value)
-    if tries < 1:
-        raise ValueError
-    return tries
+def _tries(value: Any) -> str:
+    from .sources.reconnect import attempts  # it brings NumPy
+
+    attempts(str(value))
+    return str(value)
 
 
 def _yes_or_no(value: Any) -> bool:
@@ -81,7 +79,7 @@ _KINDS: Mapping[Callable[[Any], Any], str] = {
     _word: "a word",
     _size: "WIDTHxHEIGHT, as in 1920x1080",
     _capture: "WIDTHxHEIGHT@RATE, as in 1280x720@30",
-    _tries: "never, always, or a whole number of 1 and more",
+    _tries: "never, always, or how many times in a row",
     _yes_or_no: "true or false",
 }
 

@@ -11,6 +11,7 @@ import pytest
 
 from livemosaic.config import OPTIONS, PROFILES, add_options, resolve
 from livemosaic.errors import UsageError
+from livemosaic.sources.reconnect import attempts
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_every_option_can_stand_in_the_file(settings: Any) -> None:
     assert values["size"] == (640, 480)
     assert values["realtime"] is True
     assert values["capture"] == (640, 480, Fraction(15))
-    assert values["reconnect"] == 3
+    assert values["reconnect"] == "3"
     assert values["duration"] == 1.5
 
 
@@ -109,7 +110,7 @@ def test_every_option_can_stand_in_the_file(settings: Any) -> None:
         ("size", "640"), ("size", "640x"), ("size", "x480"), ("size", "axb"),
         ("match", "nearest"), ("palette", "0"), ("overlay", "1.01"), ("overlay", "-0.1"),
         ("max_latency", "0"), ("capture", "640"), ("capture", "640x480@0"), ("capture", "0x1"),
-        ("reconnect", "0"), ("reconnect", "often"),
+        ("reconnect", "-1"), ("reconnect", "often"), ("reconnect", "1" * 5000),
         ("overlay", "nan"), ("overlay", "inf"), ("overlay", "1e999"), ("activity", "256"),
         ("overlay", "1e999999999"), ("overlay", "1e-999999999"), ("fps", "1e999999999"),
         ("columns", "1" * 5000), ("scale", "1" * 5000), ("capture", "640x480@1e999999999"),
@@ -169,6 +170,13 @@ def test_the_bounds_of_a_rate_are_allowed_themselves() -> None:
     assert resolve({"fps": "1000"})["fps"] == 1000
     with pytest.raises(UsageError, match=r"from 0\.01 to 1000"):
         resolve({"fps": "0.0099"})
+
+
+@pytest.mark.parametrize("value", ["0", "7", "never", "always"])
+def test_the_options_and_the_sources_know_the_same_tries(value: str, settings: Any) -> None:
+    text = f"[run]\nreconnect = {value if value.isdigit() else repr(value)}\n"
+    for values in (resolve({"reconnect": value}), resolve({}, file=settings(text))):
+        assert attempts(values["reconnect"]) == attempts(value)
 
 
 def test_a_byte_order_mark_is_no_mistake(settings: Any) -> None:
