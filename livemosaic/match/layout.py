@@ -140,7 +140,7 @@ class LayoutMatcher:
         self._lab = np.empty((grid.cells, 16, 3), np.float32)
         self._matched = np.full((grid.cells, 16, 3), np.inf, np.float32)  # at the last match
         self._codes = np.empty((0, COEFFICIENTS), np.float32)
-        self._cut = False  # whether the last frame was one
+        self._cut = False  # whether nothing is to be kept at the next match
         self._decided = 0  # decisions so far
         self.decisions = Decisions(self._shown.place, np.empty(0, np.int32))
 
@@ -174,8 +174,9 @@ class LayoutMatcher:
         lab, shown = self._lab[cells], self._shown
         # Cells in which much is to be seen choose first; a plain one is served by many tiles.
         order = np.argsort(-lab.var(axis=1).sum(axis=1), kind="stable")
+        cut, self._cut = self._cut, False  # a frame may be matched again, and keeps its tiles then
         before = shown.place.copy()
-        if self._cut:
+        if cut:
             before[cells] = -1
         self.decisions = Decisions(before, cells[order])
         codes = self._codes[order]
@@ -189,7 +190,7 @@ class LayoutMatcher:
             codes,
             to_levels(codes),
             self._decided,
-            self._cut,
+            cut,
         )
         self._decided += len(cells)
         self._matched[cells] = lab
