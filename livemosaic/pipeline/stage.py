@@ -73,7 +73,7 @@ class MosaicStage:
         self._control, self.governor = control, governor
         self._open_gallery, self._save_picture = open_gallery, save_picture
         self._wanted = control.wanted if control is not None else Wanted()
-        self._opened: deque[Gallery] = deque()  # galleries that were wanted
+        self._opened: deque[Gallery] = deque(maxlen=1)  # the last gallery that was wanted
         self._input: Frame | None = None  # the last one
         self.cells = CellCounts()
         self.active_share = self.touched_share = self.changed_share = 0.0
@@ -162,9 +162,7 @@ class MosaicStage:
         """Take over what is wanted now; whether the picture will be another for it."""
         if self._control is None:
             return False
-        gallery = None
-        while self._opened:
-            gallery = self._opened.popleft()
+        gallery = self._opened.pop() if self._opened else None
         before, self._wanted = self._wanted, self._control.wanted
         if self._wanted is before and gallery is None:
             return False

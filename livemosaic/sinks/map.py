@@ -96,13 +96,7 @@ class MapSink:
         if not self._written:
             self.abort()
             raise SinkError(f"{self.name}: no picture came, so that nothing is written")
-        try:
-            self._part.keep()
-        except SinkError:
-            raise
-        except OSError as error:
-            self.abort()
-            raise sink_error(self.name, error) from error
+        self._part.keep()
 
     def abort(self) -> None:
         """Remove what was written."""

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from ..errors import SinkError
+from ..media import sink_error
 from .target import Target
 
 __all__ = ["Part"]
@@ -31,23 +32,22 @@ class Part:
     def __init__(self, target: Target) -> None:
         self.final = Path(os.path.realpath(target.url))
         self.path = self.final.with_name(f".{self.final.name}.{os.getpid()}.part")
-        self._overwrite = target.overwrite
+        self._name, self._overwrite = target.name, target.overwrite
 
     def keep(self) -> None:
         """Give the file its name.
 
         Raises
         ------
-        SinkError : there is a file of that name, which was not there at first and is not to be
-            replaced; the result got another name, which is said
-        OSError : the disk says no
+        SinkError : the disk says no, and nothing is left; or there is a file of that name, which
+            was not there at first and is not to be replaced: the result got another one, which is
+            said
         """
         self._move([(self.path, self.final)])
 
     def keep_all(self, names: list[str]) -> None:
         """Give files of the folder their names beside it; raises as `keep` does."""
         self._move([(self.path / name, self.final.with_name(name)) for name in names])
-        self.path.rmdir()
 
     def discard(self) -> None:
         """Remove what is there; from any thread. Never raises."""
@@ -58,15 +58,20 @@ class Part:
 
     def _move(self, files: list[tuple[Path, Path]]) -> None:
         told = []
-        for part, final in files:
-            if self._overwrite:
-                os.replace(part, final)
-            elif not _move_to_free(part, final):
-                others = (final.with_stem(f"{final.stem}-{n}") for n in itertools.count(2))
-                other = next(path for path in others if _move_to_free(part, path))
-                told.append(
-                    f"{final}: another program has made it meanwhile; the result is {other}"
-                )
+        try:
+            for part, final in files:
+                if self._overwrite:
+                    os.replace(part, final)
+                elif not _move_to_free(part, final):
+                    others = (final.with_stem(f"{final.stem}-{n}") for n in itertools.count(2))
+                    other = next(path for path in others if _move_to_free(part, path))
+                    told.append(
+                        f"{final}: another program has made it meanwhile; the result is {other}"
+                    )
+        except OSError as error:
+            raise sink_error(self._name, error) from error
+        finally:
+            self.discard()
         if told:
             raise SinkError(f"{told[0]}; add -y to replace such files")
 

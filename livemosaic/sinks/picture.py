@@ -70,14 +70,7 @@ class PictureSink:
         if not self._names:
             self.abort()
             raise SinkError(f"{self.name}: not one frame came, so that nothing is written")
-        try:
-            self._folder.keep_all(self._names)
-        except SinkError:
-            self.abort()
-            raise
-        except OSError as error:
-            self.abort()
-            raise sink_error(self.name, error) from error
+        self._folder.keep_all(self._names)
 
     def abort(self) -> None:
         """Remove what was written."""
