@@ -293,7 +293,9 @@ class LayoutMatch:
         faults = [self.fault(v, cell) for v in variants]
         costs = [self.cost(v, code) for v in variants]
         least = min(costs[v] for v in variants if faults[v] == min(faults))
-        to_beat = costs[old] - (1 - self.better) * min(costs[old], 200) if old is not None else 0
+        to_beat = 0.0
+        if old is not None:
+            to_beat = costs[old] - (1 - self.better) * min(max(costs[old], 100), 200)
         near = 1e-4 * least + 1e-3
         keep = old is not None and faults[old] <= min(faults)
         if keep and least >= to_beat + near:

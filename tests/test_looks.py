@@ -19,6 +19,7 @@ from livemosaic.frame import Frame
 from livemosaic.gallery import open_gallery
 from livemosaic.gallery.store import Gallery
 from livemosaic.grid import Grid
+from livemosaic.layout import points_to_lab
 from livemosaic.match import LayoutMatcher, layout_index
 from livemosaic.mosaic import Mosaic, MosaicSettings
 from livemosaic.tiles import TileStore
@@ -168,6 +169,28 @@ def test_what_moved_little_stays_and_a_tile_that_still_serves_too(gallery: Galle
     assert active[1] == changed[1] == 0
     assert active[2] == pytest.approx(0.45)
     assert 0 < changed[2] < 0.3 * active[2]
+
+
+@pytest.mark.parametrize(("better_by", "changed"), [(19, 0), (25, 1)])
+def test_a_tile_gives_way_to_one_that_is_better_by_twenty(
+    tmp_path: Path, better_by: float, changed: int
+) -> None:
+    """However good the first is; what is less cannot be seen. At a calm of 0.5."""
+    greys = np.repeat(np.arange(256, dtype=np.uint8), 48).reshape(256, 4, 4, 3)
+    lightness = points_to_lab(greys)[:, 0, 0]
+
+    def grey(wanted: float) -> int:
+        return int(np.abs(lightness - wanted).argmin())
+
+    cell = lightness[grey(57)]  # away by 7 from the first tile: its cost is 49
+    other = cell + np.sqrt(49 - better_by)
+    levels = np.array([grey(50), grey(other)], np.uint8)
+    tiles = np.broadcast_to(levels[:, None, None, None], (2, 8, 8, 3)).copy()
+    gallery = write_tiles(tmp_path / "greys.gallery", tiles, np.zeros(2, np.int32), mirror=False)
+    mosaic = Mosaic(gallery, MosaicSettings(**SMALL, calm=0.5, tint=0.0, variety=0.0))
+    for level in (levels[0], grey(57)):
+        mosaic.process(Frame.from_bgr(np.full((8, 8, 3), level, np.uint8)))
+    assert (mosaic.cells.active, mosaic.cells.changed) == (1, changed)
 
 
 def test_a_cut_forgets_the_picture_before(gallery: Gallery) -> None:

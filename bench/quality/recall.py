@@ -12,7 +12,7 @@ from livemosaic.colour import ycbcr_to_bgr
 from livemosaic.frame import Frame
 from livemosaic.layout import cell_points, points_to_lab
 from livemosaic.match import LayoutMatcher
-from livemosaic.match.choice import MOST_WEIGHED, Rules
+from livemosaic.match.choice import LEAST_WEIGHED, MOST_WEIGHED, Rules
 from livemosaic.mosaic import Mosaic, analysis_picture
 
 __all__ = ["Costs", "layout_costs"]
@@ -70,7 +70,7 @@ def layout_costs(mosaic: Mosaic, frame: Frame) -> Costs:
 
 def _to_beat(cost: float, rules: Rules) -> float:
     """What is clearly better than an old tile of that cost."""
-    return cost - (1 - rules.better) * min(cost, MOST_WEIGHED)
+    return cost - (1 - rules.better) * min(max(cost, LEAST_WEIGHED), MOST_WEIGHED)
 
 
 def _distances(

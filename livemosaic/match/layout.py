@@ -35,9 +35,10 @@ I32 = NDArray[np.int32]
 # cost of the best tile so far. A plain wall, whose cells all want the same photos, needs many.
 _PROMISING, _SLACK, _TRIES = 1.4, 25.0, 16
 # And at most so many clusters, and tiles of each, in a gallery that is too large for a processor's
-# caches; more where there is time. There are many tiles in it that are nearly as good as the best.
+# caches; more where there is time. There are many tiles in it that are nearly as good as the best:
+# with 3 clusters instead of 5 or 8 what is chosen from 338,409 costs 0.1 % more.
 _LARGE = 100_000
-_LARGE_PROBES, _LARGE_TRIES = 5, 2
+_LARGE_PROBES, _LARGE_TRIES = 3, 2
 _LARGE_PROBES_UNHURRIED = 16
 
 # A frame in which more cells are to be matched is hurried: a picture in time is worth more than the
