@@ -8,10 +8,11 @@ first OpenCV window hangs for ever when PyAV's was loaded first; so `cv2` must b
 from __future__ import annotations
 
 import errno
+import os
 import re
 from fractions import Fraction
 from typing import Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 # isort: off
 import cv2 as _cv2  # noqa: F401  (before av: see above)
@@ -28,6 +29,7 @@ __all__ = [
     "fraction",
     "guess_matrix",
     "is_url",
+    "local_path",
     "matrix_tag",
     "open_container",
     "public_name",
@@ -84,6 +86,35 @@ def open_container(file: Any, mode: Literal["r", "w"] = "r", **options: Any) -> 
     if int(av.__version__.partition(".")[0]) < 19:
         options["metadata_errors"] = "surrogateescape"
     return av.open(file, mode, **options)
+
+
+_FILE_URL = re.compile(r"(?is)file:(?=/)(?://([^/]*))?(/.*|)")
+# %04d numbers the pictures of a sequence, and no name has a control character in it.
+_ESCAPES = re.compile(r"(?:%[2-9a-fA-F][0-9a-fA-F])+")
+
+
+def local_path(text: str) -> str:
+    """The path that a `file:` address names; anything else as it is.
+
+    What takes paths and addresses asks here first: a file has to be treated as one, however it was
+    named.
+
+    Raises
+    ------
+    UsageError
+        when it names a file of another machine, or no whole path
+    """
+    url = _FILE_URL.fullmatch(text)
+    if url is None:
+        return text
+    host, path = url.groups()
+    if (host or "localhost").lower() != "localhost" or not path:
+        raise UsageError(
+            f"{text}: an address of a file holds its whole path, and no other machine; write "
+            "file:///FOLDER/NAME, or the path alone"
+        )
+    path = _ESCAPES.sub(lambda escapes: unquote(escapes[0], errors="surrogateescape"), path)
+    return re.sub(r"^/(?=[a-zA-Z]:)", "", path) if os.name == "nt" else path
 
 
 def is_url(text: str) -> bool:

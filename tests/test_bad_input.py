@@ -185,23 +185,36 @@ def test_a_current_folder_that_is_gone(folder: Path, program: Program) -> None:
 def test_an_existing_output_wants_to_be_named(folder: Path, program: Program) -> None:
     (folder / "o" / "x.mp4").write_text("mine")
     one_line(program("run", "a.mp4", "o/x.mp4"), USAGE, "x.mp4: it exists already; add -y")
+    address = f"file://{folder}/o/x.mp4"
+    one_line(program("run", "a.mp4", address), USAGE, "x.mp4: it exists already; add -y")
     one_line(program("demo", "o/x.mp4"), USAGE, "x.mp4: it exists already; add -y")
     assert (folder / "o" / "x.mp4").read_text() == "mine"
     assert left(folder / "o") == ["x.mp4"]
 
 
-@pytest.mark.parametrize("how", ["itself", "symlink", "hardlink"])
+def test_an_address_of_a_file_is_no_other_output(folder: Path, program: Program) -> None:
+    outcome = program("run", "a.mp4", "o/x.mp4", f"file://{folder}/o/x.mp4")
+    one_line(outcome, USAGE, "the same output is given twice")
+
+
+@pytest.mark.parametrize("how", ["itself", "symlink", "hardlink", "address", "both addresses"])
 def test_the_input_is_no_output(how: str, folder: Path, program: Program) -> None:
     source, target = folder / "o" / "x.mp4", folder / "o" / "y.mp4"
     shutil.copy("a.mp4", source)
     before = source.read_bytes()
+    words: list[Any] = [source, target]
     if how == "itself":
-        target = source
+        target = words[1] = source
+    elif how.endswith(("address", "addresses")):
+        target, words = (
+            source,
+            [source if how == "address" else f"file:{source}", f"file://{source}"],
+        )
     elif how == "symlink":
         target.symlink_to(source)
     else:
         os.link(source, target)
-    one_line(program("run", source, target, "-y"), USAGE, "input and output are the same")
+    one_line(program("run", *words, "-y"), USAGE, "input and output are the same")
     assert source.read_bytes() == before
     assert left(folder / "o") == sorted({"x.mp4", target.name})
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from livemosaic.colour import Colour
-from livemosaic.errors import UsageError
+from livemosaic.errors import SinkError, SourceError, UsageError
 from livemosaic.frame import Frame, TrackPacket
 from livemosaic.sources import open_source
 from livemosaic.sources.base import Source
@@ -188,3 +188,43 @@ def test_names_without_credentials() -> None:
     assert public_name("/tmp/me@home.mp4") == "/tmp/me@home.mp4"
     assert not is_url("C:\\clip.mp4")
     assert not is_url("a:b.mp4")
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("file:///tmp/a%20b%C3%A9%25.mp4", "/tmp/a bé%.mp4"),
+        ("file:/tmp/a.mp4", "/tmp/a.mp4"),
+        ("FILE://LocalHost/tmp/a.mp4", "/tmp/a.mp4"),
+        ("file:///tmp/a?b#c%.mp4", "/tmp/a?b#c%.mp4"),
+        ("file:///tmp/%20%04d.png", "/tmp/ %04d.png"),  # a sequence, and no end of transmission
+        ("file:///tmp/%d.png", "/tmp/%d.png"),
+        ("/tmp/a%20b.mp4", "/tmp/a%20b.mp4"),
+        ("file:a.mp4", "file:a.mp4"),  # a name, if a strange one
+        ("http://host/a%20b.mp4", "http://host/a%20b.mp4"),
+    ],
+)
+def test_addresses_of_files_are_paths(text: str, path: str) -> None:
+    from livemosaic.media import local_path
+
+    assert local_path(text) == path
+
+
+@pytest.mark.parametrize("text", ["file://server/a.mp4", "file://a.mp4", "file://", "file:///"])
+def test_addresses_of_no_file_here(text: str, tmp_path: Path) -> None:
+    from livemosaic.sinks import FileOptions, check_target
+
+    wanted = "folder" if text == "file:///" else "no other machine"
+    with pytest.raises((UsageError, SourceError), match=wanted):
+        open_source(text)
+    with pytest.raises((UsageError, SinkError), match=wanted):
+        check_target(text, options=FileOptions())
+
+
+def test_address_of_a_file_is_read_as_the_file(tmp_path: Path) -> None:
+    path = clips.make(tmp_path / "a b.mp4")
+    source = open_source("file://" + str(path).replace(" ", "%20"))
+    assert source.name == str(path)
+    assert not source.info.live
+    assert sum(isinstance(item, Frame) for item in source) == 10
+    source.close()

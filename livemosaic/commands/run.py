@@ -205,8 +205,10 @@ def _summary(pipeline: Pipeline, report: dict[str, Any]) -> str:
 
 def _check_outputs(args: argparse.Namespace) -> None:
     """What is wrong with the outputs together, or with their words."""
+    from ..media import local_path
+
     names = [name for name in (*args.outputs, args.map) if name not in ("null", None)]
-    places = [name if is_watched(name) else os.path.realpath(name) for name in names]
+    places = [name if is_watched(name) else os.path.realpath(local_path(name)) for name in names]
     for name, place in zip(names, places, strict=True):
         if places.count(place) > 1:
             raise UsageError(f"{name}: the same output is given twice; leave one out")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import SinkError, UsageError
-from ..media import is_url, public_name, split_url
+from ..media import is_url, local_path, public_name, split_url
 from .formats import (
     FORMATS,
     NETWORK_TIMEOUT_S,
@@ -80,7 +80,7 @@ def check_target(target: str, *, options: FileOptions) -> None:
 
 def resolve(target: str, *, options: FileOptions) -> Target:
     """Check `target` as `check_target` does, and say how it is to be written."""
-    found = _classify(target, options)
+    found = _classify(local_path(target), options)
     if found.format is None:
         if options.codec is not None or options.preset is not None or options.crf is not None:
             raise UsageError(f"{target}: pictures take no --codec, --preset or --crf; leave it out")
@@ -93,6 +93,7 @@ def resolve(target: str, *, options: FileOptions) -> Target:
 
 def resolve_map(target: str, *, options: FileOptions) -> Target:
     """Check where a map is to go, as `check_target` does for a picture."""
+    target = local_path(target)
     if os.path.isdir(target):
         raise SinkError(f"{target}: it is a folder; name a file in it, such as {target}/map.html")
     if not target.lower().endswith((".html", ".htm")):
@@ -139,7 +140,7 @@ def _completed(url: str, scheme: str) -> str:
 def _check_path(target: Target, options: FileOptions) -> None:
     # A link is followed, so that the file it leads to is replaced, not the link.
     path = Path(os.path.realpath(target.url))
-    if options.source_name is not None and _same(target.url, options.source_name):
+    if options.source_name is not None and _same(target.url, local_path(options.source_name)):
         raise UsageError(f"{target.name}: input and output are the same; name another output")
     existing = [str(path)] if path.exists() else []
     if target.kind == "pictures":

@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from ..errors import SourceError
-from ..media import is_url, public_name, source_error
+from ..media import is_url, local_path, public_name, source_error
 
 __all__ = ["Location", "locate"]
 
@@ -53,6 +53,7 @@ def locate(spec: str, *, rate: Fraction | None = None) -> Location:
             raise SourceError("standard input: it is the keyboard; pipe a video into it")
         # By descriptor, so that reading needs no Python and a redirected file can be sought in.
         return Location("standard input", STANDARD_INPUT, options={"fd": "0"})
+    spec = local_path(spec)
     if is_url(spec):
         return Location(public_name(spec), spec)
     path = Path(spec)
