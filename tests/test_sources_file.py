@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -307,11 +308,12 @@ def test_size_change_is_fitted_and_said_once(
     ]
 
 
-_FROM_STDIN = """
+_FROM_PIPE = """
+import sys
 from livemosaic.errors import SourceError
 from livemosaic.sources import open_source
 try:
-    s = open_source("-")
+    s = open_source(sys.argv[1])
     print(s.name, sum(1 for _ in s))
 except SourceError as error:
     print(error)
@@ -331,7 +333,7 @@ def test_standard_input(tmp_path: Path, name: str, redirected: bool, said: str) 
     path.touch()
     if name != "empty":
         clips.make(path)
-    command = [sys.executable, "-c", _FROM_STDIN]
+    command = [sys.executable, "-c", _FROM_PIPE, "-"]
     with path.open("rb") as file:
         if redirected:
             done = subprocess.run(command, stdin=file, capture_output=True, timeout=60, check=True)
@@ -341,6 +343,21 @@ def test_standard_input(tmp_path: Path, name: str, redirected: bool, said: str) 
             )
     assert done.stderr == b""
     assert done.stdout.decode().startswith(said)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_named_pipe_is_opened_once(tmp_path: Path) -> None:
+    """Its writer would be left alone, and end."""
+    path, pipe = clips.make(tmp_path / "c.mkv", clips.frames(40)), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["sh", "-c", 'exec cat "$0" > "$1"', path, pipe]) as writer:
+        try:
+            command = [sys.executable, "-c", _FROM_PIPE, pipe]
+            done = subprocess.run(command, capture_output=True, timeout=30, check=True, text=True)
+            assert writer.wait(10) == 0
+        finally:
+            writer.kill()
+    assert done.stdout == f"{pipe} 40\n"
 
 
 def test_other_tracks_come_along(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 import sys
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -66,15 +67,16 @@ def locate(spec: str, *, rate: Fraction | None = None) -> Location:
 def _check_file(path: Path) -> None:
     """Tell apart what FFmpeg would lump together, or answer with a blank."""
     try:
-        if path.is_dir():
-            raise SourceError(f"{path}: it is a folder; name a video in it")
-        with path.open("rb"):
-            size = os.stat(path).st_size
-    except SourceError:
-        raise
+        about = path.stat()
+        if stat.S_ISREG(about.st_mode):
+            path.open("rb").close()
+        elif not os.access(path, os.R_OK):  # opening a pipe and leaving it would kill its writer
+            raise PermissionError
     except OSError as error:
         raise source_error(str(path), error) from error
-    if size == 0 and path.is_file():
+    if stat.S_ISDIR(about.st_mode):
+        raise SourceError(f"{path}: it is a folder; name a video in it")
+    if stat.S_ISREG(about.st_mode) and about.st_size == 0:
         raise SourceError(f"{path}: the file is empty; copy or record it again")
 
 
