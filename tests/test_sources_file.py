@@ -350,6 +350,9 @@ def test_named_pipe_is_opened_once(tmp_path: Path) -> None:
     """Its writer would be left alone, and end."""
     path, pipe = clips.make(tmp_path / "c.mkv", clips.frames(40)), tmp_path / "pipe"
     os.mkfifo(pipe)
+    # Looking at it waits for nobody, and so opens nothing.
+    look = "import sys\nfrom livemosaic.sources.locate import locate\nlocate(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", look, pipe], timeout=30, check=True)
     with subprocess.Popen(["sh", "-c", 'exec cat "$0" > "$1"', path, pipe]) as writer:
         try:
             command = [sys.executable, "-c", _FROM_PIPE, pipe]
