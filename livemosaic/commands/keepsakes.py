@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
@@ -49,7 +50,10 @@ class Keepsakes:
         """A file for what comes from now on."""
         from ..sinks import open_sink
 
-        return open_sink(self._name("mkv"), self._output, options=self._options)
+        # It begins in the middle: no chapters, and not so long as what came before.
+        options = dataclasses.replace(self._options, zeroed=True)
+        output = dataclasses.replace(self._output, chapters=())
+        return open_sink(self._name("mkv"), output, options=options)
 
     def _name(self, suffix: str) -> str:
         """A new file's name."""

@@ -94,7 +94,9 @@ class VideoEncoder:
         fixed_container = not container.format.flags & _VARIABLE_RATE
         self._fixed_rate = fixed_container or codec.name in _CONSTANT_RATE
         # Such a container starts at its first frame, whatever the time.
-        self.origin: Fraction | None = None if fixed_container else Fraction(0)
+        zeroed = fixed_container or options.zeroed
+        self.origin: Fraction | None = None if zeroed else Fraction(0)
+        self._reorders = not fixed_container
         self._previous: av.VideoFrame | None = None
         self._by_decoding_order = container.format.name in ("mp4", "mov")
         self._delay: int | None = None  # ticks from decoding to showing
@@ -122,8 +124,9 @@ class VideoEncoder:
         time = frame.pts * frame.time_base
         if self.origin is None:
             self.origin = time
+        time -= self.origin
         if self._fixed_rate:
-            yield from self._at_fixed_rate(frame, time - self.origin)
+            yield from self._at_fixed_rate(frame, time)
             return
         # Half of them do not know their duration; the last one's is the only one that matters.
         duration = frame.duration * frame.time_base or 1 / self._info.rate
@@ -237,7 +240,7 @@ class VideoEncoder:
         self._tag(context)
         defaults = ENCODERS.get(self._codec.name, Encoder())
         context.options = dict(defaults.options)
-        if self.origin is None:
+        if not self._reorders:
             context.options["bf"] = "0"  # AVI and Y4M have no order of display of their own
         if self._low_delay:
             context.options.update({"bf": "0", **defaults.low_delay})

@@ -38,6 +38,7 @@ class FileOptions:
     format : the container by name, for a target without a known ending ("matroska" for `-`)
     source_name : the input as the person named it, which must not be the output as well
     threads : of the video encoder, 0 for as many as there are processors
+    zeroed : the first frame is at 0, whatever its time; what comes before it is left out
     """
 
     codec: str | None = None
@@ -47,6 +48,7 @@ class FileOptions:
     format: str | None = None
     source_name: str | None = None
     threads: int = 0
+    zeroed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
