@@ -243,6 +243,22 @@ def test_times_are_the_inputs(
     assert np.abs(np.subtract(got, expected)).max() <= tolerance
 
 
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv"])
+def test_long_gaps_in_fine_ticks(tmp_path: Path, ending: str) -> None:
+    base = Fraction(1, 1_000_000_000)
+    times = [0.0, 2.9, 5.8, 8.7, 8.74, 20.0]
+    sent = [
+        Frame(f.y, f.u, f.v, f.colour, pts=round(t / base), time_base=base)
+        for f, t in zip(clips.frames(6), times, strict=True)
+    ]
+    sink = open_sink(str(tmp_path / f"o.{ending}"), info(sent[0], time_base=base))
+    for frame in sent:
+        sink.write(frame)
+    sink.close()
+    seen = clips.packet_times(tmp_path / f"o.{ending}", "video")
+    assert seen == pytest.approx(times, abs=1e-4 if ending != "mkv" else 0.0006)
+
+
 def test_duration_of_the_last_frame(tmp_path: Path) -> None:
     sent = [
         Frame(f.y, f.u, f.v, pts=p, duration=d, time_base=Fraction(1, 1000))
@@ -416,6 +432,39 @@ def test_gaps_in_converted_sound_stay(tmp_path: Path) -> None:
     loud = [np.abs(wave[int(a * 48000) : int(b * 48000)]).max() > 0.1 for a, b in
             ((0.1, 0.4), (0.6, 1.4), (1.6, 1.9))]  # fmt: skip
     assert loud == [True, False, True]
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film as `ffmpeg -ss 1 -c copy` cuts it: the first second is there, but hidden."""
+    folder = tmp_path_factory.mktemp("cut")
+    whole = clips.make(folder / "in.mp4", clips.frames(50), sound=["aac"], texts=["mov_text"])
+    target = folder / "cut.mp4"
+    with av.open(str(whole)) as source, av.open(str(target), "w") as result:
+        streams = {s.index: result.add_stream_from_template(s) for s in source.streams}
+        result.start_encoding()
+        for packet in source.demux():
+            if packet.dts is None:
+                continue
+            second = round(1 / packet.time_base)
+            packet.stream = streams[packet.stream.index]
+            packet.pts, packet.dts = packet.pts - second, packet.dts - second
+            result.mux_one(packet)
+    return target
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "webm", "avi", "ts"])
+def test_what_a_cut_hides_stays_hidden(tmp_path: Path, cut: Path, ending: str) -> None:
+    with av.open(str(cut)) as container:
+        hidden = [p.is_discard for p in container.demux(audio=0)]
+    assert sum(hidden) > 40
+    target = tmp_path / f"o.{ending}"
+    copy(cut, target)
+    seen, heard = (clips.packet_times(target, kind) for kind in ("video", "audio"))
+    assert -0.06 < heard[0] - seen[0] < 0.06
+    assert heard[-1] - seen[0] == pytest.approx(1, abs=0.06)
+    if ending not in ("avi", "ts"):  # whose times do not tell
+        assert seen[0] == 0
 
 
 def test_two_files_at_once(tmp_path: Path, rich: Path) -> None:

@@ -48,9 +48,11 @@ class AudioConverter:
         self._graph: Any = None
         self._input: tuple[int, str, str] | None = None
 
-    def write(self, packet: Any) -> Iterator[Any]:
-        """Yield the packets that are ready once `packet` is in."""
+    def write(self, packet: Any, *, hidden: bool) -> Iterator[Any]:
+        """Yield the packets that are ready once `packet` is in; see `Tracks.write`."""
         for frame in self._decoder.decode(packet):
+            if hidden:
+                continue
             frame.time_base = fraction(frame.time_base) or packet.time_base
             yield from self._convert(frame)
 
@@ -122,8 +124,10 @@ class TextConverter:
         context.subtitle_header = self._decoder.subtitle_header
         context.open()
 
-    def write(self, packet: Any) -> Iterator[Any]:
+    def write(self, packet: Any, *, hidden: bool) -> Iterator[Any]:
         """Yield the packet for `packet`, if it shows anything."""
+        if hidden:
+            return
         shown = self._decoder.decode2(packet)
         if shown is None or len(shown) == 0:
             return

@@ -32,6 +32,10 @@ _QP2LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: its unit of quality per step of a qua
 _VARIABLE_RATE = 0x0400  # AVFMT_VARIABLE_FPS
 # AV_CODEC_FLAG_FRAME_DURATION: without it durations are lost, and the last frame has no length.
 _FRAME_DURATION = 0x0100
+# MP4 keeps how long each picture lasts in 32 bits: with finer ticks, gaps of some seconds, as a
+# recording of a screen has, are too long for it.
+_MAX_TIMESCALE = 1_000_000  # ticks per second
+_MPEG_TICK = Fraction(1, 90_000)  # exact for all usual rates
 # PyAV cannot set a stream's aspect: where the coded picture does not carry it, it is lost.
 _NO_ASPECT = {"vp8", "vp9", "av1"}
 
@@ -105,6 +109,8 @@ class VideoEncoder:
         self.frames = 0
 
         self._time_base = 1 / info.rate if self._fixed_rate else info.time_base
+        if self._by_decoding_order and self._time_base < 1 / _MAX_TIMESCALE:
+            self._time_base = _MPEG_TICK
         self._pixel_format = _pixel_format(codec)
         self._stream = container.add_stream(codec.name, rate=info.rate)
         self._configure(options)

@@ -174,14 +174,15 @@ class FileSink:
 
     def _write_packet(self, item: TrackPacket) -> None:
         # Writing puts a packet into the output's stream and time; another sink has it, too.
+        hidden = item.packet.is_discard  # which PyAV cannot copy
         item = item._replace(packet=_copy(item.packet))
         try:
-            self._mux(self._shifted(item))
+            self._mux(self._shifted(item, hidden=hidden))
         except (av.error.InvalidDataError, av.error.ArgumentError) as error:
             # Muxers look into what they copy. A bad packet is no reason to lose the rest.
             self._tracks.warn(item.track, error)
 
-    def _shifted(self, item: TrackPacket) -> Iterable[Any]:
+    def _shifted(self, item: TrackPacket, *, hidden: bool) -> Iterable[Any]:
         """The packets for `item`, in the output's time."""
         origin = self._video.origin
         if origin:
@@ -193,7 +194,7 @@ class FileSink:
                 packet.dts -= shift
                 if packet.dts < 0:
                     return ()  # before the first picture
-        return self._tracks.write(item)
+        return self._tracks.write(item, hidden=hidden)
 
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:

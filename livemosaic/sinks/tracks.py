@@ -26,7 +26,7 @@ class _Writer(Protocol):
 
     stream: Any
 
-    def write(self, packet: Any) -> Iterator[Any]: ...
+    def write(self, packet: Any, *, hidden: bool) -> Iterator[Any]: ...
 
     def flush(self) -> Iterator[Any]: ...
 
@@ -59,13 +59,16 @@ class Tracks:
             writer.stream.disposition = int(track.disposition)
             self._writers[number] = writer
 
-    def write(self, item: TrackPacket) -> Iterator[Any]:
-        """Yield the packets that are ready for the muxer once `item` is in."""
+    def write(self, item: TrackPacket, *, hidden: bool) -> Iterator[Any]:
+        """Yield the packets that are ready for the muxer once `item` is in.
+
+        `hidden` : it is there to be decoded, and not to be played (an edit list begins behind it)
+        """
         writer = self._writers.get(item.track)
         if writer is None:
             return
         try:
-            packets = list(writer.write(item.packet))
+            packets = list(writer.write(item.packet, hidden=hidden))
         except (av.error.FFmpegError, ValueError) as error:
             self.warn(item.track, error)
             return
@@ -99,13 +102,25 @@ class Tracks:
 
 
 class _Copier:
-    """Passes coded packets on."""
+    """Passes coded packets on.
+
+    Of what a cut has hidden, only the last packet before the first that is played goes with them:
+    decoders need it, and a second more would be heard.
+    """
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
+        self._before: Any = None
+        self._started = False
 
-    def write(self, packet: Any) -> Iterator[Any]:
+    def write(self, packet: Any, *, hidden: bool) -> Iterator[Any]:
         packet.stream = self.stream
+        if hidden:
+            self._before = packet
+            return
+        if not self._started and self._before is not None:
+            yield self._before
+        self._before, self._started = None, True
         yield packet
 
     def flush(self) -> Iterator[Any]:
