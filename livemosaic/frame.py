@@ -109,7 +109,7 @@ class TrackPacket(NamedTuple):
     """A coded packet of a track that is not turned into a mosaic (audio, subtitles, ...)."""
 
     track: int  # index into `StreamInfo.tracks`
-    packet: Any  # av.Packet, timestamps untouched
+    packet: Any  # av.Packet, in the times of the frames
 
 
 class Notice(NamedTuple):

@@ -557,6 +557,80 @@ def test_times_that_repeat_or_go_back_are_repaired() -> None:
     assert [clock(None) for _ in range(301)][-1] == round(300 * 1001 / 30)
 
 
+def later(path: Path, seconds: float, *, name: str) -> Path:
+    """The same recording, by a clock that is so much ahead."""
+    target = path.with_name(name)
+    options = {"output_ts_offset": str(seconds)}
+    with av.open(str(path)) as source, av.open(str(target), "w", options=options) as container:
+        streams = {s.index: container.add_stream_from_template(s) for s in source.streams}
+        chapters = source.chapters()
+        for chapter in chapters:
+            for key in ("start", "end"):
+                chapter[key] += round(seconds / chapter["time_base"])
+        container.set_chapters(chapters)
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream_index]
+                container.mux(packet)
+    return target
+
+
+def times(path: Path) -> tuple[list[float], list[float]]:
+    """Of all pictures and of all sound, in seconds."""
+    source = open_source(str(path))
+    items = list(source)
+    shown = [float(i.pts * i.time_base) for i in items if isinstance(i, Frame)]
+    packets = [i.packet for i in items if isinstance(i, TrackPacket)]
+    heard = [float(p.pts * p.time_base) for p in packets if p.stream.type == "audio"]
+    source.close()
+    return shown, heard
+
+
+@pytest.mark.parametrize("ending", ["ts", "mkv", "mp4", "flv"])
+@pytest.mark.parametrize("start_s", [36_000, 1.5])
+def test_times_count_from_where_a_recording_begins(
+    tmp_path: Path, ending: str, start_s: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = clips.make(tmp_path / f"c.{ending}", clips.frames(50), sound=["aac"])
+    piece = later(whole, start_s, name=f"late.{ending}")
+    with av.open(str(piece)) as check:
+        assert check.start_time / 1e6 == pytest.approx(start_s, abs=0.1)
+    (shown, heard), (its_shown, its_heard) = times(whole), times(piece)
+    # Sound begins with samples that are not to be heard, one frame of AAC at most.
+    assert min(*its_shown, *its_heard) == pytest.approx(0, abs=0.022)
+    # By one shift for all, so that the sound stays with the picture.
+    assert np.subtract(its_shown, shown) == pytest.approx(its_shown[0] - shown[0], abs=0.002)
+    assert np.subtract(its_heard, heard) == pytest.approx(its_shown[0] - shown[0], abs=0.002)
+    assert read(piece)[1].info.duration_s == pytest.approx(2, abs=0.1)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("ending", ["ts", "mkv", "mp4"])
+def test_small_beginnings_are_kept(tmp_path: Path, ending: str) -> None:
+    whole = clips.make(tmp_path / f"c.{ending}", sound=["aac"])
+    piece = later(whole, 0.5, name=f"late.{ending}")
+    shown, its_shown = times(whole)[0], times(piece)[0]
+    assert np.subtract(its_shown, shown) == pytest.approx(0.5, abs=0.002)
+
+
+def test_picture_that_comes_later_than_the_sound_stays_late(tmp_path: Path) -> None:
+    pts = [n + 75 for n in range(10)]
+    path = clips.make(tmp_path / "c.mkv", pts=pts, sound=["aac"])
+    shown, heard = times(path)
+    assert shown[0] == 3
+    assert heard[0] == pytest.approx(0, abs=0.03)
+    assert times(later(path, 3600, name="late.mkv"))[0] == pytest.approx(shown, abs=0.03)
+
+
+def test_chapters_count_from_where_a_recording_begins(tmp_path: Path) -> None:
+    path = clips.make(tmp_path / "c.mkv", chapters=[(0, 200, "one"), (200, 400, "two")])
+    chapters = read(later(path, 100, name="late.mkv"))[1].info.chapters
+    assert [(float(c.start * c.time_base), float(c.end * c.time_base)) for c in chapters] == [
+        (0, 0.2),
+        (0.2, 0.4),
+    ]
+
+
 @pytest.mark.parametrize("count", [25, 75])
 def test_joined_recordings_go_on_with_all_their_tracks(tmp_path: Path, count: int) -> None:
     piece = clips.make(tmp_path / "c.ts", clips.frames(count), sound=["aac"])

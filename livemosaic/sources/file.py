@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SourceError
-from ..frame import Frame, TrackPacket
+from ..frame import Chapter, Frame, TrackPacket
 from ..media import av, fraction, is_url, open_container, reason, source_error
 from .joint import Joint
 from .locate import STANDARD_INPUT, Location, locate
@@ -30,6 +30,10 @@ _SHORT_S, _SHORT_SHARE = 1.0, 0.05
 _PROBE_PACKETS = 20_000
 # Reading errors in a row after which a damaged file is taken to end. Each costs one retry.
 _MAX_READ_ERRORS = 32
+# A file whose first picture or sound is this much later than 0 is taken to begin there: broadcasts
+# and pieces of streams keep the sender's clock, which says nothing in another file. Less is kept,
+# for it may be exact: a delay of sound, or of pictures sent out of order.
+_LATE_S = 1
 # For the answers of a server, each: seconds, to open and to read.
 _TIMEOUTS_S = (10.0, 10.0)
 
@@ -39,6 +43,9 @@ _PICTURE_SUFFIXES = {".avif", ".heic", ".heif"}
 
 class FileSource:
     """Frames of the first video track of a file, and the packets of its other tracks.
+
+    Times are the file's own, unless it begins more than a second from 0: then they count from its
+    first picture or sound.
 
     The tracks in `info.tracks` belong to the open file: a sink that copies them has to be closed
     before the source is.
@@ -71,11 +78,15 @@ class FileSource:
         try:
             self._video = VideoTrack(self._container, name=self.name, threads=threads)
             self._tracks = beside(self._container)
+            self._origin_s = _origin_s(self._video.stream, *self._tracks)
             self._items = self._read_pictures() if self._pictures else self._read()
             first = self._first_frame()
             still = not self._pictures and not self._piped
             still = still and _is_still(self._container, self._video.stream)
             self.info = self._video.describe(first, tracks=self._tracks, still=still)
+            if self._origin_s:
+                chapters = tuple(_earlier(c, self._origin_s) for c in self.info.chapters)
+                self.info = replace(self.info, chapters=chapters)
             for text in () if still else left_out(self._container, self._video.stream):
                 _logger.warning("%s: %s", self.name, text)
             if self._pictures:  # of which the container is but one
@@ -138,7 +149,7 @@ class FileSource:
         yield from self._video.flush()
 
     def _joined(self) -> Iterator[Any]:
-        joint = Joint(self._video.stream.index, rate=self._video.rate)
+        joint = Joint(self._video.stream.index, rate=self._video.rate, origin_s=self._origin_s)
         for packet in self._packets():
             if packet.size:  # else PyAV's request to flush; ours comes, even after damage
                 yield from joint(packet)
@@ -223,6 +234,24 @@ def _open(location: Location) -> Any:
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise source_error(location.name, error) from error
+
+
+def _origin_s(*streams: Any) -> Fraction:
+    """The time of the input, in seconds, that is 0 for its reader."""
+    starts = [
+        stream.start_time * base
+        for stream in streams
+        if stream.type in ("video", "audio")  # texts begin when somebody speaks
+        and stream.start_time is not None
+        and (base := fraction(stream.time_base)) is not None
+    ]
+    start_s = min(starts, default=Fraction(0))
+    return start_s if abs(start_s) > _LATE_S else Fraction(0)
+
+
+def _earlier(chapter: Chapter, seconds: Fraction) -> Chapter:
+    ticks = round(seconds / chapter.time_base)
+    return chapter._replace(start=max(0, chapter.start - ticks), end=max(0, chapter.end - ticks))
 
 
 def _is_still(container: Any, video: av.VideoStream) -> bool:

@@ -10,6 +10,7 @@ from ..media import fraction
 
 __all__ = ["Joint"]
 
+_ZERO_S = Fraction(0)
 # Seconds. A step back in decoding order by less than 16 pictures, the most that a coder may
 # rearrange, is disorder; but 16 are a long time at a low rate, and none where a rate is misread.
 _PICTURES, _LEAST_S, _MOST_S = 16, Fraction(1, 4), Fraction(1)
@@ -30,17 +31,18 @@ class Joint:
     ----------
     video : number of the picture's stream
     rate : nominal frames/s
+    origin_s : seconds of the container's time that are to be 0
     """
 
-    def __init__(self, video: int, *, rate: Fraction) -> None:
+    def __init__(self, video: int, *, rate: Fraction, origin_s: Fraction = _ZERO_S) -> None:
         self._video = video
         self._step_s = 1 / rate
         self._back_s = min(_MOST_S, max(_LEAST_S, _PICTURES / rate))
-        self._shift_s = self._before_s = Fraction(0)  # now, and before the last beginning
+        self._shift_s = self._before_s = -origin_s  # now, and before the last beginning
         self._last_s: dict[int, Fraction] = {}  # decoding time by stream, shifted
         self._shown_s: Fraction | None = None  # the picture's latest presentation time, shifted
         self._held: list[Any] = []
-        self._began_s = Fraction(0)  # the picture's time of the last beginning, shifted
+        self._began_s = _ZERO_S  # the picture's time of the last beginning, shifted
         self._late = 0  # pictures since something waits
 
     def __call__(self, packet: Any) -> Iterator[Any]:

@@ -21,6 +21,9 @@ __all__ = ["VideoTrack", "beside", "left_out"]
 # Readers whose videos are one and the same, in several sizes.
 _RENDITIONS = {"hls", "dash"}
 
+# Readers that take the time of the end for a length.
+_SAY_THEIR_END = {"matroska,webm"}
+
 _MAX_RATE = 1000  # frames/s; more is a time base misread as a rate
 
 # FFmpeg takes any text file for ANSI art, and draws it.
@@ -253,7 +256,10 @@ def _duration_s(container: Any, video: av.VideoStream) -> float | None:
     if video.duration is not None and time_base is not None:
         return float(video.duration * time_base)
     if container.duration is not None:
-        return float(container.duration / av.time_base)
+        start = container.start_time or 0
+        if container.format.name not in _SAY_THEIR_END or not 0 < start < container.duration:
+            start = 0
+        return float((container.duration - start) / av.time_base)
     return None
 
 
