@@ -138,6 +138,7 @@ class StreamInfo:
     ----------
     width, height : of the frames, in pixels, after rotation
     rate : nominal frames/s
+    peak_rate : frames/s where frames are closest together, None if they always are as `rate` says
     time_base : of the frames' pts
     colour : of the frames
     live : True for devices and streams (late frames are dropped), False for files (none is)
@@ -153,6 +154,7 @@ class StreamInfo:
     width: int
     height: int
     rate: Fraction = Fraction(25)
+    peak_rate: Fraction | None = None
     time_base: Fraction = Fraction(1, 25)
     colour: Colour = field(default_factory=Colour)
     live: bool = False

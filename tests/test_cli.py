@@ -331,6 +331,19 @@ def test_fps(fps: str, count: int, folder: Path, program: Program, small: list[s
 
 
 @needs_jit
+def test_what_a_fixed_rate_repeats_is_counted(
+    folder: Path, program: Program, small: list[str]
+) -> None:
+    clip(folder / "gap.mp4", 4, pts=[0, 1, 2, 6])
+    outcome = program("run", "gap.mp4", "o.avi", "null", "--json", *small)
+    report = json.loads(outcome.out)
+    assert [report[key] for key in ("frames_in", "dropped", "repeated", "frames_out")] == [
+        *(4, 0, 3, 7)
+    ]
+    assert [(of["frames"], of["repeated"]) for of in report["sinks"]] == [(7, 3), (4, 0)]
+
+
+@needs_jit
 def test_fps_of_a_variable_rate_with_a_late_start(
     folder: Path, program: Program, small: list[str]
 ) -> None:

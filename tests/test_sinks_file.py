@@ -21,7 +21,7 @@ from livemosaic.errors import SinkError, UsageError
 from livemosaic.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.media import av
 from livemosaic.sinks import FileOptions, check_target, open_sink
-from livemosaic.sinks.base import Sink
+from livemosaic.sinks.base import Resampler, Sink
 from livemosaic.sources import open_source
 from tests import clips
 
@@ -278,7 +278,9 @@ def test_duration_of_the_last_frame(tmp_path: Path) -> None:
     ("name", "codec"),
     [("o.avi", None), ("o.y4m", None), ("o.mp4", "mpeg4"), ("o.ts", "mpeg2video")],
 )
-def test_fixed_rate_repeats_and_drops(tmp_path: Path, name: str, codec: str | None) -> None:
+def test_fixed_rate_repeats_and_drops(
+    tmp_path: Path, name: str, codec: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     slots = [0, 1, 1, 2, 5, 6]  # the third is too much; 3 and 4 are missing
     sent = [
         Frame(f.y, f.u, f.v, pts=s * 40 + n % 2, time_base=Fraction(1, 1000))
@@ -291,13 +293,42 @@ def test_fixed_rate_repeats_and_drops(tmp_path: Path, name: str, codec: str | No
     )
     for frame in sent:
         sink.write(frame)
-    sink.close()
+    with caplog.at_level(logging.WARNING, "livemosaic"):
+        sink.close()
+    assert isinstance(sink, Resampler)
+    assert (sink.dropped, sink.repeated) == (1, 2)
+    assert f"{name}: its frame rate is constant, and 1 of 6 frames had no place" in caplog.text
     got = read(tmp_path / name)
     assert len(got) == 7
     shown = [0, 1, 3, 3, 3, 4, 5]
     for frame, number in zip(got, shown, strict=True):
         closest = min(range(6), key=lambda n: np.abs(frame.y.astype(int) - sent[n].y).mean())
         assert closest == number
+
+
+@pytest.mark.parametrize(("name", "codec"), [("o.avi", None), ("o.mkv", "mpeg4")])
+def test_bursts_keep_their_frames_at_a_fixed_rate(
+    tmp_path: Path, name: str, codec: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """20 frames in 0.8 s, nothing for 2 s, 9 frames: 9.2 frames/s in the mean."""
+    times = [*range(20), *range(70, 79)]
+    path = clips.make(
+        tmp_path / "in.mp4",
+        clips.frames(29, size=(400, 96)),
+        pts=[t * 3600 for t in times],
+        time_base=Fraction(1, 90000),
+    )
+    with caplog.at_level(logging.WARNING, "livemosaic"):
+        sink = copy(path, tmp_path / name, codec=codec)
+    assert isinstance(sink, Resampler)
+    assert (sink.dropped, sink.repeated) == (0, 50)
+    assert not caplog.records
+    got = read(tmp_path / name)
+    assert len(got) == 79
+    assert [n for n in range(1, 79) if np.abs(got[n].y.astype(int) - got[n - 1].y).max() > 60] == [
+        *range(1, 20),
+        *range(70, 79),
+    ]
 
 
 # ---- other tracks ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..frame import Frame, TrackPacket
 from ..handover import Closed, Ended, Handover
-from ..sinks.base import Sink, Window
+from ..sinks.base import Resampler, Sink, Window
 from ..stats import Recent, Times
 from .pace import ConstantPace
 
@@ -31,7 +31,10 @@ class Outlet:
 
     Attributes
     ----------
-    frames, repeated : how many the sink took, and how many of those it had before
+    frames : how many the sink took
+    frames_out : how many are in its result
+    dropped : how many did not reach it, or found no place in it
+    repeated : how many it had before
     first_s : when it had taken the first frame, 0 before
     last_latency_s, last_decoding_s : of the newest frame that it took
     video_s : from the first frame's time to the end of the last one's
@@ -67,8 +70,24 @@ class Outlet:
         self._started_at_s = 0.0  # the first frame's own time
 
     @property
+    def dropped(self) -> int:
+        return self.handover.dropped + self._by_itself[0]
+
+    @property
     def repeated(self) -> int:
-        return self._pace.repeated if self._pace is not None else 0
+        paced = self._pace.repeated if self._pace is not None else 0
+        return paced + self._by_itself[1]
+
+    @property
+    def frames_out(self) -> int:
+        dropped, repeated = self._by_itself
+        return self.frames - dropped + repeated
+
+    @property
+    def _by_itself(self) -> tuple[int, int]:
+        """Frames that the sink left out and repeated."""
+        sink = self.sink
+        return (sink.dropped, sink.repeated) if isinstance(sink, Resampler) else (0, 0)
 
     def put(self, item: Frame | TrackPacket) -> None:
         """Hand over an item for the sink. `Closed` when it takes no more."""
@@ -105,8 +124,8 @@ class Outlet:
         """How this sink did, in numbers."""
         return {
             "name": self.sink.name,
-            "frames": self.frames,
-            "dropped": self.handover.dropped,
+            "frames": self.frames_out,
+            "dropped": self.dropped,
             "repeated": self.repeated,
             "latency_ms": self.latency_ms(),
         }

@@ -71,7 +71,7 @@ def output_info(info: StreamInfo, grid: Grid, *, rate: Fraction | None = None) -
     `rate` is the constant output rate in frames/s, None to keep the input's own times.
     """
     info = replace(info, width=grid.width, height=grid.height)
-    return info if rate is None else replace(info, rate=rate, time_base=1 / rate)
+    return info if rate is None else replace(info, rate=rate, peak_rate=None, time_base=1 / rate)
 
 
 class Pipeline:
@@ -385,7 +385,7 @@ class Pipeline:
             self._intake.dropped_by_source
             + self._intake.dropped
             + self._stage.governed
-            + self._outlets[0].handover.dropped
+            + self._outlets[0].dropped
         )
 
     def report(self) -> dict[str, Any]:
@@ -401,11 +401,11 @@ class Pipeline:
             "input": self._source.name,
             "outputs": [outlet.sink.name for outlet in self._outlets],
             "frames_in": p.frames_in,
-            "frames_out": p.frames_out,
+            "frames_out": first.frames_out,
             "dropped": self._dropped,
             "repeated": self._intake.repeated + first.repeated,
             "duration_s": round(ended - self._started_s, 3),
-            "fps": round(p.frames_out / max(ended - self._running_s, 1e-9), 2),
+            "fps": round(first.frames_out / max(ended - self._running_s, 1e-9), 2),
             "latency_ms": first.latency_ms(),
             "stages_ms": {name: of.summary(50, 95) for name, of in times.items()},
             "grid": {

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from ..frame import Frame, TrackPacket
 
-__all__ = ["Sink", "Window"]
+__all__ = ["Resampler", "Sink", "Window"]
 
 
 class Sink(Protocol):
@@ -44,6 +44,19 @@ class Sink(Protocol):
     def discard(self) -> None:
         """Remove what was written so far, from another thread, although this sink is in the middle
         of a call. Never raises."""
+
+
+@runtime_checkable
+class Resampler(Sink, Protocol):
+    """A sink that may have to keep a constant rate by itself."""
+
+    @property
+    def dropped(self) -> int:
+        """Frames that found no place."""
+
+    @property
+    def repeated(self) -> int:
+        """How often a frame was repeated for one that did not come."""
 
 
 @runtime_checkable

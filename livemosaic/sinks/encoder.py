@@ -68,6 +68,7 @@ class VideoEncoder:
     ----------
     origin : seconds of the input's time that are 0 in the output; None until the first frame
     frames : coded so far, repeated ones included
+    dropped, repeated : how many had no place at a fixed rate, and how many were made to fill it
 
     Raises
     ------
@@ -106,13 +107,15 @@ class VideoEncoder:
         self._delay: int | None = None  # ticks from decoding to showing
         self._end = 0  # of the last picture, ticks
         self._next = 0
-        self.frames = 0
+        self.frames = self.dropped = self.repeated = 0
 
-        self._time_base = 1 / info.rate if self._fixed_rate else info.time_base
+        # At the mean rate, frames that come in a burst would have no place.
+        self._rate = (info.peak_rate if self._fixed_rate else None) or info.rate
+        self._time_base = 1 / self._rate if self._fixed_rate else info.time_base
         if self._by_decoding_order and self._time_base < 1 / _MAX_TIMESCALE:
             self._time_base = _MPEG_TICK
         self._pixel_format = _pixel_format(codec)
-        self._stream = container.add_stream(codec.name, rate=info.rate)
+        self._stream = container.add_stream(codec.name, rate=self._rate)
         self._configure(options)
         if info.sample_aspect_ratio != 1 and container.format.name in ("webm", "matroska"):
             self._warn_of_aspect()
@@ -135,7 +138,7 @@ class VideoEncoder:
             yield from self._at_fixed_rate(frame, time)
             return
         # Half of them do not know their duration; the last one's is the only one that matters.
-        duration = frame.duration * frame.time_base or 1 / self._info.rate
+        duration = frame.duration * frame.time_base or 1 / self._rate
         picture = self._picture(frame, keep=False)
         yield from self._send(picture, round(time / self._time_base), duration)
 
@@ -153,15 +156,17 @@ class VideoEncoder:
         yield from packets
 
     def _at_fixed_rate(self, frame: Frame, time: Fraction) -> Iterator[Any]:
-        slot = round(time * self._info.rate)
+        slot = round(time * self._rate)
         if self._previous is None:
             self._next = slot
         elif slot < self._next:
-            return  # its place is taken
-        duration = 1 / self._info.rate
+            self.dropped += 1  # its place is taken
+            return
+        duration = 1 / self._rate
         while self._previous is not None and self._next < slot:
             yield from self._send(self._previous, self._next, duration)
             self._next += 1
+            self.repeated += 1
         self._previous = self._picture(frame, keep=True)
         yield from self._send(self._previous, slot, duration)
         self._next = slot + 1
@@ -235,7 +240,7 @@ class VideoEncoder:
         context.pix_fmt = "pal8" if self._palette is not None else self._pixel_format
         context.time_base = self._time_base
         self._stream.time_base = self._time_base
-        context.framerate = info.rate
+        context.framerate = self._rate
         context.sample_aspect_ratio = info.sample_aspect_ratio
         # Frames side by side are a delay of one frame per thread.
         context.thread_type = "SLICE" if self._low_delay else "AUTO"
@@ -251,7 +256,7 @@ class VideoEncoder:
         if self._low_delay:
             context.options.update({"bf": "0", **defaults.low_delay})
             context.flags |= av.codec.context.Flags.low_delay
-            context.gop_size = max(1, round(_KEY_INTERVAL_S * info.rate))
+            context.gop_size = max(1, round(_KEY_INTERVAL_S * self._rate))
         if options.preset is not None:
             context.options["preset"] = options.preset
         if options.crf is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -22,6 +23,8 @@ from .tracks import Tracks
 
 __all__ = ["FileSink"]
 
+_logger = logging.getLogger("livemosaic")
+
 # What the container writes itself about itself.
 _STALE_KEYS = {"encoder", "major_brand", "minor_version", "compatible_brands"}
 
@@ -38,6 +41,7 @@ class FileSink:
     Attributes
     ----------
     frames_written : frames in the file; repeated ones count where the container has a fixed rate
+    dropped, repeated : frames that had no place there, and that were made to fill it
     bytes_written : of all packets, and after `close` of the file
     duration_s : from the first frame's start to the last one's end
 
@@ -96,6 +100,14 @@ class FileSink:
     def frames_written(self) -> int:
         return self._video.frames
 
+    @property
+    def dropped(self) -> int:
+        return self._video.dropped
+
+    @property
+    def repeated(self) -> int:
+        return self._video.repeated
+
     def write(self, item: Frame | TrackPacket) -> None:
         """Encode a frame, or copy or convert a packet."""
         try:
@@ -123,6 +135,7 @@ class FileSink:
             if self._part is not None:
                 self.bytes_written = self._part.path.stat().st_size
                 self._part.keep()
+            self._warn_of_rate()
         except SinkError:
             self.abort()
             raise
@@ -143,6 +156,16 @@ class FileSink:
         """Remove what was written; from any thread. Never raises."""
         if self._part is not None:
             self._part.discard()
+
+    def _warn_of_rate(self) -> None:
+        if self.dropped:
+            _logger.warning(
+                "%s: its frame rate is constant, and %d of %d frames had no place in it: "
+                "write .mkv or .mp4 by libx264, or ask for a higher rate by --fps",
+                self.name,
+                self.dropped,
+                self.frames_written - self.repeated + self.dropped,
+            )
 
     def _describe(self) -> None:
         info = self._info

@@ -96,7 +96,9 @@ class VideoTrack:
         self._context.thread_type = "SLICE" if live else "AUTO"
         if live:
             self._context.flags |= av.codec.context.Flags.low_delay
-        self.rate = _rate(self.stream)
+        self.rate = _rate(self.stream.average_rate, self.stream.guessed_rate)
+        peak = max(self.rate, _rate(self.stream.guessed_rate, self.rate))
+        self._peak_rate = None if live or peak == self.rate else peak
         self.timed = not (live and container.format.flags & _NO_TIMES)
         self._first_s: float | None = None  # when the first frame arrived
         self._packet_base = fraction(self.stream.time_base) or 1 / DEFAULT_RATE
@@ -164,6 +166,7 @@ class VideoTrack:
             width=first.width,
             height=first.height,
             rate=self.rate,
+            peak_rate=self._peak_rate,
             time_base=self.time_base,
             colour=self._converter.colour,
             live=live,
@@ -243,9 +246,10 @@ def _pick(container: Any, name: str) -> av.VideoStream:
     return stream
 
 
-def _rate(video: av.VideoStream) -> Fraction:
-    for known in (video.average_rate, video.guessed_rate):
-        rate = fraction(known)
+def _rate(*known: Any) -> Fraction:
+    """The first that is a rate."""
+    for value in known:
+        rate = fraction(value)
         if rate is not None and 0 < rate <= _MAX_RATE:
             return rate
     return DEFAULT_RATE
