@@ -649,6 +649,23 @@ def test_joined_recordings_go_on_with_all_their_tracks(tmp_path: Path, count: in
     assert heard[-1] - heard[0] == pytest.approx(3 * count / 25, abs=0.1)
 
 
+@pytest.mark.parametrize("sound", [["aac"], []])
+def test_joined_recordings_of_which_one_was_made_later(
+    tmp_path: Path, sound: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = clips.make(tmp_path / "a.ts", clips.frames(75), sound=sound)
+    path = tmp_path / "joined.ts"
+    pieces = [first, later(first, 5000, name="b.ts"), later(first, 5020, name="c.ts"), first]
+    path.write_bytes(b"".join(piece.read_bytes() for piece in pieces))
+    shown, heard = times(path)
+    assert len(shown) == 4 * 75
+    assert np.diff(shown) == pytest.approx(0.04, abs=0.001)
+    if sound:
+        assert np.abs(np.diff(heard)).max() < 0.1
+        assert heard[-1] - heard[0] == pytest.approx(12, abs=0.1)
+    assert not caplog.records
+
+
 def test_sound_that_steps_back_before_or_after_the_picture() -> None:
     from livemosaic.sources.joint import Joint
 
@@ -656,8 +673,8 @@ def test_sound_that_steps_back_before_or_after_the_picture() -> None:
         streams = [container.add_stream("libx264", rate=25), clips._add(container, "aac")]
         streams.append(clips._add(container, "ass"))
 
-    def times(order: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        joint = Joint(0, rate=Fraction(25))
+    def times(order: Sequence[tuple[int, int]], *, leaps: bool = False) -> list[tuple[int, int]]:
+        joint = Joint(0, rate=Fraction(25), leaps=leaps)
         out = []
         for index, ms in order:
             packet = av.Packet(b"x")
@@ -675,6 +692,13 @@ def test_sound_that_steps_back_before_or_after_the_picture() -> None:
     assert sorted(times(late)) == sorted(whole)
     early = [*piece, first, piece[0], *piece[2:]]
     assert sorted(times(early)) == sorted(whole)
+    # Nor does it matter with a leap ahead, where one says nothing.
+    ahead = [(kind, ms + 60_000) for kind, ms in piece]
+    late = [*piece[:-1], ahead[0], last, *ahead[1:]]
+    early = [*piece, ahead[1], ahead[0], *ahead[2:]]
+    for order in ([*piece, *ahead], late, early):
+        assert sorted(times(order, leaps=True)) == sorted(whole)
+        assert sorted(times(order)) == sorted(order)
     # Disorder is none, nor is a track that steps back alone: it is not lost, and moves no other.
     assert times([(0, 0), (0, 80), (0, 40), (0, 120)]) == [(0, 0), (0, 80), (0, 40), (0, 120)]
     alone = [(0, 0), (1, 2000), (1, 0), (0, 40), (1, 20)]
@@ -682,6 +706,11 @@ def test_sound_that_steps_back_before_or_after_the_picture() -> None:
     # Silence behind a joint is kept.
     silent = [*piece * 2, *((0, ms) for ms in range(2000, 6000, 40)), (1, 5960)]
     assert times(silent)[-1] == (1, 7960)
+    # So are pauses of the picture alone, and of the sound alone, where times may leap.
+    for kind in (0, 1):
+        pause = [(1 - kind, ms) for ms in range(2000, 60_000, 40)]
+        order = [*piece, *pause, *ahead]
+        assert sorted(times(order, leaps=True)) == sorted(order)
     texts = [*piece, (2, 500), *piece[:26], (2, 500), *piece[26:]]
     assert [ms for kind, ms in times(texts) if kind == 2] == [500, 2500]
 

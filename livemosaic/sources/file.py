@@ -34,6 +34,8 @@ _MAX_READ_ERRORS = 32
 # and pieces of streams keep the sender's clock, which says nothing in another file. Less is kept,
 # for it may be exact: a delay of sound, or of pictures sent out of order.
 _LATE_S = 1
+# FFmpeg's AVFMT_TS_DISCONT: times of such a format may leap, and nothing is missing.
+_LEAPS = 0x0200
 # For the answers of a server, each: seconds, to open and to read.
 _TIMEOUTS_S = (10.0, 10.0)
 
@@ -79,6 +81,12 @@ class FileSource:
             self._video = VideoTrack(self._container, name=self.name, threads=threads)
             self._tracks = beside(self._container)
             self._origin_s = _origin_s(self._video.stream, *self._tracks)
+            self._joint = Joint(
+                self._video.stream.index,
+                rate=self._video.rate,
+                origin_s=self._origin_s,
+                leaps=bool(self._container.format.flags & _LEAPS),
+            )
             self._items = self._read_pictures() if self._pictures else self._read()
             first = self._first_frame()
             still = not self._pictures and not self._piped
@@ -149,18 +157,17 @@ class FileSource:
         yield from self._video.flush()
 
     def _joined(self) -> Iterator[Any]:
-        joint = Joint(self._video.stream.index, rate=self._video.rate, origin_s=self._origin_s)
         for packet in self._packets():
             if packet.size:  # else PyAV's request to flush; ours comes, even after damage
-                yield from joint(packet)
-        yield from joint.flush()
+                yield from self._joint(packet)
+        yield from self._joint.flush()
 
     def _warn_if_short(self) -> None:
         """Readers of most containers take the end of a file that is cut off for its end."""
         wanted = self.info.duration_s
         if wanted is None or self._end_s is None or self._start_s is None:
             return
-        got = self._end_s - self._start_s
+        got = self._end_s - self._start_s + float(self._joint.left_out_s)
         if wanted - got > max(_SHORT_S, _SHORT_SHARE * wanted):
             _logger.warning(
                 "%s: it ends after %.1f s of %.1f s: it is cut off or damaged; copy it again",
