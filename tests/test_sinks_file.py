@@ -465,6 +465,33 @@ def test_gaps_in_converted_sound_stay(tmp_path: Path) -> None:
     assert loud == [True, False, True]
 
 
+@pytest.mark.parametrize(
+    ("sound", "source"), [("aac", "mkv"), ("libmp3lame", "mkv"), ("pcm_s16le", "mov")]
+)
+def test_sound_that_begins_late_in_avi(tmp_path: Path, sound: str, source: str) -> None:
+    """AVI has no place for a time: what is missing has to be silence."""
+    path = clips.make(tmp_path / f"in.{source}", clips.frames(50), sound=[sound])
+    late = tmp_path / f"late.{source}"
+    with av.open(str(path)) as whole, av.open(str(late), "w") as result:
+        streams = {s.index: result.add_stream_from_template(s) for s in whole.streams}
+        for packet in whole.demux():
+            if packet.dts is None or (
+                packet.stream.type == "audio" and packet.pts * packet.time_base < 1
+            ):
+                continue
+            packet.stream = streams[packet.stream.index]
+            result.mux_one(packet)
+    copy(late, tmp_path / "o.avi")
+    with av.open(str(tmp_path / "o.avi")) as container:
+        resampled = av.AudioResampler("flt", "mono", 48000)
+        wave = np.concatenate(
+            [r.to_ndarray()[0] for f in container.decode(audio=0) for r in resampled.resample(f)]
+        )
+    assert len(wave) / 48000 == pytest.approx(2, abs=0.08)
+    assert np.abs(wave[: int(0.95 * 48000)]).max() < 0.01
+    assert np.abs(wave[int(1.05 * 48000) : int(1.9 * 48000)]).max() > 0.1
+
+
 @pytest.fixture(scope="module")
 def cut(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film as `ffmpeg -ss 1 -c copy` cuts it: the first second is there, but hidden."""

@@ -28,10 +28,14 @@ class AudioConverter:
     container : an `av` output container whose header is not yet written
     track : the input's stream
     encoder : FFmpeg's name of one
+    from_zero : begin with silence if the sound begins later than at 0
     """
 
-    def __init__(self, container: Any, track: Any, *, encoder: str) -> None:
+    def __init__(
+        self, container: Any, track: Any, *, encoder: str, from_zero: bool = False
+    ) -> None:
         self._decoder = _decoder(track)
+        self._from_zero = from_zero
         codec = av.Codec(encoder, "w")
         rate = _nearest(self._decoder.sample_rate, codec.audio_rates)
         self._format = str(codec.audio_formats[0].name) if codec.audio_formats else "fltp"
@@ -89,6 +93,8 @@ class AudioConverter:
             yield from self.stream.encode(frame)
 
     def _build(self, frame: Any) -> Any:
+        first = ":first_pts=0" if self._from_zero else ""
+        self._from_zero = False  # another graph goes on where this one ends
         graph = av.filter.Graph()
         graph.link_nodes(
             graph.add_abuffer(
@@ -97,7 +103,7 @@ class AudioConverter:
                 layout=frame.layout.name,
                 time_base=frame.time_base,
             ),
-            graph.add("aresample", "async=1"),
+            graph.add("aresample", f"async=1{first}"),
             graph.add("aformat", self._target),
             graph.add("abuffersink"),
         ).configure()

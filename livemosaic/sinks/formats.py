@@ -63,6 +63,7 @@ class Format:
     audio_copies, subtitle_copies : codecs that are copied; None for whatever the muxer takes
     codecs : video codecs it takes, None to ask the muxer
     options : for the muxer
+    timeless : its sound has no times, and is played from the start of the picture on
     """
 
     muxer: str
@@ -73,6 +74,7 @@ class Format:
     subtitle_copies: frozenset[str] | None = frozenset()
     codecs: frozenset[str] | None = None
     options: dict[str, str] = field(default_factory=dict)
+    timeless: bool = False
 
 
 # Muxers accept more than players do: PCM or Vorbis in MP4 is written happily and plays nowhere.
@@ -91,7 +93,7 @@ _MP4 = Format("mp4", "libx264", "aac", "mov_text", _MP4_AUDIO, frozenset({"mov_t
 _MOV = Format("mov", "libx264", "aac", "mov_text", _MOV_AUDIO, frozenset({"mov_text"}))
 _MKV = Format("matroska", "libx264", "aac", "srt", None, None, options=_AS_IS)
 _WEBM = Format("webm", "libvpx-vp9", "libopus", "webvtt", None, None, options=_AS_IS)
-_AVI = Format("avi", "libx264", "libmp3lame", None, _AVI_AUDIO, options=_AS_IS)
+_AVI = Format("avi", "libx264", "libmp3lame", None, _AVI_AUDIO, options=_AS_IS, timeless=True)
 _TS = Format("mpegts", "libx264", "aac", None, _TS_AUDIO, frozenset({"dvb_subtitle"}), _TS_VIDEO)
 # At the end it would go back to write its length, which no server can.
 _NO_LENGTH = {"flvflags": "no_duration_filesize"}

@@ -16,6 +16,7 @@ __all__ = ["Tracks"]
 
 _logger = logging.getLogger("livemosaic")
 
+_LIPS_S = 0.04  # sound that much too early is noticed (ITU-R BT.1359: from 0.045 s on)
 _TEXT = {"subrip", "ass", "ssa", "mov_text", "webvtt", "text"}
 # Keys that a container computes for itself, or that are wrong after another coding.
 _STALE_KEYS = ("_statistics", "bps", "duration", "number_of", "encoder", "vendor_id")
@@ -137,17 +138,29 @@ def _writer(container: Any, track: Any, format: Format) -> _Writer | str:
         return "this FFmpeg does not know its coding"
     codec = track.codec_context.codec
     copied = format.audio_copies if track.type == "audio" else format.subtitle_copies
-    if (copied is None or codec.canonical_name in copied) and _can_copy(track, format):
+    silent_first = format.timeless and track.type == "audio" and _begins_late(track)
+    taken = copied is None or codec.canonical_name in copied
+    if taken and not silent_first and _can_copy(track, format):
         return _Copier(container.add_stream_from_template(track))
     if track.type == "audio":
         if format.audio is None:
             return f"{format.muxer} holds no sound; an .mp4 or .mkv file does"
-        return AudioConverter(container, track, encoder=format.audio)
+        return AudioConverter(container, track, encoder=format.audio, from_zero=format.timeless)
     if format.subtitle is None:
         return f"{format.muxer} holds no such subtitles; an .mkv file does"
     if codec.canonical_name not in _TEXT:
         return f"{format.muxer} holds text only, and they are pictures; an .mkv file takes them"
     return TextConverter(container, track, encoder=format.subtitle)
+
+
+def _begins_late(track: Any) -> bool:
+    """Whether a file's sound begins so much later than its picture that it is seen."""
+    start, *others = (
+        None if stream.start_time is None else float(stream.start_time * stream.time_base)
+        for stream in (track, *track.container.streams.video)
+    )
+    seen = [other for other in others if other is not None]
+    return start is not None and bool(seen) and start - min(seen) > _LIPS_S
 
 
 def _can_copy(track: Any, format: Format) -> bool:
