@@ -440,6 +440,18 @@ def test_a_file_that_ends_early_is_told(tmp_path: Path, caplog: pytest.LogCaptur
     assert "cut off or damaged" in caplog.text
 
 
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_a_file_whose_last_picture_lasts_is_whole(
+    tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rate = Fraction(1, 5)
+    path = clips.make(tmp_path / f"c.{ending}", clips.frames(4), rate=rate, time_base=1 / rate)
+    got, source = read(path)
+    assert [f.time_s for f in got] == [0, 5, 10, 15]
+    assert source.info.duration_s == 20
+    assert not caplog.records
+
+
 def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.txt").write_text("some words\n" * 50)

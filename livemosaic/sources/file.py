@@ -148,7 +148,7 @@ class FileSource:
     def _read(self) -> Iterator[Frame | TrackPacket]:
         track_of = {stream.index: number for number, stream in enumerate(self._tracks)}
         for packet in self._joined():
-            self._note_time(packet.pts, packet.time_base)
+            self._note_time(packet)
             track = track_of.get(packet.stream_index)
             if track is None:
                 yield from self._video.decode(packet)
@@ -176,12 +176,16 @@ class FileSource:
                 wanted,
             )
 
-    def _note_time(self, pts: int | None, time_base: Any) -> None:
-        base = fraction(time_base)
-        if pts is not None and base is not None:
-            at = float(pts * base)
-            self._start_s = at if self._start_s is None else min(at, self._start_s)
-            self._end_s = at if self._end_s is None else max(at, self._end_s)
+    def _note_time(self, packet: Any) -> None:
+        base = fraction(packet.time_base)
+        if packet.pts is None or base is None:
+            return
+        start_s = float(packet.pts * base)
+        # A text may last until behind the end.
+        lasts = 0 if packet.stream.type == "subtitle" else packet.duration or 0
+        end_s = float((packet.pts + lasts) * base)
+        self._start_s = start_s if self._start_s is None else min(start_s, self._start_s)
+        self._end_s = end_s if self._end_s is None else max(end_s, self._end_s)
 
     def _packets(self) -> Iterator[Any]:
         """Demultiplex, and go on behind damage as long as the reader gets anywhere."""
