@@ -391,6 +391,27 @@ def test_tracks_chapters_and_metadata(
     assert len(read(target)) == 50
 
 
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv"])
+def test_chapters_end_with_the_film(tmp_path: Path, ending: str) -> None:
+    """As after --duration, or when it was interrupted."""
+    path = clips.make(
+        tmp_path / "in.mkv",
+        clips.frames(50),
+        sound=["aac"],
+        chapters=[(0, 1000, "one"), (1000, 1800_000, "two"), (1800_000, 3600_000, "three")],
+    )
+    target = tmp_path / f"o.{ending}"
+    copy(path, target)
+    with av.open(str(target)) as container:
+        chapters = [
+            tuple(round(float(c[key] * c["time_base"]), 1) for key in ("start", "end"))
+            for c in container.chapters()
+        ]
+        assert chapters == [(0, 1), (1, 2)]
+        assert [c["metadata"]["title"] for c in container.chapters()] == ["one", "two"]
+        assert container.duration / av.time_base == pytest.approx(2, abs=0.05)
+
+
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "webm"])
 def test_subtitles_keep_words_and_times(tmp_path: Path, rich: Path, ending: str) -> None:
     middle, target = tmp_path / "m.mkv", tmp_path / f"o.{ending}"

@@ -6,13 +6,14 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from ..errors import LivemosaicError, SinkError
-from ..frame import Frame, StreamInfo, TrackPacket
+from ..frame import Chapter, Frame, StreamInfo, TrackPacket
 from ..media import av, fraction, open_container, sink_error
 from .encoder import VideoEncoder
 from .formats import NETWORK_OPTIONS, NETWORK_TIMEOUT_S, FileOptions, find_codec
@@ -63,6 +64,7 @@ class FileSink:
         self.duration_s = 0.0
         self._info = info
         self._start: Fraction | None = None
+        self._end = Fraction(0)  # of all that was written
         self._early: deque[TrackPacket] = deque()
         self._part = Part(target) if target.kind == "file" else None
         url = _local(self._part.path) if self._part is not None else target.url
@@ -130,6 +132,8 @@ class FileSink:
         try:
             self._mux(self._video.flush())
             self._mux(self._tracks.flush())
+            if self._part is not None:
+                self._set_chapters(self._chapters_so_far())
             self._container.close()
             self._end_patience()
             if self._part is not None:
@@ -172,6 +176,10 @@ class FileSink:
         self._container.metadata.update(
             {key: value for key, value in info.metadata.items() if key.lower() not in _STALE_KEYS}
         )
+        if self._part is None:  # there is no going back at the end
+            self._set_chapters(info.chapters)
+
+    def _set_chapters(self, chapters: Iterable[Chapter]) -> None:
         self._container.set_chapters(
             [
                 {
@@ -181,9 +189,16 @@ class FileSink:
                     "time_base": chapter.time_base,
                     "metadata": dict(chapter.metadata),
                 }
-                for number, chapter in enumerate(info.chapters)
+                for number, chapter in enumerate(chapters)
             ]
         )
+
+    def _chapters_so_far(self) -> Iterator[Chapter]:
+        """The chapters of what was written: it may have been stopped before its end."""
+        for chapter in self._info.chapters:
+            end = min(chapter.end, ceil(self._end / chapter.time_base))
+            if chapter.start < end:
+                yield chapter._replace(end=end)
 
     def _write_frame(self, frame: Frame) -> None:
         self._mux(self._video.encode(frame))
@@ -222,6 +237,9 @@ class FileSink:
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:
             self.bytes_written += packet.size
+            if self._info.chapters and packet.pts is not None:
+                end = packet.pts + (packet.duration or 0)
+                self._end = max(self._end, end * (fraction(packet.time_base) or 1))
             if self._patience is None:
                 self._container.mux_one(packet)
             else:
