@@ -207,6 +207,10 @@ def test_aspect_of_pixels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     with caplog.at_level(logging.WARNING, "livemosaic"):
         copy(source, tmp_path / "o.webm")
     assert "the pixels are not square" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "livemosaic"):
+        copy(source, tmp_path / "o_%d.png")
+    assert "pictures cannot say so: show them at 213x96" in caplog.text
 
 
 def test_size_must_not_change(tmp_path: Path) -> None:

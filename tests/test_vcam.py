@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from livemosaic import v4l2
 from livemosaic.colour import Colour, i420_to_bgr
 from livemosaic.errors import SinkError
-from livemosaic.frame import Frame, TrackPacket
+from livemosaic.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.sinks import loopback, open_sink, vcam
 from livemosaic.sinks.vcam import VcamSink
 from livemosaic.sources import open_source
@@ -29,7 +29,7 @@ from livemosaic.v4l2 import VideoDevice
 from tests.conftest import moving_pictures
 
 U8 = NDArray[np.uint8]
-INFO: Any = None  # a virtual camera has a size and rate of its own
+INFO = StreamInfo(1280, 720)
 
 
 class FakeBackend:
@@ -154,6 +154,27 @@ def test_fitted_with_black_bars(
     bars[top : top + height, left : left + width] = False
     far = cv2.erode(bars.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0  # not beside the picture
     assert seen[far].max(initial=0) == 0
+
+
+@pytest.mark.parametrize(
+    ("pixel", "place"),
+    [
+        (Fraction(64, 45), (0, 0, 1280, 720)),  # PAL as 16:9
+        (Fraction(16, 15), (160, 0, 960, 720)),  # PAL as 4:3
+        (Fraction(3), (0, 188, 1280, 342)),
+    ],
+)
+def test_pixels_that_are_not_square(
+    backend: type[FakeBackend], pixel: Fraction, place: tuple[int, int, int, int]
+) -> None:
+    white = Frame.from_bgr(np.full((576, 720, 3), 255, np.uint8))
+    info = StreamInfo(720, 576, colour=white.colour, sample_aspect_ratio=pixel)
+    sink = open_sink("vcam", info)
+    sink.write(white)
+    sink.close()
+    seen = shown(backend.made[0].pictures[0])[..., 1] > 128
+    rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    assert (columns[0], rows[0], columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0]) == place
 
 
 def test_bars_are_black_again(backend: type[FakeBackend]) -> None:

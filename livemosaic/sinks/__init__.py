@@ -47,7 +47,7 @@ def open_sink(
     if is_vcam(target):
         from .vcam import VcamSink
 
-        return VcamSink(target, rate=rate)
+        return VcamSink(target, rate=rate, pixel_aspect=info.sample_aspect_ratio)
     from .formats import FileOptions
     from .target import resolve
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from .part import Part
 from .target import NUMBER, Target
 
 __all__ = ["PictureSink"]
+
+_logger = logging.getLogger("livemosaic")
 
 
 class PictureSink:
@@ -39,6 +42,14 @@ class PictureSink:
             raise UsageError(
                 f"{target.name}: a video does not fit into one picture; "
                 f"write {path.with_name(path.stem + '_%04d' + path.suffix)} for all of them"
+            )
+        if target.kind == "pictures" and info.sample_aspect_ratio != 1:
+            # PNG and JPEG have a place for it, but FFmpeg reads both the wrong way round.
+            _logger.warning(
+                "%s: the pixels are not square, and pictures cannot say so: show them at %dx%d",
+                target.name,
+                round(info.width * info.sample_aspect_ratio),
+                info.height,
             )
         self._folder = Part(target)
         self._numbered = target.kind == "pictures"

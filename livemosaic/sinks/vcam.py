@@ -47,6 +47,7 @@ class VcamSink:
     target : `vcam` or `vcam:DEVICE`
     size : width and height of the camera's picture, both even
     rate : frames/s that it has to be given
+    pixel_aspect : width by height of a frame's pixels; those of a camera are square
 
     Attributes
     ----------
@@ -65,11 +66,13 @@ class VcamSink:
         *,
         size: tuple[int, int] = DEFAULT_SIZE,
         rate: Fraction | None = None,
+        pixel_aspect: Fraction = Fraction(1),
     ) -> None:
         self.name = target
         self.live = True
         self.rate: Fraction | None = rate or DEFAULT_RATE
         self.frames_written = 0
+        self._pixel_aspect = pixel_aspect
         self._camera: Any = None
         self._drawn: U8 | None = None  # luma of the picture that is in the buffer
         self._shape: tuple[int, int] | None = None
@@ -126,7 +129,8 @@ class VcamSink:
 
     def _draw(self, frame: Frame) -> None:
         """Put a frame into the buffer."""
-        left, top, width, height = _fit((frame.width, frame.height), self.size)
+        aspect = frame.width * self._pixel_aspect / frame.height
+        left, top, width, height = _fit(aspect, self.size)
         if self._shape != (width, height):
             self._shape = width, height
             for plane, black in zip(self._planes, _BLACK, strict=True):
@@ -177,15 +181,14 @@ def _agreed(device: str) -> tuple[int, int] | None:
     return int(width), int(height)
 
 
-def _fit(size: tuple[int, int], into: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The largest place of a picture's aspect in another: left, top, width, height, all even."""
-    across, down = into[0] / size[0], into[1] / size[1]
-    if abs(across / down - 1) < _SAME_ASPECT:
+def _fit(aspect: Fraction, into: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The largest place of an aspect in a picture: left, top, width, height, all even."""
+    ratio = aspect * into[1] / into[0]
+    if abs(1 / ratio - 1) < _SAME_ASPECT:
         return 0, 0, *into
-    scale = min(across, down)
     width, height = (
-        min(whole, max(2, round(side * scale / 2) * 2))
-        for side, whole in zip(size, into, strict=True)
+        max(2, round(whole * min(Fraction(1), share) / 2) * 2)
+        for whole, share in zip(into, (ratio, 1 / ratio), strict=True)
     )
     return (into[0] - width) // 4 * 2, (into[1] - height) // 4 * 2, width, height
 
