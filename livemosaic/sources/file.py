@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ..errors import SourceError
+from ..errors import RefusedError, SourceError
 from ..frame import Chapter, Frame, TrackPacket
 from ..media import av, fraction, is_url, open_container, reason, source_error
 from .joint import Joint
@@ -73,6 +73,7 @@ class FileSource:
         self._start_s: float | None = None  # of the packets so far
         self._end_s: float | None = None
         self._read_errors = 0
+        self._head = b""  # of the picture's first packet
         self._pictures = location.pictures
         self._container = _open(location)
         self._items: Iterator[Frame | TrackPacket] = iter(())
@@ -89,8 +90,7 @@ class FileSource:
             )
             self._items = self._read_pictures() if self._pictures else self._read()
             first = self._first_frame()
-            still = not self._pictures and not self._piped
-            still = still and _is_still(self._container, self._video.stream)
+            still = not self._pictures and self._is_still()
             self.info = self._video.describe(first, tracks=self._tracks, still=still)
             if self._origin_s:
                 chapters = tuple(_earlier(c, self._origin_s) for c in self.info.chapters)
@@ -133,6 +133,11 @@ class FileSource:
                 return item
             if len(self._ready) > _PROBE_PACKETS:
                 break
+        if self._head[:4] == b"RIFF" and self._head[8:16] == b"WEBPVP8X" and self._head[20] & 2:
+            raise RefusedError(
+                f"{self.name}: it is an animated WebP, which FFmpeg cannot decode; convert it to "
+                "GIF or MP4"
+            )
         if self._piped:
             raise SourceError(
                 f"{self.name}: not one picture of it can be decoded; most MP4 files cannot be "
@@ -143,6 +148,23 @@ class FileSource:
             "copy it again"
         )
 
+    def _is_still(self) -> bool:
+        name = self._container.format.name
+        if name == "image2" or name.endswith("_pipe"):  # FFmpeg's readers of single pictures
+            return not self._piped or not self._goes_on()  # of which a pipe may bring many
+        if name == "gif":
+            return not self._goes_on()
+        suffix = Path(self._container.name).suffix.lower()
+        return suffix in _PICTURE_SUFFIXES and self._video.stream.frames <= 1
+
+    def _goes_on(self) -> bool:
+        """Whether there is a picture behind the first."""
+        for item in self._items:
+            self._ready.append(item)
+            if isinstance(item, Frame):
+                return True
+        return False
+
     # ---- reading -------------------------------------------------------------------------
 
     def _read(self) -> Iterator[Frame | TrackPacket]:
@@ -151,6 +173,7 @@ class FileSource:
             self._note_time(packet)
             track = track_of.get(packet.stream_index)
             if track is None:
+                self._head = self._head or bytes(memoryview(packet)[:32])
                 yield from self._video.decode(packet)
             else:
                 yield TrackPacket(track, packet)
@@ -263,10 +286,3 @@ def _origin_s(*streams: Any) -> Fraction:
 def _earlier(chapter: Chapter, seconds: Fraction) -> Chapter:
     ticks = round(seconds / chapter.time_base)
     return chapter._replace(start=max(0, chapter.start - ticks), end=max(0, chapter.end - ticks))
-
-
-def _is_still(container: Any, video: av.VideoStream) -> bool:
-    name = container.format.name
-    if name == "image2" or name.endswith("_pipe"):  # FFmpeg's readers of single pictures
-        return True
-    return Path(container.name).suffix.lower() in _PICTURE_SUFFIXES and video.frames <= 1
