@@ -279,7 +279,7 @@ OPTIONS: tuple[Option, ...] = (
         "fps",
         _rate,
         "F",
-        "constant output rate (the input's own times)",
+        "constant output rate (the input's own times); a numbered sequence is read at it, too (25)",
         low=LOWEST_RATE,
         high=HIGHEST_RATE,
     ),

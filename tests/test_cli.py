@@ -259,6 +259,20 @@ def test_a_numbered_sequence(folder: Path, program: Program, small: list[str]) -
 
 
 @needs_jit
+def test_a_numbered_sequence_has_the_rate_that_is_asked_for(
+    folder: Path, program: Program, small: list[str]
+) -> None:
+    for n in range(6):
+        cv2.imwrite(f"in_{n}.png", picture(64, 48, number=n))
+    outcome = program("run", "in_%d.png", "o.mp4", "--fps", "30000/1001", "--json", *small)
+    report = json.loads(outcome.out)
+    assert [report[key] for key in ("frames_in", "dropped", "repeated", "frames_out")] == [
+        *(6, 0, 0, 6)
+    ]
+    assert video_times(folder / "o.mp4") == pytest.approx([n * 1.001 / 30 for n in range(6)])
+
+
+@needs_jit
 @pytest.mark.parametrize("format", [None, "matroska", "y4m"])
 def test_standard_input_and_output(format: str | None, folder: Path, small: list[str]) -> None:
     clip(folder / "a.mkv", sound=["aac"])

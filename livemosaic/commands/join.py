@@ -65,7 +65,12 @@ def open_input(args: argparse.Namespace, options: dict[str, Any]) -> Source:
     from ..sources import HeldStill, open_source
 
     source = patiently(
-        lambda: open_source(args.input, reconnect=options["reconnect"], capture=options["capture"])
+        lambda: open_source(
+            args.input,
+            rate=options["fps"],
+            reconnect=options["reconnect"],
+            capture=options["capture"],
+        )
     )
     if source.info.still and any(map(is_watched, args.outputs)):
         return HeldStill(source)
