@@ -677,6 +677,23 @@ def test_strange_names(tmp_path: Path) -> None:
         assert len(read(tmp_path / name)) == 2
 
 
+@pytest.mark.parametrize("name", ["ü" * 125 + ".mkv", "x" * 249 + "%d.png"])
+def test_names_as_long_as_the_disk_takes(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name, clips.frames(2))
+    assert len(left(tmp_path)) == (1 if name.endswith(".mkv") else 2)
+
+
+@pytest.mark.parametrize("name", ["o.mkv", "o_%d.png"])
+def test_what_a_killed_run_left_is_not_in_the_way(tmp_path: Path, name: str) -> None:
+    """In a container all runs have the same process number."""
+    killed = open_sink(str(tmp_path / name), info(clips.frames(1)[0]))
+    killed.write(clips.frames(1)[0])
+    write(tmp_path / name, clips.frames(2))
+    assert len([n for n in left(tmp_path) if not n.startswith(".")]) == (2 if "%" in name else 1)
+    killed.abort()
+    assert not [n for n in left(tmp_path) if n.startswith(".")]
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Path:
     folder = tmp_path / "small"
@@ -789,6 +806,8 @@ def test_refused_before_anything_is_made(tmp_path: Path) -> None:
     (tmp_path / "link.mp4").symlink_to(source)
     (tmp_path / "there.mp4").touch()
     (tmp_path / "p_0007.png").touch()
+    for name in ("q_final.png", "q_7.png", "q_00007.png", "q_0007.pngx", "q_0007_.png"):
+        (tmp_path / name).touch()
     (tmp_path / "folder.mp4").mkdir()
     before = left(tmp_path)
     for name, options, kind, problem in [
@@ -797,6 +816,7 @@ def test_refused_before_anything_is_made(tmp_path: Path) -> None:
         ("in.mp4", {"overwrite": True}, UsageError, "input and output are the same"),
         ("link.mp4", {"overwrite": True}, UsageError, "input and output are the same"),
         ("./sub/../in.mp4", {"overwrite": True}, UsageError, "input and output are the same"),
+        ("x" * 260 + ".mp4", {}, SinkError, "cannot be written: File name too long"),
         ("o.xyz", {}, UsageError, "ending .xyz is not known; use one of avi, gif"),
         ("o", {}, UsageError, "no ending; use one of"),
         ("o.mp4", {"codec": "nope"}, UsageError, "codec nope: there is no such encoder"),
@@ -815,7 +835,8 @@ def test_refused_before_anything_is_made(tmp_path: Path) -> None:
             check_target(str(tmp_path / name), options=asked)
         assert "\n" not in str(caught.value)
         (tmp_path / "sub").rmdir()
-    for good in ("null", "-", str(tmp_path / "new.mp4"), "rtmp://host/live"):
+    files = (str(tmp_path / name) for name in ("new.mp4", "q_%04d.png", "q_%03d.png"))
+    for good in ("null", "-", "rtmp://host/live", *files):
         check_target(good, options=FileOptions(source_name=str(source)))
     assert left(tmp_path) == before
 

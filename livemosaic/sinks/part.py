@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import secrets
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from ..media import sink_error
 from .target import Target
 
 __all__ = ["Part"]
+
+_SHOWN = 40  # characters of the name, which with the rest must not be longer than 255 bytes
 
 
 class Part:
@@ -31,7 +34,10 @@ class Part:
 
     def __init__(self, target: Target) -> None:
         self.final = Path(os.path.realpath(target.url))
-        self.path = self.final.with_name(f".{self.final.name}.{os.getpid()}.part")
+        # Not the process's number: in a container that is always the same, and what a run left
+        # that was killed would be in the way.
+        start = self.final.name[:_SHOWN]
+        self.path = self.final.with_name(f".{start}.{secrets.token_hex(4)}.part")
         self._name, self._overwrite = target.name, target.overwrite
 
     def keep(self) -> None:

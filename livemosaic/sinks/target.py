@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import SinkError, UsageError
-from ..media import is_url, local_path, public_name, split_url
+from ..media import is_url, local_path, public_name, sink_error, split_url
 from .formats import (
     FORMATS,
     NETWORK_TIMEOUT_S,
@@ -142,10 +142,10 @@ def _check_path(target: Target, options: FileOptions) -> None:
     path = Path(os.path.realpath(target.url))
     if options.source_name is not None and _same(target.url, local_path(options.source_name)):
         raise UsageError(f"{target.name}: input and output are the same; name another output")
-    existing = [str(path)] if path.exists() else []
-    if target.kind == "pictures":
-        pattern = NUMBER.sub("*", glob.escape(path.name))
-        existing = [str(p) for p in path.parent.glob(pattern)]
+    try:
+        existing = _numbered(path) if target.kind == "pictures" else [path] * path.exists()
+    except OSError as error:  # the name is too long
+        raise sink_error(target.name, error) from error
     if existing and not options.overwrite:
         raise UsageError(f"{existing[0]}: it exists already; add -y to replace it")
     if not path.parent.is_dir():
@@ -154,6 +154,19 @@ def _check_path(target: Target, options: FileOptions) -> None:
         raise SinkError(
             f"{target.name}: the folder {path.parent} cannot be written to; choose another"
         )
+
+
+def _numbered(pattern: Path) -> list[Path]:
+    """The pictures that are there under the names that `pattern`, such as o_%04d.png, gives."""
+    number = NUMBER.search(pattern.name)
+    assert number is not None
+    before, behind = pattern.name[: number.start()], pattern.name[number.end() :]
+    found = []
+    for path in pattern.parent.glob(f"{glob.escape(before)}*{glob.escape(behind)}"):
+        digits = path.name[len(before) : len(path.name) - len(behind)]
+        if digits.strip().isdecimal() and number[0] % int(digits) == digits:
+            found.append(path)
+    return found
 
 
 def _same(target: str, source: str) -> bool:
