@@ -290,12 +290,6 @@ class Mosaic:
         )
         return frame.with_picture(*planes)
 
-    def again(self, frame: Frame) -> Frame:
-        """The last mosaic once more, with the times of a frame; there must be one."""
-        nothing = np.empty(0, np.int32)
-        planes = self._composer.compose(frame, nothing, nothing, np.empty(0, np.bool_), None)
-        return frame.with_picture(*planes)
-
     def _choose(self, wants: NDArray[np.int32], most: int | None) -> tuple[int, NDArray[np.int32]]:
         """How many cells are to be matched, and the numbers of those to match now.
 

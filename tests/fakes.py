@@ -105,9 +105,6 @@ class FakeMosaic:
         self.settings = settings
         self.galleries.append(gallery)
 
-    def again(self, frame: Frame) -> Frame:
-        return frame
-
     def process(self, frame: Frame, *, most: int | None = None) -> Frame:
         if frame.pts == self._fail_at:
             raise MosaicError

@@ -1,4 +1,4 @@
-"""The constant pace, on a clock that the test turns."""
+"""The constant pace, on a clock that the test turns; and the constant rate, which needs none."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from livemosaic.frame import Frame, TrackPacket
-from livemosaic.handover import Ended, NewestHandover
-from livemosaic.pipeline.pace import ConstantPace
+from livemosaic.handover import Ended, NewestHandover, WaitingHandover
+from livemosaic.pipeline.pace import ConstantPace, ConstantRate
 
 from .fakes import frame, packet
 
@@ -122,3 +122,38 @@ def test_packets_pass_at_once() -> None:
     sound = packet(0)
     out, _ = given([(0.0, frame(0)), (0.02, sound), (0.034, frame(1))], end=0.06)
     assert [item is sound for _, item, _ in out] == [False, True, False]
+
+
+# ---- by the pictures' own times ----------------------------------------------------------
+
+
+def resampled(*items: Any) -> tuple[list[Any], ConstantRate]:
+    line: WaitingHandover[Frame | TrackPacket] = WaitingHandover(len(items))
+    for item in items:
+        line.put(item)
+    line.finish()
+    rate = ConstantRate(line, RATE)
+    return list(rate), rate
+
+
+def test_each_tick_gets_the_picture_before_it() -> None:
+    """At half the rate, with a hole of two pictures, from a second on."""
+    source = [frame(n, rate=RATE / 2) for n in (15, 16, 19)]
+    given, rate = resampled(*source)
+    assert [item.pts for item, _ in given] == list(range(30, 39))
+    assert [item.y[0, 0] for item, _ in given] == [15] * 2 + [16] * 6 + [19]
+    assert [new for _, new in given] == [n in (0, 2, 8) for n in range(9)]
+    assert {item.time_base for item, _ in given} == {1 / RATE}
+    assert (rate.repeated, rate.dropped) == (6, 0)
+
+
+def test_of_pictures_of_one_tick_the_first_is_taken() -> None:
+    given, rate = resampled(*(frame(n, rate=4 * RATE) for n in range(9)))
+    assert [item.pts for item, _ in given] == [0, 1, 2]
+    assert (rate.repeated, rate.dropped) == (0, 6)
+
+
+def test_a_long_time_without_a_picture_is_not_filled() -> None:
+    given, rate = resampled(frame(0, rate=RATE), packet(0), frame(3600 * 30, rate=RATE))
+    assert [item.pts for item, _ in given if isinstance(item, Frame)] == [0, 3600 * 30]
+    assert rate.repeated == 0

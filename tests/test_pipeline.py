@@ -163,29 +163,61 @@ ERROR = SinkError("out: it failed; this is the test's own")
 
 
 @pytest.mark.parametrize("at", [0, 5])
-@pytest.mark.parametrize("stage", ["source", "mosaic", "write", "second"])
-def test_the_error_of_a_stage_ends_all_of_them(stage: str, at: int) -> None:
-    items: list[Any] = list(map(frame, range(20)))
-    mosaic, first, second = FakeMosaic(), FakeSink("first"), FakeSink("second")
-    expected: type[Exception] = SinkError
-    if stage == "source":
-        items[at:] = [SourceError("in: it failed")]
-        expected = SourceError
-    elif stage == "mosaic":
-        mosaic = FakeMosaic(fail_at=at)
-        expected = MosaicError
-    elif stage == "write":
-        first = FakeSink("first", on_write=failing(ERROR, at=at))
-    else:
-        second = FakeSink("second", on_write=failing(ERROR, at=at))
-    source = FakeSource(items)
-    pipeline = make(source, first, second, mosaic=mosaic)
-    began = time.monotonic()
-    with pytest.raises(expected):
+def test_an_error_of_the_mosaic_ends_everything(at: int) -> None:
+    source, sinks = FakeSource(map(frame, range(20))), [FakeSink("one"), FakeSink("two")]
+    pipeline = make(source, *sinks, mosaic=FakeMosaic(fail_at=at))
+    with pytest.raises(MosaicError):
         pipeline.run()
-    assert time.monotonic() - began < 2
-    assert (first.ends, second.ends, pipeline.kept) == (["aborted"], ["aborted"], [])
+    assert [sink.ends for sink in sinks] == [["aborted"], ["aborted"]]
+    assert (pipeline.kept, source.closed) == ([], 1)
+
+
+def test_a_source_without_a_picture_ends_everything() -> None:
+    source, sink = FakeSource([packet(0), SourceError("in: it failed")]), FakeSink()
+    pipeline = make(source, sink)
+    with pytest.raises(SourceError):
+        pipeline.run()
+    assert (sink.ends, pipeline.kept, source.closed) == (["aborted"], [], 1)
+
+
+def test_what_has_come_from_a_source_that_fails_is_kept() -> None:
+    source = FakeSource([*map(frame, range(5)), SourceError("in: it failed")])
+    sinks = [FakeSink("one"), FakeSink("two")]
+    pipeline = make(source, *sinks)
+    with pytest.raises(SourceError, match="it failed"):
+        pipeline.run()
+    for sink in sinks:
+        assert [item.pts for item in sink.items] == list(range(5))
+        assert sink.ends == ["closed"]
+    assert sorted(pipeline.kept) == ["one", "two"]
     assert source.closed == 1
+
+
+@pytest.mark.parametrize("at", [0, 5])
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_output_that_fails_does_not_end_the_others(
+    number: int, at: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    sinks = [FakeSink("one"), FakeSink("two")]
+    sinks[number] = FakeSink("bad", on_write=failing(ERROR, at=at))
+    good = sinks[1 - number]
+    source = FakeSource(map(frame, range(20)))
+    pipeline = make(source, *sinks)
+    with pytest.raises(SinkError, match="the test's own"):
+        pipeline.run()
+    assert [item.pts for item in good.items] == list(range(20))
+    assert (sinks[number].ends, good.ends, pipeline.kept) == (["aborted"], ["closed"], [good.name])
+    assert (pipeline.progress.frames_out, source.closed) == (20, 1)
+    assert "the other outputs go on" in caplog.text
+
+
+def test_when_every_output_has_failed_it_ends() -> None:
+    sinks = [FakeSink(on_write=failing(ERROR, at=at)) for at in (0, 3)]
+    began = time.monotonic()
+    with pytest.raises(SinkError):
+        make(FakeSource(map(frame, count())), *sinks).run()
+    assert time.monotonic() - began < 2
+    assert [sink.ends for sink in sinks] == [["aborted"], ["aborted"]]
 
 
 def test_an_output_that_is_finished_is_kept_when_another_fails_to_finish() -> None:
@@ -212,22 +244,6 @@ def test_an_error_while_the_source_is_stuck_in_a_read() -> None:
     assert time.monotonic() - began < 2
     assert sink.ends == ["aborted"]
     assert source.closed == 0  # one cannot close what a thread is in
-    gate.open()
-
-
-def test_an_error_while_the_other_sink_is_stuck() -> None:
-    gate = Gate()
-    stuck = FakeSink(on_write=lambda item: gate())
-
-    def fail(item: Any) -> None:
-        gate.reached()
-        raise ERROR
-
-    began = time.monotonic()
-    with pytest.raises(SinkError):
-        make(FakeSource(map(frame, count())), stuck, FakeSink(on_write=fail)).run()
-    assert time.monotonic() - began < 2
-    assert stuck.ends == ["discarded"]
     gate.open()
 
 

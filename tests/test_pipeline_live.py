@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -15,9 +16,10 @@ import pytest
 
 from livemosaic.control import Control, Wanted
 from livemosaic.errors import SinkError, SourceError
-from livemosaic.frame import Frame, Notice
+from livemosaic.frame import Frame, Item, Notice
 from livemosaic.gallery.store import Gallery
 from livemosaic.grid import MAX_TILE_PX
+from livemosaic.handover import WaitingHandover
 from livemosaic.mosaic import Mosaic, MosaicSettings
 from livemosaic.pipeline import Pipeline
 from livemosaic.pipeline.governor import STEPS, Governor
@@ -165,19 +167,36 @@ def test_sound_is_not_dropped_with_pictures() -> None:
     assert len(pts(sink)) < 41
 
 
-def test_a_slow_pace_takes_the_newest_picture() -> None:
-    """A file at a lower rate than the input's: no picture waits in a queue, and none at the end."""
-    sink = FakeSink()
-    frames = flow((lambda: None, lambda: len(sink.items) >= 5))
-    pipeline = Pipeline(LiveSource(frames), FakeMosaic(), [sink], rate=Fraction(20))  # type: ignore[arg-type]
+def test_a_recording_at_another_rate_rides_out_a_slow_moment_too() -> None:
+    gate, file, seen = Gate(), FakeSink("file", live=False), FakeSink("seen", live=True)
+    file._on_write = lambda item: gate() if item.pts == 0 else None
+    items: list[Any] = [frame(0), gate.reached]
+    for n in range(1, 7):
+        items += [frame(n), until(lambda n=n: seen.items[-1].original.pts == n)]
+    pipeline = Pipeline(
+        LiveSource([*items, gate.open]),
+        FakeMosaic(),
+        [file, seen],
+        rate=2 * RATE,  # type: ignore[arg-type]
+    )
     assert pipeline.run()
-    taken = [item.original.pts for item in sink.items]
-    assert len(taken) <= 7
-    assert pipeline.report()["latency_ms"]["max"] < 100
+    assert pts(file) == list(range(13))
+    assert [item.original.pts for item in file.items] == [0, *sorted([*range(6)] * 2)[1:], 6]
+
+
+def test_a_recording_at_a_lower_rate_leaves_out_and_delays_nothing() -> None:
+    sink = FakeSink()
+    steps = [thing for n in range(21) for thing in (frame(n), lambda: time.sleep(0.002))]
+    pipeline = Pipeline(LiveSource(steps), FakeMosaic(), [sink], rate=RATE / 5)  # type: ignore[arg-type]
+    assert pipeline.run()
+    assert pts(sink) == list(range(5))
+    report = pipeline.report()
+    assert report["sinks"][0]["dropped"] == 16
+    assert report["latency_ms"]["max"] < 100
 
 
 def test_a_sink_with_a_pace_gets_it() -> None:
-    sink = FakeSink(rate=Fraction(50))
+    sink = FakeSink(live=True, rate=Fraction(50))
     began = time.monotonic()
     source = LiveSource([frame(0), lambda: time.sleep(1)])
     pipeline = Pipeline(source, FakeMosaic(), [sink])  # type: ignore[arg-type]
@@ -190,25 +209,74 @@ def test_a_sink_with_a_pace_gets_it() -> None:
 # ---- ends --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["source", "sink", "window"])
-def test_an_error_ends_all_within_two_seconds(where: str) -> None:
-    error = (SourceError if where == "source" else SinkError)("x: it failed; the test's own")
+FAILED = SinkError("x: it failed; the test's own")
 
-    def fail(item: Any = None) -> None:
-        raise error
 
-    endless = (thing for n in count() for thing in (frame(n), lambda: time.sleep(0.002)))
-    items: Any = [frame(0), error] if where == "source" else endless
-    source = LiveSource(items)
-    sink = FakeSink("sink", on_write=fail if where == "sink" else lambda item: None)
-    window = FakeWindow(fail if where == "window" else lambda: None)
+def fail(item: Any = None) -> None:
+    raise FAILED
+
+
+def endless() -> Iterator[Any]:
+    return (thing for n in count() for thing in (frame(n), lambda: time.sleep(0.002)))
+
+
+def test_a_source_that_fails_is_an_end() -> None:
+    error = SourceError("x: it failed; the test's own")
+    source, sink, window = LiveSource([frame(0), error]), FakeSink("sink"), FakeWindow()
     began = time.monotonic()
-    with pytest.raises(type(error), match="the test's own"):
+    with pytest.raises(SourceError, match="the test's own"):
         Pipeline(source, FakeMosaic(), [sink, window]).run()  # type: ignore[arg-type]
     assert time.monotonic() - began < 2
-    assert sink.ends == ["aborted"]
-    assert window.ends == ["aborted"]
+    assert (pts(sink), sink.ends, pts(window), window.ends) == ([0], ["closed"], [0], ["closed"])
     assert source.closed == 1
+
+
+def test_a_window_that_fails_does_not_end_a_recording() -> None:
+    control, sink, window = Control(), FakeSink("sink"), FakeWindow(fail)
+
+    def tick(progress: object) -> None:
+        if window.ends and len(sink.items) > 5:
+            control.quit()
+
+    pipeline = Pipeline(LiveSource(endless()), FakeMosaic(), [window, sink], control=control)  # type: ignore[arg-type]
+    with pytest.raises(SinkError, match="the test's own"):
+        pipeline.run(on_tick=tick)
+    assert (window.ends, sink.ends, pipeline.kept) == (["aborted"], ["closed"], ["sink"])
+    assert pipeline.progress.frames_out == len(sink.items)
+
+
+def test_an_output_that_fails_is_told_in_the_window_which_goes_on() -> None:
+    control, sink = Control(), FakeSink("sink", on_write=fail)
+    window = FakeWindow(lambda: control.quit() if sink.ends and len(window.items) > 20 else None)
+    began = time.monotonic()
+    with pytest.raises(SinkError, match="the test's own"):
+        Pipeline(LiveSource(endless()), FakeMosaic(), [sink, window], control=control).run()  # type: ignore[arg-type]
+    assert time.monotonic() - began < 5
+    assert (sink.ends, window.ends) == (["aborted"], ["closed"])
+    assert "the test's own" in control.take_message()
+
+
+def test_a_recording_is_finished_when_the_last_output_fails() -> None:
+    control, recording = Control(Wanted(recording=True)), FakeSink("r.mkv")
+    sink = FakeSink("sink", on_write=lambda item: fail() if pts(recording) else None)
+    pipeline = Pipeline(
+        LiveSource(endless()), FakeMosaic(), [sink], control=control,  # type: ignore[arg-type]
+        open_recording=lambda: recording,
+    )  # fmt: skip
+    with pytest.raises(SinkError, match="the test's own"):
+        pipeline.run()
+    assert (sink.ends, recording.ends, pipeline.kept) == (["aborted"], ["closed"], ["r.mkv"])
+
+
+@pytest.mark.parametrize("where", ["sink", "window"])
+def test_an_error_of_the_only_output_ends_all_within_two_seconds(where: str) -> None:
+    source = LiveSource(endless())
+    sink = FakeSink("sink", on_write=fail) if where == "sink" else FakeWindow(fail)
+    began = time.monotonic()
+    with pytest.raises(SinkError, match="the test's own"):
+        Pipeline(source, FakeMosaic(), [sink]).run()  # type: ignore[arg-type]
+    assert time.monotonic() - began < 2
+    assert (sink.ends, source.closed) == (["aborted"], 1)
 
 
 def test_stop_interrupts_the_source() -> None:
@@ -265,6 +333,10 @@ def test_quitting_at_the_window() -> None:
 # ---- what is wanted ----------------------------------------------------------------------
 
 
+# So far apart in their own time that a picture made anew between two frames is between them.
+FAR = 1000
+
+
 def run_with(
     control: Control, *steps: Any, mosaic: Any = None, **options: Any
 ) -> tuple[FakeSink, Any]:
@@ -272,7 +344,7 @@ def run_with(
     sink, mosaic = FakeSink(live=True), mosaic or FakeMosaic()
     items: list[Any] = [frame(0), until(lambda: sink.items)]
     for n, step in enumerate(steps, 1):
-        items += [step, frame(n), until(lambda n=n: sink.items[-1].pts == n)]
+        items += [step, frame(FAR * n), until(lambda n=n: sink.items[-1].pts == FAR * n)]
     pipeline = Pipeline(LiveSource(items), mosaic, [sink], control=control, **options)  # type: ignore[arg-type]
     assert pipeline.run()
     return sink, mosaic
@@ -306,7 +378,10 @@ def test_larger_tiles_have_an_end_and_the_promise_may_change() -> None:
     )  # type: ignore[arg-type]
     for tile_px, expected in ((20, 40), (MAX_TILE_PX, MAX_TILE_PX)):
         control.change(tile_px=tile_px, max_latency_s=tile_px / 1e3)
-        stage.run([frame(0)])
+        incoming: WaitingHandover[Item] = WaitingHandover(1)
+        incoming.put(frame(0))
+        incoming.finish()
+        stage.run(incoming)
         assert mosaic.settings.tile_px == expected
         assert governor.max_latency_s == tile_px / 1e3
 
@@ -339,7 +414,7 @@ def test_mirror() -> None:
         slope(0),
         until(lambda: sink.items),
         lambda: control.change(mirror=True),
-        slope(1),
+        slope(FAR),
         until(lambda: len(sink.items) == 2),
     ]
     Pipeline(LiveSource(items), FakeMosaic(), [sink], control=control).run()  # type: ignore[arg-type]
@@ -348,25 +423,68 @@ def test_mirror() -> None:
 
 def test_a_frozen_picture_stays_and_can_still_be_adjusted() -> None:
     control, sink, mosaic = Control(), FakeSink(live=True), FakeMosaic()
-    passed = threading.Event()
     items: list[Any] = [
         frame(0),
         until(lambda: sink.items),
         lambda: control.change(frozen=True),
-        frame(1),  # the picture is shown anew, because something was changed
+        frame(FAR),  # the picture is shown anew, because something was changed
         until(lambda: len(sink.items) == 2),
-        *(thing for n in range(2, 9) for thing in (frame(n), lambda: time.sleep(0.01))),
-        passed.set,
+        *(thing for n in range(2, 9) for thing in (frame(n * FAR), lambda: time.sleep(0.01))),
         lambda: control.change(overlay=0.1),
-        frame(9),
+        frame(9 * FAR),
         until(lambda: len(sink.items) == 3),
         lambda: control.change(frozen=False),
-        frame(10),
-        until(lambda: len(sink.items) == 4),
+        frame(10 * FAR),
+        until(lambda: sink.items[-1].pts == 10 * FAR),
     ]
     Pipeline(LiveSource(items), mosaic, [sink], control=control).run()  # type: ignore[arg-type]
-    assert [int(item.y[0, 0]) for item in sink.items] == [0, 0, 0, 10]
-    assert [item.pts for item in sink.items] == [0, 1, 9, 10]
+    assert [int(item.y[0, 0]) for item in sink.items[:3]] == [0, 0, 0]
+    assert int(sink.items[-1].y[0, 0]) == 10 * FAR % 256
+
+
+@pytest.mark.parametrize("source", [FakeSource, LiveSource])
+def test_a_picture_can_be_frozen_at_any_pace(source: Any) -> None:
+    """A file that is shown and written, too."""
+    control, sink = Control(), FakeSink(live=source is LiveSource)
+    items = [
+        *(frame(n * FAR) for n in range(3)),
+        until(lambda: pts(sink)[-1:] == [2 * FAR]),
+        lambda: control.change(frozen=True),
+        *(frame(n * FAR) for n in range(3, 6)),
+    ]
+    Pipeline(source(items), FakeMosaic(), [sink], control=control).run()
+    assert int(sink.items[-1].y[0, 0]) == 2 * FAR % 256
+
+
+def test_what_is_wanted_is_done_while_nothing_comes() -> None:
+    """Nobody can be seen a moment after panic, though the camera may be gone or slow."""
+    control, sink, mosaic = Control(Wanted(MosaicSettings(overlay=0.5))), FakeSink(live=True), None
+    overlays: list[float] = []
+
+    class Noting(FakeMosaic):
+        def process(self, frame: Frame, *, most: int | None = None) -> Frame:
+            overlays.append(self.settings.overlay)
+            return super().process(frame, most=most)
+
+    mosaic = Noting()
+    items: list[Any] = [
+        frame(0),
+        until(lambda: sink.items),
+        lambda: control.change(panic=True),
+        until(lambda: len(sink.items) == 2),  # no frame came
+        lambda: time.sleep(0.25),
+        frame(1),  # it was on its way: its time is past
+        Notice("reconnecting"),
+        until(lambda: len(sink.items) == 3),
+        lambda: control.change(mirror=True),
+        until(lambda: len(sink.items) == 4),
+        frame(FAR),
+        until(lambda: sink.items[-1].pts == FAR),
+    ]
+    Pipeline(LiveSource(items), mosaic, [sink], control=control).run()  # type: ignore[arg-type]
+    assert overlays[1:] == [0.0] * 4
+    times = [item.time_s for item in sink.items]
+    assert times == sorted(set(times))
 
 
 def test_a_frozen_picture_can_be_mirrored_and_kept() -> None:
@@ -374,7 +492,7 @@ def test_a_frozen_picture_can_be_mirrored_and_kept() -> None:
 
     def slope(n: int) -> Frame:
         picture = frame(n)
-        picture.y[:] = np.arange(SIZE[0], dtype=np.uint8) + n
+        picture.y[:] = np.arange(SIZE[0], dtype=np.uint8) + n % 100
         return picture
 
     def save(picture: Frame) -> str:
@@ -386,10 +504,10 @@ def test_a_frozen_picture_can_be_mirrored_and_kept() -> None:
         slope(0),
         until(lambda: sink.items),
         lambda: control.change(frozen=True, mirror=False),
-        slope(1),
+        slope(FAR),
         until(lambda: len(sink.items) == 2),
         control.ask_snapshot,
-        slope(2),
+        slope(2 * FAR),
         until(lambda: saved),
     ]
     source = LiveSource(items)
@@ -418,7 +536,7 @@ def test_a_notice_becomes_a_card_on_the_last_picture() -> None:
         until(lambda: len(sink.items) == 1),
         Notice("reconnecting"),
         until(lambda: len(sink.items) == 2),
-        picture(1),
+        picture(FAR),
         until(lambda: len(sink.items) == 3),
     ]
     pipeline = Pipeline(LiveSource(items), Same(), [sink], control=Control())  # type: ignore[arg-type]
@@ -465,6 +583,31 @@ def test_a_gallery_that_cannot_be_opened_is_said() -> None:
     )
     assert "nope: no such thing" in control.take_message()
     assert set(mosaic.galleries) == {None}
+    assert control.wanted.gallery == "photos"  # the other one can be asked for again
+
+
+def test_a_gallery_that_is_in_use_is_not_opened_again(gallery: Gallery) -> None:
+    control, mosaic = Control(), FakeMosaic()
+    opened: list[str] = []
+    gate = Gate()
+
+    def open_gallery(name: str) -> Gallery:
+        opened.append(name)
+        gate()
+        return gallery
+
+    run_with(
+        control,
+        lambda: control.change(gallery="emoji"),
+        gate.reached,
+        lambda: control.change(gallery="photos"),
+        gate.open,
+        until(lambda: not any("gallery" in name for name in pipeline_threads())),
+        mosaic=mosaic,
+        open_gallery=open_gallery,
+    )
+    assert opened == ["emoji"]
+    assert set(mosaic.galleries) == {None}
 
 
 def test_a_snapshot() -> None:
@@ -482,7 +625,7 @@ def test_a_snapshot() -> None:
         lambda: None,
         save_picture=save,
     )
-    assert [picture.pts for picture in saved] == [1]
+    assert len(saved) == 1
     assert control.take_message() == "saved x.png"
 
 
@@ -537,6 +680,37 @@ def test_recording_on_and_off_and_on_again() -> None:
     assert pipeline.run()
     assert [recording.ends for recording in made] == [["closed"], ["closed"]]
     assert set(pts(made[0])) & set(pts(made[1])) == set()
+    report = pipeline.report()
+    assert report["outputs"] == [sink.name]
+    recorded = [(recording["name"], recording["frames"]) for recording in report["recordings"]]
+    assert recorded == [(recording.name, len(pts(recording))) for recording in made]
+    assert pipeline.kept == [sink.name, *(recording.name for recording in made)]
+
+
+def test_a_recording_that_has_ended_is_let_go_of() -> None:
+    """Its encoder holds 80 MB; and how late its last picture was says nothing about the others."""
+    control, made = Control(), []
+
+    def open_recording() -> FakeSink:
+        recording = FakeSink("recording")
+        made.append(weakref.ref(recording))
+        return recording
+
+    late = FakeSink(live=True, on_write=lambda item: time.sleep(0.2 if ended() else 0))
+
+    def ended() -> bool:
+        return len(made) == 1 and made[0]() is None
+
+    frames = flow(
+        (lambda: control.change(recording=True), lambda: made),
+        (lambda: control.change(recording=False), ended),
+        (lambda: None, lambda: pipeline.report()["governor"]["highest"]),
+    )
+    pipeline = Pipeline(
+        LiveSource(frames), FakeMosaic(), [late], control=control,  # type: ignore[arg-type]
+        open_recording=open_recording,
+    )  # fmt: skip
+    assert pipeline.run()
 
 
 def test_a_recording_that_is_on_at_the_end_ends_with_it() -> None:

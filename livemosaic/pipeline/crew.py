@@ -1,4 +1,4 @@
-"""The threads of a pipeline: the first error of any ends all of them."""
+"""The threads of a pipeline, and the first error of any."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Crew"]
 
 
 class Crew:
-    """Threads that begin, fail and end together.
+    """Threads that begin and end together.
 
     What is asked for comes in plain flags, because a signal handler that waited for a lock of the
     thread it interrupted would wait for ever.
@@ -64,19 +64,23 @@ class Crew:
             thread.start()
 
     def guard(self, work: Callable[..., None], *args: Any) -> None:
-        """Do `work`; its error becomes the pipeline's, if it is the first."""
+        """Do `work`; an error of it ends everything."""
         try:
             work(*args)
         except Closed:
             pass
         except BaseException as error:
-            with self._lock:
-                # What fails because everything is being given up is not the reason for it.
-                if not self.cancelled:
-                    self.error = error
-                    self.cancelled = True
+            self.blame(error)
+            self.cancelled = True
         finally:
             self._news.set()
+
+    def blame(self, error: BaseException) -> None:
+        """Note what the pipeline is to raise at its end, if it is the first error."""
+        with self._lock:
+            # What fails because everything is being given up is not the reason for it.
+            if self.error is None and not self.cancelled:
+                self.error = error
 
     def wait(self, seconds: float) -> None:
         """Wait until a thread has ended, at most so long."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
+from ..errors import SourceError
 from ..frame import Frame, Item
 from ..handover import Handover
 from ..sources.base import Source
@@ -33,6 +34,7 @@ class Intake:
     duration_s : stop after so many seconds of the input
     realtime : pace the input as if it were live
     stopping : set when the reading is to end
+    fail : told of an error that came after the first frame, and ends the input
 
     Attributes
     ----------
@@ -50,8 +52,9 @@ class Intake:
         duration_s: float | None,
         realtime: bool,
         stopping: threading.Event,
+        fail: Callable[[SourceError], None],
     ) -> None:
-        self._source, self._handover = source, handover
+        self._source, self._handover, self._fail = source, handover, fail
         self._rate = None if rate is None else FixedRate(rate, nominal=source.info.rate)
         self._duration_s, self._realtime, self._stopping = duration_s, realtime, stopping
         self.frames = 0
@@ -83,11 +86,16 @@ class Intake:
         items = self._counted(items)
         if self._rate is not None:
             items = self._rate(items)
-        for item in items:
-            if self._stopping.is_set():
-                break
-            self._handover.put(item)
-            del item
+        try:
+            for item in items:
+                if self._stopping.is_set():
+                    break
+                self._handover.put(item)
+                del item
+        except SourceError as error:
+            if not self.frames:
+                raise
+            self._fail(error)  # what has come is worth keeping
         self._handover.finish()
 
     def _timed(self) -> Iterator[Item]:
@@ -107,7 +115,6 @@ class Intake:
             if isinstance(item, Frame):
                 now = time.monotonic()
                 if item.captured_s < began - _STALE_S and now < began + _STARTING_S:
-                    self.frames += 1
                     self._stale += 1
                     continue
                 item = replace(item, decoding_s=now - item.captured_s)

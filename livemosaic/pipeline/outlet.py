@@ -13,7 +13,7 @@ from ..frame import Frame, TrackPacket
 from ..handover import Closed, Ended, Handover
 from ..sinks.base import Resampler, Sink, Window
 from ..stats import Recent, Times
-from .pace import ConstantPace
+from .pace import ConstantPace, ConstantRate
 
 __all__ = ["Outlet", "WindowOutlet"]
 
@@ -25,9 +25,8 @@ class Outlet:
     ----------
     sink : open
     handover : what the mosaic puts its pictures into for this sink
-    rate : give it frames at this constant pace; None: as they come
+    rate : give it frames at this constant rate; None: as they come
     cancelled : whether the work is to be given up
-    optional : it may end before the others
 
     Attributes
     ----------
@@ -54,10 +53,10 @@ class Outlet:
         rate: Fraction | None,
         nominal: Fraction,
         cancelled: Callable[[], bool],
-        optional: bool = False,
     ) -> None:
-        self.sink, self.handover, self.optional = sink, handover, optional
-        self._pace = ConstantPace(handover, rate) if rate is not None else None
+        self.sink, self.handover = sink, handover
+        pace = ConstantPace if sink.live else ConstantRate
+        self._pace = pace(handover, rate) if rate is not None else None
         self._lasts_s = float(1 / (rate or nominal))
         self._cancelled = cancelled
         self.frames = 0
@@ -68,10 +67,6 @@ class Outlet:
         self.thread: threading.Thread | None = None
         self.ended = self.kept = False
         self._started_at_s = 0.0  # the first frame's own time
-
-    @property
-    def dropped(self) -> int:
-        return self.handover.dropped + self._by_itself[0]
 
     @property
     def repeated(self) -> int:
@@ -89,13 +84,21 @@ class Outlet:
         sink = self.sink
         return (sink.dropped, sink.repeated) if isinstance(sink, Resampler) else (0, 0)
 
+    @property
+    def dropped(self) -> int:
+        """Frames that the sink did not get, or left out."""
+        paced = self._pace.dropped if self._pace is not None else 0
+        return self.handover.dropped + paced + self._by_itself[0]
+
+    @property
+    def failed(self) -> bool:
+        """Whether it has ended without being whole."""
+        return self.ended and not self.kept
+
     def put(self, item: Frame | TrackPacket) -> None:
-        """Hand over an item for the sink. `Closed` when it takes no more."""
-        try:
+        """Hand over an item for the sink, if it takes any more."""
+        with contextlib.suppress(Closed):
             self.handover.put(item)
-        except Closed:
-            if not self.optional:
-                raise
 
     def serve(self) -> None:
         """Give the sink everything to the end, and finish it, or undo it."""

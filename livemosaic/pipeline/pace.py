@@ -1,4 +1,7 @@
-"""A constant pace for sinks that need one, whatever the pace of the pictures."""
+"""A constant rate for sinks that need one, whatever that of the pictures.
+
+By the clock for those that somebody watches, by the pictures' own times for those that keep them.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,13 @@ from fractions import Fraction
 from ..frame import Frame, TrackPacket
 from ..handover import Ended, Handover
 
-__all__ = ["ConstantPace"]
+__all__ = ["ConstantPace", "ConstantRate"]
 
 # Behind by more, the process was suspended: what was missed is not made up for.
 _MOST_BEHIND = 2
+
+# A longer time without a picture is not filled: hours of the same one are worth nothing.
+_MOST_FILLED_S = 10
 
 
 class ConstantPace:
@@ -33,7 +39,10 @@ class ConstantPace:
     Attributes
     ----------
     repeated : how many pictures were given out again
+    dropped : 0: what comes too fast is left out by the slot
     """
+
+    dropped = 0
 
     def __init__(
         self,
@@ -74,3 +83,48 @@ class ConstantPace:
                 continue
             yield replace(last, pts=tick, time_base=1 / self._rate, duration=1), item is not None
             tick, due = tick + 1, due + period
+
+
+class ConstantRate:
+    """Gives each picture to the tick that is nearest to its time, at once.
+
+    Ticks that were passed over get the picture before them; a picture whose tick is taken is left
+    out.
+
+    Parameters
+    ----------
+    handover : where pictures come from
+    rate : ticks per second
+
+    Attributes
+    ----------
+    repeated : how many pictures were given out again
+    dropped : how many were left out
+    """
+
+    def __init__(self, handover: Handover[Frame | TrackPacket], rate: Fraction) -> None:
+        self._handover, self._rate = handover, rate
+        self.repeated = self.dropped = 0
+
+    def __iter__(self) -> Iterator[tuple[Frame | TrackPacket, bool]]:
+        """Items, and whether each is new; frames count the ticks since the stream's time 0."""
+        last: Frame | None = None
+        free = 0  # the first tick that is not taken
+        for item in self._handover:
+            if isinstance(item, TrackPacket):
+                yield item, True
+                continue
+            tick = round(item.pts * item.time_base * self._rate)
+            if last is not None and tick < free:
+                self.dropped += 1
+                continue
+            if last is not None and tick - free <= _MOST_FILLED_S * self._rate:
+                for passed in range(free, tick):
+                    self.repeated += 1
+                    yield self._at(passed, last), False
+            yield self._at(tick, item), True
+            last, free = item, tick + 1
+            del item
+
+    def _at(self, tick: int, frame: Frame) -> Frame:
+        return replace(frame, pts=tick, time_base=1 / self._rate, duration=1)

@@ -24,6 +24,7 @@ from .crew import Crew
 from .governor import STEPS, Governor
 from .intake import Intake
 from .outlet import Outlet, WindowOutlet
+from .recorder import Recorder
 from .stage import MosaicStage
 
 __all__ = ["Pipeline", "Progress", "output_info"]
@@ -77,10 +78,24 @@ def output_info(info: StreamInfo, grid: Grid, *, rate: Fraction | None = None) -
 class Pipeline:
     """One source, one mosaic, one or more sinks.
 
-    Each runs on its own thread, but a window, which is served by the thread that calls `run`. The
-    first error of any ends all of them, and is raised in the caller. Nothing waits for a thread
-    that is stuck in somebody else's code (a read that never returns, an encoder in the middle of a
-    large picture): `stuck` tells that there is one.
+    Each runs on its own thread, but a window, which is served by the thread that calls `run`.
+    Nothing waits for a thread that is stuck in somebody else's code (a read that never returns, an
+    encoder in the middle of a large picture): `stuck` tells that there is one.
+
+    What happens when something ends or fails:
+
+    =========================== ========================================= ======================
+    what                        outputs                                   `run`
+    =========================== ========================================= ======================
+    end, `stop`, quit           finished                                  returns True
+    `cancel`                    aborted, but those that are finished      returns False
+    source, before any frame    aborted                                   raises
+    source, later               finished with what has come               raises at the end
+    one output                  that one is aborted, the others go on     raises at the end
+    the last output             aborted; a recording is finished          raises
+    a recording                 aborted, the others go on; it is told     as if it had not been
+    anything else               aborted                                   raises
+    =========================== ========================================= ======================
 
     From a file nothing is lost: each stage waits for the next. A live source is never kept waiting:
     the newest frame counts, and a governor sees that `max_latency_s` from capture to hand-off is
@@ -126,7 +141,6 @@ class Pipeline:
         self._source, self._mosaic, self.control = source, mosaic, control
         self._live = info.live or realtime
         self._duration_s, self._rate = duration_s, rate
-        self._open_recording = open_recording
         self._output_rate = rate or info.rate
         self._started_s = time.monotonic() if started_s is None else started_s
         self._running_s = self._ended_s = 0.0
@@ -145,10 +159,11 @@ class Pipeline:
             duration_s=duration_s,
             realtime=realtime,
             stopping=self._crew.stopping,
+            fail=self._crew.blame,
         )
-        self._outlets = [self._outlet(sink) for sink in sinks]
-        self._window = next((o for o in self._outlets if isinstance(o, WindowOutlet)), None)
-        self._recording: Outlet | None = None
+        self._asked = [self._outlet(sink) for sink in sinks]
+        self._window = next((o for o in self._asked if isinstance(o, WindowOutlet)), None)
+        self._recorder: Recorder | None = None
         self._stage = MosaicStage(
             mosaic,
             lambda: self._outlets,
@@ -160,14 +175,24 @@ class Pipeline:
         )
         self._crew.enlist("source", self._intake.read)
         self._crew.enlist("mosaic", lambda: self._stage.run(incoming))
-        for outlet in self._outlets:
+        for outlet in self._asked:
             if outlet is not self._window:
                 outlet.thread = self._crew.enlist(
-                    f"sink {outlet.sink.name}", outlet.serve, awaited=True
+                    f"sink {outlet.sink.name}",
+                    partial(self._tend, outlet, outlet.serve),
+                    awaited=True,
                 )
         if control is not None:
             control.on_quit = self.stop
             control.vitals = self.vitals
+            if open_recording is not None:
+                self._recorder = Recorder(
+                    control,
+                    self._crew,
+                    open_recording=open_recording,
+                    outlet=self._outlet,
+                    over=lambda: self._stage.ended,
+                )
 
     def stop(self) -> None:
         """End the input now; what was read is still finished. Safe in a signal handler."""
@@ -187,11 +212,12 @@ class Pipeline:
 
     @property
     def kept(self) -> list[str]:
-        return [outlet.sink.name for outlet in self._outlets if outlet.kept]
+        asked = [outlet.sink.name for outlet in self._asked if outlet.kept]
+        return asked + [recording["name"] for recording in self._recordings]
 
     @property
     def progress(self) -> Progress:
-        first = self._outlets[0]
+        first = self._first
         return Progress(
             frames_in=self._intake.frames,
             frames_out=first.frames,
@@ -224,17 +250,18 @@ class Pipeline:
         Raises
         ------
         LivemosaicError
-            the first error of any stage; the outputs are aborted then
+            the first error of any stage; `kept` says what is whole all the same
         """
         self._running_s = time.monotonic()
         ticked_s = 0.0
         try:
             self._crew.start()
             # The source may be stuck in a read when it is stopped: it is not waited for.
-            while self._serve() and not self._crew.cancelled:
+            while self._attend() and not self._crew.cancelled:
                 if self._stop_asked or self._time_is_over():
                     self._end_input()
-                self._obey()
+                if self._recorder is not None:
+                    self._recorder.obey()
                 now = time.monotonic()
                 if on_tick is not None and now - ticked_s >= _TICK_S:
                     ticked_s = now
@@ -250,22 +277,46 @@ class Pipeline:
             on_tick(self.progress)
         return not self._crew.cancelled
 
-    def _serve(self) -> bool:
+    def _attend(self) -> bool:
         """Wait a little, or serve the window; False when every sink has its end."""
         window = self._window
         if window is None:
             self._crew.wait(_TICK_S)
         else:
-            open_ = [True]
-            self._crew.guard(lambda: open_.append(window.step(_PUMP_S)))
-            if not open_[-1]:
-                self._window = None
+            self._crew.guard(self._tend, window, lambda: self._step(window))
         return self._window is not None or self._crew.at_work
 
+    def _step(self, window: WindowOutlet) -> None:
+        if not window.step(_PUMP_S):
+            self._window = None
+
+    def _tend(self, outlet: Outlet, work: Callable[[], None]) -> None:
+        """Do something for an outlet that was asked for; when that fails, the others go on."""
+        try:
+            work()
+        except LivemosaicError as error:
+            self._crew.blame(error)
+            self._lose(outlet, error)
+
+    def _lose(self, outlet: Outlet, error: LivemosaicError) -> None:
+        """Go on without an outlet that has failed, if there is anything to go on for."""
+        outlet.handover.cancel()  # nobody is to wait for it
+        if outlet is self._window:
+            self._window = None
+        if all(other.ended for other in self._outlets):
+            self._crew.cancelled = True
+        elif all(other.ended for other in self._asked):
+            self.stop()  # what is recorded is finished
+        else:
+            _logger.warning("%s; the other outputs go on", error)
+            if self.control is not None:
+                self.control.say(str(error))
+
     def _time_is_over(self) -> bool:
-        if not self._live or self._duration_s is None or not self._outlets[0].frames:
+        first = self._first
+        if not self._live or self._duration_s is None or not first.frames:
             return False
-        return time.monotonic() > self._outlets[0].first_s + self._duration_s + _GRACE_S
+        return time.monotonic() > first.first_s + self._duration_s + _GRACE_S
 
     def _end_input(self) -> None:
         self._crew.stopping.set()
@@ -292,10 +343,20 @@ class Pipeline:
 
     # ---- sinks ---------------------------------------------------------------------------
 
-    def _outlet(self, sink: Sink, *, optional: bool = False) -> Outlet:
+    @property
+    def _outlets(self) -> Sequence[Outlet]:
+        """All of them, recordings too."""
+        return [*self._asked, *(self._recorder.outlets if self._recorder is not None else ())]
+
+    @property
+    def _first(self) -> Outlet:
+        """The first that has not failed, which is what figures are of."""
+        return next((o for o in self._asked if not o.failed), self._asked[0])
+
+    def _outlet(self, sink: Sink) -> Outlet:
         handover: Handover[Any]
         rate = sink.rate or (self._rate if self._live else None)
-        if sink.live or (self._live and rate is not None):  # at its pace it takes the newest
+        if sink.live:
             handover = NewestHandover()
         elif self._live:
             handover = NewestHandover(_RECORDED_FRAMES)
@@ -308,7 +369,6 @@ class Pipeline:
             rate=None if kind is WindowOutlet else rate,
             nominal=self._output_rate,
             cancelled=lambda: self._crew.cancelled,
-            optional=optional,
         )
 
     def _governor(self, max_latency_s: float) -> Governor | None:
@@ -317,55 +377,11 @@ class Pipeline:
         interval_s = max(float(1 / self._source.info.rate), 1 / _MAX_RATE)
         return Governor(max_latency_s=max_latency_s, interval_s=interval_s)
 
-    def _obey(self) -> None:
-        """Begin and end a recording as is wanted."""
-        control, recording = self.control, self._recording  # which may end at any moment
-        if control is None or control.wanted.recording == (recording is not None):
-            return
-        if recording is not None:
-            recording.handover.finish()
-            self._recording = None
-            return
-        if self._open_recording is None or self._stage.ended:
-            return  # a recording ends with the input, although it is still wanted
-        try:
-            sink = self._open_recording()
-        except LivemosaicError as error:
-            control.say(str(error))
-            control.change(recording=False)
-            return
-        recording = self._outlet(sink, optional=True)
-        self._recording = recording
-        recording.thread = self._crew.spawn(
-            f"sink {sink.name}", partial(self._record, recording), awaited=True
-        )
-        # A new list: the mosaic's thread may be in the middle of the old one.
-        self._outlets = [*self._outlets, recording]
-        if self._stage.ended:  # meanwhile
-            recording.handover.finish()
-
-    def _record(self, recording: Outlet) -> None:
-        """Serve a recording; what fails about it does not end the others."""
-        assert self.control is not None
-        try:
-            recording.serve()
-            self.control.say(f"saved {recording.sink.name}")
-            _logger.info("recorded: %s", recording.sink.name)
-        except LivemosaicError as error:
-            self.control.say(str(error))
-            _logger.warning("%s", error)
-            self.control.change(recording=False)
-        finally:
-            recording.handover.cancel()  # nobody is to wait for it
-            if self._recording is recording:
-                self._recording = None
-
     # ---- reports -------------------------------------------------------------------------
 
     def vitals(self) -> Vitals:
         """How it does, over the last seconds."""
-        first = self._outlets[0]
-        stage, cells, recording = self._stage, self._stage.cells, self._recording
+        first, stage, cells = self._first, self._stage, self._stage.cells
         return Vitals(
             fps_in=self._intake.recent.per_second,
             fps_out=first.recent.per_second,
@@ -376,7 +392,7 @@ class Pipeline:
             stages_ms={name: recent.percentile_ms(50) for name, recent in stage.recent.items()},
             governor=stage.governor.step.words if stage.governor is not None else "",
             source=stage.notice,
-            recording=recording.sink.name if recording is not None else "",
+            recording=self._recorder.name if self._recorder is not None else "",
         )
 
     @property
@@ -385,12 +401,20 @@ class Pipeline:
             self._intake.dropped_by_source
             + self._intake.dropped
             + self._stage.governed
-            + self._outlets[0].dropped
+            + self._first.dropped
         )
+
+    @property
+    def _recordings(self) -> list[dict[str, Any]]:
+        """Reports of those that were kept."""
+        if self._recorder is None:
+            return []
+        last = [outlet.report() for outlet in self._recorder.outlets if outlet.kept]
+        return self._recorder.finished + last
 
     def report(self) -> dict[str, Any]:
         """The run in numbers; its names are a contract, see the README."""
-        p, stage, first = self.progress, self._stage, self._outlets[0]
+        p, stage, first = self.progress, self._stage, self._first
         info = self._source.info
         grid = self._mosaic.plan(info.width, info.height)
         ended = self._ended_s or time.monotonic()
@@ -399,7 +423,7 @@ class Pipeline:
         governor = stage.governor
         return {
             "input": self._source.name,
-            "outputs": [outlet.sink.name for outlet in self._outlets],
+            "outputs": [outlet.sink.name for outlet in self._asked],
             "frames_in": p.frames_in,
             "frames_out": first.frames_out,
             "dropped": self._dropped,
@@ -429,7 +453,8 @@ class Pipeline:
                 "mosaic": self._intake.dropped,
                 "governor": stage.governed,
             },
-            "sinks": [outlet.report() for outlet in self._outlets],
+            "sinks": [outlet.report() for outlet in self._asked],
+            "recordings": self._recordings,
             "governor": None
             if governor is None
             else {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Protocol
 
 from ..card import with_card
@@ -15,6 +16,7 @@ from ..errors import LivemosaicError
 from ..frame import Frame, Item, Notice, TrackPacket
 from ..gallery.store import Gallery
 from ..grid import MAX_TILE_PX
+from ..handover import Ended, Handover
 from ..mosaic import CellCounts, Mosaic, MosaicSettings
 from ..stats import Recent, Times
 from .governor import Governor
@@ -25,6 +27,10 @@ __all__ = ["STAGES", "MosaicStage"]
 _logger = logging.getLogger("livemosaic")
 
 STAGES = ("activity", "histogram", "match", "compose")
+
+# While nothing comes, it is looked so often whether the last picture is wanted otherwise: by a key,
+# by the one that hides all, too.
+_LOOK_S = 0.1
 
 
 class Spawn(Protocol):
@@ -51,7 +57,8 @@ class MosaicStage:
     cells : what became of the cells of the last frame
     active_share, touched_share, changed_share : sums over frames
     frames : how many were filtered
-    governed : frames that were left out because the governor wanted fewer
+    governed : frames that were left out: the governor wanted fewer, or they were on their way while
+        the picture before them was made anew
     notice : what the source says while it has no picture
     ended : nothing more will come
     doing : what a single picture's long work has come to
@@ -73,8 +80,10 @@ class MosaicStage:
         self._control, self.governor = control, governor
         self._open_gallery, self._save_picture = open_gallery, save_picture
         self._wanted = control.wanted if control is not None else Wanted()
-        self._opened: deque[Gallery] = deque(maxlen=1)  # the last gallery that was wanted
+        self._gallery = self._wanted.gallery  # the name of the one that is in use
+        self._opened: deque[tuple[str, Gallery]] = deque(maxlen=1)  # the last that was wanted
         self._input: Frame | None = None  # the last one
+        self._anew_at: Fraction | None = None  # the time of a picture made between frames
         self.cells = CellCounts()
         self.active_share = self.touched_share = self.changed_share = 0.0
         self.frames = 0
@@ -88,42 +97,68 @@ class MosaicStage:
         mosaic.on_stage = self._on_stage
         mosaic.on_progress = self._on_progress
 
-    def run(self, items: Iterable[Item]) -> None:
-        """Filter items to their end."""
-        for item in items:
-            for out in self._filtered(item):
+    def run(self, incoming: Handover[Item]) -> None:
+        """Filter what comes, to its end."""
+        can_change = self._control is not None and self.governor is not None
+        while True:
+            try:
+                item = incoming.take(_LOOK_S if can_change else None)
+            except Ended:
+                break
+            out = self._filtered(item) if item is not None else self._anew()
+            if out is not None:
                 for outlet in self._outlets():
                     outlet.put(out)
-                del out
             # A picture that nobody holds is painted on in place: let go of it before waiting.
-            del item
+            del item, out
         # First this, then those that there are: who adds one later sees it.
         self.ended = True
         for outlet in self._outlets():
             outlet.handover.finish()
 
-    def _filtered(self, item: Item) -> Iterable[Frame | TrackPacket]:
+    def _filtered(self, item: Item) -> Frame | TrackPacket | None:
+        """What becomes of an item; None for nothing."""
         if isinstance(item, TrackPacket):
-            return (item,)
+            return item
         if isinstance(item, Notice):
             self.notice = item.text
-            if self._input is None:
-                return ()
-            now = _later(self._input, time.monotonic())
-            return (with_card(self._mosaic.again(now), item.text),)
+            self._obey()
+            return None if self._input is None else self._again(self._input)
         self.notice = ""
         if self.governor is not None and not self.governor.accepts(item.captured_s):
             self.governed += 1
-            return ()
+            return None
+        if self._anew_at is not None:
+            if item.pts * item.time_base <= self._anew_at:  # it was on its way meanwhile
+                self.governed += 1
+                return None
+            self._anew_at = None
         changed = self._obey()
         if self._wanted.frozen and self._input is not None:
             # Shown anew when it will be another, or somebody wants to keep it.
             if not (changed or self.cells.deferred or self._snapshot_is_asked):
-                return ()
+                return None
             item = self._input.with_times_of(item)
-        if self.governor is not None:  # live: there may be notices, and it may be frozen
+        if self._control is not None or self.governor is not None:  # it may be needed again
             self._input = item
-        return (self._mosaic_of(item.mirrored() if self._wanted.mirror else item),)
+        return self._mosaic_of(item)
+
+    def _anew(self) -> Frame | None:
+        """The last picture as it is wanted now, while nothing comes; None if it is as it was."""
+        if self._input is None or not (self._obey() or self._snapshot_is_asked):
+            return None
+        if self.notice:
+            return self._again(self._input)
+        # In the middle of the time that has passed, so that the next frame is behind it.
+        picture = self._again(self._input, share=0.5)
+        self._anew_at = picture.pts * picture.time_base
+        return picture
+
+    def _again(self, last: Frame, *, share: float = 1.0) -> Frame:
+        """The last frame's picture after a share of the time that has passed since; with what the
+        source says, if it does."""
+        picture = self._mosaic_of(_later(last, time.monotonic(), share))
+        return with_card(picture, self.notice) if self.notice else picture
 
     @property
     def _snapshot_is_asked(self) -> bool:
@@ -131,6 +166,7 @@ class MosaicStage:
 
     def _mosaic_of(self, frame: Frame) -> Frame:
         mosaic, governor = self._mosaic, self.governor
+        frame = frame.mirrored() if self._wanted.mirror else frame
         began = self._stage_began = time.monotonic()
         picture = mosaic.process(
             frame, most=governor.most(self.cells.total) if governor is not None else None
@@ -146,7 +182,11 @@ class MosaicStage:
             now = time.monotonic()
             # What an output of its own accord takes longer is nothing that could be made good.
             latency_s, decoding_s = min(
-                ((o.last_latency_s, o.last_decoding_s) for o in self._outlets() if o.frames),
+                (
+                    (o.last_latency_s, o.last_decoding_s)
+                    for o in self._outlets()
+                    if o.frames and not o.ended
+                ),
                 default=(0.0, 0.0),
             )
             if governor.observe(
@@ -162,9 +202,11 @@ class MosaicStage:
         """Take over what is wanted now; whether the picture will be another for it."""
         if self._control is None:
             return False
-        gallery = self._opened.pop() if self._opened else None
         before, self._wanted = self._wanted, self._control.wanted
-        if self._wanted is before and gallery is None:
+        gallery: Gallery | None = None
+        if self._opened:
+            self._gallery, gallery = self._opened.pop()
+        elif self._wanted is before:
             return False
         if self._wanted.gallery != before.gallery:
             self._load(self._wanted.gallery)
@@ -187,7 +229,7 @@ class MosaicStage:
     def _load(self, name: str) -> None:
         """Open a gallery on a thread of its own: it takes from 0.1 s to minutes."""
         open_gallery, control = self._open_gallery, self._control
-        if open_gallery is None or control is None:
+        if open_gallery is None or control is None or name == self._gallery:
             return
 
         def load() -> None:
@@ -197,9 +239,11 @@ class MosaicStage:
             except LivemosaicError as error:
                 control.say(str(error))
                 _logger.warning("%s", error)
+                if control.wanted.gallery == name:  # it can be asked for again
+                    control.change(gallery=self._gallery)
             else:
                 if control.wanted.gallery == name:  # and not yet another one
-                    self._opened.append(gallery)
+                    self._opened.append((name, gallery))
 
         self._spawn("gallery", load)
 
@@ -231,7 +275,7 @@ class MosaicStage:
         self.doing = f"matching {done / total:.0%}"
 
 
-def _later(frame: Frame, now_s: float) -> Frame:
-    """The frame as if it had been captured now."""
-    passed = round((now_s - frame.captured_s) / frame.time_base)
+def _later(frame: Frame, now_s: float, share: float) -> Frame:
+    """The frame as if it had been captured now, at a share of the time that has passed since."""
+    passed = round(share * (now_s - frame.captured_s) / frame.time_base)
     return replace(frame, pts=frame.pts + max(1, passed), captured_s=now_s, decoding_s=0.0)
