@@ -1,10 +1,16 @@
-"""`python -m livemosaic`."""
+"""The program `livemosaic`, and `python -m livemosaic`."""
 
 import sys
 
-if __name__ == "__main__":
+
+def main() -> int:
+    """Run the command line; returns the exit code."""
     try:
-        from .cli import main
+        from . import cli
     except KeyboardInterrupt:  # importing takes long enough for a Ctrl-C
-        sys.exit(130)
+        return 130
+    return cli.main()
+
+
+if __name__ == "__main__":
     sys.exit(main())

@@ -136,6 +136,6 @@ def _parser() -> argparse.ArgumentParser:
     run.add_parser(verbs, parents=[common])
     demo.add_parser(verbs, parents=[common])
     doctor.add_parser(verbs, parents=[common])
-    gallery.add_parser(verbs)
-    devices.add_parser(verbs)
+    gallery.add_parser(verbs, parents=[common])
+    devices.add_parser(verbs, parents=[common])
     return parser

@@ -51,9 +51,13 @@ class _Stoppable(Protocol):
 _SAME_REQUEST_S = 0.05
 
 
+# A terminal that is closed says so by this one, twice: the system and the shell. None on Windows.
+_HANGUP: int | None = getattr(signal, "SIGHUP", None)
+
+
 class Interrupts:
-    """What Ctrl-C and SIGTERM do within the `with` block: end the preparations by a
-    `KeyboardInterrupt`, and later ask the pipeline to end.
+    """What Ctrl-C, SIGTERM and SIGHUP (unless `nohup` has it ignored) do within the `with` block:
+    end the preparations by a `KeyboardInterrupt`, and later ask the pipeline to end.
 
     Attributes
     ----------
@@ -73,16 +77,18 @@ class Interrupts:
         if threading.current_thread() is threading.main_thread():
             for kind in (signal.SIGINT, signal.SIGTERM):
                 self._before[kind] = signal.signal(kind, self._take)
+            if _HANGUP is not None and signal.getsignal(_HANGUP) is signal.SIG_DFL:
+                self._before[_HANGUP] = signal.signal(_HANGUP, self._take)
         return self
 
     def __exit__(self, *_: object) -> None:
         for kind, handler in self._before.items():
             signal.signal(kind, handler)
 
-    def _take(self, *_: object) -> None:
+    def _take(self, kind: int, _: object) -> None:
         now, before = time.monotonic(), self._last_s
         self._last_s = now
-        if now - before < _SAME_REQUEST_S:
+        if now - before < _SAME_REQUEST_S or (kind == _HANGUP and self.count):
             return
         self.count += 1
         if self.pipeline is not None:

@@ -32,6 +32,7 @@ from .program import (
     finish,
     left,
     needs_jit,
+    pictures,
     spawn,
 )
 
@@ -344,9 +345,16 @@ def test_a_sheet_on_a_full_disk(
 def test_one_of_two_outputs_fails(
     folder: Path, full_disk: Path, program: Program, gallery: Gallery
 ) -> None:
+    """The other one is finished; nothing is left of this."""
     words = ["run", "long.mkv", "o/x.mkv", full_disk / "y_%03d.png", "--scale", "8"]
-    one_line(program(*words, "--gallery", gallery.path), WORLD, "y_%03d.png: .*disk is full")
-    assert left(folder / "o") == left(full_disk) == []
+    outcome = program(*words, "--gallery", gallery.path)
+    assert outcome.code == WORLD
+    warning, kept, error = outcome.lines[-3:]
+    assert re.search("warning: .*y_%03d.png: .*disk is full.*; the other outputs go on", warning)
+    assert "finished all the same: o/x.mkv" in kept
+    assert re.search("error: .*y_%03d.png: .*disk is full", error)
+    assert (left(folder / "o"), left(full_disk)) == (["x.mkv"], [])
+    assert len(pictures(folder / "o" / "x.mkv")) == len(pictures(folder / "long.mkv"))
 
 
 # ---- standard input and output -----------------------------------------------------------

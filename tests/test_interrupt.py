@@ -165,8 +165,29 @@ RUNS = rb"\d+ frames \[|[1-9]\d* ?frames? \[|[1-9]\d*(/\d+)? \[.*cells active"
 PATTERN = "pattern:64x48@25"
 
 
+def test_a_hangup_never_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes from the system and from the shell."""
+    monkeypatch.setattr(terminal, "_SAME_REQUEST_S", 0.0)
+    with Interrupts() as interrupts:
+        interrupts.pipeline = pipeline = FakePipeline()
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+    assert pipeline.asked == ["stop"]
+
+
+def test_nohup(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts:
+            signal.raise_signal(signal.SIGHUP)
+        assert interrupts.count == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @needs_jit
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("name", ["x.mp4", "x.mkv", "x_%04d.png"])
 def test_the_first_finishes_the_file(
     kind: signal.Signals, name: str, folder: Path, run: Callable[..., Run]

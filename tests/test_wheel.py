@@ -75,7 +75,7 @@ def test_contents(wheel: Path) -> None:
     assert "LICENSE" in licences
     credits = {n for n in names if "CREDITS" in n and not n.startswith(info)}
     assert credits
-    assert "livemosaic = livemosaic.cli:main" in entry_points
+    assert "livemosaic = livemosaic.__main__:main" in entry_points
     assert "Requires-Python: >=3.11" in metadata
     assert wheel.stat().st_size < 20e6
 

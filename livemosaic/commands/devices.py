@@ -13,12 +13,13 @@ from ..terminal import print_json, print_text
 __all__ = ["add_parser", "devices", "run"]
 
 
-def add_parser(subparsers: Any) -> None:
+def add_parser(subparsers: Any, **settings: Any) -> None:
     """Add the verb to the result of `ArgumentParser.add_subparsers`."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "devices",
         help="list the cameras and virtual cameras",
         description="Lists the cameras and virtual cameras of this machine, and what to type.",
+        **settings,
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 

@@ -23,8 +23,9 @@ __all__ = ["add_parser", "run"]
 LISTED = 20  # of the files that could not be read; a count says the rest
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the verb to the result of `ArgumentParser.add_subparsers`."""
+def add_parser(subparsers: Any, **settings: Any) -> None:
+    """Add the verb to the result of `ArgumentParser.add_subparsers`; `settings` are of each of its
+    commands."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "gallery",
         help="build a gallery of photos, and look into one",
@@ -33,7 +34,10 @@ def add_parser(subparsers: Any) -> None:
     verbs = parser.add_subparsers(dest="gallery_command", required=True, metavar="COMMAND")
 
     build = verbs.add_parser(
-        "build", help="make a gallery of photos", description="Make a gallery of photos."
+        "build",
+        help="make a gallery of photos",
+        description="Make a gallery of photos.",
+        **settings,
     )
     build.add_argument("paths", nargs="+", metavar="PATH", help="folders, files or globs")
     build.add_argument("-o", "--output", required=True, metavar="NAME.gallery")
@@ -49,11 +53,11 @@ def add_parser(subparsers: Any) -> None:
     )
     _add_running(build, "replace NAME.gallery if it exists")
 
-    info = verbs.add_parser("info", help="figures about a gallery")
+    info = verbs.add_parser("info", help="figures about a gallery", **settings)
     info.add_argument("gallery", metavar="GALLERY", help=_GALLERY_HELP)
     info.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
-    show = verbs.add_parser("show", help="a contact sheet of a gallery's clusters")
+    show = verbs.add_parser("show", help="a contact sheet of a gallery's clusters", **settings)
     show.add_argument("gallery", metavar="GALLERY", help=_GALLERY_HELP)
     show.add_argument(
         "-o",
@@ -67,6 +71,7 @@ def add_parser(subparsers: Any) -> None:
         "add",
         help="build a gallery file again with more photos",
         description="Build a gallery file again from the photos it was made of, and more.",
+        **settings,
     )
     add.add_argument("gallery", metavar="GALLERY", help="a gallery file")
     add.add_argument("paths", nargs="+", metavar="PATH", help="folders, files or globs")

@@ -453,8 +453,7 @@ class Pipeline:
                 "mosaic": self._intake.dropped,
                 "governor": stage.governed,
             },
-            "sinks": [outlet.report() for outlet in self._asked],
-            "recordings": self._recordings,
+            "sinks": [*(outlet.report() for outlet in self._asked), *self._recordings],
             "governor": None
             if governor is None
             else {
