@@ -564,6 +564,43 @@ def test_cover_art_is_no_video(tmp_path: Path) -> None:
         open_source(str(path))
 
 
+def test_data_is_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path, other = clips.make(tmp_path / "in.ts"), tmp_path / "data.ts"
+    with av.open(str(path)) as source, av.open(str(other), "w") as result:
+        video = result.add_stream_from_template(source.streams.video[0])
+        data = result.add_data_stream("klv")
+        result.start_encoding()
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                said = av.Packet(b"telemetry")
+                said.pts = said.dts = packet.dts
+                packet.stream, said.stream, said.time_base = video, data, packet.time_base
+                result.mux([packet, said])
+    with caplog.at_level(logging.WARNING, "livemosaic"):
+        assert len(read(other)[0]) == 10
+    assert [r.message for r in caplog.records] == [
+        f"{other}: its data (stream 2), such as telemetry, is left out"
+    ]
+
+
+def test_timecode_and_chapters_are_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Which are tracks of data in MP4."""
+    path = clips.make(
+        tmp_path / "in.mp4",
+        sound=["aac"],
+        chapters=[(0, 200, "a")],
+        metadata={"timecode": "01:02:03:04"},
+    )
+    with av.open(str(path)) as check:
+        assert len(check.streams.data) == 2
+    with caplog.at_level(logging.WARNING, "livemosaic"):
+        source = open_source(str(path))
+    source.close()
+    assert not caplog.records
+    assert source.info.video_metadata["timecode"] == "01:02:03:04"
+    assert len(source.info.chapters) == 1
+
+
 def test_other_videos_and_covers_are_left_out_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -212,7 +212,7 @@ def beside(container: Any) -> tuple[Any, ...]:
 
 
 def left_out(container: Any, chosen: av.VideoStream) -> Iterator[str]:
-    """Say of each picture that goes nowhere what it is: other videos, and covers."""
+    """Say what goes nowhere: other videos, covers, and data."""
     if container.format.name in _RENDITIONS:
         return
     for stream in container.streams.video:
@@ -225,6 +225,18 @@ def left_out(container: Any, chosen: av.VideoStream) -> Iterator[str]:
                 f"its other video (stream {stream.index + 1}) is left out: one of them becomes a "
                 "mosaic"
             )
+    chapters = len(container.chapters())
+    data = [s.index + 1 for s in container.streams.data if not _is_told(s, chapters)]
+    if data:
+        which = f"stream{'s' if len(data) > 1 else ''} {', '.join(map(str, data))}"
+        yield f"its data ({which}), such as telemetry, is left out"
+
+
+def _is_told(data: Any, chapters: int) -> bool:
+    """Whether it is also in what is said about the file, which is kept: timecode and chapters."""
+    return "timecode" in data.metadata or (
+        data.name == "bin_data" and chapters > 0 and data.frames == chapters
+    )
 
 
 def _is_cover(stream: Any) -> bool:
