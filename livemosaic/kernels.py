@@ -11,9 +11,12 @@ lengths are constants of a closure, because tiles are too short for vector loops
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import hashlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Callable
@@ -32,15 +35,19 @@ __all__ = ["KERNELS", "Count", "import_quickly", "kernel", "kernel_part", "kerne
 Count = int | np.intp
 
 # Nobody calls them from C.
-_KERNEL: dict[str, Any] = {"nogil": True, "cache": True, "no_cfunc_wrapper": True}
+_KERNEL: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True}
 _PART: dict[str, Any] = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def _writable(folder: Path) -> bool:
-    """Whether files can be made in `folder`, or it can be made itself."""
-    while not folder.exists():
-        folder = folder.parent
-    return os.access(folder, os.W_OK | os.X_OK)
+    """Whether files can be made in `folder`, which is made if need be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Rights say nothing about what is mounted read-only, and may not be looked at: try.
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _sources() -> str:
@@ -56,13 +63,16 @@ def _sources() -> str:
 
 
 def _cache_folder() -> Path:
-    """Where compiled kernels are kept."""
+    """Where compiled kernels are kept: the first of these where something can be kept at all.
+
+    Numba looks for a place, too, but in others it goes by its own idea of what is up to date.
+    """
     name = f"kernels-{_sources()}"
     given = os.environ.get("NUMBA_CACHE_DIR")
-    if given:
+    if given and _writable(Path(given) / name):
         return Path(given) / name
     beside = Path(__file__).parent / "__pycache__"
-    if _writable(beside):
+    if _writable(beside / name):
         for old in beside.glob("kernels-*"):
             if old.name != name:
                 shutil.rmtree(old, ignore_errors=True)
@@ -70,10 +80,30 @@ def _cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     folder = user_cache_path("livemosaic") / name
-    if not _writable(folder):
-        # Numba refuses to define a cached function when it has nowhere to put it.
-        folder = Path(tempfile.gettempdir()) / f"livemosaic-{name}"
-    return folder
+    return folder if _writable(folder) else _temporary_folder(name)
+
+
+def _temporary_folder(name: str) -> Path:
+    """A folder among temporary ones that is this user's alone.
+
+    Others can make folders there, too, and what Numba loads from its cache it runs.
+    """
+    if not hasattr(os, "getuid"):  # on Windows each user has a place for temporary files
+        return Path(tempfile.gettempdir()) / f"livemosaic-{name}"
+    user = os.getuid()
+    folder = Path(tempfile.gettempdir()) / f"livemosaic-{user}-{name}"
+    with contextlib.suppress(OSError):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+        alone = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o077
+        if alone and found.st_uid == user and _writable(folder):
+            return folder
+    with contextlib.suppress(OSError):
+        folder = Path(tempfile.mkdtemp(prefix="livemosaic-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return folder
+    return Path(os.devnull) / name  # nothing can be kept anywhere: see `_keep`
 
 
 KERNELS = _cache_folder()
@@ -104,14 +134,40 @@ def kernel(function: F) -> F:
     """Compile `function` on first use, serial and without the GIL, and keep the machine code."""
     from numba import config, njit
 
-    # Set for this one function: a program that uses livemosaic as a library may have its own.
-    settings: Any = config
-    before, settings.CACHE_DIR = settings.CACHE_DIR, str(KERNELS)
-    try:
-        compiled: Any = njit(**_KERNEL)(function)
-    finally:
-        settings.CACHE_DIR = before
+    compiled: Any = njit(**_KERNEL)(function)
+    if hasattr(compiled, "enable_caching"):  # not as plain Python (NUMBA_DISABLE_JIT)
+        # Set for this one function: a program that uses livemosaic as a library may have its own.
+        settings: Any = config
+        before, settings.CACHE_DIR = settings.CACHE_DIR, str(KERNELS)
+        try:
+            _keep(compiled)
+        finally:
+            settings.CACHE_DIR = before
     return cast(F, compiled)
+
+
+def _keep(compiled: Any) -> None:
+    """Have Numba keep the machine code of a kernel, if it can; if not it is compiled each time."""
+    try:
+        compiled.enable_caching()
+    except RuntimeError:  # there is no place where it could
+        return
+    cache = compiled._cache
+    load, save = cache.load_overload, cache.save_overload
+
+    def load_what_is_whole(*given: Any) -> Any:
+        try:
+            return load(*given)
+        except Exception:  # of any kind, for files that a power cut has left empty, or of others
+            with contextlib.suppress(OSError):
+                cache.flush()
+            return None
+
+    def save_if_possible(*given: Any) -> None:
+        with contextlib.suppress(OSError):  # the disk is full
+            save(*given)
+
+    cache.load_overload, cache.save_overload = load_what_is_whole, save_if_possible
 
 
 def kernel_part(function: F) -> F:
