@@ -171,6 +171,19 @@ def files_of(folder: Path) -> Callable[[Any], None]:
     return answer
 
 
+def half_of(file: Path) -> Callable[[Any], None]:
+    """Answers with a file, but the connection breaks in its middle."""
+    data = file.read_bytes()
+
+    def answer(handler: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data[: len(data) // 2])
+
+    return answer
+
+
 class Watch:
     """Iterates a source on a thread, and keeps what it gives; ends it at the end of the block.
 

@@ -29,6 +29,7 @@ from tests.streams import (
     Watch,
     files_of,
     free_port,
+    half_of,
     http_server,
     receiver_threads,
     running,
@@ -107,6 +108,21 @@ def test_file_behind_an_address_is_whole(tmp_path: Path, name: str) -> None:
         frames = [item for item in source if isinstance(item, Frame)]
         source.close()
     assert len(frames) == (1 if name.endswith("png") else 40)
+
+
+def test_file_behind_a_connection_that_breaks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What came is given, and then an error: it is not the end of the film."""
+    path = clips.make(tmp_path / "c.mkv", clips.frames(100), options=ZERO_LATENCY)
+    with http_server(half_of(path)) as url:
+        source = open_source(f"{url}/c.mkv")
+        got = []
+        with pytest.raises(SourceError, match=f"^{url}/c.mkv: .*before its end: .*connection"):
+            got.extend(isinstance(item, Frame) for item in source)
+        source.close()
+    assert 30 < sum(got) < 70
+    assert not caplog.records
 
 
 def test_a_picture_in_its_place_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:

@@ -16,7 +16,15 @@ import pytest
 
 from tests import clips
 from tests.program import SMALL, finish, needs_jit, spawn, video_times
-from tests.streams import TIMEOUT_S, RtspServer, free_port, need_rtsp_server, watchdog
+from tests.streams import (
+    TIMEOUT_S,
+    RtspServer,
+    free_port,
+    half_of,
+    http_server,
+    need_rtsp_server,
+    watchdog,
+)
 
 pytestmark = needs_jit
 
@@ -72,6 +80,17 @@ def test_camera_to_a_file_through_a_power_cut(camera: RtspServer, tmp_path: Path
     assert 2.5 < times[-1] - times[0] < 4.5
     # The gap is in the recording, as long as it was.
     assert max(b - a for a, b in pairwise(times)) > 0.2
+
+
+def test_file_behind_a_connection_that_breaks_is_kept_and_told(tmp_path: Path) -> None:
+    clip = clips.make(tmp_path / "c.mkv", clips.frames(100, size=(64, 48)))
+    out = tmp_path / "out.mkv"
+    with http_server(half_of(clip)) as url:
+        outcome = finish(spawn("run", f"{url}/c.mkv", out, *SMALL, "--quiet"))
+    assert outcome.code == 1
+    (said,) = outcome.lines
+    assert re.search(f"error: {url}/c.mkv: reading failed before its end: .*connection", said)
+    assert 30 < len(video_times(out)) < 70
 
 
 def wait_for_pictures(process: subprocess.Popen[bytes], folder: Path, count: int) -> None:

@@ -61,13 +61,16 @@ class FileSource:
     Raises
     ------
     SourceError
-        when there is no picture in it that can be decoded; the message says why
+        when there is no picture in it that can be decoded; the message says why. While iterating,
+        behind everything that could be read, when the connection broke
     """
 
     def __init__(self, spec: str, *, rate: Fraction | None = None, threads: int = 0) -> None:
         location = locate(spec, rate=rate)
         self.name = location.name
         self._piped = location.url == STANDARD_INPUT
+        self._remote = is_url(location.url)
+        self._broken: SourceError | None = None  # the connection
         self.reconnects = 0
         self.dropped = 0
         self._start_s: float | None = None  # of the packets so far
@@ -114,6 +117,8 @@ class FileSource:
         while self._ready:
             yield self._ready.popleft()
         yield from self._items
+        if self._broken is not None:
+            raise self._broken
         self._warn_if_short()
 
     def interrupt(self) -> None:
@@ -133,6 +138,8 @@ class FileSource:
                 return item
             if len(self._ready) > _PROBE_PACKETS:
                 break
+        if self._broken is not None:
+            raise self._broken
         if self._head[:4] == b"RIFF" and self._head[8:16] == b"WEBPVP8X" and self._head[20] & 2:
             raise RefusedError(
                 f"{self.name}: it is an animated WebP, which FFmpeg cannot decode; convert it to "
@@ -223,8 +230,13 @@ class FileSource:
                 errors += 1
                 self._read_errors += 1
             except (av.error.FFmpegError, OSError) as error:
-                # The disk or the connection has failed: there is no more.
-                _logger.warning("%s: reading failed: %s", self.name, reason(error))
+                # There is no more. Of a file here that is mostly damage: readers take what ends too
+                # early for a failing disk.
+                why = f"{self.name}: reading failed before its end: {reason(error)}"
+                if self._remote:
+                    self._broken = SourceError(why)
+                else:
+                    _logger.warning("%s", why)
                 return
 
     def _read_pictures(self) -> Iterator[Frame]:
