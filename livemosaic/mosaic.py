@@ -88,6 +88,10 @@ class MosaicSettings:
 # before a live source begins. Of more, few are ever shown.
 _PREPARED_TILES, _PREPARED_BYTES = 8192, 2**24
 
+# Prepared tiles that are kept: 350,000 of 32 pixels, so that large galleries stay as they are. Of
+# larger ones, twice as many as there are cells if that is more.
+_KEPT_BYTES = 2**29
+
 # What changes how tiles are shown, not which.
 _STYLE = ("tint", "overlay", "overlay_luma", "activity", "calm")
 
@@ -341,6 +345,7 @@ class Mosaic:
         s = self.settings
         overlay = (s.overlay, 0.0 if s.overlay_luma else s.overlay)
         scaled_for = tile_overlay(overlay, s.tint)
+        fitting = _KEPT_BYTES * 2 // (3 * grid.tile_px**2)
         if self._tiles is None or self._tiles.overlay != scaled_for:
             self._tiles = TileStore(
                 self.gallery,
@@ -348,7 +353,7 @@ class Mosaic:
                 colour=colour,
                 overlay=scaled_for,
                 sharp=s.thorough,
-                most=grid.cells if s.thorough else None,
+                most=grid.cells if s.thorough else max(2 * grid.cells, fitting),
             )
         return Composer(grid, self._tiles, overlay=overlay, tint=s.tint)
 

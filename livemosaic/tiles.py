@@ -34,7 +34,7 @@ class TileStore:
     colour : of the output
     overlay : alpha of the superimposed original, in luma and in chroma
     sharp : take tiles that have to be enlarged from the photos themselves, where they are there
-    most : tiles that are kept at once; None for all
+    most : tiles that are kept at once, not fewer than a picture has cells; None for all
 
     Attributes
     ----------
@@ -62,8 +62,9 @@ class TileStore:
         self.y = np.empty((n, tile_px, tile_px), np.uint8)
         self.u = np.empty((n, half, half), np.uint8)
         self.v = np.empty((n, half, half), np.uint8)
-        self._place = np.full(count, -1, np.int32)
-        self._used = 0
+        self._place = np.full(count, -1, np.int32)  # of each tile
+        self._tile = np.full(n, -1, np.int32)  # in each place
+        self._next = 0  # place
         # Rounded down, as the superimposed term is rounded to nearest: their sum stays below 256.
         levels = np.arange(256)[:, None] * (1.0 - np.array([overlay[0], overlay[1], overlay[1]]))
         self._lut = np.floor(levels + 1e-9).astype(np.uint8).reshape(256, 1, 3)
@@ -76,10 +77,7 @@ class TileStore:
         if not len(ids) or places.min() >= 0:
             return places
         missing = np.unique(ids[places < 0])
-        if self._used + len(missing) > len(self.y):  # what was there before is not needed now
-            self._place[:] = -1
-            self._used, missing = 0, np.unique(ids)
-            assert len(missing) <= len(self.y), "more tiles than a picture has cells"
+        free = self._free(len(missing), np.unique(places[places >= 0]))
         most = _MOST_ROWS // max(self._px, self._gallery.tile_px)
         for start in range(0, len(missing), most):
             batch = missing[start : start + most]
@@ -90,9 +88,7 @@ class TileStore:
                 for number in np.flatnonzero(np.isin(batch, list(found))):
                     each[number] = found[int(batch[number])]
             n, px, half = len(batch), self._px, self._px // 2
-            # Side by side, however far apart their numbers are: each page of memory that is written
-            # for the first time costs as much as a tile.
-            places = np.arange(self._used, self._used + n, dtype=batch.dtype)
+            places = free[start : start + most]
             ycbcr = bgr_to_ycbcr(picture, self._colour)
             _statistics(ycbcr.reshape(n, -1, 3), places, self.means, self.deviations)
             y, u, v = cv2.split(cv2.LUT(ycbcr, self._lut))
@@ -100,10 +96,25 @@ class TileStore:
             for plane, full in ((self.u, u), (self.v, v)):
                 small = cv2.resize(full, (half, n * half), interpolation=cv2.INTER_AREA)
                 plane[places] = small.reshape(n, half, half)
-            self._place[batch] = places
-            self._used += n
+            self._place[batch], self._tile[places] = places, batch
         self._gallery.release()  # their planes are all that is needed from now on
         return self._place[ids]
+
+    def _free(self, count: int, needed: I32) -> I32:
+        """Places for so many tiles: those that nothing is in, then those filled longest ago.
+
+        Side by side, however far apart the tiles' numbers are: each page of memory that is written
+        for the first time costs as much as a tile.
+        """
+        n = len(self._tile)
+        assert count + len(needed) <= n, "more tiles than a picture has cells"
+        window = ((self._next + np.arange(count + len(needed))) % n).astype(np.int32)
+        free = window[~np.isin(window, needed)][:count]
+        self._next = (int(free[-1]) + 1) % n
+        before = self._tile[free]
+        self._place[before[before >= 0]] = -1
+        self._tile[free] = -1
+        return free
 
     def _resized(self, tiles: U8) -> U8:
         """(n, s, s, 3) to one picture (n * px, px, 3), tile below tile."""

@@ -54,6 +54,54 @@ def test_many_tiles_at_once(make_gallery: Callable[..., Gallery]) -> None:
     np.testing.assert_array_equal(together.u[places[699]], alone.u[place])
 
 
+@pytest.mark.parametrize("most", [24, 25, 50])
+def test_few_places_for_many_tiles(gallery: Gallery, most: int) -> None:
+    """With room for one picture's tiles, or little more, what is painted is the same."""
+    grid = Grid(4, 6, 16, 96, 64)
+    rng = np.random.default_rng(2)
+    composers = [
+        Composer(
+            grid,
+            TileStore(gallery, tile_px=16, colour=COLOUR, overlay=(0.2, 0.2), most=places),
+            overlay=(0.2, 0.2),
+            tint=0.5,
+        )
+        for places in (None, most)
+    ]
+    picture = rng.integers(0, 256, (32, 48, 3), np.uint8)
+    frame = Frame.from_bgr(picture, colour=COLOUR)
+    ids = np.zeros(24, np.int32)
+    for number in range(40):
+        cells = np.flatnonzero(rng.random(24) < (1 if number == 0 else 0.6)).astype(np.int32)
+        other = rng.random(len(cells)) < (0.5 if number else 1)  # the others keep their tiles
+        ids[cells[other]] = rng.integers(0, len(gallery), np.count_nonzero(other))
+        flips = rng.random(len(cells)) < 0.5
+        means = rng.uniform(30, 220, (len(cells), 3)).astype(np.float32)
+        one, two = (c.compose(frame, cells, ids[cells], flips, means) for c in composers)
+        for a, b in zip(one, two, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_tiles_that_were_prepared_longest_ago_make_room(gallery: Gallery) -> None:
+    few = TileStore(gallery, tile_px=16, colour=COLOUR, overlay=(0.0, 0.0), most=6)
+    all_of_them = TileStore(gallery, tile_px=16, colour=COLOUR, overlay=(0.0, 0.0))
+
+    def prepare(*ids: int) -> list[int]:
+        wanted = np.array(ids, np.int32)
+        places = few.prepare(wanted)
+        np.testing.assert_array_equal(few.y[places], all_of_them.y[all_of_them.prepare(wanted)])
+        return places.tolist()
+
+    zero, one, two, three = prepare(0, 1, 2, 3)
+    four, five = prepare(4, 5)
+    assert prepare(6, 0, 7) == [one, zero, two]  # not 0's, which is needed
+    assert prepare(3, 4, 5) == [three, four, five]
+    assert prepare(8, 9) == [three, four]
+    assert prepare(0, 6, 7, 5) == [zero, one, two, five]
+    with pytest.raises(AssertionError):
+        prepare(*range(7))
+
+
 def composer(gallery: Gallery) -> Composer:
     grid = Grid(2, 3, 16, 48, 32)
     tiles = TileStore(gallery, tile_px=16, colour=COLOUR, overlay=(0.5, 0.5))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -451,6 +451,30 @@ def test_another_overlay_needs_no_other_tiles(
     mosaic.change(replace(mosaic.settings, tint=0.0))
     mosaic.process(frame)
     assert len(made) == 2
+
+
+@pytest.mark.parametrize("match", ["layout", "clusters"])
+def test_tiles_of_a_large_gallery_are_forgotten_again(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, match: Literal["layout", "clusters"]
+) -> None:
+    """Memory does not grow with the gallery, and what is shown is the same."""
+    made: list[TileStore] = []
+
+    def store(*args: Any, **options: Any) -> TileStore:
+        made.append(TileStore(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr("livemosaic.mosaic.TileStore", store)
+    settings = MosaicSettings(tile_px=64, size=(320, 192), match=match)
+    pictures = moving_pictures(12, cut=6)
+    shown = []
+    for kept in (2**29, 20 * 64 * 64 * 3 // 2, 40 * 64 * 64 * 3 // 2):
+        monkeypatch.setattr("livemosaic.mosaic._KEPT_BYTES", kept)
+        mosaic = Mosaic(gallery, settings)
+        shown.append([mosaic.apply(picture) for picture in pictures])
+    assert [len(tiles.y) for tiles in made] == [len(gallery), 30, 40]
+    for other in shown[1:]:
+        np.testing.assert_array_equal(shown[0], other)
 
 
 # ---- the overlay's lightness ------------------------------------------------------------------

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livemosaic.colour import Colour
-from livemosaic.compose import Composer, TileStore
 from livemosaic.frame import Frame
 from livemosaic.gallery import build_gallery
 from livemosaic.gallery.store import Gallery
@@ -20,7 +18,6 @@ from livemosaic.layout import cell_points, points_to_lab
 from livemosaic.match import ThoroughMatcher
 from livemosaic.mosaic import Mosaic, MosaicSettings
 
-from .clips import picture
 from .conftest import U8, moving_pictures
 from .gallery_files import encode
 from .program import Program, clip, needs_jit
@@ -125,31 +122,6 @@ def test_same_picture_same_mosaic(gallery: Gallery) -> None:
 
 
 # ---- tiles ---------------------------------------------------------------------------------
-
-
-def test_few_places_for_many_tiles(gallery: Gallery) -> None:
-    """With room for one picture's tiles only, what is painted is the same."""
-    colour = Colour("bt709")
-    grid = Grid(4, 6, 16, 96, 64)
-    rng = np.random.default_rng(2)
-    composers = [
-        Composer(
-            grid,
-            TileStore(gallery, tile_px=16, colour=colour, overlay=(0.2, 0.2), most=most),
-            overlay=(0.2, 0.2),
-            tint=0.5,
-        )
-        for most in (None, 24)
-    ]
-    frame = Frame.from_bgr(np.asarray(picture(48, 32), np.uint8), colour=colour)
-    for number in range(12):
-        cells = np.flatnonzero(rng.random(24) < (1 if number == 0 else 0.6)).astype(np.int32)
-        ids = rng.integers(0, len(gallery), len(cells)).astype(np.int32)
-        flips = rng.random(len(cells)) < 0.5
-        means = rng.uniform(30, 220, (len(cells), 3)).astype(np.float32)
-        one, other = (composer.compose(frame, cells, ids, flips, means) for composer in composers)
-        for a, b in zip(one, other, strict=True):
-            np.testing.assert_array_equal(a, b)
 
 
 def test_large_tiles_are_taken_from_the_photos(tmp_path: Path) -> None:
