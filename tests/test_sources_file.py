@@ -394,10 +394,8 @@ def test_standard_input(tmp_path: Path, name: str, redirected: bool, said: str) 
     assert re.match(said, done.stdout.decode())
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_named_pipe_is_opened_once(tmp_path: Path) -> None:
-    """Its writer would be left alone, and end."""
-    path, pipe = clips.make(tmp_path / "c.mkv", clips.frames(40)), tmp_path / "pipe"
+def through_pipe(path: Path, pipe: Path) -> str:
+    """What comes of a file that is read through a named pipe."""
     os.mkfifo(pipe)
     # Looking at it waits for nobody, and so opens nothing.
     look = "import sys\nfrom livemosaic.sources.locate import locate\nlocate(sys.argv[1])"
@@ -409,7 +407,23 @@ def test_named_pipe_is_opened_once(tmp_path: Path) -> None:
             assert writer.wait(10) == 0
         finally:
             writer.kill()
-    assert done.stdout == f"{pipe} False 40\n"
+    return done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_named_pipe_is_opened_once(tmp_path: Path) -> None:
+    """Its writer would be left alone, and end."""
+    path, pipe = clips.make(tmp_path / "c.mkv", clips.frames(40)), tmp_path / "pipe"
+    assert through_pipe(path, pipe) == f"{pipe} False 40\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("count", [1, 2])
+def test_named_pipe_with_pictures(tmp_path: Path, count: int) -> None:
+    path, pipe = tmp_path / "p.png", tmp_path / "pipe"
+    _, data = cv2.imencode(".png", clips.picture())
+    path.write_bytes(data.tobytes() * count)
+    assert through_pipe(path, pipe) == f"{pipe} {count == 1} {count}\n"
 
 
 def test_other_tracks_come_along(tmp_path: Path) -> None:

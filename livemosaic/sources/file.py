@@ -68,8 +68,10 @@ class FileSource:
     def __init__(self, spec: str, *, rate: Fraction | None = None, threads: int = 0) -> None:
         location = locate(spec, rate=rate)
         self.name = location.name
-        self._piped = location.url == STANDARD_INPUT
         self._remote = is_url(location.url)
+        self._piped = location.url == STANDARD_INPUT
+        if not self._remote and not self._piped:
+            self._piped = Path(self.name).is_fifo()
         self._broken: SourceError | None = None  # the connection
         self.reconnects = 0
         self.dropped = 0
