@@ -22,6 +22,7 @@ from livemosaic.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.media import av
 from livemosaic.sinks import FileOptions, check_target, open_sink
 from livemosaic.sinks.base import Resampler, Sink
+from livemosaic.sinks.target import share
 from livemosaic.sources import open_source
 from tests import clips
 
@@ -839,6 +840,55 @@ def test_refused_before_anything_is_made(tmp_path: Path) -> None:
     for good in ("null", "-", "rtmp://host/live", *files):
         check_target(good, options=FileOptions(source_name=str(source)))
     assert left(tmp_path) == before
+
+
+def test_a_pipe_is_no_place_for_mp4(tmp_path: Path) -> None:
+    for name in ("p.mp4", "p.mov", "p.mkv"):
+        os.mkfifo(tmp_path / name)
+    for name in ("p.mp4", "p.mov"):
+        with pytest.raises(UsageError, match=r"a pipe cannot hold m.*use a name that ends in .mkv"):
+            check_target(str(tmp_path / name), options=FileOptions())
+    check_target(str(tmp_path / "p.mkv"), options=FileOptions())
+    with pytest.raises(UsageError, match=r"standard output: .*use --format matroska"):
+        check_target("-", options=FileOptions(format="mp4"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"crf": 18}, {"o.mp4": "crf", "o.webm": "crf", "window": "crf"}),
+        ({"preset": "fast"}, {"o.mp4": "preset", "window": "preset"}),
+        ({"codec": "libx265"}, {"o.mp4": "codec", "window": "codec"}),
+        ({"codec": "rawvideo", "preset": "fast"}, {"window": "codec", "o.mp4": "preset"}),
+        (
+            {"codec": "libvpx", "crf": 9},
+            {"o.webm": "codec crf", "window": "codec crf", "o.mp4": "crf"},
+        ),
+        ({}, {}),
+    ],
+)
+def test_outputs_share_the_encoders_options(
+    asked: dict[str, object], expected: dict[str, str]
+) -> None:
+    names = ["f_%d.png", "o.mp4", "o.gif", "o.webm", "window", "vcam", "null"]
+    shared = share([(name, FileOptions(**asked)) for name in names])  # type: ignore[arg-type]
+    assert [name for name, _ in shared] == names
+    got = {
+        name: " ".join(k for k in ("codec", "preset", "crf") if getattr(options, k) is not None)
+        for name, options in shared[:5]
+    }
+    assert {name: keys for name, keys in got.items() if keys} == expected
+
+
+def test_an_option_that_no_output_takes_is_refused() -> None:
+    for names, asked, problem in [
+        (["f_%d.png", "null"], {"crf": 18}, "pictures take no"),
+        (["o.mp4", "f_%d.png"], {"codec": "nope"}, "there is no such encoder"),
+        (["o.gif", "f_%d.png"], {"preset": "fast"}, "gif: it has no preset"),
+    ]:
+        name, options = share([(name, FileOptions(**asked)) for name in names])[0]  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match=problem):
+            check_target(name, options=options)
 
 
 def test_format_is_for_what_has_no_ending(tmp_path: Path) -> None:

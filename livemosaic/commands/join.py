@@ -38,7 +38,7 @@ def checked_outputs(
 ) -> list[tuple[str, FileOptions]]:
     """The outputs, each with what a file among them is written by; refused if that cannot work."""
     from ..sinks import FileOptions, check_target
-    from ..sinks.target import resolve_map
+    from ..sinks.target import resolve_map, share
 
     file_options = FileOptions(
         codec=options["codec"],
@@ -47,11 +47,18 @@ def checked_outputs(
         overwrite=args.overwrite,
         source_name=args.input,
     )
-    outputs = [
-        # --format is of standard output only: a file's ending says what it is.
-        (name, dataclasses.replace(file_options, format=options["format"] if name == "-" else None))
-        for name in args.outputs
-    ]
+    outputs = share(
+        [
+            # --format is of standard output only: a file's ending says what it is.
+            (
+                name,
+                dataclasses.replace(
+                    file_options, format=options["format"] if name == "-" else None
+                ),
+            )
+            for name in args.outputs
+        ]
+    )
     for name, its_options in outputs:
         if not is_watched(name):
             check_target(name, options=its_options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import io
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ __all__ = [
     "Format",
     "find_codec",
     "find_format",
+    "taken",
 ]
 
 
@@ -223,6 +225,21 @@ def find_codec(format: Format, options: FileOptions, *, target: str) -> Any:
     if options.crf is not None and not 0 <= options.crf <= _MAX_CRF:
         raise UsageError(f"--crf {options.crf:g}: it must be 0 (best) to {_MAX_CRF} (smallest)")
     return codec
+
+
+def taken(format: Format | None, options: FileOptions) -> set[str]:
+    """Which of codec, preset and crf, as far as they are asked for, go with a format.
+
+    None are pictures, which take none of them.
+    """
+    if format is None:
+        return set()
+    name, found = format.codec, set()
+    with contextlib.suppress(ValueError):
+        if options.codec is not None and _takes(format, av.Codec(options.codec, "w")):
+            name, found = options.codec, {"codec"}
+    private = _private_options(av.Codec(name, "w"))
+    return found | {key for key in ("preset", "crf") if key in private}
 
 
 def _takes(format: Format, codec: Any) -> bool:

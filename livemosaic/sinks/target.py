@@ -9,7 +9,7 @@ import stat
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import SinkError, UsageError
 from ..media import is_url, local_path, public_name, sink_error, split_url
@@ -23,9 +23,11 @@ from .formats import (
     ending,
     find_codec,
     find_format,
+    taken,
 )
+from .loopback import is_vcam
 
-__all__ = ["Target", "check_target", "resolve", "resolve_map"]
+__all__ = ["Target", "check_target", "resolve", "resolve_map", "share"]
 
 # Parameters of addresses, by their scheme.
 _URL_OPTIONS = {
@@ -78,6 +80,27 @@ def check_target(target: str, *, options: FileOptions) -> None:
         resolve(target, options=options)
 
 
+def share(targets: list[tuple[str, FileOptions]]) -> list[tuple[str, FileOptions]]:
+    """Give each of several targets, of the options that one of them takes, those that it takes.
+
+    What none takes stays with all, to be refused. In a window, recordings take them.
+    """
+    takes = {
+        name: taken(
+            FORMATS["mkv"] if name == "window" else _classify(local_path(name), options).format,
+            options,
+        )
+        for name, options in targets
+        if name != "null" and not is_vcam(name)
+    }
+    shared: set[str] = set().union(*takes.values())
+    result = []
+    for name, options in targets:
+        none: dict[str, Any] = dict.fromkeys(shared - takes.get(name, shared))
+        result.append((name, replace(options, **none)))
+    return result
+
+
 def resolve(target: str, *, options: FileOptions) -> Target:
     """Check `target` as `check_target` does, and say how it is to be written."""
     found = _classify(local_path(target), options)
@@ -108,7 +131,7 @@ def _classify(target: str, options: FileOptions) -> Target:
         if sys.stdout is not None and sys.stdout.isatty():
             raise UsageError("standard output: it is the terminal; pipe it or redirect it")
         format = find_format(options.format or "matroska", target="standard output")
-        return Target("standard output", "direct", "pipe:1", format)
+        return _pipe(Target("standard output", "direct", "pipe:1", format))
     if is_url(target):
         name = public_name(target)
         parts = split_url(target)
@@ -125,8 +148,21 @@ def _classify(target: str, options: FileOptions) -> Target:
     named = suffix if suffix in FORMATS or options.format is None else options.format
     format = find_format(named, target=target)
     if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
-        return Target(target, "direct", target, format)  # a device or a pipe has no other name
+        # A device or a pipe has no other name.
+        return _pipe(Target(target, "direct", target, format))
     return Target(target, "file", target, format)
+
+
+def _pipe(target: Target) -> Target:
+    """Refuse what has to go back in what is written."""
+    assert target.format is not None
+    if target.format.muxer in ("mp4", "mov"):
+        cure = "--format matroska" if target.url == "pipe:1" else "a name that ends in .mkv or .ts"
+        raise UsageError(
+            f"{target.name}: a pipe cannot hold {target.format.muxer}, which is begun when all is "
+            f"known; use {cure}"
+        )
+    return target
 
 
 def _completed(url: str, scheme: str) -> str:
