@@ -22,7 +22,7 @@ from .errors import UsageError
 from .frame import Frame
 from .gallery import open_gallery
 from .gallery.store import Gallery
-from .grid import ANALYSIS_PX, Grid, plan_grid
+from .grid import ANALYSIS_PX, MAX_TILE_PX, Grid, plan_grid
 from .match import ClusterMatcher, LayoutMatcher, Matcher, ThoroughMatcher, layout_index
 from .tiles import TileStore
 from .tint import CellTint
@@ -91,6 +91,10 @@ _PREPARED_TILES, _PREPARED_BYTES = 8192, 2**24
 # Prepared tiles that are kept: 350,000 of 32 pixels, so that large galleries stay as they are. Of
 # larger ones, twice as many as there are cells if that is more.
 _KEPT_BYTES = 2**29
+
+# Kernels are loaded for tiles so many times larger, too: the pipeline's governor doubles them when
+# there is no time to lose, and compiling takes 0.3 s.
+_WARM_SIZES = (1, 2)
 
 # What changes how tiles are shown, not which.
 _STYLE = ("tint", "overlay", "overlay_luma", "activity", "calm")
@@ -192,28 +196,37 @@ class Mosaic:
 
     def warm_up(self, width: int, height: int, colour: Colour) -> None:
         """Do what the first frame of a live source should not have to: load every kernel that
-        frames of this size need, 0.15 s, and prepare the tiles of a gallery that is not too large,
-        0.1 s.
+        frames of this size need, also with tiles twice as large, 0.2 s, and prepare the tiles of a
+        gallery that is not too large, 0.1 s.
 
         A stream that has begun stays as it is, and another thread may go on with it.
         """
         grid = self.plan(width, height)
+        settings = self.settings.for_grid(grid)
+        for tile_px in {min(n * grid.tile_px, MAX_TILE_PX) for n in _WARM_SIZES}:
+            self._rehearse(replace(settings, tile_px=tile_px), width, height, colour)
+        tiles = len(self.gallery.tiles)
+        enough = tiles <= _PREPARED_TILES and tiles * grid.tile_px**2 * 3 // 2 <= _PREPARED_BYTES
+        if self._tiles is None and enough and not self.settings.thorough:
+            self._start(width, height, colour)
+            self._composer.prepare(np.arange(tiles, dtype=np.int32))
+
+    def _rehearse(self, settings: MosaicSettings, width: int, height: int, colour: Colour) -> None:
+        """Make small mosaics, with the kernels that large ones need.
+
+        Those depend on the tile's size and the scale, not on how many cells there are.
+        """
+        grid = plan_grid(width, height, tile_px=settings.tile_px, size=settings.size)
         scale = grid.width / width
-        # The kernels depend on the tile's size and the scale, not on how many cells there are.
         side = max(2, round(2 * grid.tile_px / scale))
-        settings = replace(
-            self.settings, tile_px=grid.tile_px, columns=None, scale=scale, size=None, round_up=True
-        )
+        if side < min(width, height):
+            width = height = side
+            settings = replace(settings, scale=scale, size=None, round_up=True)
         scratch = Mosaic(self.gallery, settings)
         held = []  # a picture that is held has to be copied
         for level in (0, 255):
-            picture = np.full((side, side, 3), level, np.uint8)
+            picture = np.full((height, width, 3), level, np.uint8)
             held.append(scratch.process(Frame.from_bgr(picture, colour=colour)))
-        tiles = len(self.gallery.tiles)
-        enough = tiles <= _PREPARED_TILES and tiles * grid.tile_px**2 * 3 // 2 <= _PREPARED_BYTES
-        if self._tiles is None and enough and not settings.thorough:
-            self._start(width, height, colour)
-            self._composer.prepare(np.arange(tiles, dtype=np.int32))
 
     def prepare(self, gallery: Gallery) -> None:
         """Work out what matching needs of a gallery, 2 s for 300,000 tiles, so that the first frame

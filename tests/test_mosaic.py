@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from fractions import Fraction
@@ -652,8 +653,20 @@ def test_a_stream_that_could_not_begin(gallery: Gallery, monkeypatch: pytest.Mon
     assert mosaic.process(frame).width == 64
 
 
+def test_a_warm_up_takes_no_more_memory_than_a_frame(gallery: Gallery) -> None:
+    """Cells of many pixels of the input: a picture of four of them has 10240x10240."""
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=256, scale=0.05))
+    tracemalloc.start()
+    try:
+        mosaic.warm_up(320, 180, Colour())
+        assert tracemalloc.get_traced_memory()[1] < 300e6
+    finally:
+        tracemalloc.stop()
+
+
 _WARM = """
 import sys
+from dataclasses import replace
 import numpy as np
 from numba.core import event
 from livemosaic.colour import Colour
@@ -667,6 +680,12 @@ picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8
 # Numba takes this lock whenever it compiles or loads something.
 with event.install_recorder("numba:compiler_lock") as recorder:
     held = [mosaic.process(Frame.from_bgr(picture))]
+    for part in (height // 2, height // 4):
+        picture[:part] ^= 255
+        held.append(mosaic.process(Frame.from_bgr(picture)))
+    # What the governor does when frames are late.
+    settings = settings.for_grid(mosaic.plan(width, height))
+    mosaic.change(replace(settings, tile_px=2 * settings.tile_px))
     for part in (height // 2, height // 4):
         picture[:part] ^= 255
         held.append(mosaic.process(Frame.from_bgr(picture)))
