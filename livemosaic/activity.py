@@ -23,6 +23,11 @@ STILL, TOUCHED, ACTIVE = 0, 1, 2
 # otherwise.
 _MAX_STALE_LEVELS = 8.0
 
+# What is smaller than an analysis pixel (a dot in large cells) may go without being noticed. So a
+# row of cells is looked at once in so many frames, and cells that show anything out of date are
+# composed again: of a still picture none, with a camera's noise less than one in a hundred a frame.
+_TURN_FRAMES = 128
+
 
 @kernel_part
 def _far(a: U8, b: U8, limit: I32, out: U8) -> None:
@@ -168,9 +173,11 @@ class Activity:
         self._shown: U8 | None = None
         self._state = np.empty((grid.rows, grid.columns), np.uint8)
         self._stale = np.zeros((grid.rows + 2, grid.columns + 2), np.uint8)  # with a margin
+        self._frames = 0
 
     def set_limits(self, *, threshold: float, overlay: float) -> None:
         """Use other limits from the next frame on, which is then shown anew in every cell."""
+        self._superimposed = overlay > 0
         self._limit = int(threshold * threshold)
         stale = min(threshold, _MAX_STALE_LEVELS / overlay) if overlay > 0 else 1000.0
         self._stale_limit = int(stale * stale)
@@ -207,5 +214,20 @@ class Activity:
             if self._show_all:
                 self._state[self._state == STILL] = TOUCHED
                 self._shown[:] = rows
+            elif self._superimposed:
+                self._refresh(rows, self._shown)
         self._show_all = False
         return self._state
+
+    def _refresh(self, rows: U8, shown: U8) -> None:
+        """Touch the still cells that show anything else than they should, of those whose turn it
+        is."""
+        count, columns = self._state.shape
+        begin, end = (turn * count // _TURN_FRAMES for turn in (self._frames, self._frames + 1))
+        self._frames = (self._frames + 1) % _TURN_FRAMES
+        for row in range(begin, end):
+            lines = slice(row * ANALYSIS_PX, (row + 1) * ANALYSIS_PX)
+            now, before = (p[lines].reshape(ANALYSIS_PX, columns, -1) for p in (rows, shown))
+            stale = (now != before).any(axis=(0, 2)) & (self._state[row] == STILL)
+            self._state[row, stale] = TOUCHED
+            before[:, stale] = now[:, stale]

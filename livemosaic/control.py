@@ -23,7 +23,7 @@ class Wanted:
     gallery : one of `Control.galleries`
     mirror : the picture is turned left to right, as in a looking-glass
     frozen : the last picture stays
-    panic : only tiles, whatever the overlay, so that nobody can be seen
+    panic : only tiles, of the picture as it is 16 pixels wide, so that nobody can be recognised
     recording : into a file that is made for it
     max_latency_s : the promise of a live source; None: that of the start
     """

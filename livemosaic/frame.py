@@ -17,6 +17,9 @@ __all__ = ["Chapter", "Frame", "Item", "Notice", "StreamInfo", "TrackPacket"]
 
 U8 = NDArray[np.uint8]
 
+# So wide, no face is more than a few pixels, even if it fills the picture.
+_VEILED_COLUMNS = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -103,6 +106,19 @@ class Frame:
         """The picture turned left to right, as in a looking-glass."""
         y, u, v = (np.asarray(cv2.flip(plane, 1), np.uint8) for plane in (self.y, self.u, self.v))
         return replace(self, y=y, u=u, v=v)
+
+    def veiled(self) -> Frame:
+        """The picture without what anybody could be recognised by: 16 pixels wide, enlarged."""
+        height, width = self.y.shape
+        coarse = (_VEILED_COLUMNS, max(1, round(_VEILED_COLUMNS * height / width)))
+
+        def veil(plane: U8) -> U8:
+            # Pixels of 1/16 of the width and more: INTER_AREA leaves none of the input's out.
+            few = cv2.resize(plane, coarse, interpolation=cv2.INTER_AREA)
+            size = (plane.shape[1], plane.shape[0])
+            return np.asarray(cv2.resize(few, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+        return replace(self, y=veil(self.y), u=veil(self.u), v=veil(self.v))
 
 
 class TrackPacket(NamedTuple):

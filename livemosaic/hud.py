@@ -106,7 +106,7 @@ def badges(wanted: Wanted, vitals: Vitals) -> tuple[str, ...]:
     if vitals.recording:
         said.append(f"*{vitals.recording}")
     if wanted.panic:
-        said.append("only tiles")
+        said.append("hidden")
     if wanted.frozen:
         said.append("frozen")
     return tuple(said)

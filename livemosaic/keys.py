@@ -125,7 +125,7 @@ def _quit(control: Control, view: View, name: str) -> str:
 def _step_overlay(control: Control, by: float) -> str:
     overlay = round(min(1.0, max(0.0, control.wanted.settings.overlay + by)), 2)
     control.change(overlay=overlay)
-    hidden = "; hidden while there are only tiles (p)" if control.wanted.panic else ""
+    hidden = "; while all is hidden (p) there is none" if control.wanted.panic else ""
     return f"overlay {overlay:.0%}{hidden}"
 
 
@@ -217,9 +217,7 @@ def _freeze(control: Control, view: View, name: str) -> str:
 
 def _panic(control: Control, view: View, name: str) -> str:
     control.change(panic=not control.wanted.panic)
-    return (
-        "only tiles" if control.wanted.panic else f"overlay {control.wanted.settings.overlay:.0%}"
-    )
+    return "hidden" if control.wanted.panic else f"overlay {control.wanted.settings.overlay:.0%}"
 
 
 def _snapshot(control: Control, view: View, name: str) -> str:
@@ -245,7 +243,7 @@ def _help(control: Control, view: View, name: str) -> str:
 def _original(control: Control, view: View, name: str) -> str:
     view.original = not view.original
     hidden = view.original and control.wanted.panic
-    return "the original is hidden while there are only tiles (p)" if hidden else ""
+    return "the original, too, is hidden (p)" if hidden else ""
 
 
 def _full_screen(control: Control, view: View, name: str) -> str:
@@ -265,7 +263,7 @@ KEYS: tuple[Key, ...] = (
     Key(tuple("123456789"), "1 ... 9", "gallery", _choose_gallery),
     Key(("x",), "x", "mirror", _mirror),
     Key(("Space",), "Space", "freeze", _freeze),
-    Key(("p",), "p", "panic: only tiles", _panic),
+    Key(("p",), "p", "panic: hide everybody", _panic),
     Key(("s",), "s", "snapshot", _snapshot),
     Key(("r",), "r", "record, on and off", _record),
     Key(("o",), "o", "original in a corner", _original),

@@ -252,6 +252,10 @@ class Mosaic:
             self._tint = CellTint(self._grid) if settings.tint > 0 else None
             self._composer = self._new_composer(self._grid, self._key[2])
 
+    def forget(self) -> None:
+        """Take the next frame as a stream's first: no cell shows anything from before."""
+        self._key = None
+
     def process(self, frame: Frame, *, most: int | None = None) -> Frame:
         """The mosaic of a frame, with the frame's times and colour.
 

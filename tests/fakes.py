@@ -105,6 +105,8 @@ class FakeMosaic:
         self.settings = settings
         self.galleries.append(gallery)
 
+    def forget(self) -> None: ...
+
     def process(self, frame: Frame, *, most: int | None = None) -> Frame:
         if frame.pts == self._fail_at:
             raise MosaicError

@@ -69,6 +69,19 @@ def test_a_thin_thing_leaves_nothing_behind() -> None:
     assert (tested.update(flat(100)) == STILL).all()
 
 
+def test_what_is_too_small_to_be_noticed_leaves_nothing_behind_for_long() -> None:
+    tested = activity(overlay=0.5)
+    ground = flat(100)
+    with_dot = ground.copy()
+    with_dot[18, 21] += 5  # of the cell in row 2, column 2
+    tested.update(with_dot)
+    touched = [tested.update(ground).copy() for _ in range(300)]
+    assert [(state != STILL).sum() for state in touched].count(1) == 1
+    found = next(number for number, state in enumerate(touched) if (state != STILL).any())
+    assert found < 128
+    assert touched[found][2, 2] == TOUCHED
+
+
 def test_nothing_is_touched_without_overlay() -> None:
     tested = activity(overlay=0)
     tested.update(flat(100))

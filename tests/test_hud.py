@@ -165,7 +165,7 @@ def test_badges() -> None:
     assert hud.badges(Wanted(), VITALS) == ()
     vitals = replace(VITALS, recording="out.mkv")
     said = hud.badges(Wanted(panic=True, frozen=True), vitals)
-    assert said == ("*out.mkv", "only tiles", "frozen")
+    assert said == ("*out.mkv", "hidden", "frozen")
 
 
 def test_only_recording_has_a_red_dot() -> None:

@@ -83,7 +83,7 @@ def test_overlay(control: Control, view: View, names: str, overlay: float, said:
 
 def test_overlay_while_it_cannot_be_seen(control: Control, view: View) -> None:
     press("p", control, view)
-    assert "only tiles (p)" in press("Up", control, view)
+    assert "hidden (p)" in press("Up", control, view)
     assert control.wanted.settings.overlay == 0.6
 
 

@@ -406,6 +406,28 @@ def test_panic_shows_tiles_only_and_ends() -> None:
     assert seen == [0.0, 0.5]
 
 
+def test_panic_hides_everybody(gallery: Gallery) -> None:
+    """Also where a tile would have served on: as if there had been no picture before."""
+    rng = np.random.default_rng(7)
+    noise = rng.integers(16, 236, (SIZE[1], SIZE[0]), np.uint8)
+    picture = replace(frame(0), y=noise)
+    settings = MosaicSettings(tile_px=8, size=SIZE, tint=0.0, calm=1.0, overlay=0.2)
+    alone = Mosaic(gallery, replace(settings, overlay=0.0)).process(picture.veiled())
+    control, sink = Control(Wanted(settings)), FakeSink(live=True)
+    items: list[Any] = [
+        picture,
+        until(lambda: sink.items),
+        lambda: control.change(panic=True),
+        replace(picture, pts=FAR),
+        until(lambda: pts(sink)[-1:] == [FAR]),
+    ]
+    Pipeline(LiveSource(items), Mosaic(gallery, settings), [sink], control=control).run()  # type: ignore[arg-type]
+    hidden = sink.items[-1]
+    for plane in ("y", "u", "v"):
+        np.testing.assert_array_equal(getattr(hidden, plane), getattr(alone, plane))
+    assert hidden.original.y.std() < 0.3 * noise.std()
+
+
 def test_mirror() -> None:
     control = Control()
 

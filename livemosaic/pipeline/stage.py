@@ -166,6 +166,7 @@ class MosaicStage:
 
     def _mosaic_of(self, frame: Frame) -> Frame:
         mosaic, governor = self._mosaic, self.governor
+        frame = frame.veiled() if self._wanted.panic else frame
         frame = frame.mirrored() if self._wanted.mirror else frame
         began = self._stage_began = time.monotonic()
         picture = mosaic.process(
@@ -213,6 +214,8 @@ class MosaicStage:
         if self.governor is not None and self._wanted.max_latency_s is not None:
             self.governor.max_latency_s = self._wanted.max_latency_s
         self._apply(gallery)
+        if self._wanted.panic != before.panic:
+            self._mosaic.forget()  # photos that were chosen by what is to be hidden would stay
         return True
 
     def _apply(self, gallery: Gallery | None = None) -> None:
