@@ -64,7 +64,7 @@ def run(command: Sequence[str], *, env: dict[str, str] | None = None) -> Run:
     return Run(
         time.perf_counter() - began,
         usage.ru_utime + usage.ru_stime,
-        usage.ru_maxrss / 1e3,
+        usage.ru_maxrss * 1024 / 1e6,
         output,
     )
 

@@ -1,7 +1,7 @@
 """Live use: latency, rate, drops and processor time, on an idle and on a busy machine.
 
     python bench/live.py --clip TRAILER --webcam CLIP [--seconds 20] [--long 300]
-                         [--only idle,busy,hd,cpu,cuts,blocked,rtsp,ends]
+                         [--only idle,busy,hd,cpu,cuts,blocked,recorded,rtsp,ends]
 
     python bench/live.py ... --gallery FILE     with a gallery of your own, see bench/crops.py
 
@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from common import CLIP, ROOT, livemosaic, machine, median, run, table
+
+from livemosaic.pipeline.governor import STEPS
 
 Row = tuple[str, str, str]
 CHILD = [sys.executable, str(ROOT / "bench" / "live_child.py")]
@@ -69,8 +71,25 @@ def figures(result: Any, *, sink: int = 0) -> str:
     text = f"{fps:.1f} frames/s, p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms"
     dropped = report["frames_in"] - report["sinks"][sink]["frames"]
     text += f", {dropped} of {report['frames_in']} dropped"
-    highest = report["governor"]["highest"]
-    return text + (f", governor: {highest}" if highest else "")
+    governed = governed_s(report)
+    total_s = sum(governed.values())
+    return text + (f", governed for {total_s:.1f} s ({steps(governed)})" if governed else "")
+
+
+def governed_s(report: Any) -> dict[str, float]:
+    """How long the governor gave up what, in seconds."""
+    changes = report["governor"]["changes"]
+    ends = [change["at_s"] for change in changes[1:]] + [report["duration_s"]]
+    spent: dict[str, float] = {}
+    for change, end in zip(changes, ends, strict=True):
+        if change["step"]:
+            words = STEPS[change["step"]].words
+            spent[words] = spent.get(words, 0.0) + end - change["at_s"]
+    return spent
+
+
+def steps(governed: dict[str, float]) -> str:
+    return "; ".join(f"{words}: {seconds:.1f} s" for words, seconds in governed.items())
 
 
 def growth(result: Any) -> str:
@@ -135,6 +154,17 @@ def blocked(args: argparse.Namespace, folder: Path) -> list[Row]:
         result = live(args, source, *outputs, seconds=args.seconds, options=TILE)
         rows.append((f"outputs {' and '.join(outputs)}: of null", figures(result), "unchanged"))
     return rows
+
+
+def recorded(args: argparse.Namespace, folder: Path) -> list[Row]:
+    """With an encoder at work beside the mosaic: x264 with the defaults of this program."""
+    source = clip(args.clip, folder / "recorded.mp4", filters="scale=1280:720", rate=30)
+    file = str(folder / "recording.mkv")
+    result = live(args, source, "null", file, seconds=args.seconds, options=TILE)
+    return [
+        ("the first again, beside a recording: of null", figures(result), ""),
+        ("of the recording, an .mkv with default options", figures(result, sink=1), ""),
+    ]
 
 
 def ends(args: argparse.Namespace, folder: Path) -> list[Row]:
@@ -208,7 +238,7 @@ def rtsp(args: argparse.Namespace, folder: Path) -> list[Row]:
     ]
 
 
-PARTS = {f.__name__: f for f in (idle, busy, hd, cpu, cuts, blocked, rtsp, ends)}
+PARTS = {f.__name__: f for f in (idle, busy, hd, cpu, cuts, blocked, recorded, rtsp, ends)}
 
 
 def main() -> None:

@@ -120,4 +120,5 @@ def peak_rss_mb() -> float:
     except ImportError:  # Windows
         return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(round(peak / (1e6 if sys.platform == "darwin" else 1e3), 1))
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes; kilobytes of 1,024 elsewhere
+    return float(round(peak * unit / 1e6, 1))
