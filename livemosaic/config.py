@@ -47,15 +47,16 @@ def _word(value: Any) -> str:
 
 def _size(value: Any) -> tuple[int, int]:
     width, _, height = str(value).lower().partition("x")
-    return whole(width), whole(height)
+    size = whole(width), whole(height)
+    if min(size) <= 0:
+        raise ValueError
+    return size
 
 
 def _capture(value: Any) -> tuple[int, int, Fraction]:
     size, at, after = str(value).partition("@")
     width, height = _size(size)
     fps = rate(after) if at else Fraction(30)
-    if width <= 0 or height <= 0:
-        raise ValueError
     return width, height, fps
 
 

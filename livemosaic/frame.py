@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .colour import Colour, bgr_to_i420, i420_to_bgr
+from .errors import UsageError
 
 __all__ = ["Chapter", "Frame", "Item", "Notice", "StreamInfo", "TrackPacket"]
 
@@ -64,7 +65,22 @@ class Frame:
 
     @classmethod
     def from_bgr(cls, bgr: U8, *, colour: Colour | None = None, **fields: Any) -> Frame:
-        """Make a frame of a uint8 (height, width, 3) BGR picture."""
+        """Make a frame of a uint8 (height, width, 3) BGR picture.
+
+        Raises
+        ------
+        UsageError : anything else, such as what OpenCV gives for a file that is not there
+        """
+        if not isinstance(bgr, np.ndarray):
+            raise UsageError(
+                f"a picture is a NumPy array, not {type(bgr).__name__}"
+                + (": cv2.imread gives None for a file that it cannot read" if bgr is None else "")
+            )
+        if bgr.dtype != np.uint8 or bgr.ndim != 3 or bgr.shape[2] != 3 or not bgr.size:
+            raise UsageError(
+                "a picture is uint8 (height, width, 3), BGR; convert what is "
+                f"{bgr.dtype} {bgr.shape}"
+            )
         colour = colour or Colour()
         y, u, v = bgr_to_i420(bgr, colour)
         return cls(y, u, v, colour, **fields)

@@ -5,9 +5,11 @@ grid > activity > match (by layout, or by clusters of histograms) > tint > compo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
@@ -67,6 +69,22 @@ class MosaicSettings:
         )
 
     def __post_init__(self) -> None:
+        for name, number in (
+            ("tile", self.tile_px),
+            ("columns", self.columns),
+            ("min-distance", self.min_distance),
+            ("max-uses", self.max_uses),
+            ("palette", self.palette),
+            ("seed", self.seed),
+        ):
+            if number is not None and not isinstance(number, Integral):
+                raise UsageError(f"--{name} {number!r}: must be a whole number")
+        if self.scale is not None and not 0 < self.scale < math.inf:
+            raise UsageError(f"--scale {self.scale:g}: must be above 0")
+        if self.size is not None and not (
+            len(self.size) == 2 and all(isinstance(side, Integral) for side in self.size)
+        ):
+            raise UsageError(f"--size {self.size!r}: must be two whole numbers, width and height")
         for name, value, low, high in (
             ("tint", self.tint, 0.0, 1.0),
             ("calm", self.calm, 0.0, 1.0),
@@ -191,7 +209,17 @@ class Mosaic:
         )
 
     def apply(self, bgr: U8) -> U8:
-        """The mosaic of a uint8 (height, width, 3) BGR picture, in the same format."""
+        """The mosaic of a picture.
+
+        Parameters
+        ----------
+        bgr : uint8 (height, width, 3) BGR
+
+        Returns
+        -------
+        the same of another size, see `plan`: about 2560 pixels on the longer side, unless the
+        settings say otherwise; `MosaicSettings(scale=1)` keeps the picture's
+        """
         return self.process(Frame.from_bgr(bgr)).to_bgr()
 
     def warm_up(self, width: int, height: int, colour: Colour) -> None:

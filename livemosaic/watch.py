@@ -122,8 +122,9 @@ class ConfigWatch:
         wanted = dict(shown)
         if changed.keys() & {"tile", "columns"}:
             wanted["tile_px"] = self._tile_px(options)
-            columns = options["columns"]
-            shown |= {"columns": columns} if columns else {"tile": wanted["tile_px"]}
+            by_columns = options["columns"] and not options["tile"]
+            name = "columns" if by_columns else "tile"
+            shown[name] = options["columns"] if by_columns else wanted["tile_px"]
         if "gallery" in changed:
             shown["gallery"] = wanted["gallery"] = changed["gallery"]
             self._open_gallery(changed["gallery"])
@@ -147,7 +148,8 @@ class ConfigWatch:
         return plan_grid(
             *settings.size,
             tile_px=options["tile"],
-            columns=options["columns"],
+            # With both, they are the output's size as well, which waits for the next start.
+            columns=None if options["tile"] else options["columns"],
             size=settings.size,
             live=settings.live,
         ).tile_px

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 
 from livemosaic.colour import Colour
+from livemosaic.errors import UsageError
 from livemosaic.frame import Frame
 
 
@@ -61,3 +63,21 @@ def test_a_small_picture_can_be_veiled(size: tuple[int, int]) -> None:
     veiled = Frame.from_bgr(np.full((height, width, 3), 90, np.uint8)).veiled()
     assert veiled.y.shape == (height, width)
     assert np.ptp(veiled.y) == 0
+
+
+@pytest.mark.parametrize(
+    ("picture", "says"),
+    [
+        (None, "cv2.imread gives None"),
+        ([[1, 2, 3]], "not list"),
+        (np.zeros((4, 4, 3), np.float32), "what is float32"),
+        (np.zeros((4, 4, 3), np.uint16), "what is uint16"),
+        (np.zeros((4, 4), np.uint8), r"what is uint8 \(4, 4\)"),
+        (np.zeros((4, 4, 4), np.uint8), r"what is uint8 \(4, 4, 4\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"what is uint8 \(0, 4, 3\)"),
+    ],
+    ids=str,
+)
+def test_what_is_no_picture_is_refused(picture: Any, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        Frame.from_bgr(picture)

@@ -460,6 +460,12 @@ def test_apply_takes_and_gives_bgr(gallery: Gallery, look: dict[str, Any]) -> No
         ({"palette": 0}, "--palette"),
         ({"seed": -1}, "--seed"),
         ({"match": "layouts"}, "--match"),
+        ({"seed": 2.5}, "--seed 2.5: must be a whole number"),
+        ({"tile_px": 16.0}, "--tile 16.0"),
+        ({"columns": "80"}, "--columns '80'"),
+        ({"min_distance": 2.5}, "--min-distance 2.5"),
+        ({"scale": float("inf")}, "--scale inf"),
+        ({"size": "640x480"}, "--size '640x480'"),
     ],
 )
 def test_settings_are_checked(options: dict[str, object], message: str) -> None:

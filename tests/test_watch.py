@@ -167,6 +167,7 @@ def test_a_pipe_is_not_read_again(file: Path) -> None:
         ("overlay = ", "not valid TOML"),
         ("overlays = 0.5", "unknown: overlays"),
         ("tile = 33", "--tile 33: must be an even number"),
+        ("size = '0x0'", "size = '0x0': expected WIDTHxHEIGHT"),
         ("columns = 500", "--columns 500: must be 1 to 160 for an output 640 pixels wide"),
         ("gallery = 'nowhere'", "no gallery 'nowhere'"),
         ("gallery = 'broken'", "internal error: ZeroDivisionError: what nobody foresaw"),
@@ -216,6 +217,14 @@ def test_the_output_keeps_its_size(file: Path) -> None:
     assert (watched.settings.tile_px, watched.settings.columns) == (24, None)
     assert watched.save() == "settings.toml: tile = 16"  # what is live has smaller ones
     assert watched.settings.tile_px == 16
+
+
+def test_tile_and_columns_together_are_a_tile_for_now(file: Path) -> None:
+    watched = Watched(file, "[run]\ntile = 16\ncolumns = 40\n")
+    assert watched.save("tile = 32", "columns = 40", "overlay = 0.5").startswith(
+        "settings.toml: overlay = 0.5, tile = 32"
+    )
+    assert (watched.settings.tile_px, watched.settings.size) == (32, SIZE)
 
 
 def test_what_has_to_wait_is_said_once(file: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..terminal import Interrupts
 from . import run as run_command
+from .join import is_watched
 
 __all__ = ["add_parser", "run"]
 
@@ -53,7 +54,9 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
     given |= {"config": None, "map": None}
     code = run_command.run(argparse.Namespace(**{**vars(args), **given}), interrupts, started_s)
     if code == 0:
-        _log.info("the demo is in %s\nnext:\n%s", output, _NEXT.replace("livemosaic", _program()))
+        if not is_watched(output):
+            _log.info("the demo is in %s", output)
+        _log.info("next:\n%s", _NEXT.replace("livemosaic", _program()))
     return code
 
 

@@ -144,6 +144,11 @@ def join(
     if not kernels_are_cached():
         _log.info("compiling for this processor, once: the first run takes some seconds more")
     grid = mosaic.plan(info.width, info.height)
+    if options["columns"] not in (None, grid.columns):
+        _log.info(
+            "%d columns instead of %d: tiles have even sides, here %d of %d pixels",
+            grid.columns, options["columns"], grid.tile_px, grid.width,
+        )  # fmt: skip
     realtime = options["realtime"] or (
         # To be watched, a file runs at its own pace; to be written as well, as fast as it can.
         not info.live and all(is_watched(name) for name in args.outputs)
