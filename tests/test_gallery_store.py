@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import struct
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from livemosaic.errors import GalleryError
-from livemosaic.gallery import Gallery
+from livemosaic.gallery import Gallery, open_gallery
 from livemosaic.gallery.clusters import group_tiles
 from livemosaic.gallery.store import FORMAT_VERSION, GalleryWriter
 from livemosaic.histogram import tile_histograms
@@ -161,33 +162,94 @@ def test_not_a_gallery(tmp_path: Path):
         ("members_start", 1, 99),
         ("source_photo", 0, 3),
         ("photo_start", 1, 1000),
+        ("source_crop", 2, -1),
+        ("photo_path", 1, 0),
     ],
 )
 def test_forged_indices_are_refused(file: Path, array: str, index: int, value: int):
     data = bytearray(file.read_bytes())
     _, meta = header_of(data)
     entry = meta["arrays"][array]
-    code = {"<i4": "<i", "<i8": "<q"}[entry["dtype"]]
+    code = {"<i4": "<i", "<i8": "<q", "|u1": "<B"}[entry["dtype"]]
     struct.pack_into(code, data, entry["offset"] + index * struct.calcsize(code), value)
     file.write_bytes(resealed(data))
     with pytest.raises(GalleryError, match="not valid"):
         Gallery.open(file)
 
 
-@pytest.mark.parametrize("change", [b'"shape":[6]', b'"root": 1, ', b"\xff", b"[]"])
-def test_forged_header_is_refused(file: Path, change: bytes):
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("all", b"\xff"),
+        ("all", b"[]"),
+        ("all", b"null"),
+        ("all", DEEP.encode()),
+        ("arrays", []),
+        ("features", None),
+        ("features", {"dtype": "<f4", "shape": [10**9, 125], "offset": 64}),
+        ("features", {"dtype": "<f4", "shape": [6, 125], "offset": float("inf")}),
+        ("features", {"dtype": "<f4", "shape": [6, float("inf")], "offset": 64}),
+        ("features", {"dtype": "<f4", "shape": [6, 10**40], "offset": 64}),
+        ("features", {"dtype": "<f4", "shape": [6, 125], "offset": -(10**40)}),
+        ("features", {"dtype": "<f4", "shape": [6, 125], "offset": 10**40}),
+        ("tiles", {"dtype": "|u1", "shape": [6, 0, 0, 3], "offset": 64}),
+        ("root", None),
+        ("root", 1),
+        ("root", ["/photos"]),
+        ("root", "/photos\0/x"),
+        ("root", "/\ud800"),
+        ("mirror", None),
+        ("mirror", "yes"),
+        ("options", None),
+        ("options", []),
+        ("options", [["seed", 1]]),
+        ("options", "seed"),
+        ("options", {"seed": "1"}),
+        ("options", {"mirror": True}),
+        ("options", {"fit": ["crop"]}),
+    ],
+)
+def test_forged_header_is_refused(file: Path, old: str, new: object):
     data = bytearray(file.read_bytes())
     offset, meta = header_of(data)
-    if change == b'"shape":[6]':
-        meta["arrays"]["features"]["shape"] = [10**9, 125]
-        change = json.dumps(meta).encode()
-    elif change == b'"root": 1, ':
-        del meta["root"]
+    if isinstance(new, bytes):
+        change = new
+    else:
+        (meta if old in meta or old == "arrays" else meta["arrays"])[old] = new
         change = json.dumps(meta).encode()
     data[offset:] = change
     struct.pack_into("<Q", data, 24, len(change))
     file.write_bytes(resealed(data))
-    with pytest.raises(GalleryError, match="not valid"):
+    with pytest.raises(GalleryError, match=r"header is not valid .* build it again with"):
+        Gallery.open(file)
+
+
+@pytest.mark.parametrize("missing", ["arrays", "root", "mirror", "options"])
+def test_a_header_that_lacks_something(file: Path, missing: str):
+    data = bytearray(file.read_bytes())
+    offset, meta = header_of(data)
+    del meta[missing]
+    data[offset:] = change = json.dumps(meta).encode()
+    struct.pack_into("<Q", data, 24, len(change))
+    file.write_bytes(resealed(data))
+    with pytest.raises(GalleryError, match="header is not valid"):
+        Gallery.open(file)
+
+
+def test_a_kept_cluster_without_tiles_is_refused(file: Path):
+    """The match by clusters takes its tiles in turn."""
+    data = bytearray(file.read_bytes())
+    _, meta = header_of(data)
+    arrays = meta["arrays"]
+    clusters = arrays["kept"]["shape"][0]
+    at = arrays["kept"]["offset"]
+    data[at : at + clusters] = bytes([1] * clusters)
+    struct.pack_into("<i", data, arrays["members_start"]["offset"] + 4, 0)
+    file.write_bytes(resealed(data))
+    with pytest.raises(GalleryError, match="a cluster without tiles is kept"):
         Gallery.open(file)
 
 
@@ -209,9 +271,36 @@ def test_leaving_early_leaves_nothing(file: Path, error: type[BaseException]):
 def test_places_that_cannot_be_written(tmp_path: Path):
     with pytest.raises(GalleryError, match=r"cannot write gallery .*No such file"):
         GalleryWriter(tmp_path / "no" / "x.gallery")
-    with pytest.raises(GalleryError, match="it is a folder"):
-        GalleryWriter(tmp_path)
+    for folder in (tmp_path, "", ".", "/"):
+        with pytest.raises(GalleryError, match="it is a folder"):
+            GalleryWriter(folder)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "text.gallery/x.gallery"])
+def test_names_that_no_file_can_have(tmp_path: Path, name: str):
+    (tmp_path / "text.gallery").write_text("hello")
+    for opened in (open_gallery, Gallery.open):
+        with pytest.raises(GalleryError, match=r"no gallery .* check the name|check its name"):
+            opened(tmp_path / name)
+    with pytest.raises(GalleryError, match="choose another place"):
+        GalleryWriter(tmp_path / name)
+
+
+def test_a_folder_that_may_not_be_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Nor does anybody know what is in it; root may look into everything."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refuse)
+    monkeypatch.setattr("pathlib.Path.stat", refuse)
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(GalleryError, match="Permission denied; check its name and rights"):
+        open_gallery(tmp_path / "no" / "x.gallery")
+    with pytest.raises(GalleryError, match="Permission denied; choose another place"):
+        GalleryWriter(tmp_path / "no" / "x.gallery")
 
 
 def test_full_disk(tmp_path: Path):

@@ -53,16 +53,20 @@ def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = Non
     if spec in EMBEDDED:
         return open_embedded(str(spec))
     path = Path(os.path.expanduser(spec))
-    if path.is_dir():
+    if os.path.isdir(path):
         from .cache import folder_gallery
 
         return folder_gallery(path, progress=progress)
-    if not path.exists():
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
         raise GalleryError(
             f"no gallery {str(spec)!r}: it is neither embedded ({', '.join(EMBEDDED)}) nor a file "
             "or folder; check the name, or build it with: livemosaic gallery build PHOTOS... "
             f"-o {spec}"
-        )
+        ) from None
+    except (OSError, ValueError):
+        pass  # opening it says what is wrong
     return Gallery.open(path)
 
 

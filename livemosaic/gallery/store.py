@@ -57,6 +57,18 @@ _SPEC: dict[str, tuple[str, int]] = {  # dtype and number of axes
     "photo_path": ("|u1", 1),
 }
 
+# How a gallery was built: what `add` builds it again with.
+_OPTIONS: dict[str, type | tuple[type, ...]] = {
+    "fit": str,
+    "crops": int,
+    "clusters": int,
+    "drop_percentile": (int, float),
+    "seed": int,
+}
+
+# Of a tile's side: what can be built.
+_MOST_TILE_PX = 255
+
 _CURE = "build it again with: livemosaic gallery build PHOTOS... -o {}"
 
 
@@ -183,13 +195,22 @@ class Gallery:
                 if not os.fstat(file.fileno()).st_size:
                     raise _refusal(path, "it is empty")
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except OSError as error:
+        except FileNotFoundError as error:
             raise GalleryError(
                 f"cannot open gallery {str(path)!r}: {error.strerror}; check the name, or "
                 + _CURE.format(path)
             ) from None
+        except (OSError, ValueError) as error:  # a ValueError if the name itself is impossible
+            raise GalleryError(
+                f"cannot open gallery {str(path)!r}: {_reason(error)}; check its name and rights, "
+                "or choose another"
+            ) from None
         arrays, meta = _load(path, mapped)
         return cls(path, name or path.name.removesuffix(SUFFIX), arrays, meta, mapped)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _refusal(path: Path, problem: str) -> GalleryError:
@@ -229,8 +250,9 @@ def _load(path: Path, mapped: mmap.mmap) -> tuple[dict[str, NDArray[Any]], dict[
             for name, (dtype, axes) in _SPEC.items()
         }
         _check(arrays)
+        _check_meta(meta)
         return arrays, {key: meta[key] for key in ("root", "mirror", "options")}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise _refusal(path, f"its header is not valid ({error})") from None
 
 
@@ -265,6 +287,28 @@ def _check(a: Mapping[str, NDArray[Any]]) -> None:
             raise ValueError(f"{name} is out of order")
     if not a["kept"].any():
         raise ValueError("no cluster is kept")
+    if not np.diff(a["members_start"])[a["kept"]].all():
+        raise ValueError("a cluster without tiles is kept")
+    if not 0 < px <= _MOST_TILE_PX:
+        raise ValueError(f"tiles are of {px} px")
+    if a["source_crop"].min() < 0:
+        raise ValueError("source_crop is out of range")
+    if not a["photo_path"].all():
+        raise ValueError("a path holds a zero byte")
+
+
+def _check_meta(meta: Mapping[str, Any]) -> None:
+    """Is the rest of the header what a GalleryWriter writes?"""
+    if b"\0" in os.fsencode(meta["root"]):  # which takes names only
+        raise ValueError("root holds a zero byte")
+    if not isinstance(meta["mirror"], bool):
+        raise ValueError("mirror is neither true nor false")
+    options = meta["options"]
+    if not isinstance(options, dict):
+        raise ValueError("options is no table")
+    for name, value in options.items():
+        if name not in _OPTIONS or not isinstance(value, _OPTIONS[name]):
+            raise ValueError(f"option {name!r} is {value!r:.40}")
 
 
 class GalleryWriter:
@@ -280,6 +324,8 @@ class GalleryWriter:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        if os.path.isdir(self.path):
+            raise self._error("it is a folder")
         # Beside the target: a rename is atomic only within one file system.
         self._part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         self._hash = hashlib.sha256()
@@ -287,12 +333,10 @@ class GalleryWriter:
         self._at = _START
         self._shape: tuple[int, ...] = ()
         self._tiles = 0
-        if self.path.is_dir():
-            raise self._error("it is a folder")
         try:
             self._file = open(self._part, "xb")  # noqa: SIM115 - closed by __exit__
             self._file.write(bytes(_START))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError if the name itself is impossible
             raise self._error(error) from None
 
     def __enter__(self) -> GalleryWriter:
@@ -378,8 +422,8 @@ class GalleryWriter:
         self._hash.update(data)
         self._at += len(data) if isinstance(data, bytes) else data.nbytes
 
-    def _error(self, error: OSError | str) -> GalleryError:
-        problem = error if isinstance(error, str) else error.strerror or str(error)
+    def _error(self, error: OSError | ValueError | str) -> GalleryError:
+        problem = error if isinstance(error, str) else _reason(error)
         return GalleryError(
             f"cannot write gallery {str(self.path)!r}: {problem}; choose another place"
         )
