@@ -12,6 +12,7 @@ tinted are scaled when they are prepared, so that the kernel only adds.
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Sequence
 
 import cv2
@@ -28,6 +29,10 @@ __all__ = ["Composer", "tile_overlay"]
 
 U8 = NDArray[np.uint8]
 I32 = NDArray[np.int32]
+
+
+# Canvases that are kept: so many more than were held at once within so many of the last frames.
+_SPARE, _REMEMBERED = 2, 100
 
 
 class _Canvas:
@@ -64,7 +69,8 @@ class Composer:
     A picture that was handed out is never written while somebody holds it: its canvas comes back
     to the pool when the last view of its planes is gone. When the newest picture has come back, it
     is painted on in place. When it is still held (an encoder works on it), another canvas is
-    taken, and the cells that it missed are copied from the newest.
+    taken, and the cells that it missed are copied from the newest. Canvases that have not been
+    needed for a while are let go.
 
     Parameters
     ----------
@@ -82,6 +88,8 @@ class Composer:
         self._number = -1
         self._changed = np.zeros(grid.cells, np.int64)  # number of the frame that changed a cell
         self._pool: list[_Canvas] = []
+        self._made = 0  # canvases that there are, in the pool and lent
+        self._held: deque[int] = deque(maxlen=_REMEMBERED)  # how many were lent, frame by frame
         self._newest: _Canvas | None = None
         self._lent: weakref.ref[U8] | None = None  # the newest's array while somebody holds it
         self._rows: dict[tuple[int, int, int], Rows] = {}
@@ -109,14 +117,17 @@ class Composer:
 
         Returns
         -------
-        y, u, v : uint8 planes of the output's size, never written again while they are held
+        y, u, v : uint8 planes of the output's size, read-only, never written again while they are
+            held
         """
+        self._let_go()
         lent = self._lent() if self._lent is not None else None
         if lent is not None and len(cells) == 0:
             return self._cropped(_planes(lent, self._grid))
         canvas = max(self._pool, key=lambda c: c.painted, default=None)
         if canvas is None:
             canvas = _Canvas(self._grid)
+            self._made += 1
         else:
             self._pool.remove(canvas)
         flat = np.frombuffer(canvas.memory, np.uint8)
@@ -157,7 +168,19 @@ class Composer:
         self._newest, self._lent = canvas, weakref.ref(flat)
         # Every view of the planes keeps `flat` alive as its base.
         weakref.finalize(flat, self._pool.append, canvas).atexit = False
-        return self._cropped(planes)
+        # What somebody draws on a picture would stay in the next ones.
+        flat.flags.writeable = False
+        return self._cropped(_planes(flat, self._grid))
+
+    def _let_go(self) -> None:
+        """Let go of canvases that have not been needed for a while, those painted longest ago.
+
+        The newest is never among them, as more than one is spare.
+        """
+        self._held.append(self._made - len(self._pool))
+        while self._made > max(self._held) + _SPARE:
+            self._pool.remove(min(self._pool, key=lambda c: c.painted))
+            self._made -= 1
 
     def _cropped(self, planes: tuple[U8, U8, U8]) -> tuple[U8, U8, U8]:
         grid = self._grid

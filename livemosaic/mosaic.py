@@ -287,8 +287,9 @@ class Mosaic:
     def process(self, frame: Frame, *, most: int | None = None) -> Frame:
         """The mosaic of a frame, with the frame's times and colour.
 
-        The arrays of the result are never written again, and its memory is used again when they
-        are gone. Frames between which nothing changed share them.
+        The arrays of the result are read-only and never written again, and its memory is used again
+        when they are gone. Frames between which nothing changed share them. An exception, or a
+        Ctrl-C, in the middle of a frame ends the stream: the next frame begins another.
 
         Parameters
         ----------
@@ -300,6 +301,7 @@ class Mosaic:
             self._start(frame.width, frame.height, frame.colour)
         ycbcr = analysis_picture(frame, self._grid)
         bgr = ycbcr_to_bgr(ycbcr, frame.colour)
+        key, self._key = self._key, None  # until all parts know of the frame
         state = self._activity.update(bgr)
         wants = self._matcher.look(bgr, state, self._activity.active_pixels)
         active, matched = self._choose(wants, most)
@@ -337,6 +339,7 @@ class Mosaic:
             touched=touched,
             changed=changed,
         )
+        self._key = key
         return frame.with_picture(*planes)
 
     def _choose(self, wants: NDArray[np.int32], most: int | None) -> tuple[int, NDArray[np.int32]]:

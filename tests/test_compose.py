@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 from collections.abc import Callable
 
 import cv2
@@ -157,3 +158,28 @@ def test_memory_is_used_again(gallery: Gallery) -> None:
     assert held is not None
     assert len(places) <= 2
     gc.collect()
+
+
+def test_memory_that_was_needed_once_is_let_go(gallery: Gallery) -> None:
+    tested = composer(gallery)
+    size = 48 * 32 * 3 // 2
+    everything = list(range(6))
+    paint(tested, 0, everything)  # the tiles are prepared
+    tracemalloc.start()
+    try:
+
+        def taken() -> float:
+            return tracemalloc.get_traced_memory()[0] / size
+
+        before = taken()
+        held = [paint(tested, level, everything) for level in range(60)]
+        assert taken() - before > 59
+        del held
+        for level in range(250):
+            kept = paint(tested, level, everything if level % 2 else [])
+        assert taken() - before < 30  # the books about canvases are larger than these few
+        newest = kept[0].copy()
+        del kept
+        np.testing.assert_array_equal(paint(tested, 249, [])[0], newest)
+    finally:
+        tracemalloc.stop()

@@ -670,6 +670,51 @@ def test_a_warm_up_takes_no_more_memory_than_a_frame(gallery: Gallery) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("match", ["layout", "clusters"])
+@pytest.mark.parametrize("stage", ["activity", "histogram", "match", "compose"])
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_frame_that_fails_in_the_middle(
+    gallery: Gallery, match: Literal["layout", "clusters"], stage: str, at: int
+) -> None:
+    """As Ctrl-C does in a notebook: what some parts know of it and others do not is forgotten."""
+
+    def fail(name: str) -> None:
+        if name == stage:
+            raise KeyboardInterrupt
+
+    settings = MosaicSettings(tile_px=8, size=(64, 32), match=match)
+    mosaic = Mosaic(gallery, settings)
+    frames = [Frame.from_bgr(noise(64, 32, seed)) for seed in range(2)]
+    for frame in frames[:at]:
+        mosaic.process(frame)
+    mosaic.on_stage = fail
+    with pytest.raises(KeyboardInterrupt):
+        mosaic.process(frames[1])
+    mosaic.on_stage = lambda name: None
+    made, expected = mosaic.process(frames[1]), Mosaic(gallery, settings).process(frames[1])
+    np.testing.assert_array_equal(made.y, expected.y)
+    np.testing.assert_array_equal(made.u, expected.u)
+    assert mosaic.tile_ids.min() >= 0
+
+
+@pytest.mark.parametrize("size", [(64, 32), (60, 28)])
+def test_nobody_draws_on_the_pictures_to_come(gallery: Gallery, size: tuple[int, int]) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=8, size=size))
+    frame = Frame.from_bgr(noise(64, 32, 1))
+    for _ in range(2):  # of which the second is the first again
+        made = mosaic.process(frame)
+        for plane in (made.y, made.u, made.v):
+            with pytest.raises(ValueError, match="read-only"):
+                plane[:2] = 0
+    before = made.y[:28, :60].copy()
+    del made, plane
+    changed = noise(64, 32, 1)
+    changed[:16] = noise(64, 16, 2)
+    after = mosaic.process(Frame.from_bgr(changed))  # on the same canvas
+    assert (after.y[:16, :60] != before[:16]).mean() > 0.5
+    np.testing.assert_array_equal(after.y[16:28, :60], before[16:])
+
+
 _WARM = """
 import sys
 from dataclasses import replace
