@@ -32,8 +32,9 @@ _PROBE_PACKETS = 20_000
 _MAX_READ_ERRORS = 32
 # A file whose first picture or sound is this much later than 0 is taken to begin there: broadcasts
 # and pieces of streams keep the sender's clock, which says nothing in another file. Less is kept,
-# for it may be exact: a delay of sound, or of pictures sent out of order.
-_LATE_S = 1
+# for it may be exact: a delay of sound, or of pictures sent out of order; and where times do not
+# come from such a clock a minute may be meant, too.
+_LATE_S, _LATE_CLOCK_S = 60, 1
 # FFmpeg's AVFMT_TS_DISCONT: times of such a format may leap, and nothing is missing.
 _LEAPS = 0x0200
 # For the answers of a server, each: seconds, to open and to read.
@@ -46,8 +47,8 @@ _PICTURE_SUFFIXES = {".avif", ".heic", ".heif"}
 class FileSource:
     """Frames of the first video track of a file, and the packets of its other tracks.
 
-    Times are the file's own, unless it begins more than a second from 0: then they count from its
-    first picture or sound.
+    Times are the file's own, unless it begins more than a minute from 0 (of broadcasts, MPEG-TS and
+    such, a second): then they count from its first picture or sound.
 
     The tracks in `info.tracks` belong to the open file: a sink that copies them has to be closed
     before the source is.
@@ -86,12 +87,14 @@ class FileSource:
         try:
             self._video = VideoTrack(self._container, name=self.name, threads=threads)
             self._tracks = beside(self._container)
-            self._origin_s = _origin_s(self._video.stream, *self._tracks)
+            leaps = bool(self._container.format.flags & _LEAPS)
+            late_s = _LATE_CLOCK_S if leaps else _LATE_S
+            self._origin_s = _origin_s(self._video.stream, *self._tracks, late_s=late_s)
             self._joint = Joint(
                 self._video.stream.index,
                 rate=self._video.rate,
                 origin_s=self._origin_s,
-                leaps=bool(self._container.format.flags & _LEAPS),
+                leaps=leaps,
             )
             self._items = self._read_pictures() if self._pictures else self._read()
             first = self._first_frame()
@@ -284,8 +287,8 @@ def _open(location: Location) -> Any:
         raise source_error(location.name, error) from error
 
 
-def _origin_s(*streams: Any) -> Fraction:
-    """The time of the input, in seconds, that is 0 for its reader."""
+def _origin_s(*streams: Any, late_s: float) -> Fraction:
+    """The time of the input, in seconds, that is 0 for its reader: its start if that is late."""
     starts = [
         stream.start_time * base
         for stream in streams
@@ -294,7 +297,7 @@ def _origin_s(*streams: Any) -> Fraction:
         and (base := fraction(stream.time_base)) is not None
     ]
     start_s = min(starts, default=Fraction(0))
-    return start_s if abs(start_s) > _LATE_S else Fraction(0)
+    return start_s if abs(start_s) > late_s else Fraction(0)
 
 
 def _earlier(chapter: Chapter, seconds: Fraction) -> Chapter:
