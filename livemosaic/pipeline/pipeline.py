@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -16,12 +16,13 @@ from ..frame import Frame, Item, StreamInfo
 from ..gallery.store import Gallery
 from ..grid import Grid
 from ..handover import Handover, NewestHandover, WaitingHandover
-from ..mosaic import CellCounts, Mosaic
+from ..mosaic import Mosaic
 from ..sinks.base import Sink, Window
 from ..sources.base import Source
-from ..stats import Vitals, peak_rss_mb
+from ..stats import Vitals
 from .crew import Crew
-from .governor import STEPS, Governor
+from .figures import Figures, Progress
+from .governor import Governor
 from .intake import Intake
 from .outlet import Outlet, WindowOutlet
 from .recorder import Recorder
@@ -52,18 +53,6 @@ _GRACE_S = 0.5
 
 _MAX_LATENCY_S = 0.1
 _MAX_RATE = 240  # frames/s; a device that says more does not know
-
-
-@dataclass(slots=True)
-class Progress:
-    """What has happened so far."""
-
-    frames_in: int = 0
-    frames_out: int = 0
-    video_s: float = 0.0  # of the input's time, in the first output
-    cells: CellCounts = field(default_factory=CellCounts)
-    first_frame_s: float = 0.0  # when the first frame was handed off, after the program began
-    doing: str = ""  # what a single picture's long work has come to
 
 
 def output_info(info: StreamInfo, grid: Grid, *, rate: Fraction | None = None) -> StreamInfo:
@@ -142,8 +131,6 @@ class Pipeline:
         self._live = info.live or realtime
         self._duration_s, self._rate = duration_s, rate
         self._output_rate = rate or info.rate
-        self._started_s = time.monotonic() if started_s is None else started_s
-        self._running_s = self._ended_s = 0.0
         self._stop_asked = False
         self._crew = Crew()
         incoming: Handover[Item] = (
@@ -193,6 +180,14 @@ class Pipeline:
                     outlet=self._outlet,
                     over=lambda: self._stage.ended,
                 )
+        self._figures = Figures(
+            source,
+            self._intake,
+            self._stage,
+            self._asked,
+            self._recorder,
+            started_s=time.monotonic() if started_s is None else started_s,
+        )
 
     def stop(self) -> None:
         """End the input now; what was read is still finished. Safe in a signal handler."""
@@ -212,20 +207,21 @@ class Pipeline:
 
     @property
     def kept(self) -> list[str]:
-        asked = [outlet.sink.name for outlet in self._asked if outlet.kept]
-        return asked + [recording["name"] for recording in self._recordings]
+        return self._figures.kept
 
     @property
     def progress(self) -> Progress:
-        first = self._first
-        return Progress(
-            frames_in=self._intake.frames,
-            frames_out=first.frames,
-            video_s=first.video_s,
-            cells=self._stage.cells,
-            first_frame_s=first.first_s - self._started_s if first.frames else 0.0,
-            doing=self._stage.doing,
-        )
+        """What has happened so far."""
+        return self._figures.progress()
+
+    def vitals(self) -> Vitals:
+        """How it does, over the last seconds."""
+        return self._figures.vitals()
+
+    def report(self) -> dict[str, Any]:
+        """The run in numbers; its names are a contract, see the README."""
+        info = self._source.info
+        return self._figures.report(self._mosaic.plan(info.width, info.height))
 
     @property
     def expected_frames(self) -> int | None:
@@ -252,7 +248,7 @@ class Pipeline:
         LivemosaicError
             the first error of any stage; `kept` says what is whole all the same
         """
-        self._running_s = time.monotonic()
+        self._figures.running_s = time.monotonic()
         ticked_s = 0.0
         try:
             self._crew.start()
@@ -313,7 +309,7 @@ class Pipeline:
                 self.control.say(str(error))
 
     def _time_is_over(self) -> bool:
-        first = self._first
+        first = self._figures.first
         if not self._live or self._duration_s is None or not first.frames:
             return False
         return time.monotonic() > first.first_s + self._duration_s + _GRACE_S
@@ -339,7 +335,7 @@ class Pipeline:
                 outlet.undo()
         if not self.stuck:
             self._source.close()
-        self._ended_s = time.monotonic()
+        self._figures.ended_s = time.monotonic()
 
     # ---- sinks ---------------------------------------------------------------------------
 
@@ -347,11 +343,6 @@ class Pipeline:
     def _outlets(self) -> Sequence[Outlet]:
         """All of them, recordings too."""
         return [*self._asked, *(self._recorder.outlets if self._recorder is not None else ())]
-
-    @property
-    def _first(self) -> Outlet:
-        """The first that has not failed, which is what figures are of."""
-        return next((o for o in self._asked if not o.failed), self._asked[0])
 
     def _outlet(self, sink: Sink) -> Outlet:
         handover: Handover[Any]
@@ -376,92 +367,3 @@ class Pipeline:
             return None
         interval_s = max(float(1 / self._source.info.rate), 1 / _MAX_RATE)
         return Governor(max_latency_s=max_latency_s, interval_s=interval_s)
-
-    # ---- reports -------------------------------------------------------------------------
-
-    def vitals(self) -> Vitals:
-        """How it does, over the last seconds."""
-        first, stage, cells = self._first, self._stage, self._stage.cells
-        return Vitals(
-            fps_in=self._intake.recent.per_second,
-            fps_out=first.recent.per_second,
-            latency_ms_p50=first.recent.percentile_ms(50),
-            latency_ms_p95=first.recent.percentile_ms(95),
-            dropped=self._dropped,
-            active_share=cells.active / cells.total if cells.total else 0.0,
-            stages_ms={name: recent.percentile_ms(50) for name, recent in stage.recent.items()},
-            governor=stage.governor.step.words if stage.governor is not None else "",
-            source=stage.notice,
-            recording=self._recorder.name if self._recorder is not None else "",
-        )
-
-    @property
-    def _dropped(self) -> int:
-        return (
-            self._intake.dropped_by_source
-            + self._intake.dropped
-            + self._stage.governed
-            + self._first.dropped
-        )
-
-    @property
-    def _recordings(self) -> list[dict[str, Any]]:
-        """Reports of those that were kept."""
-        if self._recorder is None:
-            return []
-        last = [outlet.report() for outlet in self._recorder.outlets if outlet.kept]
-        return self._recorder.finished + last
-
-    def report(self) -> dict[str, Any]:
-        """The run in numbers; its names are a contract, see the README."""
-        p, stage, first = self.progress, self._stage, self._first
-        info = self._source.info
-        grid = self._mosaic.plan(info.width, info.height)
-        ended = self._ended_s or time.monotonic()
-        frames = max(stage.frames, 1)
-        times = {"decode": self._intake.times, **stage.times, "encode": first.times}
-        governor = stage.governor
-        return {
-            "input": self._source.name,
-            "outputs": [outlet.sink.name for outlet in self._asked],
-            "frames_in": p.frames_in,
-            "frames_out": first.frames_out,
-            "dropped": self._dropped,
-            "repeated": self._intake.repeated + first.repeated,
-            "duration_s": round(ended - self._started_s, 3),
-            "fps": round(first.frames_out / max(ended - self._running_s, 1e-9), 2),
-            "latency_ms": first.latency_ms(),
-            "stages_ms": {name: of.summary(50, 95) for name, of in times.items()},
-            "grid": {
-                "rows": grid.rows,
-                "columns": grid.columns,
-                "tile_px": grid.tile_px,
-                "width": grid.width,
-                "height": grid.height,
-            },
-            "cells": {
-                "total": grid.cells,
-                "active_mean": round(stage.active_share / frames, 4),
-                "touched_mean": round(stage.touched_share / frames, 4),
-                "changed_mean": round(stage.changed_share / frames, 4),
-            },
-            "first_frame_s": round(p.first_frame_s, 3),
-            "peak_rss_mb": peak_rss_mb(),
-            "reconnects": self._source.reconnects,
-            "drops": {
-                "source": self._intake.dropped_by_source,
-                "mosaic": self._intake.dropped,
-                "governor": stage.governed,
-            },
-            "sinks": [*(outlet.report() for outlet in self._asked), *self._recordings],
-            "governor": None
-            if governor is None
-            else {
-                "step": governor.step.words,
-                "highest": STEPS[governor.highest].words,
-                "changes": [
-                    {"at_s": round(change.at_s - self._running_s, 2), "step": change.step}
-                    for change in governor.changes
-                ],
-            },
-        }
