@@ -165,6 +165,15 @@ RUNS = rb"\d+ frames \[|[1-9]\d* ?frames? \[|[1-9]\d*(/\d+)? \[.*cells active"
 PATTERN = "pattern:64x48@25"
 
 
+@pytest.fixture
+def hangups() -> Iterator[None]:
+    """They are not ignored, as they are where the tests themselves run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangups")
 def test_a_hangup_never_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """It comes from the system and from the shell."""
     monkeypatch.setattr(terminal, "_SAME_REQUEST_S", 0.0)
@@ -187,6 +196,7 @@ def test_nohup(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_jit
+@pytest.mark.usefixtures("hangups")
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("name", ["x.mp4", "x.mkv", "x_%04d.png"])
 def test_the_first_finishes_the_file(

@@ -189,15 +189,13 @@ def test_a_recording_at_another_rate_rides_out_a_slow_moment_too() -> None:
     assert originals(file) == [n for n in range(6) for _ in range(2)] + [6]
 
 
-def test_a_recording_at_a_lower_rate_leaves_out_and_delays_nothing() -> None:
+def test_a_recording_at_a_lower_rate_leaves_pictures_out() -> None:
     sink = FakeSink()
     steps = [thing for n in range(21) for thing in (frame(n), lambda: time.sleep(0.002))]
     pipeline = Pipeline(LiveSource(steps), FakeMosaic(), [sink], rate=RATE / 5)  # type: ignore[arg-type]
     assert pipeline.run()
     assert pts(sink) == list(range(5))
-    report = pipeline.report()
-    assert report["sinks"][0]["dropped"] == 16
-    assert report["latency_ms"]["max"] < 100
+    assert pipeline.report()["dropped"] == 16
 
 
 def test_a_sink_with_a_pace_gets_it() -> None:

@@ -26,7 +26,7 @@ from livemosaic import v4l2
 from livemosaic.commands.devices import devices
 from livemosaic.doctor.cameras import cameras, virtual_cameras
 from livemosaic.errors import LivemosaicError, SinkError, SourceError
-from livemosaic.frame import Frame, Notice
+from livemosaic.frame import Frame, Notice, StreamInfo
 from livemosaic.sinks import open_sink
 from livemosaic.sinks.vcam import VcamSink
 from livemosaic.sources import open_source
@@ -434,7 +434,7 @@ def doctor() -> Any:
 @check
 def vcam_refusals() -> Any:
     def open_it(target: str) -> str:
-        return refused(lambda: open_sink(target, None))  # type: ignore[arg-type]
+        return refused(lambda: open_sink(target, StreamInfo(640, 360)))
 
     found = {
         "number": open_it("vcam:7"),
