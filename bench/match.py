@@ -25,7 +25,7 @@ from quality.recall import layout_costs
 from livemosaic.frame import Frame
 from livemosaic.gallery import open_gallery
 from livemosaic.match import layout_index
-from livemosaic.match.layout import UNHURRIED_CELLS
+from livemosaic.match.by_layout import UNHURRIED_CELLS
 from livemosaic.mosaic import Mosaic, MosaicSettings
 from livemosaic.sources import open_source
 

@@ -107,7 +107,7 @@ def write_tiles(
     """
     from livemosaic.gallery.build import write_gallery
     from livemosaic.histogram import tile_histograms
-    from livemosaic.layout import tile_points
+    from livemosaic.points import tile_points
 
     n, px = tiles.shape[:2]
     with GalleryWriter(path) as writer:

@@ -23,7 +23,7 @@ LAYERS = [
     "colour",
     "frame stats media v4l2",
     "kernels handover",
-    "sources grid histogram layout",
+    "sources grid histogram points",
     "gallery",
     "activity palette tiles paint",
     "match tint compose",

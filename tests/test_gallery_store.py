@@ -17,7 +17,7 @@ from livemosaic.gallery import Gallery, open_gallery
 from livemosaic.gallery.clusters import group_tiles
 from livemosaic.gallery.store import FORMAT_VERSION, GalleryWriter
 from livemosaic.histogram import tile_histograms
-from livemosaic.layout import tile_points
+from livemosaic.points import tile_points
 
 PHOTOS = ["a.jpg", "ü/b.jpg", "bad\udcff.jpg"]
 

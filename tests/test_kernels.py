@@ -27,11 +27,11 @@ from livemosaic.frame import Frame
 from livemosaic.gallery.store import Gallery
 from livemosaic.grid import Grid
 from livemosaic.histogram import cell_histograms, tile_histograms
-from livemosaic.layout import cell_points, points_to_lab, tile_points
 from livemosaic.match import ClusterMatcher, LayoutMatcher
 from livemosaic.match.index import encode
 from livemosaic.match.partition import partition
 from livemosaic.palette import Palette
+from livemosaic.points import cell_points, points_to_lab, tile_points
 from livemosaic.tiles import TileStore
 from livemosaic.tint import CellTint
 from tests import naive

@@ -19,9 +19,9 @@ from livemosaic.frame import Frame
 from livemosaic.gallery import open_gallery
 from livemosaic.gallery.store import Gallery
 from livemosaic.grid import Grid
-from livemosaic.layout import points_to_lab
 from livemosaic.match import LayoutMatcher, layout_index
 from livemosaic.mosaic import Mosaic, MosaicSettings
+from livemosaic.points import points_to_lab
 from livemosaic.tiles import TileStore
 from tests.conftest import U8, moving_pictures, synthetic_tiles, write_tiles
 
@@ -580,7 +580,7 @@ def test_a_short_search_keeps_the_rules(
     photos: Gallery, monkeypatch: pytest.MonkeyPatch, limit: str, variety: float
 ) -> None:
     """In a large gallery, and in a hurry: also where many cells want the same few tiles."""
-    monkeypatch.setattr(f"livemosaic.match.layout.{limit}", 0)
+    monkeypatch.setattr(f"livemosaic.match.by_layout.{limit}", 0)
     settings = MosaicSettings(**SMALL, variety=variety)
     whole = Mosaic(photos, replace(settings, thorough=True))
     short = Mosaic(photos, settings)
@@ -595,7 +595,7 @@ def test_recall_of_a_short_search(photos: Gallery, monkeypatch: pytest.MonkeyPat
     from bench.quality.metrics import recall
     from bench.quality.recall import layout_costs
 
-    monkeypatch.setattr("livemosaic.match.layout.UNHURRIED_CELLS", 0)
+    monkeypatch.setattr("livemosaic.match.by_layout.UNHURRIED_CELLS", 0)
     frame = Frame.from_bgr(still((480, 270)))
     mosaic = Mosaic(photos, MosaicSettings(tile_px=16, scale=1))
     mosaic.process(frame)

@@ -14,9 +14,9 @@ from livemosaic.frame import Frame
 from livemosaic.gallery import build_gallery
 from livemosaic.gallery.store import Gallery
 from livemosaic.grid import Grid
-from livemosaic.layout import cell_points, points_to_lab
 from livemosaic.match import ThoroughMatcher
 from livemosaic.mosaic import Mosaic, MosaicSettings
+from livemosaic.points import cell_points, points_to_lab
 
 from .conftest import U8, moving_pictures
 from .gallery_files import encode

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from livemosaic.colour import ycbcr_to_bgr
 from livemosaic.frame import Frame
-from livemosaic.layout import cell_points, points_to_lab
 from livemosaic.match import LayoutMatcher
 from livemosaic.match.choice import LEAST_WEIGHED, MOST_WEIGHED, Rules
 from livemosaic.mosaic import Mosaic, analysis_picture
+from livemosaic.points import cell_points, points_to_lab
 
 __all__ = ["Costs", "layout_costs"]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import GalleryError, UsageError
 from ..histogram import HISTOGRAM_SIZE, tile_histograms
-from ..layout import tile_points
+from ..points import tile_points
 from .clusters import CLUSTERS, DROP_PERCENTILE, cluster_tiles, group_tiles
 from .find import find_photos
 from .images import (

@@ -159,7 +159,7 @@ def _emoji_tiles(data: bytes, tile_px: int) -> tuple[U8, list[Crop]]:
 def _build(chosen: EmbeddedSet, archive: zipfile.ZipFile, path: Path) -> None:
     """Write the gallery of an embedded set."""
     from ..histogram import tile_histograms  # Numba, 0.4 s: not needed once it is built
-    from ..layout import tile_points
+    from ..points import tile_points
     from .build import write_gallery
 
     labels = np.load(io.BytesIO(archive.read(LABELS)), allow_pickle=False).astype(np.int32)

@@ -126,7 +126,7 @@ class Gallery:
     tile_px : side of a tile in pixels
     features : float32 (n, 125), normalised colour histograms as of `livemosaic.histogram`
     points : uint8 (n, 4, 4, 3), BGR, where in the tile which colour lies
-    texture : uint8 (n,), see `livemosaic.layout.tile_points`
+    texture : uint8 (n,), see `livemosaic.points.tile_points`
     labels : int32 (n,), the cluster of each tile
     centres : float32 (k, 125), the mean histogram of each cluster, largest cluster first
     kept : bool (k,), False for clusters that are too small to be used

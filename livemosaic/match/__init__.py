@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .base import Matcher
-from .clusters import ClusterMatcher
+from .by_clusters import ClusterMatcher
+from .by_layout import LayoutMatcher
 from .index import layout_index
-from .layout import LayoutMatcher
 from .thorough import ThoroughMatcher
 
 __all__ = ["ClusterMatcher", "LayoutMatcher", "Matcher", "ThoroughMatcher", "layout_index"]

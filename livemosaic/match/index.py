@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..gallery.store import Gallery
 from ..kernels import kernel, kernel_part
-from ..layout import POINTS, points_to_lab
+from ..points import POINTS, points_to_lab
 from .partition import partition
 from .rough import FINE, ROUGH, blocks, roughly
 
@@ -65,7 +65,7 @@ class LayoutIndex(NamedTuple):
 
     codes : float32 (n, 28), coefficients
     rest : float32 (n,), the square of what the coefficients leave out
-    texture : float32 (n,), see `livemosaic.layout.tile_points`
+    texture : float32 (n,), see `livemosaic.points.tile_points`
     variant : int32 (n,), tile number * 2, + 1 if mirrored
     photo : int32 (n,), which photo it is of
     start : int32 (k + 1,), cluster c is start[c] to start[c + 1]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..gallery.store import Gallery
 from ..grid import Grid
-from .layout import LayoutMatcher
+from .by_layout import LayoutMatcher
 
 __all__ = ["ThoroughMatcher"]
 

@@ -14,7 +14,7 @@ from ..errors import SinkError, UsageError
 from ..frame import Frame, StreamInfo
 from ..media import av, matrix_tag, reason
 from .formats import ENCODERS, Encoder, FileOptions
-from .palette import PaletteFilter
+from .gif import PaletteFilter
 
 __all__ = ["VideoEncoder"]
 

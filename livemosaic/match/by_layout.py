@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..gallery.store import Gallery
 from ..grid import Grid
 from ..kernels import kernel
-from ..layout import cell_points, points_to_lab
+from ..points import cell_points, points_to_lab
 from .choice import Rules, choose, empty
 from .index import COEFFICIENTS, encode, layout_index, weights
 from .rough import to_levels
