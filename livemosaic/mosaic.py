@@ -224,8 +224,8 @@ class Mosaic:
 
     def warm_up(self, width: int, height: int, colour: Colour) -> None:
         """Do what the first frame of a live source should not have to: load every kernel that
-        frames of this size need, also with tiles twice as large, 0.2 s, and prepare the tiles of a
-        gallery that is not too large, 0.1 s.
+        frames of this size need, also with tiles twice as large, 0.2 s, price the tiles of a large
+        gallery, and prepare those of one that is not too large, 0.1 s.
 
         A stream that has begun stays as it is, and another thread may go on with it.
         """
@@ -235,9 +235,10 @@ class Mosaic:
             self._rehearse(replace(settings, tile_px=tile_px), width, height, colour)
         tiles = len(self.gallery.tiles)
         enough = tiles <= _PREPARED_TILES and tiles * grid.tile_px**2 * 3 // 2 <= _PREPARED_BYTES
-        if self._tiles is None and enough and not self.settings.thorough:
+        if self._tiles is None and not self.settings.thorough:
             self._start(width, height, colour)
-            self._composer.prepare(np.arange(tiles, dtype=np.int32))
+            if enough:
+                self._composer.prepare(np.arange(tiles, dtype=np.int32))
 
     def _rehearse(self, settings: MosaicSettings, width: int, height: int, colour: Colour) -> None:
         """Make small mosaics, with the kernels that large ones need.
