@@ -96,11 +96,11 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
         whatever keeps it from being done
     """
     options = config.resolve(vars(args), file=args.config)
-    _check_outputs(args)
     # Imports make a million objects that live to the end: looking through them for garbage again
     # and again is a fifth of the start. Nor is there work for NumPy's threads, which spin.
     gc.disable()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _check_outputs(args)
     outputs = checked_outputs(args, options)
 
     import cv2
