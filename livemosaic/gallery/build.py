@@ -30,7 +30,7 @@ from .images import (
     scale_tiles,
     silent_opencv,
 )
-from .store import GalleryWriter
+from .store import TILE_PX_MAX, GalleryWriter
 
 __all__ = ["TILE_PX", "BuildReport", "Progress", "build_gallery", "write_gallery"]
 
@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]  # photos done, photos in all; called by t
 
 # Tiles of 64 pixels serve mosaics of 8 to 64 pixels per cell, and 5,000 of them are 60 MB.
 TILE_PX = 64
-TILE_PX_MIN, TILE_PX_MAX = 8, 255  # below nothing can be recognised; above histograms overflow
+TILE_PX_MIN = 8  # below nothing can be recognised
 
 SEED_MAX = 2**63 - 1  # as of a mosaic
 

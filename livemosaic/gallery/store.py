@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from ..errors import GalleryError
 
-__all__ = ["FORMAT_VERSION", "Gallery", "GalleryWriter", "Source", "Sources"]
+__all__ = ["FORMAT_VERSION", "TILE_PX_MAX", "Gallery", "GalleryWriter", "Source", "Sources"]
 
 FORMAT_VERSION = 2
 SUFFIX = ".gallery"
@@ -66,8 +66,8 @@ _OPTIONS: dict[str, type | tuple[type, ...]] = {
     "seed": int,
 }
 
-# Of a tile's side: what can be built.
-_MOST_TILE_PX = 255
+# The longest side of a tile in pixels: above histograms overflow.
+TILE_PX_MAX = 255
 
 _CURE = "build it again with: livemosaic gallery build PHOTOS... -o {}"
 
@@ -289,7 +289,7 @@ def _check(a: Mapping[str, NDArray[Any]]) -> None:
         raise ValueError("no cluster is kept")
     if not np.diff(a["members_start"])[a["kept"]].all():
         raise ValueError("a cluster without tiles is kept")
-    if not 0 < px <= _MOST_TILE_PX:
+    if not 0 < px <= TILE_PX_MAX:
         raise ValueError(f"tiles are of {px} px")
     if a["source_crop"].min() < 0:
         raise ValueError("source_crop is out of range")
