@@ -170,7 +170,9 @@ def test_every_key(screen: Screen, tmp_path: Path) -> None:
         run.press("s")
         (snapshot,) = until(lambda: list(tmp_path.glob("*.png")) or None, what="a snapshot")
         saved = until(lambda: read(snapshot), what="a whole snapshot")
-        run.see(lambda p: np.abs(bars(saved) - bars(p)).max() < 4, "what was saved")
+        # Tiles of another size, if the governor wants them just then, have means up to 6 levels
+        # away; the bars themselves are 100 and more from each other.
+        run.see(lambda p: np.abs(bars(saved) - bars(p)).max() < 16, "what was saved")
         run.press("space")
         run.see(lambda p: stands(p, run), "a picture that stands")
         run.press("space")
