@@ -21,7 +21,7 @@ LAYERS = [
     "errors numerals",
     "terminal",
     "colour",
-    "frame stats media v4l2",
+    "frame stats media ticks v4l2",
     "kernels handover",
     "sources grid histogram points",
     "gallery",

@@ -153,6 +153,13 @@ def test_of_pictures_of_one_tick_the_first_is_taken() -> None:
     assert (rate.repeated, rate.dropped) == (0, 6)
 
 
+def test_of_twice_as_many_pictures_every_other_is_taken() -> None:
+    """Half of them are in the middle between two ticks: by turns up and down they would jerk."""
+    given, rate = resampled(*(frame(n, rate=2 * RATE) for n in range(12)))
+    assert [item.y[0, 0] for item, _ in given] == [0, 1, 3, 5, 7, 9, 11]
+    assert (rate.repeated, rate.dropped) == (0, 5)
+
+
 def test_a_long_time_without_a_picture_is_not_filled() -> None:
     given, rate = resampled(frame(0, rate=RATE), packet(0), frame(3600 * 30, rate=RATE))
     assert [item.pts for item, _ in given if isinstance(item, Frame)] == [0, 3600 * 30]

@@ -279,6 +279,27 @@ def test_duration_of_the_last_frame(tmp_path: Path) -> None:
     source.close()
 
 
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "mov", "webm"])
+def test_of_pictures_of_one_tick_the_first_is_taken(
+    tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A picture that was made between two frames may have no place between their ticks."""
+    whole, fine = Fraction(1), Fraction(1, 1000)
+    times = [(0, whole), (300, fine), (400, fine), (1, whole), (1600, fine), (2, whole), (3, whole)]
+    sent = [
+        Frame(f.y, f.u, f.v, pts=pts, time_base=base)
+        for f, (pts, base) in zip(clips.frames(7), times, strict=True)
+    ]
+    sink = open_sink(str(tmp_path / f"o.{ending}"), info(sent[0], time_base=whole))
+    for frame in sent:
+        sink.write(frame)
+    sink.close()
+    assert isinstance(sink, Resampler)
+    assert (sink.dropped, sink.repeated) == (3, 0)
+    assert clips.packet_times(tmp_path / f"o.{ending}", "video") == [0, 1, 2, 3]
+    assert not caplog.text
+
+
 @pytest.mark.parametrize(
     ("name", "codec"),
     [("o.avi", None), ("o.y4m", None), ("o.mp4", "mpeg4"), ("o.ts", "mpeg2video")],

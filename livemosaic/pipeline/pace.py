@@ -13,6 +13,7 @@ from fractions import Fraction
 
 from ..frame import Frame, TrackPacket
 from ..handover import Ended, Handover
+from ..ticks import Ticks
 
 __all__ = ["ConstantPace", "ConstantRate"]
 
@@ -104,26 +105,29 @@ class ConstantRate:
 
     def __init__(self, handover: Handover[Frame | TrackPacket], rate: Fraction) -> None:
         self._handover, self._rate = handover, rate
-        self.repeated = self.dropped = 0
+        self._ticks = Ticks(rate)
+        self.repeated = 0
+
+    @property
+    def dropped(self) -> int:
+        return self._ticks.dropped
 
     def __iter__(self) -> Iterator[tuple[Frame | TrackPacket, bool]]:
         """Items, and whether each is new; frames count the ticks since the stream's time 0."""
         last: Frame | None = None
-        free = 0  # the first tick that is not taken
         for item in self._handover:
             if isinstance(item, TrackPacket):
                 yield item, True
                 continue
-            tick = round(item.pts * item.time_base * self._rate)
-            if last is not None and tick < free:
-                self.dropped += 1
+            ticks = self._ticks.take(item.pts * item.time_base)
+            if ticks is None:
                 continue
-            if last is not None and tick - free <= _MOST_FILLED_S * self._rate:
-                for passed in range(free, tick):
+            if last is not None and len(ticks) - 1 <= _MOST_FILLED_S * self._rate:
+                for tick in ticks[:-1]:
                     self.repeated += 1
-                    yield self._at(passed, last), False
-            yield self._at(tick, item), True
-            last, free = item, tick + 1
+                    yield self._at(tick, last), False
+            yield self._at(ticks[-1], item), True
+            last = item
             del item
 
     def _at(self, tick: int, frame: Frame) -> Frame:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import SinkError, UsageError
 from ..frame import Frame, StreamInfo
 from ..media import av, matrix_tag, reason
+from ..ticks import Ticks
 from .formats import ENCODERS, Encoder, FileOptions
 from .gif import PaletteFilter
 
@@ -68,7 +69,9 @@ class VideoEncoder:
     ----------
     origin : seconds of the input's time that are 0 in the output; None until the first frame
     frames : coded so far, repeated ones included
-    dropped, repeated : how many had no place at a fixed rate, and how many were made to fill it
+    fixed_rate : frames are repeated or left out to keep a rate
+    dropped : how many had no place: at a fixed rate, or at a time of which there was one already
+    repeated : how many were made to fill a fixed rate
 
     Raises
     ------
@@ -97,7 +100,7 @@ class VideoEncoder:
         self._palette = PaletteFilter() if codec.name == "gif" else None
         # Without times of their own, frames are repeated or left out to keep a fixed rate.
         fixed_container = not container.format.flags & _VARIABLE_RATE
-        self._fixed_rate = fixed_container or codec.name in _CONSTANT_RATE
+        self.fixed_rate = fixed_container or codec.name in _CONSTANT_RATE
         # Such a container starts at its first frame, whatever the time.
         zeroed = fixed_container or options.zeroed
         self.origin: Fraction | None = None if zeroed else Fraction(0)
@@ -106,14 +109,14 @@ class VideoEncoder:
         self._by_decoding_order = container.format.name in ("mp4", "mov")
         self._delay: int | None = None  # ticks from decoding to showing
         self._end = 0  # of the last picture, ticks
-        self._next = 0
-        self.frames = self.dropped = self.repeated = 0
+        self.frames = self.repeated = 0
 
         # At the mean rate, frames that come in a burst would have no place.
-        self._rate = (info.peak_rate if self._fixed_rate else None) or info.rate
-        self._time_base = 1 / self._rate if self._fixed_rate else info.time_base
+        self._rate = (info.peak_rate if self.fixed_rate else None) or info.rate
+        self._time_base = 1 / self._rate if self.fixed_rate else info.time_base
         if self._by_decoding_order and self._time_base < 1 / _MAX_TIMESCALE:
             self._time_base = _MPEG_TICK
+        self._ticks = Ticks(1 / self._time_base)
         self._pixel_format = _pixel_format(codec)
         self._stream = container.add_stream(codec.name, rate=self._rate)
         self._configure(options)
@@ -122,6 +125,10 @@ class VideoEncoder:
         self._stream.metadata.update(info.video_metadata)
         self._stream.disposition = int(av.stream.Disposition.default)
         self._open(options)
+
+    @property
+    def dropped(self) -> int:
+        return self._ticks.dropped
 
     def encode(self, frame: Frame) -> Iterator[Any]:
         """Yield the packets that are ready once `frame` is in. Its arrays are free afterwards."""
@@ -134,13 +141,19 @@ class VideoEncoder:
         if self.origin is None:
             self.origin = time
         time -= self.origin
-        if self._fixed_rate:
-            yield from self._at_fixed_rate(frame, time)
+        ticks = self._ticks.take(time)
+        if ticks is None:
             return
+        if self.fixed_rate and self._previous is not None:
+            for tick in ticks[:-1]:
+                yield from self._send(self._previous, tick, self._time_base)
+                self.repeated += 1
+        picture = self._picture(frame, keep=self.fixed_rate)
         # Half of them do not know their duration; the last one's is the only one that matters.
-        duration = frame.duration * frame.time_base or 1 / self._rate
-        picture = self._picture(frame, keep=False)
-        yield from self._send(picture, round(time / self._time_base), duration)
+        lasts = self._time_base if self.fixed_rate else frame.duration * frame.time_base
+        yield from self._send(picture, ticks[-1], lasts or 1 / self._rate)
+        if self.fixed_rate:
+            self._previous = picture
 
     def flush(self) -> Iterator[Any]:
         """Yield what is still inside."""
@@ -154,22 +167,6 @@ class VideoEncoder:
             last = packets[-1]
             last.duration = max(last.duration or 0, self._end - last.dts - (self._delay or 0))
         yield from packets
-
-    def _at_fixed_rate(self, frame: Frame, time: Fraction) -> Iterator[Any]:
-        slot = round(time * self._rate)
-        if self._previous is None:
-            self._next = slot
-        elif slot < self._next:
-            self.dropped += 1  # its place is taken
-            return
-        duration = 1 / self._rate
-        while self._previous is not None and self._next < slot:
-            yield from self._send(self._previous, self._next, duration)
-            self._next += 1
-            self.repeated += 1
-        self._previous = self._picture(frame, keep=True)
-        yield from self._send(self._previous, slot, duration)
-        self._next = slot + 1
 
     def _send(self, picture: av.VideoFrame, pts: int, duration: Fraction) -> Iterator[Any]:
         picture.time_base = self._time_base

@@ -162,7 +162,7 @@ class FileSink:
             self._part.discard()
 
     def _warn_of_rate(self) -> None:
-        if self.dropped:
+        if self.dropped and self._video.fixed_rate:
             _logger.warning(
                 "%s: its frame rate is constant, and %d of %d frames had no place in it: "
                 "write .mkv or .mp4 by libx264, or ask for a higher rate by --fps",
