@@ -512,6 +512,36 @@ def test_what_is_wanted_is_done_while_nothing_comes() -> None:
     assert times == sorted(set(times))
 
 
+def test_pictures_made_anew_have_times_between_two_frames() -> None:
+    """Where the source's ticks leave no room, too, and another may come from behind a card."""
+    control, sink, base = Control(), FakeSink(live=True), Fraction(100)
+    items: list[Any] = [
+        frame(0, rate=1 / base),
+        *(
+            step
+            for n in range(1, 4)
+            for step in (
+                until(lambda n=n: len(sink.items) == n),
+                lambda n=n: control.change(overlay=n / 10),
+            )
+        ),
+        until(lambda: len(sink.items) == 4),
+        frame(1, rate=1 / base),
+        until(lambda: len(sink.items) == 5),
+        Notice("reconnecting"),
+        until(lambda: len(sink.items) == 6),
+        lambda: control.change(overlay=0.5),
+        until(lambda: len(sink.items) == 7),
+        frame(100 * 1_000_000 + 1, rate=Fraction(1_000_000)),  # captured before the last card
+        frame(2, rate=1 / base),
+        until(lambda: len(sink.items) == 8),
+    ]
+    Pipeline(LiveSource(items), FakeMosaic(), [sink], control=control).run()  # type: ignore[arg-type]
+    times = [item.time_s for item in sink.items]
+    assert times == sorted(set(times))
+    assert (times[0], times[4], times[7]) == (0, base, 2 * base)
+
+
 def test_a_frozen_picture_can_be_mirrored_and_kept() -> None:
     control, sink, saved = Control(), FakeSink(live=True), []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -31,6 +32,8 @@ STAGES = ("activity", "histogram", "match", "compose")
 # While nothing comes, it is looked so often whether the last picture is wanted otherwise: by a key,
 # by the one that hides all, too.
 _LOOK_S = 0.1
+
+_TICK_S = Fraction(1, 1_000_000)  # of pictures that are made between frames
 
 
 class Spawn(Protocol):
@@ -147,10 +150,8 @@ class MosaicStage:
         """The last picture as it is wanted now, while nothing comes; None if it is as it was."""
         if self._input is None or not (self._obey() or self._snapshot_is_asked):
             return None
-        if self.notice:
-            return self._again(self._input)
-        # In the middle of the time that has passed, so that the next frame is behind it.
-        picture = self._again(self._input, share=0.5)
+        # While there are frames, in the middle of the time that has passed: the next is behind it.
+        picture = self._again(self._input, share=1.0 if self.notice else 0.5)
         self._anew_at = picture.pts * picture.time_base
         return picture
 
@@ -279,6 +280,10 @@ class MosaicStage:
 
 
 def _later(frame: Frame, now_s: float, share: float) -> Frame:
-    """The frame as if it had been captured now, at a share of the time that has passed since."""
-    passed = round(share * (now_s - frame.captured_s) / frame.time_base)
-    return replace(frame, pts=frame.pts + max(1, passed), captured_s=now_s, decoding_s=0.0)
+    """The frame as if it had been captured now, at a share of the time that has passed since.
+
+    In ticks of its own: in a source's there may be no time between two frames.
+    """
+    passed_s = Fraction(max(0.0, share * (now_s - frame.captured_s)))
+    at = math.floor((frame.pts * frame.time_base + passed_s) / _TICK_S) + 1
+    return replace(frame, pts=at, time_base=_TICK_S, duration=0, captured_s=now_s, decoding_s=0.0)
