@@ -141,6 +141,7 @@ class LayoutMatcher:
         self._lab = np.empty((grid.cells, 16, 3), np.float32)
         self._matched = np.full((grid.cells, 16, 3), np.inf, np.float32)  # at the last match
         self._codes = np.empty((0, COEFFICIENTS), np.float32)
+        self._rest = np.empty(0, np.float32)
         self._cut = False  # whether nothing is to be kept at the next match
         self._decided = 0  # decisions so far
         self.decisions = Decisions(self._shown.place, np.empty(0, np.int32))
@@ -168,13 +169,14 @@ class LayoutMatcher:
 
     def describe(self, cells: I32) -> None:
         """Their coefficients."""
-        self._codes, _ = encode(self._lab[cells])
+        self._codes, self._rest = encode(self._lab[cells])
 
     def match(self, cells: I32, *, active: int) -> tuple[I32, NDArray[np.bool_]]:
         """The cheapest tile for each cell, or the one that is there if no other is clearly so."""
-        lab, shown = self._lab[cells], self._shown
+        shown, waves = self._shown, self._codes[:, 3:]  # all but the means
         # Cells in which much is to be seen choose first; a plain one is served by many tiles.
-        order = np.argsort(-lab.var(axis=1).sum(axis=1), kind="stable")
+        variance = np.einsum("ij,ij->i", waves, waves) + self._rest
+        order = np.argsort(-variance, kind="stable")
         cut, self._cut = self._cut, False  # a frame may be matched again, and keeps its tiles then
         before = shown.place.copy()
         if cut:
@@ -194,7 +196,7 @@ class LayoutMatcher:
             cut,
         )
         self._decided += len(cells)
-        self._matched[cells] = lab
+        self._matched[cells] = self._lab[cells]
         variants = self.index.variant[shown.place[cells]]
         return variants // 2, (variants & 1).astype(np.bool_)
 
