@@ -174,7 +174,7 @@ def progress_bar(*, quiet: bool, when: str = "auto", **settings: Any) -> Iterato
     when : `always`, `never`, or `auto`: on a terminal
     settings : of tqdm
     """
-    at_terminal = sys.stderr is not None and sys.stderr.isatty()
+    at_terminal = sys.stderr is not None and _stderr.isatty()
     if quiet or not (when == "always" or (when == "auto" and at_terminal)):
         yield None
         return
@@ -182,7 +182,7 @@ def progress_bar(*, quiet: bool, when: str = "auto", **settings: Any) -> Iterato
 
     tqdm.monitor_interval = 0  # no thread of its own: it is updated often enough
     tqdm.set_lock(threading.RLock())  # and no semaphore for other processes
-    with tqdm(file=sys.stderr, leave=False, mininterval=0, miniters=0, **settings) as bar:
+    with tqdm(file=_stderr, leave=False, mininterval=0, miniters=0, **settings) as bar:
         yield bar
 
 
@@ -235,14 +235,30 @@ def set_up_logging(*, verbose: bool, quiet: bool) -> None:
     _logger.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO)
 
 
+class _StandardError:
+    """Standard error, as long as there is somebody who reads it: without, the work goes on."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
+_stderr = _StandardError()
+
+
 def _say(text: str) -> None:
     """One message on standard error, above a progress bar if there is one."""
     tqdm = sys.modules.get("tqdm")
-    above = tqdm.tqdm.external_write_mode(sys.stderr) if tqdm else contextlib.nullcontext()
-    # A closed standard error must not stop the work.
-    with contextlib.suppress(OSError, ValueError, AttributeError), above:
-        sys.stderr.write(f"livemosaic: {text}\n")
-        sys.stderr.flush()
+    with tqdm.tqdm.external_write_mode(_stderr) if tqdm else contextlib.nullcontext():
+        _stderr.write(f"livemosaic: {text}\n")
+        _stderr.flush()
 
 
 def complain(error: object) -> None:

@@ -20,7 +20,7 @@ import pytest
 from livemosaic.config import OPTIONS
 from livemosaic.gallery.store import Gallery
 
-from .clips import make, packet_times, picture, streams
+from .clips import frames, make, packet_times, picture, streams
 from .program import (
     ENVIRONMENT,
     SMALL,
@@ -214,6 +214,16 @@ def test_a_terminal_is_clean_afterwards(folder: Path, small: list[str]) -> None:
 
 
 @needs_jit
+def test_nobody_reads_the_progress(folder: Path, small: list[str]) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    process = spawn("run", "a.mp4", "o.mp4", "--progress", "always", *small, stderr=theirs)
+    os.close(theirs)
+    assert finish(process).code == 0
+    assert len(pictures(folder / "o.mp4")) == 10
+
+
+@needs_jit
 def test_the_first_run_says_why_it_takes_longer(
     folder: Path, program: Program, small: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +307,20 @@ def test_a_pipe_on_both_sides(folder: Path, small: list[str]) -> None:
     assert process.returncode == 0
     (folder / "o.mkv").write_bytes(out)
     assert len(pictures(folder / "o.mkv")) == 10
+
+
+@needs_jit
+def test_sound_of_a_broadcast_through_a_pipe(folder: Path, small: list[str]) -> None:
+    """What was looked at to find out what it is comes without times, and cannot be read again."""
+    path = make(folder / "a.ts", frames(50), sound=["aac"])
+    for source, name in ((path, "file.mp4"), ("-", "pipe.mp4")):
+        with path.open("rb") as file, subprocess.Popen(["cat"], stdin=file, stdout=-1) as cat:
+            outcome = finish(spawn("run", source, name, *small, stdin=cat.stdout))
+        assert outcome.code == 0
+        assert outcome.err.count("\n") == 1
+    times = packet_times(folder / "file.mp4", "audio")
+    assert len(times) > 40
+    assert packet_times(folder / "pipe.mp4", "audio") == pytest.approx(times, abs=0.001)
 
 
 @needs_jit

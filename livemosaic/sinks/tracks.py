@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import Any, Protocol
 
 from ..frame import TrackPacket
-from ..media import av, reason
+from ..media import av, fraction, reason
 from .convert import AudioConverter, TextConverter
 from .formats import Format
 
@@ -45,6 +46,7 @@ class Tracks:
     def __init__(self, container: Any, tracks: Sequence[Any], *, format: Format) -> None:
         self._writers: dict[int, _Writer] = {}
         self._last_dts: dict[int, int] = {}
+        self._lasts: dict[int, int] = {}  # ticks that the last packet does
         self._warned: set[int] = set()
         self._tracks = tracks
         for number, track in enumerate(tracks):
@@ -93,12 +95,13 @@ class Tracks:
             last = self._last_dts.get(number)
             dts = packet.dts if packet.dts is not None else packet.pts
             if dts is None:
-                dts = 0 if last is None else last + 1
+                dts = 0 if last is None else last + max(1, self._lasts[number])
             if last is not None and dts <= last:
                 dts = last + 1
             packet.dts = dts
             packet.pts = dts if packet.pts is None else max(packet.pts, dts)
             self._last_dts[number] = dts
+            self._lasts[number] = packet.duration = _duration(packet, self._tracks[number])
             yield packet
 
 
@@ -126,6 +129,18 @@ class _Copier:
 
     def flush(self) -> Iterator[Any]:
         return iter(())
+
+
+def _duration(packet: Any, track: Any) -> int:
+    """How many ticks a packet lasts, 0 if nobody knows.
+
+    What a reader that cannot go back has looked at to find out what the sound is, it gives without.
+    """
+    base, context = fraction(packet.time_base), track.codec_context
+    if packet.duration or track.type != "audio" or base is None or context is None:
+        return packet.duration or 0
+    samples, rate = context.frame_size, context.sample_rate
+    return round(Fraction(samples, rate) / base) if samples and rate else 0
 
 
 def _writer(container: Any, track: Any, format: Format) -> _Writer | str:
