@@ -117,22 +117,24 @@ def test_noise_that_is_ugly_is_no_cut(photos: Gallery) -> None:
 
 def test_what_has_gone_does_not_stay(few: Callable[..., Gallery]) -> None:
     """Also where each photo is in many cells, and costs much for it."""
-    mosaic = Mosaic(few(20), MosaicSettings(**SMALL, tint=0.0))
-    fresh = Mosaic(mosaic.gallery, mosaic.settings)
-    ground = np.clip(still(), 60, 255)
-    person = ground.copy()
-    person[40:140, 60:160] -= np.uint8(48)
-    errors = []
-    for tested, pictures in ((mosaic, (person, ground)), (fresh, (ground,))):
-        for picture in pictures:
-            frame = tested.process(Frame.from_bgr(picture))
-        grid = tested.plan(320, 192)
-        cells, wanted = (
-            cv2.resize(p, (grid.columns, grid.rows), interpolation=cv2.INTER_AREA).astype(float)
-            for p in (frame.to_bgr(), ground)
-        )
-        errors.append(np.abs(cells - wanted)[5:17, 8:20].mean())
-    assert errors[0] < 1.06 * errors[1]
+    gallery, settings = few(40), MosaicSettings(**SMALL, tint=0.0)
+    after_somebody, fresh = [], []
+    for shift in range(4):
+        ground = np.clip(np.roll(still(), 40 * shift, axis=1), 60, 255)
+        person = ground.copy()
+        person[40:140, 60:160] -= np.uint8(48)
+        for errors, pictures in ((after_somebody, (person, ground)), (fresh, (ground,))):
+            mosaic = Mosaic(gallery, settings)
+            for picture in pictures:
+                frame = mosaic.process(Frame.from_bgr(picture))
+            grid = mosaic.plan(320, 192)
+            cells, wanted = (
+                cv2.resize(p, (grid.columns, grid.rows), interpolation=cv2.INTER_AREA).astype(float)
+                for p in (frame.to_bgr(), ground)
+            )
+            errors.append(np.abs(cells - wanted)[5:17, 8:20].mean())
+    # 6 % are of tiles that nearly fit; 17 % if an old tile's whole cost is weighed.
+    assert np.mean(after_somebody) < 1.1 * np.mean(fresh)
 
 
 def changes(gallery: Gallery, pictures: list[U8], **options: Any) -> int:
