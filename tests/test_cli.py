@@ -317,7 +317,7 @@ def test_sound_of_a_broadcast_through_a_pipe(folder: Path, small: list[str]) -> 
         with path.open("rb") as file, subprocess.Popen(["cat"], stdin=file, stdout=-1) as cat:
             outcome = finish(spawn("run", source, name, *small, stdin=cat.stdout))
         assert outcome.code == 0
-        assert outcome.err.count("\n") == 1
+        assert "warning" not in outcome.err
     times = packet_times(folder / "file.mp4", "audio")
     assert len(times) > 40
     assert packet_times(folder / "pipe.mp4", "audio") == pytest.approx(times, abs=0.001)

@@ -31,6 +31,7 @@ _UNSPECIFIED = 2
 _KEY_INTERVAL_S = 2
 _QP2LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: its unit of quality per step of a quantiser scale
 _VARIABLE_RATE = 0x0400  # AVFMT_VARIABLE_FPS
+_TIMED = {"rtsp"}  # says the contrary, but each packet of RTP has its time
 # AV_CODEC_FLAG_FRAME_DURATION: without it durations are lost, and the last frame has no length.
 _FRAME_DURATION = 0x0100
 # MP4 keeps how long each picture lasts in 32 bits: with finer ticks, gaps of some seconds, as a
@@ -99,7 +100,8 @@ class VideoEncoder:
         self._reformatter = av.video.reformatter.VideoReformatter()
         self._palette = PaletteFilter() if codec.name == "gif" else None
         # Without times of their own, frames are repeated or left out to keep a fixed rate.
-        fixed_container = not container.format.flags & _VARIABLE_RATE
+        format = container.format
+        fixed_container = not format.flags & _VARIABLE_RATE and format.name not in _TIMED
         self.fixed_rate = fixed_container or codec.name in _CONSTANT_RATE
         # Such a container starts at its first frame, whatever the time.
         zeroed = fixed_container or options.zeroed
