@@ -230,15 +230,22 @@ class Mosaic:
         A stream that has begun stays as it is, and another thread may go on with it.
         """
         grid = self.plan(width, height)
-        settings = self.settings.for_grid(grid)
-        for tile_px in {min(n * grid.tile_px, MAX_TILE_PX) for n in _WARM_SIZES}:
-            self._rehearse(replace(settings, tile_px=tile_px), width, height, colour)
+        self.rehearse(self.settings, width, height, colour)
         tiles = len(self.gallery.tiles)
         enough = tiles <= _PREPARED_TILES and tiles * grid.tile_px**2 * 3 // 2 <= _PREPARED_BYTES
         if self._tiles is None and not self.settings.thorough:
             self._start(width, height, colour)
             if enough:
                 self._composer.prepare(np.arange(tiles, dtype=np.int32))
+
+    def rehearse(self, settings: MosaicSettings, width: int, height: int, colour: Colour) -> None:
+        """Load every kernel that frames of this size need with other settings, also with tiles
+        twice as large: 0.2 s, and up to 4 s where they were never used and are compiled. Safe from
+        any thread; the stream's state stays as it is."""
+        grid = Mosaic(self.gallery, settings).plan(width, height)
+        settings = settings.for_grid(grid)
+        for tile_px in {min(n * grid.tile_px, MAX_TILE_PX) for n in _WARM_SIZES}:
+            self._rehearse(replace(settings, tile_px=tile_px), width, height, colour)
 
     def _rehearse(self, settings: MosaicSettings, width: int, height: int, colour: Colour) -> None:
         """Make small mosaics, with the kernels that large ones need.

@@ -101,6 +101,8 @@ class FakeMosaic:
 
     def prepare(self, gallery: object) -> None: ...
 
+    def rehearse(self, settings: MosaicSettings, *frame: object) -> None: ...
+
     def change(self, settings: MosaicSettings, *, gallery: object = None) -> None:
         self.settings = settings
         self.galleries.append(gallery)

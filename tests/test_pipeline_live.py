@@ -376,10 +376,10 @@ def test_larger_tiles_have_an_end_and_the_promise_may_change() -> None:
     governor, mosaic = Governor(max_latency_s=0.1, interval_s=0.04), FakeMosaic()
     governor._move(0.0, next(n for n, step in enumerate(STEPS) if step.larger == 2))
     control = Control(Wanted(MosaicSettings(tile_px=16)))
-    stage = MosaicStage(
-        mosaic, list, lambda name, work, **kind: None, control=control, governor=governor
-    )  # type: ignore[arg-type]
     for tile_px, expected in ((20, 40), (MAX_TILE_PX, MAX_TILE_PX)):
+        stage = MosaicStage(
+            mosaic, list, lambda name, work, **kind: None, control=control, governor=governor
+        )  # type: ignore[arg-type]
         control.change(tile_px=tile_px, max_latency_s=tile_px / 1e3)
         incoming: WaitingHandover[Item] = WaitingHandover(1)
         incoming.put(frame(0))
@@ -424,6 +424,56 @@ def test_panic_hides_everybody(gallery: Gallery) -> None:
     for plane in ("y", "u", "v"):
         np.testing.assert_array_equal(getattr(hidden, plane), getattr(alone, plane))
     assert hidden.original.y.std() < 0.3 * noise.std()
+
+
+@pytest.mark.parametrize("change", [{"match": "clusters"}, {"tile_px": 18}, {"tint": 0.5}])
+def test_what_has_to_be_compiled_does_not_hold_the_picture(change: dict[str, Any]) -> None:
+    """Nor what is asked for meanwhile, such as to be hidden."""
+    before = MosaicSettings(tile_px=16, size=SIZE, tint=0.0, overlay=0.5)
+    control, gate, mosaic = Control(Wanted(before)), Gate(), FakeMosaic()
+    seen: list[MosaicSettings] = []
+
+    def rehearse(settings: MosaicSettings, *frame: object) -> None:
+        seen.append(settings)
+        gate()
+
+    mosaic.rehearse = rehearse  # type: ignore[method-assign]
+    run_with(
+        control,
+        lambda: control.change(**change),
+        gate.reached,
+        lambda: control.change(panic=True),  # frames go on, and keys are obeyed
+        lambda: seen.append(mosaic.settings),
+        gate.open,
+        until(lambda: not any("rehearsal" in name for name in pipeline_threads())),
+        mosaic=mosaic,
+    )
+    after = replace(before, **change)
+    assert seen == [after, replace(before, overlay=0.0)]
+    assert mosaic.settings == replace(after, overlay=0.0)
+
+
+def test_of_many_sizes_that_are_asked_for_the_last_is_rehearsed_next() -> None:
+    before = MosaicSettings(tile_px=16, size=SIZE)
+    control, gate, mosaic = Control(Wanted(before)), Gate(), FakeMosaic()
+    seen: list[int | None] = []
+
+    def rehearse(settings: MosaicSettings, *frame: object) -> None:
+        seen.append(settings.tile_px)
+        gate()
+
+    mosaic.rehearse = rehearse  # type: ignore[method-assign]
+    run_with(
+        control,
+        lambda: control.change(tile_px=18),
+        gate.reached,
+        lambda: control.change(tile_px=20),
+        lambda: control.change(tile_px=22),
+        gate.open,
+        until(lambda: mosaic.settings.tile_px == 22),
+        mosaic=mosaic,
+    )
+    assert seen == [18, 22]
 
 
 def test_mirror() -> None:

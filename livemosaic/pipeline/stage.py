@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import Protocol
 
 from ..card import with_card
 from ..control import Control, Wanted
@@ -22,6 +21,7 @@ from ..mosaic import CellCounts, Mosaic, MosaicSettings
 from ..stats import Recent, Times
 from .governor import Governor
 from .outlet import Outlet
+from .rehearsal import Rehearsal, Spawn
 
 __all__ = ["STAGES", "MosaicStage"]
 
@@ -34,12 +34,6 @@ STAGES = ("activity", "histogram", "match", "compose")
 _LOOK_S = 0.1
 
 _TICK_S = Fraction(1, 1_000_000)  # of pictures that are made between frames
-
-
-class Spawn(Protocol):
-    """`Crew.spawn`."""
-
-    def __call__(self, name: str, work: Callable[[], None], *, awaited: bool = False) -> object: ...
 
 
 class MosaicStage:
@@ -83,6 +77,7 @@ class MosaicStage:
         self._control, self.governor = control, governor
         self._open_gallery, self._save_picture = open_gallery, save_picture
         self._wanted = control.wanted if control is not None else Wanted()
+        self._rehearsal = Rehearsal(mosaic, self._wanted.settings, spawn)
         self._gallery = self._wanted.gallery  # the name of the one that is in use
         self._opened: deque[tuple[str, Gallery]] = deque(maxlen=1)  # the last that was wanted
         self._input: Frame | None = None  # the last one
@@ -208,7 +203,7 @@ class MosaicStage:
         gallery: Gallery | None = None
         if self._opened:
             self._gallery, gallery = self._opened.pop()
-        elif self._wanted is before:
+        elif self._wanted is before and not self._rehearsal.take_ended():
             return False
         if self._wanted.gallery != before.gallery:
             self._load(self._wanted.gallery)
@@ -224,7 +219,7 @@ class MosaicStage:
         self._mosaic.change(self._effective(self._wanted), gallery=gallery)
 
     def _effective(self, wanted: Wanted) -> MosaicSettings:
-        settings = wanted.settings
+        settings = self._rehearsal.shown(wanted.settings, self._input)
         if self.governor is not None and settings.tile_px is not None:
             larger = min(settings.tile_px * self.governor.step.larger, MAX_TILE_PX)
             settings = replace(settings, tile_px=larger)
