@@ -18,9 +18,12 @@ import numpy as np
 import pytest
 
 from livemosaic.config import OPTIONS
+from livemosaic.control import Control
+from livemosaic.frame import StreamInfo
 from livemosaic.gallery.store import Gallery
 
 from .clips import frames, make, packet_times, picture, streams
+from .fakes import FakeSink
 from .program import (
     ENVIRONMENT,
     SMALL,
@@ -330,6 +333,26 @@ def test_format_is_of_standard_output_alone(folder: Path, small: list[str]) -> N
         assert finish(spawn(*words, stdout=target)).code == 0
     assert (folder / "o").read_bytes().startswith(b"YUV4MPEG2")
     assert [kind for kind, *_ in streams(folder / "o.mp4")] == ["video", "audio"]
+
+
+@needs_jit
+def test_a_recording_is_coded_as_is_asked_for(
+    folder: Path, program: Program, small: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the window is not the first of the outputs, and the first takes no codec."""
+
+    class Window(FakeSink):
+        def __init__(self, info: StreamInfo, *, control: Control, vitals: object) -> None:
+            super().__init__("window", live=True)
+            control.change(recording=True)
+
+        def pump(self) -> None: ...
+
+    monkeypatch.setattr("livemosaic.sinks.window.WindowSink", Window)
+    words = ["run", "a.mp4", "o_%02d.png", "window", "--codec", "mpeg4", "--realtime", *small]
+    assert program(*words).code == 0
+    (recording,) = folder.glob("livemosaic-*.mkv")
+    assert streams(recording)[0][1] == "mpeg4"
 
 
 @needs_jit

@@ -173,7 +173,8 @@ def join(
         if args.map is not None:
             sinks.append(_open_map(args, outputs[0][1], mosaic, grid))
             undo.callback(sinks[-1].abort)
-    keepsakes = Keepsakes(output, outputs[0][1])
+    # Of several outputs, that which keys are pressed in.
+    keepsakes = Keepsakes(output, dict(outputs).get("window", outputs[0][1]))
     return Pipeline(
         source,
         mosaic,
