@@ -866,6 +866,41 @@ def test_a_recording_that_fails_does_not_end_the_others() -> None:
     assert "disk is full" in control.take_message()
 
 
+def test_a_recording_that_fails_at_its_end_does_not_end_the_next() -> None:
+    control, made = Control(), []
+
+    def end_late() -> None:
+        until(lambda: len(made) == 2 and pts(made[1]))()
+        fail()
+
+    def open_recording() -> FakeSink:
+        made.append(FakeSink("r.mkv", on_close=lambda: None if made[1:] else end_late()))
+        return made[-1]
+
+    sink = FakeSink(live=True)
+    more: list[int] = []
+    steps = flow(
+        (lambda: control.change(recording=True), lambda: made and pts(made[0])),
+        (lambda: control.change(recording=False), lambda: not control.vitals().recording),
+        (lambda: control.change(recording=True), lambda: made[0].ends),
+        (lambda: more.append(len(pts(made[1]))), lambda: len(pts(made[1])) > more[0] + 20),
+    )
+    pipeline = Pipeline(
+        LiveSource(steps), FakeMosaic(), [sink], control=control,  # type: ignore[arg-type]
+        open_recording=open_recording,
+    )  # fmt: skip
+    assert pipeline.run()
+    assert [recording.ends for recording in made] == [["aborted"], ["closed"]]
+
+
+def test_a_source_that_breaks_off_when_it_is_stopped_is_no_error() -> None:
+    sink = FakeSink("sink")
+    items = [frame(0), until(lambda: sink.items), lambda: pipeline.stop(), SourceError("gone")]
+    pipeline = Pipeline(FakeSource(items), FakeMosaic(), [sink])  # type: ignore[arg-type]
+    assert pipeline.run()
+    assert sink.ends == ["closed"]
+
+
 def test_a_recording_that_fails_does_not_stop_a_file() -> None:
     """Of a file nothing is dropped; but nobody waits for a recording that is gone."""
     control = Control()

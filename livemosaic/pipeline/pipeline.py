@@ -146,7 +146,9 @@ class Pipeline:
             duration_s=duration_s,
             realtime=realtime,
             stopping=self._crew.stopping,
-            fail=self._crew.blame,
+            # A source that breaks off when all is to end anyway has done so: Ctrl-C goes to the
+            # sender, too, if they were started together.
+            fail=lambda error: None if self._stop_asked else self._crew.blame(error),
         )
         self._asked = [self._outlet(sink) for sink in sinks]
         self._window = next((o for o in self._asked if isinstance(o, WindowOutlet)), None)

@@ -97,7 +97,8 @@ class Recorder:
         except LivemosaicError as error:
             self._control.say(str(error))
             _logger.warning("%s", error)
-            self._control.change(recording=False)
+            if self._current is recording:  # and not one that was begun since
+                self._control.change(recording=False)
         finally:
             recording.handover.cancel()  # nobody is to wait for it
             if self._current is recording:
