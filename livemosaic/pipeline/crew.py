@@ -73,6 +73,8 @@ class Crew:
             self.blame(error)
             self.cancelled = True
         finally:
+            with self._lock:
+                self._awaited.discard(threading.current_thread())
             self._news.set()
 
     def blame(self, error: BaseException) -> None:
@@ -97,9 +99,7 @@ class Crew:
     @property
     def at_work(self) -> bool:
         """Whether a thread that is awaited is still running."""
-        with self._lock:
-            self._awaited = {t for t in self._awaited if t.ident is None or t.is_alive()}
-            return bool(self._awaited)
+        return bool(self._awaited)
 
     @property
     def stuck(self) -> bool:

@@ -41,8 +41,8 @@ class Outlet:
     latency : from capture to hand-off
     recent : the same over the last seconds
     thread : on which it is served; None for a window, which needs the caller's
-    ended : finished or undone
     kept : finished, and whole
+    failed : undone
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Outlet:
         self.video_s = 0.0
         self.times, self.latency, self.recent = Times(), Times(), Recent()
         self.thread: threading.Thread | None = None
-        self.ended = self.kept = False
+        self.kept = self.failed = False
         self._started_at_s = 0.0  # the first frame's own time
 
     @property
@@ -91,9 +91,9 @@ class Outlet:
         return self.handover.dropped + paced + self._by_itself[0]
 
     @property
-    def failed(self) -> bool:
-        """Whether it has ended without being whole."""
-        return self.ended and not self.kept
+    def ended(self) -> bool:
+        """Whether it is finished or undone."""
+        return self.kept or self.failed
 
     def put(self, item: Frame | TrackPacket) -> None:
         """Hand over an item for the sink, if it takes any more."""
@@ -115,13 +115,13 @@ class Outlet:
 
     def undo(self) -> None:
         """End a sink that is not to be finished. Never raises."""
-        self.ended = True
+        self.failed = True
         with contextlib.suppress(Exception):
             self.sink.abort()
 
     def _finish(self) -> None:
         self.sink.close()
-        self.ended = self.kept = True
+        self.kept = True
 
     def report(self) -> dict[str, Any]:
         """How this sink did, in numbers."""
