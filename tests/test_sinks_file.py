@@ -648,7 +648,7 @@ def test_damaged_sound_is_left_out_and_said_once(
         assert len(read(tmp_path / f"o.{ending}")) == 50
         messages = [r.message for r in caplog.records]
         assert len(messages) == len(set(messages)) <= 2
-        assert all("is damaged, parts are left out" in m for m in messages)
+        assert all(m.endswith("is damaged, parts are left out") for m in messages)
 
 
 def test_no_sound_is_no_problem(tmp_path: Path) -> None:

@@ -216,9 +216,9 @@ class FileSink:
         item = item._replace(packet=_copy(item.packet))
         try:
             self._mux(self._shifted(item, hidden=hidden))
-        except (av.error.InvalidDataError, av.error.ArgumentError) as error:
+        except (av.error.InvalidDataError, av.error.ArgumentError):
             # Muxers look into what they copy. A bad packet is no reason to lose the rest.
-            self._tracks.warn(item.track, error)
+            self._tracks.warn(item.track)
 
     def _shifted(self, item: TrackPacket, *, hidden: bool) -> Iterable[Any]:
         """The packets for `item`, in the output's time."""

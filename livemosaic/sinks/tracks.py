@@ -72,8 +72,8 @@ class Tracks:
             return
         try:
             packets = list(writer.write(item.packet, hidden=hidden))
-        except (av.error.FFmpegError, ValueError) as error:
-            self.warn(item.track, error)
+        except (av.error.FFmpegError, ValueError):
+            self.warn(item.track)
             return
         yield from self._ordered(item.track, packets)
 
@@ -82,12 +82,15 @@ class Tracks:
         for number, writer in self._writers.items():
             yield from self._ordered(number, writer.flush())
 
-    def warn(self, number: int, error: Exception) -> None:
-        """Say once that a part of a track had to be left out."""
+    def warn(self, number: int) -> None:
+        """Say once that a part of a track had to be left out.
+
+        Not why: of what is damaged decoders say whatever they like, even that permission is denied.
+        """
         if number not in self._warned:
             self._warned.add(number)
             label = _label(number, self._tracks[number])
-            _logger.warning("%s is damaged, parts are left out: %s", label, reason(error))
+            _logger.warning("%s is damaged, parts are left out", label)
 
     def _ordered(self, number: int, packets: Any) -> Iterator[Any]:
         """Give every packet what a muxer insists on: a time, later than the one before."""
