@@ -135,7 +135,8 @@ class Option:
             return "one of " + ", ".join(self.choices)
         kind = _KINDS[self.convert]
         if self.low is not None and self.high is not None:
-            return f"{kind}, from {float(self.low):g} to {float(self.high):g}"
+            high = self.high if isinstance(self.high, int) else f"{float(self.high):g}"
+            return f"{kind}, from {float(self.low):g} to {high}"
         return f"{kind}, at least {float(self.low):g}" if self.low is not None else kind
 
 

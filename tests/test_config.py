@@ -194,3 +194,8 @@ def test_add_options_leaves_what_is_not_given_open() -> None:
     args = parser.parse_args(["--overlay", "0.25", "--realtime"])
     assert resolve(vars(args))["overlay"] == 0.25
     assert resolve(vars(args))["realtime"] is True
+
+
+def test_large_bounds_are_said_in_full() -> None:
+    with pytest.raises(UsageError, match=r"--seed x: .*, from 0 to 9223372036854775807$"):
+        resolve({"seed": "x"})

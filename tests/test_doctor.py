@@ -161,7 +161,7 @@ def test_cpu(idle: None, monkeypatch: pytest.MonkeyPatch) -> None:
     found = machine.cpu()
     assert (found.state, found.details["avx2"]) == ("good", None)
     monkeypatch.setattr(machine, "_load", lambda: 2.1)
-    assert "other programs are busy" in machine.cpu().text
+    assert "it was busy in the last minute" in machine.cpu().text
     monkeypatch.setattr(machine, "_load", lambda: None)  # Windows
     monkeypatch.setattr(machine, "usable_cores", lambda: 1)
     assert "1 core: stages cannot" in machine.cpu().text
@@ -478,6 +478,21 @@ def test_what_counts_as_held(
     assert (found.state, bool(found.cure)) == (
         ("warning", True) if held == "no" else ("good", False)
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "less"),
+    [
+        ((1920, 1080, 60), "--size 1920x1080 --fps 30"),
+        ((1920, 1080, 30), "--size 1280x720 --fps 30"),
+        ((1280, 720, 30), "--size 640x360 --tile 16 --fps 15"),
+    ],
+)
+def test_what_is_not_held_is_cured_by_the_next_less(
+    asked: tuple[int, int, int], less: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "_measure", lambda *_: (Report(""), speed._Meter(), 0.5))
+    assert speed.speed(*asked).cure.endswith(f"livemosaic run webcam window {less}")
 
 
 # ---- the program -------------------------------------------------------------------------

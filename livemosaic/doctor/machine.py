@@ -174,8 +174,8 @@ def cpu() -> Finding:
         text += f", load {load:.1f}"
     state: State = "warning"
     if load is not None and load > _BUSY * cores:
-        text += ": other programs are busy, so less can be held than the processor could"
-        cure = "close what is not needed, then run this again"
+        text += ": it was busy in the last minute, so less may be held than the processor can"
+        cure = "close what is not needed, wait a minute, then run this again"
     elif x86 and not avx2:
         text += ", no AVX2: half as fast, or less"
         cure = "use smaller outputs and larger tiles: --size 960x540 --tile 24"

@@ -67,12 +67,14 @@ def speed(width: int, height: int, rate: int) -> Finding:
         f"(p95 {p95:.0f}), {cores:.1f} cores"
     )
     state: State = "good" if held else "warning"
-    return Finding(name, state, text, "" if held else _less(height, rate), details)
+    return Finding(name, state, text, "" if held else _less(width, height, rate), details)
 
 
-def _less(height: int, rate: int) -> str:
+def _less(width: int, height: int, rate: int) -> str:
+    if rate > 30:
+        return f"ask for less: livemosaic run webcam window --size {width}x{height} --fps 30"
     if height > 720:
-        return "ask for what is held: livemosaic run webcam window --size 1280x720 --fps 30"
+        return "ask for less: livemosaic run webcam window --size 1280x720 --fps 30"
     return "ask for less: livemosaic run webcam window --size 640x360 --tile 16 --fps 15"
 
 
