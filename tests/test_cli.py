@@ -257,7 +257,20 @@ def test_a_picture(name: str, folder: Path, program: Program, small: list[str]) 
     outcome = program("run", "p.png", name, "--fps", "10", *small)
     assert outcome.code == 0
     assert size(name) == (128, 96)
-    assert f"{name}: 1 frame, " in outcome.err
+    assert f"{name}: a picture of 128x96 pixels and 8x6 cells, made in " in outcome.err
+    assert "frame" not in outcome.err  # it has neither a count nor a rate
+    bars = program("run", "p.png", name, "-y", "--progress", "always", *small).err.split("\r")
+    doing = re.compile(r"\d\d:\d\d, (matching|painting|writing).*")
+    assert any(doing.fullmatch(bar.strip()) for bar in bars)
+    assert not any("frame" in bar or "%|" in bar for bar in bars)
+
+
+@needs_jit
+def test_a_gif_is_of_a_size_to_be_shown(folder: Path, program: Program) -> None:
+    assert program("run", "a.mp4", "o.gif", "--duration", "0.1").code == 0
+    assert size("o.gif") == (960, 720)
+    assert program("run", "a.mp4", "p.gif", "--duration", "0.1", "--size", "64x48").code == 0
+    assert size("p.gif") == (64, 48)
 
 
 @needs_jit

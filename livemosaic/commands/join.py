@@ -33,6 +33,10 @@ def is_watched(output: str) -> bool:
     return output in ("window", "vcam") or output.startswith("vcam:")
 
 
+def _is_gif(output: str) -> bool:
+    return output.lower().endswith(".gif")
+
+
 def checked_outputs(
     args: argparse.Namespace, options: dict[str, Any]
 ) -> list[tuple[str, FileOptions]]:
@@ -90,7 +94,9 @@ def _open_mosaic(args: argparse.Namespace, options: dict[str, Any], *, thorough:
 
     with counting_bar(quiet=args.quiet, when=args.progress, unit=" photos") as progress:
         gallery = open_gallery(options["gallery"], progress=progress)
-    settings = mosaic_settings(options, live=any(map(is_watched, args.outputs)))
+    # A GIF 2560 pixels wide takes 90 MB, and 80 s to make, for each second of the input.
+    small = any(map(is_watched, args.outputs)) or all(map(_is_gif, args.outputs))
+    settings = mosaic_settings(options, live=small)
     return Mosaic(gallery, dataclasses.replace(settings, thorough=thorough))
 
 

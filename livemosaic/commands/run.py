@@ -114,13 +114,14 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
     with contextlib.ExitStack() as undo:
         source = open_input(args, options)
         undo.callback(source.close)
+        still = source.info.still  # and is not held for somebody who watches
         pipeline = join(source, outputs, args, options, interrupts, undo, started_s)
         interrupts.pipeline = pipeline  # from here on nothing is thrown: it closes all of them
         undo.pop_all()
     gc.freeze()
     gc.enable()
     with _watching(args, options, pipeline.control):
-        code = _drive(pipeline, interrupts, args)
+        code = _drive(pipeline, interrupts, args, still=still)
     if source.bad_frames:
         _log.warning(
             "%s: %d damaged frames or packets could not be decoded", source.name, source.bad_frames
@@ -145,12 +146,15 @@ def _watching(
     )
 
 
-def _drive(pipeline: Pipeline, interrupts: Interrupts, args: argparse.Namespace) -> int:
+def _drive(
+    pipeline: Pipeline, interrupts: Interrupts, args: argparse.Namespace, *, still: bool
+) -> int:
     """Run a pipeline with progress, and say how it went."""
     told = False
-    with progress_bar(
-        quiet=args.quiet, when=args.progress, unit=" frames", total=pipeline.expected_frames
-    ) as bar:
+    words: dict[str, Any] = {"unit": " frames", "total": pipeline.expected_frames}
+    if still:  # neither a count nor a rate: what is done, and since when
+        words = {"bar_format": "{elapsed}{postfix}"}
+    with progress_bar(quiet=args.quiet, when=args.progress, **words) as bar:
 
         def tick(progress: Progress) -> None:
             nonlocal told
@@ -160,8 +164,8 @@ def _drive(pipeline: Pipeline, interrupts: Interrupts, args: argparse.Namespace)
             if bar is not None:
                 cells = progress.cells
                 share = cells.active / cells.total if cells.total else 0.0
-                doing = progress.doing or f"{share:.0%} of cells active"
-                bar.set_postfix_str(doing, refresh=False)
+                active = "matching" if still else f"{share:.0%} of cells active"
+                bar.set_postfix_str(progress.doing or active, refresh=False)
                 bar.update(progress.frames_out - bar.n)
 
         try:
@@ -178,17 +182,22 @@ def _drive(pipeline: Pipeline, interrupts: Interrupts, args: argparse.Namespace)
     report = pipeline.report()
     if args.json:
         print_json(report)
-    _log.info("%s%s", "interrupted: " if interrupts.count else "", _summary(pipeline, report))
+    _log.info(
+        "%s%s", "interrupted: " if interrupts.count else "", _summary(pipeline, report, still=still)
+    )
     return 130 if interrupts.count else 0
 
 
-def _summary(pipeline: Pipeline, report: dict[str, Any]) -> str:
+def _summary(pipeline: Pipeline, report: dict[str, Any], *, still: bool) -> str:
     grid, frames = report["grid"], report["frames_out"]
+    outputs = ", ".join(report["outputs"])
+    size = f"{grid['width']}x{grid['height']} pixels and {grid['columns']}x{grid['rows']} cells"
+    took = f"made in {report['duration_s']:.1f} s"
+    if still:
+        return f"{outputs}: a picture of {size}, {took}"
     text = (
-        f"{', '.join(report['outputs'])}: {frames} frame{'' if frames == 1 else 's'}, "
-        f"{pipeline.progress.video_s:.1f} s, of {grid['width']}x{grid['height']} pixels and "
-        f"{grid['columns']}x{grid['rows']} cells, made in {report['duration_s']:.1f} s, "
-        f"{report['fps']:.1f} frames/s"
+        f"{outputs}: {frames} frame{'' if frames == 1 else 's'}, "
+        f"{pipeline.progress.video_s:.1f} s, of {size}, {took}, {report['fps']:.1f} frames/s"
     )
     if report["governor"] is not None:
         latency = report["latency_ms"]
