@@ -651,6 +651,37 @@ def test_damaged_sound_is_left_out_and_said_once(
         assert all(m.endswith("is damaged, parts are left out") for m in messages)
 
 
+def test_sound_over_a_joint_is_not_taken_for_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That of a recording may begin a little before its picture, in what came before it."""
+    sent = clips.frames(26)
+    part = clips.make(tmp_path / "in.ts", sent, pts=range(2, 28), sound=["aac"])
+    (tmp_path / "joined.ts").write_bytes(2 * part.read_bytes())
+    copy(part, tmp_path / "one.mp4")
+    copy(tmp_path / "joined.ts", tmp_path / "two.mp4")
+    one, two = (clips.packet_times(tmp_path / name, "audio") for name in ("one.mp4", "two.mp4"))
+    assert len(two) >= 2 * len(one)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv"])
+def test_a_part_is_not_as_long_as_the_gap_between_texts(tmp_path: Path, ending: str) -> None:
+    path = clips.make(tmp_path / "in.mp4", clips.frames(10), texts=["mov_text"])
+    opened = open_source(str(path))  # texts at 0.04 to 0.12 s and at 0.2 s
+    sink = open_sink(str(tmp_path / f"o.{ending}"), opened.info)
+    for item in opened:
+        at_s = item.time_s if isinstance(item, Frame) else item.packet.pts * item.packet.time_base
+        if at_s < 0.13:
+            sink.write(item)
+    sink.close()
+    opened.close()
+    with av.open(str(tmp_path / f"o.{ending}")) as container:
+        assert container.duration == pytest.approx(160_000, abs=1500)
+        texts = [bytes(p) for p in container.demux(subtitles=0) if p.size > 2]
+        assert len(texts) == 1
+
+
 def test_no_sound_is_no_problem(tmp_path: Path) -> None:
     copy(clips.make(tmp_path / "in.mp4"), tmp_path / "o.mkv")
     assert clips.streams(tmp_path / "o.mkv") == [("video", "h264", None)]

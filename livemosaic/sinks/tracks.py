@@ -6,6 +6,7 @@ import io
 import logging
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from math import ceil
 from typing import Any, Protocol
 
 from ..frame import TrackPacket
@@ -19,6 +20,7 @@ _logger = logging.getLogger("livemosaic")
 
 _LIPS_S = 0.04  # sound that much too early is noticed (ITU-R BT.1359: from 0.045 s on)
 _TEXT = {"subrip", "ass", "ssa", "mov_text", "webvtt", "text"}
+_NO_TEXT = b"\0\0"  # its length, in MP4
 # Keys that a container computes for itself, or that are wrong after another coding.
 _STALE_KEYS = ("_statistics", "bps", "duration", "number_of", "encoder", "vendor_id")
 
@@ -98,9 +100,9 @@ class Tracks:
             last = self._last_dts.get(number)
             dts = packet.dts if packet.dts is not None else packet.pts
             if dts is None:
-                dts = 0 if last is None else last + max(1, self._lasts[number])
+                dts = 0 if last is None else last + self._lasts[number]
             if last is not None and dts <= last:
-                dts = last + 1
+                dts = last + _step(packet, self._tracks[number])
             packet.dts = dts
             packet.pts = dts if packet.pts is None else max(packet.pts, dts)
             self._last_dts[number] = dts
@@ -113,6 +115,9 @@ class _Copier:
 
     Of what a cut has hidden, only the last packet before the first that is played goes with them:
     decoders need it, and a second more would be heard.
+
+    Gaps between texts, which MP4 fills with empty ones, are not passed on: the muxer makes them,
+    and that which was read last would go on to the next text, behind all that is written.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -121,6 +126,8 @@ class _Copier:
         self._started = False
 
     def write(self, packet: Any, *, hidden: bool) -> Iterator[Any]:
+        if packet.stream.codec_context.name == "mov_text" and bytes(packet) == _NO_TEXT:
+            return
         packet.stream = self.stream
         if hidden:
             self._before = packet
@@ -132,6 +139,12 @@ class _Copier:
 
     def flush(self) -> Iterator[Any]:
         return iter(())
+
+
+def _step(packet: Any, track: Any) -> int:
+    """How many ticks a packet has to be behind the one before it: a sample, as muxers count."""
+    base, rate = fraction(packet.time_base), getattr(track.codec_context, "sample_rate", 0)
+    return ceil(1 / (rate * base)) if rate and base is not None else 1
 
 
 def _duration(packet: Any, track: Any) -> int:
