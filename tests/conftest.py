@@ -68,6 +68,12 @@ def program(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Any]]:
 
 
 def pytest_unconfigure() -> None:
+    # What was left in the middle of a read ends by FFmpeg's own time-out. At the interpreter's end
+    # it would crash, and the tests fail for it; the program itself leaves by `os._exit`.
+    deadline = time.monotonic() + TIMEOUT_S
+    for thread in threading.enumerate():
+        if thread.name.startswith("livemosaic "):
+            thread.join(max(0.0, deadline - time.monotonic()))
     shutil.rmtree(_CACHE, ignore_errors=True)
 
 
