@@ -515,8 +515,10 @@ def test_every_variant_is_in_one_cluster(
     assert sorted(index.variant.tolist()) == variants
     assert (index.start[0], index.start[-1]) == (0, len(variants))
     assert (np.diff(index.start) > 0).all()
+    clusters = np.searchsorted(index.start, index.photo_members, side="right") - 1
+    np.testing.assert_array_equal(index.member_cluster, clusters)
     np.testing.assert_array_equal(
-        index.cluster, np.repeat(np.arange(len(index.start) - 1), np.diff(index.start))
+        index.member_room - index.rooms[clusters], index.photo_members - index.start[clusters]
     )
     np.testing.assert_array_equal(index.photo, gallery.source_photo[index.variant // 2])
     for number in range(len(index.photo_start) - 1):

@@ -127,6 +127,7 @@ class LayoutMatcher:
         self.rules = Rules(
             weights=weights(tint),
             prices=prices,
+            member_prices=prices[index.photo_members],
             cluster_prices=mean_prices.astype(np.float32),
             use_price=np.float32(_USE_PRICE * variety**2),
             columns=grid.columns,

@@ -55,6 +55,7 @@ class Rules(NamedTuple):
 
     weights : float32 (28,), of the squares of the coefficients' differences
     prices : float32 (n,), of each variant at its first use
+    member_prices : the same, in the order of the index's photo_members
     cluster_prices : float32 (k,), their means
     use_price : of each further use
     columns : cells across
@@ -69,6 +70,7 @@ class Rules(NamedTuple):
 
     weights: F32
     prices: F32
+    member_prices: F32
     cluster_prices: F32
     use_price: np.float32
     columns: int
@@ -97,24 +99,27 @@ def empty(cells: int, index: LayoutIndex, rules: Rules) -> Shown:
 
 
 @kernel_part
-def _price(index: LayoutIndex, shown: Shown, rules: Rules, place: Count) -> None:
-    """Work out what a variant, and its cluster, cost apart from the distance."""
-    cluster = index.cluster[place]
-    uses = shown.uses[index.photo[place]]
-    price = rules.prices[place] + rules.use_price * np.float32(uses)
-    room = index.room[place]
-    expected = min(int(roughly(price)) + int(index.details[room]), NEVER - 1)
-    shown.prices[room] = np.uint16(expected if uses < rules.most_uses else NEVER)
-    members = np.float32(index.start[cluster + 1] - index.start[cluster])
-    mean_uses = np.float32(shown.cluster_uses[cluster]) / members
-    price = rules.cluster_prices[cluster] + rules.use_price * mean_uses
-    shown.cluster_prices[cluster] = roughly(price)
+def _price(index: LayoutIndex, shown: Shown, rules: Rules, number: Count, uses: np.float32) -> None:
+    """Work out what a variant of a photo, and its cluster, cost apart from the distance.
+
+    What this reads lies side by side, for it is done twice for each cell, for all of the photo's.
+    """
+    m = np.uintp(number)
+    room, cluster = np.uintp(index.member_room[m]), np.uintp(index.member_cluster[m])
+    price = rules.member_prices[m] + rules.use_price * uses
+    expected = min(np.int32(roughly(price)) + np.int32(index.details[room]), np.int32(NEVER - 1))
+    allowed = uses < np.float32(rules.most_uses)
+    shown.prices[room] = np.uint16(expected) if allowed else np.uint16(NEVER)
+    mean_uses = np.float32(shown.cluster_uses[cluster]) * index.cluster_share[cluster]
+    shown.cluster_prices[cluster] = roughly(
+        rules.cluster_prices[cluster] + rules.use_price * mean_uses
+    )
 
 
 @kernel
 def _price_all(index: LayoutIndex, shown: Shown, rules: Rules) -> None:
-    for place in range(index.variant.shape[0]):
-        _price(index, shown, rules, place)
+    for m in range(np.uintp(index.photo_members.shape[0])):
+        _price(index, shown, rules, m, np.float32(0))
 
 
 @kernel_part
@@ -122,10 +127,11 @@ def _use(index: LayoutIndex, shown: Shown, rules: Rules, place: Count, by: Count
     """Note that one cell more (or less) shows the photo of the variant at a place."""
     photo = np.uintp(index.photo[place])
     shown.uses[photo] += by
-    for m in range(index.photo_start[photo], index.photo_start[photo + np.uintp(1)]):
-        member = np.intp(index.photo_members[m])
-        shown.cluster_uses[index.cluster[member]] += by
-        _price(index, shown, rules, member)
+    uses = np.float32(shown.uses[photo])
+    begin, end = index.photo_start[photo], index.photo_start[photo + np.uintp(1)]
+    for m in range(np.uintp(begin), np.uintp(end)):
+        shown.cluster_uses[np.uintp(index.member_cluster[m])] += by
+        _price(index, shown, rules, m, uses)
 
 
 @kernel_part
@@ -143,11 +149,12 @@ def _note_near(index: LayoutIndex, shown: Shown, rules: Rules, cell: Count, numb
     """Mark the photos that stand too near to a cell."""
     rows, columns = shown.place.shape[0] // rules.columns, rules.columns
     row, column = cell // columns, cell % columns
+    left, right = max(column - rules.distance, 0), min(column + rules.distance + 1, columns)
     for y in range(max(row - rules.distance, 0), min(row + rules.distance + 1, rows)):
-        for x in range(max(column - rules.distance, 0), min(column + rules.distance + 1, columns)):
-            place = shown.place[y * columns + x]
+        for c in range(np.uintp(y * columns + left), np.uintp(y * columns + right)):
+            place = shown.place[c]
             if place >= 0:
-                shown.near[index.photo[place]] = number
+                shown.near[index.photo[np.uintp(place)]] = number
 
 
 @kernel_part

@@ -69,14 +69,15 @@ class LayoutIndex(NamedTuple):
     variant : int32 (n,), tile number * 2, + 1 if mirrored
     photo : int32 (n,), which photo it is of
     start : int32 (k + 1,), cluster c is start[c] to start[c + 1]
-    cluster : int32 (n,), which cluster it is in
     rough, rooms : rough coefficients, see `rough.blocks`
-    room : int32 (n,), where in them each variant is
     largest_room : how many have room in the largest cluster
     fine : the other coefficients, in the same rooms
     details : uint16 (rooms,), what of them is expected to differ, see `rough.roughly`
     centres : rough coefficients of the clusters' means, as if they were one cluster
+    cluster_share : float32 (k,), 1 by the number of its variants
     photo_start, photo_members : int32 (photos + 1,), (n,): where the variants of a photo are
+    member_cluster, member_room : int32 (n,), in the order of photo_members: which cluster each is
+        in, and where in `rough`
     """
 
     codes: F32
@@ -85,16 +86,17 @@ class LayoutIndex(NamedTuple):
     variant: I32
     photo: I32
     start: I32
-    cluster: I32
     rough: NDArray[np.int16]
     rooms: I32
-    room: I32
     largest_room: int
     fine: NDArray[np.int16]
     details: NDArray[np.uint16]
     centres: NDArray[np.int16]
+    cluster_share: F32
     photo_start: I32
     photo_members: I32
+    member_cluster: I32
+    member_room: I32
 
 
 @functools.cache
@@ -225,16 +227,17 @@ def _index(gallery: Gallery) -> LayoutIndex:
         variant=variant,
         photo=photo,
         start=start,
-        cluster=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
         rough=rough,
         rooms=rooms,
-        room=room,
         largest_room=int(np.diff(rooms).max()),
         fine=blocks(np.ascontiguousarray(codes[:, ROUGH:]), start)[0],
         details=details,
         centres=blocks(centres[:, :ROUGH].astype(np.float32), one_cluster)[0],
+        cluster_share=(1 / sizes).astype(np.float32),
         photo_start=photo_start.astype(np.int32),
         photo_members=members,
+        member_cluster=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[members],
+        member_room=room[members],
     )
 
 
