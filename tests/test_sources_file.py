@@ -426,6 +426,20 @@ def test_named_pipe_with_pictures(tmp_path: Path, count: int) -> None:
     assert through_pipe(path, pipe) == f"{pipe} {count == 1} {count}\n"
 
 
+def test_milliseconds_are_no_rate(tmp_path: Path) -> None:
+    """Browsers record a screen so: a constant rate would be a thousand pictures a second."""
+    path = clips.make(
+        tmp_path / "c.webm",
+        codec="libvpx",
+        pts=[0, 40, 41, 180, 200, 350, 351, 400, 583, 601],
+        time_base=Fraction(1, 1000),
+        rate=1000,
+    )
+    source = open_source(str(path))
+    assert (source.info.rate, source.info.peak_rate) == (25, None)
+    source.close()
+
+
 def test_other_tracks_come_along(tmp_path: Path) -> None:
     path = clips.make(
         tmp_path / "c.mkv",

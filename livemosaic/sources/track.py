@@ -24,7 +24,7 @@ _RENDITIONS = {"hls", "dash"}
 # Readers that take the time of the end for a length.
 _SAY_THEIR_END = {"matroska,webm"}
 
-_MAX_RATE = 1000  # frames/s; more is a time base misread as a rate
+_MAX_RATE = 1000  # frames/s; so much is a time base (of milliseconds) misread as a rate
 
 # FFmpeg takes any text file for ANSI art, and draws it.
 _NOT_VIDEO = {"tty"}
@@ -262,7 +262,7 @@ def _rate(*known: Any) -> Fraction:
     """The first that is a rate."""
     for value in known:
         rate = fraction(value)
-        if rate is not None and 0 < rate <= _MAX_RATE:
+        if rate is not None and 0 < rate < _MAX_RATE:
             return rate
     return DEFAULT_RATE
 
