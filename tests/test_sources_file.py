@@ -188,6 +188,9 @@ def test_animated_webp_is_named(tmp_path: Path) -> None:
     path.write_bytes(animated_webp())
     with pytest.raises(SourceError, match=r"it is an animated WebP.*; convert it to GIF or MP4"):
         open_source(str(path))
+    path.write_bytes(animated_webp()[:18])
+    with pytest.raises(SourceError, match="it is damaged or cut off"):
+        open_source(str(path))
 
 
 @pytest.mark.parametrize("size", [(161, 97), (33, 48), (48, 33), (1, 1)])

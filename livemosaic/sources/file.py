@@ -145,7 +145,8 @@ class FileSource:
                 break
         if self._broken is not None:
             raise self._broken
-        if self._head[:4] == b"RIFF" and self._head[8:16] == b"WEBPVP8X" and self._head[20] & 2:
+        webp = self._head[:4] == b"RIFF" and self._head[8:16] == b"WEBPVP8X"
+        if webp and int.from_bytes(self._head[20:21]) & 2:
             raise RefusedError(
                 f"{self.name}: it is an animated WebP, which FFmpeg cannot decode; convert it to "
                 "GIF or MP4"
