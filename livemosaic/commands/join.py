@@ -27,6 +27,8 @@ __all__ = ["checked_outputs", "is_watched", "join", "mosaic_settings", "open_inp
 
 _log = logging.getLogger("livemosaic")
 
+_SAME_SHAPE = 0.97  # of a side: less than this is seen, as 1366x768 for 16:9 is not
+
 
 def is_watched(output: str) -> bool:
     """Whether an output is for somebody who watches now."""
@@ -155,6 +157,7 @@ def join(
             "%d columns instead of %d: tiles have even sides, here %d of %d pixels",
             grid.columns, options["columns"], grid.tile_px, grid.width,
         )  # fmt: skip
+    _tell_of_another_shape(options["size"], info.width, info.height)
     realtime = options["realtime"] or (
         # To be watched, a file runs at its own pace; to be written as well, as fast as it can.
         not info.live and all(is_watched(name) for name in args.outputs)
@@ -195,6 +198,19 @@ def join(
         save_picture=keepsakes.save_picture,
         open_recording=keepsakes.open_recording,
     )
+
+
+def _tell_of_another_shape(size: tuple[int, int] | None, width: int, height: int) -> None:
+    """Say that the picture is stretched to the size that was asked for, if that can be seen."""
+    if size is None:
+        return
+    scale = min(size[0] / width, size[1] / height)
+    kept = [max(2, round(side * scale / 2) * 2) for side in (width, height)]
+    if any(side < _SAME_SHAPE * asked for side, asked in zip(kept, size, strict=True)):
+        _log.warning(
+            "--size %dx%d: the picture is of another shape, and stretched to this one; "
+            "--size %dx%d keeps its shape", *size, *kept,
+        )  # fmt: skip
 
 
 def _open_map(args: argparse.Namespace, options: FileOptions, mosaic: Mosaic, grid: Grid) -> Sink:
