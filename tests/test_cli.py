@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import socket
 import struct
 import subprocess
 import sys
@@ -36,6 +37,7 @@ from .program import (
     spawn,
     video_times,
 )
+from .streams import free_port
 
 # ---- help --------------------------------------------------------------------------------
 
@@ -263,6 +265,16 @@ def test_a_picture(name: str, folder: Path, program: Program, small: list[str]) 
     doing = re.compile(r"\d\d:\d\d, (matching|painting|writing).*")
     assert any(doing.fullmatch(bar.strip()) for bar in bars)
     assert not any("frame" in bar or "%|" in bar for bar in bars)
+
+
+@needs_jit
+def test_a_stream_is_of_a_size_to_be_shown(folder: Path, program: Program) -> None:
+    url = f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
+    outcome = program("run", "a.mp4", url, "o.mkv", "--duration", "0.1", "--json")
+    grid = json.loads(outcome.out)["grid"]
+    assert (grid["width"], grid["height"], grid["tile_px"]) == (960, 720, 16)
+    assert program("run", "a.mp4", (folder / "f.mkv").as_uri(), "--duration", "0.1").code == 0
+    assert size("f.mkv")[0] == 2560
 
 
 @needs_jit
