@@ -519,7 +519,7 @@ def test_a_frozen_picture_stays_and_can_still_be_adjusted() -> None:
 
 @pytest.mark.parametrize("source", [FakeSource, LiveSource])
 def test_a_picture_can_be_frozen_at_any_pace(source: Any) -> None:
-    """A file that is shown and written, too."""
+    """A file that is shown and written, too; it does not get shorter."""
     control, sink = Control(), FakeSink(live=source is LiveSource)
     items = [
         *(frame(n * FAR) for n in range(3)),
@@ -529,6 +529,8 @@ def test_a_picture_can_be_frozen_at_any_pace(source: Any) -> None:
     ]
     Pipeline(source(items), FakeMosaic(), [sink], control=control).run()
     assert int(sink.items[-1].y[0, 0]) == 2 * FAR % 256
+    if source is FakeSource:
+        assert pts(sink) == [n * FAR for n in range(6)]
 
 
 def test_what_is_wanted_is_done_while_nothing_comes() -> None:

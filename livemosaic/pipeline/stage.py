@@ -133,8 +133,10 @@ class MosaicStage:
             self._anew_at = None
         changed = self._obey()
         if self._wanted.frozen and self._input is not None:
-            # Shown anew when it will be another, or somebody wants to keep it.
-            if not (changed or self.cells.deferred or self._snapshot_is_asked):
+            # Live, shown anew when it will be another, or somebody wants to keep it. A file that is
+            # written keeps all its pictures, or the film would be over a moment later.
+            anew = changed or self.cells.deferred or self._snapshot_is_asked
+            if self.governor is not None and not anew:
                 return None
             item = self._input.with_times_of(item)
         if self._control is not None or self.governor is not None:  # it may be needed again
