@@ -186,12 +186,14 @@ def _writer(container: Any, track: Any, format: Format) -> _Writer | str:
 
 def _begins_late(track: Any) -> bool:
     """Whether a file's sound begins so much later than its picture that it is seen."""
-    start, *others = (
-        None if stream.start_time is None else float(stream.start_time * stream.time_base)
-        for stream in (track, *track.container.streams.video)
-    )
+    start, *others = map(_start_s, (track, *track.container.streams.video))
     seen = [other for other in others if other is not None]
     return start is not None and bool(seen) and start - min(seen) > _LIPS_S
+
+
+def _start_s(stream: Any) -> Fraction | None:
+    base = fraction(stream.time_base)
+    return None if stream.start_time is None or base is None else stream.start_time * base
 
 
 def _can_copy(track: Any, format: Format) -> bool:
