@@ -198,6 +198,16 @@ def test_rtsp() -> None:
         server.kill()
 
 
+def test_a_picture_between_two_ticks_of_a_slow_source_is_sent() -> None:
+    frames, fine = clips.frames(3), Fraction(1, 1000)
+    like = replace(info(), rate=Fraction(1), time_base=Fraction(1))
+    sink = open_sink("udp://127.0.0.1:9", like)
+    for frame, pts in zip(frames, (0, 300, 1000), strict=True):
+        sink.write(replace(frame, pts=pts, time_base=fine))
+    sink.close()
+    assert (sink.frames_written, sink.dropped) == (3, 0)  # type: ignore[attr-defined]
+
+
 # ---- faults ------------------------------------------------------------------------------
 
 

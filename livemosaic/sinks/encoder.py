@@ -118,6 +118,9 @@ class VideoEncoder:
         self._time_base = 1 / self._rate if self.fixed_rate else info.time_base
         if self._by_decoding_order and self._time_base < 1 / _MAX_TIMESCALE:
             self._time_base = _MPEG_TICK
+        if low_delay and not self.fixed_rate:
+            # What is made between two frames of a slow source, to hide somebody, is sent at once.
+            self._time_base = min(self._time_base, _MPEG_TICK)
         self._ticks = Ticks(1 / self._time_base)
         self._pixel_format = _pixel_format(codec)
         self._stream = container.add_stream(codec.name, rate=self._rate)
