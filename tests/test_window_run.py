@@ -141,6 +141,9 @@ def same(one: U8, other: U8) -> bool:
 
 def test_every_key(screen: Screen, tmp_path: Path) -> None:
     """One after another in one run, and what each does to the picture."""
+    # Kernels of the larger tiles, which would be compiled besides for as long as all this takes.
+    words = ("run", PATTERN, "null", "--size", f"{WIDTH}x{HEIGHT}", "--tile", "30")
+    assert finish(spawn(*words, "--duration", "0.1"), timeout=_COMPILING_S).code == 0
     with live(screen, tmp_path, "--overlay", "0.5", "--json") as run:
         mixed = detail(run.picture())
         run.press_until(is_original, "plus", "equal", "Up", "KP_Add", what="only the original")
