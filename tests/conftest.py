@@ -67,13 +67,18 @@ def program(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Any]]:
     assert pipeline_threads() == []
 
 
-def pytest_unconfigure() -> None:
-    # What was left in the middle of a read ends by FFmpeg's own time-out. At the interpreter's end
-    # it would crash, and the tests fail for it; the program itself leaves by `os._exit`.
+def _await_pipeline_threads() -> None:
+    """Give the pipeline's threads their time to end; some are in the middle of a read."""
     deadline = time.monotonic() + TIMEOUT_S
     for thread in threading.enumerate():
         if thread.name.startswith("livemosaic "):
             thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def pytest_unconfigure() -> None:
+    # What was left in the middle of a read ends by FFmpeg's own time-out. At the interpreter's end
+    # it would crash, and the tests fail for it; the program itself leaves by `os._exit`.
+    _await_pipeline_threads()
     shutil.rmtree(_CACHE, ignore_errors=True)
 
 
@@ -235,10 +240,8 @@ def moving_pictures(
 @pytest.fixture
 def no_thread_is_left() -> Iterator[None]:
     """A test of the pipeline ends all of its threads."""
+    _await_pipeline_threads()  # of the tests before
     assert pipeline_threads() == []
     yield
-    deadline = time.monotonic() + TIMEOUT_S
-    for thread in threading.enumerate():
-        if thread.name.startswith("livemosaic "):
-            thread.join(deadline - time.monotonic())
+    _await_pipeline_threads()
     assert pipeline_threads() == []
