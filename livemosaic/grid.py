@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from .errors import UsageError
 
-__all__ = ["ANALYSIS_PX", "LIVE_SIZE", "MAX_TILE_PX", "Grid", "plan_grid"]
+__all__ = ["ANALYSIS_PX", "LIVE_SIZE", "MAX_TILE_PX", "Grid", "even", "plan_grid"]
 
 # Every cell is analysed at 8x8 pixels, whatever its size in the input and the output. For the
 # reference profile (cells of 32 output pixels, scale 4) this is the input itself. For larger cells
@@ -63,7 +64,8 @@ class Grid:
         return self.rows * self.tile_px
 
 
-def _even(value: float) -> int:
+def even(value: float | Fraction) -> int:
+    """The nearest side that 4:2:0 video can have."""
     return max(2, round(value / 2) * 2)
 
 
@@ -119,16 +121,16 @@ def plan_grid(
             scale = min(max(_DEFAULT_LONG_SIDE, long_side), _MAX_LONG_SIDE) / long_side
         if not scale > 0:
             raise UsageError(f"--scale {scale:g}: must be above 0")
-        width, height = _even(source_width * scale), _even(source_height * scale)
+        width, height = even(source_width * scale), even(source_height * scale)
     if columns is not None:
         if not 1 <= columns <= width // _MIN_TILE_PX:
             raise UsageError(
                 f"--columns {columns}: must be 1 to {width // _MIN_TILE_PX} "
                 f"for an output {width} pixels wide"
             )
-        tile_px = min(_even(width / columns), MAX_TILE_PX)
+        tile_px = min(even(width / columns), MAX_TILE_PX)
         if size is None:
-            height = _even(height * columns * tile_px / width)
+            height = even(height * columns * tile_px / width)
             width = columns * tile_px
     if tile_px is None:
         tile_px = _LIVE_TILE_PX if live else _DEFAULT_TILE_PX

@@ -42,9 +42,11 @@ def _is_for_screens(outputs: list[str]) -> bool:
     and 80 s to make, for each second of the input.
     """
     from ..media import is_url, local_path
+    from ..sinks.formats import ending
 
-    return any(is_watched(name) or is_url(local_path(name)) for name in outputs) or all(
-        name.lower().endswith(".gif") for name in outputs
+    paths = [local_path(name) for name in outputs]
+    return any(is_watched(path) or is_url(path) for path in paths) or all(
+        ending(path) == "gif" for path in paths
     )
 
 
@@ -211,8 +213,10 @@ def _tell_of_another_shape(size: tuple[int, int] | None, width: int, height: int
     """Say that the picture is stretched to the size that was asked for, if that can be seen."""
     if size is None:
         return
+    from ..grid import even
+
     scale = min(size[0] / width, size[1] / height)
-    kept = [max(2, round(side * scale / 2) * 2) for side in (width, height)]
+    kept = [even(side * scale) for side in (width, height)]
     if any(side < _SAME_SHAPE * asked for side, asked in zip(kept, size, strict=True)):
         _log.warning(
             "--size %dx%d: the picture is of another shape, and stretched to this one; "

@@ -5,11 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from ..handover import Closed
 
-__all__ = ["Crew"]
+__all__ = ["Crew", "Spawn"]
+
+
+class Spawn(Protocol):
+    """`Crew.spawn`."""
+
+    def __call__(self, name: str, work: Callable[[], None], *, awaited: bool = False) -> object: ...
 
 
 class Crew:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 from ..frame import Frame
 from ..mosaic import Mosaic, MosaicSettings
+from .crew import Spawn
 
 __all__ = ["Rehearsal"]
-
-
-class Spawn(Protocol):
-    """`Crew.spawn`."""
-
-    def __call__(self, name: str, work: Callable[[], None], *, awaited: bool = False) -> object: ...
 
 
 class Rehearsal:

@@ -19,9 +19,10 @@ from ..grid import MAX_TILE_PX
 from ..handover import Ended, Handover
 from ..mosaic import CellCounts, Mosaic, MosaicSettings
 from ..stats import Recent, Times
+from .crew import Spawn
 from .governor import Governor
 from .outlet import Outlet
-from .rehearsal import Rehearsal, Spawn
+from .rehearsal import Rehearsal
 
 __all__ = ["STAGES", "MosaicStage"]
 

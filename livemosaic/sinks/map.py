@@ -28,7 +28,7 @@ from ..frame import Frame, TrackPacket
 from ..gallery.embedded import embedded_credit
 from ..gallery.originals import original_tiles
 from ..gallery.store import Gallery
-from ..grid import Grid
+from ..grid import Grid, even
 from ..media import sink_error
 from .part import Part
 from .target import Target
@@ -192,7 +192,7 @@ def _sheet(gallery: Gallery, tiles: NDArray[np.int64]) -> tuple[U8, int, int]:
 def _reduced(frame: Frame) -> U8:
     """A picture of a size that a page can hold, uint8 (h, w, 3) BGR."""
     scale = min(1.0, math.sqrt(_PICTURE_PIXELS / (frame.width * frame.height)))
-    width, height = (max(2, round(side * scale / 2) * 2) for side in (frame.width, frame.height))
+    width, height = (even(side * scale) for side in (frame.width, frame.height))
     y, u, v = (
         np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8)
         for plane, size in (

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..colour import Colour, conversion
 from ..errors import SinkError
 from ..frame import Frame, TrackPacket
+from ..grid import even
 from .loopback import choose_device, refusal
 
 __all__ = ["VcamSink"]
@@ -187,7 +188,7 @@ def _fit(aspect: Fraction, into: tuple[int, int]) -> tuple[int, int, int, int]:
     if abs(1 / ratio - 1) < _SAME_ASPECT:
         return 0, 0, *into
     width, height = (
-        max(2, round(whole * min(Fraction(1), share) / 2) * 2)
+        even(whole * min(Fraction(1), share))
         for whole, share in zip(into, (ratio, 1 / ratio), strict=True)
     )
     return (into[0] - width) // 4 * 2, (into[1] - height) // 4 * 2, width, height
