@@ -134,7 +134,7 @@ def test_what_has_gone_does_not_stay(few: Callable[..., Gallery]) -> None:
             )
             errors.append(np.abs(cells - wanted)[5:17, 8:20].mean())
     # 6 % are of tiles that nearly fit; 17 % if an old tile's whole cost is weighed.
-    assert np.mean(after_somebody) < 1.1 * np.mean(fresh)
+    assert np.mean(after_somebody) < 1.08 * np.mean(fresh)
 
 
 def changes(gallery: Gallery, pictures: list[U8], **options: Any) -> int:
