@@ -38,8 +38,8 @@ def is_watched(output: str) -> bool:
 def _is_for_screens(outputs: list[str]) -> bool:
     """Whether a size that is not given is that of what somebody watches.
 
-    Of 2560 pixels a stream takes 10 Mbit/s where it takes 3, and comes later; a GIF takes 90 MB,
-    and 80 s to make, for each second of the input.
+    A stream as wide as a file takes several times the bits and comes later, and so large a GIF is
+    tens of megabytes for each second.
     """
     from ..media import is_url, local_path
     from ..sinks.formats import ending
