@@ -94,7 +94,7 @@ _NULL = """
 import json, sys, time
 import cv2
 from livemosaic import config
-from livemosaic.commands.join import mosaic_settings
+from livemosaic.cli.session import mosaic_settings
 from livemosaic.mosaic import Mosaic
 from livemosaic.pipeline import Pipeline
 from livemosaic.sinks import open_sink

@@ -192,7 +192,7 @@ def ends(args: argparse.Namespace, folder: Path) -> list[Row]:
 def rtsp(args: argparse.Namespace, folder: Path) -> list[Row]:
     """A server that is killed and comes back, and one that stands still, five times each."""
     sys.path.insert(0, str(ROOT))
-    from livemosaic.frame import Frame, Notice
+    from livemosaic.media.frame import Frame, Notice
     from livemosaic.sources import open_source
     from tests.streams import RtspServer
 

@@ -19,10 +19,11 @@ from typing import Any
 
 import cv2
 
-from livemosaic.control import Control, Wanted
-from livemosaic.frame import Frame, TrackPacket
-from livemosaic.kernels import import_quickly
-from livemosaic.mosaic import Mosaic, MosaicSettings
+from livemosaic.control.state import Control, Wanted
+from livemosaic.jit import import_quickly
+from livemosaic.media.frame import Frame, TrackPacket
+from livemosaic.mosaic.mosaic import Mosaic
+from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.pipeline import Pipeline, Progress, output_info
 from livemosaic.sinks import FileOptions, open_sink
 from livemosaic.sources import open_source

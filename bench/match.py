@@ -22,11 +22,12 @@ from live import clip
 from quality.metrics import recall
 from quality.recall import layout_costs
 
-from livemosaic.frame import Frame
 from livemosaic.gallery import open_gallery
-from livemosaic.match import layout_index
-from livemosaic.match.by_layout import UNHURRIED_CELLS
-from livemosaic.mosaic import Mosaic, MosaicSettings
+from livemosaic.media.frame import Frame
+from livemosaic.mosaic.match import layout_index
+from livemosaic.mosaic.match.layout import UNHURRIED_CELLS
+from livemosaic.mosaic.mosaic import Mosaic
+from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.sources import open_source
 
 MOST_COMPARED = 20_000  # tiles; a table of what each costs each cell takes 60 kB a tile

@@ -23,7 +23,8 @@ from bench.quality import metrics
 from bench.quality.clips import real
 from bench.quality.score import markdown
 from livemosaic.gallery import open_gallery
-from livemosaic.mosaic import Mosaic, MosaicSettings
+from livemosaic.mosaic.mosaic import Mosaic
+from livemosaic.mosaic.settings import MosaicSettings
 
 FAR = (160, 90)
 

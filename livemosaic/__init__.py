@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from .errors import GalleryError, LivemosaicError, SinkError, SourceError, UsageError
 
 if TYPE_CHECKING:
-    from .colour import Colour
-    from .frame import Frame
     from .gallery import open_gallery
-    from .gallery.store import Gallery
-    from .mosaic import Mosaic, MosaicSettings
+    from .gallery.file_format import Gallery
+    from .media.colour import Colour
+    from .media.frame import Frame
+    from .mosaic.mosaic import Mosaic
+    from .mosaic.settings import MosaicSettings
 
 __version__ = "0.1.0"
 
@@ -36,11 +37,11 @@ __all__ = [
 
 # Imported when first asked for: `livemosaic --help` must not pay for NumPy and Numba.
 _LAZY = {
-    "Colour": ".colour",
-    "Frame": ".frame",
-    "Gallery": ".gallery.store",
-    "Mosaic": ".mosaic",
-    "MosaicSettings": ".mosaic",
+    "Colour": ".media.colour",
+    "Frame": ".media.frame",
+    "Gallery": ".gallery.file_format",
+    "Mosaic": ".mosaic.mosaic",
+    "MosaicSettings": ".mosaic.settings",
     "open_gallery": ".gallery",
 }
 

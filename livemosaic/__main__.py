@@ -6,7 +6,7 @@ import sys
 def main() -> int:
     """Run the command line; returns the exit code."""
     try:
-        from . import cli
+        from .cli import app as cli
     except KeyboardInterrupt:  # importing takes long enough for a Ctrl-C
         return 130
     return cli.main()

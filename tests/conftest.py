@@ -30,7 +30,7 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from livemosaic.gallery.store import Gallery, GalleryWriter  # noqa: E402
+from livemosaic.gallery.file_format import Gallery, GalleryWriter  # noqa: E402
 from tests.fakes import TIMEOUT_S, pipeline_threads  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
@@ -117,8 +117,8 @@ def write_tiles(
     `photos` says which photo each tile is of, 0 ... n; each of its own if not given.
     """
     from livemosaic.gallery.build import write_gallery
-    from livemosaic.histogram import tile_histograms
-    from livemosaic.points import tile_points
+    from livemosaic.gallery.histogram import tile_histograms
+    from livemosaic.gallery.layout_features import tile_points
 
     n, px = tiles.shape[:2]
     with GalleryWriter(path) as writer:
@@ -166,7 +166,7 @@ def make_gallery(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Gall
         key = (count, px, clusters, mirror, drop)
         if key not in made:
             from livemosaic.gallery.clusters import cluster_tiles
-            from livemosaic.histogram import tile_histograms
+            from livemosaic.gallery.histogram import tile_histograms
 
             tiles = synthetic_tiles(count, px)
             labels = cluster_tiles(tile_histograms(tiles), clusters=clusters)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from livemosaic.frame import Frame, StreamInfo, TrackPacket
-from livemosaic.grid import Grid, plan_grid
-from livemosaic.mosaic import CellCounts, MosaicSettings
+from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
+from livemosaic.mosaic.grid import Grid, plan_grid
+from livemosaic.mosaic.mosaic import CellCounts
+from livemosaic.mosaic.settings import MosaicSettings
 
 TIMEOUT_S = 10.0
 RATE = Fraction(25)

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from livemosaic import cli
-from livemosaic.media import av
+from livemosaic.cli import app as cli
+from livemosaic.media.ffmpeg import av
 
 from .clips import frames, make
 from .conftest import JIT, ROOT

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from livemosaic.frame import Frame, Item, Notice, TrackPacket
+from livemosaic.media.frame import Frame, Item, Notice, TrackPacket
 from livemosaic.sources.base import Source
 
 from .conftest import ROOT

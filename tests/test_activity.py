@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from livemosaic.activity import ACTIVE, STILL, TOUCHED, Activity
-from livemosaic.grid import Grid
+from livemosaic.mosaic.activity import ACTIVE, STILL, TOUCHED, Activity
+from livemosaic.mosaic.grid import Grid
 from tests.conftest import U8, moving_pictures
 
 GRID = Grid(4, 6, 32, 192, 128)

@@ -15,36 +15,21 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "livemosaic"
 
-# The data flow. A module may import those of its own line's left and of earlier lines, and, where a
-# line names a package, the package's own modules.
-LAYERS = [
-    "errors numerals",
-    "terminal",
-    "colour",
-    "frame stats media ticks v4l2",
-    "kernels handover",
-    "sources grid histogram points",
-    "gallery",
-    "activity palette tiles paint",
-    "match tint compose",
-    "mosaic",
-    "control lettering",
-    "card keys hud",
-    "sinks",
-    "pipeline",
-    "config",
-    "watch doctor",
-    "commands",
-    "cli",
-    "__main__",
+# The data flow: a room (a folder, or a module in the root) may import itself and those before it.
+ROOMS = [
+    *("errors", "parse", "blocking", "jit"),
+    *("media", "gallery", "mosaic"),
+    *("sources", "sinks"),
+    *("control", "pipeline", "window"),
+    *("doctor", "cli", "__main__"),
 ]
-ORDER = {name: place for place, name in enumerate(" ".join(LAYERS).split())}
+ORDER = {name: place for place, name in enumerate(ROOMS)}
 
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 
 
-def unit(path: Path) -> str:
-    """The module or package directly below livemosaic that a file belongs to."""
+def room(path: Path) -> str:
+    """The folder or module directly below livemosaic that a file belongs to."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -75,9 +60,9 @@ def imports(path: Path, node: ast.AST) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_layers(path: Path) -> None:
-    own = unit(path)
-    assert own in ORDER, f"{own} is new: say in LAYERS where it belongs"
+def test_rooms(path: Path) -> None:
+    own = room(path)
+    assert own in ORDER, f"{own} is new: say in ROOMS where it belongs"
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for name in imports(path, tree):
         parts = name.split(".")
@@ -89,19 +74,43 @@ def test_layers(path: Path) -> None:
         assert other == own or ORDER[other] < ORDER[own], f"{own} imports the later {other}"
 
 
-def test_every_layer_exists() -> None:
+def test_every_room_exists() -> None:
     """No name is left over from what has been renamed."""
-    assert set(ORDER) == {unit(path) for path in FILES}
+    assert set(ORDER) == {room(path) for path in FILES}
+
+
+@pytest.mark.parametrize("folder", sorted(p.parent for p in PACKAGE.rglob("__init__.py")))
+def test_every_folder_says_what_it_is_for(folder: Path) -> None:
+    tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+
+
+# What a pure filter has no use for: threads, a clock, files, the network, other processes.
+IMPURE = {
+    *("threading", "concurrent", "multiprocessing", "asyncio", "queue", "subprocess", "signal"),
+    *("time", "datetime", "os", "io", "shutil", "tempfile", "mmap", "logging", "random"),
+    *("socket", "ssl", "http", "urllib", "av"),
+}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "mosaic").rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_the_filter_is_pure(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert not IMPURE & {name.split(".")[0] for name in imports(path, tree)}
+    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    assert not {"open", "print", "input"} & calls
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_av_is_imported_by_media_alone(path: Path) -> None:
+def test_av_is_imported_in_one_place(path: Path) -> None:
     """`import av` before `import cv2` hangs the first window of OpenCV for ever."""
-    if path == PACKAGE / "media.py":
+    if path == PACKAGE / "media" / "ffmpeg.py":
         return
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names = {name.split(".")[0] for name in imports(path, tree)}
-    assert "av" not in names, "take it from livemosaic.media, which imports cv2 first"
+    assert "av" not in names, "take it from livemosaic.media.ffmpeg, which imports cv2 first"
 
 
 def loaded(code: str) -> list[str]:
@@ -124,7 +133,7 @@ HEAVY = {"numpy", "cv2", "numba", "llvmlite", "av", "sklearn", "scipy", "tqdm"}
     "code",
     [
         "import livemosaic",
-        "import livemosaic.cli",
+        "import livemosaic.cli.app",
         "import livemosaic.sources, livemosaic.sinks",
     ],
 )
@@ -135,15 +144,16 @@ def test_light_imports(code: str) -> None:
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["--version"]])
 def test_help_costs_no_heavy_import(words: list[str]) -> None:
     code = (
-        "import contextlib, io, livemosaic.cli\n"
+        "import contextlib, io, livemosaic.cli.app\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
-        f"    livemosaic.cli.main({words!r})"
+        f"    livemosaic.cli.app.main({words!r})"
     )
     assert not HEAVY & {name.split(".")[0] for name in loaded(code)}
 
 
 @pytest.mark.parametrize(
-    "module", ["media", "sources.file", "sinks.file", "sinks.encoder", "pipeline", "mosaic"]
+    "module",
+    ["media.ffmpeg", "sources.file", "sinks.file", "sinks.encoder", "pipeline", "mosaic.mosaic"],
 )
 def test_cv2_comes_before_av(module: str) -> None:
     modules = loaded(f"import livemosaic.{module}")

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic.gallery.store import Gallery
+from livemosaic.gallery.file_format import Gallery
 
 from .clips import picture
 from .program import (
@@ -436,7 +436,7 @@ def test_no_traceback_unless_asked(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("livemosaic.mosaic.Mosaic.process", fail)
+    monkeypatch.setattr("livemosaic.mosaic.mosaic.Mosaic.process", fail)
     words = ["run", "a.mp4", "o/x.mp4", "--gallery", gallery.path, *SMALL]
     one_line(program(*words), WORLD, says)
     if isinstance(error, ZeroDivisionError):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livemosaic.colour import Colour
-from livemosaic.frame import Frame
-from livemosaic.lettering import Panel
-from livemosaic.sinks.canvas import Canvas
+from livemosaic.media.colour import Colour
+from livemosaic.media.frame import Frame
+from livemosaic.media.text import Panel
+from livemosaic.window.canvas import Canvas
 
 U8 = NDArray[np.uint8]
 

@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic.config import OPTIONS
-from livemosaic.control import Control
-from livemosaic.frame import StreamInfo
-from livemosaic.gallery.store import Gallery
+from livemosaic.control.options import OPTIONS
+from livemosaic.control.state import Control
+from livemosaic.gallery.file_format import Gallery
+from livemosaic.media.frame import StreamInfo
 
 from .clips import frames, make, packet_times, picture, streams
 from .fakes import FakeSink
@@ -57,7 +57,7 @@ def test_help_is_quick(words: list[str]) -> None:
 
 
 def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    from livemosaic import cli
+    from livemosaic.cli import app as cli
 
     with pytest.raises(SystemExit) as caught:
         cli.main(["run", "--help"])
@@ -73,7 +73,7 @@ def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     import livemosaic
-    from livemosaic import cli
+    from livemosaic.cli import app as cli
 
     with pytest.raises(SystemExit) as caught:
         cli.main(["--version"])
@@ -233,7 +233,7 @@ def test_nobody_reads_the_progress(folder: Path, small: list[str]) -> None:
 def test_the_first_run_says_why_it_takes_longer(
     folder: Path, program: Program, small: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("livemosaic.kernels.kernels_are_cached", lambda: False)
+    monkeypatch.setattr("livemosaic.jit.kernels_are_cached", lambda: False)
     assert "compiling for this processor" in program("run", "a.mp4", "null", *small).lines[0]
 
 
@@ -385,7 +385,7 @@ def test_a_recording_is_coded_as_is_asked_for(
 
         def pump(self) -> None: ...
 
-    monkeypatch.setattr("livemosaic.sinks.window.WindowSink", Window)
+    monkeypatch.setattr("livemosaic.window.window.WindowSink", Window)
     words = ["run", "a.mp4", "o_%02d.png", "window", "--codec", "mpeg4", "--realtime", *small]
     assert program(*words).code == 0
     (recording,) = folder.glob("livemosaic-*.mkv")

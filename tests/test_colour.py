@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livemosaic.colour import Colour, bgr_to_i420, bgr_to_ycbcr, i420_to_bgr, ycbcr_to_bgr
+from livemosaic.media.colour import Colour, bgr_to_i420, bgr_to_ycbcr, i420_to_bgr, ycbcr_to_bgr
 
 COLOURS = [
     Colour(matrix, full_range)

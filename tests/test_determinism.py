@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from livemosaic.gallery.store import Gallery
-from livemosaic.media import av
+from livemosaic.gallery.file_format import Gallery
+from livemosaic.media.ffmpeg import av
 
 from .program import finish, needs_jit, spawn
 

@@ -7,10 +7,10 @@ from fractions import Fraction
 
 import pytest
 
-from livemosaic import v4l2
-from livemosaic.commands import devices
-from livemosaic.sources.devices import Camera
-from livemosaic.v4l2 import Mode, VideoDevice
+from livemosaic.cli.commands import devices
+from livemosaic.media import v4l2
+from livemosaic.media.v4l2 import Mode, VideoDevice
+from livemosaic.sources.camera.devices import Camera
 from tests.program import Program
 
 FRONT = Camera("Integrated Camera", "/dev/video0", 0)

@@ -14,15 +14,17 @@ from typing import Any
 
 import pytest
 
-from livemosaic import kernels
-from livemosaic.doctor import CHECKS, Check, Finding, cameras, encoders, examine, machine, speed
-from livemosaic.doctor.finding import told
+from livemosaic import jit as kernels
+from livemosaic.doctor import CHECKS, Check, Finding, cameras, encoders, examine
+from livemosaic.doctor import benchmark as speed
+from livemosaic.doctor import system as machine
+from livemosaic.doctor.result import told
 from livemosaic.doctor.storage import cache, gallery
 from livemosaic.errors import GalleryError, SinkError
-from livemosaic.sinks import loopback
-from livemosaic.sources import devices
-from livemosaic.sources.devices import Camera
-from livemosaic.v4l2 import VideoDevice
+from livemosaic.media.v4l2 import VideoDevice
+from livemosaic.sinks import virtual_camera_devices as loopback
+from livemosaic.sources.camera import devices
+from livemosaic.sources.camera.devices import Camera
 
 from .conftest import ROOT
 from .fakes import pipeline_threads
@@ -199,7 +201,7 @@ def test_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
 @on_linux
 def test_a_display() -> None:
     """In a process of its own: Qt's libraries would stay in this one."""
-    code = "import json, livemosaic.doctor.machine as m; print(json.dumps(m.display().as_json()))"
+    code = "import json, livemosaic.doctor.system as m; print(json.dumps(m.display().as_json()))"
     with open_screen() as screen:
         found = json.loads(screen.run(sys.executable, "-c", code))
         assert screen.run("wmctrl", "-l") == b""  # no window is left

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livemosaic.colour import Colour
 from livemosaic.errors import UsageError
-from livemosaic.frame import Frame
+from livemosaic.media.colour import Colour
+from livemosaic.media.frame import Frame
 
 
 def test_from_bgr_and_back() -> None:

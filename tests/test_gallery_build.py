@@ -16,8 +16,8 @@ from livemosaic.errors import GalleryError, UsageError
 from livemosaic.gallery import Gallery, build_gallery
 from livemosaic.gallery import build as build_module
 from livemosaic.gallery.clusters import cluster_tiles, group_tiles
-from livemosaic.gallery.find import find_photos
-from livemosaic.histogram import tile_histograms
+from livemosaic.gallery.histogram import tile_histograms
+from livemosaic.gallery.photo_paths import find_photos
 
 from .gallery_files import encode, photo, write_photos
 

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic.commands.gallery import add_parser, run
+from livemosaic.cli.commands.gallery import add_parser, run
 from livemosaic.errors import GalleryError, UsageError
 from livemosaic.gallery import Gallery, build_gallery
-from livemosaic.gallery.inspect import contact_sheet_html, contact_sheet_png, gallery_info
+from livemosaic.gallery.report import contact_sheet_html, contact_sheet_png, gallery_info
 
 from .gallery_files import write_photos
 

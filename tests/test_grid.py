@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from livemosaic.errors import UsageError
-from livemosaic.grid import Grid, plan_grid
+from livemosaic.mosaic.grid import Grid, plan_grid
 
 sides = st.integers(2, 4096)
 tiles = st.integers(2, 256).map(lambda half: 2 * half)

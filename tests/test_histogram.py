@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from livemosaic.histogram import BINS, HISTOGRAM_SIZE, tile_histograms
+from livemosaic.gallery.histogram import BINS, HISTOGRAM_SIZE, tile_histograms
 from tests.conftest import synthetic_tiles
 
 

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livemosaic import hud
-from livemosaic.control import Wanted
-from livemosaic.lettering import Panel, Sheet, fitted, text_width
-from livemosaic.stats import Vitals
+from livemosaic.control.state import Vitals, Wanted
+from livemosaic.media.text import Panel, Sheet, fitted, text_width
+from livemosaic.window import hud
 
 U8 = NDArray[np.uint8]
 

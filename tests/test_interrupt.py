@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic import terminal
-from livemosaic.gallery.store import Gallery
-from livemosaic.terminal import Interrupts, leave, patiently
+from livemosaic.blocking import leave, patiently
+from livemosaic.cli import console as terminal
+from livemosaic.cli.signals import Interrupts
+from livemosaic.gallery.file_format import Gallery
 
 from .clips import need_encoder
 from .fakes import TIMEOUT_S, Gate

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from livemosaic import kernels
+from livemosaic import jit as kernels
 from tests.conftest import JIT, ROOT
 
 _NO_FOLDER = "x" * 300  # no file system takes such a name, whoever asks

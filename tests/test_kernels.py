@@ -19,21 +19,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from livemosaic import kernels
-from livemosaic.activity import Activity
-from livemosaic.colour import Colour, bgr_to_i420
-from livemosaic.compose import Composer, tile_overlay
-from livemosaic.frame import Frame
-from livemosaic.gallery.store import Gallery
-from livemosaic.grid import Grid
-from livemosaic.histogram import cell_histograms, tile_histograms
-from livemosaic.match import ClusterMatcher, LayoutMatcher
-from livemosaic.match.index import encode
-from livemosaic.match.partition import partition
-from livemosaic.palette import Palette
-from livemosaic.points import cell_points, points_to_lab, tile_points
-from livemosaic.tiles import TileStore
-from livemosaic.tint import CellTint
+from livemosaic import jit as kernels
+from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.histogram import cell_histograms, tile_histograms
+from livemosaic.gallery.layout_features import cell_points, points_to_lab, tile_points
+from livemosaic.media.colour import Colour, bgr_to_i420
+from livemosaic.media.frame import Frame
+from livemosaic.mosaic.activity import Activity
+from livemosaic.mosaic.compositor import Composer, tile_overlay
+from livemosaic.mosaic.grid import Grid
+from livemosaic.mosaic.match import ClusterMatcher, LayoutMatcher
+from livemosaic.mosaic.match.index import encode
+from livemosaic.mosaic.match.kmeans import partition
+from livemosaic.mosaic.match.palette import Palette
+from livemosaic.mosaic.tile_cache import TileStore
+from livemosaic.mosaic.tint import CellTint
 from tests import naive
 from tests.conftest import JIT, ROOT, U8, synthetic_tiles, write_tiles
 
@@ -471,7 +471,7 @@ def test_compose_every_tile_size_with_a_tint(px: int) -> None:
 
 
 def test_more_tinted_tiles_than_are_painted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("livemosaic.paint._TINTED_BYTES", 4 * 16 * 16)
+    monkeypatch.setattr("livemosaic.mosaic.blend._TINTED_BYTES", 4 * 16 * 16)
     grid = Grid(3, 5, 16, 80, 48)
     check_compose(grid, (40, 24), overlay=0.2, seed=1, hold=lambda n: False, tint=0.8)
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from livemosaic.control import Control, Wanted
-from livemosaic.grid import plan_grid
-from livemosaic.keys import KEYS, Keyboard, View, key_name, press, tile_sizes
-from livemosaic.mosaic import MosaicSettings
+from livemosaic.control.state import Control, Wanted
+from livemosaic.mosaic.grid import plan_grid
+from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.window.keys import KEYS, Keyboard, View, key_name, press, tile_sizes
 
 from .conftest import ROOT
 

@@ -14,15 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from livemosaic.colour import Colour
-from livemosaic.frame import Frame
 from livemosaic.gallery import open_gallery
-from livemosaic.gallery.store import Gallery
-from livemosaic.grid import Grid
-from livemosaic.match import LayoutMatcher, layout_index
-from livemosaic.mosaic import Mosaic, MosaicSettings
-from livemosaic.points import points_to_lab
-from livemosaic.tiles import TileStore
+from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.layout_features import points_to_lab
+from livemosaic.media.colour import Colour
+from livemosaic.media.frame import Frame
+from livemosaic.mosaic.grid import Grid
+from livemosaic.mosaic.match import LayoutMatcher, layout_index
+from livemosaic.mosaic.mosaic import Mosaic
+from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.mosaic.tile_cache import TileStore
 from tests.conftest import U8, moving_pictures, synthetic_tiles, write_tiles
 
 SMALL: dict[str, Any] = {"tile_px": 16, "scale": 2, "overlay": 0.0}
@@ -442,7 +443,7 @@ def test_another_overlay_needs_no_other_tiles(
     """With a tint: without, they are scaled for the overlay beforehand."""
     made = []
     monkeypatch.setattr(
-        "livemosaic.mosaic.TileStore", lambda *a, **k: made.append(k) or TileStore(*a, **k)
+        "livemosaic.mosaic.mosaic.TileStore", lambda *a, **k: made.append(k) or TileStore(*a, **k)
     )
     settings = MosaicSettings(**SMALL)
     mosaic, frame = Mosaic(gallery, settings), Frame.from_bgr(still())
@@ -466,12 +467,12 @@ def test_tiles_of_a_large_gallery_are_forgotten_again(
         made.append(TileStore(*args, **options))
         return made[-1]
 
-    monkeypatch.setattr("livemosaic.mosaic.TileStore", store)
+    monkeypatch.setattr("livemosaic.mosaic.mosaic.TileStore", store)
     settings = MosaicSettings(tile_px=64, size=(320, 192), match=match)
     pictures = moving_pictures(12, cut=6)
     shown = []
     for kept in (2**29, 20 * 64 * 64 * 3 // 2, 40 * 64 * 64 * 3 // 2):
-        monkeypatch.setattr("livemosaic.mosaic._KEPT_BYTES", kept)
+        monkeypatch.setattr("livemosaic.mosaic.mosaic._KEPT_BYTES", kept)
         mosaic = Mosaic(gallery, settings)
         shown.append([mosaic.apply(picture) for picture in pictures])
     assert [len(tiles.y) for tiles in made] == [len(gallery), 30, 40]
@@ -584,7 +585,7 @@ def test_a_short_search_keeps_the_rules(
     photos: Gallery, monkeypatch: pytest.MonkeyPatch, limit: str, variety: float
 ) -> None:
     """In a large gallery, and in a hurry: also where many cells want the same few tiles."""
-    monkeypatch.setattr(f"livemosaic.match.by_layout.{limit}", 0)
+    monkeypatch.setattr(f"livemosaic.mosaic.match.layout.{limit}", 0)
     settings = MosaicSettings(**SMALL, variety=variety)
     whole = Mosaic(photos, replace(settings, thorough=True))
     short = Mosaic(photos, settings)
@@ -599,7 +600,7 @@ def test_recall_of_a_short_search(photos: Gallery, monkeypatch: pytest.MonkeyPat
     from bench.quality.metrics import recall
     from bench.quality.recall import layout_costs
 
-    monkeypatch.setattr("livemosaic.match.by_layout.UNHURRIED_CELLS", 0)
+    monkeypatch.setattr("livemosaic.mosaic.match.layout.UNHURRIED_CELLS", 0)
     frame = Frame.from_bgr(still((480, 270)))
     mosaic = Mosaic(photos, MosaicSettings(tile_px=16, scale=1))
     mosaic.process(frame)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livemosaic.gallery.store import Gallery
-from livemosaic.grid import Grid
-from livemosaic.match import ClusterMatcher
+from livemosaic.gallery.file_format import Gallery
+from livemosaic.mosaic.grid import Grid
+from livemosaic.mosaic.match import ClusterMatcher
 from tests.conftest import write_tiles
 
 GRID = Grid(6, 10, 32, 320, 192)

@@ -18,11 +18,12 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic.colour import Colour, bgr_to_i420
 from livemosaic.errors import GalleryError, UsageError
-from livemosaic.frame import Frame
-from livemosaic.gallery.store import Gallery
-from livemosaic.mosaic import Mosaic, MosaicSettings
+from livemosaic.gallery.file_format import Gallery
+from livemosaic.media.colour import Colour, bgr_to_i420
+from livemosaic.media.frame import Frame
+from livemosaic.mosaic.mosaic import Mosaic
+from livemosaic.mosaic.settings import MosaicSettings
 from tests.conftest import JIT, ROOT, U8, moving_pictures, write_tiles
 
 COLOURS = [
@@ -626,7 +627,7 @@ def test_tiles_are_ready_after_a_warm_up(
     warm.warm_up(64, 32, frames[0].colour)
     pictures = [cold.process(frame) for frame in frames]
     with monkeypatch.context() as patch:
-        patch.setattr("livemosaic.tiles.TileStore._resized", None)  # calling it fails
+        patch.setattr("livemosaic.mosaic.tile_cache.TileStore._resized", None)  # calling it fails
         for frame, picture in zip(frames, pictures, strict=True):
             again = warm.process(frame)
             assert (again.y == picture.y).all()
@@ -652,7 +653,7 @@ def test_a_stream_that_could_not_begin(gallery: Gallery, monkeypatch: pytest.Mon
     frame = Frame.from_bgr(noise(64, 32, 1))
     mosaic = Mosaic(gallery, MosaicSettings(tile_px=8, size=(64, 32)))
     with monkeypatch.context() as patch:
-        patch.setattr("livemosaic.mosaic.LayoutMatcher", None)  # calling it fails
+        patch.setattr("livemosaic.mosaic.mosaic.LayoutMatcher", None)  # calling it fails
         for _ in range(2):
             with pytest.raises(TypeError):
                 mosaic.process(frame)
@@ -720,8 +721,8 @@ import sys
 from dataclasses import replace
 import numpy as np
 from numba.core import event
-from livemosaic.colour import Colour
-from livemosaic.frame import Frame
+from livemosaic.media.colour import Colour
+from livemosaic.media.frame import Frame
 from livemosaic.mosaic import Mosaic, MosaicSettings
 
 width, height, settings = eval(sys.argv[2])

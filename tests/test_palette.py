@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from livemosaic.palette import Palette
+from livemosaic.mosaic.match.palette import Palette
 
 
 def broad_counts(rng: np.random.Generator, rows: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from livemosaic.errors import SinkError, SourceError
-from livemosaic.frame import Frame
+from livemosaic.media.frame import Frame
 from livemosaic.pipeline import Pipeline, Progress, output_info
 
 from .fakes import (

@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livemosaic.control import Control, Wanted
+from livemosaic.control.state import Control, Wanted
 from livemosaic.errors import SinkError, SourceError
-from livemosaic.frame import Frame, Item, Notice
-from livemosaic.gallery.store import Gallery
-from livemosaic.grid import MAX_TILE_PX
-from livemosaic.handover import WaitingHandover
-from livemosaic.mosaic import Mosaic, MosaicSettings
+from livemosaic.gallery.file_format import Gallery
+from livemosaic.media.frame import Frame, Item, Notice
+from livemosaic.mosaic.grid import MAX_TILE_PX
+from livemosaic.mosaic.mosaic import Mosaic
+from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.pipeline import Pipeline
 from livemosaic.pipeline.governor import STEPS, Governor
-from livemosaic.pipeline.stage import MosaicStage
+from livemosaic.pipeline.mosaic_worker import MosaicStage
+from livemosaic.pipeline.queues import WaitingHandover
 
 from .fakes import (
     RATE,

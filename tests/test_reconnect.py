@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livemosaic.colour import Colour
 from livemosaic.errors import RefusedError, SourceError, UsageError
-from livemosaic.frame import Frame, Notice, TrackPacket
+from livemosaic.media.colour import Colour
+from livemosaic.media.frame import Frame, Notice, TrackPacket
 from livemosaic.sources.base import Source
+from livemosaic.sources.continuity import Splice
 from livemosaic.sources.reconnect import Reconnecting, attempts
-from livemosaic.sources.splice import Splice
 from tests.fakes import RATE, SIZE, TIMEOUT_S, FakeSource, Gate, frame, packet
 
 # The waits of every attempt, without chance.

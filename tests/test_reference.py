@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic.colour import bgr_to_i420
-from livemosaic.frame import Frame
 from livemosaic.gallery import Gallery, open_gallery
-from livemosaic.mosaic import Mosaic, MosaicSettings
+from livemosaic.media.colour import bgr_to_i420
+from livemosaic.media.frame import Frame
+from livemosaic.mosaic.mosaic import Mosaic
+from livemosaic.mosaic.settings import MosaicSettings
 from tests.conftest import U8, moving_pictures
 
 # The superimposed original of a cell may be this far out of date, in levels of the output.

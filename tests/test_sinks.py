@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from livemosaic.errors import SinkError
-from livemosaic.frame import Frame, TrackPacket
+from livemosaic.media.frame import Frame, TrackPacket
 from livemosaic.sinks import FileOptions, open_sink
 from livemosaic.sinks.base import Sink
 from livemosaic.sources import open_source

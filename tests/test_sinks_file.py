@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic.colour import Colour
 from livemosaic.errors import SinkError, UsageError
-from livemosaic.frame import Frame, StreamInfo, TrackPacket
-from livemosaic.media import av
+from livemosaic.media.colour import Colour
+from livemosaic.media.ffmpeg import av
+from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.sinks import FileOptions, check_target, open_sink
 from livemosaic.sinks.base import Resampler, Sink
-from livemosaic.sinks.target import share
+from livemosaic.sinks.destination import share
 from livemosaic.sources import open_source
 from tests import clips
 

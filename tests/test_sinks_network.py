@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from livemosaic.errors import SinkError
-from livemosaic.frame import Frame, StreamInfo
-from livemosaic.media import av
+from livemosaic.media.ffmpeg import av
+from livemosaic.media.frame import Frame, StreamInfo
 from livemosaic.sinks import FileOptions, open_sink
 from tests import clips
 from tests.streams import TIMEOUT_S, RtspServer, free_port, need_rtsp_server, watchdog

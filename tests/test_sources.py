@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic.colour import Colour
 from livemosaic.errors import SinkError, SourceError, UsageError
-from livemosaic.frame import Frame, TrackPacket
+from livemosaic.media.colour import Colour
+from livemosaic.media.frame import Frame, TrackPacket
 from livemosaic.sources import open_source
 from livemosaic.sources.base import Source
 from livemosaic.sources.pattern import PatternSource
@@ -181,7 +181,7 @@ def test_packages_are_cheap_to_import() -> None:
 
 
 def test_names_without_credentials() -> None:
-    from livemosaic.media import is_url, public_name
+    from livemosaic.media.urls import is_url, public_name
 
     assert public_name("rtsp://me:secret@cam:554/live?x=1") == "rtsp://cam:554/live?x=1"
     assert public_name("http://host/a@b.mp4") == "http://host/a@b.mp4"
@@ -205,7 +205,7 @@ def test_names_without_credentials() -> None:
     ],
 )
 def test_addresses_of_files_are_paths(text: str, path: str) -> None:
-    from livemosaic.media import local_path
+    from livemosaic.media.urls import local_path
 
     assert local_path(text) == path
 

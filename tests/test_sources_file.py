@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic.colour import Colour
 from livemosaic.errors import SourceError
-from livemosaic.frame import Frame, TrackPacket
-from livemosaic.media import av
+from livemosaic.media.colour import Colour
+from livemosaic.media.ffmpeg import av
+from livemosaic.media.frame import Frame, TrackPacket
 from livemosaic.sources import open_source
 from tests import clips
 
@@ -401,7 +401,7 @@ def through_pipe(path: Path, pipe: Path) -> str:
     """What comes of a file that is read through a named pipe."""
     os.mkfifo(pipe)
     # Looking at it waits for nobody, and so opens nothing.
-    look = "import sys\nfrom livemosaic.sources.locate import locate\nlocate(sys.argv[1])"
+    look = "import sys\nfrom livemosaic.sources.input_paths import locate\nlocate(sys.argv[1])"
     subprocess.run([sys.executable, "-c", look, pipe], timeout=30, check=True)
     with subprocess.Popen(["sh", "-c", 'exec cat "$0" > "$1"', path, pipe]) as writer:
         try:
@@ -672,7 +672,7 @@ def test_other_videos_and_covers_are_left_out_with_a_warning(
 
 
 def test_times_that_repeat_or_go_back_are_repaired() -> None:
-    from livemosaic.sources.clock import Clock
+    from livemosaic.sources.timestamps import Clock
 
     clock = Clock(Fraction(1, 1000), rate=Fraction(25))
     assert [clock(p) for p in (0, 40, 40, 30, 80, None, None, 200)] == [
@@ -797,7 +797,7 @@ def test_joined_recordings_of_which_one_was_made_later(
 
 
 def test_sound_that_steps_back_before_or_after_the_picture() -> None:
-    from livemosaic.sources.joint import Joint
+    from livemosaic.sources.discontinuity import Joint
 
     with av.open(io.BytesIO(), "w", format="matroska") as container:
         streams = [container.add_stream("libx264", rate=25), clips._add(container, "aac")]

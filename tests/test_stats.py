@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from livemosaic.stats import Times, peak_rss_mb
+from livemosaic.pipeline.stats import Times, peak_rss_mb
 
 
 def test_nothing_was_counted() -> None:

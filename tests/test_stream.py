@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 from livemosaic.errors import RefusedError, SourceError, UsageError
-from livemosaic.frame import Frame, Notice, TrackPacket
-from livemosaic.media import public_name
+from livemosaic.media.frame import Frame, Notice, TrackPacket
+from livemosaic.media.urls import public_name
 from livemosaic.sources import open_source
-from livemosaic.sources.address import find_address
+from livemosaic.sources.network.protocols import find_address
 from tests import clips
 from tests.streams import (
     TIMEOUT_S,
@@ -87,7 +87,7 @@ def test_mjpeg_that_changes_its_size(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_slow_camera_is_no_stall(monkeypatch: pytest.MonkeyPatch) -> None:
     """How long a picture may take is known from the ones before."""
-    monkeypatch.setattr("livemosaic.sources.stream._STALL_S", 0.05)
+    monkeypatch.setattr("livemosaic.sources.network.stream._STALL_S", 0.05)
     with http_server(mjpeg(itertools.repeat((160, 96)), interval_s=0.2)) as url:
         source = open_source(url)
         with Watch(source) as watch:
@@ -333,7 +333,7 @@ def test_udp(tmp_path: Path) -> None:
 
 
 def test_silent_server_times_out() -> None:
-    from livemosaic.sources.stream import StreamSource
+    from livemosaic.sources.network.stream import StreamSource
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = find_address(f"rtsp://me:secret@127.0.0.1:{silent.getsockname()[1]}/cam")
@@ -347,7 +347,7 @@ def test_decoder_that_is_too_slow_skips_and_stays_near(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream at 100 pictures per second, of which a decoder manages 20."""
-    from livemosaic.sources.track import VideoTrack
+    from livemosaic.sources.decoder import VideoTrack
 
     need_ffmpeg()
     decode = VideoTrack.decode

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from livemosaic.errors import RefusedError, SourceError
-from livemosaic.frame import Frame, Notice, TrackPacket
-from livemosaic.media import av
+from livemosaic.media.ffmpeg import av
+from livemosaic.media.frame import Frame, Notice, TrackPacket
 from livemosaic.sinks import FileOptions, open_sink
 from livemosaic.sources import open_source
 from tests import clips

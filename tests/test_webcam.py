@@ -15,15 +15,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livemosaic.colour import Colour, bgr_to_i420, i420_to_bgr
 from livemosaic.errors import SourceError
-from livemosaic.frame import Frame
-from livemosaic.media import av
-from livemosaic.sources import capture, devices, open_source
-from livemosaic.sources.capture import CaptureGone, OpenCvCapture
-from livemosaic.sources.devices import Camera, find_camera, is_camera
-from livemosaic.sources.pixels import Pixels
-from livemosaic.sources.webcam import WebcamSource, webcam_opener
+from livemosaic.media.colour import Colour, bgr_to_i420, i420_to_bgr
+from livemosaic.media.ffmpeg import av
+from livemosaic.media.frame import Frame
+from livemosaic.sources import open_source
+from livemosaic.sources.camera import capture, devices
+from livemosaic.sources.camera.capture import CaptureGone, OpenCvCapture
+from livemosaic.sources.camera.devices import Camera, find_camera, is_camera
+from livemosaic.sources.camera.pixel_formats import Pixels
+from livemosaic.sources.camera.webcam import WebcamSource, webcam_opener
 from tests.conftest import moving_pictures
 
 U8 = NDArray[np.uint8]

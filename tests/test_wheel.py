@@ -116,7 +116,7 @@ def test_help(installed: Path, tmp_path: Path) -> None:
 
 def test_demo(installed: Path, tmp_path: Path) -> None:
     """The first run ever of a person who has just installed it; the result plays."""
-    from livemosaic.media import av
+    from livemosaic.media.ffmpeg import av
 
     output = tmp_path / "demo.mp4"
     done = run(

@@ -19,12 +19,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livemosaic.control import Control
+from livemosaic.control.state import Control, Vitals
 from livemosaic.errors import SinkError
-from livemosaic.frame import StreamInfo
-from livemosaic.sinks import display
-from livemosaic.sinks.window import WindowSink, _first_size
-from livemosaic.stats import Vitals
+from livemosaic.media.frame import StreamInfo
+from livemosaic.window import display
+from livemosaic.window.window import WindowSink, _first_size
 
 from .conftest import ROOT
 from .screen import TIMEOUT_S, Screen, open_screen
@@ -247,11 +246,11 @@ def test_a_window_that_is_minimised_is_not_closed(screen: Screen) -> None:
 def test_windows_one_after_another(screen: Screen) -> None:
     """In one process, as tests and programs do; none is left behind."""
     code = (
-        "from livemosaic.sinks.window import WindowSink\n"
+        "from livemosaic.window.window import WindowSink\n"
         "from tests.test_canvas import quarters\n"
-        "from livemosaic.control import Control\n"
-        "from livemosaic.frame import Frame, StreamInfo\n"
-        "from livemosaic.stats import Vitals\n"
+        "from livemosaic.control.state import Control\n"
+        "from livemosaic.media.frame import Frame, StreamInfo\n"
+        "from livemosaic.control.state import Vitals\n"
         "for end in ('close', 'abort', 'close'):\n"
         "    window = WindowSink(StreamInfo(64, 36), control=Control(), vitals=Vitals)\n"
         "    window.write(Frame.from_bgr(quarters(64, 36)))\n"
@@ -355,7 +354,7 @@ def test_an_opencv_without_windows(monkeypatch: pytest.MonkeyPatch) -> None:
         raise cv2.error("The function is not implemented")
 
     monkeypatch.setattr(cv2, "namedWindow", refuse)
-    monkeypatch.setattr("livemosaic.sinks.window.check_display", lambda: None)
+    monkeypatch.setattr("livemosaic.window.window.check_display", lambda: None)
     with pytest.raises(SinkError, match="uninstall opencv-python-headless"):
         WindowSink(StreamInfo(64, 36), control=Control(), vitals=Vitals)
 

@@ -13,12 +13,11 @@ import threading
 from typing import Any
 
 # Both wheels, OpenCV's and PyAV's, are in the process, as in the real program.
-import livemosaic.media  # noqa: F401
-from livemosaic.control import Control
+import livemosaic.media.ffmpeg  # noqa: F401
+from livemosaic.control.state import Control, Vitals
 from livemosaic.errors import LivemosaicError
-from livemosaic.frame import Frame, StreamInfo
-from livemosaic.sinks.window import WindowSink
-from livemosaic.stats import Vitals
+from livemosaic.media.frame import Frame, StreamInfo
+from livemosaic.window.window import WindowSink
 
 from .test_canvas import quarters
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 
 from bench.common import CLIP, machine
-from livemosaic.config import OPTIONS
+from livemosaic.control.options import OPTIONS
 
 from .clips import Clip, flat, noisy, real
 from .contenders import Contender, Livemosaic, Reference, Rival, profiles

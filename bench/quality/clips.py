@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from livemosaic.media import av
+from livemosaic.media.ffmpeg import av
 
 from .metrics import POINTS, Bools, points, still_cells
 

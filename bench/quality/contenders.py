@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.reference import ReferenceMosaic
-from livemosaic.commands.join import mosaic_settings
-from livemosaic.config import PROFILES, resolve
-from livemosaic.frame import Frame
+from livemosaic.cli.session import mosaic_settings
+from livemosaic.control.options import PROFILES, resolve
 from livemosaic.gallery import open_gallery
-from livemosaic.gallery.store import Gallery
-from livemosaic.mosaic import Mosaic, MosaicSettings
+from livemosaic.gallery.file_format import Gallery
+from livemosaic.media.frame import Frame
+from livemosaic.mosaic.mosaic import Mosaic
+from livemosaic.mosaic.settings import MosaicSettings
 
 from .clips import CELL_PX, Clip, read_lossless, write_lossless
 from .recall import Costs, layout_costs

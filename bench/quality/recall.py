@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livemosaic.colour import ycbcr_to_bgr
-from livemosaic.frame import Frame
-from livemosaic.match import LayoutMatcher
-from livemosaic.match.choice import LEAST_WEIGHED, MOST_WEIGHED, Rules
-from livemosaic.mosaic import Mosaic, analysis_picture
-from livemosaic.points import cell_points, points_to_lab
+from livemosaic.gallery.layout_features import cell_points, points_to_lab
+from livemosaic.media.colour import ycbcr_to_bgr
+from livemosaic.media.frame import Frame
+from livemosaic.mosaic.match import LayoutMatcher
+from livemosaic.mosaic.match.search import LEAST_WEIGHED, MOST_WEIGHED, Rules
+from livemosaic.mosaic.mosaic import Mosaic, analysis_picture
 
 __all__ = ["Costs", "layout_costs"]
 

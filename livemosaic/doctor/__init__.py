@@ -8,7 +8,7 @@ for finding in examine():
 
 from __future__ import annotations
 
-from .examine import CHECKS, Check, examine
-from .finding import Finding, State
+from .checks import CHECKS, Check, examine
+from .result import Finding, State
 
 __all__ = ["CHECKS", "Check", "Finding", "State", "examine"]

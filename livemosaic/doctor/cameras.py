@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .finding import Finding, told
+from .result import Finding, told
 
 __all__ = ["cameras", "virtual_cameras"]
 
@@ -19,7 +19,7 @@ _JOIN_VIDEO = "sudo usermod -aG video $USER, then log out and in again"
 
 def cameras() -> Finding:
     """Which cameras there are, and whether this user may use them; none is opened for capture."""
-    from ..sources.devices import list_cameras, no_camera_cure
+    from ..sources.camera.devices import list_cameras, no_camera_cure
 
     found = [camera for camera in list_cameras() if not camera.virtual]
     details = {"cameras": [{"name": c.name, "path": c.path, "input": c.spec} for c in found]}
@@ -41,7 +41,7 @@ def virtual_cameras(*, module: Path = MODULE) -> Finding:
     module : what Linux says of v4l2loopback
     """
     from ..errors import SinkError
-    from ..sinks.loopback import RELOAD, choose_device, how_to_make_one
+    from ..sinks.virtual_camera_devices import RELOAD, choose_device, how_to_make_one
 
     facts = _module(module) if sys.platform == "linux" else None
     listed = _listed()
@@ -76,8 +76,8 @@ def virtual_cameras(*, module: Path = MODULE) -> Finding:
 
 
 def _listed() -> list[dict[str, str]]:
-    from ..sinks.loopback import virtual_cameras as of_linux
-    from ..sources.devices import list_cameras
+    from ..sinks.virtual_camera_devices import virtual_cameras as of_linux
+    from ..sources.camera.devices import list_cameras
 
     if sys.platform == "linux":
         return [{"name": c.name, "path": c.path, "output": f"vcam:{c.path}"} for c in of_linux()]

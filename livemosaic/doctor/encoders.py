@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
-from .finding import Finding
+from .result import Finding
 
 __all__ = ["HARDWARE", "SOFTWARE", "encoders", "probe"]
 
@@ -69,7 +69,7 @@ def encoders(*, ask: Probe | None = None) -> Finding:
 def probe(
     names: Sequence[str],
     *,
-    command: Sequence[str] = (sys.executable, "-m", "livemosaic.doctor.probe"),
+    command: Sequence[str] = (sys.executable, "-m", "livemosaic.doctor.encoder_probe"),
     each_s: float = _EACH_S,
     all_s: float = _ALL_S,
 ) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .finding import Finding
+from .result import Finding
 
 __all__ = ["cache", "gallery"]
 
@@ -21,7 +21,7 @@ def cache() -> Finding:
     import platformdirs
 
     from ..gallery.cache import CACHE_VARIABLE
-    from ..kernels import KERNELS, kernels_are_cached
+    from ..jit import KERNELS, kernels_are_cached
 
     chosen = os.environ.get(CACHE_VARIABLE)
     folder = Path(chosen) if chosen else platformdirs.user_cache_path("livemosaic")

@@ -18,16 +18,16 @@ from ..errors import GalleryError
 
 if TYPE_CHECKING:
     from .build import BuildReport, Progress, build_gallery
-    from .embedded import EMBEDDED
-    from .store import Gallery, Source
+    from .builtin import EMBEDDED
+    from .file_format import Gallery, Source
 
 # Imported when they are asked for: `livemosaic --help` needs no NumPy, and a mosaic no builder.
 _HOMES = {
     "BuildReport": "build",
     "build_gallery": "build",
-    "Gallery": "store",
-    "Source": "store",
-    "EMBEDDED": "embedded",
+    "Gallery": "file_format",
+    "Source": "file_format",
+    "EMBEDDED": "builtin",
 }
 
 __all__ = ["EMBEDDED", "BuildReport", "Gallery", "Source", "build_gallery", "open_gallery"]
@@ -47,8 +47,8 @@ def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = Non
     ------
     GalleryError : there is no such thing, or it cannot be used
     """
-    from .embedded import EMBEDDED, open_embedded
-    from .store import Gallery
+    from .builtin import EMBEDDED, open_embedded
+    from .file_format import Gallery
 
     if spec in EMBEDDED:
         return open_embedded(str(spec))

@@ -15,11 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GalleryError, UsageError
-from ..histogram import HISTOGRAM_SIZE, tile_histograms
-from ..points import tile_points
 from .clusters import CLUSTERS, DROP_PERCENTILE, cluster_tiles, group_tiles
-from .find import find_photos
-from .images import (
+from .decode import (
     MAX_CROPS,
     BadImage,
     Crop,
@@ -30,7 +27,10 @@ from .images import (
     scale_tiles,
     silent_opencv,
 )
-from .store import TILE_PX_MAX, GalleryWriter
+from .file_format import TILE_PX_MAX, GalleryWriter
+from .histogram import HISTOGRAM_SIZE, tile_histograms
+from .layout_features import tile_points
+from .photo_paths import find_photos
 
 __all__ = ["TILE_PX", "BuildReport", "Progress", "build_gallery", "write_gallery"]
 

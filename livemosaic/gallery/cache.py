@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import GalleryError
-from .store import FORMAT_VERSION, SUFFIX, Gallery
+from .file_format import FORMAT_VERSION, SUFFIX, Gallery
 
 __all__ = ["CACHE_VARIABLE", "cache_folder", "cached_gallery", "folder_gallery"]
 
@@ -90,7 +90,7 @@ def folder_gallery(folder: Path, *, progress: Callable[[int, int], None] | None 
     GalleryError : no photo in it can be read
     """
     from .build import build_gallery
-    from .find import find_photos
+    from .photo_paths import find_photos
 
     root = os.path.abspath(folder)
     state = hashlib.sha256(f"{FORMAT_VERSION}\n".encode())

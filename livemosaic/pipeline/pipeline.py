@@ -10,23 +10,22 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
-from ..control import Control
+from ..control.state import Control, Vitals
 from ..errors import LivemosaicError
-from ..frame import Frame, Item, StreamInfo
-from ..gallery.store import Gallery
-from ..grid import Grid
-from ..handover import Handover, NewestHandover, WaitingHandover
-from ..mosaic import Mosaic
+from ..gallery.file_format import Gallery
+from ..media.frame import Frame, Item, StreamInfo
+from ..mosaic.grid import Grid
+from ..mosaic.mosaic import Mosaic
 from ..sinks.base import Sink, Window
 from ..sources.base import Source
-from ..stats import Vitals
-from .crew import Crew
-from .figures import Figures, Progress
 from .governor import Governor
-from .intake import Intake
-from .outlet import Outlet, WindowOutlet
+from .mosaic_worker import MosaicStage
+from .queues import Handover, NewestHandover, WaitingHandover
 from .recorder import Recorder
-from .stage import MosaicStage
+from .report import Figures, Progress
+from .sink_writer import Outlet, WindowOutlet
+from .source_reader import Intake
+from .threads import Crew
 
 __all__ = ["Pipeline", "Progress", "output_info"]
 

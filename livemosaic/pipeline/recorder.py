@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from ..control import Control
+from ..control.state import Control
 from ..errors import LivemosaicError
 from ..sinks.base import Sink
-from .crew import Crew
-from .outlet import Outlet
+from .sink_writer import Outlet
+from .threads import Crew
 
 __all__ = ["Recorder"]
 

@@ -6,10 +6,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..frame import StreamInfo
+    from ..media.frame import StreamInfo
     from .base import Sink
+    from .destination import check_target
     from .formats import FileOptions
-    from .target import check_target
 
 __all__ = ["FileOptions", "check_target", "open_sink"]
 
@@ -42,19 +42,19 @@ def open_sink(
         from .null import NullSink
 
         return NullSink()
-    from .loopback import is_vcam
+    from .virtual_camera_devices import is_vcam
 
     if is_vcam(target):
-        from .vcam import VcamSink
+        from .virtual_camera import VcamSink
 
         return VcamSink(target, rate=rate, pixel_aspect=info.sample_aspect_ratio)
+    from .destination import resolve
     from .formats import FileOptions
-    from .target import resolve
 
     options = options or FileOptions()
     found = resolve(target, options=options)
     if found.format is None:
-        from .picture import PictureSink
+        from .image import PictureSink
 
         return PictureSink(found, info)
     from .file import FileSink
@@ -69,7 +69,7 @@ def __getattr__(name: str) -> Any:
 
         return FileOptions
     if name == "check_target":
-        from .target import check_target
+        from .destination import check_target
 
         return check_target
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
-from ..frame import Frame, TrackPacket
+from ..media.frame import Frame, TrackPacket
 
 __all__ = ["Resampler", "Sink", "Window"]
 

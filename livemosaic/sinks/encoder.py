@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SinkError, UsageError
-from ..frame import Frame, StreamInfo
-from ..media import av, matrix_tag, reason
-from ..ticks import Ticks
+from ..media.ffmpeg import av, matrix_tag, reason
+from ..media.frame import Frame, StreamInfo
+from ..media.ticks import Ticks
 from .formats import ENCODERS, Encoder, FileOptions
 from .gif import PaletteFilter
 

@@ -12,14 +12,14 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from ..blocking import Patience
 from ..errors import LivemosaicError, SinkError
-from ..frame import Chapter, Frame, StreamInfo, TrackPacket
-from ..media import av, fraction, open_container, sink_error
+from ..media.ffmpeg import av, fraction, open_container, sink_error
+from ..media.frame import Chapter, Frame, StreamInfo, TrackPacket
+from .atomic_file import Part
+from .destination import Target
 from .encoder import VideoEncoder
 from .formats import NETWORK_OPTIONS, NETWORK_TIMEOUT_S, FileOptions, find_codec
-from .part import Part
-from .patience import Patience
-from .target import Target
 from .tracks import Tracks
 
 __all__ = ["FileSink"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..media import av
+from ..media.ffmpeg import av
 
 __all__ = [
     "ENCODERS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..media import av
+from ..media.ffmpeg import av
 
 __all__ = ["PaletteFilter"]
 

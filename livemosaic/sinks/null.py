@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from ..frame import Frame, TrackPacket
+from ..media.frame import Frame, TrackPacket
 
 __all__ = ["NullSink"]
 

@@ -9,10 +9,10 @@ from fractions import Fraction
 from math import ceil
 from typing import Any, Protocol
 
-from ..frame import TrackPacket
-from ..media import av, fraction, reason
-from .convert import AudioConverter, TextConverter
+from ..media.ffmpeg import av, fraction, reason
+from ..media.frame import TrackPacket
 from .formats import Format
+from .transcode import AudioConverter, TextConverter
 
 __all__ = ["Tracks"]
 

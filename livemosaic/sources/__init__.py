@@ -45,20 +45,20 @@ def open_source(
 
         return PatternSource(spec)
     if "://" in spec:
-        from .address import find_address
+        from .network.protocols import find_address
+        from .network.stream import FiniteError, stream_opener
         from .reconnect import Reconnecting
-        from .stream import FiniteError, stream_opener
 
         address = find_address(spec)
         if address is not None:
             with contextlib.suppress(FiniteError):  # a file: nothing may be lost of it
                 opener = stream_opener(address, threads=threads)
                 return Reconnecting(opener, name=address.name, reconnect=reconnect)
-    from .devices import is_camera
+    from .camera.devices import is_camera
 
     if is_camera(spec):
+        from .camera.webcam import DEFAULT_CAPTURE, webcam_opener
         from .reconnect import Reconnecting
-        from .webcam import DEFAULT_CAPTURE, webcam_opener
 
         camera = webcam_opener(spec, capture=capture or DEFAULT_CAPTURE)
         return Reconnecting(camera, name=spec, reconnect=reconnect)

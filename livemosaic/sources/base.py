@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from ..frame import Item, StreamInfo
+from ..media.frame import Item, StreamInfo
 
 __all__ = ["Source"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from ..media import av, fraction
+from ..media.ffmpeg import av, fraction
 
 __all__ = ["Deinterlacer"]
 

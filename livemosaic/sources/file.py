@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RefusedError, SourceError
-from ..frame import Chapter, Frame, TrackPacket
-from ..media import av, fraction, is_url, open_container, reason, source_error
-from .joint import Joint
-from .locate import STANDARD_INPUT, Location, locate
-from .track import VideoTrack, beside, left_out
+from ..media.ffmpeg import av, fraction, open_container, reason, source_error
+from ..media.frame import Chapter, Frame, TrackPacket
+from ..media.urls import is_url
+from .decoder import VideoTrack, beside, left_out
+from .discontinuity import Joint
+from .input_paths import STANDARD_INPUT, Location, locate
 
 __all__ = ["FileSource"]
 

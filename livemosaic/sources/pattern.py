@@ -12,11 +12,11 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from ..colour import Colour, bgr_to_ycbcr
 from ..errors import UsageError
-from ..frame import Frame, StreamInfo
-from ..media import guess_matrix
-from ..numerals import HIGHEST_RATE, LOWEST_RATE, rate
+from ..media.colour import Colour, bgr_to_ycbcr
+from ..media.ffmpeg import guess_matrix
+from ..media.frame import Frame, StreamInfo
+from ..parse import HIGHEST_RATE, LOWEST_RATE, rate
 
 __all__ = ["PatternSource"]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
-from ..frame import Frame, Item, Notice, TrackPacket
+from ..media.frame import Frame, Item, Notice, TrackPacket
 
 __all__ = ["FixedRate", "limited", "paced"]
 

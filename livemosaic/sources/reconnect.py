@@ -13,9 +13,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from typing import Any
 
 from ..errors import RefusedError, SourceError, UsageError
-from ..frame import Item, Notice, StreamInfo
+from ..media.frame import Item, Notice, StreamInfo
 from .base import Source
-from .splice import Splice
+from .continuity import Splice
 
 __all__ = ["Reconnecting", "attempts"]
 

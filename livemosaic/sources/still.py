@@ -9,7 +9,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import count
 
-from ..frame import Frame
+from ..media.frame import Frame
 from .base import Source
 
 __all__ = ["HeldStill"]

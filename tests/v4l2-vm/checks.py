@@ -22,15 +22,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-from livemosaic import v4l2
-from livemosaic.commands.devices import devices
+from livemosaic.cli.commands.devices import devices
 from livemosaic.doctor.cameras import cameras, virtual_cameras
 from livemosaic.errors import LivemosaicError, SinkError, SourceError
-from livemosaic.frame import Frame, Notice, StreamInfo
+from livemosaic.media import v4l2
+from livemosaic.media.frame import Frame, Notice, StreamInfo
 from livemosaic.sinks import open_sink
-from livemosaic.sinks.vcam import VcamSink
+from livemosaic.sinks.virtual_camera import VcamSink
 from livemosaic.sources import open_source
-from livemosaic.sources.webcam import WebcamSource
+from livemosaic.sources.camera.webcam import WebcamSource
 
 CAMERA, LOOPBACK = "/dev/video0", "/dev/video10"
 VIVID = Path("/sys/bus/platform/drivers/vivid")

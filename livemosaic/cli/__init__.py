@@ -1,0 +1,1 @@
+"""The command line: words, errors and exit codes."""

@@ -1,0 +1,228 @@
+"""The verb `run`: an input, its mosaic, and where that goes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...control import options as config
+from ...errors import LivemosaicError, UsageError
+from ..console import print_json, progress_bar
+from ..session import checked_outputs, is_watched, join, open_input
+from ..signals import Interrupts
+
+if TYPE_CHECKING:
+    from ...control.state import Control
+    from ...pipeline import Pipeline, Progress
+
+__all__ = ["EXAMPLES", "add_output_options", "add_parser", "run"]
+
+_log = logging.getLogger("livemosaic")
+
+EXAMPLES = """\
+examples:
+  livemosaic demo                            the embedded clip, to see that it works
+  livemosaic run webcam window               a live view; press ? in it
+  livemosaic run webcam vcam window          for a video call, with a preview
+  livemosaic run rtsp://host/cam window      a network camera
+  livemosaic run in.mp4 out.mp4              a video file, its sound kept
+  livemosaic run photo.jpg out.png           a picture
+  livemosaic run in.mp4 out.mp4 --profile reference
+  livemosaic run in.mp4 out.mkv --gallery ~/Pictures --columns 120 --overlay 0.4
+  livemosaic gallery build ~/Pictures -o my.gallery
+"""
+
+
+def add_parser(verbs: Any, **settings: Any) -> None:
+    """Add the verb to the result of `ArgumentParser.add_subparsers`."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        "run",
+        help="make a mosaic of an input, for one or more outputs",
+        description="Makes a mosaic of INPUT and gives it to each OUTPUT.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=EXAMPLES,
+        **settings,
+    )
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        help="webcam, webcam:N, webcam:NAME or /dev/videoN; a video or picture, a numbered "
+        "sequence (in_%%04d.png), an address (rtsp://...), - for standard input, or "
+        "pattern:WxH@FPS",
+    )
+    parser.add_argument(
+        "outputs",
+        metavar="OUTPUT",
+        nargs="+",
+        help="window, vcam or vcam:DEVICE, a file (mp4 mkv mov webm avi gif png jpg), a numbered "
+        "sequence, an address, - for standard output, or null",
+    )
+    config.add_options(parser)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="a TOML file with a [run] table; while it runs live, what is saved there is applied",
+    )
+    parser.add_argument(
+        "--map",
+        metavar="FILE",
+        help="beside a picture, write a page (html) that says which photo each cell is",
+    )
+    add_output_options(parser)
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every verb that makes a mosaic has."""
+    parser.add_argument("-y", "--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument("--json", action="store_true", help="print the run in numbers at the end")
+    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    parser.add_argument(
+        "--progress", choices=("auto", "always", "never"), default="auto", help="progress bar"
+    )
+
+
+def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> int:
+    """Do what the parsed arguments ask for; the exit code.
+
+    Raises
+    ------
+    LivemosaicError
+        whatever keeps it from being done
+    """
+    options = config.resolve(vars(args), file=args.config)
+    # Imports make a million objects that live to the end: looking through them for garbage again
+    # and again is a fifth of the start. Nor is there work for NumPy's threads, which spin.
+    gc.disable()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    _check_outputs(args)
+    outputs = checked_outputs(args, options)
+
+    import cv2
+
+    from ...jit import import_quickly
+
+    import_quickly()
+    # OpenCV's own threads help little on pictures of this size and cost 40 % more processor time
+    # in waiting for each other; the stages are what runs side by side.
+    cv2.setNumThreads(1)
+    with contextlib.ExitStack() as undo:
+        source = open_input(args, options)
+        undo.callback(source.close)
+        still = source.info.still  # and is not held for somebody who watches
+        pipeline = join(source, outputs, args, options, interrupts, undo, started_s)
+        interrupts.pipeline = pipeline  # from here on nothing is thrown: it closes all of them
+        undo.pop_all()
+    gc.freeze()
+    gc.enable()
+    with _watching(args, options, pipeline.control):
+        code = _drive(pipeline, interrupts, args, still=still)
+    if source.bad_frames:
+        _log.warning(
+            "%s: %d damaged frames or packets could not be decoded", source.name, source.bad_frames
+        )
+    return code
+
+
+# ---- running -----------------------------------------------------------------------------
+
+
+def _watching(
+    args: argparse.Namespace, options: dict[str, Any], control: Control | None
+) -> contextlib.AbstractContextManager[object]:
+    """The settings file is applied when it is saved, if there are one and something to change."""
+    if args.config is None or control is None:
+        return contextlib.nullcontext()
+    from ...control.settings_file import ConfigWatch
+    from ...gallery import open_gallery
+
+    return ConfigWatch(
+        args.config, given=vars(args), options=options, control=control, open_gallery=open_gallery
+    )
+
+
+def _drive(
+    pipeline: Pipeline, interrupts: Interrupts, args: argparse.Namespace, *, still: bool
+) -> int:
+    """Run a pipeline with progress, and say how it went."""
+    told = False
+    words: dict[str, Any] = {"unit": " frames", "total": pipeline.expected_frames}
+    if still:  # neither a count nor a rate: what is done, and since when
+        words = {"bar_format": "{elapsed}{postfix}"}
+    with progress_bar(quiet=args.quiet, when=args.progress, **words) as bar:
+
+        def tick(progress: Progress) -> None:
+            nonlocal told
+            if interrupts.count and not told:
+                told = True
+                _log.info("finishing what was begun; once more stops at once")
+            if bar is not None:
+                cells = progress.cells
+                share = cells.active / cells.total if cells.total else 0.0
+                active = "matching" if still else f"{share:.0%} of cells active"
+                bar.set_postfix_str(progress.doing or active, refresh=False)
+                bar.update(progress.frames_out - bar.n)
+
+        try:
+            whole = pipeline.run(on_tick=tick)
+        except LivemosaicError:
+            if interrupts.count and not pipeline.progress.frames_out:
+                raise KeyboardInterrupt from None  # no sink can make a file of no frame
+            if pipeline.kept:
+                _log.info("finished all the same: %s", ", ".join(pipeline.kept))
+            raise
+    if not whole:
+        _log.info("stopped at once; kept: %s", ", ".join(pipeline.kept) or "nothing")
+        return 130
+    report = pipeline.report()
+    if args.json:
+        print_json(report)
+    _log.info(
+        "%s%s", "interrupted: " if interrupts.count else "", _summary(pipeline, report, still=still)
+    )
+    return 130 if interrupts.count else 0
+
+
+def _summary(pipeline: Pipeline, report: dict[str, Any], *, still: bool) -> str:
+    grid, frames = report["grid"], report["frames_out"]
+    outputs = ", ".join(report["outputs"])
+    size = f"{grid['width']}x{grid['height']} pixels and {grid['columns']}x{grid['rows']} cells"
+    took = f"made in {report['duration_s']:.1f} s"
+    if still:
+        return f"{outputs}: a picture of {size}, {took}"
+    text = (
+        f"{outputs}: {frames} frame{'' if frames == 1 else 's'}, "
+        f"{pipeline.progress.video_s:.1f} s, of {size}, {took}, {report['fps']:.1f} frames/s"
+    )
+    if report["governor"] is not None:
+        latency = report["latency_ms"]
+        text += f", latency {latency['p50']:.0f} ms (p95 {latency['p95']:.0f})"
+        if report["dropped"]:
+            text += f", {report['dropped']} dropped"
+        if report["governor"]["highest"]:
+            text += f"; to keep the latency: {report['governor']['highest']}"
+    return text
+
+
+# ---- checks ------------------------------------------------------------------------------
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """What is wrong with the outputs together, or with their words."""
+    from ...media.urls import local_path
+
+    names = [name for name in (*args.outputs, args.map) if name not in ("null", None)]
+    places = [name if is_watched(name) else os.path.realpath(local_path(name)) for name in names]
+    for name, place in zip(names, places, strict=True):
+        if places.count(place) > 1:
+            raise UsageError(f"{name}: the same output is given twice; leave one out")
+    if args.json and "-" in args.outputs:
+        raise UsageError("--json and the output - both want standard output; leave one out")
+    if sys.stdout is None and (args.json or "-" in args.outputs):
+        raise UsageError("standard output is closed; leave out --json and the output -")

@@ -1,0 +1,250 @@
+"""From parsed arguments to a pipeline: its source, its mosaic and its sinks, opened and joined."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import logging
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..blocking import patiently
+from ..errors import UsageError
+from .capture_files import Keepsakes
+from .console import counting_bar
+from .signals import Interrupts
+
+if TYPE_CHECKING:
+    from ..control.state import Control
+    from ..mosaic.grid import Grid
+    from ..mosaic.mosaic import Mosaic
+    from ..mosaic.settings import MosaicSettings
+    from ..pipeline import Pipeline
+    from ..sinks import FileOptions
+    from ..sinks.base import Sink
+    from ..sources.base import Source
+
+__all__ = ["checked_outputs", "is_watched", "join", "mosaic_settings", "open_input"]
+
+_log = logging.getLogger("livemosaic")
+
+_SAME_SHAPE = 0.97  # of a side: less than this is seen, as 1366x768 for 16:9 is not
+
+
+def is_watched(output: str) -> bool:
+    """Whether an output is for somebody who watches now."""
+    return output in ("window", "vcam") or output.startswith("vcam:")
+
+
+def _is_for_screens(outputs: list[str]) -> bool:
+    """Whether a size that is not given is that of what somebody watches.
+
+    A stream as wide as a file takes several times the bits and comes later, and so large a GIF is
+    tens of megabytes for each second.
+    """
+    from ..media.urls import is_url, local_path
+    from ..sinks.formats import ending
+
+    paths = [local_path(name) for name in outputs]
+    return any(is_watched(path) or is_url(path) for path in paths) or all(
+        ending(path) == "gif" for path in paths
+    )
+
+
+def checked_outputs(
+    args: argparse.Namespace, options: dict[str, Any]
+) -> list[tuple[str, FileOptions]]:
+    """The outputs, each with what a file among them is written by; refused if that cannot work."""
+    from ..sinks import FileOptions, check_target
+    from ..sinks.destination import resolve_map, share
+
+    file_options = FileOptions(
+        codec=options["codec"],
+        preset=options["preset"],
+        crf=options["crf"],
+        overwrite=args.overwrite,
+        source_name=args.input,
+    )
+    outputs = share(
+        [
+            # --format is of standard output only: a file's ending says what it is.
+            (
+                name,
+                dataclasses.replace(
+                    file_options, format=options["format"] if name == "-" else None
+                ),
+            )
+            for name in args.outputs
+        ]
+    )
+    for name, its_options in outputs:
+        if not is_watched(name):
+            check_target(name, options=its_options)
+    if args.map is not None:
+        resolve_map(args.map, options=file_options)
+    return outputs
+
+
+def open_input(args: argparse.Namespace, options: dict[str, Any]) -> Source:
+    """The source; a picture that is watched is one that lasts."""
+    from ..sources import HeldStill, open_source
+
+    source = patiently(
+        lambda: open_source(
+            args.input,
+            rate=options["fps"],
+            reconnect=options["reconnect"],
+            capture=options["capture"],
+        )
+    )
+    if source.info.still and any(map(is_watched, args.outputs)):
+        return HeldStill(source)
+    return source
+
+
+def _open_mosaic(args: argparse.Namespace, options: dict[str, Any], *, thorough: bool) -> Mosaic:
+    from ..gallery import open_gallery
+    from ..mosaic.mosaic import Mosaic
+
+    with counting_bar(quiet=args.quiet, when=args.progress, unit=" photos") as progress:
+        gallery = open_gallery(options["gallery"], progress=progress)
+    settings = mosaic_settings(options, live=_is_for_screens(args.outputs))
+    return Mosaic(gallery, dataclasses.replace(settings, thorough=thorough))
+
+
+def mosaic_settings(options: dict[str, Any], *, live: bool) -> MosaicSettings:
+    """What of the resolved options a mosaic has to know."""
+    from ..mosaic.settings import MosaicSettings
+
+    return MosaicSettings(
+        tile_px=options["tile"],
+        columns=options["columns"],
+        scale=options["scale"],
+        size=options["size"],
+        round_up=options["round_up"],
+        live=live,
+        match=options["match"],
+        tint=options["tint"],
+        calm=options["calm"],
+        variety=options["variety"],
+        min_distance=options["min_distance"],
+        max_uses=options["max_uses"],
+        overlay_luma=options["overlay_luma"],
+        palette=options["palette"],
+        overlay=options["overlay"],
+        activity=options["activity"],
+        seed=options["seed"],
+    )
+
+
+def join(
+    source: Source,
+    outputs: list[tuple[str, FileOptions]],
+    args: argparse.Namespace,
+    options: dict[str, Any],
+    interrupts: Interrupts,
+    undo: contextlib.ExitStack,
+    started_s: float,
+) -> Pipeline:
+    """Open the mosaic and the outputs, and make the pipeline; `undo` closes what was opened."""
+    from ..gallery import open_gallery
+    from ..jit import kernels_are_cached
+    from ..pipeline import Pipeline, output_info
+    from ..sinks import open_sink
+
+    info = source.info
+    if args.map is not None and not info.still:
+        raise UsageError(
+            f"--map {args.map}: a map is of one picture that goes to files; "
+            f"{args.input} is a video or is shown live, so leave it out"
+        )
+    mosaic = _open_mosaic(args, options, thorough=info.still)
+    if not kernels_are_cached():
+        _log.info("compiling for this processor, once: the first run takes some seconds more")
+    grid = mosaic.plan(info.width, info.height)
+    if options["columns"] not in (None, grid.columns):
+        _log.info(
+            "%d columns instead of %d: tiles have even sides, here %d of %d pixels",
+            grid.columns, options["columns"], grid.tile_px, grid.width,
+        )  # fmt: skip
+    _tell_of_another_shape(options["size"], info.width, info.height)
+    realtime = options["realtime"] or (
+        # To be watched, a file runs at its own pace; to be written as well, as fast as it can.
+        not info.live and all(is_watched(name) for name in args.outputs)
+    )
+    live = info.live or realtime
+    rate: Fraction | None = None if info.still else options["fps"]
+    output = output_info(info, grid, rate=rate)
+    control = _make_control(mosaic, options, grid) if live or "window" in args.outputs else None
+    if live:
+        mosaic.warm_up(info.width, info.height, info.colour)
+    sinks: list[Sink] = []
+    with interrupts.held():  # half of a sink could not be undone
+        for name, its_options in outputs:
+            if name == "window":
+                assert control is not None
+                from ..window.window import WindowSink
+
+                sinks.append(WindowSink(output, control=control, vitals=lambda: control.vitals()))
+            else:
+                sinks.append(open_sink(name, output, options=its_options, rate=rate))
+            undo.callback(sinks[-1].abort)
+        if args.map is not None:
+            sinks.append(_open_map(args, outputs[0][1], mosaic, grid))
+            undo.callback(sinks[-1].abort)
+    # Of several outputs, that which keys are pressed in.
+    keepsakes = Keepsakes(output, dict(outputs).get("window", outputs[0][1]))
+    return Pipeline(
+        source,
+        mosaic,
+        sinks,
+        rate=rate,
+        duration_s=options["duration"],
+        realtime=realtime,
+        max_latency_s=options["max_latency"] / 1e3,
+        started_s=started_s,
+        control=control,
+        open_gallery=open_gallery,
+        save_picture=keepsakes.save_picture,
+        open_recording=keepsakes.open_recording,
+    )
+
+
+def _tell_of_another_shape(size: tuple[int, int] | None, width: int, height: int) -> None:
+    """Say that the picture is stretched to the size that was asked for, if that can be seen."""
+    if size is None:
+        return
+    from ..media.frame import even
+
+    scale = min(size[0] / width, size[1] / height)
+    kept = [even(side * scale) for side in (width, height)]
+    if any(side < _SAME_SHAPE * asked for side, asked in zip(kept, size, strict=True)):
+        _log.warning(
+            "--size %dx%d: the picture is of another shape, and stretched to this one; "
+            "--size %dx%d keeps its shape", *size, *kept,
+        )  # fmt: skip
+
+
+def _open_map(args: argparse.Namespace, options: FileOptions, mosaic: Mosaic, grid: Grid) -> Sink:
+    from ..sinks.destination import resolve_map
+    from ..sinks.photo_map import MapSink
+
+    return MapSink(
+        resolve_map(args.map, options=options),
+        title=Path(args.input).name,
+        grid=grid,
+        gallery=mosaic.gallery,
+        cells=lambda: (mosaic.tile_ids, mosaic.flips),
+    )
+
+
+def _make_control(mosaic: Mosaic, options: dict[str, Any], grid: Any) -> Control:
+    from ..control.state import Control, Wanted
+    from ..gallery import EMBEDDED
+
+    mosaic.change(mosaic.settings.for_grid(grid))
+    # The number keys: the gallery of the start, then those that everybody has.
+    galleries = dict.fromkeys((options["gallery"], *EMBEDDED))
+    return Control(Wanted(mosaic.settings, options["gallery"]), galleries=tuple(galleries))

@@ -1,0 +1,123 @@
+"""Where in a cell which colour lies: tiles and cells at 4x4 points.
+
+A histogram cannot tell a tile that is dark above from one that is dark below. On one frame and
+20,000 tiles the mean colour difference (CIEDE2000) at these points was 10.7 for a match by clusters
+of histograms and 4.9 for the nearest by points.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..jit import kernel
+
+__all__ = ["POINTS", "cell_points", "points_to_lab", "tile_points"]
+
+U8 = NDArray[np.uint8]
+
+POINTS = 4  # per side: more tell the mosaic's photos from each other, but nothing from afar
+
+# Of a* and b* beside L*. With 1 the mean CIEDE2000 is 2 % better; with 0.7 the PSNR is by 0.2 to
+# 0.5 dB, and 10 % more photos come in, because more of them fit. (Oklab, compared at equal PSNR,
+# has a mean CIEDE2000 that is 5 to 10 % worse.)
+COLOUR_WEIGHT = 0.7
+
+
+@kernel
+def _tile_points(tiles: U8, points: U8, texture: U8) -> None:
+    """Means of the 4x4 parts of each tile, and the deviation of luma from them."""
+    px = np.uintp(tiles.shape[1])
+    sums = np.empty((POINTS, POINTS, 3), np.int64)
+    counts = np.empty((POINTS, POINTS), np.int64)
+    luma = np.empty((POINTS, POINTS), np.float64)
+    for tile in range(np.uintp(tiles.shape[0])):
+        sums[:] = 0
+        counts[:] = 0
+        for y in range(px):
+            above = y * np.uintp(POINTS) // px
+            for x in range(px):
+                beside = x * np.uintp(POINTS) // px
+                for channel in range(np.uintp(3)):
+                    sums[above, beside, channel] += tiles[tile, y, x, channel]
+                counts[above, beside] += 1
+        for row in range(np.uintp(POINTS)):
+            for column in range(np.uintp(POINTS)):
+                for channel in range(np.uintp(3)):
+                    mean = sums[row, column, channel] / counts[row, column]
+                    points[tile, row, column, channel] = np.uint8(mean + 0.5)
+                luma[row, column] = (
+                    0.114 * sums[row, column, 0]
+                    + 0.587 * sums[row, column, 1]
+                    + 0.299 * sums[row, column, 2]
+                ) / counts[row, column]
+        squares = 0.0
+        for y in range(px):
+            above = y * np.uintp(POINTS) // px
+            for x in range(px):
+                away = (
+                    0.114 * tiles[tile, y, x, 0]
+                    + 0.587 * tiles[tile, y, x, 1]
+                    + 0.299 * tiles[tile, y, x, 2]
+                    - luma[above, x * np.uintp(POINTS) // px]
+                )
+                squares += away * away
+        texture[tile] = np.uint8(min(255.0, np.sqrt(squares / (px * px)) + 0.5))
+
+
+def tile_points(tiles: U8) -> tuple[U8, U8]:
+    """Describe tiles.
+
+    Parameters
+    ----------
+    tiles : uint8 (n, px, px, 3) BGR, px >= 4
+
+    Returns
+    -------
+    points : uint8 (n, 4, 4, 3) BGR, the mean colours of the 4x4 parts
+    texture : uint8 (n,), standard deviation of luma from these means in levels: what is to be seen
+        in a photo from near, and vanishes from afar
+    """
+    points = np.empty((len(tiles), POINTS, POINTS, 3), np.uint8)
+    texture = np.empty(len(tiles), np.uint8)
+    _tile_points(np.ascontiguousarray(tiles), points, texture)
+    return points, texture
+
+
+def cell_points(bgr: U8, rows: int, columns: int) -> U8:
+    """The points of all cells, row by row, uint8 (rows * columns, 4, 4, 3) BGR.
+
+    Parameters
+    ----------
+    bgr : uint8 (rows * 8, columns * 8, 3) BGR, a picture at the analysis resolution
+    """
+    size = (columns * POINTS, rows * POINTS)
+    small = np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
+    cells = small.reshape(rows, POINTS, columns, POINTS, 3).transpose(0, 2, 1, 3, 4)
+    return np.ascontiguousarray(cells).reshape(-1, POINTS, POINTS, 3)
+
+
+@kernel
+def _uncode(coded: U8, lab: NDArray[np.float32]) -> None:
+    """OpenCV's CIELAB in 8 bits, (n, 3), to units; NumPy takes ten times as long."""
+    middle, colour = np.float32(128), np.float32(COLOUR_WEIGHT)
+    lightness = np.float32(100 / 255)
+    for i in range(np.uintp(coded.shape[0])):
+        lab[i, 0] = np.float32(coded[i, 0]) * lightness
+        lab[i, 1] = (np.float32(coded[i, 1]) - middle) * colour
+        lab[i, 2] = (np.float32(coded[i, 2]) - middle) * colour
+
+
+def points_to_lab(points: U8) -> NDArray[np.float32]:
+    """uint8 (n, 4, 4, 3) BGR to CIELAB with less weight on colour: float32 (n, 16, 3), L* 0..100,
+    then 0.7 a* and 0.7 b*.
+
+    Rounded to 8 bits on the way, which is far below what can be seen and four times as fast.
+    """
+    if not len(points):
+        return np.empty((0, POINTS * POINTS, 3), np.float32)
+    coded = cv2.cvtColor(points.reshape(len(points), -1, 3), cv2.COLOR_BGR2LAB)
+    lab = np.empty((len(points), POINTS * POINTS, 3), np.float32)
+    _uncode(np.asarray(coded, np.uint8).reshape(-1, 3), lab.reshape(-1, 3))
+    return lab

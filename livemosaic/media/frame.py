@@ -1,0 +1,205 @@
+"""What flows through the program: pictures, packets of other tracks, and what a stream is like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from .colour import Colour, bgr_to_i420, i420_to_bgr
+
+__all__ = ["Chapter", "Frame", "Item", "Notice", "StreamInfo", "TrackPacket"]
+
+U8 = NDArray[np.uint8]
+
+# So wide, no face is more than a few pixels, even if it fills the picture.
+_VEILED_COLUMNS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture in I420 (8 bit, 4:2:0, planar).
+
+    Attributes
+    ----------
+    y : uint8 (height, width); rows may be padded (any row stride), samples of a row are adjacent
+    u, v : uint8 (ceil(height / 2), ceil(width / 2)), Cb and Cr, as `y`
+    colour : what the samples mean
+    pts : presentation time in units of `time_base`, never None: a source makes up what is missing
+    duration : in units of `time_base`, 0 when unknown
+    captured_s : when the source had it, seconds of `time.monotonic()`; latency counts from here
+    decoding_s : what passed then until the source gave it out: decoding, and waiting for pictures
+        that are sent before it and shown behind it; 0 where nothing is live
+    original : the frame that a mosaic was made of, None for one that comes from a source
+    """
+
+    y: U8
+    u: U8
+    v: U8
+    colour: Colour = field(default_factory=Colour)
+    pts: int = 0
+    time_base: Fraction = Fraction(1, 25)
+    duration: int = 0
+    captured_s: float = 0.0
+    decoding_s: float = 0.0
+    original: Frame | None = None
+
+    @property
+    def width(self) -> int:
+        return int(self.y.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.y.shape[0])
+
+    @property
+    def time_s(self) -> float:
+        """Presentation time in seconds."""
+        return float(self.pts * self.time_base)
+
+    @classmethod
+    def from_bgr(cls, bgr: U8, *, colour: Colour | None = None, **fields: Any) -> Frame:
+        """Make a frame of a uint8 (height, width, 3) BGR picture.
+
+        Raises
+        ------
+        UsageError : anything else, such as what OpenCV gives for a file that is not there
+        """
+        if not isinstance(bgr, np.ndarray):
+            raise UsageError(
+                f"a picture is a NumPy array, not {type(bgr).__name__}"
+                + (": cv2.imread gives None for a file that it cannot read" if bgr is None else "")
+            )
+        if bgr.dtype != np.uint8 or bgr.ndim != 3 or bgr.shape[2] != 3 or not bgr.size:
+            raise UsageError(
+                "a picture is uint8 (height, width, 3), BGR; convert what is "
+                f"{bgr.dtype} {bgr.shape}"
+            )
+        colour = colour or Colour()
+        y, u, v = bgr_to_i420(bgr, colour)
+        return cls(y, u, v, colour, **fields)
+
+    def to_bgr(self) -> U8:
+        """The picture as uint8 (height, width, 3) BGR."""
+        return i420_to_bgr(self.y, self.u, self.v, self.colour)
+
+    def bands(self, rows: int) -> Iterator[U8]:
+        """The same in bands of so many rows, an even number, from the top; the last has the rest.
+
+        At 20,000x13,334 pixels the whole would take 800 MB, and twice as much on the way.
+        """
+        for top in range(0, self.height, rows):
+            bottom = min(top + rows, self.height)
+            # Chroma is interpolated with the rows above and below.
+            first, end = max(top // 2 - 1, 0), (bottom + 1) // 2 + 1
+            band = i420_to_bgr(
+                self.y[2 * first : 2 * end], self.u[first:end], self.v[first:end], self.colour
+            )
+            yield band[top - 2 * first : bottom - 2 * first]
+
+    def with_picture(self, y: U8, u: U8, v: U8) -> Frame:
+        """Another picture with the same times and colour, made of this one."""
+        return replace(self, y=y, u=u, v=v, original=self)
+
+    def with_times_of(self, other: Frame) -> Frame:
+        """This picture at another frame's time."""
+        return replace(
+            self,
+            pts=other.pts,
+            time_base=other.time_base,
+            duration=other.duration,
+            captured_s=other.captured_s,
+            decoding_s=other.decoding_s,
+        )
+
+    def mirrored(self) -> Frame:
+        """The picture turned left to right, as in a looking-glass."""
+        y, u, v = (np.asarray(cv2.flip(plane, 1), np.uint8) for plane in (self.y, self.u, self.v))
+        return replace(self, y=y, u=u, v=v)
+
+    def veiled(self) -> Frame:
+        """The picture without what anybody could be recognised by: 16 pixels wide, enlarged."""
+        height, width = self.y.shape
+        coarse = (_VEILED_COLUMNS, max(1, round(_VEILED_COLUMNS * height / width)))
+
+        def veil(plane: U8) -> U8:
+            # Pixels of 1/16 of the width and more: INTER_AREA leaves none of the input's out.
+            few = cv2.resize(plane, coarse, interpolation=cv2.INTER_AREA)
+            size = (plane.shape[1], plane.shape[0])
+            return np.asarray(cv2.resize(few, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+        return replace(self, y=veil(self.y), u=veil(self.u), v=veil(self.v))
+
+
+class TrackPacket(NamedTuple):
+    """A coded packet of a track that is not turned into a mosaic (audio, subtitles, ...)."""
+
+    track: int  # index into `StreamInfo.tracks`
+    packet: Any  # av.Packet, in the times of the frames
+
+
+class Notice(NamedTuple):
+    """What a live source has to say instead of pictures, until its next frame."""
+
+    text: str  # for a person, such as "reconnecting"
+
+
+Item = Frame | TrackPacket | Notice
+
+
+class Chapter(NamedTuple):
+    """A chapter mark; `start` and `end` in units of `time_base`."""
+
+    start: int
+    end: int
+    time_base: Fraction
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What a source delivers, and so what a sink has to expect.
+
+    Attributes
+    ----------
+    width, height : of the frames, in pixels, after rotation
+    rate : nominal frames/s
+    peak_rate : frames/s where frames are closest together, None if they always are as `rate` says
+    time_base : of the frames' pts
+    colour : of the frames
+    live : True for devices and streams (late frames are dropped), False for files (none is)
+    still : True for a single picture
+    frames : how many to expect, None when unknown (for progress only)
+    duration_s : None when unknown
+    sample_aspect_ratio : of a pixel, 1 for square
+    tracks : av streams that sinks may use as templates, in the order of `TrackPacket.track`
+    chapters, metadata : as the container says
+    video_metadata : of the picture's track, without what the program applied (rotation)
+    """
+
+    width: int
+    height: int
+    rate: Fraction = Fraction(25)
+    peak_rate: Fraction | None = None
+    time_base: Fraction = Fraction(1, 25)
+    colour: Colour = field(default_factory=Colour)
+    live: bool = False
+    still: bool = False
+    frames: int | None = None
+    duration_s: float | None = None
+    sample_aspect_ratio: Fraction = Fraction(1)
+    tracks: tuple[Any, ...] = ()
+    chapters: tuple[Chapter, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    video_metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def even(value: float | Fraction) -> int:
+    """The nearest side that 4:2:0 video can have."""
+    return max(2, round(value / 2) * 2)

@@ -1,0 +1,91 @@
+"""Paths and addresses as people write them, and as they may be shown."""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from ..errors import UsageError
+
+__all__ = ["is_url", "local_path", "public_name", "split_url"]
+
+_FILE_URL = re.compile(r"(?is)file:(?=/)(?://([^/]*))?(/.*|)")
+# %04d numbers the pictures of a sequence, and no name has a control character in it.
+_ESCAPES = re.compile(r"(?:%[2-9a-fA-F][0-9a-fA-F])+")
+
+
+def local_path(text: str) -> str:
+    """The path that a `file:` address names; anything else as it is.
+
+    What takes paths and addresses asks here first: a file has to be treated as one, however it was
+    named.
+
+    Raises
+    ------
+    UsageError
+        when it names a file of another machine, or no whole path
+    """
+    url = _FILE_URL.fullmatch(text)
+    if url is None:
+        return text
+    host, path = url.groups()
+    if (host or "localhost").lower() != "localhost" or not path:
+        raise UsageError(
+            f"{text}: an address of a file holds its whole path, and no other machine; write "
+            "file:///FOLDER/NAME, or the path alone"
+        )
+    path = _ESCAPES.sub(lambda escapes: unquote(escapes[0], errors="surrogateescape"), path)
+    return re.sub(r"^/(?=[a-zA-Z]:)", "", path) if os.name == "nt" else path
+
+
+def is_url(text: str) -> bool:
+    """Whether `text` is a network address (and not a path, not even `C:\\clip.mp4`)."""
+    return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", text) is not None
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of a network address.
+
+    Raises
+    ------
+    UsageError
+        when it is none
+    """
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise UsageError(
+            f"{public_name(url)}: it is no address ({error}); write PROTOCOL://HOST/PATH"
+        ) from None
+
+
+# Words in the names of an address's parameters whose values open doors, and those parameters. Some
+# cameras want them in the path, as in /user=NAME_password=WORD_channel=1; there a value ends where
+# the next parameter begins.
+_DOORS = "user|usr|login|pas|pw|token|jwt|key|secret|auth|sig|credential|session|streamid"
+_SECRET_IN_PATH = re.compile(
+    rf"(?i)([/&;_][^/&;=]*(?:{_DOORS})[^/&;=]*=)(?:(?!_[^_/&;=]*=)[^/&;#])*"
+)
+_SECRET_IN_QUERY = re.compile(rf"(?i)([?&;][^&;=]*(?:{_DOORS})[^&;=]*=)[^&;#]*")
+_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]@]*)(:\d*)?")
+_MAYBE_URL = re.compile(r"(?s)\s*([a-zA-Z][a-zA-Z0-9+.-]+:/+)(.*)")  # with a slash forgotten, too
+
+
+def public_name(text: str) -> str:
+    """A path or address as it may be shown: without user name, password, tokens and stream keys."""
+    url = _MAYBE_URL.fullmatch(text)
+    if url is None:
+        return text
+    scheme, rest = url.groups()
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in host:
+        rest = rest[host.rindex("@") + 1 :]
+    elif not _HOST.fullmatch(host):  # a password in which there is one of these
+        rest = rest.rpartition("@")[2]
+    if scheme.lower().startswith("rtmp"):
+        # rtmp://HOST/APPLICATION/KEY: whoever has the key can send in that name.
+        rest = re.sub(r"^([^/]*/[^/]+/)[^?]+", r"\1***", rest)
+    path, mark, query = rest.partition("?")
+    path = _SECRET_IN_PATH.sub(r"\1***", path)
+    return scheme + path + _SECRET_IN_QUERY.sub(r"\1***", mark + query)

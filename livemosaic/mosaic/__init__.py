@@ -1,0 +1,1 @@
+"""The filter: a frame in, its mosaic out. Pure: no threads, no clock, no files, no network."""

@@ -1,0 +1,233 @@
+"""Which cells changed: the test that decides what is matched and composed again."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..jit import kernel, kernel_part
+from .grid import ANALYSIS_PX, Grid
+
+__all__ = ["ACTIVE", "STILL", "TOUCHED", "Activity"]
+
+U8 = NDArray[np.uint8]
+I32 = np.int32
+
+STILL, TOUCHED, ACTIVE = 0, 1, 2
+
+# A superimposed original may be out of date by this many levels of 255 in the output before its
+# cell is composed again. Eight is hardly seen on top of a tile's texture, and above what a camera's
+# noise does to averaged pixels. (Six instead of eight: 50 instead of 43 % of the cells of Big Buck
+# Bunny are composed and encoded again per frame.) Without this second test a thin thing of low
+# contrast would leave a ghost: its pixels come back to their *accepted* value, but were shown
+# otherwise.
+_MAX_STALE_LEVELS = 8.0
+
+# What is smaller than an analysis pixel (a dot in large cells) may go without being noticed. So a
+# row of cells is looked at once in so many frames, and cells that show anything out of date are
+# composed again: of a still picture none, with a camera's noise less than one in a hundred a frame.
+_TURN_FRAMES = 128
+
+
+@kernel_part
+def _far(a: U8, b: U8, limit: I32, out: U8) -> None:
+    """Flag, uint8 (n,), where two rows of BGR pixels, uint8 (3 * n,), are farther apart than the
+    limit, squared."""
+    for i in range(np.uintp(out.shape[0])):
+        j = np.uintp(3) * i
+        db = np.int32(a[j]) - np.int32(b[j])
+        dg = np.int32(a[j + np.uintp(1)]) - np.int32(b[j + np.uintp(1)])
+        dr = np.int32(a[j + np.uintp(2)]) - np.int32(b[j + np.uintp(2)])
+        distance = np.int32(np.int32(db * db) + np.int32(dg * dg) + np.int32(dr * dr))
+        out[i] = np.uint8(distance > limit)
+
+
+@kernel_part
+def _accept(a: U8, accepted: U8, far: U8) -> None:
+    """Take over pixels where they are far; by bit operations, as a branch is not vectorised."""
+    for i in range(np.uintp(far.shape[0])):
+        j = np.uintp(3) * i
+        mask = np.uint8(0) - far[i]
+        for k in range(np.uintp(3)):
+            old = accepted[j + k]
+            accepted[j + k] = np.uint8(old ^ (np.uint8(old ^ a[j + k]) & mask))
+
+
+# Where in a cell stale pixels lie; `_compare` gives one byte of these bits for each.
+_ANYWHERE, _LEFT, _RIGHT, _TOP, _BOTTOM = 1, 2, 4, 8, 16
+
+
+@kernel
+def _compare(
+    bgr: U8, accepted: U8, shown: U8, limit: I32, stale_limit: I32, active: U8, stale: U8
+) -> None:
+    """Compare a frame, uint8 (rows * 8, columns * 24), with what was accepted and what is shown.
+
+    Whole rows of pixels at a time: loops over a cell's 8 pixels are too short to vectorise. A
+    cell's row of flags is one 64-bit word, which ties this kernel to cells of 8x8.
+
+    Parameters
+    ----------
+    active : uint8 (rows, columns), overwritten: the number of active pixels
+    stale : uint8 (rows + 2, columns + 2), overwritten inside its margin: where stale pixels lie
+    """
+    rows, columns = np.uintp(active.shape[0]), np.uintp(active.shape[1])
+    far_flags = np.empty(columns * np.uintp(8), np.uint8)
+    stale_flags = np.empty(columns * np.uintp(8), np.uint8)
+    far_words, stale_words = far_flags.view(np.uint64), stale_flags.view(np.uint64)
+    ones, top_byte, one = np.uint64(0x0101010101010101), np.uint64(56), np.uintp(1)
+    low_byte, nothing = np.uint64(0xFF), np.uint64(0)
+    for row in range(rows):
+        for column in range(columns):
+            active[row, column] = 0
+            stale[row + one, column + one] = 0
+        for y in range(np.uintp(8)):
+            line = row * np.uintp(8) + y
+            _far(bgr[line], accepted[line], limit, far_flags)
+            _far(bgr[line], shown[line], stale_limit, stale_flags)
+            where = _ANYWHERE
+            if y == 0:
+                where |= _TOP
+            if y == 7:
+                where |= _BOTTOM
+            any_far = nothing
+            for column in range(columns):
+                # The product's top byte is the sum of the eight flags.
+                word = far_words[column]
+                any_far |= word
+                active[row, column] += np.uint8((word * ones) >> top_byte)
+                word = stale_words[column]
+                if word != nothing:
+                    found = where
+                    if word & low_byte != nothing:
+                        found |= _LEFT
+                    if word >> top_byte != nothing:
+                        found |= _RIGHT
+                    stale[row + one, column + one] |= np.uint8(found)
+            if any_far != nothing:
+                _accept(bgr[line], accepted[line], far_flags)
+
+
+@kernel
+def _decide(active: U8, stale: U8, half: int, bgr: U8, shown: U8, state: U8) -> None:
+    """Sort the cells into still, touched and active, and note what the latter two will show.
+
+    The original is interpolated, so that a cell's border shows some of the next cell: stale pixels
+    at an edge touch the cells beyond it, too. (Otherwise a thing that stood beside a still cell
+    leaves its shine there.)
+    """
+    bgr_words, shown_words = bgr.view(np.uint64), shown.view(np.uint64)
+    rows, columns = np.uintp(state.shape[0]), np.uintp(state.shape[1])
+    one, two, three = np.uintp(1), np.uintp(2), np.uintp(3)
+    for row in range(rows):
+        for column in range(columns):
+            above, here, below = stale[row], stale[row + one], stale[row + two]
+            before, after = column, column + two
+            if active[row, column] > half:
+                state[row, column] = ACTIVE
+            elif (
+                here[column + one]
+                | (here[before] & _RIGHT)
+                | (here[after] & _LEFT)
+                | (above[column + one] & _BOTTOM)
+                | (below[column + one] & _TOP)
+            ) or (
+                (above[before] & (_BOTTOM | _RIGHT)) == (_BOTTOM | _RIGHT)
+                or (above[after] & (_BOTTOM | _LEFT)) == (_BOTTOM | _LEFT)
+                or (below[before] & (_TOP | _RIGHT)) == (_TOP | _RIGHT)
+                or (below[after] & (_TOP | _LEFT)) == (_TOP | _LEFT)
+            ):
+                state[row, column] = TOUCHED
+            else:
+                state[row, column] = STILL
+                continue
+            for y in range(row * np.uintp(8), row * np.uintp(8) + np.uintp(8)):
+                for x in range(column * three, column * three + three):
+                    shown_words[y, x] = bgr_words[y, x]
+
+
+class Activity:
+    """Per-stream memory of what was accepted and what is shown.
+
+    A pixel is *active* when its Euclidean BGR distance to its last accepted value is above the
+    threshold; its accepted value is then updated, so that slow drift is caught. A cell is *active*
+    when more than half of its pixels are, *touched* when its superimposed original is out of date
+    (its own pixels, or those beside it, which are interpolated with its own), and *still*
+    otherwise. Source of the first rule: the reference notebook.
+
+    Parameters
+    ----------
+    grid : the cells
+    threshold : 0..255, in levels of BGR distance (16 in the reference)
+    overlay : alpha of the superimposed original, 0..1; at 0 no cell is ever touched
+
+    Attributes
+    ----------
+    active_pixels : uint8 (rows, columns), how many each cell had in the last frame
+    """
+
+    def __init__(self, grid: Grid, *, threshold: float, overlay: float) -> None:
+        self.set_limits(threshold=threshold, overlay=overlay)
+        self.active_pixels = np.empty((grid.rows, grid.columns), np.uint8)
+        self._accepted: U8 | None = None
+        self._shown: U8 | None = None
+        self._state = np.empty((grid.rows, grid.columns), np.uint8)
+        self._stale = np.zeros((grid.rows + 2, grid.columns + 2), np.uint8)  # with a margin
+        self._frames = 0
+
+    def set_limits(self, *, threshold: float, overlay: float) -> None:
+        """Use other limits from the next frame on, which is then shown anew in every cell."""
+        self._superimposed = overlay > 0
+        self._limit = int(threshold * threshold)
+        stale = min(threshold, _MAX_STALE_LEVELS / overlay) if overlay > 0 else 1000.0
+        self._stale_limit = int(stale * stale)
+        self._show_all = True
+
+    def update(self, bgr: U8) -> U8:
+        """Compare a frame with what came before.
+
+        Parameters
+        ----------
+        bgr : uint8 (rows * 8, columns * 8, 3), C-contiguous, at the analysis resolution
+
+        Returns
+        -------
+        uint8 (rows, columns) of STILL, TOUCHED or ACTIVE; overwritten by the next call
+        """
+        rows = bgr.reshape(bgr.shape[0], -1)
+        if self._accepted is None or self._shown is None:
+            self._accepted, self._shown = rows.copy(), rows.copy()
+            self._state[:] = ACTIVE
+            self.active_pixels[:] = ANALYSIS_PX * ANALYSIS_PX
+        else:
+            _compare(
+                rows,
+                self._accepted,
+                self._shown,
+                np.int32(self._limit),
+                np.int32(self._stale_limit),
+                self.active_pixels,
+                self._stale,
+            )
+            half = ANALYSIS_PX * ANALYSIS_PX // 2
+            _decide(self.active_pixels, self._stale, half, rows, self._shown, self._state)
+            if self._show_all:
+                self._state[self._state == STILL] = TOUCHED
+                self._shown[:] = rows
+            elif self._superimposed:
+                self._refresh(rows, self._shown)
+        self._show_all = False
+        return self._state
+
+    def _refresh(self, rows: U8, shown: U8) -> None:
+        """Touch the still cells that show anything else than they should, of those whose turn it
+        is."""
+        count, columns = self._state.shape
+        begin, end = (turn * count // _TURN_FRAMES for turn in (self._frames, self._frames + 1))
+        self._frames = (self._frames + 1) % _TURN_FRAMES
+        for row in range(begin, end):
+            lines = slice(row * ANALYSIS_PX, (row + 1) * ANALYSIS_PX)
+            now, before = (p[lines].reshape(ANALYSIS_PX, columns, -1) for p in (rows, shown))
+            stale = (now != before).any(axis=(0, 2)) & (self._state[row] == STILL)
+            self._state[row, stale] = TOUCHED
+            before[:, stale] = now[:, stale]

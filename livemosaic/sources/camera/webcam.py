@@ -1,0 +1,185 @@
+"""A webcam."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+from ...errors import SourceError
+from ...media.frame import Frame, StreamInfo
+from . import capture as _capture
+from .devices import Camera, find_again, find_camera, twins
+from .pixel_formats import Pixels
+
+__all__ = ["DEFAULT_CAPTURE", "CaptureMode", "WebcamSource", "webcam_opener"]
+
+_logger = logging.getLogger("livemosaic")
+
+CaptureMode = tuple[int, int, Fraction]  # width, height, frames/s
+DEFAULT_CAPTURE: CaptureMode = (1280, 720, Fraction(30))  # what calls expect
+
+_TIME_BASE = Fraction(1, 90_000)  # the clock of RTP and MPEG: finer than any camera's
+
+_START_S = 5.0  # to the first picture; cameras that wake up take up to 3 s
+_GONE_S = 2.0  # without a picture it is gone: in the dark they slow down to 5 frames/s, not to 0.5
+_FRESH_S = 0.1  # how old the first picture may be
+_SLICE_S = 0.1  # of waiting, between looks at whether somebody wants to leave
+
+# A driver's stamp that is of the clock of `time.monotonic`, as nearly always on Linux, is a little
+# in the past; if the driver guesses when the exposure began it may be some ms in the future.
+_PAST_S, _FUTURE_S = 2.0, 0.1
+
+
+class WebcamSource:
+    """Frames of a camera, as it has them; endless.
+
+    Parameters
+    ----------
+    spec : `webcam`, `webcam:N`, `webcam:NAME`, `webcam:/dev/videoN` or `/dev/videoN`
+    capture : (width, height, frames/s) to ask for; what comes nearest is taken, and logged
+    camera : the one to open; found by `spec` if not given
+
+    Raises
+    ------
+    SourceError
+        when there is no such camera, it cannot be opened, or no picture comes from it; while
+        iterating, when it is gone
+    """
+
+    def __init__(
+        self,
+        spec: str = "webcam",
+        *,
+        capture: CaptureMode = DEFAULT_CAPTURE,
+        camera: Camera | None = None,
+    ) -> None:
+        self.name = spec
+        self.bad_frames = 0
+        self.reconnects = 0
+        self.dropped = 0
+        self._interrupted = threading.Event()
+        camera = camera or find_camera(spec)
+        width, height, rate = capture
+        self._capture = _capture.open_capture(camera, spec=spec, size=(width, height), rate=rate)
+        try:
+            self._pixels = Pixels(self._capture.fourcc, self._capture.size)
+            self._start_s: float | None = None
+            self._pts = -1
+            first = self._next(_START_S)
+            assert first is not None  # nobody can interrupt yet
+        except BaseException:
+            self.close()
+            raise
+        self._first: Frame | None = first
+        got_rate = self._capture.rate or rate
+        self.info = StreamInfo(
+            first.width,
+            first.height,
+            rate=got_rate,
+            time_base=_TIME_BASE,
+            colour=first.colour,
+            live=True,
+        )
+        got = (first.width, first.height, got_rate)
+        _logger.info(
+            "%s: %s, %s%s",
+            spec,
+            camera.name,
+            _mode_text(got),
+            "" if got == capture else f" (asked for {_mode_text(capture)})",
+        )
+
+    def __iter__(self) -> Iterator[Frame]:
+        frame, self._first = self._current_first(), None
+        while frame is not None:
+            yield frame
+            del frame  # not kept while waiting for the next
+            frame = self._next(_GONE_S)
+
+    def _current_first(self) -> Frame | None:
+        """The first picture to give: not the one of the opening, nor one that has waited in the
+        driver since, if whoever opened it took their time."""
+        began_s = time.monotonic()
+        frame = self._first or self._next(_GONE_S)
+        for _ in range(_capture.BUFFERS):
+            if frame is None or frame.captured_s > began_s - _FRESH_S:
+                break
+            self._start_s, self._pts = None, -1  # times begin with what is given
+            frame = self._next(_GONE_S)
+        return frame
+
+    def interrupt(self) -> None:
+        """End the iteration within a tenth of a second."""
+        self._interrupted.set()
+
+    def close(self) -> None:
+        """Release the camera. May be called twice."""
+        self._capture.close()
+
+    def _next(self, limit_s: float) -> Frame | None:
+        """The next picture; None when interrupted."""
+        deadline_s = time.monotonic() + limit_s
+        while not self._interrupted.is_set():
+            try:
+                ready = self._capture.wait(_SLICE_S)
+            except _capture.CaptureGone:
+                raise SourceError(
+                    f"{self.name}: the camera has gone; plug it in again, or check its cable"
+                ) from None
+            if ready:
+                frame = self._frame()
+                if frame is not None:
+                    return frame
+                self.bad_frames += 1
+            if time.monotonic() > deadline_s:
+                raise SourceError(
+                    f"{self.name}: no picture came from it for {limit_s:g} s; unplug the camera "
+                    "and plug it in again"
+                )
+        return None
+
+    def _frame(self) -> Frame | None:
+        raw = self._capture.read()
+        now_s = time.monotonic()
+        planes = self._pixels(raw) if raw is not None else None
+        if planes is None:
+            return None
+        stamp_s = self._capture.stamp_s()
+        known = -_FUTURE_S < now_s - stamp_s < _PAST_S
+        captured_s = min(stamp_s, now_s) if known else now_s
+        if self._start_s is None:
+            self._start_s = captured_s
+        # Two pictures never have one time, whatever the driver says.
+        self._pts = max(self._pts + 1, round((captured_s - self._start_s) / _TIME_BASE))
+        return Frame(
+            *planes,
+            self._pixels.colour,
+            pts=self._pts,
+            time_base=_TIME_BASE,
+            captured_s=captured_s,
+        )
+
+
+def webcam_opener(spec: str, *, capture: CaptureMode) -> Callable[[], WebcamSource]:
+    """A function that opens a webcam, and later the same one again, but never another one.
+
+    It may come back under another number, and `webcam` could mean another one meanwhile.
+    """
+    known: Camera | None = None
+    others: set[str] = set()
+
+    def open_it() -> WebcamSource:
+        nonlocal known, others
+        camera = find_camera(spec) if known is None else find_again(known, spec, twins=others)
+        source = WebcamSource(spec, capture=capture, camera=camera)
+        known, others = camera, twins(camera)
+        return source
+
+    return open_it
+
+
+def _mode_text(mode: CaptureMode) -> str:
+    return f"{mode[0]}x{mode[1]} at {float(mode[2]):g} frames/s"

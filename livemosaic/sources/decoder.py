@@ -1,0 +1,293 @@
+"""The picture's track of a container: which it is, what it is like, and frames of its packets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from ..errors import RefusedError
+from ..media.ffmpeg import av, fraction
+from ..media.frame import Chapter, Frame, StreamInfo
+from .deinterlace import Deinterlacer
+from .i420 import Converter
+from .input_paths import DEFAULT_RATE
+from .timestamps import Clock
+
+__all__ = ["VideoTrack", "beside", "left_out"]
+
+# Readers whose videos are one and the same, in several sizes.
+_RENDITIONS = {"hls", "dash"}
+
+# Readers that take the time of the end for a length.
+_SAY_THEIR_END = {"matroska,webm"}
+
+_MAX_RATE = 1000  # frames/s; so much is a time base (of milliseconds) misread as a rate
+
+# FFmpeg takes any text file for ANSI art, and draws it.
+_NOT_VIDEO = {"tty"}
+# Keys of a track that describe the coded track and are wrong for another coding, or that were
+# applied already.
+_STALE_KEYS = {"rotate", "encoder", "vendor_id", "bps", "duration", "number_of_frames"}
+
+# FFmpeg's AVFMT_NOTIMESTAMPS: what such a reader gives as times is a rate it has made up.
+_NO_TIMES = 0x0080
+_FINE = Fraction(1, 90_000)  # seconds; MPEG's tick, for times that are made here
+# Pictures that a decoder may hold back, at most 16 in H.264 and HEVC, and some for a filter.
+_MAX_HELD = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What a container says about itself and a track. Neither can be asked once it is closed."""
+
+    aspect: Fraction | None
+    duration_s: float | None
+    frames: int | None
+    chapters: tuple[Chapter, ...]
+    metadata: Mapping[str, str]
+    video_metadata: Mapping[str, str]
+
+    @classmethod
+    def of(cls, container: Any, video: av.VideoStream) -> _About:
+        return cls(
+            aspect=fraction(video.sample_aspect_ratio),
+            duration_s=_duration_s(container, video),
+            frames=video.frames or None,
+            chapters=tuple(_chapters(container)),
+            metadata=dict(container.metadata),
+            video_metadata=_without_stale(video.metadata),
+        )
+
+
+class VideoTrack:
+    """Frames from the packets of a container's first video track.
+
+    Parameters
+    ----------
+    container : an `av` input container
+    name : of the source, for errors
+    threads : of the decoder, 0 for as many as there are processors
+    live : decode without delay, and stamp frames with the time of their packet's arrival. The
+        default decodes frames side by side, which costs one frame of delay per thread (80 ms at
+        25 frames/s on two processors)
+
+    Attributes
+    ----------
+    stream : the `av.VideoStream`, until the container is closed
+    time_base, rate : of the frames
+    timed : whether the container has times; those of a live one that has none are of the arrival
+    bad_frames : frames (or packets) that could not be decoded so far
+
+    Raises
+    ------
+    RefusedError
+        when the container holds no video that can be decoded
+    """
+
+    def __init__(self, container: Any, *, name: str, threads: int = 0, live: bool = False) -> None:
+        self.stream = _pick(container, name)
+        self.bad_frames = 0
+        self._about = _About.of(container, self.stream)
+        self._context: Any = self.stream.codec_context
+        self._context.thread_count = threads
+        self._context.thread_type = "SLICE" if live else "AUTO"
+        if live:
+            self._context.flags |= av.codec.context.Flags.low_delay
+        self.rate = _rate(self.stream.average_rate, self.stream.guessed_rate)
+        peak = max(self.rate, _rate(self.stream.guessed_rate, self.rate))
+        self._peak_rate = None if live or peak == self.rate else peak
+        self.timed = not (live and container.format.flags & _NO_TIMES)
+        self._first_s: float | None = None  # when the first frame arrived
+        self._packet_base = fraction(self.stream.time_base) or 1 / DEFAULT_RATE
+        self.time_base = self._packet_base if self.timed else _FINE
+        self._clock = Clock(self.time_base, rate=self.rate)
+        self._deinterlacer = Deinterlacer(self._packet_base)
+        self._converter: Converter | None = None
+        self._arrivals: dict[int, float] = {}  # of the pictures inside the decoder, by pts
+
+    def decode(self, packet: Any | None, *, arrived_s: float | None = None) -> Iterator[Frame]:
+        """Yield the frames that are ready once `packet` is in; None for the end.
+
+        `arrived_s` is when it came, `time.monotonic()`; frames are stamped with it, or with the
+        time of their decoding.
+        """
+        # The reader marks what it found cut or incomplete; the decoder may hide that very well.
+        self.bad_frames += packet is not None and packet.is_corrupt
+        if packet is not None and packet.pts is not None and arrived_s is not None:
+            if len(self._arrivals) > _MAX_HELD:
+                self._arrivals.clear()  # of pictures that were never shown
+            self._arrivals[packet.pts] = arrived_s
+        try:
+            pictures = self._context.decode(packet)
+        except av.error.EOFError:
+            return
+        except (av.error.FFmpegError, ValueError):
+            self.bad_frames += packet is None or not packet.is_corrupt
+            return
+        for decoded in pictures:
+            if decoded.is_corrupt:
+                self.bad_frames += 1
+            for picture in self._deinterlacer(decoded):
+                yield self._frame(picture, arrived_s)
+
+    def flush(self) -> Iterator[Frame]:
+        """Yield what is still inside."""
+        yield from self.decode(None)
+        for picture in self._deinterlacer.flush():
+            yield self._frame(picture, None)
+
+    def skip(self, *, unused: bool) -> None:
+        """Leave out (or decode again) pictures that no other one is predicted from."""
+        self._context.skip_frame = "NONREF" if unused else "DEFAULT"
+
+    def restart(self) -> None:
+        """Forget everything that later pictures could be predicted from: the next is a key."""
+        self._context.flush_buffers()
+        self._arrivals.clear()
+
+    def describe(
+        self, first: Frame, *, tracks: tuple[Any, ...], still: bool = False, live: bool = False
+    ) -> StreamInfo:
+        """What the container delivers, once its first frame is there; it may be closed by now."""
+        assert self._converter is not None
+        about = self._about
+        # What has not been probed, the decoder knows.
+        aspect = about.aspect or fraction(self._context.sample_aspect_ratio) or Fraction(1)
+        if self._converter.transposed:
+            aspect = 1 / aspect
+        duration_s = None if still or live else about.duration_s
+        frames = 1 if still else None if live else about.frames
+        if frames is None and duration_s is not None:
+            frames = max(1, round(duration_s * self.rate))
+        return StreamInfo(
+            width=first.width,
+            height=first.height,
+            rate=self.rate,
+            peak_rate=self._peak_rate,
+            time_base=self.time_base,
+            colour=self._converter.colour,
+            live=live,
+            still=still,
+            frames=frames,
+            duration_s=duration_s,
+            sample_aspect_ratio=aspect,
+            tracks=tracks,
+            chapters=about.chapters,
+            metadata=about.metadata,
+            video_metadata=about.video_metadata,
+        )
+
+    def _frame(self, picture: av.VideoFrame, arrived_s: float | None) -> Frame:
+        if picture.pts is not None:
+            arrived_s = self._arrivals.pop(picture.pts, arrived_s)
+        captured_s = time.monotonic() if arrived_s is None else arrived_s
+        if self._converter is None:
+            codec = self._context.codec
+            self._converter = Converter(picture, lossless=codec.lossless and codec.intra_only)
+        y, u, v = self._converter(picture)
+        pts, duration = picture.pts, max(0, picture.duration or 0)
+        if not self.timed:
+            if self._first_s is None:
+                self._first_s = captured_s
+            pts, duration = round((captured_s - self._first_s) / _FINE), 0
+        return Frame(
+            y,
+            u,
+            v,
+            self._converter.colour,
+            pts=self._clock(pts),
+            time_base=self.time_base,
+            duration=duration,
+            captured_s=captured_s,
+        )
+
+
+def beside(container: Any) -> tuple[Any, ...]:
+    """The tracks that go with the picture into an output."""
+    kinds = ("audio", "subtitle", "attachment")
+    return tuple(stream for stream in container.streams if stream.type in kinds)
+
+
+def left_out(container: Any, chosen: av.VideoStream) -> Iterator[str]:
+    """Say what goes nowhere: other videos, covers, and data."""
+    if container.format.name in _RENDITIONS:
+        return
+    for stream in container.streams.video:
+        if stream.index == chosen.index or stream.disposition & av.stream.Disposition.dependent:
+            continue  # what depends on others is a part of one
+        if _is_cover(stream):
+            yield f"its cover picture (stream {stream.index + 1}) is left out"
+        else:
+            yield (
+                f"its other video (stream {stream.index + 1}) is left out: one of them becomes a "
+                "mosaic"
+            )
+    chapters = len(container.chapters())
+    data = [s.index + 1 for s in container.streams.data if not _is_told(s, chapters)]
+    if data:
+        which = f"stream{'s' if len(data) > 1 else ''} {', '.join(map(str, data))}"
+        yield f"its data ({which}), such as telemetry, is left out"
+
+
+def _is_told(data: Any, chapters: int) -> bool:
+    """Whether it is also in what is said about the file, which is kept: timecode and chapters."""
+    return "timecode" in data.metadata or (
+        data.name == "bin_data" and chapters > 0 and data.frames == chapters
+    )
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _pick(container: Any, name: str) -> av.VideoStream:
+    if container.format.name in _NOT_VIDEO:
+        raise RefusedError(f"{name}: it is a text file; name a video or a picture")
+    streams: list[av.VideoStream] = [
+        stream for stream in container.streams.video if not _is_cover(stream)
+    ]
+    if not streams:
+        raise RefusedError(f"{name}: it has no video; name a file with pictures")
+    best = container.streams.best("video")
+    stream = best if best in streams else streams[0]
+    if stream.codec_context is None:
+        raise RefusedError(f"{name}: this FFmpeg has no decoder for its video; convert it first")
+    return stream
+
+
+def _rate(*known: Any) -> Fraction:
+    """The first that is a rate."""
+    for value in known:
+        rate = fraction(value)
+        if rate is not None and 0 < rate < _MAX_RATE:
+            return rate
+    return DEFAULT_RATE
+
+
+def _duration_s(container: Any, video: av.VideoStream) -> float | None:
+    time_base = fraction(video.time_base)
+    if video.duration is not None and time_base is not None:
+        return float(video.duration * time_base)
+    if container.duration is not None:
+        start = container.start_time or 0
+        if container.format.name not in _SAY_THEIR_END or not 0 < start < container.duration:
+            start = 0
+        return float((container.duration - start) / av.time_base)
+    return None
+
+
+def _chapters(container: Any) -> Iterator[Chapter]:
+    for chapter in container.chapters():
+        time_base = fraction(chapter["time_base"]) or Fraction(1, av.time_base)
+        yield Chapter(chapter["start"], chapter["end"], time_base, dict(chapter["metadata"]))
+
+
+def _without_stale(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {
+        key: value
+        for key, value in metadata.items()
+        if key.lower().partition("-")[0] not in _STALE_KEYS and not key.startswith("_STATISTICS")
+    }

@@ -1,0 +1,133 @@
+"""From what a person typed to what FFmpeg opens."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+import sys
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from ..errors import SourceError
+from ..media.ffmpeg import source_error
+from ..media.urls import is_url, local_path, public_name
+
+__all__ = ["Location", "locate"]
+
+_logger = logging.getLogger("livemosaic")
+
+_NUMBER = re.compile(r"%0?(\d*)d")
+STANDARD_INPUT = "fd:"  # FFmpeg's protocol for an open descriptor
+DEFAULT_RATE = Fraction(25)  # of pictures that carry no times; FFmpeg's own choice
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """What to give to `av.open`.
+
+    Attributes
+    ----------
+    name : as shown to a person
+    url, format, options : for FFmpeg; `format` None when it is to find out
+    pictures : the files of a numbered sequence, in order; `url` is the first that is not empty
+    """
+
+    name: str
+    url: str
+    format: str | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    pictures: tuple[Path, ...] = ()
+
+
+def locate(spec: str, *, rate: Fraction | None = None) -> Location:
+    """Find the input that `spec` names, or say in a `SourceError` why there is none.
+
+    Parameters
+    ----------
+    spec : a path, a numbered sequence such as `img_%04d.png`, an address, or `-`
+    rate : frames/s of a sequence, 25 by default
+    """
+    if spec == "-":
+        if sys.stdin is not None and sys.stdin.isatty():
+            raise SourceError("standard input: it is the keyboard; pipe a video into it")
+        # By descriptor, so that reading needs no Python and a redirected file can be sought in.
+        return Location("standard input", STANDARD_INPUT, options={"fd": "0"})
+    spec = local_path(spec)
+    if is_url(spec):
+        return Location(public_name(spec), spec)
+    path = Path(spec)
+    if _NUMBER.search(path.name) and not path.exists():
+        return _sequence(path, rate or DEFAULT_RATE)
+    _check_file(path)
+    return Location(spec, _local(path))
+
+
+def _check_file(path: Path) -> None:
+    """Tell apart what FFmpeg would lump together, or answer with a blank."""
+    try:
+        about = path.stat()
+        if stat.S_ISREG(about.st_mode):
+            path.open("rb").close()
+        elif not os.access(path, os.R_OK):  # opening a pipe and leaving it would kill its writer
+            raise PermissionError
+    except OSError as error:
+        raise source_error(str(path), error) from error
+    if stat.S_ISDIR(about.st_mode):
+        raise SourceError(f"{path}: it is a folder; name a video in it")
+    if stat.S_ISREG(about.st_mode) and about.st_size == 0:
+        raise SourceError(f"{path}: the file is empty; copy or record it again")
+
+
+def _sequence(pattern: Path, rate: Fraction) -> Location:
+    """All pictures that there are: FFmpeg's own reader takes the first hole for the end."""
+    number = _NUMBER.search(pattern.name)
+    assert number is not None
+    head, tail = pattern.name[: number.start()], pattern.name[number.end() :]
+    digits = int(number[1] or 0)
+
+    def name(n: int) -> str:
+        return f"{head}{n:0{digits}d}{tail}"
+
+    wanted = re.compile(re.escape(head) + r"(\d+)" + re.escape(tail))
+    try:
+        there = [(wanted.fullmatch(path.name), path) for path in pattern.parent.iterdir()]
+    except OSError as error:
+        raise source_error(str(pattern), error) from error
+    found = {int(m[1]): path for m, path in there if m and path.name == name(int(m[1]))}
+    if not found:
+        raise SourceError(
+            f"{pattern}: no picture has such a name; the first could be {name(1)}, check the "
+            "number of digits"
+        )
+    first = next((n for n in sorted(found) if _has_content(found[n])), None)
+    if first is None:
+        raise SourceError(f"{pattern}: all its pictures are empty; copy or record them again")
+    missing = max(found) - min(found) + 1 - len(found)
+    if missing:
+        hole = next(n for n in range(min(found), max(found)) if n not in found)
+        _logger.warning(
+            "%s: %d of its numbers %s missing, the first is %d: the pictures go on without a gap",
+            pattern,
+            missing,
+            "is" if missing == 1 else "are",
+            hole,
+        )
+    options = {"framerate": str(rate), "pattern_type": "none"}
+    pictures = tuple(found[n] for n in sorted(found))
+    return Location(str(pattern), _local(found[first]), "image2", options, pictures)
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _local(path: Path) -> str:
+    """The path, made unmistakable: "a:b.mp4" would be read as protocol "a"."""
+    text = str(path)
+    return f"file:{text}" if ":" in text else text

@@ -1,0 +1,51 @@
+"""Pictures of another size or shape than the first one's."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from livemosaic.sources.i420 import fit
+
+
+def bright(width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A picture of Y = 200, Cb = 90, Cr = 160."""
+    half = ((height + 1) // 2, (width + 1) // 2)
+    return (
+        np.full((height, width), 200, np.uint8),
+        np.full(half, 90, np.uint8),
+        np.full(half, 160, np.uint8),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "into", "aspect", "box"),
+    [
+        ((80, 48), (160, 96), 1, (0, 0, 160, 96)),  # the same shape
+        ((320, 192), (160, 96), 1, (0, 0, 160, 96)),
+        ((100, 100), (160, 80), 1, (40, 0, 80, 80)),  # bars at the sides
+        ((200, 100), (80, 80), 1, (0, 20, 80, 40)),  # above and below
+        ((100, 100), (160, 80), 2, (0, 0, 160, 80)),  # wide pixels
+        ((1000, 2), (64, 64), 1, (0, 30, 64, 2)),  # never nothing
+        ((33, 17), (17, 33), 1, (0, 12, 17, 8)),  # odd sizes
+    ],
+)
+@pytest.mark.parametrize("full_range", [False, True])
+def test_fit(
+    given: tuple[int, int],
+    into: tuple[int, int],
+    aspect: int,
+    box: tuple[int, int, int, int],
+    full_range: bool,
+) -> None:
+    y, u, v = fit(bright(*given), into, full_range=full_range, aspect=Fraction(aspect))
+    left, top, width, height = box
+    wanted = np.full(into[::-1], 0 if full_range else 16)
+    wanted[top : top + height, left : left + width] = 200
+    assert (y == wanted).all()
+    for plane, colour in ((u, 90), (v, 160)):
+        wanted = np.full(((into[1] + 1) // 2, (into[0] + 1) // 2), 128)
+        wanted[top // 2 : top // 2 + (height + 1) // 2, left // 2 :][:, : (width + 1) // 2] = colour
+        assert (plane == wanted).all()

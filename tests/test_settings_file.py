@@ -1,0 +1,320 @@
+"""The settings file while it runs: real files, saved in all the ways that editors save."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from livemosaic.control import options as config
+from livemosaic.control.settings_file import _OF_THE_MOSAIC, ConfigWatch
+from livemosaic.control.state import Control, Wanted
+from livemosaic.errors import GalleryError
+from livemosaic.gallery.file_format import Gallery
+from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.sources.pattern import PatternSource
+
+from .fakes import TIMEOUT_S
+from .program import Run, needs_jit, pictures
+
+SIZE = (640, 480)
+
+
+def save_in_place(file: Path, text: str) -> None:
+    file.write_text(text)
+
+
+def save_by_renaming(file: Path, text: str) -> None:
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    os.replace(new, file)
+
+
+def save_again(file: Path, text: str) -> None:
+    file.unlink()
+    file.write_text(text)
+
+
+def save_behind_a_link(file: Path, text: str) -> None:
+    new = file.with_name("target.toml")
+    new.write_text(text)
+    file.unlink()
+    file.symlink_to(new)
+
+
+SAVES = [save_in_place, save_by_renaming, save_again, save_behind_a_link]
+
+
+class Watched:
+    """A watch on a file, without its thread."""
+
+    def __init__(self, file: Path, text: str = "", **given: str) -> None:
+        self.file = file
+        file.write_text(text)
+        options = config.resolve(given, file=file)
+        settings = MosaicSettings(
+            tile_px=16, size=SIZE, live=True, overlay=options["overlay"], seed=options["seed"]
+        )
+        self.control = Control(Wanted(settings, options["gallery"]))
+        self.opened: list[str] = []
+        self.watch = ConfigWatch(
+            file, given=given, options=options, control=self.control, open_gallery=self._open
+        )
+        self.look()
+
+    def _open(self, name: str) -> None:
+        self.opened.append(name)
+        if name == "nowhere":
+            raise GalleryError("no gallery 'nowhere': check the name")
+        if name == "broken":
+            raise ZeroDivisionError("what nobody\nforesaw")
+
+    @property
+    def settings(self) -> MosaicSettings:
+        return self.control.wanted.settings
+
+    def look(self) -> str:
+        """Look until nothing more can happen; what was said."""
+        for _ in range(3):
+            self.watch.look()
+        return self.control.take_message()
+
+    def save(self, *lines: str) -> str:
+        """Save a `[run]` table; what was said."""
+        self.file.write_text("\n".join(["[run]", *lines]))
+        return self.look()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "settings.toml"
+
+
+def test_every_setting_is_an_option() -> None:
+    """A new field of the mosaic's settings is changed by the option of its name."""
+    assert {option.name for option in config.OPTIONS} > _OF_THE_MOSAIC
+    assert {"match", "palette", "overlay", "activity", "seed"} <= _OF_THE_MOSAIC
+
+
+@pytest.mark.parametrize("save", SAVES)
+def test_what_is_saved_is_applied(save: Callable[[Path, str], None], file: Path) -> None:
+    watched = Watched(file, "[run]\noverlay = 0.25\n")
+    assert watched.control.wanted.settings.overlay == 0.25
+    for overlay, seed in ((0.75, 3), (0.0, 4), (1.0, 5)):
+        save(file, f"[run]\noverlay = {overlay}\nseed = {seed}\n")
+        said = watched.look()
+        assert (watched.settings.overlay, watched.settings.seed) == (overlay, seed)
+        assert said == f"settings.toml: overlay = {overlay:g}, seed = {seed}"
+
+
+def test_what_is_taken_out_is_the_default_again(file: Path) -> None:
+    watched = Watched(file, "[run]\noverlay = 0.25\n")
+    assert watched.save() == "settings.toml: overlay = 0.2"
+    assert watched.settings.overlay == 0.2
+
+
+def test_what_changes_nothing_is_not_mentioned(file: Path) -> None:
+    watched = Watched(file, "[run]\noverlay = 0.25\n")
+    before = watched.control.wanted
+    assert watched.save("overlay = 0.25  # as it was") == ""
+    assert watched.control.wanted is before
+
+
+def test_a_text_that_is_being_written_is_waited_for(file: Path) -> None:
+    watched = Watched(file, "[run]\noverlay = 0.25\n")
+    for part in ("", "[ru", "[run]\nover", "[run]\noverlay = 0.7"):
+        file.write_text(part)
+        watched.watch.look()
+    assert watched.settings.overlay == 0.25
+    assert watched.control.take_message() == ""
+    file.write_text("[run]\noverlay = 0.75\n")
+    watched.watch.look()
+    assert watched.settings.overlay == 0.25
+    watched.watch.look()
+    assert watched.settings.overlay == 0.75
+
+
+def test_a_file_that_is_away_is_no_mistake(file: Path) -> None:
+    watched = Watched(file, "[run]\noverlay = 0.25\n")
+    file.unlink()
+    assert watched.look() == ""
+    assert watched.settings.overlay == 0.25
+    assert watched.save("overlay = 0.75") == "settings.toml: overlay = 0.75"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
+def test_a_pipe_is_not_read_again(file: Path) -> None:
+    """As of `--config <(...)`: it would be empty now, or never answer."""
+    watched = Watched(file, "[run]\noverlay = 0.25\n")
+    file.unlink()
+    os.mkfifo(file)
+    assert watched.look() == ""
+    assert watched.settings.overlay == 0.25
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("overlay = 2", "overlay = 2: expected a number, from 0 to 1"),
+        ("overlay = ", "not valid TOML"),
+        ("overlays = 0.5", "unknown: overlays"),
+        ("tile = 33", "--tile 33: must be an even number"),
+        ("size = '0x0'", "size = '0x0': expected WIDTHxHEIGHT"),
+        ("columns = 500", "--columns 500: must be 1 to 160 for an output 640 pixels wide"),
+        ("gallery = 'nowhere'", "no gallery 'nowhere'"),
+        ("gallery = 'broken'", "internal error: ZeroDivisionError: what nobody foresaw"),
+        ("columns = " + "1" * 5000, "a number is too long"),
+        ("tile = " + "[" * 20_000, "it is nested too deeply"),
+        ("overlay = '1e999999999'", "overlay = '1e999999999': expected a number, from 0 to 1"),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_mistake_is_said_and_changes_nothing(
+    line: str, says: str, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = Watched(file)
+    before = watched.control.wanted
+    said = watched.save("seed = 9", line)
+    assert said.startswith(f"--config {file}: ")
+    assert says in said
+    assert said.endswith("; the settings stay as they were")
+    assert "\n" not in said
+    assert watched.control.wanted is before
+    assert [(r.levelno, r.getMessage()) for r in caplog.records] == [(logging.WARNING, said)]
+    assert watched.look() == ""  # once is enough
+    assert watched.save("seed = 9") == "settings.toml: seed = 9"
+    assert watched.settings.seed == 9
+
+
+def test_the_command_line_goes_before_the_file(file: Path) -> None:
+    watched = Watched(file, overlay="0.1")
+    assert watched.save("overlay = 0.9") == ""
+    assert watched.settings.overlay == 0.1
+
+
+def test_what_a_key_changed_stays(file: Path) -> None:
+    watched = Watched(file, "[run]\noverlay = 0.25\n")
+    watched.control.change(overlay=0.9)
+    watched.save("overlay = 0.25", "seed = 1")
+    assert watched.settings.overlay == 0.9
+    watched.save("overlay = 0.3", "seed = 1")
+    assert watched.settings.overlay == 0.3
+
+
+def test_the_output_keeps_its_size(file: Path) -> None:
+    watched = Watched(file, "[run]\ncolumns = 20\n")
+    assert watched.save("columns = 10") == "settings.toml: columns = 10"
+    assert (watched.settings.tile_px, watched.settings.size) == (64, SIZE)
+    assert watched.save("tile = 24") == "settings.toml: tile = 24"
+    assert (watched.settings.tile_px, watched.settings.columns) == (24, None)
+    assert watched.save() == "settings.toml: tile = 16"  # what is live has smaller ones
+    assert watched.settings.tile_px == 16
+
+
+def test_tile_and_columns_together_are_a_tile_for_now(file: Path) -> None:
+    watched = Watched(file, "[run]\ntile = 16\ncolumns = 40\n")
+    assert watched.save("tile = 32", "columns = 40", "overlay = 0.5").startswith(
+        "settings.toml: overlay = 0.5, tile = 32"
+    )
+    assert (watched.settings.tile_px, watched.settings.size) == (32, SIZE)
+
+
+def test_what_has_to_wait_is_said_once(file: Path) -> None:
+    watched = Watched(file, "[run]\nfps = 20\n")
+    before = watched.control.wanted
+    said = watched.save("fps = 25", "size = '320x240'", "crf = 30")
+    assert said == "settings.toml: at the next start: crf, fps, size"
+    assert watched.control.wanted is before
+    said = watched.save("fps = 25", "size = '320x240'", "crf = 30", "seed = 2")
+    assert said == "settings.toml: seed = 2"
+    said = watched.save("fps = 20", "size = '320x240'", "crf = 30", "seed = 3")
+    assert said == "settings.toml: seed = 3"  # fps is what it was at the start
+
+
+def test_a_profile_is_told_by_what_it_sets(file: Path) -> None:
+    watched = Watched(file)
+    said = watched.save("profile = 'reference'")
+    assert said == (
+        "settings.toml: match = clusters, overlay = 0.5, tile = 32, tint = 0; "
+        "at the next start: scale"
+    )
+    assert (watched.settings.tile_px, watched.settings.size) == (32, SIZE)
+    assert watched.settings.match == "clusters"
+
+
+def test_a_gallery_is_tried_before_it_is_wanted(file: Path) -> None:
+    watched = Watched(file)
+    assert watched.save("gallery = 'emoji'") == "settings.toml: gallery = emoji"
+    assert watched.control.wanted.gallery == "emoji"
+    assert watched.opened == ["emoji"]
+
+
+def test_the_latency_promise(file: Path) -> None:
+    watched = Watched(file)
+    assert watched.control.wanted.max_latency_s is None
+    assert watched.save("max_latency = 50") == "settings.toml: max_latency = 50"
+    assert watched.control.wanted.max_latency_s == 0.05
+
+
+def test_its_thread_ends_with_it(file: Path) -> None:
+    watched = Watched(file)
+    said = threading.Event()
+    watched.control.say = lambda text: said.set()  # type: ignore[method-assign]
+    with watched.watch:
+        save_by_renaming(file, "[run]\noverlay = 0.75\n")
+        assert said.wait(TIMEOUT_S)
+        names = [thread.name for thread in threading.enumerate()]
+        assert "livemosaic config" in names
+    assert watched.settings.overlay == 0.75
+    assert "livemosaic config" not in [thread.name for thread in threading.enumerate()]
+
+
+# ---- the program -------------------------------------------------------------------------
+
+SPEC = "pattern:64x48@25"
+
+
+@needs_jit
+def test_in_the_program(file: Path, tmp_path: Path, gallery: Gallery) -> None:
+    """Only tiles at first, only the original at the end; other tiles, the size as it was."""
+    save_in_place(file, "[run]\noverlay = 0\ntint = 0\ntile = 8\ncodec = 'ffv1'\n")
+    output = tmp_path / "x.mkv"
+    words = ["--config", file, "--gallery", gallery.path, "--size", "128x96", "--json"]
+    running = Run("run", SPEC, output, *words, "--progress", "always")
+    try:
+        running.says(rb"[1-9]\d* frames? \[")
+        save_in_place(file, "[run]\noverlay = 3\n")
+        running.says(rb"warning: --config \S+: overlay = 3: expected .*stay as they were\n")
+        save_by_renaming(file, "[run]\noverlay = 1\ntint = 0\ncolumns = 8\nfps = 5\n")
+        running.says(rb"settings.toml: columns = 8, overlay = 1; at the next start: codec, fps\n")
+        shown: Any = running.says(rb"(\d+) frames? \[[^\n\r]*[\r\n][^\n\r]*$")
+        running.says(rb"%d frames? \[" % (int(shown[1]) + 10))
+        running.interrupt(signal.SIGINT)
+        outcome = running.end()
+    finally:
+        running.process.kill()
+        running.process.communicate()
+    assert outcome.code == 130, outcome.err
+    report = json.loads(outcome.out)
+    assert report["grid"] == {"rows": 6, "columns": 8, "tile_px": 16, "width": 128, "height": 96}
+    frames = pictures(output)
+    first, last = (_distance_from_the_original(frames[n], n) for n in (0, -1))
+    assert first > 20
+    assert last < 8
+    assert frames[0].shape == frames[-1].shape == (96, 128, 3)
+
+
+def _distance_from_the_original(picture: Any, number: int) -> float:
+    """Mean difference to the pattern, at its resolution, without the disc that moves."""
+    original = PatternSource(SPEC).frame(number).to_bgr()[:, :, ::-1]
+    small = picture.reshape(48, 2, 64, 2, 3).mean((1, 3))
+    outside = np.r_[0:12, 36:48]
+    return float(np.abs(small - original.astype(float))[outside].mean())
