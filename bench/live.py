@@ -192,7 +192,7 @@ def ends(args: argparse.Namespace, folder: Path) -> list[Row]:
 def rtsp(args: argparse.Namespace, folder: Path) -> list[Row]:
     """A server that is killed and comes back, and one that stands still, five times each."""
     sys.path.insert(0, str(ROOT))
-    from livemosaic.media.frame import Frame, Notice
+    from livemosaic.media.frame import Frame, StatusEvent
     from livemosaic.sources import open_source
     from tests.streams import RtspServer
 
@@ -220,13 +220,13 @@ def rtsp(args: argparse.Namespace, folder: Path) -> list[Row]:
         until(Frame, time.monotonic())
         killed = time.monotonic()
         server.kill()
-        until(Notice, killed)
+        until(StatusEvent, killed)
         time.sleep(3)  # the waits between attempts have grown to their longest
         server.start(long)
         back.append(until(Frame, time.monotonic()))
         stopped = time.monotonic()
         server.pause()
-        noticed.append(until(Notice, stopped))
+        noticed.append(until(StatusEvent, stopped))
         server.go_on()
     source.interrupt()
     reader.join(10)

@@ -19,7 +19,7 @@ from typing import Any
 
 import cv2
 
-from livemosaic.control.state import Control, Wanted
+from livemosaic.control.state import Control, LiveState
 from livemosaic.jit import import_quickly
 from livemosaic.media.frame import Frame, TrackPacket
 from livemosaic.mosaic.mosaic import Mosaic
@@ -83,7 +83,7 @@ def main() -> None:
     grid = mosaic.plan(info.width, info.height)
     mosaic.change(settings.for_grid(grid))
     mosaic.warm_up(info.width, info.height, info.colour)
-    control = Control(Wanted(mosaic.settings))
+    control = Control(LiveState(mosaic.settings))
     output = output_info(info, grid)
     sinks: list[Any] = [
         BlockingSink(live=True)
@@ -101,18 +101,18 @@ def main() -> None:
         now = time.monotonic() - began_s
         if now < len(series) + 1:
             return
-        vitals = pipeline.vitals()
+        live_stats = pipeline.live_stats()
         series.append(
             {
                 "at_s": round(now, 2),
-                "fps": round(vitals.fps_out, 2),
-                "p50_ms": round(vitals.latency_ms_p50, 2),
-                "p95_ms": round(vitals.latency_ms_p95, 2),
+                "fps": round(live_stats.fps_out, 2),
+                "p50_ms": round(live_stats.latency_ms_p50, 2),
+                "p95_ms": round(live_stats.latency_ms_p95, 2),
                 "rss_mb": round(resident_mb(), 1),
                 "threads": threading.active_count(),
                 "descriptors": descriptors(),
                 "cpu_s": round(time.process_time() - began_cpu_s, 3),
-                "notice": bool(vitals.source),
+                "notice": bool(live_stats.source),
             }
         )
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-__all__ = ["Patience", "leave", "patiently"]
+__all__ = ["Patience", "call_interruptibly", "leave"]
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 _THREADS = "livemosaic "
 
 
-def patiently(call: Callable[..., T], *args: Any) -> T:
+def call_interruptibly(call: Callable[..., T], *args: Any) -> T:
     """Call on a thread of its own: a signal ends the waiting, which C code may never do.
 
     Standard input that nobody writes to, or a server that does not answer, can block for ever.

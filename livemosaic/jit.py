@@ -51,14 +51,16 @@ def _writable(folder: Path) -> bool:
 
 
 def _sources() -> str:
-    """A name for the sources as they are.
+    """A name for the sources of all kernels as they are.
 
     Machine code holds the kernels and constants of other modules, too, but Numba compiles again
-    only what its own file has changed: after an upgrade old and new would be mixed.
+    only what its own file has changed: after an upgrade old and new would be mixed. Kernels are in
+    these rooms only, and so is all that they may import.
     """
-    digest = hashlib.blake2b(digest_size=6)
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
+    digest = hashlib.blake2b(Path(__file__).read_bytes(), digest_size=6)
+    for room in ("media", "gallery", "mosaic"):
+        for path in sorted((Path(__file__).parent / room).rglob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from livemosaic.media.frame import Frame, Item, Notice, TrackPacket
+from livemosaic.media.frame import Frame, Item, StatusEvent, TrackPacket
 from livemosaic.sources.base import Source
 
 from .conftest import ROOT
@@ -263,8 +263,8 @@ class Watch:
         return [item for _, item in self.items if isinstance(item, TrackPacket)]
 
     @property
-    def notices(self) -> list[Notice]:
-        return [item for _, item in self.items if isinstance(item, Notice)]
+    def notices(self) -> list[StatusEvent]:
+        return [item for _, item in self.items if isinstance(item, StatusEvent)]
 
 
 def receiver_threads(name: str) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from livemosaic.cli.capture_files import Keepsakes
+from livemosaic.cli.capture_files import CaptureFiles
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Chapter, Frame, StreamInfo
 from livemosaic.sinks import FileOptions
@@ -23,9 +23,9 @@ def test_several_in_one_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(time, "strftime", lambda form: "livemosaic-now")
     frame = Frame.from_bgr(picture(64, 48))
-    keepsakes = Keepsakes(StreamInfo(64, 48, colour=frame.colour), FileOptions())
-    recordings = [keepsakes.open_recording() for _ in range(3)]
-    assert [keepsakes.save_picture(frame) for _ in range(2)] == [
+    capture_files = CaptureFiles(StreamInfo(64, 48, colour=frame.colour), FileOptions())
+    recordings = [capture_files.open_recording() for _ in range(3)]
+    assert [capture_files.save_picture(frame) for _ in range(2)] == [
         "livemosaic-now.png",
         "livemosaic-now-2.png",
     ]
@@ -48,8 +48,8 @@ def test_a_recording_begins_at_its_first_frame(
     monkeypatch.chdir(tmp_path)
     source = open_source(str(clips.make(tmp_path / "in.mkv", clips.frames(50), sound=["aac"])))
     chapters = (Chapter(0, 3600, Fraction(1), {"title": "one"}),)
-    keepsakes = Keepsakes(replace(source.info, chapters=chapters), FileOptions(codec=codec))
-    recording = keepsakes.open_recording()
+    capture_files = CaptureFiles(replace(source.info, chapters=chapters), FileOptions(codec=codec))
+    recording = capture_files.open_recording()
     frames = 0
     for item in source:  # as if ten minutes had passed, and of the pictures only from 1 s on
         if isinstance(item, Frame):

@@ -13,16 +13,16 @@ import pytest
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.colour import Colour, bgr_to_i420
 from livemosaic.media.frame import Frame
-from livemosaic.mosaic.compositor import Composer
+from livemosaic.mosaic.compositor import Compositor
 from livemosaic.mosaic.grid import Grid
-from livemosaic.mosaic.tile_cache import TileStore
+from livemosaic.mosaic.tile_cache import TileCache
 
 COLOUR = Colour("bt709")
 
 
 @pytest.mark.parametrize("px", [8, 20, 32, 64])
 def test_tiles_are_the_gallery_resized(gallery: Gallery, px: int) -> None:
-    store = TileStore(gallery, tile_px=px, colour=COLOUR, overlay=(0.0, 0.0))
+    store = TileCache(gallery, tile_px=px, colour=COLOUR, overlay=(0.0, 0.0))
     ids = np.array([3, 99, 3, 500], np.int32)
     places = store.prepare(ids)
     assert places[0] == places[2]
@@ -38,7 +38,7 @@ def test_tiles_leave_room_for_the_original(gallery: Gallery) -> None:
     """They are rounded down: tile and original can never sum to more than 255."""
     for overlay in np.linspace(0, 1, 21):
         both = (overlay, overlay)
-        store = TileStore(gallery, tile_px=8, colour=Colour(full_range=True), overlay=both)
+        store = TileCache(gallery, tile_px=8, colour=Colour(full_range=True), overlay=both)
         store.prepare(np.arange(len(gallery), dtype=np.int32))
         white = cv2.convertScaleAbs(np.full((1, 1), 255, np.uint8), alpha=overlay)[0, 0]
         assert int(store.y.max()) + int(white) <= 255
@@ -47,9 +47,9 @@ def test_tiles_leave_room_for_the_original(gallery: Gallery) -> None:
 def test_many_tiles_at_once(make_gallery: Callable[..., Gallery]) -> None:
     """More than fit into one of OpenCV's pictures."""
     gallery = make_gallery(700)
-    together = TileStore(gallery, tile_px=48, colour=COLOUR, overlay=(0.3, 0.3))
+    together = TileCache(gallery, tile_px=48, colour=COLOUR, overlay=(0.3, 0.3))
     places = together.prepare(np.arange(700, dtype=np.int32))
-    alone = TileStore(gallery, tile_px=48, colour=COLOUR, overlay=(0.3, 0.3))
+    alone = TileCache(gallery, tile_px=48, colour=COLOUR, overlay=(0.3, 0.3))
     (place,) = alone.prepare(np.array([699], np.int32))
     np.testing.assert_array_equal(together.y[places[699]], alone.y[place])
     np.testing.assert_array_equal(together.u[places[699]], alone.u[place])
@@ -61,9 +61,9 @@ def test_few_places_for_many_tiles(gallery: Gallery, most: int) -> None:
     grid = Grid(4, 6, 16, 96, 64)
     rng = np.random.default_rng(2)
     composers = [
-        Composer(
+        Compositor(
             grid,
-            TileStore(gallery, tile_px=16, colour=COLOUR, overlay=(0.2, 0.2), most=places),
+            TileCache(gallery, tile_px=16, colour=COLOUR, overlay=(0.2, 0.2), most=places),
             overlay=(0.2, 0.2),
             tint=0.5,
         )
@@ -84,8 +84,8 @@ def test_few_places_for_many_tiles(gallery: Gallery, most: int) -> None:
 
 
 def test_tiles_that_were_prepared_longest_ago_make_room(gallery: Gallery) -> None:
-    few = TileStore(gallery, tile_px=16, colour=COLOUR, overlay=(0.0, 0.0), most=6)
-    all_of_them = TileStore(gallery, tile_px=16, colour=COLOUR, overlay=(0.0, 0.0))
+    few = TileCache(gallery, tile_px=16, colour=COLOUR, overlay=(0.0, 0.0), most=6)
+    all_of_them = TileCache(gallery, tile_px=16, colour=COLOUR, overlay=(0.0, 0.0))
 
     def prepare(*ids: int) -> list[int]:
         wanted = np.array(ids, np.int32)
@@ -103,13 +103,13 @@ def test_tiles_that_were_prepared_longest_ago_make_room(gallery: Gallery) -> Non
         prepare(*range(7))
 
 
-def composer(gallery: Gallery) -> Composer:
+def composer(gallery: Gallery) -> Compositor:
     grid = Grid(2, 3, 16, 48, 32)
-    tiles = TileStore(gallery, tile_px=16, colour=COLOUR, overlay=(0.5, 0.5))
-    return Composer(grid, tiles, overlay=(0.5, 0.5))
+    tiles = TileCache(gallery, tile_px=16, colour=COLOUR, overlay=(0.5, 0.5))
+    return Compositor(grid, tiles, overlay=(0.5, 0.5))
 
 
-def paint(tested: Composer, level: int, cells: list[int]) -> tuple[np.ndarray, ...]:
+def paint(tested: Compositor, level: int, cells: list[int]) -> tuple[np.ndarray, ...]:
     frame = Frame.from_bgr(np.full((8, 12, 3), level, np.uint8), colour=COLOUR)
     numbers = np.array(cells, np.int32)
     return tested.compose(frame, numbers, numbers, np.zeros(len(cells), bool))

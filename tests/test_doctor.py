@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from livemosaic import jit as kernels
-from livemosaic.doctor import CHECKS, Check, Finding, cameras, encoders, examine
+from livemosaic.doctor import CHECKS, Check, CheckResult, cameras, encoders, run_checks
 from livemosaic.doctor import benchmark as speed
 from livemosaic.doctor import system as machine
 from livemosaic.doctor.result import told
@@ -38,19 +38,19 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux says it in 
 
 
 def test_one_that_fails_keeps_none_from_being_done() -> None:
-    def fail(error: Exception) -> Callable[[], Finding]:
-        def ask() -> Finding:
+    def fail(error: Exception) -> Callable[[], CheckResult]:
+        def ask() -> CheckResult:
             raise error
 
         return ask
 
     found = list(
-        examine(
+        run_checks(
             [
                 Check("a", fail(ZeroDivisionError("division\nby zero"))),
                 Check("b", fail(ImportError("libGL.so.1: cannot open")), essential=True),
                 Check("c", fail(GalleryError("no gallery 'x'; build it")), essential=True),
-                Check("d", lambda: Finding("d", "good", "all is well")),
+                Check("d", lambda: CheckResult("d", "good", "all is well")),
             ]
         )
     )

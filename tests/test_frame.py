@@ -50,19 +50,23 @@ def test_frames_do_not_change() -> None:
 def test_a_veiled_picture_has_nothing_fine_in_it() -> None:
     rng = np.random.default_rng(0)
     frame = Frame.from_bgr(rng.integers(0, 256, (90, 161, 3), np.uint8), pts=5)
-    veiled = frame.veiled()
-    assert (veiled.y.shape, veiled.u.shape, veiled.pts) == (frame.y.shape, frame.u.shape, 5)
-    assert abs(veiled.y.mean() - frame.y.mean()) < 2
+    pixelated = frame.pixelated()
+    assert (pixelated.y.shape, pixelated.u.shape, pixelated.pts) == (
+        frame.y.shape,
+        frame.u.shape,
+        5,
+    )
+    assert abs(pixelated.y.mean() - frame.y.mean()) < 2
     # It is smooth: 16 pixels across, and straight between them.
-    assert np.abs(np.diff(veiled.y.astype(int), axis=1)).max() <= 6 < np.ptp(veiled.y)
+    assert np.abs(np.diff(pixelated.y.astype(int), axis=1)).max() <= 6 < np.ptp(pixelated.y)
 
 
 @pytest.mark.parametrize("size", [(2, 2), (16, 300), (7, 5)])
 def test_a_small_picture_can_be_veiled(size: tuple[int, int]) -> None:
     width, height = size
-    veiled = Frame.from_bgr(np.full((height, width, 3), 90, np.uint8)).veiled()
-    assert veiled.y.shape == (height, width)
-    assert np.ptp(veiled.y) == 0
+    pixelated = Frame.from_bgr(np.full((height, width, 3), 90, np.uint8)).pixelated()
+    assert pixelated.y.shape == (height, width)
+    assert np.ptp(pixelated.y) == 0
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from livemosaic.media.frame import Frame, TrackPacket
 from livemosaic.pipeline.frame_rate import ConstantPace, ConstantRate
-from livemosaic.pipeline.queues import Ended, NewestHandover, WaitingHandover
+from livemosaic.pipeline.queues import BlockingQueue, Ended, LatestQueue
 
 from .fakes import frame, packet
 
@@ -18,7 +18,7 @@ RATE = Fraction(30)
 PERIOD = float(1 / RATE)
 
 
-class Timeline(NewestHandover[Frame | TrackPacket]):
+class Timeline(LatestQueue[Frame | TrackPacket]):
     """A slot whose items come at given times, and a clock that runs only while it is waited."""
 
     def __init__(self, arrivals: list[tuple[float, Any]], *, end: float) -> None:
@@ -128,7 +128,7 @@ def test_packets_pass_at_once() -> None:
 
 
 def resampled(*items: Any) -> tuple[list[Any], ConstantRate]:
-    line: WaitingHandover[Frame | TrackPacket] = WaitingHandover(len(items))
+    line: BlockingQueue[Frame | TrackPacket] = BlockingQueue(len(items))
     for item in items:
         line.put(item)
     line.finish()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from livemosaic.gallery import build_gallery, open_gallery
-from livemosaic.gallery.builtin import embedded_credit, embedded_image
+from livemosaic.gallery.builtin import builtin_credit, builtin_image
 from livemosaic.gallery.file_format import Gallery
-from livemosaic.gallery.full_size import original_tiles
+from livemosaic.gallery.full_size import full_size_tiles
 
 from .conftest import U8
 from .gallery_files import encode, oriented, photo
@@ -58,7 +58,7 @@ def detail(tile: U8) -> float:
 @needs_jit
 @pytest.mark.parametrize("px", [96, 128, 256])
 def test_sharper_than_the_gallery(made: Gallery, px: int) -> None:
-    found = original_tiles(made, np.arange(len(made)), px)
+    found = full_size_tiles(made, np.arange(len(made)), px)
     small = numbers(made, "5.png")
     assert len(small) == 1
     assert set(found) == set(range(len(made))) - set(small)
@@ -77,29 +77,29 @@ def test_photos_that_are_not_there_any_more(made: Gallery) -> None:
     (folder / "1.jpg").write_bytes(encode(255 - stripes(1), ".jpg"))  # another one
     (folder / "2.jpg").write_bytes(encode(stripes(2)[:200, :200], ".jpg"))  # a smaller one
     (folder / "4.png").write_bytes(b"no picture")
-    found = original_tiles(made, np.arange(len(made)), 128)
+    found = full_size_tiles(made, np.arange(len(made)), 128)
     assert set(found) == set(numbers(made, "3.jpg"))
 
 
 @needs_jit
 def test_embedded_photos_and_emoji() -> None:
     photos, emoji = open_gallery("photos"), open_gallery("emoji")
-    found = original_tiles(photos, np.arange(60), 120)
+    found = full_size_tiles(photos, np.arange(60), 120)
     # Of 120 pixels; their crops have fewer than the gallery's 64.
     assert set(found) == {n for n in range(60) if photos.sources[n].crop == (0, 0, 120, 120)}
     assert set(found) == set(range(0, 60, 6))
-    found = original_tiles(emoji, np.arange(40), 96)
+    found = full_size_tiles(emoji, np.arange(40), 96)
     for number, tile in found.items():  # each before its own ground
         assert np.abs(tile[0, 0].astype(int) - emoji.tiles[number][0, 0]).max() <= 2
     assert len(found) == 30
 
 
 def test_embedded_images_and_their_credits() -> None:
-    assert embedded_image("photos.zip/s0001.jpg") is not None
-    assert embedded_image("photos.zip/none.jpg") is None
-    assert embedded_image("/home/me/s0001.jpg") is None
-    licence, names = embedded_credit("photos.zip/s0001.jpg") or ("", "")
+    assert builtin_image("photos.zip/s0001.jpg") is not None
+    assert builtin_image("photos.zip/none.jpg") is None
+    assert builtin_image("/home/me/s0001.jpg") is None
+    licence, names = builtin_credit("photos.zip/s0001.jpg") or ("", "")
     assert "CC BY 2.0" in licence
     assert "## Photographers" in names
-    assert embedded_credit("/home/me/photos.zip/s0001.jpg") is None
-    assert "SIL Open Font License" in (embedded_credit("emoji.zip/1f600.webp") or ("",))[0]
+    assert builtin_credit("/home/me/photos.zip/s0001.jpg") is None
+    assert "SIL Open Font License" in (builtin_credit("emoji.zip/1f600.webp") or ("",))[0]

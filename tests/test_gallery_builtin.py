@@ -14,7 +14,7 @@ import pytest
 
 from livemosaic.errors import GalleryError
 from livemosaic.gallery import Gallery, cache, open_gallery
-from livemosaic.gallery.builtin import DATA, EMBEDDED
+from livemosaic.gallery.builtin import BUILTIN, DATA
 from livemosaic.gallery.report import gallery_info
 
 from .gallery_files import encode, photo, write_photos
@@ -67,7 +67,7 @@ def test_embedded(cached: Path, name: str, photos: int, mirror: bool, coverage: 
     assert len(hues) == 6
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize("name", BUILTIN)
 def test_credits_are_shipped(name: str):
     beside = (DATA / f"{name}-CREDITS.md").read_text("utf-8")
     with zipfile.ZipFile(DATA / f"{name}.zip") as archive:

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livemosaic.control.state import Vitals, Wanted
+from livemosaic.control.state import LiveState, LiveStats
 from livemosaic.media.text import Panel, Sheet, fitted, text_width
 from livemosaic.window import hud
 
 U8 = NDArray[np.uint8]
 
-VITALS = Vitals(
+VITALS = LiveStats(
     fps_in=29.97,
     fps_out=24.4,
     latency_ms_p50=12.3,
@@ -113,8 +113,8 @@ def test_any_text_can_be_drawn(text: str) -> None:
 
 
 def test_gauges_say_all_vitals() -> None:
-    vitals = replace(VITALS, governor="coarser grid", source="reconnecting")
-    lines = {line.name: line for line in hud.gauges(vitals)}
+    live_stats = replace(VITALS, governor="coarser grid", source="reconnecting")
+    lines = {line.name: line for line in hud.gauges(live_stats)}
     assert lines["frames/s"].values == ("30.0 in", "24.4 out")
     assert lines["latency"].values == ("p50 12 ms", "p95 31 ms")
     assert lines["dropped"].values == ("7",)
@@ -126,12 +126,12 @@ def test_gauges_say_all_vitals() -> None:
 
 
 def test_bars_are_shares_of_a_frame() -> None:
-    vitals = replace(VITALS, fps_in=25.0, stages_ms={"a": 20.0, "b": 0.0, "c": 90.0})
-    shares = {line.name: line.share for line in hud.gauges(vitals)}
+    live_stats = replace(VITALS, fps_in=25.0, stages_ms={"a": 20.0, "b": 0.0, "c": 90.0})
+    shares = {line.name: line.share for line in hud.gauges(live_stats)}
     assert (shares["a"], shares["b"], shares["c"]) == (0.5, 0.0, 1.0)
     assert shares["dropped"] is None
     canvas = np.zeros((400, 600, 3), np.uint8)
-    hud.figures(hud.gauges(vitals), px=16).paint(canvas, 0, 0)
+    hud.figures(hud.gauges(live_stats), px=16).paint(canvas, 0, 0)
     bars = (canvas == hud._BLUE).all(axis=2).sum(axis=1)
     a, c = sorted(set(bars[bars > 10]))
     assert a == pytest.approx(c / 2, abs=1)
@@ -147,7 +147,7 @@ def test_figures_that_look_the_same_are_not_drawn_again() -> None:
 
 def test_the_box_stands_still() -> None:
     """Its size does not depend on the figures, and nothing leaves it."""
-    wild = Vitals(1000.0, 0.0, 99.9, 9999.0, 123456, 1.0, {"decode": 1234.5, "compose": 0.01})
+    wild = LiveStats(1000.0, 0.0, 99.9, 9999.0, 123456, 1.0, {"decode": 1234.5, "compose": 0.01})
     panels = [hud.figures(hud.gauges(v), px=16) for v in (VITALS, wild)]
     assert panels[0].ink.shape == panels[1].ink.shape
     for panel in panels:
@@ -157,13 +157,13 @@ def test_the_box_stands_still() -> None:
 
 
 def test_nothing_is_known_yet() -> None:
-    assert hud.figures(hud.gauges(Vitals()), px=16).height > 16
+    assert hud.figures(hud.gauges(LiveStats()), px=16).height > 16
 
 
 def test_badges() -> None:
-    assert hud.badges(Wanted(), VITALS) == ()
-    vitals = replace(VITALS, recording="out.mkv")
-    said = hud.badges(Wanted(panic=True, frozen=True), vitals)
+    assert hud.badges(LiveState(), VITALS) == ()
+    live_stats = replace(VITALS, recording="out.mkv")
+    said = hud.badges(LiveState(privacy=True, frozen=True), live_stats)
     assert said == ("*out.mkv", "hidden", "frozen")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from livemosaic.media.frame import Frame, StreamInfo
 from livemosaic.sinks import open_sink
-from livemosaic.sinks.image_strips import encode_bands
+from livemosaic.sinks.image_strips import encode_strips
 from tests.clips import picture
 from tests.conftest import U8
 
@@ -47,12 +47,12 @@ def test_bands_are_the_picture(frame: Frame) -> None:
 
 
 def test_png(frame: Frame) -> None:
-    data = b"".join(encode_bands(".png", frame))
+    data = b"".join(encode_strips(".png", frame))
     assert np.array_equal(decoded(data), frame.to_bgr())
 
 
 def test_jpeg_is_what_opencv_makes_of_the_whole(frame: Frame) -> None:
-    data = b"".join(encode_bands(".jpg", frame))
+    data = b"".join(encode_strips(".jpg", frame))
     options = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_RST_INTERVAL, -(-frame.width // 16)]
     assert data == cv2.imencode(".jpg", frame.to_bgr(), options)[1].tobytes()
     lines = -(-frame.height // 16)

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic.blocking import leave, patiently
+from livemosaic.blocking import call_interruptibly, leave
 from livemosaic.cli import console as terminal
 from livemosaic.cli.signals import Interrupts
 from livemosaic.gallery.file_format import Gallery
@@ -103,9 +103,9 @@ def test_signals_are_left_alone_on_another_thread() -> None:
 
 
 def test_patiently_gives_what_comes() -> None:
-    assert patiently(divmod, 7, 2) == (3, 1)
+    assert call_interruptibly(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
-        patiently(divmod, 7, 0)
+        call_interruptibly(divmod, 7, 0)
 
 
 def test_patiently_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_patiently_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     with Interrupts():
         thread.start()
         with pytest.raises(KeyboardInterrupt):
-            patiently(gate)
+            call_interruptibly(gate)
     leave(130)
     assert codes == [130]  # the thread is still at its gate
     gate.open()

@@ -23,9 +23,10 @@ _NO_FOLDER = "x" * 300  # no file system takes such a name, whoever asks
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Empty places of all kinds; a package whose folder cannot be written, not even by root."""
     (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "jit.py").touch()
     (tmp_path / "package" / "__pycache__").touch()
     (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(kernels, "__file__", str(tmp_path / "package" / "kernels.py"))
+    monkeypatch.setattr(kernels, "__file__", str(tmp_path / "package" / "jit.py"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "user" / name)
@@ -144,7 +145,7 @@ _NO_RIGHTS = """
 import os, sys
 from pathlib import Path
 import platformdirs.unix
-from livemosaic import kernels
+from livemosaic import jit as kernels
 
 os.setgroups([])
 os.setgid(65534)
@@ -163,10 +164,12 @@ def test_a_user_without_a_home(tmp_path: Path) -> None:
         parent.chmod(0o755)
     home, temporary = tmp_path / "home", tmp_path / "temporary"
     home.mkdir(mode=0o700)
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "jit.py").touch()
     temporary.mkdir()
     temporary.chmod(0o1777)
     done = subprocess.run(
-        [sys.executable, "-c", _NO_RIGHTS, str(tmp_path / "package" / "kernels.py")],
+        [sys.executable, "-c", _NO_RIGHTS, str(tmp_path / "package" / "jit.py")],
         env={
             "HOME": str(home),
             "NUMBA_CACHE_DIR": str(home / "numba"),

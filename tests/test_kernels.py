@@ -26,13 +26,13 @@ from livemosaic.gallery.layout_features import cell_points, points_to_lab, tile_
 from livemosaic.media.colour import Colour, bgr_to_i420
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.activity import Activity
-from livemosaic.mosaic.compositor import Composer, tile_overlay
+from livemosaic.mosaic.compositor import Compositor, tile_overlay
 from livemosaic.mosaic.grid import Grid
 from livemosaic.mosaic.match import ClusterMatcher, LayoutMatcher
 from livemosaic.mosaic.match.index import encode
 from livemosaic.mosaic.match.kmeans import partition
 from livemosaic.mosaic.match.palette import Palette
-from livemosaic.mosaic.tile_cache import TileStore
+from livemosaic.mosaic.tile_cache import TileCache
 from livemosaic.mosaic.tint import CellTint
 from tests import naive
 from tests.conftest import JIT, ROOT, U8, synthetic_tiles, write_tiles
@@ -370,10 +370,10 @@ class Painter:
         self.grid, self.overlay, self.tint = grid, overlay, tint
         gallery = one_tile_clusters()
         scaled_for = tile_overlay(overlay, tint)
-        tiles = TileStore(gallery, tile_px=grid.tile_px, colour=colour, overlay=scaled_for)
-        self.composer = Composer(grid, tiles, overlay=overlay, tint=tint)
+        tiles = TileCache(gallery, tile_px=grid.tile_px, colour=colour, overlay=scaled_for)
+        self.composer = Compositor(grid, tiles, overlay=overlay, tint=tint)
         # As they are, for the twin to tint and scale.
-        self.tiles = TileStore(gallery, tile_px=grid.tile_px, colour=colour, overlay=(0, 0))
+        self.tiles = TileCache(gallery, tile_px=grid.tile_px, colour=colour, overlay=(0, 0))
         self.tiles.prepare(np.arange(len(gallery), dtype=np.int32))
         half = (grid.canvas_height // 2, grid.canvas_width // 2)
         self.planes = [
@@ -480,10 +480,10 @@ def test_machine_code_is_kept_by_the_content_of_all_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A kernel holds constants of other modules, and those below it, too."""
-    monkeypatch.setattr(kernels, "__file__", str(tmp_path / "kernels.py"))
-    other = tmp_path / "match" / "other.py"
-    other.parent.mkdir()
-    (tmp_path / "kernels.py").write_text("ONE = 1\n")
+    monkeypatch.setattr(kernels, "__file__", str(tmp_path / "jit.py"))
+    other = tmp_path / "mosaic" / "match" / "other.py"
+    other.parent.mkdir(parents=True)
+    (tmp_path / "jit.py").write_text("ONE = 1\n")
     names = set()
     for text in ("TWO = 2\n", "TWO = 3\n", "TWO = 2\n"):
         other.write_text(text)

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from livemosaic.control.state import Control, Wanted
+from livemosaic.control.state import Control, LiveState
 from livemosaic.mosaic.grid import plan_grid
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.window.keys import KEYS, Keyboard, View, key_name, press, tile_sizes
 
 from .conftest import ROOT
 
-START = Wanted(MosaicSettings(overlay=0.5))
+START = LiveState(MosaicSettings(overlay=0.5))
 
 
 @pytest.fixture
@@ -77,45 +77,45 @@ def test_quit(control: Control, view: View, name: str) -> None:
 def test_overlay(control: Control, view: View, names: str, overlay: float, said: str) -> None:
     for name in names:
         last = press(name, control, view)
-    assert control.wanted.settings.overlay == overlay
+    assert control.state.settings.overlay == overlay
     assert last == said
 
 
 def test_overlay_while_it_cannot_be_seen(control: Control, view: View) -> None:
     press("p", control, view)
     assert "hidden (p)" in press("Up", control, view)
-    assert control.wanted.settings.overlay == 0.6
+    assert control.state.settings.overlay == 0.6
 
 
 def test_tile_size(control: Control, view: View) -> None:
     """Every size divides the picture, whose own size stays."""
     sizes: list[int | None] = []
     while "largest" not in press("]", control, view):
-        sizes.append(control.wanted.settings.tile_px)
-        grid = plan_grid(640, 360, tile_px=sizes[-1], size=control.wanted.settings.size)
+        sizes.append(control.state.settings.tile_px)
+        grid = plan_grid(640, 360, tile_px=sizes[-1], size=control.state.settings.size)
         assert (grid.width, grid.height) == (grid.canvas_width, grid.canvas_height) == (2560, 1440)
     assert sizes == [40, 80, 160]
     said = ""
     while "smallest" not in said:
         said = press("[", control, view)
-    assert control.wanted.settings.tile_px == 8
+    assert control.state.settings.tile_px == 8
 
 
 @pytest.mark.parametrize("settings", [{"columns": 100, "scale": 2.0}, {"tile_px": 25 * 2}])
 def test_tile_size_from_another(view: View, settings: dict[str, int]) -> None:
     """Whatever the grid was asked for by, the next size is next to what it is now."""
     start = MosaicSettings(**settings)  # type: ignore[arg-type]
-    control = Control(Wanted(start))
+    control = Control(LiveState(start))
     now = plan_grid(2560, 1440, tile_px=start.tile_px, columns=start.columns, size=(2560, 1440))
     press("Right", control, view)
-    larger = control.wanted.settings.tile_px
+    larger = control.state.settings.tile_px
     control.change(settings=start)
     press("Left", control, view)
-    smaller = control.wanted.settings.tile_px
+    smaller = control.state.settings.tile_px
     assert larger is not None
     assert smaller is not None
     assert smaller < now.tile_px < larger
-    assert control.wanted.settings == replace(
+    assert control.state.settings == replace(
         start, tile_px=smaller, columns=None, scale=None, size=(2560, 1440)
     )
 
@@ -132,7 +132,7 @@ def test_tile_sizes(size: tuple[int, int]) -> None:
 def test_a_picture_that_is_too_small_for_another_tile(control: Control) -> None:
     for name in "[]":
         assert press(name, control, View(16, 16)).startswith("tiles of 32 pixels are the")
-    assert control.wanted == START
+    assert control.state == START
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_picture_that_is_too_small_for_another_tile(control: Control) -> None:
 def test_calm(control: Control, view: View, names: str, calm: float) -> None:
     for name in names:
         said = press(name, control, view)
-    assert control.wanted.settings.calm == calm
+    assert control.state.settings.calm == calm
     assert said == f"calm {calm:.0%}"
     press("m", control, view)
     assert "match by layout (m)" in press(".", control, view)
@@ -152,7 +152,7 @@ def test_tint_goes_round(control: Control, view: View) -> None:
     assert said == [f"tint {tint}%" for tint in (100, 0, 20, 40, 60, 80, 100)]
     control.change(tint=0.75)
     press("t", control, view)
-    assert control.wanted.settings.tint == 0.95
+    assert control.state.settings.tint == 0.95
 
 
 def test_match_goes_round(control: Control, view: View) -> None:
@@ -160,28 +160,28 @@ def test_match_goes_round(control: Control, view: View) -> None:
     met = []
     for _ in choices:
         said = press("m", control, view)
-        assert control.wanted.settings.match in said
-        met.append(control.wanted.settings.match)
+        assert control.state.settings.match in said
+        met.append(control.state.settings.match)
     assert sorted(met) == sorted(choices)
 
 
 def test_gallery(control: Control, view: View) -> None:
     assert press("2", control, view) == "gallery emoji"
-    assert control.wanted.gallery == "emoji"
+    assert control.state.gallery == "emoji"
     assert press("3", control, view) == "gallery my own"
     assert press("4", control, view) == "no gallery 4; there are 1 photos, 2 emoji, 3 my own"
-    assert control.wanted.gallery == "my own"
+    assert control.state.gallery == "my own"
 
 
 @pytest.mark.parametrize(
     ("name", "field"),
-    [("x", "mirror"), ("Space", "frozen"), ("p", "panic"), ("r", "recording")],
+    [("x", "mirror"), ("Space", "frozen"), ("p", "privacy"), ("r", "recording")],
 )
 def test_on_and_off(control: Control, view: View, name: str, field: str) -> None:
     on = press(name, control, view)
-    assert control.wanted == replace(START, **{field: True})
+    assert control.state == replace(START, **{field: True})
     off = press(name, control, view)
-    assert control.wanted == START
+    assert control.state == START
     assert on != off or field == "recording"
 
 
@@ -201,20 +201,20 @@ def test_what_the_window_shows(control: Control, view: View, name: str, field: s
     assert getattr(view, field) is not before
     press(name, control, view)
     assert view == View(2560, 1440)
-    assert control.wanted == START
+    assert control.state == START
 
 
 def test_a_key_without_a_meaning(control: Control, view: View) -> None:
     for name in ("", "y", "0", "Tab"):
         assert press(name, control, view) == ""
-    assert (control.wanted, view) == (START, View(2560, 1440))
+    assert (control.state, view) == (START, View(2560, 1440))
 
 
 def test_a_change_that_cannot_be_made_is_said() -> None:
-    start = Wanted(MosaicSettings(columns=5000))
+    start = LiveState(MosaicSettings(columns=5000))
     control = Control(start)
     assert press("]", control, View(64, 48)).startswith("--columns 5000: must be 1 to 16")
-    assert control.wanted == start
+    assert control.state == start
 
 
 # ---- codes and the keyboard --------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_a_key_that_is_held_down(control: Control, view: View) -> None:
         for _ in range(4):
             keyboard.take(code)
             clock.now += 0.03
-    assert control.wanted.settings.overlay == 0.1
-    assert control.wanted.mirror
+    assert control.state.settings.overlay == 0.1
+    assert control.state.mirror
     clock.now += 1
     assert keyboard.take(ord("x")) == "not mirrored"

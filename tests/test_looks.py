@@ -23,7 +23,7 @@ from livemosaic.mosaic.grid import Grid
 from livemosaic.mosaic.match import LayoutMatcher, layout_index
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
-from livemosaic.mosaic.tile_cache import TileStore
+from livemosaic.mosaic.tile_cache import TileCache
 from tests.conftest import U8, moving_pictures, synthetic_tiles, write_tiles
 
 SMALL: dict[str, Any] = {"tile_px": 16, "scale": 2, "overlay": 0.0}
@@ -443,7 +443,7 @@ def test_another_overlay_needs_no_other_tiles(
     """With a tint: without, they are scaled for the overlay beforehand."""
     made = []
     monkeypatch.setattr(
-        "livemosaic.mosaic.mosaic.TileStore", lambda *a, **k: made.append(k) or TileStore(*a, **k)
+        "livemosaic.mosaic.mosaic.TileCache", lambda *a, **k: made.append(k) or TileCache(*a, **k)
     )
     settings = MosaicSettings(**SMALL)
     mosaic, frame = Mosaic(gallery, settings), Frame.from_bgr(still())
@@ -461,13 +461,13 @@ def test_tiles_of_a_large_gallery_are_forgotten_again(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch, match: Literal["layout", "clusters"]
 ) -> None:
     """Memory does not grow with the gallery, and what is shown is the same."""
-    made: list[TileStore] = []
+    made: list[TileCache] = []
 
-    def store(*args: Any, **options: Any) -> TileStore:
-        made.append(TileStore(*args, **options))
+    def store(*args: Any, **options: Any) -> TileCache:
+        made.append(TileCache(*args, **options))
         return made[-1]
 
-    monkeypatch.setattr("livemosaic.mosaic.mosaic.TileStore", store)
+    monkeypatch.setattr("livemosaic.mosaic.mosaic.TileCache", store)
     settings = MosaicSettings(tile_px=64, size=(320, 192), match=match)
     pictures = moving_pictures(12, cut=6)
     shown = []

@@ -627,7 +627,7 @@ def test_tiles_are_ready_after_a_warm_up(
     warm.warm_up(64, 32, frames[0].colour)
     pictures = [cold.process(frame) for frame in frames]
     with monkeypatch.context() as patch:
-        patch.setattr("livemosaic.mosaic.tile_cache.TileStore._resized", None)  # calling it fails
+        patch.setattr("livemosaic.mosaic.tile_cache.TileCache._resized", None)  # calling it fails
         for frame, picture in zip(frames, pictures, strict=True):
             again = warm.process(frame)
             assert (again.y == picture.y).all()

@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from livemosaic.sources.network.packet_queue import Arrival, Backlog
+from livemosaic.sources.network.packet_queue import Arrival, PacketQueue
 from tests.fakes import TIMEOUT_S
 
 
-def arrivals(backlog: Backlog) -> list[Arrival]:
+def arrivals(backlog: PacketQueue) -> list[Arrival]:
     """What waits; the backlog is empty then."""
     backlog.finish()
     found = []
@@ -19,7 +19,9 @@ def arrivals(backlog: Backlog) -> list[Arrival]:
     return found
 
 
-def fill(backlog: Backlog, *, seconds: float, keys: tuple[float, ...], sound: bool = True) -> None:
+def fill(
+    backlog: PacketQueue, *, seconds: float, keys: tuple[float, ...], sound: bool = True
+) -> None:
     """Pictures at 10 per second that nobody takes, key pictures at `keys` seconds."""
     for n in range(round(seconds * 10)):
         at_s = n / 10
@@ -29,14 +31,14 @@ def fill(backlog: Backlog, *, seconds: float, keys: tuple[float, ...], sound: bo
 
 
 def test_order_is_kept() -> None:
-    backlog = Backlog()
+    backlog = PacketQueue()
     fill(backlog, seconds=0.3, keys=(0,))
     assert [a.packet for a in arrivals(backlog)] == [0, "sound 0", 1, "sound 1", 2, "sound 2"]
     assert backlog.dropped == 0
 
 
 def test_late_pictures_are_let_go_up_to_the_newest_key() -> None:
-    backlog = Backlog()
+    backlog = PacketQueue()
     fill(backlog, seconds=0.6, keys=(0, 0.2, 0.4))
     found = arrivals(backlog)
     pictures = [(a.packet, a.after_gap) for a in found if a.track is None]
@@ -46,13 +48,13 @@ def test_late_pictures_are_let_go_up_to_the_newest_key() -> None:
 
 
 def test_a_short_delay_is_caught_up_with() -> None:
-    backlog = Backlog()
+    backlog = PacketQueue()
     fill(backlog, seconds=0.5, keys=(0, 0.2))
     assert len(arrivals(backlog)) == 10
 
 
 def test_without_a_key_only_a_hopeless_delay_costs_pictures() -> None:
-    backlog = Backlog()
+    backlog = PacketQueue()
     fill(backlog, seconds=2.0, keys=(0,), sound=False)
     assert backlog.dropped == 0
     backlog.put(Arrival("late", None, 2.0))
@@ -65,14 +67,14 @@ def test_without_a_key_only_a_hopeless_delay_costs_pictures() -> None:
 
 
 def test_memory_is_bounded_when_nobody_takes_anything() -> None:
-    backlog = Backlog()
+    backlog = PacketQueue()
     for n in range(10_000):
         backlog.put(Arrival(n, 0, n / 50))
     assert len(arrivals(backlog)) < 4_100
 
 
 def test_the_receiver_waits_where_it_sets_the_pace() -> None:
-    backlog = Backlog()
+    backlog = PacketQueue()
     backlog.waits = True
     put = threading.Semaphore(0)
 
@@ -96,7 +98,7 @@ def test_the_receiver_waits_where_it_sets_the_pace() -> None:
 
 
 def test_error_comes_after_what_was_received() -> None:
-    backlog = Backlog()
+    backlog = PacketQueue()
     backlog.put(Arrival(0, None, 0.0))
     backlog.finish(KeyError("lost"))
     assert backlog.get(0) is not None
@@ -106,11 +108,11 @@ def test_error_comes_after_what_was_received() -> None:
 
 def test_nothing_for_too_long() -> None:
     with pytest.raises(TimeoutError):
-        Backlog().get(0.01)
+        PacketQueue().get(0.01)
 
 
 def test_close_wakes_who_waits_and_ends_everything() -> None:
-    backlog = Backlog()
+    backlog = PacketQueue()
     threading.Timer(0.05, backlog.close).start()
     assert backlog.get(TIMEOUT_S) is None
     assert not backlog.put(Arrival(0, None, 0.0))

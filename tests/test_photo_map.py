@@ -23,7 +23,7 @@ from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.sinks.destination import resolve_map
 from livemosaic.sinks.formats import FileOptions
-from livemosaic.sinks.photo_map import MapSink, map_page
+from livemosaic.sinks.photo_map import PhotoMapSink, map_page
 
 from .clips import picture
 from .conftest import U8
@@ -235,11 +235,11 @@ def test_in_a_browser(tmp_path: Path, odd_gallery: Gallery) -> None:
 # ---- the file ------------------------------------------------------------------------------
 
 
-def sink_of(tmp_path: Path, mosaic: Mosaic) -> tuple[MapSink, Frame]:
+def sink_of(tmp_path: Path, mosaic: Mosaic) -> tuple[PhotoMapSink, Frame]:
     bgr = np.asarray(picture(), np.uint8)
     out = mosaic.process(Frame.from_bgr(bgr))
     target = resolve_map(str(tmp_path / "m.html"), options=FileOptions())
-    sink = MapSink(
+    sink = PhotoMapSink(
         target,
         title="a",
         grid=mosaic.plan(bgr.shape[1], bgr.shape[0]),

@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livemosaic.control.state import Control, Wanted
+from livemosaic.control.state import Control, LiveState
 from livemosaic.errors import SinkError, SourceError
 from livemosaic.gallery.file_format import Gallery
-from livemosaic.media.frame import Frame, Item, Notice
+from livemosaic.media.frame import Frame, Item, StatusEvent
 from livemosaic.mosaic.grid import MAX_TILE_PX
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.pipeline import Pipeline
 from livemosaic.pipeline.governor import STEPS, Governor
-from livemosaic.pipeline.mosaic_worker import MosaicStage
-from livemosaic.pipeline.queues import WaitingHandover
+from livemosaic.pipeline.mosaic_worker import MosaicWorker
+from livemosaic.pipeline.queues import BlockingQueue
 
 from .fakes import (
     RATE,
@@ -261,7 +261,7 @@ def test_an_output_that_fails_is_told_in_the_window_which_goes_on() -> None:
 
 
 def test_a_recording_is_finished_when_the_last_output_fails() -> None:
-    control, recording = Control(Wanted(recording=True)), FakeSink("r.mkv")
+    control, recording = Control(LiveState(recording=True)), FakeSink("r.mkv")
     sink = FakeSink("sink", on_write=lambda item: fail() if pts(recording) else None)
     pipeline = Pipeline(
         LiveSource(endless()), FakeMosaic(), [sink], control=control,  # type: ignore[arg-type]
@@ -376,13 +376,13 @@ def test_settings_reach_the_mosaic() -> None:
 def test_larger_tiles_have_an_end_and_the_promise_may_change() -> None:
     governor, mosaic = Governor(max_latency_s=0.1, interval_s=0.04), FakeMosaic()
     governor._move(0.0, next(n for n, step in enumerate(STEPS) if step.larger == 2))
-    control = Control(Wanted(MosaicSettings(tile_px=16)))
+    control = Control(LiveState(MosaicSettings(tile_px=16)))
     for tile_px, expected in ((20, 40), (MAX_TILE_PX, MAX_TILE_PX)):
-        stage = MosaicStage(
+        stage = MosaicWorker(
             mosaic, list, lambda name, work, **kind: None, control=control, governor=governor
         )  # type: ignore[arg-type]
         control.change(tile_px=tile_px, max_latency_s=tile_px / 1e3)
-        incoming: WaitingHandover[Item] = WaitingHandover(1)
+        incoming: BlockingQueue[Item] = BlockingQueue(1)
         incoming.put(frame(0))
         incoming.finish()
         stage.run(incoming)
@@ -390,33 +390,33 @@ def test_larger_tiles_have_an_end_and_the_promise_may_change() -> None:
         assert governor.max_latency_s == tile_px / 1e3
 
 
-def test_panic_shows_tiles_only_and_ends() -> None:
-    control = Control(Wanted(MosaicSettings(overlay=0.5)))
+def test_privacy_shows_tiles_only_and_ends() -> None:
+    control = Control(LiveState(MosaicSettings(overlay=0.5)))
     seen: list[float] = []
     mosaic = FakeMosaic()
     run_with(
         control,
-        lambda: control.change(panic=True),
+        lambda: control.change(privacy=True),
         lambda: seen.append(mosaic.settings.overlay),
-        lambda: control.change(panic=False),
+        lambda: control.change(privacy=False),
         lambda: seen.append(mosaic.settings.overlay),
         mosaic=mosaic,
     )
     assert seen == [0.0, 0.5]
 
 
-def test_panic_hides_everybody(gallery: Gallery) -> None:
+def test_privacy_hides_everybody(gallery: Gallery) -> None:
     """Also where a tile would have served on: as if there had been no picture before."""
     rng = np.random.default_rng(7)
     noise = rng.integers(16, 236, (SIZE[1], SIZE[0]), np.uint8)
     picture = replace(frame(0), y=noise)
     settings = MosaicSettings(tile_px=8, size=SIZE, tint=0.0, calm=1.0, overlay=0.2)
-    alone = Mosaic(gallery, replace(settings, overlay=0.0)).process(picture.veiled())
-    control, sink = Control(Wanted(settings)), FakeSink(live=True)
+    alone = Mosaic(gallery, replace(settings, overlay=0.0)).process(picture.pixelated())
+    control, sink = Control(LiveState(settings)), FakeSink(live=True)
     items: list[Any] = [
         picture,
         until(lambda: sink.items),
-        lambda: control.change(panic=True),
+        lambda: control.change(privacy=True),
         replace(picture, pts=FAR),
         until(lambda: pts(sink)[-1:] == [FAR]),
     ]
@@ -431,7 +431,7 @@ def test_panic_hides_everybody(gallery: Gallery) -> None:
 def test_what_has_to_be_compiled_does_not_hold_the_picture(change: dict[str, Any]) -> None:
     """Nor what is asked for meanwhile, such as to be hidden."""
     before = MosaicSettings(tile_px=16, size=SIZE, tint=0.0, overlay=0.5)
-    control, gate, mosaic = Control(Wanted(before)), Gate(), FakeMosaic()
+    control, gate, mosaic = Control(LiveState(before)), Gate(), FakeMosaic()
     seen: list[MosaicSettings] = []
 
     def rehearse(settings: MosaicSettings, *frame: object) -> None:
@@ -443,7 +443,7 @@ def test_what_has_to_be_compiled_does_not_hold_the_picture(change: dict[str, Any
         control,
         lambda: control.change(**change),
         gate.reached,
-        lambda: control.change(panic=True),  # frames go on, and keys are obeyed
+        lambda: control.change(privacy=True),  # frames go on, and keys are obeyed
         lambda: seen.append(mosaic.settings),
         gate.open,
         until(lambda: not any("rehearsal" in name for name in pipeline_threads())),
@@ -456,7 +456,7 @@ def test_what_has_to_be_compiled_does_not_hold_the_picture(change: dict[str, Any
 
 def test_of_many_sizes_that_are_asked_for_the_last_is_rehearsed_next() -> None:
     before = MosaicSettings(tile_px=16, size=SIZE)
-    control, gate, mosaic = Control(Wanted(before)), Gate(), FakeMosaic()
+    control, gate, mosaic = Control(LiveState(before)), Gate(), FakeMosaic()
     seen: list[int | None] = []
 
     def rehearse(settings: MosaicSettings, *frame: object) -> None:
@@ -535,8 +535,12 @@ def test_a_picture_can_be_frozen_at_any_pace(source: Any) -> None:
 
 
 def test_what_is_wanted_is_done_while_nothing_comes() -> None:
-    """Nobody can be seen a moment after panic, though the camera may be gone or slow."""
-    control, sink, mosaic = Control(Wanted(MosaicSettings(overlay=0.5))), FakeSink(live=True), None
+    """Nobody can be seen a moment after privacy, though the camera may be gone or slow."""
+    control, sink, mosaic = (
+        Control(LiveState(MosaicSettings(overlay=0.5))),
+        FakeSink(live=True),
+        None,
+    )
     overlays: list[float] = []
 
     class Noting(FakeMosaic):
@@ -548,11 +552,11 @@ def test_what_is_wanted_is_done_while_nothing_comes() -> None:
     items: list[Any] = [
         frame(0),
         until(lambda: sink.items),
-        lambda: control.change(panic=True),
+        lambda: control.change(privacy=True),
         until(lambda: len(sink.items) == 2),  # no frame came
         lambda: time.sleep(0.25),
         frame(1),  # it was on its way: its time is past
-        Notice("reconnecting"),
+        StatusEvent("reconnecting"),
         until(lambda: len(sink.items) == 3),
         lambda: control.change(mirror=True),
         until(lambda: len(sink.items) == 4),
@@ -581,7 +585,7 @@ def test_pictures_made_anew_have_times_between_two_frames() -> None:
         until(lambda: len(sink.items) == 4),
         frame(1, rate=1 / base),
         until(lambda: len(sink.items) == 5),
-        Notice("reconnecting"),
+        StatusEvent("reconnecting"),
         until(lambda: len(sink.items) == 6),
         lambda: control.change(overlay=0.5),
         until(lambda: len(sink.items) == 7),
@@ -639,10 +643,10 @@ def test_a_notice_becomes_a_card_on_the_last_picture() -> None:
             return frame
 
     items = [
-        Notice("reconnecting"),  # nothing to put it on yet
+        StatusEvent("reconnecting"),  # nothing to put it on yet
         picture(0),
         until(lambda: len(sink.items) == 1),
-        Notice("reconnecting"),
+        StatusEvent("reconnecting"),
         until(lambda: len(sink.items) == 2),
         picture(FAR),
         until(lambda: len(sink.items) == 3),
@@ -691,7 +695,7 @@ def test_a_gallery_that_cannot_be_opened_is_said() -> None:
     )
     assert "nope: no such thing" in control.take_message()
     assert set(mosaic.galleries) == {None}
-    assert control.wanted.gallery == "photos"  # the other one can be asked for again
+    assert control.state.gallery == "photos"  # the other one can be asked for again
 
 
 def test_a_gallery_that_is_in_use_is_not_opened_again(gallery: Gallery) -> None:
@@ -823,7 +827,7 @@ def test_a_recording_that_has_ended_is_let_go_of() -> None:
 
 def test_a_recording_that_is_on_at_the_end_ends_with_it() -> None:
     """And no other one is begun while a slower output still finishes."""
-    control, made = Control(Wanted(recording=True)), []
+    control, made = Control(LiveState(recording=True)), []
     ticked = threading.Semaphore(0)
 
     def open_recording() -> FakeSink:
@@ -858,7 +862,7 @@ def test_a_recording_that_fails_does_not_end_the_others() -> None:
 
     sink = FakeSink(live=True)
     frames = flow(
-        (lambda: control.change(recording=True), lambda: not control.wanted.recording),
+        (lambda: control.change(recording=True), lambda: not control.state.recording),
         (sink.items.clear, lambda: sink.items),
     )
     pipeline = Pipeline(
@@ -884,7 +888,7 @@ def test_a_recording_that_fails_at_its_end_does_not_end_the_next() -> None:
     more: list[int] = []
     steps = flow(
         (lambda: control.change(recording=True), lambda: made and pts(made[0])),
-        (lambda: control.change(recording=False), lambda: not control.vitals().recording),
+        (lambda: control.change(recording=False), lambda: not control.live_stats().recording),
         (lambda: control.change(recording=True), lambda: made[0].ends),
         (lambda: more.append(len(pts(made[1]))), lambda: len(pts(made[1])) > more[0] + 20),
     )
@@ -913,7 +917,7 @@ def test_a_recording_that_fails_does_not_stop_a_file() -> None:
 
     sink = FakeSink()
     frames = flow(
-        (lambda: control.change(recording=True), lambda: not control.wanted.recording),
+        (lambda: control.change(recording=True), lambda: not control.state.recording),
         (sink.items.clear, lambda: len(sink.items) > 20),
     )
     pipeline = Pipeline(
@@ -944,7 +948,7 @@ def test_live_and_from_a_file_the_same_pictures(gallery: Gallery) -> None:
         LiveSource(items, rate=Fraction(1)),
         Mosaic(gallery, settings),
         [live],
-        control=Control(Wanted(settings)),
+        control=Control(LiveState(settings)),
     )
     assert pipeline.run()
     assert pipeline.report()["dropped"] == 0
@@ -959,8 +963,11 @@ def test_vitals_tell_what_happens() -> None:
     items: list[Any] = []
     for n in range(10):
         items += [frame(n), until(lambda n=n: n in pts(sink))]
-    items += [lambda: seen.append(pipeline.vitals()), Notice("reconnecting")]
-    items += [until(lambda: pipeline.vitals().source), lambda: seen.append(pipeline.vitals())]
+    items += [lambda: seen.append(pipeline.live_stats()), StatusEvent("reconnecting")]
+    items += [
+        until(lambda: pipeline.live_stats().source),
+        lambda: seen.append(pipeline.live_stats()),
+    ]
     pipeline = Pipeline(LiveSource(items), FakeMosaic(), [sink], control=control)  # type: ignore[arg-type]
     assert pipeline.run()
     during, away = seen

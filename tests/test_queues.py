@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livemosaic.media.frame import Notice
-from livemosaic.pipeline.queues import Closed, Ended, NewestHandover, WaitingHandover
+from livemosaic.media.frame import StatusEvent
+from livemosaic.pipeline.queues import BlockingQueue, Closed, Ended, LatestQueue
 
 from .fakes import TIMEOUT_S, frame, packet
 
@@ -39,65 +39,65 @@ class Thread(threading.Thread):
 
 
 @pytest.fixture
-def handover() -> Iterator[WaitingHandover[Any]]:
-    made: WaitingHandover[Any] = WaitingHandover(2)
+def queue() -> Iterator[BlockingQueue[Any]]:
+    made: BlockingQueue[Any] = BlockingQueue(2)
     yield made
     made.cancel()
 
 
-def test_everything_comes_in_order(handover: WaitingHandover[Any]) -> None:
-    taker = Thread(lambda: list(handover))
+def test_everything_comes_in_order(queue: BlockingQueue[Any]) -> None:
+    taker = Thread(lambda: list(queue))
     for number in range(100):
-        handover.put(number)
-    handover.finish()
+        queue.put(number)
+    queue.finish()
     assert taker.outcome() == list(range(100))
 
 
-def test_who_puts_waits_for_room(handover: WaitingHandover[Any]) -> None:
-    handover.put(0)
-    handover.put(1)
-    third = Thread(lambda: handover.put(2))
+def test_who_puts_waits_for_room(queue: BlockingQueue[Any]) -> None:
+    queue.put(0)
+    queue.put(1)
+    third = Thread(lambda: queue.put(2))
     assert not third.done.is_set()  # can be true at no time before the next line
-    assert next(iter(handover)) == 0
+    assert next(iter(queue)) == 0
     assert third.outcome() is None
 
 
-def test_packets_take_no_frame_s_place(handover: WaitingHandover[Any]) -> None:
+def test_packets_take_no_frame_s_place(queue: BlockingQueue[Any]) -> None:
     packets = [packet(n) for n in range(50)]
-    handover.put(0)
+    queue.put(0)
     for item in packets:
-        handover.put(item)
-    handover.put(1)
-    handover.finish()
-    assert list(handover) == [0, *packets, 1]
+        queue.put(item)
+    queue.put(1)
+    queue.finish()
+    assert list(queue) == [0, *packets, 1]
 
 
 def test_packets_have_a_limit_of_their_own(
-    handover: WaitingHandover[Any], monkeypatch: pytest.MonkeyPatch
+    queue: BlockingQueue[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("livemosaic.pipeline.queues._MAX_PACKETS", 3)
     for n in range(3):
-        handover.put(packet(n))
-    fourth = Thread(lambda: handover.put(packet(3)))
+        queue.put(packet(n))
+    fourth = Thread(lambda: queue.put(packet(3)))
     assert not fourth.done.is_set()
-    handover.put("frame")  # has room of its own
-    next(iter(handover))
+    queue.put("frame")  # has room of its own
+    next(iter(queue))
     assert fourth.outcome() is None
 
 
-def test_finish_gives_out_what_is_there_and_takes_no_more(handover: WaitingHandover[Any]) -> None:
-    handover.put(0)
-    handover.put(1)
-    waiting = Thread(lambda: handover.put(2))
-    handover.finish()
+def test_finish_gives_out_what_is_there_and_takes_no_more(queue: BlockingQueue[Any]) -> None:
+    queue.put(0)
+    queue.put(1)
+    waiting = Thread(lambda: queue.put(2))
+    queue.finish()
     assert isinstance(waiting.outcome(), Closed)
     with pytest.raises(Closed):
-        handover.put(3)
-    assert list(handover) == [0, 1]
+        queue.put(3)
+    assert list(queue) == [0, 1]
 
 
 def test_cancel_wakes_both_sides_and_forgets() -> None:
-    full: WaitingHandover[Any] = WaitingHandover(1)
+    full: BlockingQueue[Any] = BlockingQueue(1)
     picture = np.zeros(4)
     gone = weakref.ref(picture)
     full.put(picture)
@@ -107,20 +107,20 @@ def test_cancel_wakes_both_sides_and_forgets() -> None:
     assert isinstance(putting.outcome(), Closed)
     assert gone() is None
 
-    empty: WaitingHandover[Any] = WaitingHandover(1)
+    empty: BlockingQueue[Any] = BlockingQueue(1)
     taking = Thread(lambda: list(empty))
     empty.cancel()
     assert isinstance(taking.outcome(), Closed)
 
 
-def test_a_picture_that_was_taken_is_not_kept_alive(handover: WaitingHandover[Any]) -> None:
+def test_a_picture_that_was_taken_is_not_kept_alive(queue: BlockingQueue[Any]) -> None:
     """The mosaic paints in place on a picture that nobody holds."""
     pictures = [np.zeros(4), np.zeros(4)]
     gone = [weakref.ref(picture) for picture in pictures]
     for picture in pictures:
-        handover.put(picture)
+        queue.put(picture)
     del pictures, picture
-    items = iter(handover)
+    items = iter(queue)
     item = next(items)
     del item
     item = next(items)
@@ -132,7 +132,7 @@ def test_a_picture_that_was_taken_is_not_kept_alive(handover: WaitingHandover[An
 
 
 def test_the_newest_frame_takes_the_place_of_the_one_that_waits() -> None:
-    slot: NewestHandover[Any] = NewestHandover()
+    slot: LatestQueue[Any] = LatestQueue()
     for number in range(5):
         slot.put(frame(number))
     assert slot.dropped == 4
@@ -146,7 +146,7 @@ def test_the_newest_frame_takes_the_place_of_the_one_that_waits() -> None:
 
 
 def test_packets_are_not_dropped_with_the_frames_around_them() -> None:
-    slot: NewestHandover[Any] = NewestHandover(2)
+    slot: LatestQueue[Any] = LatestQueue(2)
     items = [packet(0), frame(0), packet(1), frame(1), packet(2), frame(2)]
     for item in items:
         slot.put(item)
@@ -157,7 +157,7 @@ def test_packets_are_not_dropped_with_the_frames_around_them() -> None:
 
 def test_packets_that_nobody_takes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("livemosaic.pipeline.queues._MAX_PACKETS", 3)
-    slot: NewestHandover[Any] = NewestHandover()
+    slot: LatestQueue[Any] = LatestQueue()
     packets = [packet(n) for n in range(10)]
     for item in packets:
         slot.put(item)
@@ -167,16 +167,16 @@ def test_packets_that_nobody_takes_are_bounded(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_notice_gives_way_without_being_counted() -> None:
-    slot: NewestHandover[Any] = NewestHandover()
-    slot.put(Notice("reconnecting"))
+    slot: LatestQueue[Any] = LatestQueue()
+    slot.put(StatusEvent("reconnecting"))
     slot.put(frame(1))
     assert slot.dropped == 0
-    slot.put(Notice("reconnecting"))
+    slot.put(StatusEvent("reconnecting"))
     assert slot.dropped == 1
 
 
 def test_a_dropped_picture_is_let_go_of() -> None:
-    slot: NewestHandover[Any] = NewestHandover()
+    slot: LatestQueue[Any] = LatestQueue()
     first = np.zeros(4)
     gone = weakref.ref(first)
     slot.put(first)

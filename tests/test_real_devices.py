@@ -170,7 +170,7 @@ def test_webcam_comes_back(machine: dict[str, Any]) -> None:
 def test_webcam_plugged_in_again_is_a_reconnect(machine: dict[str, Any]) -> None:
     result = machine["plugged_in_again"]
     assert result["paths"] == ["/dev/video1"]  # the first number is taken while it is held open
-    assert result["items"].count("Notice") == 1
+    assert result["items"].count("StatusEvent") == 1
     assert result["reconnects"] == 1
     assert result["growing"]
     assert result["back_s"] < 10

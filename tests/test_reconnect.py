@@ -15,9 +15,9 @@ import pytest
 
 from livemosaic.errors import RefusedError, SourceError, UsageError
 from livemosaic.media.colour import Colour
-from livemosaic.media.frame import Frame, Notice, TrackPacket
+from livemosaic.media.frame import Frame, StatusEvent, TrackPacket
 from livemosaic.sources.base import Source
-from livemosaic.sources.continuity import Splice
+from livemosaic.sources.continuity import StreamContinuity
 from livemosaic.sources.reconnect import Reconnecting, attempts
 from tests.fakes import RATE, SIZE, TIMEOUT_S, FakeSource, Gate, frame, packet
 
@@ -80,7 +80,7 @@ def test_goes_on_after_the_end(lost: list[Any], caplog: pytest.LogCaptureFixture
             source.interrupt()
     times = [i.time_s if isinstance(i, Frame) else i for i in items]
     # As the clock went on: 12.0 - 10.04 after 0.04.
-    assert times == [0.0, 0.04, Notice("reconnecting"), 2.0, 2.04]
+    assert times == [0.0, 0.04, StatusEvent("reconnecting"), 2.0, 2.04]
     assert source.reconnects == 1
     assert source.bad_frames == 3
     assert one.closed == 1
@@ -101,7 +101,7 @@ def test_refusal_is_final_only_for_what_was_never_there() -> None:
         FakeSource([at(0, 0.0)]), RefusedError("camera: no such path"), FakeSource([at(0, 1.0)])
     )
     given = iter(source)
-    assert [type(next(given)) for _ in range(3)] == [Frame, Notice, Frame]
+    assert [type(next(given)) for _ in range(3)] == [Frame, StatusEvent, Frame]
 
 
 def test_attempts_are_counted_in_a_row(caplog: pytest.LogCaptureFixture) -> None:
@@ -112,7 +112,7 @@ def test_attempts_are_counted_in_a_row(caplog: pytest.LogCaptureFixture) -> None
     items: list[Any] = []
     with pytest.raises(SourceError, match="camera: off; tried again 2 times in a row"):
         items.extend(source)
-    assert [type(item) for item in items] == [Frame, Notice, Frame, Notice]
+    assert [type(item) for item in items] == [Frame, StatusEvent, Frame, StatusEvent]
     source.close()
 
 
@@ -180,7 +180,7 @@ def test_interrupt_while_opening_closes_what_comes_too_late() -> None:
     source.interrupt()
     thread.join(TIMEOUT_S)
     assert not thread.is_alive()
-    assert [type(item) for item in items] == [Frame, Notice]
+    assert [type(item) for item in items] == [Frame, StatusEvent]
     gate.open()
     assert closed.wait(TIMEOUT_S)
 
@@ -200,11 +200,11 @@ def track(codec: str = "aac", *, rate: int = 48000, channels: int = 2, kind: str
     )
 
 
-def splice(**changes: Any) -> Splice:
-    return Splice(replace(FakeSource([]).info, **changes), name="camera")
+def splice(**changes: Any) -> StreamContinuity:
+    return StreamContinuity(replace(FakeSource([]).info, **changes), name="camera")
 
 
-def through(joined: Splice, *items: Any) -> list[Any]:
+def through(joined: StreamContinuity, *items: Any) -> list[Any]:
     return [out for item in items for out in joined(item)]
 
 

@@ -15,7 +15,7 @@ from livemosaic.gallery.file_format import Gallery
 from livemosaic.gallery.layout_features import cell_points, points_to_lab
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.grid import Grid
-from livemosaic.mosaic.match import ThoroughMatcher
+from livemosaic.mosaic.match import RefiningMatcher
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 
@@ -92,7 +92,7 @@ def test_rules_hold(gallery: Gallery) -> None:
 def test_it_ends_where_no_cell_finds_a_better_tile(gallery: Gallery) -> None:
     grid = Grid(12, 20, 16, 320, 192)
     reports: list[tuple[int, int]] = []
-    matcher = ThoroughMatcher(
+    matcher = RefiningMatcher(
         gallery,
         grid,
         tint=0.8,

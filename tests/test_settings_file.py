@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from livemosaic.control import options as config
-from livemosaic.control.settings_file import _OF_THE_MOSAIC, ConfigWatch
-from livemosaic.control.state import Control, Wanted
+from livemosaic.control.settings_file import _OF_THE_MOSAIC, SettingsFileWatcher
+from livemosaic.control.state import Control, LiveState
 from livemosaic.errors import GalleryError
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.mosaic.settings import MosaicSettings
@@ -63,9 +63,9 @@ class Watched:
         settings = MosaicSettings(
             tile_px=16, size=SIZE, live=True, overlay=options["overlay"], seed=options["seed"]
         )
-        self.control = Control(Wanted(settings, options["gallery"]))
+        self.control = Control(LiveState(settings, options["gallery"]))
         self.opened: list[str] = []
-        self.watch = ConfigWatch(
+        self.watch = SettingsFileWatcher(
             file, given=given, options=options, control=self.control, open_gallery=self._open
         )
         self.look()
@@ -79,7 +79,7 @@ class Watched:
 
     @property
     def settings(self) -> MosaicSettings:
-        return self.control.wanted.settings
+        return self.control.state.settings
 
     def look(self) -> str:
         """Look until nothing more can happen; what was said."""
@@ -107,7 +107,7 @@ def test_every_setting_is_an_option() -> None:
 @pytest.mark.parametrize("save", SAVES)
 def test_what_is_saved_is_applied(save: Callable[[Path, str], None], file: Path) -> None:
     watched = Watched(file, "[run]\noverlay = 0.25\n")
-    assert watched.control.wanted.settings.overlay == 0.25
+    assert watched.control.state.settings.overlay == 0.25
     for overlay, seed in ((0.75, 3), (0.0, 4), (1.0, 5)):
         save(file, f"[run]\noverlay = {overlay}\nseed = {seed}\n")
         said = watched.look()
@@ -123,9 +123,9 @@ def test_what_is_taken_out_is_the_default_again(file: Path) -> None:
 
 def test_what_changes_nothing_is_not_mentioned(file: Path) -> None:
     watched = Watched(file, "[run]\noverlay = 0.25\n")
-    before = watched.control.wanted
+    before = watched.control.state
     assert watched.save("overlay = 0.25  # as it was") == ""
-    assert watched.control.wanted is before
+    assert watched.control.state is before
 
 
 def test_a_text_that_is_being_written_is_waited_for(file: Path) -> None:
@@ -181,13 +181,13 @@ def test_a_mistake_is_said_and_changes_nothing(
     line: str, says: str, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     watched = Watched(file)
-    before = watched.control.wanted
+    before = watched.control.state
     said = watched.save("seed = 9", line)
     assert said.startswith(f"--config {file}: ")
     assert says in said
     assert said.endswith("; the settings stay as they were")
     assert "\n" not in said
-    assert watched.control.wanted is before
+    assert watched.control.state is before
     assert [(r.levelno, r.getMessage()) for r in caplog.records] == [(logging.WARNING, said)]
     assert watched.look() == ""  # once is enough
     assert watched.save("seed = 9") == "settings.toml: seed = 9"
@@ -229,10 +229,10 @@ def test_tile_and_columns_together_are_a_tile_for_now(file: Path) -> None:
 
 def test_what_has_to_wait_is_said_once(file: Path) -> None:
     watched = Watched(file, "[run]\nfps = 20\n")
-    before = watched.control.wanted
+    before = watched.control.state
     said = watched.save("fps = 25", "size = '320x240'", "crf = 30")
     assert said == "settings.toml: at the next start: crf, fps, size"
-    assert watched.control.wanted is before
+    assert watched.control.state is before
     said = watched.save("fps = 25", "size = '320x240'", "crf = 30", "seed = 2")
     assert said == "settings.toml: seed = 2"
     said = watched.save("fps = 20", "size = '320x240'", "crf = 30", "seed = 3")
@@ -253,15 +253,15 @@ def test_a_profile_is_told_by_what_it_sets(file: Path) -> None:
 def test_a_gallery_is_tried_before_it_is_wanted(file: Path) -> None:
     watched = Watched(file)
     assert watched.save("gallery = 'emoji'") == "settings.toml: gallery = emoji"
-    assert watched.control.wanted.gallery == "emoji"
+    assert watched.control.state.gallery == "emoji"
     assert watched.opened == ["emoji"]
 
 
 def test_the_latency_promise(file: Path) -> None:
     watched = Watched(file)
-    assert watched.control.wanted.max_latency_s is None
+    assert watched.control.state.max_latency_s is None
     assert watched.save("max_latency = 50") == "settings.toml: max_latency = 50"
-    assert watched.control.wanted.max_latency_s == 0.05
+    assert watched.control.state.max_latency_s == 0.05
 
 
 def test_its_thread_ends_with_it(file: Path) -> None:

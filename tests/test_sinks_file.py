@@ -22,7 +22,7 @@ from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.sinks import FileOptions, check_target, open_sink
 from livemosaic.sinks.base import Resampler, Sink
-from livemosaic.sinks.destination import share
+from livemosaic.sinks.destination import distribute_options
 from livemosaic.sources import open_source
 from tests import clips
 
@@ -923,7 +923,7 @@ def test_outputs_share_the_encoders_options(
     asked: dict[str, object], expected: dict[str, str]
 ) -> None:
     names = ["f_%d.png", "o.mp4", "o.gif", "o.webm", "window", "vcam", "null"]
-    shared = share([(name, FileOptions(**asked)) for name in names])  # type: ignore[arg-type]
+    shared = distribute_options([(name, FileOptions(**asked)) for name in names])  # type: ignore[arg-type]
     assert [name for name, _ in shared] == names
     got = {
         name: " ".join(k for k in ("codec", "preset", "crf") if getattr(options, k) is not None)
@@ -938,7 +938,7 @@ def test_an_option_that_no_output_takes_is_refused() -> None:
         (["o.mp4", "f_%d.png"], {"codec": "nope"}, "there is no such encoder"),
         (["o.gif", "f_%d.png"], {"preset": "fast"}, "gif: it has no preset"),
     ]:
-        name, options = share([(name, FileOptions(**asked)) for name in names])[0]  # type: ignore[arg-type]
+        name, options = distribute_options([(name, FileOptions(**asked)) for name in names])[0]  # type: ignore[arg-type]
         with pytest.raises(UsageError, match=problem):
             check_target(name, options=options)
 

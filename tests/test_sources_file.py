@@ -797,14 +797,14 @@ def test_joined_recordings_of_which_one_was_made_later(
 
 
 def test_sound_that_steps_back_before_or_after_the_picture() -> None:
-    from livemosaic.sources.discontinuity import Joint
+    from livemosaic.sources.discontinuity import Discontinuity
 
     with av.open(io.BytesIO(), "w", format="matroska") as container:
         streams = [container.add_stream("libx264", rate=25), clips._add(container, "aac")]
         streams.append(clips._add(container, "ass"))
 
     def times(order: Sequence[tuple[int, int]], *, leaps: bool = False) -> list[tuple[int, int]]:
-        joint = Joint(0, rate=Fraction(25), leaps=leaps)
+        joint = Discontinuity(0, rate=Fraction(25), leaps=leaps)
         out = []
         for index, ms in order:
             packet = av.Packet(b"x")

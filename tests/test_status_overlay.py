@@ -7,7 +7,7 @@ import pytest
 
 from livemosaic.media.colour import Colour
 from livemosaic.media.frame import Frame
-from livemosaic.pipeline.status_overlay import with_card
+from livemosaic.pipeline.status_overlay import with_status_overlay
 
 SIZES = [(1280, 720), (321, 201), (64, 48), (17, 9), (2000, 11), (9, 2000), (2, 2), (1, 1)]
 
@@ -25,7 +25,7 @@ def test_sizes_stay_and_the_frame_is_left_alone(width: int, height: int) -> None
     frame = grey(width, height, 100)
     for plane in (frame.y, frame.u, frame.v):
         plane.flags.writeable = False
-    result = with_card(frame, "reconnecting")
+    result = with_status_overlay(frame, "reconnecting")
     for before, after in zip(
         (frame.y, frame.u, frame.v), (result.y, result.u, result.v), strict=True
     ):
@@ -37,7 +37,7 @@ def test_sizes_stay_and_the_frame_is_left_alone(width: int, height: int) -> None
 def test_times_and_original_stay() -> None:
     original = grey(32, 18, 7)
     frame = grey(640, 360, 100, pts=12, duration=3, captured_s=5.5, original=original)
-    result = with_card(frame, "reconnecting")
+    result = with_status_overlay(frame, "reconnecting")
     assert (result.pts, result.duration, result.captured_s) == (12, 3, 5.5)
     assert result.original is original
 
@@ -47,7 +47,7 @@ def test_times_and_original_stay() -> None:
 def test_it_is_readable_in_the_middle_of_any_picture(value: int, full_range: bool) -> None:
     """Nearly white on nearly black, whatever is below, and nothing changes around it."""
     frame = grey(640, 360, value, colour=Colour(full_range=full_range))
-    result = with_card(frame, "reconnecting")
+    result = with_status_overlay(frame, "reconnecting")
     rows, columns = np.nonzero(result.y != frame.y)
     assert (rows.min() + rows.max()) / 2 == pytest.approx(180, abs=2)
     assert (columns.min() + columns.max()) / 2 == pytest.approx(320, abs=2)
@@ -62,20 +62,23 @@ def test_it_is_readable_in_the_middle_of_any_picture(value: int, full_range: boo
 
 def test_colour_fades_where_the_card_is() -> None:
     frame = grey(640, 360, 128)
-    result = with_card(frame, "reconnecting")
+    result = with_status_overlay(frame, "reconnecting")
     assert abs(int(result.u[90, 160]) - 128) < 12 < abs(int(frame.u[90, 160]) - 128)
     np.testing.assert_array_equal(result.u[:60], frame.u[:60])
 
 
 def test_the_text_is_there() -> None:
     frame = grey(640, 360, 128)
-    one, other = with_card(frame, "reconnecting"), with_card(frame, "no picture yet")
+    one, other = (
+        with_status_overlay(frame, "reconnecting"),
+        with_status_overlay(frame, "no picture yet"),
+    )
     assert (one.y != other.y).any()
-    np.testing.assert_array_equal(one.y, with_card(frame, "reconnecting").y)
+    np.testing.assert_array_equal(one.y, with_status_overlay(frame, "reconnecting").y)
 
 
 def test_a_long_text_is_written_smaller() -> None:
     frame = grey(400, 300, 16)
     text = "rtsp://camera.example.org/a/long/path: reconnecting"
-    columns = np.nonzero((with_card(frame, text).y != frame.y).any(axis=0))[0]
+    columns = np.nonzero((with_status_overlay(frame, text).y != frame.y).any(axis=0))[0]
     assert 200 < np.ptp(columns) < 400

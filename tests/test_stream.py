@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 from livemosaic.errors import RefusedError, SourceError, UsageError
-from livemosaic.media.frame import Frame, Notice, TrackPacket
+from livemosaic.media.frame import Frame, StatusEvent, TrackPacket
 from livemosaic.media.urls import public_name
 from livemosaic.sources import open_source
-from livemosaic.sources.network.protocols import find_address
+from livemosaic.sources.network.protocols import find_protocol
 from tests import clips
 from tests.streams import (
     TIMEOUT_S,
@@ -137,7 +137,7 @@ def test_a_picture_in_its_place_is_tried_again(caplog: pytest.LogCaptureFixture)
     with http_server(lambda handler: next(answers)(handler)) as url:
         source = open_source(f"{url}/video.mjpg")
         with Watch(source) as watch:
-            watch.next(Notice)
+            watch.next(StatusEvent)
             watch.next(Frame, 3)
         assert source.reconnects == 1
 
@@ -299,7 +299,7 @@ def test_stream_that_ends_is_opened_again(tmp_path: Path) -> None:
     with tcp_sender(ts(tmp_path / "a.ts"), hold=False) as url:
         source = open_source(url)
         with Watch(source) as watch:
-            watch.next(Notice, 2)
+            watch.next(StatusEvent, 2)
             watch.next(Frame, 3)
     assert source.reconnects >= 2
     assert len(watch.frames) >= 60  # nothing of what had come was lost
@@ -325,7 +325,7 @@ def test_udp(tmp_path: Path) -> None:
         with Watch(source) as watch:
             watch.next(Frame, 20)
             sender.kill()
-            watch.next(Notice)
+            watch.next(StatusEvent)
             with running("ffmpeg", *send, f"{url}?pkt_size=1316"):
                 watch.next(Frame, 5)
     assert source.reconnects == 1
@@ -336,7 +336,7 @@ def test_silent_server_times_out() -> None:
     from livemosaic.sources.network.stream import StreamSource
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = find_address(f"rtsp://me:secret@127.0.0.1:{silent.getsockname()[1]}/cam")
+        address = find_protocol(f"rtsp://me:secret@127.0.0.1:{silent.getsockname()[1]}/cam")
         assert address is not None
         with pytest.raises(SourceError, match=r"^rtsp://127.*: it did not answer in time"):
             StreamSource(address, open_s=0.3)
@@ -347,16 +347,16 @@ def test_decoder_that_is_too_slow_skips_and_stays_near(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream at 100 pictures per second, of which a decoder manages 20."""
-    from livemosaic.sources.decoder import VideoTrack
+    from livemosaic.sources.decoder import VideoDecoder
 
     need_ffmpeg()
-    decode = VideoTrack.decode
+    decode = VideoDecoder.decode
 
     def slow(*args: Any, **options: Any) -> Any:
         time.sleep(0.05)  # the decoder's work
         return decode(*args, **options)
 
-    monkeypatch.setattr(VideoTrack, "decode", slow)
+    monkeypatch.setattr(VideoDecoder, "decode", slow)
     clip = clips.make(
         tmp_path / "clip.mp4",
         clips.frames(500),
@@ -417,9 +417,9 @@ def test_public_names(address: str, shown: str) -> None:
 
 
 def test_addresses() -> None:
-    assert find_address("file:///a.mp4") is None
-    assert find_address("ftp://host/a.mp4") is None
-    plain, only_udp = find_address("rtsp://cam/x"), find_address("rtspu://cam/x")
+    assert find_protocol("file:///a.mp4") is None
+    assert find_protocol("ftp://host/a.mp4") is None
+    plain, only_udp = find_protocol("rtsp://cam/x"), find_protocol("rtspu://cam/x")
     assert plain is not None
     assert only_udp is not None
     assert only_udp.url == plain.url == "rtsp://cam/x"

@@ -16,7 +16,7 @@ import pytest
 
 from livemosaic.errors import RefusedError, SourceError
 from livemosaic.media.ffmpeg import av
-from livemosaic.media.frame import Frame, Notice, TrackPacket
+from livemosaic.media.frame import Frame, StatusEvent, TrackPacket
 from livemosaic.sinks import FileOptions, open_sink
 from livemosaic.sources import open_source
 from tests import clips
@@ -107,7 +107,7 @@ def test_server_killed_and_restarted(
     with Watch(source) as watch:
         watch.next(Frame, 10)
         server.kill()
-        noticed = watch.next(Notice)
+        noticed = watch.next(StatusEvent)
         before = len(watch.frames)
         killed = watch.frames[-1]
         server.start(clip)
@@ -136,7 +136,7 @@ def test_stall_is_noticed_and_survived(serve: Serve, clip: Path) -> None:
         watch.next(Frame, 10)
         server.pause()
         stopped = time.monotonic()
-        noticed = watch.next(Notice)
+        noticed = watch.next(StatusEvent)
         assert noticed - stopped < NOTICED_S + SLACK_S
         server.go_on()
         returned = time.monotonic()
@@ -211,7 +211,7 @@ def test_wrong_password_is_final_and_secret(
     with Watch(source) as watch:
         watch.next(Frame, 5)
         server.kill()
-        watch.next(Notice)
+        watch.next(StatusEvent)
     said = "".join(capfd.readouterr()) + caplog.text + str(caught.value) + repr(source.info)
     assert source.name == server.url
     assert "secret" not in said
@@ -226,7 +226,7 @@ def test_other_size_after_a_restart(
     with Watch(open_source(server.url)) as watch:
         watch.next(Frame, 5)
         server.kill()
-        watch.next(Notice)
+        watch.next(StatusEvent)
         server.start(tall)
         watch.next(Frame, 5)
     assert {frame.y.shape for frame in watch.frames} == {(96, 160)}
@@ -280,12 +280,12 @@ def test_sound_is_kept_across_a_reconnect(serve: Serve, tmp_path: Path, real_cli
     with Watch(source) as watch:
         watch.next(TrackPacket, 30)
         server.kill()
-        watch.next(Notice)
+        watch.next(StatusEvent)
         server.start(real_clip, "--audio")
         watch.next(Frame, 10)
         watch.next(TrackPacket, 30)
     for _, item in watch.items:
-        if not isinstance(item, Notice):
+        if not isinstance(item, StatusEvent):
             sink.write(item)
     sink.close()
     gap_s = max(b.time_s - a.time_s for a, b in pairwise(watch.frames))
@@ -332,7 +332,7 @@ def test_interrupt_between_attempts(serve: Serve, clip: Path) -> None:
     with Watch(open_source(server.url)) as watch:
         watch.next(Frame, 3)
         server.kill()
-        watch.next(Notice)
+        watch.next(StatusEvent)
         check_interrupt(watch)
 
 

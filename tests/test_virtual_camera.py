@@ -26,7 +26,7 @@ from livemosaic.media.v4l2 import VideoDevice
 from livemosaic.sinks import open_sink
 from livemosaic.sinks import virtual_camera as vcam
 from livemosaic.sinks import virtual_camera_devices as loopback
-from livemosaic.sinks.virtual_camera import VcamSink
+from livemosaic.sinks.virtual_camera import VirtualCameraSink
 from livemosaic.sources import open_source
 from tests.conftest import moving_pictures
 
@@ -112,7 +112,7 @@ def test_a_picture_of_its_size_passes_unchanged(backend: type[FakeBackend]) -> N
 def test_a_repeated_picture_is_sent_again(
     backend: type[FakeBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sink = VcamSink()
+    sink = VirtualCameraSink()
     draw, drawn = sink._draw, list[Frame]()
     monkeypatch.setattr(sink, "_draw", lambda item: (drawn.append(item), draw(item)))
     first, second = islice(open_source("pattern:640x360@30"), 2)
@@ -143,7 +143,7 @@ def test_a_repeated_picture_is_sent_again(
 def test_fitted_with_black_bars(
     backend: type[FakeBackend], size: tuple[int, int], place: tuple[int, int, int, int]
 ) -> None:
-    sink = VcamSink()
+    sink = VirtualCameraSink()
     frame = picture(size)
     sink.write(frame)
     seen = shown(backend.made[0].pictures[0])
@@ -181,10 +181,10 @@ def test_pixels_that_are_not_square(
 
 def test_bars_are_black_again(backend: type[FakeBackend]) -> None:
     """After a picture of another shape nothing of it is left."""
-    sink = VcamSink()
+    sink = VirtualCameraSink()
     for size in ((640, 360), (640, 480)):
         sink.write(picture(size))
-    alone = VcamSink()
+    alone = VirtualCameraSink()
     alone.write(picture((640, 480)))
     assert (backend.made[0].pictures[1] == backend.made[1].pictures[0]).all()
 
@@ -198,7 +198,7 @@ def test_colours_are_a_cameras(
     bars = next(iter(open_source(f"pattern:{size[0]}x{size[1]}@30")))
     assert isinstance(bars, Frame)
     bgr = bars.to_bgr()
-    sink = VcamSink()
+    sink = VirtualCameraSink()
     sink.write(Frame.from_bgr(bgr, colour=Colour(matrix, full)))
     seen = shown(backend.made[0].pictures[0])
     left = (1280 - 720 * size[0] // size[1]) // 2
@@ -210,13 +210,13 @@ def test_colours_are_a_cameras(
 
 
 def test_released_once_however_it_ends(backend: type[FakeBackend]) -> None:
-    endings: list[Callable[[VcamSink], None]] = [
-        VcamSink.close,
-        VcamSink.abort,
+    endings: list[Callable[[VirtualCameraSink], None]] = [
+        VirtualCameraSink.close,
+        VirtualCameraSink.abort,
         lambda sink: (sink.close(), sink.abort(), sink.close())[0],
     ]
     for end in endings:
-        sink = VcamSink()
+        sink = VirtualCameraSink()
         sink.discard()
         assert backend.made[-1].closed == 0
         end(sink)
@@ -224,7 +224,7 @@ def test_released_once_however_it_ends(backend: type[FakeBackend]) -> None:
 
 
 def test_a_driver_that_fails_is_told(backend: type[FakeBackend]) -> None:
-    sink = VcamSink("vcam:/dev/video10")
+    sink = VirtualCameraSink("vcam:/dev/video10")
     backend.made[0].broken = True
     with pytest.raises(SinkError, match=r"vcam:/dev/video10: .* takes no pictures any more"):
         sink.write(picture())
@@ -241,20 +241,20 @@ def test_a_driver_that_refuses(
     backend.refuse = "no\nmore"
     monkeypatch.setattr("sys.platform", system)
     with pytest.raises(SinkError, match=rf"^vcam: .*no more\).*{words}"):
-        VcamSink()
+        VirtualCameraSink()
 
 
 def test_no_package(backend: type[FakeBackend], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
     with pytest.raises(SinkError, match="-m pip install pyvirtualcam"):
-        VcamSink()
+        VirtualCameraSink()
 
 
 def test_the_drivers_size_counts(
     backend: type[FakeBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vcam, "_agreed", lambda device: (640, 360))
-    sink = VcamSink()
+    sink = VirtualCameraSink()
     assert sink.size == (640, 360)
     assert backend.made[0].closed == 1
     assert backend.made[1].asked["width"] == 640

@@ -278,7 +278,9 @@ def test_unplugged_and_back_is_a_reconnect(
     source = open_source("webcam", capture=(64, 48, Fraction(30)))
     items = list(islice(source, 6))
     source.close()
-    assert [type(item).__name__ for item in items] == ["Frame"] * 2 + ["Notice"] + ["Frame"] * 3
+    assert [type(item).__name__ for item in items] == ["Frame"] * 2 + ["StatusEvent"] + [
+        "Frame"
+    ] * 3
     assert source.reconnects == 1
     times = [item.time_s for item in items if isinstance(item, Frame)]
     assert all(a < b for a, b in pairwise(times))

@@ -14,7 +14,7 @@ from typing import Any
 
 # Both wheels, OpenCV's and PyAV's, are in the process, as in the real program.
 import livemosaic.media.ffmpeg  # noqa: F401
-from livemosaic.control.state import Control, Vitals
+from livemosaic.control.state import Control, LiveStats
 from livemosaic.errors import LivemosaicError
 from livemosaic.media.frame import Frame, StreamInfo
 from livemosaic.window.window import WindowSink
@@ -34,9 +34,11 @@ def main(width: int, height: int) -> int:
     quit_asked = threading.Event()
     control = Control()
     control.on_quit = quit_asked.set
-    vitals = Vitals(fps_in=30.0, stages_ms={"match": 1.5})
+    live_stats = LiveStats(fps_in=30.0, stages_ms={"match": 1.5})
     try:
-        window = WindowSink(StreamInfo(width, height), control=control, vitals=lambda: vitals)
+        window = WindowSink(
+            StreamInfo(width, height), control=control, live_stats=lambda: live_stats
+        )
     except LivemosaicError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
@@ -46,7 +48,7 @@ def main(width: int, height: int) -> int:
     while not quit_asked.wait(_FRAME_S):
         window.write(dataclasses.replace(picture, y=picture.y.copy(), original=original))
         window.pump()
-        now = (control.wanted, dataclasses.replace(window.view))
+        now = (control.state, dataclasses.replace(window.view))
         if now != said:
             said = now
             say(wanted=dataclasses.asdict(now[0]), view=dataclasses.asdict(now[1]))

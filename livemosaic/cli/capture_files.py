@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from ..sinks import FileOptions
     from ..sinks.base import Sink
 
-__all__ = ["Keepsakes"]
+__all__ = ["CaptureFiles"]
 
 
-class Keepsakes:
+class CaptureFiles:
     """Makes snapshots and recordings; from any thread.
 
     Parameters

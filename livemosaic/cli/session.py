@@ -10,9 +10,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..blocking import patiently
+from ..blocking import call_interruptibly
 from ..errors import UsageError
-from .capture_files import Keepsakes
+from .capture_files import CaptureFiles
 from .console import counting_bar
 from .signals import Interrupts
 
@@ -58,7 +58,7 @@ def checked_outputs(
 ) -> list[tuple[str, FileOptions]]:
     """The outputs, each with what a file among them is written by; refused if that cannot work."""
     from ..sinks import FileOptions, check_target
-    from ..sinks.destination import resolve_map, share
+    from ..sinks.destination import distribute_options, resolve_map
 
     file_options = FileOptions(
         codec=options["codec"],
@@ -67,7 +67,7 @@ def checked_outputs(
         overwrite=args.overwrite,
         source_name=args.input,
     )
-    outputs = share(
+    outputs = distribute_options(
         [
             # --format is of standard output only: a file's ending says what it is.
             (
@@ -89,9 +89,9 @@ def checked_outputs(
 
 def open_input(args: argparse.Namespace, options: dict[str, Any]) -> Source:
     """The source; a picture that is watched is one that lasts."""
-    from ..sources import HeldStill, open_source
+    from ..sources import LoopedStill, open_source
 
-    source = patiently(
+    source = call_interruptibly(
         lambda: open_source(
             args.input,
             rate=options["fps"],
@@ -100,7 +100,7 @@ def open_input(args: argparse.Namespace, options: dict[str, Any]) -> Source:
         )
     )
     if source.info.still and any(map(is_watched, args.outputs)):
-        return HeldStill(source)
+        return LoopedStill(source)
     return source
 
 
@@ -187,7 +187,9 @@ def join(
                 assert control is not None
                 from ..window.window import WindowSink
 
-                sinks.append(WindowSink(output, control=control, vitals=lambda: control.vitals()))
+                sinks.append(
+                    WindowSink(output, control=control, live_stats=lambda: control.live_stats())
+                )
             else:
                 sinks.append(open_sink(name, output, options=its_options, rate=rate))
             undo.callback(sinks[-1].abort)
@@ -195,7 +197,7 @@ def join(
             sinks.append(_open_map(args, outputs[0][1], mosaic, grid))
             undo.callback(sinks[-1].abort)
     # Of several outputs, that which keys are pressed in.
-    keepsakes = Keepsakes(output, dict(outputs).get("window", outputs[0][1]))
+    capture_files = CaptureFiles(output, dict(outputs).get("window", outputs[0][1]))
     return Pipeline(
         source,
         mosaic,
@@ -207,8 +209,8 @@ def join(
         started_s=started_s,
         control=control,
         open_gallery=open_gallery,
-        save_picture=keepsakes.save_picture,
-        open_recording=keepsakes.open_recording,
+        save_picture=capture_files.save_picture,
+        open_recording=capture_files.open_recording,
     )
 
 
@@ -229,9 +231,9 @@ def _tell_of_another_shape(size: tuple[int, int] | None, width: int, height: int
 
 def _open_map(args: argparse.Namespace, options: FileOptions, mosaic: Mosaic, grid: Grid) -> Sink:
     from ..sinks.destination import resolve_map
-    from ..sinks.photo_map import MapSink
+    from ..sinks.photo_map import PhotoMapSink
 
-    return MapSink(
+    return PhotoMapSink(
         resolve_map(args.map, options=options),
         title=Path(args.input).name,
         grid=grid,
@@ -241,10 +243,10 @@ def _open_map(args: argparse.Namespace, options: FileOptions, mosaic: Mosaic, gr
 
 
 def _make_control(mosaic: Mosaic, options: dict[str, Any], grid: Any) -> Control:
-    from ..control.state import Control, Wanted
-    from ..gallery import EMBEDDED
+    from ..control.state import Control, LiveState
+    from ..gallery import BUILTIN
 
     mosaic.change(mosaic.settings.for_grid(grid))
     # The number keys: the gallery of the start, then those that everybody has.
-    galleries = dict.fromkeys((options["gallery"], *EMBEDDED))
-    return Control(Wanted(mosaic.settings, options["gallery"]), galleries=tuple(galleries))
+    galleries = dict.fromkeys((options["gallery"], *BUILTIN))
+    return Control(LiveState(mosaic.settings, options["gallery"]), galleries=tuple(galleries))

@@ -23,7 +23,7 @@ from ..mosaic.settings import MosaicSettings
 from . import options as config
 from .state import Control
 
-__all__ = ["ConfigWatch"]
+__all__ = ["SettingsFileWatcher"]
 
 _log = logging.getLogger("livemosaic")
 
@@ -40,7 +40,7 @@ _OF_THE_MOSAIC = {field.name for field in fields(MosaicSettings)} - _OF_THE_SIZE
 _SILENT = {"tile", "columns", "profile", "round_up"}
 
 
-class ConfigWatch:
+class SettingsFileWatcher:
     """Applies a settings file whenever it is saved, on a thread of its own, as a context.
 
     Only what was changed in the file is applied: what was changed by a key stays until then. A
@@ -75,7 +75,7 @@ class ConfigWatch:
         # A daemon: opening a gallery of many photos must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="livemosaic config", daemon=True)
 
-    def __enter__(self) -> ConfigWatch:
+    def __enter__(self) -> SettingsFileWatcher:
         self._thread.start()
         return self
 
@@ -143,7 +143,7 @@ class ConfigWatch:
 
     def _tile_px(self, options: Mapping[str, Any]) -> int:
         """The side of a tile for an output that keeps its size."""
-        settings = self._control.wanted.settings
+        settings = self._control.state.settings
         assert settings.size is not None  # a control's settings are `for_grid`
         return plan_grid(
             *settings.size,

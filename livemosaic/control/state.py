@@ -9,11 +9,11 @@ from typing import Any
 
 from ..mosaic.settings import MosaicSettings
 
-__all__ = ["Control", "Vitals", "Wanted"]
+__all__ = ["Control", "LiveState", "LiveStats"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LiveState:
     """How the picture should be from the next frame on.
 
     Attributes
@@ -22,7 +22,7 @@ class Wanted:
     gallery : one of `Control.galleries`
     mirror : the picture is turned left to right, as in a looking-glass
     frozen : the last picture stays
-    panic : only tiles, of the picture as it is 16 pixels wide, so that nobody can be recognised
+    privacy : only tiles, of the picture as it is 16 pixels wide, so that nobody can be recognised
     recording : into a file that is made for it
     max_latency_s : the promise of a live source; None: that of the start
     """
@@ -31,13 +31,13 @@ class Wanted:
     gallery: str = "photos"
     mirror: bool = False
     frozen: bool = False
-    panic: bool = False
+    privacy: bool = False
     recording: bool = False
     max_latency_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class LiveStats:
     """How a running pipeline does, over the last seconds.
 
     Attributes
@@ -75,24 +75,24 @@ class Control:
     Attributes
     ----------
     on_quit : called once when the person wants to leave; set by the pipeline
-    vitals : tells how the pipeline does; set by it
+    live_stats : tells how the pipeline does; set by it
     """
 
     def __init__(
-        self, wanted: Wanted | None = None, *, galleries: Sequence[str] = ("photos", "emoji")
+        self, wanted: LiveState | None = None, *, galleries: Sequence[str] = ("photos", "emoji")
     ) -> None:
-        self._wanted = wanted or Wanted()
+        self._state = wanted or LiveState()
         self._lock = threading.Lock()
         self._snapshots = 0
         self._message = ""
         self.galleries = tuple(galleries)
         self.on_quit: Callable[[], None] = _nothing
-        self.vitals: Callable[[], Vitals] = Vitals
+        self.live_stats: Callable[[], LiveStats] = LiveStats
 
     @property
-    def wanted(self) -> Wanted:
+    def state(self) -> LiveState:
         """What is wanted now: an immutable value."""
-        return self._wanted
+        return self._state
 
     def change(self, **fields: Any) -> None:
         """Change some fields of `wanted`, or of its `settings`, together.
@@ -102,11 +102,11 @@ class Control:
         UsageError : a value out of its bounds; nothing is changed then
         """
         with self._lock:
-            own = {name: value for name, value in fields.items() if name in Wanted.__slots__}
+            own = {name: value for name, value in fields.items() if name in LiveState.__slots__}
             rest = {name: value for name, value in fields.items() if name not in own}
             if rest:
-                own["settings"] = replace(own.get("settings", self._wanted.settings), **rest)
-            self._wanted = replace(self._wanted, **own)
+                own["settings"] = replace(own.get("settings", self._state.settings), **rest)
+            self._state = replace(self._state, **own)
 
     def ask_snapshot(self) -> None:
         """Ask for the next picture as a file."""

@@ -14,7 +14,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .result import Finding, State
+from .result import CheckResult, State
 
 if TYPE_CHECKING:
     from ..media.frame import Frame, StreamInfo, TrackPacket
@@ -35,7 +35,7 @@ _PROMISE_MS = 100.0  # the default of --max-latency
 _HELD = 0.95  # the share of the frames that has to be shown
 
 
-def speed(width: int, height: int, rate: int) -> Finding:
+def speed(width: int, height: int, rate: int) -> CheckResult:
     """Whether mosaics of this size and rate can be made live, and how late they are.
 
     A clip in a loop, from memory, becomes a mosaic of the same size for a sink that does nothing:
@@ -67,7 +67,7 @@ def speed(width: int, height: int, rate: int) -> Finding:
         f"(p95 {p95:.0f}), {cores:.1f} cores"
     )
     state: State = "good" if held else "warning"
-    return Finding(name, state, text, "" if held else _less(width, height, rate), details)
+    return CheckResult(name, state, text, "" if held else _less(width, height, rate), details)
 
 
 def _less(width: int, height: int, rate: int) -> str:

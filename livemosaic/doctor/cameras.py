@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .result import Finding, told
+from .result import CheckResult, told
 
 __all__ = ["cameras", "virtual_cameras"]
 
@@ -17,23 +17,23 @@ MODULE = Path("/sys/module/v4l2loopback")
 _JOIN_VIDEO = "sudo usermod -aG video $USER, then log out and in again"
 
 
-def cameras() -> Finding:
+def cameras() -> CheckResult:
     """Which cameras there are, and whether this user may use them; none is opened for capture."""
     from ..sources.camera.devices import list_cameras, no_camera_cure
 
     found = [camera for camera in list_cameras() if not camera.virtual]
     details = {"cameras": [{"name": c.name, "path": c.path, "input": c.spec} for c in found]}
     if not found:
-        return Finding("cameras", "warning", "there is no camera", no_camera_cure(), details)
+        return CheckResult("cameras", "warning", "there is no camera", no_camera_cure(), details)
     closed = [c.path for c in found if os.path.exists(c.path) and not _open_to_us(c.path)]
     if closed:
         text = f"you may not use {', '.join(closed)}"
-        return Finding("cameras", "warning", text, _JOIN_VIDEO, details)
+        return CheckResult("cameras", "warning", text, _JOIN_VIDEO, details)
     text = ", ".join(f"{camera.name} ({camera.spec})" for camera in found)
-    return Finding("cameras", "good", text, details=details)
+    return CheckResult("cameras", "good", text, details=details)
 
 
-def virtual_cameras(*, module: Path = MODULE) -> Finding:
+def virtual_cameras(*, module: Path = MODULE) -> CheckResult:
     """Which virtual cameras there are, whether one can be sent to, and how well others see it.
 
     Parameters
@@ -47,8 +47,8 @@ def virtual_cameras(*, module: Path = MODULE) -> Finding:
     listed = _listed()
     details: dict[str, Any] = {"virtual_cameras": listed, "module": facts}
 
-    def warning(text: str, cure: str) -> Finding:
-        return Finding("virtual_cameras", "warning", text, cure, details)
+    def warning(text: str, cure: str) -> CheckResult:
+        return CheckResult("virtual_cameras", "warning", text, cure, details)
 
     # Not imported: nothing but the sink may be bound to its licence.
     if importlib.util.find_spec("pyvirtualcam") is None:
@@ -72,7 +72,7 @@ def virtual_cameras(*, module: Path = MODULE) -> Finding:
             return warning(f"{text}: without exclusive_caps browsers do not list it", RELOAD)
         if facts["second_sender_fault"]:
             text += " (other programs may be refused after a first one has sent: its issue 470)"
-    return Finding("virtual_cameras", "good", text, details=details)
+    return CheckResult("virtual_cameras", "good", text, details=details)
 
 
 def _listed() -> list[dict[str, str]]:

@@ -9,11 +9,11 @@ from ..errors import LivemosaicError
 from .benchmark import speed
 from .cameras import cameras, virtual_cameras
 from .encoders import encoders
-from .result import Finding, State, told
+from .result import CheckResult, State, told
 from .storage import cache, gallery
 from .system import cpu, display, packages, python
 
-__all__ = ["CHECKS", "Check", "examine"]
+__all__ = ["CHECKS", "Check", "run_checks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Check:
     """
 
     name: str
-    ask: Callable[[], Finding]
+    ask: Callable[[], CheckResult]
     essential: bool = False
 
 
@@ -53,21 +53,21 @@ CHECKS = (
 )
 
 
-def examine(checks: Iterable[Check] = CHECKS) -> Iterator[Finding]:
+def run_checks(checks: Iterable[Check] = CHECKS) -> Iterator[CheckResult]:
     """What each check finds, as soon as it has. Never raises but for an interrupt."""
     for check in checks:
         yield _asked(check)
 
 
-def _asked(check: Check) -> Finding:
+def _asked(check: Check) -> CheckResult:
     state: State = "problem" if check.essential else "warning"
     try:
         return check.ask()
     except LivemosaicError as error:
-        return Finding(check.name, state, *told(error))
+        return CheckResult(check.name, state, *told(error))
     except ImportError as error:
         text = " ".join(str(error).split())
-        return Finding(check.name, state, text, "first cure what is said of the packages")
+        return CheckResult(check.name, state, text, "first cure what is said of the packages")
     except Exception as error:
         text = f"the check itself failed: {type(error).__name__}: {' '.join(str(error).split())}"
-        return Finding(check.name, state, text, "report this line: it is a fault of livemosaic")
+        return CheckResult(check.name, state, text, "report this line: it is a fault of livemosaic")

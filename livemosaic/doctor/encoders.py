@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
-from .result import Finding
+from .result import CheckResult
 
 __all__ = ["HARDWARE", "SOFTWARE", "encoders", "probe"]
 
@@ -30,7 +30,7 @@ _EACH_S, _ALL_S = 3.0, 8.0
 Probe = Callable[[Sequence[str]], dict[str, dict[str, Any]]]
 
 
-def encoders(*, ask: Probe | None = None) -> Finding:
+def encoders(*, ask: Probe | None = None) -> CheckResult:
     """Which encoders encode; `ask` is `probe`, or what stands for it."""
     found = (ask or probe)((*SOFTWARE, *HARDWARE))
     good = [name for name, of in found.items() if of["state"] == "good"]
@@ -41,7 +41,7 @@ def encoders(*, ask: Probe | None = None) -> Finding:
     untried = [name for name in SOFTWARE if found[name]["state"] == "untried"]
     missing = [name for name in SOFTWARE if name not in good]
     if untried:
-        return Finding(
+        return CheckResult(
             "encoders",
             "warning",
             f"there was no time to try {', '.join(untried)}: {found[untried[0]]['text']}",
@@ -51,7 +51,7 @@ def encoders(*, ask: Probe | None = None) -> Finding:
     again = f"{sys.executable} -m pip install --force-reinstall --no-deps av"
     if "libx264" in missing:
         why = found["libx264"]["text"]
-        return Finding(
+        return CheckResult(
             "encoders",
             "warning",
             f"libx264, which files need unless another --codec is said, does not encode ({why}); "
@@ -60,10 +60,10 @@ def encoders(*, ask: Probe | None = None) -> Finding:
             details,
         )
     if missing:
-        return Finding(
+        return CheckResult(
             "encoders", "warning", f"{text}; not usable: {', '.join(missing)}", again, details
         )
-    return Finding("encoders", "good", text, details=details)
+    return CheckResult("encoders", "good", text, details=details)
 
 
 def probe(

@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from ..errors import LivemosaicError
 
-__all__ = ["Finding", "State", "told"]
+__all__ = ["CheckResult", "State", "told"]
 
 State = Literal["good", "warning", "problem"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What a check has found.
 
     Attributes

@@ -9,14 +9,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from .result import Finding
+from .result import CheckResult
 
 __all__ = ["cache", "gallery"]
 
 _LEAST_FREE_MB = 500  # a gallery of 10,000 photos with its features takes as much
 
 
-def cache() -> Finding:
+def cache() -> CheckResult:
     """Whether galleries and compiled kernels can be kept, and what they take."""
     import platformdirs
 
@@ -37,7 +37,7 @@ def cache() -> Finding:
         "kernels_compiled": compiled,
     }
     if reason:
-        return Finding(
+        return CheckResult(
             "cache",
             "warning",
             f"nothing can be kept in {folder} ({reason}): galleries are built again each time",
@@ -48,7 +48,7 @@ def cache() -> Finding:
     details |= {"size_mb": round(size, 1), "free_mb": round(free)}
     text = f"{folder}, {size:.0f} MB; kernels {'compiled' if compiled else 'not yet compiled'}"
     if not details["kernels_writable"]:
-        return Finding(
+        return CheckResult(
             "cache",
             "warning",
             f"compiled kernels cannot be kept in {KERNELS}: each start may take 10 seconds more",
@@ -56,17 +56,17 @@ def cache() -> Finding:
             details,
         )
     if free < _LEAST_FREE_MB:
-        return Finding(
+        return CheckResult(
             "cache",
             "warning",
             f"{text}; {free:.0f} MB are free there",
             "make room, or " + _own_folder(CACHE_VARIABLE),
             details,
         )
-    return Finding("cache", "good", text, details=details)
+    return CheckResult("cache", "good", text, details=details)
 
 
-def gallery() -> Finding:
+def gallery() -> CheckResult:
     """Whether the gallery inside the package can be opened; it is built at its first use."""
     from ..gallery import open_gallery
 
@@ -74,7 +74,7 @@ def gallery() -> Finding:
     photos = open_gallery("photos")
     took_ms = (time.monotonic() - began) * 1e3
     kept = int(photos.kept.sum())
-    return Finding(
+    return CheckResult(
         "gallery",
         "good",
         f"photos: {len(photos):,} tiles in {kept} clusters, opened in {took_ms:.0f} ms",

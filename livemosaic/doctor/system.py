@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .result import Finding, State
+from .result import CheckResult, State
 
 __all__ = ["cpu", "display", "packages", "python"]
 
@@ -67,21 +67,21 @@ _SYSTEM_LIBRARIES = {
 _BUSY = 0.5  # the share of the processors that other programs may take without being noticed
 
 
-def python() -> Finding:
+def python() -> CheckResult:
     """Whether this Python is one that works."""
     version, details = platform.python_version(), {"version": platform.python_version()}
     text = f"{platform.python_implementation()} {version}"
     if sys.version_info < _FIRST_PYTHON:
         first = ".".join(map(str, _FIRST_PYTHON))
-        return Finding(
+        return CheckResult(
             "python", "problem", f"{text} is too old", f"install Python {first} or later", details
         )
     if sys.version_info[:2] > _LAST_PYTHON:
         text += f", newer than what was tested ({'.'.join(map(str, _LAST_PYTHON))})"
-    return Finding("python", "good", text, details=details)
+    return CheckResult("python", "good", text, details=details)
 
 
-def packages(*, load: Callable[[str], Any] = importlib.import_module) -> Finding:
+def packages(*, load: Callable[[str], Any] = importlib.import_module) -> CheckResult:
     """Whether every package is there, can be imported, and has a version that works."""
     found: dict[str, dict[str, Any]] = {}
     wrong: list[str] = []
@@ -96,11 +96,11 @@ def packages(*, load: Callable[[str], Any] = importlib.import_module) -> Finding
             said = " ".join(str(error).split())
             broken.append(f"{package.name} ({said})")
             library = _SYSTEM_LIBRARIES.get(said.partition(":")[0])
-            (system if library else wrong).append(library or _wanted(package))
+            (system if library else wrong).append(library or _state(package))
         else:
             if _numbers(version) < _numbers(package.first):
                 broken.append(f"{package.name} {version} (older than {package.first})")
-                wrong.append(_wanted(package))
+                wrong.append(_state(package))
             elif _numbers(version)[:1] > _numbers(package.last)[:1]:
                 newer.append(f"{package.name} {version} (tested: {package.last})")
         found[package.name] = {
@@ -114,19 +114,19 @@ def packages(*, load: Callable[[str], Any] = importlib.import_module) -> Finding
         if system:
             # The names of Debian and Ubuntu, as in most containers; others have similar ones.
             cures.append(f"sudo apt install {' '.join(dict.fromkeys(system))}")
-        return Finding(
+        return CheckResult(
             "packages", "problem", f"not usable: {', '.join(broken)}", "; ".join(cures), details
         )
     versions = ", ".join(f"{name} {of['version']}" for name, of in found.items())
     if newer:
-        return Finding(
+        return CheckResult(
             "packages",
             "warning",
             f"newer than what was tested: {', '.join(newer)}",
             "go on; if something fails, install the tested version",
             details,
         )
-    return Finding("packages", "good", versions, details=details)
+    return CheckResult("packages", "good", versions, details=details)
 
 
 def _version(package: _Package, load: Callable[[str], Any]) -> str:
@@ -140,7 +140,7 @@ def _version(package: _Package, load: Callable[[str], Any]) -> str:
     return str(version) if isinstance(version, str) else metadata.version(package.name)
 
 
-def _wanted(package: _Package) -> str:
+def _state(package: _Package) -> str:
     return f"'{package.name}>={package.first}'"
 
 
@@ -157,7 +157,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 # ---- processor ---------------------------------------------------------------------------
 
 
-def cpu() -> Finding:
+def cpu() -> CheckResult:
     """The processor, how many of its cores may be used, and whether others use them."""
     import cv2
 
@@ -184,7 +184,7 @@ def cpu() -> Finding:
         cure = "give it two cores or more"
     else:
         state, cure = "good", ""
-    return Finding("cpu", state, text, cure, details)
+    return CheckResult("cpu", state, text, cure, details)
 
 
 def usable_cores(*, cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
@@ -233,7 +233,7 @@ def _cpuinfo() -> str:
 # ---- display -----------------------------------------------------------------------------
 
 
-def display() -> Finding:
+def display() -> CheckResult:
     """Whether a window can be opened, without opening one."""
     import cv2
 
@@ -245,7 +245,7 @@ def display() -> Finding:
     gui = match[1] if match is not None and match[1] else "NONE"
     details: dict[str, Any] = {"kind": _kind(), "gui": gui, "width": None, "height": None}
     if gui == "NONE":
-        return Finding(
+        return CheckResult(
             "display",
             "warning",
             "this OpenCV was built without windows",
@@ -257,12 +257,12 @@ def display() -> Finding:
         size = check_display()
     except SinkError as error:
         text, cure = told(error)
-        return Finding("display", "warning", text.removeprefix("window: "), cure, details)
+        return CheckResult("display", "warning", text.removeprefix("window: "), cure, details)
     text = f"{details['kind']}, windows by {gui}"
     if size is not None:
         details["width"], details["height"] = size
         text += f", {size[0]}x{size[1]}"
-    return Finding("display", "good", text, details=details)
+    return CheckResult("display", "good", text, details=details)
 
 
 def _kind() -> str:

@@ -18,7 +18,7 @@ from ..errors import GalleryError
 
 if TYPE_CHECKING:
     from .build import BuildReport, Progress, build_gallery
-    from .builtin import EMBEDDED
+    from .builtin import BUILTIN
     from .file_format import Gallery, Source
 
 # Imported when they are asked for: `livemosaic --help` needs no NumPy, and a mosaic no builder.
@@ -27,10 +27,10 @@ _HOMES = {
     "build_gallery": "build",
     "Gallery": "file_format",
     "Source": "file_format",
-    "EMBEDDED": "builtin",
+    "BUILTIN": "builtin",
 }
 
-__all__ = ["EMBEDDED", "BuildReport", "Gallery", "Source", "build_gallery", "open_gallery"]
+__all__ = ["BUILTIN", "BuildReport", "Gallery", "Source", "build_gallery", "open_gallery"]
 
 
 def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = None) -> Gallery:
@@ -47,11 +47,11 @@ def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = Non
     ------
     GalleryError : there is no such thing, or it cannot be used
     """
-    from .builtin import EMBEDDED, open_embedded
+    from .builtin import BUILTIN, open_builtin
     from .file_format import Gallery
 
-    if spec in EMBEDDED:
-        return open_embedded(str(spec))
+    if spec in BUILTIN:
+        return open_builtin(str(spec))
     path = Path(os.path.expanduser(spec))
     if os.path.isdir(path):
         from .cache import folder_gallery
@@ -61,7 +61,7 @@ def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = Non
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise GalleryError(
-            f"no gallery {str(spec)!r}: it is neither embedded ({', '.join(EMBEDDED)}) nor a file "
+            f"no gallery {str(spec)!r}: it is neither embedded ({', '.join(BUILTIN)}) nor a file "
             "or folder; check the name, or build it with: livemosaic gallery build PHOTOS... "
             f"-o {spec}"
         ) from None

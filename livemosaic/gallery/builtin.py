@@ -27,11 +27,11 @@ from .decode import Crop, Recipe, compose, photo_tiles, scale_tiles
 from .file_format import FORMAT_VERSION, Gallery, GalleryWriter
 
 __all__ = [
-    "EMBEDDED",
+    "BUILTIN",
     "EmbeddedSet",
-    "embedded_credit",
-    "embedded_image",
-    "open_embedded",
+    "builtin_credit",
+    "builtin_image",
+    "open_builtin",
     "tiles_of_set",
 ]
 
@@ -66,7 +66,7 @@ class EmbeddedSet(NamedTuple):
         return DATA / f"{self.name}.zip"
 
 
-EMBEDDED = {
+BUILTIN = {
     "photos": EmbeddedSet(
         "photos", "919 photos", "CC BY 2.0, by one of the photographers named below", mirror=True
     ),
@@ -84,9 +84,9 @@ EMOJI_GROUNDS = (10, 128, 245)
 EMOJI_ZOOM = 0.66
 
 
-def open_embedded(name: str) -> Gallery:
+def open_builtin(name: str) -> Gallery:
     """Open an embedded gallery; its first use on a machine builds it in the cache folder (1 s)."""
-    chosen = EMBEDDED[name]
+    chosen = BUILTIN[name]
     data = chosen.file.read_bytes()
     recipe = f"{FORMAT_VERSION} {RECIPE_VERSION} {chosen!r} ".encode()
     key = hashlib.sha256(recipe + data).hexdigest()[:16]
@@ -101,7 +101,7 @@ def open_embedded(name: str) -> Gallery:
     return cached_gallery(name, key, build, name=name)
 
 
-def embedded_image(path: str) -> bytes | None:
+def builtin_image(path: str) -> bytes | None:
     """The bytes of an image of an embedded gallery by its path there; None if there is none."""
     chosen, name = _set_of(path), os.path.basename(path)
     if chosen is not None:
@@ -110,7 +110,7 @@ def embedded_image(path: str) -> bytes | None:
     return None
 
 
-def embedded_credit(path: str) -> tuple[str, str] | None:
+def builtin_credit(path: str) -> tuple[str, str] | None:
     """Licence and credits of an image of an embedded gallery; None if it is of none."""
     chosen = _set_of(path)
     if chosen is None:
@@ -121,7 +121,7 @@ def embedded_credit(path: str) -> tuple[str, str] | None:
 
 def _set_of(path: str) -> EmbeddedSet | None:
     folder = os.path.dirname(path)
-    return next((s for s in EMBEDDED.values() if folder == s.file.name), None)
+    return next((s for s in BUILTIN.values() if folder == s.file.name), None)
 
 
 @functools.lru_cache(maxsize=1)

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .builtin import EMOJI_GROUNDS, embedded_image
+from .builtin import EMOJI_GROUNDS, builtin_image
 from .decode import GROUND, BadImage, Crop, photo_parts, read_photo, silent_opencv
 from .file_format import Gallery
 
-__all__ = ["original_tiles"]
+__all__ = ["full_size_tiles"]
 
 U8 = NDArray[np.uint8]
 
@@ -27,7 +27,7 @@ _MOST_APART, _COMPARED_PX = 10.0, 16
 _THREADS = 4  # each may hold a photo of 100 megapixels
 
 
-def original_tiles(gallery: Gallery, tiles: NDArray[np.integer], px: int) -> dict[int, U8]:
+def full_size_tiles(gallery: Gallery, tiles: NDArray[np.integer], px: int) -> dict[int, U8]:
     """Tiles at another size, as far as their photos are there and still the same.
 
     Parameters
@@ -57,7 +57,7 @@ def _of_one_photo(gallery: Gallery, tiles: list[int], px: int) -> dict[int, U8]:
     if not tiles:
         return {}
     try:
-        data = embedded_image(sources[0].path)
+        data = builtin_image(sources[0].path)
         grounds = EMOJI_GROUNDS if data is not None else (GROUND,)
         data = data if data is not None else read_photo(sources[0].path)
         shown = [photo_parts(data, crops, px, ground=ground) for ground in grounds]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from .colour import Colour, bgr_to_i420, i420_to_bgr
 
-__all__ = ["Chapter", "Frame", "Item", "Notice", "StreamInfo", "TrackPacket"]
+__all__ = ["Chapter", "Frame", "Item", "StatusEvent", "StreamInfo", "TrackPacket"]
 
 U8 = NDArray[np.uint8]
 
@@ -123,7 +123,7 @@ class Frame:
         y, u, v = (np.asarray(cv2.flip(plane, 1), np.uint8) for plane in (self.y, self.u, self.v))
         return replace(self, y=y, u=u, v=v)
 
-    def veiled(self) -> Frame:
+    def pixelated(self) -> Frame:
         """The picture without what anybody could be recognised by: 16 pixels wide, enlarged."""
         height, width = self.y.shape
         coarse = (_VEILED_COLUMNS, max(1, round(_VEILED_COLUMNS * height / width)))
@@ -144,13 +144,13 @@ class TrackPacket(NamedTuple):
     packet: Any  # av.Packet, in the times of the frames
 
 
-class Notice(NamedTuple):
+class StatusEvent(NamedTuple):
     """What a live source has to say instead of pictures, until its next frame."""
 
     text: str  # for a person, such as "reconnecting"
 
 
-Item = Frame | TrackPacket | Notice
+Item = Frame | TrackPacket | StatusEvent
 
 
 class Chapter(NamedTuple):

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from ..media.frame import Frame
 from .blend import PlaneTint, Rows, copy_plane, paint_plane, widen_rows
 from .grid import Grid
-from .tile_cache import TileStore
+from .tile_cache import TileCache
 from .tint import plane_tints
 
-__all__ = ["Composer", "tile_overlay"]
+__all__ = ["Compositor", "tile_overlay"]
 
 U8 = NDArray[np.uint8]
 I32 = NDArray[np.int32]
@@ -63,7 +63,7 @@ def tile_overlay(overlay: tuple[float, float], tint: float) -> tuple[float, floa
     return (0.0, 0.0) if tint > 0 else overlay
 
 
-class Composer:
+class Compositor:
     """Per-stream canvases; composes what changed and copies as little as can be.
 
     A picture that was handed out is never written while somebody holds it: its canvas comes back
@@ -81,7 +81,7 @@ class Composer:
     """
 
     def __init__(
-        self, grid: Grid, tiles: TileStore, *, overlay: tuple[float, float], tint: float = 0.0
+        self, grid: Grid, tiles: TileCache, *, overlay: tuple[float, float], tint: float = 0.0
     ) -> None:
         self._grid, self._tiles, self._tint = grid, tiles, tint
         self._overlays = (overlay[0], overlay[1], overlay[1])

@@ -19,11 +19,11 @@ from ..gallery.file_format import Gallery
 from ..media.colour import Colour, ycbcr_to_bgr
 from ..media.frame import Frame
 from .activity import STILL, Activity
-from .compositor import Composer, tile_overlay
+from .compositor import Compositor, tile_overlay
 from .grid import ANALYSIS_PX, MAX_TILE_PX, Grid, plan_grid
-from .match import ClusterMatcher, LayoutMatcher, Matcher, ThoroughMatcher, layout_index
+from .match import ClusterMatcher, LayoutMatcher, Matcher, RefiningMatcher, layout_index
 from .settings import MosaicSettings
-from .tile_cache import TileStore
+from .tile_cache import TileCache
 from .tint import CellTint
 
 __all__ = ["CellCounts", "Mosaic"]
@@ -106,7 +106,7 @@ class Mosaic:
         self.on_stage: Callable[[str], None] = _no_stage
         self.on_progress: Callable[[int, int], None] = _no_progress
         self._key: tuple[int, int, Colour] | None = None
-        self._tiles: TileStore | None = None
+        self._tiles: TileCache | None = None
 
     @property
     def tile_ids(self) -> NDArray[np.int32]:
@@ -213,7 +213,7 @@ class Mosaic:
             self._key = None
         elif self._key is not None and settings != before:
             self._activity.set_limits(threshold=settings.activity, overlay=settings.overlay)
-            self._matcher.restyle(tint=settings.tint, calm=settings.calm)
+            self._matcher.update_settings(tint=settings.tint, calm=settings.calm)
             self._tint = CellTint(self._grid) if settings.tint > 0 else None
             self._composer = self._new_composer(self._grid, self._key[2])
 
@@ -313,7 +313,7 @@ class Mosaic:
         if s.match == "clusters":
             return ClusterMatcher(self.gallery, grid, palette_size=s.palette, seed=s.seed)
         by_layout: Callable[..., Matcher] = (
-            partial(ThoroughMatcher, on_progress=self.on_progress)
+            partial(RefiningMatcher, on_progress=self.on_progress)
             if s.thorough
             else partial(LayoutMatcher, calm=s.calm)
         )
@@ -326,13 +326,13 @@ class Mosaic:
             max_uses=s.max_uses,
         )
 
-    def _new_composer(self, grid: Grid, colour: Colour) -> Composer:
+    def _new_composer(self, grid: Grid, colour: Colour) -> Compositor:
         s = self.settings
         overlay = (s.overlay, 0.0 if s.overlay_luma else s.overlay)
         scaled_for = tile_overlay(overlay, s.tint)
         fitting = _KEPT_BYTES * 2 // (3 * grid.tile_px**2)
         if self._tiles is None or self._tiles.overlay != scaled_for:
-            self._tiles = TileStore(
+            self._tiles = TileCache(
                 self.gallery,
                 tile_px=grid.tile_px,
                 colour=colour,
@@ -340,7 +340,7 @@ class Mosaic:
                 sharp=s.thorough,
                 most=grid.cells if s.thorough else max(2 * grid.cells, fitting),
             )
-        return Composer(grid, self._tiles, overlay=overlay, tint=s.tint)
+        return Compositor(grid, self._tiles, overlay=overlay, tint=s.tint)
 
 
 def analysis_picture(frame: Frame, grid: Grid) -> U8:

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..gallery.file_format import Gallery
-from ..gallery.full_size import original_tiles
+from ..gallery.full_size import full_size_tiles
 from ..jit import kernel
 from ..media.colour import Colour, bgr_to_ycbcr
 
-__all__ = ["TileStore"]
+__all__ = ["TileCache"]
 
 U8 = NDArray[np.uint8]
 I32 = NDArray[np.int32]
@@ -24,7 +24,7 @@ _MOST_ROWS = 32_767
 _READ_BYTES = 2**21
 
 
-class TileStore:
+class TileCache:
     """The tiles of a gallery as I420 planes of one size and colour, scaled by 1 - overlay (which
     is one for luma and one for chroma).
 
@@ -89,7 +89,7 @@ class TileStore:
             picture = self._resized(self._gallery.tiles[batch])
             if self._sharp:
                 each = picture.reshape(len(batch), self._px, self._px, 3)
-                found = original_tiles(self._gallery, batch, self._px)
+                found = full_size_tiles(self._gallery, batch, self._px)
                 for number in np.flatnonzero(np.isin(batch, list(found))):
                     each[number] = found[int(batch[number])]
             n, px, half = len(batch), self._px, self._px // 2

@@ -1,7 +1,7 @@
 """The pipeline: it owns every thread, hand-over, deadline and shutdown.
 
-source --> intake --> hand-over --> stage( Mosaic ) --> hand-over --> outlet --> sink
-                                                   \\--> hand-over --> outlet --> sink
+source --> reader --> hand-over --> stage( Mosaic ) --> hand-over --> writer --> sink
+                                                   \\--> hand-over --> writer --> sink
 """
 
 from __future__ import annotations

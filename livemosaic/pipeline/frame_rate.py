@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from ..media.frame import Frame, TrackPacket
 from ..media.ticks import Ticks
-from .queues import Ended, Handover
+from .queues import Ended, FrameQueue
 
 __all__ = ["ConstantPace", "ConstantRate"]
 
@@ -33,7 +33,7 @@ class ConstantPace:
 
     Parameters
     ----------
-    handover : where pictures come from; a slot, so that the newest counts
+    queue : where pictures come from; a slot, so that the newest counts
     rate : ticks per second
     clock : seconds, `time.monotonic` or a test's own
 
@@ -47,12 +47,12 @@ class ConstantPace:
 
     def __init__(
         self,
-        handover: Handover[Frame | TrackPacket],
+        queue: FrameQueue[Frame | TrackPacket],
         rate: Fraction,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._handover, self._rate, self._clock = handover, rate, clock
+        self._queue, self._rate, self._clock = queue, rate, clock
         self.repeated = 0
 
     def __iter__(self) -> Iterator[tuple[Frame | TrackPacket, bool]]:
@@ -63,10 +63,10 @@ class ConstantPace:
         while True:
             try:
                 if last is None:
-                    item = self._handover.take()
+                    item = self._queue.take()
                 else:
-                    self._handover.rest(due - period / 2 - self._clock())
-                    item = self._handover.take(max(0.0, due + period / 2 - self._clock()))
+                    self._queue.rest(due - period / 2 - self._clock())
+                    item = self._queue.take(max(0.0, due + period / 2 - self._clock()))
             except Ended:
                 return
             if isinstance(item, TrackPacket):
@@ -94,7 +94,7 @@ class ConstantRate:
 
     Parameters
     ----------
-    handover : where pictures come from
+    queue : where pictures come from
     rate : ticks per second
 
     Attributes
@@ -103,8 +103,8 @@ class ConstantRate:
     dropped : how many were left out
     """
 
-    def __init__(self, handover: Handover[Frame | TrackPacket], rate: Fraction) -> None:
-        self._handover, self._rate = handover, rate
+    def __init__(self, queue: FrameQueue[Frame | TrackPacket], rate: Fraction) -> None:
+        self._queue, self._rate = queue, rate
         self._ticks = Ticks(rate)
         self.repeated = 0
 
@@ -115,7 +115,7 @@ class ConstantRate:
     def __iter__(self) -> Iterator[tuple[Frame | TrackPacket, bool]]:
         """Items, and whether each is new; frames count the ticks since the stream's time 0."""
         last: Frame | None = None
-        for item in self._handover:
+        for item in self._queue:
             if isinstance(item, TrackPacket):
                 yield item, True
                 continue

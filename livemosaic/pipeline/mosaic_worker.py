@@ -10,22 +10,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from ..control.state import Control, Wanted
+from ..control.state import Control, LiveState
 from ..errors import LivemosaicError
 from ..gallery.file_format import Gallery
-from ..media.frame import Frame, Item, Notice, TrackPacket
+from ..media.frame import Frame, Item, StatusEvent, TrackPacket
 from ..mosaic.grid import MAX_TILE_PX
 from ..mosaic.mosaic import CellCounts, Mosaic
 from ..mosaic.settings import MosaicSettings
 from .governor import Governor
-from .queues import Ended, Handover
-from .sink_writer import Outlet
+from .queues import Ended, FrameQueue
+from .sink_writer import SinkWriter
 from .stats import Recent, Times
-from .status_overlay import with_card
+from .status_overlay import with_status_overlay
 from .threads import Spawn
-from .warmup import Rehearsal
+from .warmup import WarmUp
 
-__all__ = ["STAGES", "MosaicStage"]
+__all__ = ["STAGES", "MosaicWorker"]
 
 _logger = logging.getLogger("livemosaic")
 
@@ -38,14 +38,14 @@ _LOOK_S = 0.1
 _TICK_S = Fraction(1, 1_000_000)  # of pictures that are made between frames
 
 
-class MosaicStage:
-    """Filters what comes, on a thread of its own, and puts it before every outlet.
+class MosaicWorker:
+    """Filters what comes, on a thread of its own, and puts it before every writer.
 
     Parameters
     ----------
     mosaic : the filter
-    outlets : asked anew for each item; they may come and go
-    spawn : runs a function on a thread of that name, besides, see `Crew.spawn`
+    writers : asked anew for each item; they may come and go
+    spawn : runs a function on a thread of that name, besides, see `ThreadGroup.spawn`
     control : what is wanted; None where nobody can change anything
     governor : None where nothing is live
     open_gallery : how a gallery is opened when another is wanted, on a thread of its own
@@ -67,7 +67,7 @@ class MosaicStage:
     def __init__(
         self,
         mosaic: Mosaic,
-        outlets: Callable[[], Sequence[Outlet]],
+        writers: Callable[[], Sequence[SinkWriter]],
         spawn: Spawn,
         *,
         control: Control | None = None,
@@ -75,12 +75,12 @@ class MosaicStage:
         open_gallery: Callable[[str], Gallery] | None = None,
         save_picture: Callable[[Frame], str] | None = None,
     ) -> None:
-        self._mosaic, self._outlets, self._spawn = mosaic, outlets, spawn
+        self._mosaic, self._writers, self._spawn = mosaic, writers, spawn
         self._control, self.governor = control, governor
         self._open_gallery, self._save_picture = open_gallery, save_picture
-        self._wanted = control.wanted if control is not None else Wanted()
-        self._rehearsal = Rehearsal(mosaic, self._wanted.settings, spawn)
-        self._gallery = self._wanted.gallery  # the name of the one that is in use
+        self._state = control.state if control is not None else LiveState()
+        self._warm_up = WarmUp(mosaic, self._state.settings, spawn)
+        self._gallery = self._state.gallery  # the name of the one that is in use
         self._opened: deque[tuple[str, Gallery]] = deque(maxlen=1)  # the last that was wanted
         self._input: Frame | None = None  # the last one
         self._anew_at: Fraction | None = None  # the time of a picture made between frames
@@ -97,7 +97,7 @@ class MosaicStage:
         mosaic.on_stage = self._on_stage
         mosaic.on_progress = self._on_progress
 
-    def run(self, incoming: Handover[Item]) -> None:
+    def run(self, incoming: FrameQueue[Item]) -> None:
         """Filter what comes, to its end."""
         can_change = self._control is not None and self.governor is not None
         while True:
@@ -107,20 +107,20 @@ class MosaicStage:
                 break
             out = self._filtered(item) if item is not None else self._anew()
             if out is not None:
-                for outlet in self._outlets():
-                    outlet.put(out)
+                for writer in self._writers():
+                    writer.put(out)
             # A picture that nobody holds is painted on in place: let go of it before waiting.
             del item, out
         # First this, then those that there are: who adds one later sees it.
         self.ended = True
-        for outlet in self._outlets():
-            outlet.handover.finish()
+        for writer in self._writers():
+            writer.queue.finish()
 
     def _filtered(self, item: Item) -> Frame | TrackPacket | None:
         """What becomes of an item; None for nothing."""
         if isinstance(item, TrackPacket):
             return item
-        if isinstance(item, Notice):
+        if isinstance(item, StatusEvent):
             self.notice = item.text
             self._obey()
             return None if self._input is None else self._again(self._input)
@@ -134,7 +134,7 @@ class MosaicStage:
                 return None
             self._anew_at = None
         changed = self._obey()
-        if self._wanted.frozen and self._input is not None:
+        if self._state.frozen and self._input is not None:
             # Live, shown anew when it will be another, or somebody wants to keep it. A file that is
             # written keeps all its pictures, or the film would be over a moment later.
             anew = changed or self.cells.deferred or self._snapshot_is_asked
@@ -158,7 +158,7 @@ class MosaicStage:
         """The last frame's picture after a share of the time that has passed since; with what the
         source says, if it does."""
         picture = self._mosaic_of(_later(last, time.monotonic(), share))
-        return with_card(picture, self.notice) if self.notice else picture
+        return with_status_overlay(picture, self.notice) if self.notice else picture
 
     @property
     def _snapshot_is_asked(self) -> bool:
@@ -166,8 +166,8 @@ class MosaicStage:
 
     def _mosaic_of(self, frame: Frame) -> Frame:
         mosaic, governor = self._mosaic, self.governor
-        frame = frame.veiled() if self._wanted.panic else frame
-        frame = frame.mirrored() if self._wanted.mirror else frame
+        frame = frame.pixelated() if self._state.privacy else frame
+        frame = frame.mirrored() if self._state.mirror else frame
         began = self._stage_began = time.monotonic()
         picture = mosaic.process(
             frame, most=governor.most(self.cells.total) if governor is not None else None
@@ -185,7 +185,7 @@ class MosaicStage:
             latency_s, decoding_s = min(
                 (
                     (o.last_latency_s, o.last_decoding_s)
-                    for o in self._outlets()
+                    for o in self._writers()
                     if o.frames and not o.ended
                 ),
                 default=(0.0, 0.0),
@@ -203,31 +203,31 @@ class MosaicStage:
         """Take over what is wanted now; whether the picture will be another for it."""
         if self._control is None:
             return False
-        before, self._wanted = self._wanted, self._control.wanted
+        before, self._state = self._state, self._control.state
         gallery: Gallery | None = None
         if self._opened:
             self._gallery, gallery = self._opened.pop()
-        elif self._wanted is before and not self._rehearsal.take_ended():
+        elif self._state is before and not self._warm_up.take_ended():
             return False
-        if self._wanted.gallery != before.gallery:
-            self._load(self._wanted.gallery)
-        if self.governor is not None and self._wanted.max_latency_s is not None:
-            self.governor.max_latency_s = self._wanted.max_latency_s
+        if self._state.gallery != before.gallery:
+            self._load(self._state.gallery)
+        if self.governor is not None and self._state.max_latency_s is not None:
+            self.governor.max_latency_s = self._state.max_latency_s
         self._apply(gallery)
-        if self._wanted.panic != before.panic:
+        if self._state.privacy != before.privacy:
             self._mosaic.forget()  # photos that were chosen by what is to be hidden would stay
         return True
 
     def _apply(self, gallery: Gallery | None = None) -> None:
         """Give the mosaic its settings: what is wanted, less what is given up."""
-        self._mosaic.change(self._effective(self._wanted), gallery=gallery)
+        self._mosaic.change(self._effective(self._state), gallery=gallery)
 
-    def _effective(self, wanted: Wanted) -> MosaicSettings:
-        settings = self._rehearsal.shown(wanted.settings, self._input)
+    def _effective(self, wanted: LiveState) -> MosaicSettings:
+        settings = self._warm_up.shown(wanted.settings, self._input)
         if self.governor is not None and settings.tile_px is not None:
             larger = min(settings.tile_px * self.governor.step.larger, MAX_TILE_PX)
             settings = replace(settings, tile_px=larger)
-        return replace(settings, overlay=0.0) if wanted.panic else settings
+        return replace(settings, overlay=0.0) if wanted.privacy else settings
 
     def _load(self, name: str) -> None:
         """Open a gallery on a thread of its own: it takes from 0.1 s to minutes."""
@@ -242,10 +242,10 @@ class MosaicStage:
             except LivemosaicError as error:
                 control.say(str(error))
                 _logger.warning("%s", error)
-                if control.wanted.gallery == name:  # it can be asked for again
+                if control.state.gallery == name:  # it can be asked for again
                     control.change(gallery=self._gallery)
             else:
-                if control.wanted.gallery == name:  # and not yet another one
+                if control.state.gallery == name:  # and not yet another one
                     self._opened.append((name, gallery))
 
         self._spawn("gallery", load)

@@ -1,4 +1,4 @@
-"""Joins intake, stage and outlets, and sees them to their end."""
+"""Joins reader, stage and writers, and sees them to their end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
-from ..control.state import Control, Vitals
+from ..control.state import Control, LiveStats
 from ..errors import LivemosaicError
 from ..gallery.file_format import Gallery
 from ..media.frame import Frame, Item, StreamInfo
@@ -19,13 +19,13 @@ from ..mosaic.mosaic import Mosaic
 from ..sinks.base import Sink, Window
 from ..sources.base import Source
 from .governor import Governor
-from .mosaic_worker import MosaicStage
-from .queues import Handover, NewestHandover, WaitingHandover
+from .mosaic_worker import MosaicWorker
+from .queues import BlockingQueue, FrameQueue, LatestQueue
 from .recorder import Recorder
-from .report import Figures, Progress
-from .sink_writer import Outlet, WindowOutlet
-from .source_reader import Intake
-from .threads import Crew
+from .report import Progress, RunReport
+from .sink_writer import SinkWriter, WindowWriter
+from .source_reader import SourceReader
+from .threads import ThreadGroup
 
 __all__ = ["Pipeline", "Progress", "output_info"]
 
@@ -131,12 +131,10 @@ class Pipeline:
         self._duration_s, self._rate = duration_s, rate
         self._output_rate = rate or info.rate
         self._stop_asked = False
-        self._crew = Crew()
-        incoming: Handover[Item] = (
-            NewestHandover() if self._live else WaitingHandover(_WAITING_INPUTS)
-        )
+        self._threads = ThreadGroup()
+        incoming: FrameQueue[Item] = LatestQueue() if self._live else BlockingQueue(_WAITING_INPUTS)
         self._incoming = incoming
-        self._intake = Intake(
+        self._reader = SourceReader(
             source,
             incoming,
             # Live, each sink keeps the pace itself: one that waits for the next frame to repeat
@@ -144,47 +142,47 @@ class Pipeline:
             rate=None if self._live else rate,
             duration_s=duration_s,
             realtime=realtime,
-            stopping=self._crew.stopping,
+            stopping=self._threads.stopping,
             # A source that breaks off when all is to end anyway has done so: Ctrl-C goes to the
             # sender, too, if they were started together.
-            fail=lambda error: None if self._stop_asked else self._crew.blame(error),
+            fail=lambda error: None if self._stop_asked else self._threads.record_error(error),
         )
-        self._asked = [self._outlet(sink) for sink in sinks]
-        self._window = next((o for o in self._asked if isinstance(o, WindowOutlet)), None)
+        self._asked = [self._writer(sink) for sink in sinks]
+        self._window = next((o for o in self._asked if isinstance(o, WindowWriter)), None)
         self._recorder: Recorder | None = None
-        self._stage = MosaicStage(
+        self._worker = MosaicWorker(
             mosaic,
-            lambda: self._outlets,
-            self._crew.spawn,
+            lambda: self._writers,
+            self._threads.spawn,
             control=control,
             governor=self._governor(max_latency_s),
             open_gallery=open_gallery,
             save_picture=save_picture,
         )
-        self._crew.enlist("source", self._intake.read)
-        self._crew.enlist("mosaic", lambda: self._stage.run(incoming))
-        for outlet in self._asked:
-            if outlet is not self._window:
-                outlet.thread = self._crew.enlist(
-                    f"sink {outlet.sink.name}",
-                    partial(self._tend, outlet, outlet.serve),
+        self._threads.create("source", self._reader.read)
+        self._threads.create("mosaic", lambda: self._worker.run(incoming))
+        for writer in self._asked:
+            if writer is not self._window:
+                writer.thread = self._threads.create(
+                    f"sink {writer.sink.name}",
+                    partial(self._tend, writer, writer.serve),
                     awaited=True,
                 )
         if control is not None:
             control.on_quit = self.stop
-            control.vitals = self.vitals
+            control.live_stats = self.live_stats
             if open_recording is not None:
                 self._recorder = Recorder(
                     control,
-                    self._crew,
+                    self._threads,
                     open_recording=open_recording,
-                    outlet=self._outlet,
-                    over=lambda: self._stage.ended,
+                    writer=self._writer,
+                    over=lambda: self._worker.ended,
                 )
-        self._figures = Figures(
+        self._report = RunReport(
             source,
-            self._intake,
-            self._stage,
+            self._reader,
+            self._worker,
             self._asked,
             self._recorder,
             started_s=time.monotonic() if started_s is None else started_s,
@@ -196,7 +194,7 @@ class Pipeline:
 
     def cancel(self) -> None:
         """Give up at once: outputs are aborted. Safe in a signal handler."""
-        self._crew.cancelled = True
+        self._threads.cancelled = True
 
     @property
     def stuck(self) -> bool:
@@ -204,25 +202,25 @@ class Pipeline:
 
         The interpreter's own end would pull the ground from under such a thread's feet, and crash.
         """
-        return self._crew.stuck
+        return self._threads.stuck
 
     @property
     def kept(self) -> list[str]:
-        return self._figures.kept
+        return self._report.kept
 
     @property
     def progress(self) -> Progress:
         """What has happened so far."""
-        return self._figures.progress()
+        return self._report.progress()
 
-    def vitals(self) -> Vitals:
+    def live_stats(self) -> LiveStats:
         """How it does, over the last seconds."""
-        return self._figures.vitals()
+        return self._report.live_stats()
 
     def report(self) -> dict[str, Any]:
         """The run in numbers; its names are a contract, see the README."""
         info = self._source.info
-        return self._figures.report(self._mosaic.plan(info.width, info.height))
+        return self._report.report(self._mosaic.plan(info.width, info.height))
 
     @property
     def expected_frames(self) -> int | None:
@@ -249,12 +247,12 @@ class Pipeline:
         LivemosaicError
             the first error of any stage; `kept` says what is whole all the same
         """
-        self._figures.running_s = time.monotonic()
+        self._report.running_s = time.monotonic()
         ticked_s = 0.0
         try:
-            self._crew.start()
+            self._threads.start()
             # The source may be stuck in a read when it is stopped: it is not waited for.
-            while self._attend() and not self._crew.cancelled:
+            while self._attend() and not self._threads.cancelled:
                 if self._stop_asked or self._time_is_over():
                     self._end_input()
                 if self._recorder is not None:
@@ -264,44 +262,44 @@ class Pipeline:
                     ticked_s = now
                     on_tick(self.progress)
         except BaseException:
-            self._crew.cancelled = True
+            self._threads.cancelled = True
             raise
         finally:
             self._shut_down()
-        if self._crew.error is not None:
-            raise self._crew.error
+        if self._threads.error is not None:
+            raise self._threads.error
         if on_tick is not None:
             on_tick(self.progress)
-        return not self._crew.cancelled
+        return not self._threads.cancelled
 
     def _attend(self) -> bool:
         """Wait a little, or serve the window; False when every sink has its end."""
         window = self._window
         if window is None:
-            self._crew.wait(_TICK_S)
+            self._threads.wait(_TICK_S)
         else:
-            self._crew.guard(self._tend, window, lambda: self._step(window))
-        return self._window is not None or self._crew.at_work
+            self._threads.guard(self._tend, window, lambda: self._step(window))
+        return self._window is not None or self._threads.at_work
 
-    def _step(self, window: WindowOutlet) -> None:
+    def _step(self, window: WindowWriter) -> None:
         if not window.step(_PUMP_S):
             self._window = None
 
-    def _tend(self, outlet: Outlet, work: Callable[[], None]) -> None:
-        """Do something for an outlet that was asked for; when that fails, the others go on."""
+    def _tend(self, writer: SinkWriter, work: Callable[[], None]) -> None:
+        """Do something for a writer that was asked for; when that fails, the others go on."""
         try:
             work()
         except LivemosaicError as error:
-            self._crew.blame(error)
-            self._lose(outlet, error)
+            self._threads.record_error(error)
+            self._lose(writer, error)
 
-    def _lose(self, outlet: Outlet, error: LivemosaicError) -> None:
-        """Go on without an outlet that has failed, if there is anything to go on for."""
-        outlet.handover.cancel()  # nobody is to wait for it
-        if outlet is self._window:
+    def _lose(self, writer: SinkWriter, error: LivemosaicError) -> None:
+        """Go on without a writer that has failed, if there is anything to go on for."""
+        writer.queue.cancel()  # nobody is to wait for it
+        if writer is self._window:
             self._window = None
-        if all(other.ended for other in self._outlets):
-            self._crew.cancelled = True
+        if all(other.ended for other in self._writers):
+            self._threads.cancelled = True
         elif all(other.ended for other in self._asked):
             self.stop()  # what is recorded is finished
         else:
@@ -310,57 +308,57 @@ class Pipeline:
                 self.control.say(str(error))
 
     def _time_is_over(self) -> bool:
-        first = self._figures.first
+        first = self._report.first
         if not self._live or self._duration_s is None or not first.frames:
             return False
         return time.monotonic() > first.first_s + self._duration_s + _GRACE_S
 
     def _end_input(self) -> None:
-        self._crew.stopping.set()
+        self._threads.stopping.set()
         self._source.interrupt()
         self._incoming.finish()
 
     def _shut_down(self) -> None:
         """Make every stage end, and leave nothing open that can be closed."""
-        self._crew.stopping.set()
+        self._threads.stopping.set()
         self._source.interrupt()
-        if self._crew.cancelled:
+        if self._threads.cancelled:
             self._incoming.cancel()
-            for outlet in self._outlets:
-                outlet.handover.cancel()
-        self._crew.join(_JOIN_S)
-        for outlet in self._outlets:
-            if outlet.thread is not None and outlet.thread.is_alive():
-                outlet.sink.discard()
-            elif not outlet.ended:
-                outlet.undo()
+            for writer in self._writers:
+                writer.queue.cancel()
+        self._threads.join(_JOIN_S)
+        for writer in self._writers:
+            if writer.thread is not None and writer.thread.is_alive():
+                writer.sink.discard()
+            elif not writer.ended:
+                writer.undo()
         if not self.stuck:
             self._source.close()
-        self._figures.ended_s = time.monotonic()
+        self._report.ended_s = time.monotonic()
 
     # ---- sinks ---------------------------------------------------------------------------
 
     @property
-    def _outlets(self) -> Sequence[Outlet]:
+    def _writers(self) -> Sequence[SinkWriter]:
         """All of them, recordings too."""
-        return [*self._asked, *(self._recorder.outlets if self._recorder is not None else ())]
+        return [*self._asked, *(self._recorder.writers if self._recorder is not None else ())]
 
-    def _outlet(self, sink: Sink) -> Outlet:
-        handover: Handover[Any]
+    def _writer(self, sink: Sink) -> SinkWriter:
+        queue: FrameQueue[Any]
         rate = sink.rate or (self._rate if self._live else None)
         if sink.live:
-            handover = NewestHandover()
+            queue = LatestQueue()
         elif self._live:
-            handover = NewestHandover(_RECORDED_FRAMES)
+            queue = LatestQueue(_RECORDED_FRAMES)
         else:
-            handover = WaitingHandover(_WAITING_OUTPUTS)
-        kind = WindowOutlet if isinstance(sink, Window) else Outlet
+            queue = BlockingQueue(_WAITING_OUTPUTS)
+        kind = WindowWriter if isinstance(sink, Window) else SinkWriter
         return kind(
             sink,
-            handover,
-            rate=None if kind is WindowOutlet else rate,
+            queue,
+            rate=None if kind is WindowWriter else rate,
             nominal=self._output_rate,
-            cancelled=lambda: self._crew.cancelled,
+            cancelled=lambda: self._threads.cancelled,
         )
 
     def _governor(self, max_latency_s: float) -> Governor | None:

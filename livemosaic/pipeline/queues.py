@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from ..media.frame import Frame, TrackPacket
 
-__all__ = ["Closed", "Ended", "Handover", "NewestHandover", "WaitingHandover"]
+__all__ = ["BlockingQueue", "Closed", "Ended", "FrameQueue", "LatestQueue"]
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class Ended(Exception):
     """Nothing more will come."""
 
 
-class Handover(ABC, Generic[T]):
+class FrameQueue(ABC, Generic[T]):
     """A short queue between two threads. What happens when it is full is up to the subclass.
 
     Parameters
@@ -135,14 +135,14 @@ class Handover(ABC, Generic[T]):
         """Do what is to be done so that one more item fits; the lock is held."""
 
 
-class WaitingHandover(Handover[T]):
+class BlockingQueue(FrameQueue[T]):
     """Loses nothing: who puts waits for room. For files."""
 
     def _make_room(self, is_packet: bool) -> None:
         self._wait_for(lambda: self._closed or self._has_room(is_packet), None)
 
 
-class NewestHandover(Handover[T]):
+class LatestQueue(FrameQueue[T]):
     """Keeps nobody waiting: the oldest makes room for the newest. For what is live.
 
     With one frame it is a slot that holds the newest picture; with more it evens out a stage whose

@@ -1,4 +1,4 @@
-"""Recordings: outlets that come and go while it runs."""
+"""Recordings: writers that come and go while it runs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from ..control.state import Control
 from ..errors import LivemosaicError
 from ..sinks.base import Sink
-from .sink_writer import Outlet
-from .threads import Crew
+from .sink_writer import SinkWriter
+from .threads import ThreadGroup
 
 __all__ = ["Recorder"]
 
@@ -24,30 +24,30 @@ class Recorder:
     Parameters
     ----------
     control : says whether it is wanted
-    crew : of the pipeline
+    threads : of the pipeline
     open_recording : makes a sink
-    outlet : makes an outlet of it
+    writer : makes a writer of it
     over : whether nothing more will come
 
     Attributes
     ----------
-    outlets : what is recorded now, and what was and is not finished yet
-    finished : reports of the recordings that were kept, see `Outlet.report`
+    writers : what is recorded now, and what was and is not finished yet
+    finished : reports of the recordings that were kept, see `SinkWriter.report`
     """
 
     def __init__(
         self,
         control: Control,
-        crew: Crew,
+        threads: ThreadGroup,
         *,
         open_recording: Callable[[], Sink],
-        outlet: Callable[[Sink], Outlet],
+        writer: Callable[[Sink], SinkWriter],
         over: Callable[[], bool],
     ) -> None:
-        self._control, self._crew = control, crew
-        self._open, self._outlet, self._over = open_recording, outlet, over
-        self._current: Outlet | None = None
-        self.outlets: Sequence[Outlet] = ()
+        self._control, self._threads = control, threads
+        self._open, self._writer, self._over = open_recording, writer, over
+        self._current: SinkWriter | None = None
+        self.writers: Sequence[SinkWriter] = ()
         self.finished: list[dict[str, Any]] = []
 
     @property
@@ -60,14 +60,14 @@ class Recorder:
         """Begin or end a recording, as is wanted now. Always called by the same thread."""
         # What has ended is let go of, with all that its encoder held. A new sequence each time: the
         # mosaic's thread may be in the middle of the old one.
-        if any(outlet.ended for outlet in self.outlets):
-            self.finished += [o.report() for o in self.outlets if o.kept]
-            self.outlets = [o for o in self.outlets if not o.ended]
-        current, wanted = self._current, self._control.wanted.recording
+        if any(writer.ended for writer in self.writers):
+            self.finished += [o.report() for o in self.writers if o.kept]
+            self.writers = [o for o in self.writers if not o.ended]
+        current, wanted = self._current, self._control.state.recording
         if wanted == (current is not None):
             return
         if current is not None:
-            current.handover.finish()
+            current.queue.finish()
             self._current = None
         elif not self._over():  # it ends with the input, although it is still wanted
             self._begin()
@@ -79,16 +79,16 @@ class Recorder:
             self._control.say(str(error))
             self._control.change(recording=False)
             return
-        self._current = recording = self._outlet(sink)
-        recording.thread = self._crew.enlist(
+        self._current = recording = self._writer(sink)
+        recording.thread = self._threads.create(
             f"sink {sink.name}", partial(self._record, recording), awaited=True
         )
-        self.outlets = [*self.outlets, recording]
+        self.writers = [*self.writers, recording]
         recording.thread.start()
         if self._over():  # meanwhile
-            recording.handover.finish()
+            recording.queue.finish()
 
-    def _record(self, recording: Outlet) -> None:
+    def _record(self, recording: SinkWriter) -> None:
         """Serve a recording to its end, on its own thread."""
         try:
             recording.serve()
@@ -100,6 +100,6 @@ class Recorder:
             if self._current is recording:  # and not one that was begun since
                 self._control.change(recording=False)
         finally:
-            recording.handover.cancel()  # nobody is to wait for it
+            recording.queue.cancel()  # nobody is to wait for it
             if self._current is recording:
                 self._current = None

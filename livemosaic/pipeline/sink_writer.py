@@ -12,19 +12,19 @@ from typing import Any
 from ..media.frame import Frame, TrackPacket
 from ..sinks.base import Resampler, Sink, Window
 from .frame_rate import ConstantPace, ConstantRate
-from .queues import Closed, Ended, Handover
+from .queues import Closed, Ended, FrameQueue
 from .stats import Recent, Times
 
-__all__ = ["Outlet", "WindowOutlet"]
+__all__ = ["SinkWriter", "WindowWriter"]
 
 
-class Outlet:
+class SinkWriter:
     """Gives one sink its items, on a thread of its own.
 
     Parameters
     ----------
     sink : open
-    handover : what the mosaic puts its pictures into for this sink
+    queue : what the mosaic puts its pictures into for this sink
     rate : give it frames at this constant rate; None: as they come
     cancelled : whether the work is to be given up
 
@@ -48,15 +48,15 @@ class Outlet:
     def __init__(
         self,
         sink: Sink,
-        handover: Handover[Frame | TrackPacket],
+        queue: FrameQueue[Frame | TrackPacket],
         *,
         rate: Fraction | None,
         nominal: Fraction,
         cancelled: Callable[[], bool],
     ) -> None:
-        self.sink, self.handover = sink, handover
+        self.sink, self.queue = sink, queue
         pace = ConstantPace if sink.live else ConstantRate
-        self._pace = pace(handover, rate) if rate is not None else None
+        self._pace = pace(queue, rate) if rate is not None else None
         self._lasts_s = float(1 / (rate or nominal))
         self._cancelled = cancelled
         self.frames = 0
@@ -88,7 +88,7 @@ class Outlet:
     def dropped(self) -> int:
         """Frames that the sink did not get, or left out."""
         paced = self._pace.dropped if self._pace is not None else 0
-        return self.handover.dropped + paced + self._by_itself[0]
+        return self.queue.dropped + paced + self._by_itself[0]
 
     @property
     def ended(self) -> bool:
@@ -98,7 +98,7 @@ class Outlet:
     def put(self, item: Frame | TrackPacket) -> None:
         """Hand over an item for the sink, if it takes any more."""
         with contextlib.suppress(Closed):
-            self.handover.put(item)
+            self.queue.put(item)
 
     def serve(self) -> None:
         """Give the sink everything to the end, and finish it, or undo it."""
@@ -141,7 +141,7 @@ class Outlet:
         if self._pace is not None:
             yield from self._pace
             return
-        for item in self.handover:
+        for item in self.queue:
             yield item, True
             del item
 
@@ -165,7 +165,7 @@ class Outlet:
             self.recent.add(self.last_latency_s)
 
 
-class WindowOutlet(Outlet):
+class WindowWriter(SinkWriter):
     """Gives a window its pictures, in steps on the thread that windows need."""
 
     sink: Window
@@ -178,7 +178,7 @@ class WindowOutlet(Outlet):
         False when the window is closed, because there is nothing more to show
         """
         try:
-            item = self.handover.take(timeout_s)
+            item = self.queue.take(timeout_s)
             if item is not None:
                 self._give(item)
             self.sink.pump()

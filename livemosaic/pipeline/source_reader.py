@@ -12,10 +12,10 @@ from ..errors import SourceError
 from ..media.frame import Frame, Item
 from ..sources.base import Source
 from ..sources.rate import FixedRate, limited, paced
-from .queues import Handover
+from .queues import FrameQueue
 from .stats import Recent, Times
 
-__all__ = ["Intake"]
+__all__ = ["SourceReader"]
 
 
 # A picture that was captured so long before the reading began shows what is over. That can be the
@@ -23,13 +23,13 @@ __all__ = ["Intake"]
 _STALE_S, _STARTING_S = 0.05, 1.0
 
 
-class Intake:
+class SourceReader:
     """Reads a source to its end, on a thread of its own.
 
     Parameters
     ----------
     source : open
-    handover : what the mosaic takes its frames from
+    queue : what the mosaic takes its frames from
     rate : frames/s to be made of the input's, None to keep its own times
     duration_s : stop after so many seconds of the input
     realtime : pace the input as if it were live
@@ -46,7 +46,7 @@ class Intake:
     def __init__(
         self,
         source: Source,
-        handover: Handover[Item],
+        queue: FrameQueue[Item],
         *,
         rate: Fraction | None,
         duration_s: float | None,
@@ -54,7 +54,7 @@ class Intake:
         stopping: threading.Event,
         fail: Callable[[SourceError], None],
     ) -> None:
-        self._source, self._handover, self._fail = source, handover, fail
+        self._source, self._queue, self._fail = source, queue, fail
         self._rate = None if rate is None else FixedRate(rate, nominal=source.info.rate)
         self._duration_s, self._realtime, self._stopping = duration_s, realtime, stopping
         self.frames = 0
@@ -64,7 +64,7 @@ class Intake:
     @property
     def dropped(self) -> int:
         """Frames that were left out for the rate, or because the mosaic was busy."""
-        return self._handover.dropped + (self._rate.dropped if self._rate is not None else 0)
+        return self._queue.dropped + (self._rate.dropped if self._rate is not None else 0)
 
     @property
     def dropped_by_source(self) -> int:
@@ -90,13 +90,13 @@ class Intake:
             for item in items:
                 if self._stopping.is_set():
                     break
-                self._handover.put(item)
+                self._queue.put(item)
                 del item
         except SourceError as error:
             if not self.frames:
                 raise
             self._fail(error)  # what has come is worth keeping
-        self._handover.finish()
+        self._queue.finish()
 
     def _timed(self) -> Iterator[Item]:
         """The source's items; how long each frame took."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..media.frame import Frame
 from ..media.text import LINE, Panel, Sheet, text_width
 
-__all__ = ["with_card"]
+__all__ = ["with_status_overlay"]
 
 U8 = NDArray[np.uint8]
 
@@ -24,7 +24,7 @@ _WHITE = (255, 255, 255)
 _NEUTRAL = 128  # chroma of greys
 
 
-def with_card(frame: Frame, text: str) -> Frame:
+def with_status_overlay(frame: Frame, text: str) -> Frame:
     """A copy of a frame with a dark card in its middle that says `text`, in one line.
 
     The frame's own arrays are not changed; the times stay. A text that is too long for the picture

@@ -9,16 +9,16 @@ from typing import Any, Protocol
 
 from .queues import Closed
 
-__all__ = ["Crew", "Spawn"]
+__all__ = ["Spawn", "ThreadGroup"]
 
 
 class Spawn(Protocol):
-    """`Crew.spawn`."""
+    """`ThreadGroup.spawn`."""
 
     def __call__(self, name: str, work: Callable[[], None], *, awaited: bool = False) -> object: ...
 
 
-class Crew:
+class ThreadGroup:
     """Threads that begin and end together.
 
     What is asked for comes in plain flags, because a signal handler that waited for a lock of the
@@ -43,12 +43,12 @@ class Crew:
     def spawn(
         self, name: str, work: Callable[[], None], *, awaited: bool = False
     ) -> threading.Thread:
-        """Start a thread for `work` at once, from any thread; see `enlist`."""
-        thread = self.enlist(name, work, awaited=awaited)
+        """Start a thread for `work` at once, from any thread; see `create`."""
+        thread = self.create(name, work, awaited=awaited)
         thread.start()
         return thread
 
-    def enlist(
+    def create(
         self, name: str, work: Callable[[], None], *, awaited: bool = False
     ) -> threading.Thread:
         """Make a thread for `work`, for `start`; `awaited` if the pipeline's end has to wait for
@@ -76,14 +76,14 @@ class Crew:
         except Closed:
             pass
         except BaseException as error:
-            self.blame(error)
+            self.record_error(error)
             self.cancelled = True
         finally:
             with self._lock:
                 self._awaited.discard(threading.current_thread())
             self._news.set()
 
-    def blame(self, error: BaseException) -> None:
+    def record_error(self, error: BaseException) -> None:
         """Note what the pipeline is to raise at its end, if it is the first error."""
         with self._lock:
             # What fails because everything is being given up is not the reason for it.

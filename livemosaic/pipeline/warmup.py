@@ -9,10 +9,10 @@ from ..mosaic.mosaic import Mosaic
 from ..mosaic.settings import MosaicSettings
 from .threads import Spawn
 
-__all__ = ["Rehearsal"]
+__all__ = ["WarmUp"]
 
 
-class Rehearsal:
+class WarmUp:
     """Says which settings can be shown at once, and has the mosaic learn others besides.
 
     What was never used on a machine is compiled first: 4 s for another match, 1 s for another size

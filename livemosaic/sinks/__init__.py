@@ -42,21 +42,21 @@ def open_sink(
         from .null import NullSink
 
         return NullSink()
-    from .virtual_camera_devices import is_vcam
+    from .virtual_camera_devices import is_virtual_camera
 
-    if is_vcam(target):
-        from .virtual_camera import VcamSink
+    if is_virtual_camera(target):
+        from .virtual_camera import VirtualCameraSink
 
-        return VcamSink(target, rate=rate, pixel_aspect=info.sample_aspect_ratio)
+        return VirtualCameraSink(target, rate=rate, pixel_aspect=info.sample_aspect_ratio)
     from .destination import resolve
     from .formats import FileOptions
 
     options = options or FileOptions()
     found = resolve(target, options=options)
     if found.format is None:
-        from .image import PictureSink
+        from .image import ImageSink
 
-        return PictureSink(found, info)
+        return ImageSink(found, info)
     from .file import FileSink
 
     return FileSink(found, info, options=options)

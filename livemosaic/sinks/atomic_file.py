@@ -11,14 +11,14 @@ from pathlib import Path
 
 from ..errors import SinkError
 from ..media.ffmpeg import sink_error
-from .destination import Target
+from .destination import Destination
 
-__all__ = ["Part"]
+__all__ = ["AtomicFile"]
 
 _SHOWN = 40  # characters of the name, which with the rest must not be longer than 255 bytes
 
 
-class Part:
+class AtomicFile:
     """Where a file grows, or a folder of files.
 
     Parameters
@@ -32,7 +32,7 @@ class Part:
     final : where the result is to be
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Destination) -> None:
         self.final = Path(os.path.realpath(target.url))
         # Not the process's number: in a container that is always the same, and what a run left
         # that was killed would be in the way.

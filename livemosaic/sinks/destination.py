@@ -24,11 +24,11 @@ from .formats import (
     ending,
     find_codec,
     find_format,
-    taken,
+    supported_options,
 )
-from .virtual_camera_devices import is_vcam
+from .virtual_camera_devices import is_virtual_camera
 
-__all__ = ["Target", "check_target", "resolve", "resolve_map", "share"]
+__all__ = ["Destination", "check_target", "distribute_options", "resolve", "resolve_map"]
 
 # Parameters of addresses, by their scheme.
 _URL_OPTIONS = {
@@ -41,7 +41,7 @@ NUMBER = re.compile(r"%0?\d*d")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Destination:
     """A target that has been looked at.
 
     Attributes
@@ -81,18 +81,18 @@ def check_target(target: str, *, options: FileOptions) -> None:
         resolve(target, options=options)
 
 
-def share(targets: list[tuple[str, FileOptions]]) -> list[tuple[str, FileOptions]]:
+def distribute_options(targets: list[tuple[str, FileOptions]]) -> list[tuple[str, FileOptions]]:
     """Give each of several targets, of the options that one of them takes, those that it takes.
 
     What none takes stays with all, to be refused. In a window, recordings take them.
     """
     takes = {
-        name: taken(
+        name: supported_options(
             FORMATS["mkv"] if name == "window" else _classify(local_path(name), options).format,
             options,
         )
         for name, options in targets
-        if name != "null" and not is_vcam(name)
+        if name != "null" and not is_virtual_camera(name)
     }
     shared: set[str] = set().union(*takes.values())
     result = []
@@ -102,7 +102,7 @@ def share(targets: list[tuple[str, FileOptions]]) -> list[tuple[str, FileOptions
     return result
 
 
-def resolve(target: str, *, options: FileOptions) -> Target:
+def resolve(target: str, *, options: FileOptions) -> Destination:
     """Check `target` as `check_target` does, and say how it is to be written."""
     found = _classify(local_path(target), options)
     if found.format is None:
@@ -115,46 +115,48 @@ def resolve(target: str, *, options: FileOptions) -> Target:
     return replace(found, overwrite=options.overwrite)
 
 
-def resolve_map(target: str, *, options: FileOptions) -> Target:
+def resolve_map(target: str, *, options: FileOptions) -> Destination:
     """Check where a map is to go, as `check_target` does for a picture."""
     target = local_path(target)
     if os.path.isdir(target):
         raise SinkError(f"{target}: it is a folder; name a file in it, such as {target}/map.html")
     if not target.lower().endswith((".html", ".htm")):
         raise UsageError(f"--map {target}: it is a page; give it a name such as map.html")
-    found = Target(target, "file", target)
+    found = Destination(target, "file", target)
     _check_path(found, options)
     return replace(found, overwrite=options.overwrite)
 
 
-def _classify(target: str, options: FileOptions) -> Target:
+def _classify(target: str, options: FileOptions) -> Destination:
     if target == "-":
         if sys.stdout is not None and sys.stdout.isatty():
             raise UsageError("standard output: it is the terminal; pipe it or redirect it")
         format = find_format(options.format or "matroska", target="standard output")
-        return _pipe(Target("standard output", "direct", "pipe:1", format))
+        return _pipe(Destination("standard output", "direct", "pipe:1", format))
     if is_url(target):
         name = public_name(target)
         parts = split_url(target)
         scheme, path = parts.scheme.lower(), parts.path
         by_scheme = None if options.format else URL_FORMATS.get(scheme)
         format = by_scheme or find_format(options.format or ending(path), target=name)
-        return Target(name, "direct", _completed(target, scheme), format)
+        return Destination(name, "direct", _completed(target, scheme), format)
     if os.path.isdir(target):
         raise SinkError(f"{target}: it is a folder; name a file in it, such as {target}/out.mp4")
     suffix = ending(target)
     if suffix in PICTURES:
-        return Target(target, "pictures" if NUMBER.search(Path(target).name) else "picture", target)
+        return Destination(
+            target, "pictures" if NUMBER.search(Path(target).name) else "picture", target
+        )
     # `--format` is for what has no ending: beside `-` there may be a file among the outputs.
     named = suffix if suffix in FORMATS or options.format is None else options.format
     format = find_format(named, target=target)
     if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
         # A device or a pipe has no other name.
-        return _pipe(Target(target, "direct", target, format))
-    return Target(target, "file", target, format)
+        return _pipe(Destination(target, "direct", target, format))
+    return Destination(target, "file", target, format)
 
 
-def _pipe(target: Target) -> Target:
+def _pipe(target: Destination) -> Destination:
     """Refuse what has to go back in what is written."""
     assert target.format is not None
     if target.format.muxer in ("mp4", "mov"):
@@ -174,7 +176,7 @@ def _completed(url: str, scheme: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{option}"
 
 
-def _check_path(target: Target, options: FileOptions) -> None:
+def _check_path(target: Destination, options: FileOptions) -> None:
     # A link is followed, so that the file it leads to is replaced, not the link.
     path = Path(os.path.realpath(target.url))
     if options.source_name is not None and _same(target.url, local_path(options.source_name)):

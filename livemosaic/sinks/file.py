@@ -16,8 +16,8 @@ from ..blocking import Patience
 from ..errors import LivemosaicError, SinkError
 from ..media.ffmpeg import av, fraction, open_container, sink_error
 from ..media.frame import Chapter, Frame, StreamInfo, TrackPacket
-from .atomic_file import Part
-from .destination import Target
+from .atomic_file import AtomicFile
+from .destination import Destination
 from .encoder import VideoEncoder
 from .formats import NETWORK_OPTIONS, NETWORK_TIMEOUT_S, FileOptions, find_codec
 from .tracks import Tracks
@@ -54,7 +54,7 @@ class FileSink:
         when the encoder refuses its settings
     """
 
-    def __init__(self, target: Target, info: StreamInfo, *, options: FileOptions) -> None:
+    def __init__(self, target: Destination, info: StreamInfo, *, options: FileOptions) -> None:
         assert target.format is not None
         self.name = target.name
         # Who watches a live input over the network wants to see the newest, too.
@@ -66,7 +66,7 @@ class FileSink:
         self._start: Fraction | None = None
         self._end = Fraction(0)  # of all that was written
         self._early: deque[TrackPacket] = deque()
-        self._part = Part(target) if target.kind == "file" else None
+        self._part = AtomicFile(target) if target.kind == "file" else None
         url = _local(self._part.path) if self._part is not None else target.url
         codec = find_codec(target.format, options, target=target.name)
         self._patience: Patience | None = None
@@ -250,7 +250,7 @@ class FileSink:
             self._patience.end()
 
 
-def _open(url: str, target: Target, *, time_base: Fraction) -> Any:
+def _open(url: str, target: Destination, *, time_base: Fraction) -> Any:
     format = target.format
     assert format is not None
     options = dict(format.options)

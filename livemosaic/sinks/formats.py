@@ -22,7 +22,7 @@ __all__ = [
     "Format",
     "find_codec",
     "find_format",
-    "taken",
+    "supported_options",
 ]
 
 
@@ -227,7 +227,7 @@ def find_codec(format: Format, options: FileOptions, *, target: str) -> Any:
     return codec
 
 
-def taken(format: Format | None, options: FileOptions) -> set[str]:
+def supported_options(format: Format | None, options: FileOptions) -> set[str]:
     """Which of codec, preset and crf, as far as they are asked for, go with a format.
 
     None are pictures, which take none of them.

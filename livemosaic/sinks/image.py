@@ -9,16 +9,16 @@ from pathlib import Path
 from ..errors import SinkError, UsageError
 from ..media.ffmpeg import sink_error
 from ..media.frame import Frame, StreamInfo, TrackPacket
-from .atomic_file import Part
-from .destination import NUMBER, Target
-from .image_strips import encode_bands
+from .atomic_file import AtomicFile
+from .destination import NUMBER, Destination
+from .image_strips import encode_strips
 
-__all__ = ["PictureSink"]
+__all__ = ["ImageSink"]
 
 _logger = logging.getLogger("livemosaic")
 
 
-class PictureSink:
+class ImageSink:
     """One picture, or a numbered sequence from 1 for a name such as `out_%04d.png`.
 
     The pictures are written to a hidden folder beside their place, and appear when all are there.
@@ -31,7 +31,7 @@ class PictureSink:
         when the disk says no
     """
 
-    def __init__(self, target: Target, info: StreamInfo) -> None:
+    def __init__(self, target: Destination, info: StreamInfo) -> None:
         self.name = target.name
         self.live = False
         self.rate: Fraction | None = None
@@ -51,7 +51,7 @@ class PictureSink:
                 round(info.width * info.sample_aspect_ratio),
                 info.height,
             )
-        self._folder = Part(target)
+        self._folder = AtomicFile(target)
         self._numbered = target.kind == "pictures"
         self._names: list[str] = []
         try:
@@ -69,7 +69,7 @@ class PictureSink:
             name = NUMBER.sub(lambda match: match[0] % self.frames_written, name, count=1)
         try:
             with (self._folder.path / name).open("wb") as file:
-                for data in encode_bands(self._folder.final.suffix.lower(), item):
+                for data in encode_strips(self._folder.final.suffix.lower(), item):
                     file.write(data)
                     self.bytes_written += len(data)
         except OSError as error:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..media.frame import Frame
 
-__all__ = ["encode_bands"]
+__all__ = ["encode_strips"]
 
 # Eight lines of JPEG's 16x16 blocks: as many as there are restart markers, so that every band
 # begins with the first of them.
@@ -37,7 +37,7 @@ _SIZE, _SCAN, _LAST_RESTART, _END = 0xC0, 0xDA, b"\xff\xd7", b"\xff\xd9"
 _LEVEL, _FROM_ABOVE = 1, 2
 
 
-def encode_bands(suffix: str, frame: Frame) -> Iterator[bytes]:
+def encode_strips(suffix: str, frame: Frame) -> Iterator[bytes]:
     """Encode a picture.
 
     Parameters

@@ -23,17 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SinkError
-from ..gallery.builtin import embedded_credit
+from ..gallery.builtin import builtin_credit
 from ..gallery.file_format import Gallery
-from ..gallery.full_size import original_tiles
+from ..gallery.full_size import full_size_tiles
 from ..media.colour import i420_to_bgr
 from ..media.ffmpeg import sink_error
 from ..media.frame import Frame, TrackPacket, even
 from ..mosaic.grid import Grid
-from .atomic_file import Part
-from .destination import Target
+from .atomic_file import AtomicFile
+from .destination import Destination
 
-__all__ = ["MapSink"]
+__all__ = ["PhotoMapSink"]
 
 U8 = NDArray[np.uint8]
 Cells = tuple[NDArray[np.int32], NDArray[np.bool_]]
@@ -44,7 +44,7 @@ _SIDES = (112, 96, 80, 64, 48, 32)
 _QUALITY = 82
 
 
-class MapSink:
+class PhotoMapSink:
     """Writes the page for one picture; it appears under its name when it is whole.
 
     Parameters
@@ -62,7 +62,7 @@ class MapSink:
 
     def __init__(
         self,
-        target: Target,
+        target: Destination,
         *,
         title: str,
         grid: Grid,
@@ -73,7 +73,7 @@ class MapSink:
         self.live = False
         self.rate: Fraction | None = None
         self._title, self._grid, self._gallery, self._cells = title, grid, gallery, cells
-        self._part = Part(target)
+        self._part = AtomicFile(target)
         self._written = False
         try:
             self._part.path.touch()
@@ -129,7 +129,7 @@ def map_page(frame: Frame, grid: Grid, gallery: Gallery, cells: Cells, *, title:
         folder, name = os.path.split(_readable(gallery.sources[whole].path))
         number = folders.setdefault(os.path.join(folder, ""), len(folders))
         photos.append([name, number, int(counts[place]), *gallery.sources[whole].crop])
-    licence, credits = embedded_credit(gallery.sources[0].path) or ("", "")
+    licence, credits = builtin_credit(gallery.sources[0].path) or ("", "")
     data = {
         "gallery": _readable(gallery.name),
         "width": grid.width,
@@ -178,7 +178,7 @@ def _sheet(gallery: Gallery, tiles: NDArray[np.int64]) -> tuple[U8, int, int]:
     across = math.isqrt(len(tiles) - 1) + 1
     rows = -(-len(tiles) // across)
     sheet = np.full((rows, px, across, px, 3), 128, np.uint8)
-    sharp = original_tiles(gallery, tiles, px) if px > gallery.tile_px else {}
+    sharp = full_size_tiles(gallery, tiles, px) if px > gallery.tile_px else {}
     for place, tile in enumerate(tiles.tolist()):
         picture = sharp.get(tile)
         if picture is None:

@@ -19,7 +19,7 @@ from ..media.colour import Colour, conversion
 from ..media.frame import Frame, TrackPacket, even
 from .virtual_camera_devices import choose_device, refusal
 
-__all__ = ["VcamSink"]
+__all__ = ["VirtualCameraSink"]
 
 U8 = NDArray[np.uint8]
 
@@ -36,7 +36,7 @@ _SAME_ASPECT = 0.01
 _CHANGE_OFFSET = 128.0  # so that the change of luma by chroma, +-33 at most, fits into a byte
 
 
-class VcamSink:
+class VirtualCameraSink:
     """Sends each frame as it is written; the pace is its caller's.
 
     Frames are fitted into the camera's picture, with black bars where the aspect differs, and

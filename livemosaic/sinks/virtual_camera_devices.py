@@ -16,7 +16,14 @@ from ..errors import SinkError
 if TYPE_CHECKING:
     from ..media.v4l2 import VideoDevice
 
-__all__ = ["RELOAD", "choose_device", "how_to_make_one", "is_vcam", "refusal", "virtual_cameras"]
+__all__ = [
+    "RELOAD",
+    "choose_device",
+    "how_to_make_one",
+    "is_virtual_camera",
+    "refusal",
+    "virtual_cameras",
+]
 
 _MODPROBE = "sudo modprobe v4l2loopback video_nr=10 card_label=livemosaic exclusive_caps=1"
 RELOAD = f"sudo modprobe -r v4l2loopback && {_MODPROBE}"
@@ -30,7 +37,7 @@ _INSTALL = {
 }
 
 
-def is_vcam(target: str) -> bool:
+def is_virtual_camera(target: str) -> bool:
     """Whether an output names a virtual camera: `vcam` or `vcam:DEVICE`."""
     return target == "vcam" or target.startswith("vcam:")
 

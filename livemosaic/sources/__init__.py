@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .base import Source
-    from .still import HeldStill
+    from .still import LoopedStill
 
-__all__ = ["HeldStill", "open_source"]
+__all__ = ["LoopedStill", "open_source"]
 
 
 def open_source(
@@ -45,11 +45,11 @@ def open_source(
 
         return PatternSource(spec)
     if "://" in spec:
-        from .network.protocols import find_address
+        from .network.protocols import find_protocol
         from .network.stream import FiniteError, stream_opener
         from .reconnect import Reconnecting
 
-        address = find_address(spec)
+        address = find_protocol(spec)
         if address is not None:
             with contextlib.suppress(FiniteError):  # a file: nothing may be lost of it
                 opener = stream_opener(address, threads=threads)
@@ -68,8 +68,8 @@ def open_source(
 
 
 def __getattr__(name: str) -> Any:
-    if name == "HeldStill":
-        from .still import HeldStill
+    if name == "LoopedStill":
+        from .still import LoopedStill
 
-        return HeldStill
+        return LoopedStill
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

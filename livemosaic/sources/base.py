@@ -16,7 +16,8 @@ class Source(Protocol):
     A source is opened by its constructor, which has decoded the first frame when it returns, so
     that nothing is created for an input that has no picture. Iterating it once gives every frame,
     and the packets of the other tracks where the container has them, in the container's order. A
-    live source says in a `Notice` that its frames stay away for a while. Errors are `SourceError`.
+    live source says in a `StatusEvent` that its frames stay away for a while. Errors are
+    `SourceError`.
     """
 
     @property

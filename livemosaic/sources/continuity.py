@@ -12,7 +12,7 @@ from ..media.ffmpeg import fraction
 from ..media.frame import Frame, Item, StreamInfo, TrackPacket
 from .i420 import fit
 
-__all__ = ["Splice"]
+__all__ = ["StreamContinuity"]
 
 _logger = logging.getLogger("livemosaic")
 
@@ -22,7 +22,7 @@ _JUMP_S = 2
 _MICROSECOND = 1_000_000  # per second; finer is noise of the clock
 
 
-class Splice:
+class StreamContinuity:
     """Makes one stream of several: in the times, the size, the colour and the tracks of the first.
 
     Times go on as the clock did while nothing came. Pictures of another size are fitted into the

@@ -16,7 +16,7 @@ from .i420 import Converter
 from .input_paths import DEFAULT_RATE
 from .timestamps import Clock
 
-__all__ = ["VideoTrack", "beside", "left_out"]
+__all__ = ["VideoDecoder", "beside", "left_out"]
 
 # Readers whose videos are one and the same, in several sizes.
 _RENDITIONS = {"hls", "dash"}
@@ -62,7 +62,7 @@ class _About:
         )
 
 
-class VideoTrack:
+class VideoDecoder:
     """Frames from the packets of a container's first video track.
 
     Parameters

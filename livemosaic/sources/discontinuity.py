@@ -8,7 +8,7 @@ from typing import Any
 
 from ..media.ffmpeg import fraction
 
-__all__ = ["Joint"]
+__all__ = ["Discontinuity"]
 
 _ZERO_S = Fraction(0)
 # Seconds. A step back in decoding order by less than 16 pictures, the most that a coder may
@@ -23,7 +23,7 @@ _MAX_HELD, _MAX_LATE = 100, 2
 _TAIL_S = 1
 
 
-class Joint:
+class Discontinuity:
     """Shifts the packets of a container so that times go on where a recording begins anew.
 
     The picture says where that is: it steps back, or leaps ahead and no sound fills the gap. Other

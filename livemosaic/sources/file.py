@@ -15,8 +15,8 @@ from ..errors import RefusedError, SourceError
 from ..media.ffmpeg import av, fraction, open_container, reason, source_error
 from ..media.frame import Chapter, Frame, TrackPacket
 from ..media.urls import is_url
-from .decoder import VideoTrack, beside, left_out
-from .discontinuity import Joint
+from .decoder import VideoDecoder, beside, left_out
+from .discontinuity import Discontinuity
 from .input_paths import STANDARD_INPUT, Location, locate
 
 __all__ = ["FileSource"]
@@ -86,12 +86,12 @@ class FileSource:
         self._items: Iterator[Frame | TrackPacket] = iter(())
         self._ready: deque[Frame | TrackPacket] = deque()
         try:
-            self._video = VideoTrack(self._container, name=self.name, threads=threads)
+            self._video = VideoDecoder(self._container, name=self.name, threads=threads)
             self._tracks = beside(self._container)
             leaps = bool(self._container.format.flags & _LEAPS)
             late_s = _LATE_CLOCK_S if leaps else _LATE_S
             self._origin_s = _origin_s(self._video.stream, *self._tracks, late_s=late_s)
-            self._joint = Joint(
+            self._joint = Discontinuity(
                 self._video.stream.index,
                 rate=self._video.rate,
                 origin_s=self._origin_s,

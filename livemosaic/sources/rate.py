@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
-from ..media.frame import Frame, Item, Notice, TrackPacket
+from ..media.frame import Frame, Item, StatusEvent, TrackPacket
 
 __all__ = ["FixedRate", "limited", "paced"]
 
@@ -38,7 +38,7 @@ def limited(items: Iterable[Item], seconds: float) -> Iterator[Item]:
                 yield item
             elif not behind or at > end + _LATE_S:
                 return
-        elif isinstance(item, Notice):
+        elif isinstance(item, StatusEvent):
             yield item
         elif end is None or not _starts_after(item, end):
             behind.add(item.track)

@@ -13,9 +13,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from typing import Any
 
 from ..errors import RefusedError, SourceError, UsageError
-from ..media.frame import Item, Notice, StreamInfo
+from ..media.frame import Item, StatusEvent, StreamInfo
 from .base import Source
-from .continuity import Splice
+from .continuity import StreamContinuity
 
 __all__ = ["Reconnecting", "attempts"]
 
@@ -54,8 +54,8 @@ def attempts(reconnect: str | int | None) -> float | None:
 class Reconnecting:
     """Opens a live source again when it ends, fails or stalls.
 
-    While it is away there is a `Notice`. Its frames and packets go on in the times, the size, the
-    colour and the tracks that it had at first.
+    While it is away there is a `StatusEvent`. Its frames and packets go on in the times, the size,
+    the colour and the tracks that it had at first.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ class Reconnecting:
             source = self._retry(refusals=True)
         self._source = source
         self.info: StreamInfo = source.info
-        self._splice = Splice(self.info, name=name)
+        self._splice = StreamContinuity(self.info, name=name)
 
     @property
     def bad_frames(self) -> int:
@@ -126,7 +126,7 @@ class Reconnecting:
             if time.monotonic() - began_s > _WELL_S:
                 self._wait_s = _FIRST_WAIT_S
             _logger.warning("%s; reconnecting", failure or f"{self.name}: the stream has ended")
-            yield Notice("reconnecting")
+            yield StatusEvent("reconnecting")
             try:
                 self._come_back()
             except _InterruptedError:

@@ -12,13 +12,13 @@ from itertools import count
 from ..media.frame import Frame
 from .base import Source
 
-__all__ = ["HeldStill"]
+__all__ = ["LoopedStill"]
 
 # Often enough that a changed setting is seen at once; what did not change costs next to nothing.
 _RATE = Fraction(15)
 
 
-class HeldStill:
+class LoopedStill:
     """Shows the one picture of a source for ever, as a live source of 15 frames/s.
 
     Parameters

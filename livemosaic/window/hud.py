@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..control.state import Vitals, Wanted
+from ..control.state import LiveState, LiveStats
 from ..media.text import LINE, Panel, Sheet, fitted, text_width
 from .keys import KEYS
 
@@ -48,24 +48,24 @@ def text_px(width: int, height: int) -> int:
     return min(max(round(min(height, width / _WIDE) * _PX_PER_HEIGHT), _MIN_PX), _MAX_PX)
 
 
-def gauges(vitals: Vitals) -> tuple[Gauge, ...]:
+def gauges(live_stats: LiveStats) -> tuple[Gauge, ...]:
     """The lines of the HUD. Equal figures give equal lines, and need not be drawn again."""
-    p50, p95 = vitals.latency_ms_p50, vitals.latency_ms_p95
+    p50, p95 = live_stats.latency_ms_p50, live_stats.latency_ms_p95
     lines = [
-        Gauge("frames/s", (f"{vitals.fps_in:.1f} in", f"{vitals.fps_out:.1f} out")),
+        Gauge("frames/s", (f"{live_stats.fps_in:.1f} in", f"{live_stats.fps_out:.1f} out")),
         Gauge("latency", (f"p50 {p50:.0f} ms", f"p95 {p95:.0f} ms")),
-        Gauge("dropped", (str(vitals.dropped),)),
-        Gauge("active cells", (f"{vitals.active_share:.0%}",)),
+        Gauge("dropped", (str(live_stats.dropped),)),
+        Gauge("active cells", (f"{live_stats.active_share:.0%}",)),
     ]
-    frame_ms = 1000 / vitals.fps_in if vitals.fps_in else _DEFAULT_FRAME_MS
-    for name, ms in vitals.stages_ms.items():
+    frame_ms = 1000 / live_stats.fps_in if live_stats.fps_in else _DEFAULT_FRAME_MS
+    for name, ms in live_stats.stages_ms.items():
         # In steps, so that a bar does not tremble.
         share = min(1.0, round(ms / frame_ms * 40) / 40)
         lines.append(Gauge(name, (f"{ms:.1f} ms",), share=share))
-    if vitals.governor:
-        lines.append(Gauge(vitals.governor, warning=True))
-    if vitals.source:
-        lines.append(Gauge(vitals.source, warning=True))
+    if live_stats.governor:
+        lines.append(Gauge(live_stats.governor, warning=True))
+    if live_stats.source:
+        lines.append(Gauge(live_stats.source, warning=True))
     return tuple(lines)
 
 
@@ -99,12 +99,12 @@ def figures(lines: Sequence[Gauge], *, px: int) -> Panel:
     return sheet.panel()
 
 
-def badges(wanted: Wanted, vitals: Vitals) -> tuple[str, ...]:
+def badges(wanted: LiveState, live_stats: LiveStats) -> tuple[str, ...]:
     """What must be seen with the HUD off too; the first begins with `*` while it records."""
     said = []
-    if vitals.recording:
-        said.append(f"*{vitals.recording}")
-    if wanted.panic:
+    if live_stats.recording:
+        said.append(f"*{live_stats.recording}")
+    if wanted.privacy:
         said.append("hidden")
     if wanted.frozen:
         said.append("frozen")

@@ -123,9 +123,9 @@ def _quit(control: Control, view: View, name: str) -> str:
 
 
 def _step_overlay(control: Control, by: float) -> str:
-    overlay = round(min(1.0, max(0.0, control.wanted.settings.overlay + by)), 2)
+    overlay = round(min(1.0, max(0.0, control.state.settings.overlay + by)), 2)
     control.change(overlay=overlay)
-    hidden = "; while all is hidden (p) there is none" if control.wanted.panic else ""
+    hidden = "; while all is hidden (p) there is none" if control.state.privacy else ""
     return f"overlay {overlay:.0%}{hidden}"
 
 
@@ -146,7 +146,7 @@ def tile_sizes(width: int, height: int) -> list[int]:
 
 
 def _step_tile(control: Control, view: View, *, larger: bool) -> str:
-    settings = control.wanted.settings
+    settings = control.state.settings
     size = (view.width, view.height)
     now = plan_grid(*size, tile_px=settings.tile_px, columns=settings.columns, size=size).tile_px
     sizes = tile_sizes(*size)
@@ -167,9 +167,9 @@ def _smaller_tiles(control: Control, view: View, name: str) -> str:
 
 
 def _step_calm(control: Control, by: float) -> str:
-    calm = round(min(1.0, max(0.0, control.wanted.settings.calm + by)), 2)
+    calm = round(min(1.0, max(0.0, control.state.settings.calm + by)), 2)
     control.change(calm=calm)
-    rotates = control.wanted.settings.match == "clusters"
+    rotates = control.state.settings.match == "clusters"
     return f"calm {calm:.0%}{'; for the match by layout (m)' if rotates else ''}"
 
 
@@ -182,7 +182,7 @@ def _livelier(control: Control, view: View, name: str) -> str:
 
 
 def _next_tint(control: Control, view: View, name: str) -> str:
-    now = control.wanted.settings.tint
+    now = control.state.settings.tint
     tint = 0.0 if now >= 1.0 else round(min(1.0, now + _TINT_STEP), 2)
     control.change(tint=tint)
     return f"tint {tint:.0%}"
@@ -190,7 +190,7 @@ def _next_tint(control: Control, view: View, name: str) -> str:
 
 def _next_match(control: Control, view: View, name: str) -> str:
     choices = typing.get_args(typing.get_type_hints(MosaicSettings)["match"])
-    now = control.wanted.settings.match
+    now = control.state.settings.match
     match = choices[(choices.index(now) + 1) % len(choices)]
     control.change(match=match)
     return f"match {match}"
@@ -206,18 +206,18 @@ def _choose_gallery(control: Control, view: View, name: str) -> str:
 
 
 def _mirror(control: Control, view: View, name: str) -> str:
-    control.change(mirror=not control.wanted.mirror)
-    return "mirrored" if control.wanted.mirror else "not mirrored"
+    control.change(mirror=not control.state.mirror)
+    return "mirrored" if control.state.mirror else "not mirrored"
 
 
 def _freeze(control: Control, view: View, name: str) -> str:
-    control.change(frozen=not control.wanted.frozen)
-    return "frozen" if control.wanted.frozen else "going on"
+    control.change(frozen=not control.state.frozen)
+    return "frozen" if control.state.frozen else "going on"
 
 
-def _panic(control: Control, view: View, name: str) -> str:
-    control.change(panic=not control.wanted.panic)
-    return "hidden" if control.wanted.panic else f"overlay {control.wanted.settings.overlay:.0%}"
+def _toggle_privacy(control: Control, view: View, name: str) -> str:
+    control.change(privacy=not control.state.privacy)
+    return "hidden" if control.state.privacy else f"overlay {control.state.settings.overlay:.0%}"
 
 
 def _snapshot(control: Control, view: View, name: str) -> str:
@@ -226,7 +226,7 @@ def _snapshot(control: Control, view: View, name: str) -> str:
 
 
 def _record(control: Control, view: View, name: str) -> str:
-    control.change(recording=not control.wanted.recording)
+    control.change(recording=not control.state.recording)
     return ""  # who makes the file says its name
 
 
@@ -242,7 +242,7 @@ def _help(control: Control, view: View, name: str) -> str:
 
 def _original(control: Control, view: View, name: str) -> str:
     view.original = not view.original
-    hidden = view.original and control.wanted.panic
+    hidden = view.original and control.state.privacy
     return "the original, too, is hidden (p)" if hidden else ""
 
 
@@ -263,7 +263,7 @@ KEYS: tuple[Key, ...] = (
     Key(tuple("123456789"), "1 ... 9", "gallery", _choose_gallery),
     Key(("x",), "x", "mirror", _mirror),
     Key(("Space",), "Space", "freeze", _freeze),
-    Key(("p",), "p", "panic: hide everybody", _panic),
+    Key(("p",), "p", "privacy: hide everybody", _toggle_privacy),
     Key(("s",), "s", "snapshot", _snapshot),
     Key(("r",), "r", "record, on and off", _record),
     Key(("o",), "o", "original in a corner", _original),

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import cv2
 
-from ..control.state import Control, Vitals
+from ..control.state import Control, LiveStats
 from ..errors import SinkError
 from ..media.frame import Frame, StreamInfo, TrackPacket
 from ..media.text import Panel
@@ -48,7 +48,7 @@ class WindowSink:
     info : what will be shown
     control : what keys act on, and whose messages are shown; `control.quit` is called when the
         person closes the window
-    vitals : gives the figures; not called before `write` and `pump`
+    live_stats : gives the figures; not called before `write` and `pump`
     title : of the window, one of its own for each
     clock : seconds, for what is shown for a while
 
@@ -66,7 +66,7 @@ class WindowSink:
         info: StreamInfo,
         *,
         control: Control,
-        vitals: Callable[[], Vitals],
+        live_stats: Callable[[], LiveStats],
         title: str = "livemosaic",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -75,7 +75,12 @@ class WindowSink:
         self.rate: Fraction | None = None
         self.view = View(info.width, info.height)
         self._keyboard = Keyboard(control, self.view, clock=clock)
-        self._control, self._vitals, self._title, self._clock = control, vitals, title, clock
+        self._control, self._live_stats, self._title, self._clock = (
+            control,
+            live_stats,
+            title,
+            clock,
+        )
         aspect = float(info.width * info.sample_aspect_ratio / info.height)
         size = _first_size(round(info.height * aspect), aspect, check_display())
         try:
@@ -92,7 +97,7 @@ class WindowSink:
         self._canvas = Canvas(*size, aspect=aspect)
         self._corner: Panel | None = None
         self._message, self._message_until_s = _STARTING, math.inf
-        self._figures: tuple[hud.Gauge, ...] = ()
+        self._report: tuple[hud.Gauge, ...] = ()
         self._badges: tuple[str, ...] = ()
         self._figures_at_s = -math.inf
         self._panels: list[tuple[Panel, int, int]] = []
@@ -178,7 +183,7 @@ class WindowSink:
 
     def _refresh(self, *, changed: bool) -> None:
         """Draw what is over the picture, and show all of it, if anything is new."""
-        says = (self._figures, self._badges, self._message, self.view.help)
+        says = (self._report, self._badges, self._message, self.view.help)
         if says != self._panels_say:
             self._panels_say, self._panels = says, list(self._arrange())
             changed = True
@@ -209,13 +214,13 @@ class WindowSink:
             self._message, self._message_until_s = "", math.inf
         if now - self._figures_at_s >= _FIGURES_S:
             self._figures_at_s = now
-            vitals = self._vitals()
-            self._figures = hud.gauges(vitals) if self.view.hud else ()
-            self._badges = hud.badges(self._control.wanted, vitals)
+            live_stats = self._live_stats()
+            self._report = hud.gauges(live_stats) if self.view.hud else ()
+            self._badges = hud.badges(self._control.state, live_stats)
 
     @property
     def _wants_corner(self) -> bool:
-        return self.view.original and not self._control.wanted.panic
+        return self.view.original and not self._control.state.privacy
 
     @property
     def _text_px(self) -> int:
@@ -230,8 +235,8 @@ class WindowSink:
         width, height = self._canvas.width, self._canvas.height
         px, margin = self._text_px, self._margin
         top = margin
-        if self._figures:
-            panel = hud.figures(self._figures, px=px)
+        if self._report:
+            panel = hud.figures(self._report, px=px)
             yield panel, margin, margin
             if panel.width > width / 2:
                 top += panel.height + margin // 2

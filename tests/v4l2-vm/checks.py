@@ -26,9 +26,9 @@ from livemosaic.cli.commands.devices import devices
 from livemosaic.doctor.cameras import cameras, virtual_cameras
 from livemosaic.errors import LivemosaicError, SinkError, SourceError
 from livemosaic.media import v4l2
-from livemosaic.media.frame import Frame, Notice, StreamInfo
+from livemosaic.media.frame import Frame, StatusEvent, StreamInfo
 from livemosaic.sinks import open_sink
-from livemosaic.sinks.virtual_camera import VcamSink
+from livemosaic.sinks.virtual_camera import VirtualCameraSink
 from livemosaic.sources import open_source
 from livemosaic.sources.camera.webcam import WebcamSource
 
@@ -119,7 +119,7 @@ def frame_digests(text: str) -> list[str]:
     return [line.rpartition(",")[2].strip() for line in text.splitlines() if line[:1] == "0"]
 
 
-def send(source: Any, sink: VcamSink, sent: set[str], until: Callable[[], bool]) -> int:
+def send(source: Any, sink: VirtualCameraSink, sent: set[str], until: Callable[[], bool]) -> int:
     """From the camera to the virtual camera until something is true; how many frames."""
     count = 0
     for frame in source:
@@ -133,7 +133,7 @@ def send(source: Any, sink: VcamSink, sent: set[str], until: Callable[[], bool])
 
 def through(capture: tuple[int, int, Fraction], frames: int) -> dict[str, Any]:
     source = WebcamSource("webcam", capture=capture)
-    sink = VcamSink("vcam", size=capture[:2])
+    sink = VirtualCameraSink("vcam", size=capture[:2])
     sent: set[str] = set()
     send(source, sink, sent, until=iter([False, False, True]).__next__)  # a format to be found
     reader = read_back(frames)
@@ -211,7 +211,7 @@ def stamps() -> Any:
 @check
 def reader_restarts() -> Any:
     """The virtual camera's reader comes and goes while it is sent to."""
-    source, sink = WebcamSource("webcam", capture=QUICK), VcamSink("vcam", size=(640, 360))
+    source, sink = WebcamSource("webcam", capture=QUICK), VirtualCameraSink("vcam", size=(640, 360))
     sent: set[str] = set()
     send(source, sink, sent, until=iter([False, False, True]).__next__)
     equal = []
@@ -236,7 +236,7 @@ def sender_restarts() -> Any:
 
     sizes = []
     for width in (640, 1280):
-        sink = VcamSink("vcam", size=(width, width * 9 // 16))
+        sink = VirtualCameraSink("vcam", size=(width, width * 9 // 16))
         sink.write(picture())
         sizes.append([*sink.size])
         sink.close()
@@ -244,7 +244,7 @@ def sender_restarts() -> Any:
     other.send(sink._buffer[: 640 * 540])
     other.close()
     stale = v4l2.video_device(LOOPBACK).output  # type: ignore[union-attr]
-    sink = VcamSink("vcam", size=(640, 360))
+    sink = VirtualCameraSink("vcam", size=(640, 360))
     sink.write(picture())
     watcher = ffmpeg(LOOPBACK, "-f", "null", "-")
     deadline_s = time.monotonic() + 30
@@ -252,7 +252,7 @@ def sender_restarts() -> Any:
         sink.write(picture())
         time.sleep(0.03)  # the pace of a camera
     sink.close()
-    watched = VcamSink("vcam", size=(1280, 720))
+    watched = VirtualCameraSink("vcam", size=(1280, 720))
     watched.write(picture())
     agreed = [*watched.size]
     watched.close()
@@ -291,7 +291,7 @@ def plugged_in_again() -> Any:
             times.append(item.time_s)
         if len(items) == 5:
             (VIVID / "unbind").write_text("vivid.0")
-        if isinstance(item, Notice):
+        if isinstance(item, StatusEvent):
             (VIVID / "bind").write_text("vivid.0")
             bound_s = time.monotonic()
         elif bound_s and items[-5:] == ["Frame"] * 5:
@@ -423,7 +423,7 @@ def doctor() -> Any:
         return [finding.as_json() for finding in (cameras(), virtual_cameras())]
 
     found = {"idle": ask(), "stranger": in_child(ask, user=NOBODY)}
-    sender = VcamSink("vcam")
+    sender = VirtualCameraSink("vcam")
     sender.write(picture())
     found["sending"] = in_child(ask)
     sender.close()
@@ -444,7 +444,7 @@ def vcam_refusals() -> Any:
         "by name": open_it("vcam:LIVE"),
         "permission": in_child(lambda: open_it("vcam"), user=NOBODY),
     }
-    sender = VcamSink("vcam")
+    sender = VirtualCameraSink("vcam")
     sender.write(picture())
     found["busy"] = in_child(lambda: open_it("vcam"))
     found["listed busy"] = devices()["virtual_cameras"][0]["busy"]

@@ -11,7 +11,7 @@ from ... import __version__
 from ..console import print_json, print_text
 
 if TYPE_CHECKING:
-    from ...doctor import Finding
+    from ...doctor import CheckResult
 
 __all__ = ["add_parser", "run"]
 
@@ -35,10 +35,10 @@ def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
     # As `run` does, before NumPy is imported: what is measured has to be what will be had.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from ...doctor import examine
+    from ...doctor import run_checks
 
     findings = []
-    for finding in examine():
+    for finding in run_checks():
         findings.append(finding)
         if not args.json:
             print_text(_lines(finding))
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if able else 1
 
 
-def _lines(finding: Finding) -> str:
+def _lines(finding: CheckResult) -> str:
     """A finding for people; the cure on a line of its own, to be copied."""
     text = f"{finding.name.replace('_', ' '):<{_NAME_WIDTH}} {finding.state:<8} {finding.text}\n"
     if finding.cure:
@@ -65,7 +65,7 @@ def _lines(finding: Finding) -> str:
     return text
 
 
-def _summary(findings: list[Finding]) -> str:
+def _summary(findings: list[CheckResult]) -> str:
     problems = [finding.name for finding in findings if finding.state == "problem"]
     if problems:
         return f"\nit cannot run before this is cured: {', '.join(problems)}\n"

@@ -168,11 +168,11 @@ def _show(args: argparse.Namespace) -> None:
 
 def _add(args: argparse.Namespace) -> None:
     from ...gallery.build import build_gallery
-    from ...gallery.builtin import EMBEDDED
+    from ...gallery.builtin import BUILTIN
     from ...gallery.file_format import Gallery
     from ...gallery.photo_paths import find_photos
 
-    if args.gallery in EMBEDDED:
+    if args.gallery in BUILTIN:
         raise UsageError(
             f"the embedded gallery {args.gallery!r} cannot be added to: build your own with: "
             "livemosaic gallery build PHOTOS... -o my.gallery"

@@ -139,10 +139,10 @@ def _watching(
     """The settings file is applied when it is saved, if there are one and something to change."""
     if args.config is None or control is None:
         return contextlib.nullcontext()
-    from ...control.settings_file import ConfigWatch
+    from ...control.settings_file import SettingsFileWatcher
     from ...gallery import open_gallery
 
-    return ConfigWatch(
+    return SettingsFileWatcher(
         args.config, given=vars(args), options=options, control=control, open_gallery=open_gallery
     )
 

@@ -6,6 +6,6 @@ from .base import Matcher
 from .clusters import ClusterMatcher
 from .index import layout_index
 from .layout import LayoutMatcher
-from .refine import ThoroughMatcher
+from .refine import RefiningMatcher
 
-__all__ = ["ClusterMatcher", "LayoutMatcher", "Matcher", "ThoroughMatcher", "layout_index"]
+__all__ = ["ClusterMatcher", "LayoutMatcher", "Matcher", "RefiningMatcher", "layout_index"]

@@ -16,7 +16,7 @@ I32 = NDArray[np.int32]
 class Matcher(Protocol):
     """Chooses tiles for the cells of one stream, frame by frame."""
 
-    def restyle(self, *, tint: float, calm: float) -> None:
+    def update_settings(self, *, tint: float, calm: float) -> None:
         """Go by another tint and calm from the next frame on, both 0..1."""
 
     def look(self, bgr: U8, state: U8, active_pixels: U8) -> I32:

@@ -77,7 +77,7 @@ class ClusterMatcher:
         self._grid = grid
         self._counts = np.empty((grid.cells, HISTOGRAM_SIZE), np.uint16)
 
-    def restyle(self, *, tint: float, calm: float) -> None:
+    def update_settings(self, *, tint: float, calm: float) -> None:
         """It goes by neither: a cell that is active takes another tile."""
 
     def look(self, bgr: U8, state: U8, active_pixels: U8) -> I32:

@@ -141,7 +141,7 @@ class LayoutMatcher:
             tries=tries,
         )
         self._shown = empty(grid.cells, index, self.rules)
-        self.restyle(tint=tint, calm=calm)
+        self.update_settings(tint=tint, calm=calm)
         self._lab = np.empty((grid.cells, 16, 3), np.float32)
         self._matched = np.full((grid.cells, 16, 3), np.inf, np.float32)  # at the last match
         self._codes = np.empty((0, COEFFICIENTS), np.float32)
@@ -155,7 +155,7 @@ class LayoutMatcher:
         """Where in the index each cell's variant is, -1 for none: int32 (cells,), a copy."""
         return self._shown.place.copy()
 
-    def restyle(self, *, tint: float, calm: float) -> None:
+    def update_settings(self, *, tint: float, calm: float) -> None:
         """Go by another tint and calm from the next frame on; tiles stay until their cells move."""
         self._moved = _MOVED_LIVELY + calm * (_MOVED_STILL - _MOVED_LIVELY)
         better = _BETTER_LIVELY + calm * (_BETTER_STILL - _BETTER_LIVELY)

@@ -11,7 +11,7 @@ from ...gallery.file_format import Gallery
 from ..grid import Grid
 from .layout import LayoutMatcher
 
-__all__ = ["ThoroughMatcher"]
+__all__ = ["RefiningMatcher"]
 
 U8 = NDArray[np.uint8]
 I32 = NDArray[np.int32]
@@ -27,7 +27,7 @@ _AT_ONCE = 4096  # cells, between two reports of progress
 _VARIETY = 0.75
 
 
-class ThoroughMatcher:
+class RefiningMatcher:
     """Matches by layout, and then again and again, each cell beside all others as they are now.
 
     The quick search goes through the cells once, and those that come first know nothing of those
@@ -63,9 +63,9 @@ class ThoroughMatcher:
             hurry=False,
         )
 
-    def restyle(self, *, tint: float, calm: float) -> None:
+    def update_settings(self, *, tint: float, calm: float) -> None:
         """As of `LayoutMatcher`; there is no frame before to be calm about."""
-        self._layout.restyle(tint=tint, calm=0.0)
+        self._layout.update_settings(tint=tint, calm=0.0)
 
     def look(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
         """As of `LayoutMatcher`."""

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from typing import Any, NamedTuple
 
-__all__ = ["Arrival", "Backlog"]
+__all__ = ["Arrival", "PacketQueue"]
 
 # When the oldest waiting picture is this old, decoding does not keep up, and what waits is let go
 # up to the newest key picture. Long enough for the burst after a busy moment, which is caught up
@@ -39,7 +39,7 @@ class Arrival(NamedTuple):
     after_gap: bool = False
 
 
-class Backlog:
+class PacketQueue:
     """Packets on their way from the thread that receives to the one that decodes.
 
     Attributes

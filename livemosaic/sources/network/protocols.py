@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ...media.urls import public_name, split_url
 
-__all__ = ["Address", "find_address"]
+__all__ = ["Address", "find_protocol"]
 
 # Enough to see an elementary stream's codec and a sound's rate (0.3 s with MPEG-TS). FFmpeg's
 # defaults show the first picture after 0.9 s (MPEG-TS) to 1.7 s (FLV). Without any look at the
@@ -59,7 +59,7 @@ class Address:
     maybe_file: bool = False
 
 
-def find_address(spec: str) -> Address | None:
+def find_protocol(spec: str) -> Address | None:
     """The stream that `spec` names; None for a scheme of files."""
     scheme = split_url(spec).scheme.lower()
     kind = _SCHEMES.get(scheme)

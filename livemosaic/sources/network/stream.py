@@ -17,8 +17,8 @@ from typing import Any
 from ...errors import LivemosaicError, RefusedError, SourceError
 from ...media.ffmpeg import av, fraction, open_container, reason
 from ...media.frame import Frame, TrackPacket
-from ..decoder import VideoTrack
-from .packet_queue import Arrival, Backlog
+from ..decoder import VideoDecoder
+from .packet_queue import Arrival, PacketQueue
 from .protocols import Address
 
 __all__ = ["FiniteError", "StreamSource", "stream_opener"]
@@ -69,8 +69,8 @@ class StreamSource:
     """The newest pictures of a network stream, and the packets of its other tracks.
 
     One thread receives and the one that iterates decodes, so that FFmpeg's own buffers stay empty.
-    What comes faster than it is decoded is let go, see `Backlog`. Times begin at 0 with the first
-    frame, which is a key picture; frames are stamped with the time at which they arrived.
+    What comes faster than it is decoded is let go, see `PacketQueue`. Times begin at 0 with the
+    first frame, which is a key picture; frames are stamped with the time at which they arrived.
     `info.tracks` are copies, which outlive the connection.
 
     Parameters
@@ -94,8 +94,8 @@ class StreamSource:
         self._opened = threading.Event()
         self._stopped = threading.Event()
         self._error: BaseException | None = None
-        self._backlog = Backlog()
-        self._video: VideoTrack | None = None
+        self._backlog = PacketQueue()
+        self._video: VideoDecoder | None = None
         self._tracks: tuple[Any, ...] = ()
         self._segmented = False
         self._ready: deque[Frame | TrackPacket] = deque()
@@ -199,7 +199,7 @@ class StreamSource:
     def _take(self, container: Any) -> None:
         if self._address.maybe_file and _is_finite(container):
             raise FiniteError
-        video = VideoTrack(container, name=self.name, threads=self._threads, live=True)
+        video = VideoDecoder(container, name=self.name, threads=self._threads, live=True)
         self._segmented = self._backlog.waits = container.format.name in _SEGMENTED
         templates = _templates(container, name=self.name)
         self._tracks = tuple(templates.values())
@@ -238,7 +238,7 @@ class StreamSource:
             packet.dts -= shift
             yield item  # what belongs before the first picture is left out
 
-    def _decode(self, video: VideoTrack) -> Iterator[Frame | TrackPacket]:
+    def _decode(self, video: VideoDecoder) -> Iterator[Frame | TrackPacket]:
         last_s, limit_s = time.monotonic(), _FIRST_S
         began_s: float | None = None
         intervals_s: deque[float] = deque(maxlen=_INTERVALS)
