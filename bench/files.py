@@ -93,7 +93,7 @@ def encode(folder: Path, repeat: int) -> list[Row]:
 _NULL = """
 import json, sys, time
 import cv2
-from livemosaic import config
+from livemosaic.control import options as config
 from livemosaic.cli.session import mosaic_settings
 from livemosaic.mosaic import Mosaic
 from livemosaic.pipeline import Pipeline
