@@ -95,7 +95,7 @@ import json, sys, time
 import cv2
 from livemosaic.control import options as config
 from livemosaic.cli.session import mosaic_settings
-from livemosaic.mosaic import Mosaic
+from livemosaic import Mosaic
 from livemosaic.pipeline import Pipeline
 from livemosaic.sinks import open_sink
 from livemosaic.sources import open_source

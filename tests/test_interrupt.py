@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from livemosaic.blocking import call_interruptibly, leave
-from livemosaic.cli import console as terminal
+from livemosaic.cli import signals as terminal
 from livemosaic.cli.signals import Interrupts
 from livemosaic.gallery.file_format import Gallery
 

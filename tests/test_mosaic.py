@@ -723,7 +723,7 @@ import numpy as np
 from numba.core import event
 from livemosaic.media.colour import Colour
 from livemosaic.media.frame import Frame
-from livemosaic.mosaic import Mosaic, MosaicSettings
+from livemosaic import Mosaic, MosaicSettings
 
 width, height, settings = eval(sys.argv[2])
 mosaic = Mosaic(sys.argv[1], settings)

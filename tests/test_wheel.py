@@ -64,7 +64,7 @@ def test_contents(wheel: Path) -> None:
             for p in (ROOT / "livemosaic" / folder).iterdir()
             if p.is_file()
         }
-    expected |= {"livemosaic/py.typed", "livemosaic/sinks/map.html"}
+    expected |= {"livemosaic/py.typed", "livemosaic/sinks/photo_map.html"}
     assert expected <= names
     assert {n.split("/")[0] for n in names} == {"livemosaic", info.rstrip("/")}
     assert not [n for n in names if n.endswith((".pyc", ".nbi", ".nbc", ".gallery", ".part"))]
