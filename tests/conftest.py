@@ -51,12 +51,6 @@ settings.register_profile(
 settings.load_profile("livemosaic")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "error_logs: this test expects log lines of level ERROR (else one fails it)"
-    )
-
-
 @pytest.fixture
 def program(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Any]]:
     """`tests.program.Program`: runs the command line in this process, and leaves no thread."""
