@@ -58,7 +58,7 @@ def main() -> None:
         seconds, cells = [], []
         for frame in frames:
             mosaic.process(frame)
-            seconds.append(at["match"] - at["histogram"])
+            seconds.append(at["match"] - at["features"])
             cells.append(mosaic.cells.active)
         few = np.array(cells) <= UNHURRIED_CELLS
         per_cell = [

@@ -100,9 +100,9 @@ class FakeMosaic:
     def plan(self, width: int, height: int) -> Grid:
         return plan_grid(width, height, scale=1, tile_px=16)
 
-    def prepare(self, gallery: object) -> None: ...
+    def warm_up_gallery(self, gallery: object) -> None: ...
 
-    def rehearse(self, settings: MosaicSettings, *frame: object) -> None: ...
+    def warm_up_kernels(self, settings: MosaicSettings, *frame: object) -> None: ...
 
     def change(self, settings: MosaicSettings, *, gallery: object = None) -> None:
         self.settings = settings
@@ -110,10 +110,10 @@ class FakeMosaic:
 
     def forget(self) -> None: ...
 
-    def process(self, frame: Frame, *, most: int | None = None) -> Frame:
+    def process(self, frame: Frame, *, max_cells: int | None = None) -> Frame:
         if frame.pts == self._fail_at:
             raise MosaicError
-        for name in ("activity", "histogram", "match", "compose"):
+        for name in ("activity", "features", "match", "compose"):
             self.on_stage(name)
         return frame.with_picture(frame.y.copy(), frame.u, frame.v)
 

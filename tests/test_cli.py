@@ -114,7 +114,7 @@ CONTRACT = {
     **dict.fromkeys(["duration_s", "fps", "first_frame_s", "peak_rss_mb", "reconnects"]),
     "latency_ms": {"p50": None, "p95": None, "p99": None, "max": None},
     "stages_ms": dict.fromkeys(
-        ["decode", "activity", "histogram", "match", "compose", "encode"], P2
+        ["decode", "activity", "features", "match", "compose", "encode"], P2
     ),
     "grid": dict.fromkeys(["rows", "columns", "tile_px", "width", "height"]),
     "cells": dict.fromkeys(["total", "active_mean", "touched_mean", "changed_mean"]),

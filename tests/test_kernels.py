@@ -290,7 +290,7 @@ def test_match_by_layout(
     picture = rng.integers(0, 256, (rows * 8, columns * 8, 3), np.uint8)
     for _ in range(5):
         lab = points_to_lab(cell_points(picture, rows, columns))
-        wants = matcher.look(picture, state, state)
+        wants = matcher.observe(picture, state, state)
         far = np.array([twin.wants(cell, points) for cell, points in enumerate(lab)])
         np.testing.assert_array_equal((wants > 0)[abs(far) > 0.1], (far > 0)[abs(far) > 0.1])
         cells = np.flatnonzero(wants).astype(np.int32)

@@ -241,7 +241,7 @@ def test_no_photo_twice_within_a_distance(photos: Gallery, distance: int, variet
     for picture in moving_pictures(14, seed=3, cut=9):
         frame = Frame.from_bgr(picture)
         free.process(frame)
-        limited.process(frame, most=60)
+        limited.process(frame, max_cells=60)
         for mosaic in (free, limited):
             repeats.append(nearest_repeat(photo(mosaic)))
             assert repeats[-1] > distance
@@ -546,7 +546,7 @@ def test_the_books_are_right(few: Callable[..., Gallery], seed: int, max_uses: i
     index, state = matcher.index, np.zeros((rows, columns), np.uint8)
     for number in range(6):
         picture = rng.integers(0, 256, (rows * 8, columns * 8, 3), np.uint8)
-        matcher.look(picture, state, state)
+        matcher.observe(picture, state, state)
         count = rows * columns if number == 0 else int(rng.integers(1, rows * columns + 1))
         cells = np.sort(rng.choice(rows * columns, count, replace=False)).astype(np.int32)
         matcher.describe(cells)

@@ -180,7 +180,7 @@ def test_stages_are_told(gallery: Gallery, look: dict[str, Any]) -> None:
     for _ in range(2):
         stages.clear()
         mosaic.process(frame)
-        assert stages == ["activity", "histogram", "match", "compose"]
+        assert stages == ["activity", "features", "match", "compose"]
 
 
 # ---- memory ---------------------------------------------------------------------------------
@@ -554,7 +554,7 @@ def test_at_most_so_many_cells_are_matched_the_most_changed_first(
     # With a tint a dark photo may do for a bright cell, so that nothing shows what was matched.
     mosaic = Mosaic(gallery, MosaicSettings(tile_px=8, scale=1, overlay=0.0, match=match, tint=0))
     dark = np.zeros((32, 64, 3), np.uint8)
-    mosaic.process(Frame.from_bgr(dark), most=1)  # the first frame needs a tile in every cell
+    mosaic.process(Frame.from_bgr(dark), max_cells=1)  # the first frame needs a tile in every cell
     assert (mosaic.tile_ids >= 0).all()
     before = mosaic.tile_ids.copy()
 
@@ -562,14 +562,14 @@ def test_at_most_so_many_cells_are_matched_the_most_changed_first(
     lit[0:8] = 255  # a whole row of 8 cells
     lit[16:22] = 255  # three quarters of another
     frame = Frame.from_bgr(lit)
-    mosaic.process(frame, most=8)
+    mosaic.process(frame, max_cells=8)
     assert (mosaic.cells.active, mosaic.cells.deferred) == (16, 8)
     assert (mosaic.tile_ids[0] != before[0]).all()
     assert (mosaic.tile_ids[1:] == before[1:]).all()
 
-    mosaic.process(frame, most=5)  # nothing changes any more, yet nothing is forgotten
+    mosaic.process(frame, max_cells=5)  # nothing changes any more, yet nothing is forgotten
     assert (mosaic.cells.active, mosaic.cells.deferred) == (8, 3)
-    mosaic.process(frame, most=5)
+    mosaic.process(frame, max_cells=5)
     assert (mosaic.cells.active, mosaic.cells.deferred) == (3, 0)
     assert (mosaic.tile_ids[2] != before[2]).all()
     assert (mosaic.tile_ids[[1, 3]] == before[[1, 3]]).all()
@@ -582,7 +582,7 @@ def test_without_a_limit_in_its_way_a_limit_changes_nothing(
     settings = MosaicSettings(tile_px=8, scale=1, **look)
     free, limited = Mosaic(gallery, settings), Mosaic(gallery, settings)
     for frame in frames:
-        a, b = free.process(frame), limited.process(frame, most=32)
+        a, b = free.process(frame), limited.process(frame, max_cells=32)
         assert (a.y == b.y).all()
 
 
@@ -672,7 +672,7 @@ def test_a_warm_up_takes_no_more_memory_than_a_frame(gallery: Gallery) -> None:
 
 
 @pytest.mark.parametrize("match", ["layout", "clusters"])
-@pytest.mark.parametrize("stage", ["activity", "histogram", "match", "compose"])
+@pytest.mark.parametrize("stage", ["activity", "features", "match", "compose"])
 @pytest.mark.parametrize("at", [0, 1])
 def test_a_frame_that_fails_in_the_middle(
     gallery: Gallery, match: Literal["layout", "clusters"], stage: str, at: int

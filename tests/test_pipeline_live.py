@@ -108,10 +108,10 @@ def test_frames_that_come_while_the_mosaic_is_busy_are_dropped_and_counted() -> 
     gate, sink = Gate(), FakeSink(live=True)
 
     class Slow(FakeMosaic):
-        def process(self, frame: Frame, *, most: int | None = None) -> Frame:
+        def process(self, frame: Frame, *, max_cells: int | None = None) -> Frame:
             if frame.pts == 0:
                 gate()
-            return super().process(frame, most=most)
+            return super().process(frame, max_cells=max_cells)
 
     source = LiveSource([frame(0), gate.reached, *map(frame, range(1, 11)), gate.open])
     pipeline = Pipeline(source, Slow(), [sink])  # type: ignore[arg-type]
@@ -434,11 +434,11 @@ def test_what_has_to_be_compiled_does_not_hold_the_picture(change: dict[str, Any
     control, gate, mosaic = Control(LiveState(before)), Gate(), FakeMosaic()
     seen: list[MosaicSettings] = []
 
-    def rehearse(settings: MosaicSettings, *frame: object) -> None:
+    def warm_up_kernels(settings: MosaicSettings, *frame: object) -> None:
         seen.append(settings)
         gate()
 
-    mosaic.rehearse = rehearse  # type: ignore[method-assign]
+    mosaic.warm_up_kernels = warm_up_kernels  # type: ignore[method-assign]
     run_with(
         control,
         lambda: control.change(**change),
@@ -454,16 +454,16 @@ def test_what_has_to_be_compiled_does_not_hold_the_picture(change: dict[str, Any
     assert mosaic.settings == replace(after, overlay=0.0)
 
 
-def test_of_many_sizes_that_are_asked_for_the_last_is_rehearsed_next() -> None:
+def test_of_many_sizes_that_are_asked_for_the_last_is_warmed_up_next() -> None:
     before = MosaicSettings(tile_px=16, size=SIZE)
     control, gate, mosaic = Control(LiveState(before)), Gate(), FakeMosaic()
     seen: list[int | None] = []
 
-    def rehearse(settings: MosaicSettings, *frame: object) -> None:
+    def warm_up_kernels(settings: MosaicSettings, *frame: object) -> None:
         seen.append(settings.tile_px)
         gate()
 
-    mosaic.rehearse = rehearse  # type: ignore[method-assign]
+    mosaic.warm_up_kernels = warm_up_kernels  # type: ignore[method-assign]
     run_with(
         control,
         lambda: control.change(tile_px=18),
@@ -544,9 +544,9 @@ def test_what_is_wanted_is_done_while_nothing_comes() -> None:
     overlays: list[float] = []
 
     class Noting(FakeMosaic):
-        def process(self, frame: Frame, *, most: int | None = None) -> Frame:
+        def process(self, frame: Frame, *, max_cells: int | None = None) -> Frame:
             overlays.append(self.settings.overlay)
-            return super().process(frame, most=most)
+            return super().process(frame, max_cells=max_cells)
 
     mosaic = Noting()
     items: list[Any] = [
@@ -639,7 +639,7 @@ def test_a_notice_becomes_a_card_on_the_last_picture() -> None:
         return replace(frame(n), y=y, u=u, v=v)
 
     class Same(FakeMosaic):
-        def process(self, frame: Frame, *, most: int | None = None) -> Frame:
+        def process(self, frame: Frame, *, max_cells: int | None = None) -> Frame:
             return frame
 
     items = [
@@ -975,5 +975,5 @@ def test_vitals_tell_what_happens() -> None:
     assert during.fps_out > 0
     assert 0 < during.latency_ms_p50 <= during.latency_ms_p95
     assert during.active_share == 0.5
-    assert set(during.stages_ms) == {"activity", "histogram", "match", "compose"}
+    assert set(during.stages_ms) == {"activity", "features", "match", "compose"}
     assert (during.source, away.source) == ("", "reconnecting")

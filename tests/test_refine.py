@@ -103,7 +103,7 @@ def test_it_ends_where_no_cell_finds_a_better_tile(gallery: Gallery) -> None:
     )
     bgr = np.asarray(cv2.resize(moving_pictures(1)[0], (160, 96)), np.uint8)
     state = np.full((12, 20), 2, np.uint8)
-    matcher.look(bgr, state, state)
+    matcher.observe(bgr, state, state)
     cells = np.arange(240, dtype=np.int32)
     matcher.describe(cells)
     ids, flips = matcher.match(cells, active=240)

@@ -81,7 +81,7 @@ class Mosaic:
     Attributes
     ----------
     cells : what became of the cells of the last frame
-    on_stage : called with the name of each stage when it is done (activity, histogram, match,
+    on_stage : called with the name of each stage when it is done (activity, features, match,
         compose), for measuring
     on_progress : called as on_progress(done, total) during a thorough match
 
@@ -159,7 +159,7 @@ class Mosaic:
         A stream that has begun stays as it is, and another thread may go on with it.
         """
         grid = self.plan(width, height)
-        self.rehearse(self.settings, width, height, colour)
+        self.warm_up_kernels(self.settings, width, height, colour)
         tiles = len(self.gallery.tiles)
         enough = tiles <= _PREPARED_TILES and tiles * grid.tile_px**2 * 3 // 2 <= _PREPARED_BYTES
         if self._tiles is None and not self.settings.thorough:
@@ -167,16 +167,18 @@ class Mosaic:
             if enough:
                 self._composer.prepare(np.arange(tiles, dtype=np.int32))
 
-    def rehearse(self, settings: MosaicSettings, width: int, height: int, colour: Colour) -> None:
+    def warm_up_kernels(
+        self, settings: MosaicSettings, width: int, height: int, colour: Colour
+    ) -> None:
         """Load every kernel that frames of this size need with other settings, also with tiles
         twice as large: 0.2 s, and up to 4 s where they were never used and are compiled. Safe from
         any thread; the stream's state stays as it is."""
         grid = Mosaic(self.gallery, settings).plan(width, height)
         settings = settings.for_grid(grid)
         for tile_px in {min(n * grid.tile_px, MAX_TILE_PX) for n in _WARM_SIZES}:
-            self._rehearse(replace(settings, tile_px=tile_px), width, height, colour)
+            self._run_once(replace(settings, tile_px=tile_px), width, height, colour)
 
-    def _rehearse(self, settings: MosaicSettings, width: int, height: int, colour: Colour) -> None:
+    def _run_once(self, settings: MosaicSettings, width: int, height: int, colour: Colour) -> None:
         """Make small mosaics, with the kernels that large ones need.
 
         Those depend on the tile's size and the scale, not on how many cells there are.
@@ -193,7 +195,7 @@ class Mosaic:
             picture = np.full((height, width, 3), level, np.uint8)
             held.append(scratch.process(Frame.from_bgr(picture, colour=colour)))
 
-    def prepare(self, gallery: Gallery) -> None:
+    def warm_up_gallery(self, gallery: Gallery) -> None:
         """Work out what matching needs of a gallery, 2 s for 300,000 tiles, so that the first frame
         after a change to it need not. Safe from any thread; the stream's state stays as it is."""
         if self.settings.match == "layout":
@@ -221,7 +223,7 @@ class Mosaic:
         """Take the next frame as a stream's first: no cell shows anything from before."""
         self._key = None
 
-    def process(self, frame: Frame, *, most: int | None = None) -> Frame:
+    def process(self, frame: Frame, *, max_cells: int | None = None) -> Frame:
         """The mosaic of a frame, with the frame's times and colour.
 
         The arrays of the result are read-only and never written again, and its memory is used again
@@ -231,8 +233,8 @@ class Mosaic:
         Parameters
         ----------
         frame : the picture
-        most : how many cells may be matched; those that changed most come first, the others keep
-            their tiles until one of the next frames. None: all
+        max_cells : how many cells may be matched; those that changed most come first, the others
+            keep their tiles until one of the next frames. None: all
         """
         if (frame.width, frame.height, frame.colour) != self._key:
             self._start(frame.width, frame.height, frame.colour)
@@ -240,13 +242,13 @@ class Mosaic:
         bgr = ycbcr_to_bgr(ycbcr, frame.colour)
         key, self._key = self._key, None  # until all parts know of the frame
         state = self._activity.update(bgr)
-        wants = self._matcher.look(bgr, state, self._activity.active_pixels)
-        active, matched = self._choose(wants, most)
+        wants = self._matcher.observe(bgr, state, self._activity.active_pixels)
+        active, matched = self._choose(wants, max_cells)
         self.on_stage("activity")
 
         if len(matched):
             self._matcher.describe(matched)
-        self.on_stage("histogram")
+        self.on_stage("features")
         changed = 0
         # What a cell shows is out of date, whether its own tile is or another takes its place.
         paint = (state != STILL).reshape(-1)
@@ -279,18 +281,20 @@ class Mosaic:
         self._key = key
         return frame.with_picture(*planes)
 
-    def _choose(self, wants: NDArray[np.int32], most: int | None) -> tuple[int, NDArray[np.int32]]:
+    def _choose(
+        self, wants: NDArray[np.int32], max_cells: int | None
+    ) -> tuple[int, NDArray[np.int32]]:
         """How many cells are to be matched, and the numbers of those to match now.
 
         Cells that have to wait become more urgent by what they change meanwhile.
         """
         active = np.flatnonzero((wants > 0) | (self._urgency > 0)).astype(np.int32)
-        if most is None or len(active) <= most or self._ids[0] < 0:
+        if max_cells is None or len(active) <= max_cells or self._ids[0] < 0:
             self._urgency[:] = 0
             return len(active), active
         self._urgency[active] += 1 + wants[active]
         first = np.argsort(-self._urgency[active], kind="stable")
-        matched = np.sort(active[first[:most]])
+        matched = np.sort(active[first[:max_cells]])
         self._urgency[matched] = 0
         return len(active), matched
 

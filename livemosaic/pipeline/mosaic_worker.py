@@ -29,7 +29,7 @@ __all__ = ["STAGES", "MosaicWorker"]
 
 _logger = logging.getLogger("livemosaic")
 
-STAGES = ("activity", "histogram", "match", "compose")
+STAGES = ("activity", "features", "match", "compose")
 
 # While nothing comes, it is looked so often whether the last picture is wanted otherwise: by a key,
 # by the one that hides all, too.
@@ -170,7 +170,7 @@ class MosaicWorker:
         frame = frame.mirrored() if self._state.mirror else frame
         began = self._stage_began = time.monotonic()
         picture = mosaic.process(
-            frame, most=governor.most(self.cells.total) if governor is not None else None
+            frame, max_cells=governor.most(self.cells.total) if governor is not None else None
         )
         if self._control is not None and self._control.take_snapshot():
             self._snapshot(picture)
@@ -238,7 +238,7 @@ class MosaicWorker:
         def load() -> None:
             try:
                 gallery = open_gallery(name)
-                self._mosaic.prepare(gallery)
+                self._mosaic.warm_up_gallery(gallery)
             except LivemosaicError as error:
                 control.say(str(error))
                 _logger.warning("%s", error)

@@ -48,7 +48,7 @@ class WarmUp:
 
     def _learn(self, wanted: MosaicSettings, last: Frame) -> None:
         def learn() -> None:
-            self._mosaic.rehearse(wanted, last.width, last.height, last.colour)
+            self._mosaic.warm_up_kernels(wanted, last.width, last.height, last.colour)
             self._known.add(_kernels(wanted))
             self._at_work = False
             self._ended = True

@@ -19,7 +19,7 @@ class Matcher(Protocol):
     def update_settings(self, *, tint: float, calm: float) -> None:
         """Go by another tint and calm from the next frame on, both 0..1."""
 
-    def look(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
+    def observe(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
         """Take in a frame.
 
         Parameters

@@ -80,7 +80,7 @@ class ClusterMatcher:
     def update_settings(self, *, tint: float, calm: float) -> None:
         """It goes by neither: a cell that is active takes another tile."""
 
-    def look(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
+    def observe(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
         """Active cells are matched again, those with the most active pixels first."""
         self._bgr = bgr
         wants = np.where(state == ACTIVE, active_pixels, np.uint8(0))

@@ -163,7 +163,7 @@ class LayoutMatcher:
             weights=weights(tint), promising=_promising(tint), better=np.float32(better)
         )
 
-    def look(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
+    def observe(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
         """Cells whose points have moved since they were matched, the farthest first."""
         grid = self._grid
         self._lab = points_to_lab(cell_points(bgr, grid.rows, grid.columns))

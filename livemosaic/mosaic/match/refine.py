@@ -67,9 +67,9 @@ class RefiningMatcher:
         """As of `LayoutMatcher`; there is no frame before to be calm about."""
         self._layout.update_settings(tint=tint, calm=0.0)
 
-    def look(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
+    def observe(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
         """As of `LayoutMatcher`."""
-        return self._layout.look(bgr, state, active_pixels)
+        return self._layout.observe(bgr, state, active_pixels)
 
     def describe(self, cells: I32) -> None:
         """As of `LayoutMatcher`."""
