@@ -14,6 +14,7 @@ from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.mosaic.grid import Grid, plan_grid
 from livemosaic.mosaic.mosaic import CellCounts
 from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.sources import Source
 
 TIMEOUT_S = 10.0
 RATE = Fraction(25)
@@ -57,13 +58,11 @@ class Gate:
         self._opened.set()
 
 
-class FakeSource:
+class FakeSource(Source):
     """Gives `items`; an exception among them is raised, anything callable called."""
 
     name = "fake source"
     bad_frames = 0
-    reconnects = 0
-    dropped = 0
 
     def __init__(self, items: Iterable[Any], *, frames: int | None = None) -> None:
         self._items = items

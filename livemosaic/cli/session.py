@@ -89,7 +89,8 @@ def checked_outputs(
 
 def open_input(args: argparse.Namespace, options: dict[str, Any]) -> Source:
     """The source; a picture that is watched is one that lasts."""
-    from ..sources import LoopedStill, open_source
+    from ..sources import open_source
+    from ..sources.still import LoopedStill
 
     source = call_interruptibly(
         lambda: open_source(

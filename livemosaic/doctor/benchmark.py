@@ -14,6 +14,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..sources import Source
 from .result import CheckResult, State
 
 if TYPE_CHECKING:
@@ -102,10 +103,8 @@ class _Meter:
     def discard(self) -> None: ...
 
 
-class _Loop:
+class _Loop(Source):
     """Some frames to and fro for ever, at a pace, as from a camera."""
-
-    bad_frames = reconnects = dropped = 0
 
     def __init__(self, frames: list[Frame], info: StreamInfo) -> None:
         self.name, self.info = "the demo's clip", info
@@ -128,8 +127,6 @@ class _Loop:
 
     def interrupt(self) -> None:
         self._interrupted.set()
-
-    def close(self) -> None: ...
 
 
 def _measure(width: int, height: int, rate: int) -> tuple[Pipeline, _Meter, float]:

@@ -1,16 +1,27 @@
-"""Where frames come from. Importing this package is cheap; a source is imported when asked for."""
+"""Inputs: every kind of source, and `open_source`, which finds the right one."""
 
 from __future__ import annotations
 
-import contextlib
+import re
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
 
-if TYPE_CHECKING:
-    from .base import Source
-    from .still import LoopedStill
+from .base import DEFAULT_CAPTURE, CaptureMode, Source, SourceOptions
 
-__all__ = ["LoopedStill", "open_source"]
+__all__ = ["Source", "SourceOptions", "open_source"]
+
+# Every kind of source: the inputs that it may open, and its module in this package. The modules
+# are tried in this order. Each has a function
+#
+#     open_input(spec: str, options: SourceOptions) -> Source | None
+#
+# that returns None to leave the input to the next kind. Only modules that are tried are imported.
+_KINDS = (
+    (r"pattern([:@].*)?", "pattern"),
+    (r"[^/]+://.*", "network.stream"),
+    (r"webcam(:.*)?|/dev/(video|v4l/).*", "camera.webcam"),
+    (r".*", "file"),
+)
 
 
 def open_source(
@@ -19,9 +30,9 @@ def open_source(
     rate: Fraction | None = None,
     threads: int = 0,
     reconnect: str | int | None = None,
-    capture: tuple[int, int, Fraction] | None = None,
+    capture: CaptureMode | None = None,
 ) -> Source:
-    """Open what `spec` names.
+    """Open an input.
 
     Parameters
     ----------
@@ -29,47 +40,21 @@ def open_source(
         camera (`webcam`, `webcam:NAME`, `/dev/video0`), or a test picture (`pattern:1280x720@30`)
     rate : frames/s of a numbered sequence, 25 by default
     threads : of the decoder, 0 for as many as there are processors
-    reconnect : how often to try again when a live input is lost: "never", "always", or so many
-        times in a row. None: an error at the start is one, later it is tried always
-    capture : width, height and frames/s asked of a webcam, 1280x720 at 30 by default
+    reconnect : how often to try again after a live input was lost: "never", "always", or a number
+        of attempts in a row. None: an error at the start is final, later ones are tried again
+    capture : width, height and frames/s to ask a webcam for, 1280x720 at 30 by default
 
     Raises
     ------
     SourceError
-        when it cannot be opened, or has no picture
+        when the input cannot be opened, or has no picture
     UsageError
-        when `spec` makes no sense
+        when `spec` is not valid
     """
-    if spec == "pattern" or spec.startswith(("pattern:", "pattern@")):
-        from .pattern import PatternSource
-
-        return PatternSource(spec)
-    if "://" in spec:
-        from .network.protocols import find_protocol
-        from .network.stream import FiniteError, stream_opener
-        from .reconnect import Reconnecting
-
-        address = find_protocol(spec)
-        if address is not None:
-            with contextlib.suppress(FiniteError):  # a file: nothing may be lost of it
-                opener = stream_opener(address, threads=threads)
-                return Reconnecting(opener, name=address.name, reconnect=reconnect)
-    from .camera.devices import is_camera
-
-    if is_camera(spec):
-        from .camera.webcam import DEFAULT_CAPTURE, webcam_opener
-        from .reconnect import Reconnecting
-
-        camera = webcam_opener(spec, capture=capture or DEFAULT_CAPTURE)
-        return Reconnecting(camera, name=spec, reconnect=reconnect)
-    from .file import FileSource
-
-    return FileSource(spec, rate=rate, threads=threads)
-
-
-def __getattr__(name: str) -> Any:
-    if name == "LoopedStill":
-        from .still import LoopedStill
-
-        return LoopedStill
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    options = SourceOptions(rate, threads, reconnect, capture or DEFAULT_CAPTURE)
+    for inputs, module in _KINDS:
+        if re.fullmatch(inputs, spec, re.DOTALL):
+            source: Source | None = import_module(f".{module}", __name__).open_input(spec, options)
+            if source is not None:
+                return source
+    raise AssertionError("the last kind takes every input")

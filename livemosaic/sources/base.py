@@ -1,50 +1,96 @@
-"""The interface that every source has."""
+"""The base class of all sources."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
-from ..media.frame import Item, StreamInfo
+if TYPE_CHECKING:
+    from ..media.frame import Item, StreamInfo  # brings NumPy
 
-__all__ = ["Source"]
+__all__ = ["DEFAULT_CAPTURE", "CaptureMode", "Source", "SourceOptions"]
+
+CaptureMode = tuple[int, int, Fraction]  # width, height, frames/s
+DEFAULT_CAPTURE: CaptureMode = (1280, 720, Fraction(30))  # what video calls expect
 
 
-class Source(Protocol):
-    """Somewhere that frames come from.
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """Options of `open_source`. Each kind of source reads those that concern it.
 
-    A source is opened by its constructor, which has decoded the first frame when it returns, so
-    that nothing is created for an input that has no picture. Iterating it once gives every frame,
-    and the packets of the other tracks where the container has them, in the container's order. A
-    live source says in a `StatusEvent` that its frames stay away for a while. Errors are
-    `SourceError`.
+    Attributes
+    ----------
+    rate : frames/s of a numbered sequence of pictures, None for 25
+    threads : of the decoder, 0 for as many as there are processors
+    reconnect : how often to try again after a live input was lost: "never", "always", or a number
+        of attempts in a row. None: an error at the start is final, later ones are tried again
+    capture : width, height and frames/s to ask a webcam for
     """
 
-    @property
-    def name(self) -> str:
-        """What the person called it, without credentials."""
+    rate: Fraction | None = None
+    threads: int = 0
+    reconnect: str | int | None = None
+    capture: CaptureMode = DEFAULT_CAPTURE
 
-    @property
-    def info(self) -> StreamInfo: ...
+
+class Source(ABC):
+    """A source of frames. A subclass needs a name, an info and `__iter__`.
+
+    The constructor opens the source and decodes the first frame, so that no output is created for
+    an input without a picture. A source is iterated once. It yields all its frames, and the packets
+    of its other tracks in the container's order. A live source yields a `StatusEvent` when no frame
+    will come for a while. Errors are `SourceError`.
+
+    Attributes
+    ----------
+    name : as the user wrote it, without credentials
+    info : what its frames are like
+    """
+
+    name: str
+    info: StreamInfo
 
     @property
     def bad_frames(self) -> int:
         """Frames (or packets) that could not be decoded so far."""
+        return 0
 
     @property
     def dropped(self) -> int:
-        """Frames of a live source that were let go because nobody took them in time."""
+        """Frames that a live source dropped so far, because decoding did not keep up."""
+        return 0
 
     @property
     def reconnects(self) -> int:
-        """How often a live source went away and came back; 0 for files."""
+        """How often a live source has come back so far."""
+        return 0
 
+    @abstractmethod
     def __iter__(self) -> Iterator[Item]: ...
 
-    def interrupt(self) -> None:
-        """Make the iteration end soon, from any thread, even while it waits. For files, which do
-        not keep anybody waiting, this may do nothing. May be called several times."""
+    def interrupt(self) -> None:  # noqa: B027
+        """End the iteration soon, even while it waits; from any thread, several times.
 
-    def close(self) -> None:
-        """Release the file or device. May be called twice, and from another thread than the
-        iterating one only after that has ended."""
+        Sources that never wait, such as files, need not do anything.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Release the file or device; may be called twice.
+
+        Another thread than the iterating one calls this only after the iteration has ended.
+        """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -15,11 +15,12 @@ from ..errors import RefusedError, SourceError
 from ..media.ffmpeg import av, fraction, open_container, reason, source_error
 from ..media.frame import Chapter, Frame, TrackPacket
 from ..media.urls import is_url
+from .base import Source, SourceOptions
 from .decoder import VideoDecoder, beside, left_out
 from .discontinuity import Discontinuity
 from .input_paths import STANDARD_INPUT, Location, locate
 
-__all__ = ["FileSource"]
+__all__ = ["FileSource", "open_input"]
 
 _logger = logging.getLogger("livemosaic")
 
@@ -45,7 +46,7 @@ _TIMEOUTS_S = (10.0, 10.0)
 _PICTURE_SUFFIXES = {".avif", ".heic", ".heif"}
 
 
-class FileSource:
+class FileSource(Source):
     """Frames of the first video track of a file, and the packets of its other tracks.
 
     Times are the file's own, unless it begins more than a minute from 0 (of broadcasts, MPEG-TS and
@@ -75,8 +76,6 @@ class FileSource:
         if not self._remote and not self._piped:
             self._piped = Path(self.name).is_fifo()
         self._broken: SourceError | None = None  # the connection
-        self.reconnects = 0
-        self.dropped = 0
         self._start_s: float | None = None  # of the packets so far
         self._end_s: float | None = None
         self._read_errors = 0
@@ -126,9 +125,6 @@ class FileSource:
         if self._broken is not None:
             raise self._broken
         self._warn_if_short()
-
-    def interrupt(self) -> None:
-        """Nothing to wake: its reader waits for nobody."""
 
     def close(self) -> None:
         """Release the file. May be called twice."""
@@ -275,6 +271,10 @@ class FileSource:
 
     def _demuxed_tracks(self) -> list[Any]:
         return [track for track in self._tracks if track.type != "attachment"]
+
+
+def open_input(spec: str, options: SourceOptions) -> FileSource:
+    return FileSource(spec, rate=options.rate, threads=options.threads)
 
 
 def _open(location: Location) -> Any:

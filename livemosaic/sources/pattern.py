@@ -17,8 +17,9 @@ from ..media.colour import Colour, bgr_to_ycbcr
 from ..media.ffmpeg import guess_matrix
 from ..media.frame import Frame, StreamInfo
 from ..parse import HIGHEST_RATE, LOWEST_RATE, rate
+from .base import Source, SourceOptions
 
-__all__ = ["PatternSource"]
+__all__ = ["PatternSource", "open_input"]
 
 U8 = NDArray[np.uint8]
 
@@ -45,7 +46,7 @@ _DISC = np.array([[(40, 120, 255)]], np.uint8)  # orange: none of the bars
 _PERIOD = 120  # frames for the disc to cross the picture
 
 
-class PatternSource:
+class PatternSource(Source):
     """Colour bars over a grey ramp, with a disc crossing them; live and endless.
 
     Frame n is the same on every machine: it depends on the specification and on n only. It comes
@@ -76,9 +77,6 @@ class PatternSource:
                 f"{float(HIGHEST_RATE):g} frames/s"
             ) from None
         self.name = spec
-        self.bad_frames = 0
-        self.reconnects = 0
-        self.dropped = 0
         matrix = guess_matrix(width, height)
         self.info = StreamInfo(
             width, height, rate=fps, time_base=1 / fps, colour=Colour(matrix=matrix), live=True
@@ -98,9 +96,6 @@ class PatternSource:
     def interrupt(self) -> None:
         """End the iteration, from any thread."""
         self._interrupted.set()
-
-    def close(self) -> None:
-        """Nothing to release."""
 
     def frame(self, number: int) -> Frame:
         """The frame `number`, counted from 0."""
@@ -131,6 +126,10 @@ class PatternSource:
         u[ramp:] = v[ramp:] = 128
         # The bars' edges lie where they do: a chroma sample is that of its left column.
         return y, u[::2, ::2], v[::2, ::2]
+
+
+def open_input(spec: str, options: SourceOptions) -> PatternSource:
+    return PatternSource(spec)
 
 
 def _fill_disc(plane: U8, x: int, y: int, radius: int, value: np.uint8) -> None:

@@ -51,7 +51,7 @@ def attempts(reconnect: str | int | None) -> float | None:
     raise UsageError(f"--reconnect {text}: say never, always, or how many times in a row")
 
 
-class Reconnecting:
+class Reconnecting(Source):
     """Opens a live source again when it ends, fails or stalls.
 
     While it is away there is a `StatusEvent`. Its frames and packets go on in the times, the size,
@@ -70,6 +70,8 @@ class Reconnecting:
     reconnects : how often it came back
     """
 
+    reconnects = 0
+
     def __init__(
         self,
         open: Callable[[], Source],
@@ -79,7 +81,6 @@ class Reconnecting:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.name = name
-        self.reconnects = 0
         self._open, self._jitter = open, jitter
         asked = attempts(reconnect)
         self._attempts = float("inf") if asked is None else asked

@@ -18,7 +18,7 @@ __all__ = ["LoopedStill"]
 _RATE = Fraction(15)
 
 
-class LoopedStill:
+class LoopedStill(Source):
     """Shows the one picture of a source for ever, as a live source of 15 frames/s.
 
     Parameters
@@ -29,8 +29,6 @@ class LoopedStill:
     def __init__(self, source: Source) -> None:
         self._source = source
         self.name = source.name
-        self.reconnects = 0
-        self.dropped = 0
         self.info = replace(
             source.info, rate=_RATE, time_base=1 / _RATE, live=True, still=False, frames=None
         )

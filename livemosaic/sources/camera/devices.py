@@ -12,7 +12,6 @@ __all__ = [
     "Camera",
     "find_again",
     "find_camera",
-    "is_camera",
     "list_cameras",
     "no_camera_cure",
     "opencv_backend",
@@ -62,11 +61,6 @@ def opencv_backend() -> int:
         return cv2.CAP_V4L2
     # Media Foundation takes many seconds to open a camera; DirectShow does it at once.
     return cv2.CAP_DSHOW if sys.platform == "win32" else cv2.CAP_AVFOUNDATION
-
-
-def is_camera(spec: str) -> bool:
-    """Whether an input names a camera: `webcam`, `webcam:...`, or `/dev/video...`."""
-    return spec == "webcam" or spec.startswith(("webcam:", "/dev/video", "/dev/v4l/"))
 
 
 def list_cameras() -> list[Camera]:

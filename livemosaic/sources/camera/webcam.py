@@ -10,16 +10,15 @@ from fractions import Fraction
 
 from ...errors import SourceError
 from ...media.frame import Frame, StreamInfo
+from ..base import DEFAULT_CAPTURE, CaptureMode, Source, SourceOptions
+from ..reconnect import Reconnecting
 from . import capture as _capture
 from .devices import Camera, find_again, find_camera, twins
 from .pixel_formats import Pixels
 
-__all__ = ["DEFAULT_CAPTURE", "CaptureMode", "WebcamSource", "webcam_opener"]
+__all__ = ["WebcamSource", "open_input", "webcam_opener"]
 
 _logger = logging.getLogger("livemosaic")
-
-CaptureMode = tuple[int, int, Fraction]  # width, height, frames/s
-DEFAULT_CAPTURE: CaptureMode = (1280, 720, Fraction(30))  # what calls expect
 
 _TIME_BASE = Fraction(1, 90_000)  # the clock of RTP and MPEG: finer than any camera's
 
@@ -33,7 +32,7 @@ _SLICE_S = 0.1  # of waiting, between looks at whether somebody wants to leave
 _PAST_S, _FUTURE_S = 2.0, 0.1
 
 
-class WebcamSource:
+class WebcamSource(Source):
     """Frames of a camera, as it has them; endless.
 
     Parameters
@@ -49,6 +48,8 @@ class WebcamSource:
         iterating, when it is gone
     """
 
+    bad_frames = 0
+
     def __init__(
         self,
         spec: str = "webcam",
@@ -57,9 +58,6 @@ class WebcamSource:
         camera: Camera | None = None,
     ) -> None:
         self.name = spec
-        self.bad_frames = 0
-        self.reconnects = 0
-        self.dropped = 0
         self._interrupted = threading.Event()
         camera = camera or find_camera(spec)
         width, height, rate = capture
@@ -161,6 +159,11 @@ class WebcamSource:
             time_base=_TIME_BASE,
             captured_s=captured_s,
         )
+
+
+def open_input(spec: str, options: SourceOptions) -> Source:
+    opener = webcam_opener(spec, capture=options.capture)
+    return Reconnecting(opener, name=spec, reconnect=options.reconnect)
 
 
 def webcam_opener(spec: str, *, capture: CaptureMode) -> Callable[[], WebcamSource]:

@@ -17,11 +17,13 @@ from typing import Any
 from ...errors import LivemosaicError, RefusedError, SourceError
 from ...media.ffmpeg import av, fraction, open_container, reason
 from ...media.frame import Frame, TrackPacket
+from ..base import Source, SourceOptions
 from ..decoder import VideoDecoder
+from ..reconnect import Reconnecting
 from .packet_queue import Arrival, PacketQueue
-from .protocols import Address
+from .protocols import Address, find_protocol
 
-__all__ = ["FiniteError", "StreamSource", "stream_opener"]
+__all__ = ["FiniteError", "StreamSource", "open_input", "stream_opener"]
 
 _logger = logging.getLogger("livemosaic")
 
@@ -65,7 +67,7 @@ class FiniteError(Exception):
     """It is a file: `FileSource` reads it without losing anything."""
 
 
-class StreamSource:
+class StreamSource(Source):
     """The newest pictures of a network stream, and the packets of its other tracks.
 
     One thread receives and the one that iterates decodes, so that FFmpeg's own buffers stay empty.
@@ -89,7 +91,6 @@ class StreamSource:
 
     def __init__(self, address: Address, *, threads: int = 0, open_s: float = _OPEN_S) -> None:
         self.name = address.name
-        self.reconnects = 0
         self._address, self._threads, self._open_s = address, threads, open_s
         self._opened = threading.Event()
         self._stopped = threading.Event()
@@ -292,6 +293,18 @@ class StreamSource:
         raise SourceError(
             f"{self.name}: no picture came for {limit_s:.1f} s; check the camera and the network"
         )
+
+
+def open_input(spec: str, options: SourceOptions) -> Source | None:
+    """Open a stream; None for the address of a file, of which nothing may be lost."""
+    address = find_protocol(spec)
+    if address is None:
+        return None
+    opener = stream_opener(address, threads=options.threads)
+    try:
+        return Reconnecting(opener, name=address.name, reconnect=options.reconnect)
+    except FiniteError:
+        return None
 
 
 def _is_finite(container: Any) -> bool:
