@@ -7,49 +7,54 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-__all__ = ["Patience", "call_interruptibly", "leave"]
+__all__ = ["TimedCalls", "call_interruptibly", "leave", "start_call"]
 
 T = TypeVar("T")
 
-# Of every thread that this program starts.
+# The names of all threads that this program starts begin with it.
 _THREADS = "livemosaic "
 
 
-def call_interruptibly(call: Callable[..., T], *args: Any) -> T:
-    """Call on a thread of its own: a signal ends the waiting, which C code may never do.
+def start_call(call: Callable[..., T], *args: Any, name: str) -> Future[T]:
+    """Call on a daemon thread of its own.
 
-    Standard input that nobody writes to, or a server that does not answer, can block for ever.
+    Parameters
+    ----------
+    name : of the thread
+
+    Returns
+    -------
+    the call's result or error; the future cannot be cancelled
     """
-    results: list[T] = []
-    errors: list[BaseException] = []
-    done = threading.Event()
+    future: Future[T] = Future()
+    thread = threading.Thread(
+        target=_settle, args=(future, call, args), name=_THREADS + name, daemon=True
+    )
+    thread.start()
+    return future
 
-    def work() -> None:
-        try:
-            results.append(call(*args))
-        except BaseException as error:
-            errors.append(error)
-        done.set()
 
-    threading.Thread(target=work, name=_THREADS + "open", daemon=True).start()
-    # Not `join`: interrupted, Python 3.11's takes the thread for ended. The time-out is for
-    # Windows, where a wait without one cannot be interrupted at all.
-    while not done.wait(0.1):
+def call_interruptibly(call: Callable[..., T], *args: Any) -> T:
+    """Call on a thread of its own, so that Ctrl-C ends the wait.
+
+    Standard input without a writer, or a server that does not answer, can block C code for ever.
+    """
+    future = start_call(call, *args, name="open")
+    # With a time-out, because Windows cannot interrupt a wait without one.
+    while not wait([future], 0.1).done:
         pass
-    if errors:
-        raise errors[0]
-    return results[0]
+    return future.result()
 
 
 def leave(code: int) -> int:
-    """The process's exit code, or its end where a thread is stuck in somebody else's code.
+    """Return the process's exit code, or end the process if a thread is stuck in foreign code.
 
-    FFmpeg in the middle of a read cannot be called back, and the interpreter's own end would pull
-    the ground from under its feet: the process would crash.
+    FFmpeg cannot be stopped in the middle of a read. The interpreter's own end would free the
+    memory that such a thread uses, and the process would crash.
     """
     ours = [thread for thread in threading.enumerate() if thread.name.startswith(_THREADS)]
     for thread in ours:
@@ -62,16 +67,20 @@ def leave(code: int) -> int:
     return code
 
 
-class Patience:
-    """Makes calls on a thread of its own, and waits for each only so long.
+class TimedCalls:
+    """Makes calls one after the other on a thread of its own, with a time limit for each.
 
-    FFmpeg waits for ever until what is sent is taken, and PyAV has time-outs for inputs only. A
-    thread that is stuck is left behind. This helps only with calls that let other threads run.
+    FFmpeg waits without limit until a receiver takes its data, and PyAV has time-outs for inputs
+    only. A call that exceeds the limit stays behind on its thread. The call must release the GIL.
 
     Parameters
     ----------
     limit_s : for each call
     name : of the thread
+
+    Attributes
+    ----------
+    stuck : a call has exceeded the limit; no other is made
     """
 
     def __init__(self, limit_s: float, *, name: str) -> None:
@@ -79,24 +88,24 @@ class Patience:
         self._calls: SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None]
         self._calls = SimpleQueue()
         self.stuck = False
-        threading.Thread(target=self._work, name=f"livemosaic {name}", daemon=True).start()
+        threading.Thread(target=self._work, name=_THREADS + name, daemon=True).start()
 
-    def __call__(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call it, one after the other.
+    def __call__(self, function: Callable[..., T], *args: Any) -> T:
+        """Call `function` with `args`.
 
         Raises
         ------
         TimeoutError
-            when it, or a call before it, does not return
+            this call, or one before it, has exceeded the limit
         """
         if self.stuck:
             raise TimeoutError
-        future: Future[Any] = Future()
+        future: Future[T] = Future()
         self._calls.put((future, function, args))
         try:
             return future.result(self._limit_s)
         except TimeoutError:
-            self.stuck = not future.done()  # else it is the function's own
+            self.stuck = not future.done()  # else the function itself has raised it
             raise
 
     def end(self) -> None:
@@ -105,10 +114,13 @@ class Patience:
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
-            future, function, args = call
-            try:
-                future.set_result(function(*args))
-            except BaseException as error:
-                future.set_exception(error)
-            # The thread must not keep a packet or an error alive while it waits.
-            del call, future, function, args
+            _settle(*call)
+            del call  # a packet or an error must not stay alive while the thread waits
+
+
+def _settle(future: Future[Any], call: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """Make a call, and give its result or error to a future."""
+    try:
+        future.set_result(call(*args))
+    except BaseException as error:
+        future.set_exception(error)

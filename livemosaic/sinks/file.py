@@ -12,7 +12,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from ..blocking import Patience
+from ..blocking import TimedCalls
 from ..errors import LivemosaicError, SinkError
 from ..media.ffmpeg import av, fraction, open_container, sink_error
 from ..media.frame import Chapter, Frame, StreamInfo, TrackPacket
@@ -69,9 +69,9 @@ class FileSink:
         self._part = AtomicFile(target) if target.kind == "file" else None
         url = _local(self._part.path) if self._part is not None else target.url
         codec = find_codec(target.format, options, target=target.name)
-        self._patience: Patience | None = None
+        self._timed: TimedCalls | None = None
         if target.network:
-            self._patience = Patience(NETWORK_TIMEOUT_S, name=f"send {target.name}")
+            self._timed = TimedCalls(NETWORK_TIMEOUT_S, name=f"send {target.name}")
         self._container: Any = None
         began_s = time.monotonic()
         try:
@@ -135,7 +135,7 @@ class FileSink:
             if self._part is not None:
                 self._set_chapters(self._chapters_so_far())
             self._container.close()
-            self._end_patience()
+            self._end_timed()
             if self._part is not None:
                 self.bytes_written = self._part.path.stat().st_size
                 self._part.keep()
@@ -150,10 +150,10 @@ class FileSink:
     def abort(self) -> None:
         """Close and remove what was written. Never raises."""
         # What a call is in the middle of cannot be closed.
-        if self._container is not None and not (self._patience and self._patience.stuck):
+        if self._container is not None and not (self._timed and self._timed.stuck):
             with contextlib.suppress(Exception):
                 self._container.close()
-        self._end_patience()
+        self._end_timed()
         self.discard()
 
     def discard(self) -> None:
@@ -240,14 +240,14 @@ class FileSink:
             if self._info.chapters and packet.pts is not None:
                 end = packet.pts + (packet.duration or 0)
                 self._end = max(self._end, end * (fraction(packet.time_base) or 1))
-            if self._patience is None:
+            if self._timed is None:
                 self._container.mux_one(packet)
             else:
-                self._patience(self._container.mux_one, packet)
+                self._timed(self._container.mux_one, packet)
 
-    def _end_patience(self) -> None:
-        if self._patience is not None:
-            self._patience.end()
+    def _end_timed(self) -> None:
+        if self._timed is not None:
+            self._timed.end()
 
 
 def _open(url: str, target: Destination, *, time_base: Fraction) -> Any:
