@@ -8,6 +8,7 @@ first OpenCV window hangs for ever when PyAV's was loaded first; so `cv2` must b
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -20,9 +21,13 @@ from ..errors import SinkError, SourceError
 from .colour import UNSPECIFIED, Matrix
 
 __all__ = [
+    "FULL",
+    "LIMITED",
     "MATRICES",
     "MATRIX_CODES",
+    "SWS_MATRICES",
     "av",
+    "filtered",
     "fraction",
     "guess_matrix",
     "matrix_tag",
@@ -43,6 +48,13 @@ MATRICES: dict[int, Matrix] = {
     10: "bt2020",
 }
 MATRIX_CODES: dict[Matrix, int] = {"bt601": 6, "bt709": 1, "bt2020": 9}
+# libswscale numbers the same matrices in another way.
+SWS_MATRICES: dict[Matrix, int] = {
+    "bt601": av.video.reformatter.Colorspace.ITU601,
+    "bt709": av.video.reformatter.Colorspace.ITU709,
+    "bt2020": av.video.reformatter.Colorspace.BT2020,
+}
+LIMITED, FULL = 1, 2  # FFmpeg's AVColorRange
 
 
 def guess_matrix(width: int, height: int) -> Matrix:
@@ -79,6 +91,19 @@ def open_container(file: Any, mode: Literal["r", "w"] = "r", **options: Any) -> 
     if int(av.__version__.partition(".")[0]) < 19:
         options["metadata_errors"] = "surrogateescape"
     return av.open(file, mode, **options)
+
+
+def filtered(graph: av.filter.Graph, frame: Any) -> Iterator[Any]:
+    """Push a frame into a configured filter graph, and yield the frames that are ready.
+
+    `frame` is an `av` frame of video or sound; None, at the end, yields the frames still inside.
+    """
+    graph.push(frame)
+    while True:
+        try:
+            yield graph.pull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
 
 
 # What FFmpeg's errors mean to a person: problem and cure.

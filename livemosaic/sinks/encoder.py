@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SinkError, UsageError
-from ..media.ffmpeg import av, matrix_tag, reason
+from ..media.ffmpeg import FULL, LIMITED, SWS_MATRICES, av, matrix_tag, reason
 from ..media.frame import Frame, StreamInfo
 from ..media.ticks import Ticks
 from .formats import ENCODERS, Encoder, FileOptions
@@ -23,10 +23,7 @@ U8 = NDArray[np.uint8]
 
 _logger = logging.getLogger("livemosaic")
 
-# FFmpeg's AVColorRange, and the matrix codes of BT.601 and of "not said"
-_LIMITED, _FULL = 1, 2
-_BT601_CODES = (5, 6)
-_UNSPECIFIED = 2
+_BT601_CODE = 5  # of FFmpeg's AVColorSpace
 # Who joins a stream in the middle sees nothing before the next key picture.
 _KEY_INTERVAL_S = 2
 _QP2LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: its unit of quality per step of a quantiser scale
@@ -47,13 +44,6 @@ _COPY_ON_ENTRY = {"libx264", "libx265", "libvpx", "libvpx-vp9", "libsvtav1"}
 
 # Their bit streams have a fixed rate, or a time base too short for a container's.
 _CONSTANT_RATE = {"mpeg1video", "mpeg2video", "mpeg4", "msmpeg4", "msmpeg4v2", "wmv1", "wmv2"}
-
-# swscale's own numbers for the matrices: another table than the tags'
-_SWS = {
-    "bt601": av.video.reformatter.Colorspace.ITU601,
-    "bt709": av.video.reformatter.Colorspace.ITU709,
-    "bt2020": av.video.reformatter.Colorspace.BT2020,
-}
 
 
 class VideoEncoder:
@@ -207,8 +197,8 @@ class VideoEncoder:
         return self._convert(picture, frame)
 
     def _convert(self, picture: av.VideoFrame, frame: Frame) -> av.VideoFrame:
-        matrix = _SWS[frame.colour.matrix]
-        range_in = _FULL if frame.colour.full_range else _LIMITED
+        matrix = SWS_MATRICES[frame.colour.matrix]
+        range_in = FULL if frame.colour.full_range else LIMITED
         format = self._pixel_format
         full = av.VideoFormat(format, 16, 16).is_rgb or format.startswith("yuvj")
         flags = av.video.reformatter.Interpolation
@@ -220,17 +210,17 @@ class VideoEncoder:
                 format="rgb24",
                 src_colorspace=matrix,
                 src_color_range=range_in,
-                dst_color_range=_FULL,
+                dst_color_range=FULL,
                 interpolation=quality,
             )
-            matrix, range_in = _SWS["bt601"], _FULL
+            matrix, range_in = SWS_MATRICES["bt601"], FULL
         return self._reformatter.reformat(
             picture,
             format=format,
             src_colorspace=matrix,
             dst_colorspace=matrix,
             src_color_range=range_in,
-            dst_color_range=_FULL if full else range_in,
+            dst_color_range=FULL if full else range_in,
             interpolation=quality,
         )
 
@@ -283,10 +273,10 @@ class VideoEncoder:
         if format.is_rgb or format.has_palette:
             return  # no matrix, and always full range
         if self._pixel_format.startswith("yuvj"):
-            context.colorspace, context.color_range = _BT601_CODES[0], _FULL
+            context.colorspace, context.color_range = _BT601_CODE, FULL
             return
         context.colorspace = matrix_tag(said, colour.matrix, *self._size)
-        context.color_range = _FULL if colour.full_range else range_
+        context.color_range = FULL if colour.full_range else range_
 
     def _open(self, options: FileOptions) -> None:
         context = self._stream.codec_context

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..media.ffmpeg import av
+from ..media.ffmpeg import av, filtered
 
 __all__ = ["PaletteFilter"]
 
@@ -24,21 +24,12 @@ class PaletteFilter:
         """Yield what is ready once `picture` (rgb24, with its times) is in."""
         if self._graph is None:
             self._graph = _build(picture)
-        self._graph.vpush(picture)
-        yield from self._ready()
+        yield from filtered(self._graph, picture)
 
     def flush(self) -> Iterator[av.VideoFrame]:
         """Yield what is still inside."""
         if self._graph is not None:
-            self._graph.vpush(None)
-            yield from self._ready()
-
-    def _ready(self) -> Iterator[av.VideoFrame]:
-        while True:
-            try:
-                yield self._graph.vpull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
+            yield from filtered(self._graph, None)
 
 
 def _build(picture: av.VideoFrame) -> Any:

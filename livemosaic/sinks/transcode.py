@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from ..media.ffmpeg import av, fraction, open_container
+from ..media.ffmpeg import av, filtered, fraction, open_container
 
 __all__ = ["AudioConverter", "TextConverter"]
 
@@ -75,22 +75,16 @@ class AudioConverter:
         if shape != self._input:
             yield from self._drain()
             self._graph, self._input = self._build(frame), shape
-        self._graph.push(frame)
-        yield from self._coded()
+        yield from self._encode(frame)
 
     def _drain(self) -> Iterator[Any]:
         if self._graph is not None:
-            self._graph.push(None)
-            yield from self._coded()
+            yield from self._encode(None)
             self._graph = None
 
-    def _coded(self) -> Iterator[Any]:
-        while True:
-            try:
-                frame = self._graph.pull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
-            yield from self.stream.encode(frame)
+    def _encode(self, frame: Any) -> Iterator[Any]:
+        for converted in filtered(self._graph, frame):
+            yield from self.stream.encode(converted)
 
     def _build(self, frame: Any) -> Any:
         first = ":first_pts=0" if self._from_zero else ""

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ..errors import SinkError
 from ..media.colour import Colour, conversion
-from ..media.frame import Frame, TrackPacket, even
+from ..media.frame import Frame, TrackPacket
+from ..media.scale import letterbox, scaled
 from .virtual_camera_devices import choose_device, refusal
 
 __all__ = ["VirtualCameraSink"]
@@ -129,8 +130,7 @@ class VirtualCameraSink:
 
     def _draw(self, frame: Frame) -> None:
         """Put a frame into the buffer."""
-        aspect = frame.width * self._pixel_aspect / frame.height
-        left, top, width, height = _fit(aspect, self.size)
+        left, top, width, height = self._place(frame)
         if self._shape != (width, height):
             self._shape = width, height
             for plane, black in zip(self._planes, _BLACK, strict=True):
@@ -140,9 +140,17 @@ class VirtualCameraSink:
             for plane, f in zip(self._planes, (1, 2, 2), strict=True)
         )
         for target, plane in zip((y, u, v), (frame.y, frame.u, frame.v), strict=True):
-            _scale(plane, target)
+            target[:] = scaled(plane, target.shape[1], target.shape[0])
         if (frame.colour.matrix, frame.colour.full_range) != ("bt601", False):
             _convert(y, u, v, frame.colour)
+
+    def _place(self, frame: Frame) -> tuple[int, int, int, int]:
+        """Left, top, width and height of a frame in the camera's picture."""
+        width, height = self.size
+        ratio = frame.width * self._pixel_aspect * height / (frame.height * width)
+        if abs(1 / ratio - 1) < _SAME_ASPECT:
+            return 0, 0, width, height
+        return letterbox(frame.width, frame.height, self.size, aspect=self._pixel_aspect)
 
 
 def _open(device: str | None, size: tuple[int, int], rate: Fraction) -> Any:
@@ -179,31 +187,6 @@ def _agreed(device: str) -> tuple[int, int] | None:
             "close that program, start livemosaic, and open it again"
         )
     return int(width), int(height)
-
-
-def _fit(aspect: Fraction, into: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The largest place of an aspect in a picture: left, top, width, height, all even."""
-    ratio = aspect * into[1] / into[0]
-    if abs(1 / ratio - 1) < _SAME_ASPECT:
-        return 0, 0, *into
-    width, height = (
-        even(whole * min(Fraction(1), share))
-        for whole, share in zip(into, (ratio, 1 / ratio), strict=True)
-    )
-    return (into[0] - width) // 4 * 2, (into[1] - height) // 4 * 2, width, height
-
-
-def _scale(plane: U8, target: U8) -> None:
-    height, width = target.shape
-    if plane.shape == target.shape:
-        target[:] = plane
-        return
-    # Averaging is quick by whole factors only: 0.3 ms against 5 ms for 1280x720.
-    factor = min(plane.shape[0] // height, plane.shape[1] // width)
-    if factor > 1 and plane.shape[0] % factor == plane.shape[1] % factor == 0:
-        size = plane.shape[1] // factor, plane.shape[0] // factor
-        plane = np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8)
-    cv2.resize(plane, (width, height), dst=target, interpolation=cv2.INTER_LINEAR)
 
 
 def _convert(y: U8, u: U8, v: U8, colour: Colour) -> None:

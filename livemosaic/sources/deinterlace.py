@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from ..media.ffmpeg import av, fraction
+from ..media.ffmpeg import av, filtered, fraction
 
 __all__ = ["Deinterlacer"]
 
@@ -34,15 +34,13 @@ class Deinterlacer:
                 return
             self._graph = self._build(frame)
             self._shape = shape
-        self._graph.vpush(frame)
-        yield from self._ready(self._graph)
+        yield from self._ready(self._graph, frame)
 
     def flush(self) -> Iterator[av.VideoFrame]:
         """Yield what is still inside."""
         graph, self._graph = self._graph, None
         if graph is not None:
-            graph.vpush(None)
-            yield from self._ready(graph)
+            yield from self._ready(graph, None)
 
     def _build(self, frame: av.VideoFrame) -> av.filter.Graph:
         graph = av.filter.Graph()
@@ -58,12 +56,10 @@ class Deinterlacer:
         ).configure()
         return graph
 
-    def _ready(self, graph: av.filter.Graph) -> Iterator[av.VideoFrame]:
-        while True:
-            try:
-                frame = graph.vpull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
+    def _ready(
+        self, graph: av.filter.Graph, pushed: av.VideoFrame | None
+    ) -> Iterator[av.VideoFrame]:
+        for frame in filtered(graph, pushed):
             # The filter counts in halves of a tick.
             time_base = fraction(frame.time_base)
             if frame.pts is not None and time_base is not None:

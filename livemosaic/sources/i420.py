@@ -11,7 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..media.colour import UNSPECIFIED, Colour
-from ..media.ffmpeg import MATRICES, MATRIX_CODES, av, guess_matrix
+from ..media.ffmpeg import (
+    FULL,
+    LIMITED,
+    MATRICES,
+    MATRIX_CODES,
+    SWS_MATRICES,
+    av,
+    guess_matrix,
+)
+from ..media.scale import letterbox, scaled
 
 __all__ = ["Converter", "fit"]
 
@@ -20,16 +29,7 @@ Planes = tuple[U8, U8, U8]
 
 _logger = logging.getLogger("livemosaic")
 
-# FFmpeg's AVColorRange
-_LIMITED, _FULL = 1, 2
 _RGB_MATRIX = 0  # "the samples are R, G, B": not true any more once converted
-
-# swscale's own numbers for the matrices: another table than the tags'
-_SWS_MATRIX = {
-    "bt601": av.video.reformatter.Colorspace.ITU601,
-    "bt709": av.video.reformatter.Colorspace.ITU709,
-    "bt2020": av.video.reformatter.Colorspace.BT2020,
-}
 
 _GREY = ("gray", "mono", "ya8", "ya16")
 _RGB_LIKE = ("bayer", "xyz")
@@ -75,7 +75,7 @@ class Converter:
             y, u, v = _views(frame)
             half = (u.shape[1], (y.shape[0] + 1) // 2)
             return y, _shrink(u, half), _shrink(v, half)
-        same_range = _FULL if self.colour.full_range else _LIMITED
+        same_range = FULL if self.colour.full_range else LIMITED
         if name.startswith(_GREY):
             if name != "gray":
                 frame = self._reformat(frame, format="gray", range_in=same_range)
@@ -87,9 +87,9 @@ class Converter:
                 self._reformat(
                     frame,
                     format="yuv420p",
-                    range_in=_FULL,
-                    range_out=_LIMITED,
-                    matrix=_SWS_MATRIX[self.colour.matrix],
+                    range_in=FULL,
+                    range_out=LIMITED,
+                    matrix=SWS_MATRICES[self.colour.matrix],
                 )
             )
         return _views(self._reformat(frame, format="yuv420p", range_in=same_range))
@@ -147,13 +147,7 @@ def fit(
     aspect : how wide a pixel is, relative to one of the result
     """
     height, width = planes[0].shape
-    scale = min(size[0] / (width * aspect), Fraction(size[1], height))
-    # Even places and sizes, so that chroma lies where luma does.
-    w, h = (
-        whole if length * scale > whole - 1 else max(2, round(length * scale / 2) * 2)
-        for whole, length in ((size[0], width * aspect), (size[1], height))
-    )
-    left, top = (size[0] - w) // 4 * 2, (size[1] - h) // 4 * 2
+    left, top, w, h = letterbox(width, height, size, aspect=aspect)
     out = (
         np.full((size[1], size[0]), 0 if full_range else 16, np.uint8),
         *np.full((2, (size[1] + 1) // 2, (size[0] + 1) // 2), 128, np.uint8),
@@ -161,7 +155,7 @@ def fit(
     for plane, target, half in zip(planes, out, (1, 2, 2), strict=True):
         x, y = left // half, top // half
         box = target[y : y + -(-h // half), x : x + -(-w // half)]
-        box[:] = cv2.resize(plane, box.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        box[:] = scaled(plane, box.shape[1], box.shape[0])
     return out
 
 
@@ -181,15 +175,15 @@ def _colour(frame: av.VideoFrame, lossless: bool) -> Colour:
     matrix = MATRICES.get(said) or guess_matrix(frame.width, frame.height)
     if _is_rgb(frame.format):
         # Nobody can guess what we converted to: say it.
-        return Colour(matrix, False, (primaries, transfer, MATRIX_CODES[matrix], _LIMITED))
+        return Colour(matrix, False, (primaries, transfer, MATRIX_CODES[matrix], LIMITED))
     if said == _RGB_MATRIX:
         said = UNSPECIFIED
     if name.startswith(_GREY):
-        full = range_ == _FULL or (range_ == 0 and lossless)
+        full = range_ == FULL or (range_ == 0 and lossless)
     else:
-        full = range_ == _FULL or name.startswith("yuvj")
+        full = range_ == FULL or name.startswith("yuvj")
     if full:
-        range_ = _FULL
+        range_ = FULL
     return Colour(matrix, full, (primaries, transfer, said, range_))
 
 

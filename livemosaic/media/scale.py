@@ -1,0 +1,50 @@
+"""Planes in another size, and the place of a picture among black bars."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .frame import even
+
+__all__ = ["letterbox", "scaled"]
+
+U8 = NDArray[np.uint8]
+
+
+def letterbox(
+    width: int, height: int, into: tuple[int, int], *, aspect: Fraction = Fraction(1)
+) -> tuple[int, int, int, int]:
+    """Place a picture in the middle of another one, as large as possible.
+
+    Parameters
+    ----------
+    width, height : of the picture
+    into : width and height of the other one
+    aspect : width by height of the picture's pixels, those of the other one being 1
+
+    Returns
+    -------
+    left, top, width, height : in pixels of the other one. They are even, so that chroma lies where
+        luma does; only a width or height of the whole other picture may be odd
+    """
+    scale = min(into[0] / (width * aspect), Fraction(into[1], height))
+    w, h = (
+        whole if length * scale > whole - 1 else even(length * scale)
+        for whole, length in ((into[0], width * aspect), (into[1], height))
+    )
+    return (into[0] - w) // 4 * 2, (into[1] - h) // 4 * 2, w, h
+
+
+def scaled(plane: U8, width: int, height: int) -> U8:
+    """Give a plane another size: average by halves, which is quick, and interpolate the rest."""
+    while plane.shape[1] >= 2 * width and plane.shape[0] >= 2 * height:
+        half = (plane.shape[1] // 2, plane.shape[0] // 2)
+        plane = np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), np.uint8)
+    if plane.shape != (height, width):
+        mode = cv2.INTER_LINEAR
+        plane = np.asarray(cv2.resize(plane, (width, height), interpolation=mode), np.uint8)
+    return plane
