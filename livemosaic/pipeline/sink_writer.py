@@ -10,12 +10,15 @@ from fractions import Fraction
 from typing import Any
 
 from ..media.frame import Frame, TrackPacket
+from ..media.frame_rate import FrameRate
 from ..sinks.base import Resampler, Sink, Window
-from .frame_rate import ConstantPace, ConstantRate
+from .frame_rate import by_clock
 from .queues import Closed, Ended, FrameQueue
 from .stats import Recent, Times
 
 __all__ = ["SinkWriter", "WindowWriter"]
+
+_MAX_GAP_S = 10  # longer gaps of a recording are not filled with hours of one picture
 
 
 class SinkWriter:
@@ -55,8 +58,7 @@ class SinkWriter:
         cancelled: Callable[[], bool],
     ) -> None:
         self.sink, self.queue = sink, queue
-        pace = ConstantPace if sink.live else ConstantRate
-        self._pace = pace(queue, rate) if rate is not None else None
+        self._frame_rate = FrameRate(rate, max_gap_s=_MAX_GAP_S) if rate is not None else None
         self._lasts_s = float(1 / (rate or nominal))
         self._cancelled = cancelled
         self.frames = 0
@@ -70,7 +72,7 @@ class SinkWriter:
 
     @property
     def repeated(self) -> int:
-        paced = self._pace.repeated if self._pace is not None else 0
+        paced = self._frame_rate.repeated if self._frame_rate is not None else 0
         return paced + self._by_itself[1]
 
     @property
@@ -87,7 +89,7 @@ class SinkWriter:
     @property
     def dropped(self) -> int:
         """Frames that the sink did not get, or left out."""
-        paced = self._pace.dropped if self._pace is not None else 0
+        paced = self._frame_rate.dropped if self._frame_rate is not None else 0
         return self.queue.dropped + paced + self._by_itself[0]
 
     @property
@@ -138,12 +140,14 @@ class SinkWriter:
         return {**self.latency.summary(50, 95, 99), "max": self.latency.max_ms}
 
     def _items(self) -> Iterator[tuple[Frame | TrackPacket, bool]]:
-        if self._pace is not None:
-            yield from self._pace
-            return
-        for item in self.queue:
-            yield item, True
-            del item
+        if self._frame_rate is None:
+            for item in self.queue:
+                yield item, True
+                del item
+        elif self.sink.live:
+            yield from by_clock(self.queue, self._frame_rate)
+        else:
+            yield from self._frame_rate.nearest(self.queue)
 
     def _give(self, item: Frame | TrackPacket, *, new: bool = True) -> None:
         began = time.monotonic()

@@ -10,8 +10,9 @@ from fractions import Fraction
 
 from ..errors import SourceError
 from ..media.frame import Frame, Item
+from ..media.frame_rate import FrameRate
 from ..sources.base import Source
-from ..sources.rate import FixedRate, limited, paced
+from ..sources.rate import limited, paced
 from .queues import FrameQueue
 from .stats import Recent, Times
 
@@ -55,7 +56,7 @@ class SourceReader:
         fail: Callable[[SourceError], None],
     ) -> None:
         self._source, self._queue, self._fail = source, queue, fail
-        self._rate = None if rate is None else FixedRate(rate, nominal=source.info.rate)
+        self._rate = None if rate is None else FrameRate(rate)
         self._duration_s, self._realtime, self._stopping = duration_s, realtime, stopping
         self.frames = 0
         self._stale = 0
@@ -85,7 +86,7 @@ class SourceReader:
             items = paced(items, wait=self._stopping.wait)
         items = self._counted(items)
         if self._rate is not None:
-            items = self._rate(items)
+            items = self._rate.newest(items, nominal_rate=self._source.info.rate)
         try:
             for item in items:
                 if self._stopping.is_set():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import SinkError, UsageError
 from ..media.ffmpeg import FULL, LIMITED, SWS_MATRICES, av, matrix_tag, reason
 from ..media.frame import Frame, StreamInfo
-from ..media.ticks import Ticks
+from ..media.frame_rate import FrameRate
 from .formats import ENCODERS, Encoder, FileOptions
 from .gif import PaletteFilter
 
@@ -101,7 +101,7 @@ class VideoEncoder:
         self._by_decoding_order = container.format.name in ("mp4", "mov")
         self._delay: int | None = None  # ticks from decoding to showing
         self._end = 0  # of the last picture, ticks
-        self.frames = self.repeated = 0
+        self.frames = 0
 
         # At the mean rate, frames that come in a burst would have no place.
         self._rate = (info.peak_rate if self.fixed_rate else None) or info.rate
@@ -111,7 +111,9 @@ class VideoEncoder:
         if low_delay and not self.fixed_rate:
             # What is made between two frames of a slow source, to hide somebody, is sent at once.
             self._time_base = min(self._time_base, _MPEG_TICK)
-        self._ticks = Ticks(1 / self._time_base)
+        # At the container's own times, a gap is a longer picture, which is not repeated.
+        max_gap_s = None if self.fixed_rate else 0
+        self._frame_rate = FrameRate(1 / self._time_base, max_gap_s=max_gap_s)
         self._pixel_format = _pixel_format(codec)
         self._stream = container.add_stream(codec.name, rate=self._rate)
         self._configure(options)
@@ -123,7 +125,11 @@ class VideoEncoder:
 
     @property
     def dropped(self) -> int:
-        return self._ticks.dropped
+        return self._frame_rate.dropped
+
+    @property
+    def repeated(self) -> int:
+        return self._frame_rate.repeated
 
     def encode(self, frame: Frame) -> Iterator[Any]:
         """Yield the packets that are ready once `frame` is in. Its arrays are free afterwards."""
@@ -136,13 +142,12 @@ class VideoEncoder:
         if self.origin is None:
             self.origin = time
         time -= self.origin
-        ticks = self._ticks.take(time)
-        if ticks is None:
+        ticks = self._frame_rate.ticks(time)
+        if not ticks:
             return
-        if self.fixed_rate and self._previous is not None:
+        if self._previous is not None:
             for tick in ticks[:-1]:
                 yield from self._send(self._previous, tick, self._time_base)
-                self.repeated += 1
         picture = self._picture(frame, keep=self.fixed_rate)
         # Half of them do not know their duration; the last one's is the only one that matters.
         lasts = self._time_base if self.fixed_rate else frame.duration * frame.time_base

@@ -1,11 +1,10 @@
-"""What is done to the times of a stream of items: stop after a while, pace, fix the rate.
+"""What is done to the times of a stream of items: stop after a while, pace.
 
 Each takes the items of a source and gives items, so that any of them can follow any other.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -13,7 +12,7 @@ from fractions import Fraction
 
 from ..media.frame import Frame, Item, StatusEvent, TrackPacket
 
-__all__ = ["FixedRate", "limited", "paced"]
+__all__ = ["limited", "paced"]
 
 # A container may hold a track's packets this much later than the picture they belong to. Longer
 # than any muxer's interleaving; it bounds what is decoded for nothing.
@@ -71,54 +70,6 @@ def paced(
                 wait(early)
             item = replace(item, captured_s=clock())
         yield item
-
-
-class FixedRate:
-    """Repeats and leaves out frames so that there are exactly `rate` per second.
-
-    Each output frame is the newest input frame at its time. Packets of other tracks pass, and
-    stay in step: the first output frame is at the last tick before the first input frame.
-
-    Parameters
-    ----------
-    rate : frames/s of the output
-    nominal : frames/s of the input, for how long a last frame lasts that does not say
-
-    Attributes
-    ----------
-    repeated : output frames that show the same input frame as the one before
-    dropped : input frames that were never shown
-    """
-
-    def __init__(self, rate: Fraction, *, nominal: Fraction) -> None:
-        self._rate, self._nominal = rate, nominal
-        self._tick = 0
-        self.repeated = 0
-        self.dropped = 0
-
-    def __call__(self, items: Iterable[Item]) -> Iterator[Item]:
-        newest: Frame | None = None
-        for item in items:
-            if not isinstance(item, Frame):
-                yield item
-                continue
-            at = item.pts * item.time_base
-            if newest is None:
-                self._tick = math.floor(at * self._rate)
-            else:
-                yield from self._until(at, newest)
-            newest = item
-        if newest is not None:
-            lasts = newest.duration * newest.time_base or 1 / self._nominal
-            yield from self._until(newest.pts * newest.time_base + lasts, newest)
-
-    def _until(self, end: Fraction, frame: Frame) -> Iterator[Frame]:
-        """`frame` at every tick that is left before `end` (seconds)."""
-        first, self._tick = self._tick, max(self._tick, math.ceil(end * self._rate))
-        self.dropped += self._tick == first
-        self.repeated += max(0, self._tick - first - 1)
-        for tick in range(first, self._tick):
-            yield replace(frame, pts=tick, time_base=1 / self._rate, duration=1)
 
 
 def _starts_after(item: TrackPacket, end: Fraction) -> bool:
