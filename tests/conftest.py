@@ -145,7 +145,8 @@ def synthetic_tiles(count: int, px: int, *, seed: int = 0) -> U8:
     ramp = np.linspace(0, 1, px)
     mix = np.clip(ramp[None, :] * 0.7 + ramp[:, None] * 0.5 - 0.1, 0, 1)[None, :, :, None]
     texture = rng.normal(0, 6, (count, px, px, 1))
-    return np.clip(low * (1 - mix) + high * mix + texture, 0, 255).astype(np.uint8)
+    tiles = np.clip(low * (1 - mix) + high * mix + texture, 0, 255)
+    return np.asarray(tiles, np.uint8)
 
 
 @pytest.fixture(scope="session")

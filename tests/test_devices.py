@@ -1,4 +1,4 @@
-"""The verb `devices`; real ones are in test_real_devices.py."""
+"""The subcommand `devices`; real ones are in test_real_devices.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pytest
 from livemosaic.cli.commands import devices
 from livemosaic.media import v4l2
 from livemosaic.media.v4l2 import Mode, VideoDevice
+from livemosaic.sinks import virtual_camera_devices
+from livemosaic.sources.camera import devices as camera_devices
 from livemosaic.sources.camera.devices import Camera
 from tests.program import Program
 
@@ -22,8 +24,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> list[Camera]:
     cameras = [FRONT, OBS]
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr(devices, "list_cameras", lambda: cameras)
+    monkeypatch.setattr(camera_devices, "list_cameras", lambda: cameras)
     monkeypatch.setattr(
-        devices,
+        virtual_camera_devices,
         "virtual_cameras",
         lambda: [
             VideoDevice("/dev/video10", "livemosaic", output=True, virtual=True),
@@ -93,7 +96,7 @@ def test_json(machine: list[Camera], program: Program) -> None:
 
 def test_none(machine: list[Camera], monkeypatch: pytest.MonkeyPatch, program: Program) -> None:
     machine.clear()
-    monkeypatch.setattr(devices, "virtual_cameras", list)
+    monkeypatch.setattr(virtual_camera_devices, "virtual_cameras", list)
     out = program("devices").out
     assert "cameras:\n  none; plug one in" in out
     assert "virtual cameras:\n  none; make one: sudo " in out

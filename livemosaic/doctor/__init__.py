@@ -1,9 +1,9 @@
-"""What this machine has, what it lacks, and what it can hold: a small function for each question.
+"""Checks what this machine has, what it lacks, and which video it can process live.
 
 from livemosaic.doctor import run_checks
 
-for finding in run_checks():
-    print(finding.name, finding.state, finding.text, finding.cure)
+for result in run_checks():
+    print(result.name, result.state, result.text, result.fix)
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
-"""A check of what this machine can hold, by the real pipeline."""
+"""A check of the speed: the real pipeline processes a clip live."""
 
 from __future__ import annotations
 
 import functools
 import logging
-import math
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count, islice
 from pathlib import Path
@@ -19,73 +18,138 @@ from .result import CheckResult, State
 
 if TYPE_CHECKING:
     from ..media.frame import Frame, StreamInfo, TrackPacket
-    from ..pipeline import Pipeline
 
-__all__ = ["speed"]
+__all__ = ["Measurement", "judge", "measure", "speed"]
 
 _log = logging.getLogger("livemosaic")
 
 _CLIP = Path(__file__).parents[1] / "demo" / "bigbuckbunny.mp4"
-# To and fro, 13 % of the cells are active: as before a camera with somebody who moves a lot.
+# Forward and backward, 13 % of the cells are active, as with a person who moves a lot.
 _FIRST, _FRAMES = 20, 24
 
-# Long enough for the governor to find its step (it judges twice a second), of which the first part
-# does not count: caches are cold, and the first picture is all new.
-_MEASURED_S, _SETTLING_S = 2.0, 0.7
-_PROMISE_MS = 100.0  # the default of --max-latency
-_HELD = 0.95  # the share of the frames that has to be shown
+# Long enough for the governor, which acts twice a second, to find its step. The first part does not
+# count: caches are cold, and the first picture is all new.
+_RUN_S, _SETTLING_S = 2.0, 0.7
+_LIMIT_MS = 100.0  # the default of --max-latency
+_SUSTAINED = 0.95  # the share of the frames that must be shown
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The result of a run.
+
+    Attributes
+    ----------
+    fps : frames/s that were shown
+    latency_ms : the percentiles `p50`, `p95` and `p99`
+    governor : what the governor gave up at the end, empty for nothing
+    cpu_cores : how many cores were busy
+    """
+
+    fps: float
+    latency_ms: dict[str, float]
+    governor: str
+    cpu_cores: float
 
 
 def speed(width: int, height: int, rate: int) -> CheckResult:
-    """Whether mosaics of this size and rate can be made live, and how late they are.
+    """Check whether mosaics of this size and rate can be made live, and measure their latency.
 
-    A clip in a loop, from memory, becomes a mosaic of the same size for a sink that does nothing:
-    the camera's own decoding and the window or encoder come on top.
+    A clip in a loop, in memory, becomes a mosaic of the same size for a sink that does nothing. The
+    cost of the camera's decoder and of the window or encoder is extra.
     """
-    name = f"speed_{height}p{rate}"
-    pipeline, meter, cores = _measure(width, height, rate)
-    latencies = sorted(meter.latencies_ms)
-    fps = len(latencies) / (_MEASURED_S - _SETTLING_S)
-    p50, p95, p99 = (_percentile(latencies, percent) for percent in (50, 95, 99))
-    governor = pipeline.report()["governor"]
-    step, p95_kept = governor["step"], p95 <= _PROMISE_MS
-    held = fps >= _HELD * rate and p95_kept
-    verdict = "held" if held else "not held"
-    if step:
-        verdict += f" {'by' if held else 'even by'} {step}"
+    return judge(width, height, rate, measure(width, height, rate))
+
+
+def judge(width: int, height: int, rate: int, measured: Measurement) -> CheckResult:
+    """Return the result of the check for a measurement."""
+    latency = measured.latency_ms
+    sustained = measured.fps >= _SUSTAINED * rate and latency["p95"] <= _LIMIT_MS
+    verdict = "sustained" if sustained else "not sustained"
+    if measured.governor:
+        verdict += f"{'' if sustained else ', even'} with {measured.governor}"
+    text = (
+        f"{width}x{height} at {rate} is {verdict}: {measured.fps:.1f} frames/s, "
+        f"latency {latency['p50']:.0f} ms (p95 {latency['p95']:.0f}), "
+        f"{measured.cpu_cores:.1f} cores"
+    )
     details = {
         "width": width,
         "height": height,
         "rate": rate,
-        "held": "no" if not held else "governed" if step else "yes",
-        "fps": round(fps, 1),
-        "latency_ms": {"p50": p50, "p95": p95, "p99": p99},
-        "governor": step,
-        "cpu_cores": round(cores, 2),
+        "held": "no" if not sustained else "governed" if measured.governor else "yes",
+        "fps": round(measured.fps, 1),
+        "latency_ms": latency,
+        "governor": measured.governor,
+        "cpu_cores": round(measured.cpu_cores, 2),
     }
-    text = (
-        f"{width}x{height} at {rate} is {verdict}: {fps:.1f} frames/s, latency {p50:.0f} ms "
-        f"(p95 {p95:.0f}), {cores:.1f} cores"
-    )
-    state: State = "good" if held else "warning"
-    return CheckResult(name, state, text, "" if held else _less(width, height, rate), details)
+    state: State = "good" if sustained else "warning"
+    fix = "" if sustained else _smaller(width, height, rate)
+    return CheckResult(f"speed_{height}p{rate}", state, text, fix, details)
 
 
-def _less(width: int, height: int, rate: int) -> str:
+def _smaller(width: int, height: int, rate: int) -> str:
     if rate > 30:
-        return f"ask for less: livemosaic run webcam window --size {width}x{height} --fps 30"
-    if height > 720:
-        return "ask for less: livemosaic run webcam window --size 1280x720 --fps 30"
-    return "ask for less: livemosaic run webcam window --size 640x360 --tile 16 --fps 15"
+        options = f"--size {width}x{height} --fps 30"
+    elif height > 720:
+        options = "--size 1280x720 --fps 30"
+    else:
+        options = "--size 640x360 --tile 16 --fps 15"
+    return f"choose a smaller size or rate: livemosaic run webcam window {options}"
+
+
+def measure(
+    width: int, height: int, rate: int, *, run_s: float = _RUN_S, settling_s: float = _SETTLING_S
+) -> Measurement:
+    """Run the pipeline for `run_s` seconds, of which the first `settling_s` do not count."""
+    import cv2
+    import numpy as np
+
+    from ..gallery import open_gallery
+    from ..jit import kernels_are_cached
+    from ..media.frame import StreamInfo
+    from ..mosaic.mosaic import Mosaic
+    from ..mosaic.settings import MosaicSettings
+    from ..pipeline import Pipeline
+
+    cv2.setNumThreads(1)  # as `run` does
+    frames = _frames(width, height)
+    fps = Fraction(rate)
+    info = StreamInfo(
+        width, height, rate=fps, time_base=1 / fps, colour=frames[0].colour, live=True
+    )
+    settings = MosaicSettings(size=(width, height), live=True)
+    mosaic = Mosaic(open_gallery("photos"), settings)
+    mosaic.change(settings.for_grid(mosaic.plan(width, height)))
+    if not kernels_are_cached():
+        _log.info("compiling for this processor, once: this takes some seconds")
+    mosaic.warm_up(width, height, info.colour)
+    meter = _Meter(settling_s)
+    pipeline = Pipeline(
+        _Loop(frames, info), mosaic, [meter], duration_s=run_s, max_latency_s=_LIMIT_MS / 1e3
+    )
+    began, worked = time.monotonic(), time.process_time()
+    pipeline.run()
+    cores = (time.process_time() - worked) / (time.monotonic() - began)
+    return Measurement(
+        fps=len(meter.latencies_ms) / (run_s - settling_s),
+        latency_ms={
+            f"p{q}": round(float(np.percentile(meter.latencies_ms or [0.0], q)), 1)
+            for q in (50, 95, 99)
+        },
+        governor=pipeline.report()["governor"]["step"],
+        cpu_cores=cores,
+    )
 
 
 class _Meter:
-    """A sink that wants the newest picture only, and looks how old it is."""
+    """A sink that takes the latest frame only, and measures its age."""
 
     name, live, rate = "null", True, None
 
-    def __init__(self) -> None:
+    def __init__(self, settling_s: float) -> None:
         self.latencies_ms: list[float] = []
+        self._settling_s = settling_s
         self._began: float | None = None
 
     def write(self, item: Frame | TrackPacket) -> None:
@@ -93,7 +157,7 @@ class _Meter:
         captured_s = getattr(item, "captured_s", now)
         if self._began is None:
             self._began = captured_s
-        if captured_s - self._began >= _SETTLING_S:
+        if captured_s - self._began >= self._settling_s:
             self.latencies_ms.append((now - captured_s) * 1e3)
 
     def close(self) -> None: ...
@@ -104,7 +168,7 @@ class _Meter:
 
 
 class _Loop(Source):
-    """Some frames to and fro for ever, at a pace, as from a camera."""
+    """Frames forward and backward without end, at the rate of a camera."""
 
     def __init__(self, frames: list[Frame], info: StreamInfo) -> None:
         self.name, self.info = "the demo's clip", info
@@ -129,45 +193,9 @@ class _Loop(Source):
         self._interrupted.set()
 
 
-def _measure(width: int, height: int, rate: int) -> tuple[Pipeline, _Meter, float]:
-    """Run a pipeline; how many cores it kept busy."""
-    import cv2
-
-    from ..gallery import open_gallery
-    from ..jit import kernels_are_cached
-    from ..media.frame import StreamInfo
-    from ..mosaic.mosaic import Mosaic
-    from ..mosaic.settings import MosaicSettings
-    from ..pipeline import Pipeline
-
-    cv2.setNumThreads(1)  # as `run` does
-    frames = _frames(width, height)
-    fps = Fraction(rate)
-    info = StreamInfo(
-        width, height, rate=fps, time_base=1 / fps, colour=frames[0].colour, live=True
-    )
-    settings = MosaicSettings(size=(width, height), live=True)
-    mosaic = Mosaic(open_gallery("photos"), settings)
-    mosaic.change(settings.for_grid(mosaic.plan(width, height)))
-    if not kernels_are_cached():
-        _log.info("compiling for this processor, once: it takes some seconds more")
-    mosaic.warm_up(width, height, info.colour)
-    meter = _Meter()
-    pipeline = Pipeline(
-        _Loop(frames, info),
-        mosaic,
-        [meter],
-        duration_s=_MEASURED_S,
-        max_latency_s=_PROMISE_MS / 1e3,
-    )
-    began, worked = time.monotonic(), time.process_time()
-    pipeline.run()
-    return pipeline, meter, (time.process_time() - worked) / (time.monotonic() - began)
-
-
-@functools.lru_cache(maxsize=1)  # 75 MB at 1920x1080, and two checks want that
+@functools.lru_cache(maxsize=1)  # 75 MB at 1920x1080, for two checks
 def _frames(width: int, height: int) -> list[Frame]:
-    """Frames of the demo's clip at a size."""
+    """Frames of the demo's clip, scaled."""
     from ..media.frame import Frame
     from ..sources import open_source
 
@@ -192,10 +220,3 @@ def _scaled(frame: Frame, width: int, height: int) -> Frame:
         for plane, size in zip((frame.y, frame.u, frame.v), sizes, strict=True)
     )
     return replace(frame, y=y, u=u, v=v)
-
-
-def _percentile(ascending: list[float], percent: int) -> float:
-    """What `percent` of 100 values do not exceed; 0 of none."""
-    if not ascending:
-        return 0.0
-    return round(ascending[math.ceil(percent / 100 * len(ascending)) - 1], 1)

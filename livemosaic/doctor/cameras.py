@@ -5,96 +5,112 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .result import CheckResult, told
+from .result import CheckResult, problem_and_fix
 
-__all__ = ["cameras", "virtual_cameras"]
-
-MODULE = Path("/sys/module/v4l2loopback")
-
-_JOIN_VIDEO = "sudo usermod -aG video $USER, then log out and in again"
+__all__ = ["cameras", "list_virtual_cameras", "virtual_cameras"]
 
 
-def cameras() -> CheckResult:
-    """Which cameras there are, and whether this user may use them; none is opened for capture."""
+def _may_use(path: str) -> bool:
+    return not os.path.exists(path) or os.access(path, os.R_OK | os.W_OK)
+
+
+def cameras(*, may_use: Callable[[str], bool] = _may_use) -> CheckResult:
+    """Check which cameras there are, and whether this user may use them. None is opened."""
     from ..sources.camera.devices import list_cameras, no_camera_cure
 
     found = [camera for camera in list_cameras() if not camera.virtual]
     details = {"cameras": [{"name": c.name, "path": c.path, "input": c.spec} for c in found]}
     if not found:
-        return CheckResult("cameras", "warning", "there is no camera", no_camera_cure(), details)
-    closed = [c.path for c in found if os.path.exists(c.path) and not _open_to_us(c.path)]
-    if closed:
-        text = f"you may not use {', '.join(closed)}"
-        return CheckResult("cameras", "warning", text, _JOIN_VIDEO, details)
+        return CheckResult("cameras", "warning", "no camera found", no_camera_cure(), details)
+    if refused := [camera.path for camera in found if not may_use(camera.path)]:
+        text = f"no permission to use {', '.join(refused)}"
+        fix = "sudo usermod -aG video $USER, then log out and in again"
+        return CheckResult("cameras", "warning", text, fix, details)
     text = ", ".join(f"{camera.name} ({camera.spec})" for camera in found)
     return CheckResult("cameras", "good", text, details=details)
 
 
-def virtual_cameras(*, module: Path = MODULE) -> CheckResult:
-    """Which virtual cameras there are, whether one can be sent to, and how well others see it.
+def virtual_cameras(*, module: Path = Path("/sys/module/v4l2loopback")) -> CheckResult:
+    """Check which virtual cameras there are, and whether one accepts frames.
 
     Parameters
     ----------
-    module : what Linux says of v4l2loopback
+    module : the folder where Linux describes v4l2loopback
     """
     from ..errors import SinkError
     from ..sinks.virtual_camera_devices import RELOAD, choose_device, how_to_make_one
 
-    facts = _module(module) if sys.platform == "linux" else None
-    listed = _listed()
-    details: dict[str, Any] = {"virtual_cameras": listed, "module": facts}
+    loopback = _loopback(module) if sys.platform == "linux" else None
+    listed = list_virtual_cameras()
+    details: dict[str, Any] = {"virtual_cameras": listed, "module": loopback}
 
-    def warning(text: str, cure: str) -> CheckResult:
-        return CheckResult("virtual_cameras", "warning", text, cure, details)
+    def warning(text: str, fix: str) -> CheckResult:
+        return CheckResult("virtual_cameras", "warning", text, fix, details)
 
-    # Not imported: nothing but the sink may be bound to its licence.
+    # Only the sink imports pyvirtualcam: its licence, the GPL, must not bind anything else.
     if importlib.util.find_spec("pyvirtualcam") is None:
-        return warning(
-            "the package pyvirtualcam is missing", f"{sys.executable} -m pip install pyvirtualcam"
-        )
+        install = f"{sys.executable} -m pip install pyvirtualcam"
+        return warning("the package pyvirtualcam is missing", install)
+    if not listed and loopback is not None and loopback["loaded"]:
+        return warning("v4l2loopback is loaded but has no device", RELOAD)
     if not listed:
-        loaded = facts is not None and facts["loaded"]
-        text = "v4l2loopback is loaded, and has no device" if loaded else "there is none"
-        return warning(text, RELOAD if loaded else how_to_make_one().removeprefix("make one: "))
+        return warning("no virtual camera found", how_to_make_one().removeprefix("make one: "))
     if sys.platform == "linux":
         try:
             choose_device(None)
         except SinkError as error:
-            text, cure = told(error)
-            return warning(text.removeprefix("vcam: "), cure)
-    text = ", ".join(f"{of['name']} ({of['output']})" for of in listed)
-    if facts is not None and facts["loaded"]:
-        text += f"; v4l2loopback {facts['version'] or '0.12 or older'}"
-        if facts["exclusive_caps"] is False:
-            return warning(f"{text}: without exclusive_caps browsers do not list it", RELOAD)
-        if facts["second_sender_fault"]:
-            text += " (other programs may be refused after a first one has sent: its issue 470)"
+            problem, fix = problem_and_fix(error)
+            return warning(problem.removeprefix("vcam: "), fix)
+    text = ", ".join(f"{camera['name']} ({camera['output']})" for camera in listed)
+    if loopback is not None and loopback["loaded"]:
+        text += f"; v4l2loopback {loopback['version'] or '0.12 or older'}"
+        if loopback["exclusive_caps"] is False:
+            return warning(f"{text}: browsers do not list it without exclusive_caps", RELOAD)
+        if loopback["second_sender_fault"]:
+            text += " (its issue 470: after one program has sent frames, it may refuse others)"
     return CheckResult("virtual_cameras", "good", text, details=details)
 
 
-def _listed() -> list[dict[str, str]]:
-    from ..sinks.virtual_camera_devices import virtual_cameras as of_linux
+def list_virtual_cameras() -> list[dict[str, Any]]:
+    """List the virtual cameras.
+
+    Returns
+    -------
+    For each: `name`, `path`, `output` (what to type), and `busy`: whether a program sends frames to
+    it, None where the system does not say
+    """
+    if sys.platform == "linux":
+        from ..sinks.virtual_camera_devices import virtual_cameras
+
+        return [
+            {
+                "name": device.name,
+                "path": device.path,
+                "output": f"vcam:{device.path}",
+                "busy": not device.output and device.format != "",
+            }
+            for device in virtual_cameras()
+        ]
     from ..sources.camera.devices import list_cameras
 
-    if sys.platform == "linux":
-        return [{"name": c.name, "path": c.path, "output": f"vcam:{c.path}"} for c in of_linux()]
     return [
-        {"name": c.name, "path": c.path, "output": f"vcam:{c.name}"}
-        for c in list_cameras()
-        if c.virtual
+        {"name": camera.name, "path": camera.path, "output": f"vcam:{camera.name}", "busy": None}
+        for camera in list_cameras()
+        if camera.virtual
     ]
 
 
-def _module(folder: Path) -> dict[str, Any]:
-    """What Linux says of v4l2loopback.
+def _loopback(folder: Path) -> dict[str, Any]:
+    """The facts that Linux gives about v4l2loopback.
 
-    `exclusive_caps` is that of the first device, None where it is not told: with it a camera that
-    nobody sends to is none, which is what browsers want. `second_sender_fault`: the version is one
-    of those that forget with it to accept another sender after the first (upstream issue 470).
-    `version` is None for these, up to 0.12: they do not say it.
+    `exclusive_caps` is the first device's parameter, None if unknown. With it a device is a camera
+    only while a program sends frames to it, as browsers expect. `version` is None up to 0.12, which
+    does not tell it. With `exclusive_caps` these versions may refuse a second sender
+    (`second_sender_fault`, upstream issue 470).
     """
     version = _read(folder / "version") or None
     caps = _read(folder / "parameters" / "exclusive_caps")
@@ -112,7 +128,3 @@ def _read(path: Path) -> str:
         return path.read_text(errors="replace").strip()
     except OSError:
         return ""
-
-
-def _open_to_us(path: str) -> bool:
-    return os.access(path, os.R_OK | os.W_OK)

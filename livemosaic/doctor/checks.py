@@ -1,4 +1,4 @@
-"""All checks, one after the other; none can keep the others from being done."""
+"""The list of all checks. A check that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..errors import LivemosaicError
 from .benchmark import speed
 from .cameras import cameras, virtual_cameras
 from .encoders import encoders
-from .result import CheckResult, State, told
+from .result import CheckResult, State, one_line, problem_and_fix
 from .storage import cache, gallery
 from .system import cpu, display, packages, python
 
@@ -18,17 +18,17 @@ __all__ = ["CHECKS", "Check", "run_checks"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question.
+    """One check.
 
     Attributes
     ----------
-    name : of its finding
-    ask : answers it
-    essential : nothing works when it cannot be answered
+    name : of its result
+    run : returns the result
+    essential : livemosaic cannot run if `run` raises an error
     """
 
     name: str
-    ask: Callable[[], CheckResult]
+    run: Callable[[], CheckResult]
     essential: bool = False
 
 
@@ -36,7 +36,7 @@ def _speed(width: int, height: int, rate: int) -> Check:
     return Check(f"speed_{height}p{rate}", lambda: speed(width, height, rate), essential=True)
 
 
-# What the later ones need comes first. What is measured comes last, when nothing else runs.
+# Later checks need earlier ones. Measurements come last, when nothing else runs.
 CHECKS = (
     Check("python", python, essential=True),
     Check("packages", packages, essential=True),
@@ -54,20 +54,19 @@ CHECKS = (
 
 
 def run_checks(checks: Iterable[Check] = CHECKS) -> Iterator[CheckResult]:
-    """What each check finds, as soon as it has. Never raises but for an interrupt."""
+    """Run each check and yield its result; an error of a check becomes its result."""
     for check in checks:
-        yield _asked(check)
+        yield _run(check)
 
 
-def _asked(check: Check) -> CheckResult:
+def _run(check: Check) -> CheckResult:
     state: State = "problem" if check.essential else "warning"
     try:
-        return check.ask()
+        return check.run()
     except LivemosaicError as error:
-        return CheckResult(check.name, state, *told(error))
+        return CheckResult(check.name, state, *problem_and_fix(error))
     except ImportError as error:
-        text = " ".join(str(error).split())
-        return CheckResult(check.name, state, text, "first cure what is said of the packages")
+        return CheckResult(check.name, state, one_line(error), "fix the packages first")
     except Exception as error:
-        text = f"the check itself failed: {type(error).__name__}: {' '.join(str(error).split())}"
-        return CheckResult(check.name, state, text, "report this line: it is a fault of livemosaic")
+        text = f"the check itself failed: {type(error).__name__}: {one_line(error)}"
+        return CheckResult(check.name, state, text, "report this line as a bug of livemosaic")

@@ -1,5 +1,6 @@
-"""Tries encoders in a process that nobody misses if a driver ends it. Prints `{}` when it is ready,
-and then a line of JSON for each.
+"""Tries encoders in a process of its own, because a driver may end it.
+
+Prints `{}` when it is ready, then one line of JSON for each encoder.
 
 python -m livemosaic.doctor.encoder_probe libx264 h264_nvenc ...
 """
@@ -20,10 +21,11 @@ from ..media.ffmpeg import av
 from ..media.frame import Frame, StreamInfo
 from ..sinks.encoder import VideoEncoder
 from ..sinks.formats import FileOptions
+from .result import one_line
 
 __all__ = ["encode_one", "main"]
 
-# All hardware takes it, and all are done with it in some milliseconds.
+# Every hardware encoder supports this size, and needs only milliseconds for it.
 _WIDTH, _HEIGHT = 640, 384
 
 
@@ -32,7 +34,7 @@ def encode_one(name: str) -> tuple[str, float]:
 
     Returns
     -------
-    What is wrong, empty for nothing, `absent` when this FFmpeg does not have it; and milliseconds
+    The error, empty for none, `absent` if this FFmpeg has no such encoder; and the milliseconds
     """
     try:
         codec = av.Codec(name, "w")
@@ -45,34 +47,30 @@ def encode_one(name: str) -> tuple[str, float]:
         with av.open(io.BytesIO(), "w", format="matroska") as container:
             encoder = VideoEncoder(container, codec, info, options=FileOptions(), name=name)
             size = sum(packet.size for packet in (*encoder.encode(frame), *encoder.flush()))
-    except LivemosaicError as error:
-        return _why(error), 0.0
-    except Exception as error:  # whatever a driver's wrapper raises
-        return _said(error), 0.0
-    return "" if size else "it gave nothing", (time.monotonic() - began) * 1e3
+    except Exception as error:  # drivers' wrappers raise errors of any type
+        return _reason(error), 0.0
+    return "" if size else "no data came out", (time.monotonic() - began) * 1e3
 
 
-def _why(error: LivemosaicError) -> str:
-    cause = error.__cause__
-    return _said(cause) if cause is not None else str(error)
-
-
-def _said(error: BaseException) -> str:
-    """FFmpeg's own words: a driver's error is nothing that a file's rights would cure."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())
+def _reason(error: BaseException) -> str:
+    """FFmpeg's own words: the advice of our message, such as file permissions, does not apply."""
+    if isinstance(error, LivemosaicError):
+        if error.__cause__ is None:
+            return one_line(error)
+        error = error.__cause__
+    return getattr(error, "strerror", None) or one_line(error) or type(error).__name__
 
 
 def main(names: list[str]) -> None:
-    """Say of each encoder what came of it, as soon as it is known."""
+    """Try each encoder and print its result at once."""
     av.logging.set_level(av.logging.PANIC)
-    _say({})
+    _print({})
     for name in names:
-        wrong, took_ms = encode_one(name)
-        _say({"name": name, "wrong": wrong, "ms": round(took_ms, 1)})
+        error, took_ms = encode_one(name)
+        _print({"name": name, "error": error, "ms": round(took_ms, 1)})
 
 
-def _say(answer: dict[str, object]) -> None:
+def _print(answer: dict[str, object]) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""A check of the video encoders: those that really encode a frame."""
+"""A check of the video encoders: which ones really encode a frame."""
 
 from __future__ import annotations
 
@@ -16,54 +16,18 @@ from .result import CheckResult
 __all__ = ["HARDWARE", "SOFTWARE", "encoders", "probe"]
 
 SOFTWARE = ("libx264", "libx265", "libsvtav1", "libvpx-vp9")
-# A driver is found only by trying: FFmpeg lists what it was built with.
+# FFmpeg lists every encoder it was built with: only a try shows whether there is a driver.
 HARDWARE = tuple(
     f"{codec}_{kind}"
     for kind in ("nvenc", "qsv", "amf", "vaapi", "videotoolbox", "v4l2m2m")
     for codec in ("h264", "hevc")
 )
 
-# An encoder takes 40 ms, a driver that has to wake its hardware up to a second. The whole is
-# bounded too, by what a person waits for: imports take half a second, on a slow machine many.
+# An encoder takes 40 ms, a driver that has to wake its hardware up to a second. Imports take half a
+# second, on a slow machine many: the sum is limited by what a person will wait for.
 _EACH_S, _ALL_S = 3.0, 8.0
 
 Probe = Callable[[Sequence[str]], dict[str, dict[str, Any]]]
-
-
-def encoders(*, ask: Probe | None = None) -> CheckResult:
-    """Which encoders encode; `ask` is `probe`, or what stands for it."""
-    found = (ask or probe)((*SOFTWARE, *HARDWARE))
-    good = [name for name, of in found.items() if of["state"] == "good"]
-    details = {"encoders": found}
-    hardware = [name for name in good if name in HARDWARE]
-    text = ", ".join(name for name in good if name in SOFTWARE) or "none by software"
-    text += f"; by hardware: {', '.join(hardware) or 'none'}"
-    untried = [name for name in SOFTWARE if found[name]["state"] == "untried"]
-    missing = [name for name in SOFTWARE if name not in good]
-    if untried:
-        return CheckResult(
-            "encoders",
-            "warning",
-            f"there was no time to try {', '.join(untried)}: {found[untried[0]]['text']}",
-            "close other programs, then run this again",
-            details,
-        )
-    again = f"{sys.executable} -m pip install --force-reinstall --no-deps av"
-    if "libx264" in missing:
-        why = found["libx264"]["text"]
-        return CheckResult(
-            "encoders",
-            "warning",
-            f"libx264, which files need unless another --codec is said, does not encode ({why}); "
-            f"those that do: {', '.join(good) or 'none'}",
-            again,
-            details,
-        )
-    if missing:
-        return CheckResult(
-            "encoders", "warning", f"{text}; not usable: {', '.join(missing)}", again, details
-        )
-    return CheckResult("encoders", "good", text, details=details)
 
 
 def probe(
@@ -73,52 +37,80 @@ def probe(
     each_s: float = _EACH_S,
     all_s: float = _ALL_S,
 ) -> dict[str, dict[str, Any]]:
-    """Try each in a process of its own kind: where one ends it, a new one goes on with the next.
+    """Try encoders in another process; after one that ends the process, a new process continues.
 
     Parameters
     ----------
     names : of encoders
-    command : what says `{}` when it is ready, and then of each name a line as of `probe.py`
-    each_s, all_s : what one may take, and all together, in seconds
+    command : prints `{}` when it is ready, then a line of JSON for each name (`encoder_probe.py`)
+    each_s, all_s : time limits for one encoder and for all, in seconds
 
     Returns
     -------
-    By name: `state`, which is `good`, `absent` (not in this FFmpeg), `failed`, or `untried` (there
-    was no time left); `text`, the reason; `ms` for one frame, with opening
+    By name: `state`, which is `good`, `absent` (not in this FFmpeg), `failed`, or `untried` (no
+    time was left); `text`, the reason; `ms` to open the encoder and to encode one frame
     """
     found: dict[str, dict[str, Any]] = {}
-    rest, deadline = list(names), time.monotonic() + all_s
-    while rest:
-        answers, state, end = _try(command, rest, each_s, deadline)
+    remaining, deadline = list(names), time.monotonic() + all_s
+    while remaining:
+        answers, state, reason = _try(command, remaining, each_s, deadline)
         for answer in answers:
-            found[answer["name"]] = _judged(answer)
-        rest = rest[len(answers) :]
-        for name in rest[: None if state == "untried" else 1]:
-            found[name] = {"state": state, "text": end, "ms": 0.0}
-        rest = [name for name in rest if name not in found]
-    return {name: found[name] for name in names}
+            found[answer["name"]] = _answered(answer)
+        remaining = remaining[len(answers) :]
+        if state:
+            count = len(remaining) if state == "untried" else 1
+            for name in remaining[:count]:
+                found[name] = {"state": state, "text": reason, "ms": 0.0}
+            remaining = remaining[count:]
+    return found
 
 
-def _judged(answer: dict[str, Any]) -> dict[str, Any]:
-    wrong = answer["wrong"]
-    if wrong == "absent":
+def encoders(*, probe: Probe = probe) -> CheckResult:
+    """Check which encoders work; `probe` tries them."""
+    found = probe((*SOFTWARE, *HARDWARE))
+    good = [name for name, result in found.items() if result["state"] == "good"]
+    untried = [name for name in SOFTWARE if found[name]["state"] == "untried"]
+    missing = [name for name in SOFTWARE if name not in good]
+    fix = f"{sys.executable} -m pip install --force-reinstall --no-deps av"
+    if untried:
+        text = f"there was no time to try {', '.join(untried)}: {found[untried[0]]['text']}"
+        fix = "close other programs, then run this again"
+    elif "libx264" in missing:
+        text = (
+            f"libx264, the default for files, does not work ({found['libx264']['text']}); "
+            f"working encoders: {', '.join(good) or 'none'}"
+        )
+    else:
+        software = ", ".join(name for name in good if name in SOFTWARE)
+        hardware = ", ".join(name for name in good if name in HARDWARE)
+        text = f"software: {software}; hardware: {hardware or 'none'}"
+        if missing:
+            text += f"; not usable: {', '.join(missing)}"
+        else:
+            fix = ""
+    return CheckResult("encoders", "warning" if fix else "good", text, fix, {"encoders": found})
+
+
+def _answered(answer: dict[str, Any]) -> dict[str, Any]:
+    error = answer["error"]
+    if error == "absent":
         return {"state": "absent", "text": "not in this FFmpeg", "ms": 0.0}
-    return {"state": "failed" if wrong else "good", "text": wrong, "ms": answer["ms"]}
+    return {"state": "failed" if error else "good", "text": error, "ms": answer["ms"]}
 
 
 def _try(
     command: Sequence[str], names: Sequence[str], each_s: float, deadline: float
 ) -> tuple[list[dict[str, Any]], str, str]:
-    """The answers of one process; if they are not all, the state of the next name, and why."""
+    """Run one process; if an answer is missing, also the state of the next name, and the reason."""
     try:
         process = subprocess.Popen(
             [*command, *names],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # drivers speak there as they like
+            stderr=subprocess.DEVNULL,  # drivers write what they like there
         )
     except OSError as error:
-        return [], "untried", f"it could not be tried: {error.strerror}"
+        return [], "untried", f"the process did not start: {error.strerror}"
     assert process.stdout is not None
     lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     reader = threading.Thread(target=_read, args=(process.stdout, lines), daemon=True)
@@ -132,11 +124,10 @@ def _try(
                 line = lines.get(timeout=max(0.0, min(left_s, each_s) if ready else left_s))
             except queue.Empty:
                 if not ready or left_s < each_s:
-                    return answers, "untried", "the machine is too slow, or too busy"
-                return answers, "failed", f"it did not answer within {each_s:g} s"
+                    return answers, "untried", "the machine is too slow or too busy"
+                return answers, "failed", f"no answer within {each_s:g} s"
             if line is None:
-                code = process.wait()
-                return answers, "failed", f"its driver ended the process ({code})"
+                return answers, "failed", f"its driver ended the process ({process.wait()})"
             if ready:
                 answers.append(line)
             ready = True
@@ -149,7 +140,7 @@ def _try(
 
 
 def _read(stream: IO[bytes], lines: queue.SimpleQueue[dict[str, Any] | None]) -> None:
-    """Hand on what is an answer, and None at the end; drivers speak there too."""
+    """Queue the answers, then None; drivers print other lines, too."""
     for line in stream:
         if line.startswith(b"{") and line.endswith(b"}\n"):
             lines.put(json.loads(line))

@@ -1,4 +1,4 @@
-"""What a check has found."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -8,42 +8,37 @@ from typing import Any, Literal
 
 from ..errors import LivemosaicError
 
-__all__ = ["CheckResult", "State", "told"]
+__all__ = ["CheckResult", "State", "one_line", "problem_and_fix"]
 
 State = Literal["good", "warning", "problem"]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check has found.
+    """The result of a check.
 
     Attributes
     ----------
     name : of the check
-    state : `good`; `warning`: something can be done without it; `problem`: nothing works before
-        it is put right
-    text : what was found, one line
-    cure : what to type or to do on this system; empty when there is nothing to be done
-    details : the same for programs, see the README
+    state : `good`; `warning`: a part of livemosaic does not work; `problem`: livemosaic cannot run
+    text : one line for people
+    fix : what to type or to do on this system, empty for nothing
+    details : the same facts for programs; docs/doctor.md names them
     """
 
     name: str
     state: State
     text: str
-    cure: str = ""
+    fix: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "state": self.state,
-            "text": self.text,
-            "cure": self.cure,
-            "details": dict(self.details),
-        }
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks."""
+    return " ".join(str(error).split())
 
 
-def told(error: LivemosaicError) -> tuple[str, str]:
-    """The problem and the cure of an error: its message names the thing, then says both."""
-    text, _, cure = " ".join(str(error).split()).partition("; ")
-    return text, cure
+def problem_and_fix(error: LivemosaicError) -> tuple[str, str]:
+    """The two halves of an error's message, *problem; what to do*."""
+    problem, _, fix = one_line(error).partition("; ")
+    return problem, fix

@@ -1,4 +1,4 @@
-"""Checks of what is kept on disk: the cache folder, compiled kernels, the gallery."""
+"""Checks of the disk: the cache folder, the compiled kernels, the gallery."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from .result import CheckResult
 
 __all__ = ["cache", "gallery"]
 
-_LEAST_FREE_MB = 500  # a gallery of 10,000 photos with its features takes as much
 
+def cache(*, least_free_mb: float = 500) -> CheckResult:
+    """Check that galleries and compiled kernels can be saved, and how much space they take.
 
-def cache() -> CheckResult:
-    """Whether galleries and compiled kernels can be kept, and what they take."""
+    Parameters
+    ----------
+    least_free_mb : less free space is a warning; 10,000 photos with their features take 500 MB
+    """
     import platformdirs
 
     from ..gallery.cache import CACHE_VARIABLE
@@ -25,74 +29,60 @@ def cache() -> CheckResult:
 
     chosen = os.environ.get(CACHE_VARIABLE)
     folder = Path(chosen) if chosen else platformdirs.user_cache_path("livemosaic")
-    reason = _refusal(folder)
+    error = _write_error(folder)
     compiled = kernels_are_cached()
-    details = {
+    details: dict[str, Any] = {
         "path": str(folder),
-        "writable": not reason,
+        "writable": not error,
         "size_mb": 0.0,
         "free_mb": None,
         "kernels_path": str(KERNELS),
-        "kernels_writable": not _refusal(KERNELS),
+        "kernels_writable": not _write_error(KERNELS),
         "kernels_compiled": compiled,
     }
-    if reason:
-        return CheckResult(
-            "cache",
-            "warning",
-            f"nothing can be kept in {folder} ({reason}): galleries are built again each time",
-            _own_folder(CACHE_VARIABLE),
-            details,
-        )
+
+    def warning(text: str, fix: str) -> CheckResult:
+        return CheckResult("cache", "warning", text, fix, details)
+
+    if error:
+        text = f"cannot write to {folder} ({error}): galleries are built again at each start"
+        return warning(text, _use_another_folder(CACHE_VARIABLE))
     size, free = _size_mb(folder), shutil.disk_usage(folder).free / 1e6
     details |= {"size_mb": round(size, 1), "free_mb": round(free)}
-    text = f"{folder}, {size:.0f} MB; kernels {'compiled' if compiled else 'not yet compiled'}"
     if not details["kernels_writable"]:
-        return CheckResult(
-            "cache",
-            "warning",
-            f"compiled kernels cannot be kept in {KERNELS}: each start may take 10 seconds more",
-            _own_folder("NUMBA_CACHE_DIR"),
-            details,
-        )
-    if free < _LEAST_FREE_MB:
-        return CheckResult(
-            "cache",
-            "warning",
-            f"{text}; {free:.0f} MB are free there",
-            "make room, or " + _own_folder(CACHE_VARIABLE),
-            details,
-        )
+        text = f"cannot write compiled kernels to {KERNELS}: each start may take 10 seconds longer"
+        return warning(text, _use_another_folder("NUMBA_CACHE_DIR"))
+    text = f"{folder}, {size:.0f} MB; kernels {'compiled' if compiled else 'not yet compiled'}"
+    if free < least_free_mb:
+        fix = f"free some space, or {_use_another_folder(CACHE_VARIABLE)}"
+        return warning(f"{text}; only {free:.0f} MB free", fix)
     return CheckResult("cache", "good", text, details=details)
 
 
 def gallery() -> CheckResult:
-    """Whether the gallery inside the package can be opened; it is built at its first use."""
+    """Check that the included gallery can be opened; its first use builds it."""
     from ..gallery import open_gallery
 
     began = time.monotonic()
     photos = open_gallery("photos")
     took_ms = (time.monotonic() - began) * 1e3
-    kept = int(photos.kept.sum())
-    return CheckResult(
-        "gallery",
-        "good",
-        f"photos: {len(photos):,} tiles in {kept} clusters, opened in {took_ms:.0f} ms",
-        details={
-            "name": "photos",
-            "path": str(photos.path),
-            "tiles": len(photos),
-            "clusters": kept,
-            "open_ms": round(took_ms, 1),
-        },
-    )
+    clusters = int(photos.kept.sum())
+    text = f"photos: {len(photos):,} tiles in {clusters} clusters, opened in {took_ms:.0f} ms"
+    details = {
+        "name": "photos",
+        "path": str(photos.path),
+        "tiles": len(photos),
+        "clusters": clusters,
+        "open_ms": round(took_ms, 1),
+    }
+    return CheckResult("gallery", "good", text, details=details)
 
 
-def _refusal(folder: Path) -> str:
-    """Why no file can be made in a folder, which is made if need be; empty if one can."""
+def _write_error(folder: Path) -> str:
+    """Try to create the folder and a file in it; the error, empty for none."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Rights say nothing about what is mounted read-only: try.
+        # File modes do not show a read-only file system.
         with tempfile.TemporaryFile(dir=folder):
             return ""
     except OSError as error:
@@ -100,7 +90,7 @@ def _refusal(folder: Path) -> str:
 
 
 def _size_mb(folder: Path) -> float:
-    """All files in a folder and its folders; those that go meanwhile do not count."""
+    """The size of all files below a folder, without those that disappear meanwhile."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -111,7 +101,7 @@ def _size_mb(folder: Path) -> float:
     return total / 1e6
 
 
-def _own_folder(variable: str) -> str:
-    """What to type to have another folder used."""
+def _use_another_folder(variable: str) -> str:
+    """The command that sets a folder's variable."""
     place = Path(tempfile.gettempdir()) / "livemosaic-cache"
-    return f"set {variable}={place}" if sys.platform == "win32" else f"export {variable}={place}"
+    return f"{'set' if sys.platform == 'win32' else 'export'} {variable}={place}"

@@ -5,6 +5,7 @@ What is asserted is in tests/test_real_devices.py: here things are only done and
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -420,7 +421,7 @@ def doctor() -> Any:
     """What it says of cameras with nobody there, to a stranger, and while somebody sends."""
 
     def ask() -> Any:
-        return [finding.as_json() for finding in (cameras(), virtual_cameras())]
+        return [dataclasses.asdict(result) for result in (cameras(), virtual_cameras())]
 
     found = {"idle": ask(), "stranger": in_child(ask, user=NOBODY)}
     sender = VirtualCameraSink("vcam")

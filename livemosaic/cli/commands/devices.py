@@ -1,4 +1,4 @@
-"""The verb `devices` of the command line: cameras, virtual cameras, and what to type for each."""
+"""The subcommand `devices`: lists cameras and virtual cameras, and what to type for each."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ import argparse
 import sys
 from typing import Any
 
-from ...sinks.virtual_camera_devices import how_to_make_one, virtual_cameras
+from ...doctor.cameras import list_virtual_cameras
+from ...sinks.virtual_camera_devices import how_to_make_one
 from ...sources.camera.devices import Camera, list_cameras, no_camera_cure
 from ..console import print_json, print_text
 
 __all__ = ["add_parser", "devices", "run"]
 
 
-def add_parser(subparsers: Any, **settings: Any) -> None:
-    """Add the verb to the result of `ArgumentParser.add_subparsers`."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+def add_parser(subcommands: Any, **settings: Any) -> None:
+    """Add the subcommand to the result of `ArgumentParser.add_subparsers`."""
+    parser: argparse.ArgumentParser = subcommands.add_parser(
         "devices",
         help="list the cameras and virtual cameras",
-        description="Lists the cameras and virtual cameras of this machine, and what to type.",
+        description="Lists the cameras and virtual cameras of this machine, and what to type for "
+        "each.",
         **settings,
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the parsed arguments ask for; the exit code."""
+    """Print the list; return the exit code."""
     found = devices()
     if args.json:
         print_json(found)
@@ -35,31 +37,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def devices() -> dict[str, list[dict[str, Any]]]:
-    """What there is, as `devices --json` prints it.
+    """Return the object that `devices --json` prints.
 
     `cameras` have `name`, `path`, `input` (what to type), `virtual`, and `modes`: `width`,
-    `height`, the highest `fps` and its pixel `format`, largest first, empty where the system does
-    not tell. `virtual_cameras` have `name`, `path`, `output` (what to type), and `busy`: True while
-    somebody sends to it, None where the system does not tell.
+    `height`, the highest `fps` and its pixel `format`, largest first, empty if unknown.
+    `virtual_cameras` are those of `list_virtual_cameras`.
     """
-    cameras = list_cameras()
-    if sys.platform == "linux":
-        virtual: list[dict[str, Any]] = [
-            {
-                "name": device.name,
-                "path": device.path,
-                "output": f"vcam:{device.path}",
-                "busy": not device.output and device.format != "",
-            }
-            for device in virtual_cameras()
-        ]
-    else:
-        virtual = [
-            {"name": c.name, "path": c.path, "output": f"vcam:{c.name}", "busy": None}
-            for c in cameras
-            if c.virtual
-        ]
-    return {"cameras": [_camera(camera) for camera in cameras], "virtual_cameras": virtual}
+    return {
+        "cameras": [_camera(camera) for camera in list_cameras()],
+        "virtual_cameras": list_virtual_cameras(),
+    }
 
 
 def _camera(camera: Camera) -> dict[str, Any]:
@@ -69,12 +56,12 @@ def _camera(camera: Camera) -> dict[str, Any]:
 
         modes = [
             {
-                "width": m.width,
-                "height": m.height,
-                "fps": round(float(m.rate), 2),
-                "format": m.fourcc,
+                "width": mode.width,
+                "height": mode.height,
+                "fps": round(float(mode.rate), 2),
+                "format": mode.fourcc,
             }
-            for m in capture_modes(camera.path)
+            for mode in capture_modes(camera.path)
         ]
     return {
         "name": camera.name,

@@ -1,10 +1,11 @@
-"""The verb `doctor`: what this machine has, what it lacks, what it can hold, and every cure."""
+"""The subcommand `doctor`: checks this machine and prints how to fix what does not work."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
@@ -18,56 +19,56 @@ __all__ = ["add_parser", "run"]
 _NAME_WIDTH = 16
 
 
-def add_parser(verbs: Any, **settings: Any) -> None:
-    """Add the verb to the result of `ArgumentParser.add_subparsers`."""
-    parser: argparse.ArgumentParser = verbs.add_parser(
+def add_parser(subcommands: Any, **settings: Any) -> None:
+    """Add the subcommand to the result of `ArgumentParser.add_subparsers`."""
+    parser: argparse.ArgumentParser = subcommands.add_parser(
         "doctor",
-        help="look what this machine has and can do, and how to cure what is wrong",
-        description="Looks what this machine has and what it can hold live, in about 10 seconds, "
-        "and says what to type for what is wrong. Exit code 0: it can run, 1: it cannot.",
+        help="check what this machine can do, and how to fix what does not work",
+        description="Checks this machine in about 10 seconds: which parts work, which video it can "
+        "process live, and what to type for a part that does not work. Exit code 0: livemosaic can "
+        "run, 1: it cannot.",
         **settings,
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask everything; the exit code."""
+    """Run all checks; return the exit code."""
     began = time.monotonic()
-    # As `run` does, before NumPy is imported: what is measured has to be what will be had.
+    # As `run` does, before the import of NumPy: both must have the same speed.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ...doctor import run_checks
 
-    findings = []
-    for finding in run_checks():
-        findings.append(finding)
+    results = []
+    for result in run_checks():
+        results.append(result)
         if not args.json:
-            print_text(_lines(finding))
-    able = all(finding.state != "problem" for finding in findings)
+            print_text(_lines(result))
+    problems = [result.name for result in results if result.state == "problem"]
     if args.json:
         print_json(
             {
                 "version": __version__,
-                "can_run": able,
+                "can_run": not problems,
                 "duration_s": round(time.monotonic() - began, 1),
-                "checks": [finding.as_json() for finding in findings],
+                "checks": [asdict(result) for result in results],
             }
         )
     else:
-        print_text(_summary(findings))
-    return 0 if able else 1
+        print_text(_summary(problems, sum(result.state == "warning" for result in results)))
+    return 1 if problems else 0
 
 
-def _lines(finding: CheckResult) -> str:
-    """A finding for people; the cure on a line of its own, to be copied."""
-    text = f"{finding.name.replace('_', ' '):<{_NAME_WIDTH}} {finding.state:<8} {finding.text}\n"
-    if finding.cure:
-        text += f"{'':<{_NAME_WIDTH}} {'cure:':<8} {finding.cure}\n"
+def _lines(result: CheckResult) -> str:
+    """A result for people; the fix has a line of its own, to be copied."""
+    text = f"{result.name.replace('_', ' '):<{_NAME_WIDTH}} {result.state:<8} {result.text}\n"
+    if result.fix:
+        text += f"{'':<{_NAME_WIDTH}} {'fix:':<8} {result.fix}\n"
     return text
 
 
-def _summary(findings: list[CheckResult]) -> str:
-    problems = [finding.name for finding in findings if finding.state == "problem"]
+def _summary(problems: list[str], warnings: int) -> str:
     if problems:
-        return f"\nit cannot run before this is cured: {', '.join(problems)}\n"
-    warnings = sum(finding.state == "warning" for finding in findings)
-    return f"\nit can run{f'; {warnings} to look at' if warnings else ''}\n"
+        return f"\nnot ready to run; fix first: {', '.join(problems)}\n"
+    count = f" ({warnings} warning{'' if warnings == 1 else 's'})" if warnings else ""
+    return f"\nready to run{count}\n"
