@@ -13,7 +13,6 @@ import os
 import sys
 import threading
 import time
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +24,22 @@ from livemosaic.media.frame import Frame, TrackPacket
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.pipeline import Pipeline, Progress, output_info
-from livemosaic.sinks import FileOptions, open_sink
+from livemosaic.sinks import FileOptions, Sink, open_sink
 from livemosaic.sources import open_source
 
 BLOCKED_S = 2.0
 
 
-class BlockingSink:
+class BlockingSink(Sink):
     """Like a window that is dragged: takes one frame, then none for two seconds."""
 
-    def __init__(self, *, live: bool) -> None:
-        self.name = "blocking"
-        self.live = live
-        self.rate: Fraction | None = None
+    name = "blocking"
+
+    def __init__(self, *, latest_only: bool) -> None:
+        self.latest_only = latest_only
 
     def write(self, item: Frame | TrackPacket) -> None:
         time.sleep(BLOCKED_S)
-
-    def close(self) -> None: ...
-
-    def abort(self) -> None: ...
-
-    def discard(self) -> None: ...
 
 
 def resident_mb() -> float:
@@ -86,7 +79,7 @@ def main() -> None:
     control = Control(LiveState(mosaic.settings))
     output = output_info(info, grid)
     sinks: list[Any] = [
-        BlockingSink(live=True)
+        BlockingSink(latest_only=True)
         if name == "blocking"
         else open_sink(name, output, options=FileOptions(overwrite=True))
         for name in args.outputs

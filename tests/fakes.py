@@ -14,6 +14,7 @@ from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.mosaic.grid import Grid, plan_grid
 from livemosaic.mosaic.mosaic import CellCounts
 from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.sinks.base import Sink
 from livemosaic.sources import Source
 
 TIMEOUT_S = 10.0
@@ -121,7 +122,7 @@ class MosaicError(Exception):
     """The fake mosaic was told to fail."""
 
 
-class FakeSink:
+class FakeSink(Sink):
     """Keeps what it is given.
 
     Parameters
@@ -138,11 +139,11 @@ class FakeSink:
         on_close: Callable[[], None] = lambda: None,
         on_abort: Callable[[], None] = lambda: None,
         keep: bool = True,
-        live: bool = False,
+        latest_only: bool = False,
         rate: Fraction | None = None,
     ) -> None:
         self.name = name
-        self.live, self.rate = live, rate
+        self.latest_only, self.rate = latest_only, rate
         self.items: list[Any] = []
         self.ends: list[str] = []
         self._on_write, self._on_close, self._on_abort = on_write, on_close, on_abort

@@ -22,6 +22,7 @@ from livemosaic.control.options import OPTIONS
 from livemosaic.control.state import Control
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.frame import StreamInfo
+from livemosaic.sinks.base import Window
 
 from .clips import frames, make, packet_times, picture, streams
 from .fakes import FakeSink
@@ -378,14 +379,14 @@ def test_a_recording_is_coded_as_is_asked_for(
 ) -> None:
     """Also where the window is not the first of the outputs, and the first takes no codec."""
 
-    class Window(FakeSink):
+    class FakeWindow(FakeSink, Window):
         def __init__(self, info: StreamInfo, *, control: Control, live_stats: object) -> None:
-            super().__init__("window", live=True)
+            super().__init__("window", latest_only=True)
             control.change(recording=True)
 
         def pump(self) -> None: ...
 
-    monkeypatch.setattr("livemosaic.window.window.WindowSink", Window)
+    monkeypatch.setattr("livemosaic.window.window.WindowSink", FakeWindow)
     words = ["run", "a.mp4", "o_%02d.png", "window", "--codec", "mpeg4", "--realtime", *small]
     assert program(*words).code == 0
     (recording,) = folder.glob("livemosaic-*.mkv")

@@ -25,6 +25,7 @@ from livemosaic.pipeline import Pipeline
 from livemosaic.pipeline.governor import STEPS, Governor
 from livemosaic.pipeline.mosaic_worker import MosaicWorker
 from livemosaic.pipeline.queues import BlockingQueue
+from livemosaic.sinks.base import Window
 
 from .fakes import (
     RATE,
@@ -63,11 +64,11 @@ class LiveSource(FakeSource):
         self.ended.set()
 
 
-class FakeWindow(FakeSink):
+class FakeWindow(FakeSink, Window):
     """A `FakeSink` of the caller's thread."""
 
     def __init__(self, on_pump: Callable[[], None] = lambda: None, **settings: Any) -> None:
-        super().__init__("window", live=True, **settings)
+        super().__init__("window", latest_only=True, **settings)
         self._on_pump = on_pump
         self.threads: set[threading.Thread] = set()
 
@@ -105,7 +106,7 @@ def originals(sink: FakeSink) -> list[int]:
 
 
 def test_frames_that_come_while_the_mosaic_is_busy_are_dropped_and_counted() -> None:
-    gate, sink = Gate(), FakeSink(live=True)
+    gate, sink = Gate(), FakeSink(latest_only=True)
 
     class Slow(FakeMosaic):
         def process(self, frame: Frame, *, max_cells: int | None = None) -> Frame:
@@ -125,7 +126,7 @@ def test_frames_that_come_while_the_mosaic_is_busy_are_dropped_and_counted() -> 
     assert report["drops"]["mosaic"] >= 8
 
 
-@pytest.mark.parametrize("kind", [{"live": True}, {"live": False}, {"live": True, "rate": RATE}])
+@pytest.mark.parametrize("kind", [{"latest_only": True}, {}, {"latest_only": True, "rate": RATE}])
 def test_a_sink_that_is_stuck_does_not_delay_another(kind: dict[str, Any]) -> None:
     gate = Gate()
     stuck, other = FakeSink("stuck", on_write=lambda item: gate()), FakeSink("other", **kind)
@@ -153,7 +154,11 @@ def test_a_sink_that_is_stuck_does_not_delay_another(kind: dict[str, Any]) -> No
 
 def test_a_recording_rides_out_a_slow_moment() -> None:
     """A file wants every frame; a disk may take its time for some of them."""
-    gate, file, seen = Gate(), FakeSink("file", live=False), FakeSink("seen", live=True)
+    gate, file, seen = (
+        Gate(),
+        FakeSink("file"),
+        FakeSink("seen", latest_only=True),
+    )
     file._on_write = lambda item: gate() if isinstance(item, Frame) and item.pts == 0 else None
     items: list[Any] = [frame(0), gate.reached]
     for n in range(1, 7):
@@ -163,7 +168,7 @@ def test_a_recording_rides_out_a_slow_moment() -> None:
 
 
 def test_sound_is_not_dropped_with_pictures() -> None:
-    gate, sink = Gate(), FakeSink(live=False)
+    gate, sink = Gate(), FakeSink(latest_only=False)
     sink._on_write = lambda item: gate() if isinstance(item, Frame) and item.pts == 0 else None
     sounds = [packet(n) for n in range(40)]
     mixed = [thing for n in range(1, 41) for thing in (frame(n), sounds[n - 1])]
@@ -174,7 +179,11 @@ def test_sound_is_not_dropped_with_pictures() -> None:
 
 
 def test_a_recording_at_another_rate_rides_out_a_slow_moment_too() -> None:
-    gate, file, seen = Gate(), FakeSink("file", live=False), FakeSink("seen", live=True)
+    gate, file, seen = (
+        Gate(),
+        FakeSink("file"),
+        FakeSink("seen", latest_only=True),
+    )
     file._on_write = lambda item: gate() if item.pts == 0 else None
     items: list[Any] = [frame(0), gate.reached]
     for n in range(1, 7):
@@ -200,7 +209,7 @@ def test_a_recording_at_a_lower_rate_leaves_pictures_out() -> None:
 
 
 def test_a_sink_with_a_pace_gets_it() -> None:
-    sink = FakeSink(live=True, rate=Fraction(50))
+    sink = FakeSink(latest_only=True, rate=Fraction(50))
     began = time.monotonic()
     source = LiveSource([frame(0), lambda: time.sleep(1)])
     pipeline = Pipeline(source, FakeMosaic(), [sink])  # type: ignore[arg-type]
@@ -345,7 +354,7 @@ def run_with(
     control: Control, *steps: Any, mosaic: Any = None, **options: Any
 ) -> tuple[FakeSink, Any]:
     """Run a frame, then each step: what to do before the next frame."""
-    sink, mosaic = FakeSink(live=True), mosaic or FakeMosaic()
+    sink, mosaic = FakeSink(latest_only=True), mosaic or FakeMosaic()
     items: list[Any] = [frame(0), until(lambda: sink.items)]
     for n, step in enumerate(steps, 1):
         items += [step, frame(FAR * n), until(lambda n=n: sink.items[-1].pts == FAR * n)]
@@ -412,7 +421,7 @@ def test_privacy_hides_everybody(gallery: Gallery) -> None:
     picture = replace(frame(0), y=noise)
     settings = MosaicSettings(tile_px=8, size=SIZE, tint=0.0, calm=1.0, overlay=0.2)
     alone = Mosaic(gallery, replace(settings, overlay=0.0)).process(picture.pixelated())
-    control, sink = Control(LiveState(settings)), FakeSink(live=True)
+    control, sink = Control(LiveState(settings)), FakeSink(latest_only=True)
     items: list[Any] = [
         picture,
         until(lambda: sink.items),
@@ -485,7 +494,7 @@ def test_mirror() -> None:
         picture.y[:] = np.arange(SIZE[0], dtype=np.uint8)
         return picture
 
-    sink = FakeSink(live=True)
+    sink = FakeSink(latest_only=True)
     items = [
         slope(0),
         until(lambda: sink.items),
@@ -498,7 +507,7 @@ def test_mirror() -> None:
 
 
 def test_a_frozen_picture_stays_and_can_still_be_adjusted() -> None:
-    control, sink, mosaic = Control(), FakeSink(live=True), FakeMosaic()
+    control, sink, mosaic = Control(), FakeSink(latest_only=True), FakeMosaic()
     items: list[Any] = [
         frame(0),
         until(lambda: sink.items),
@@ -521,7 +530,7 @@ def test_a_frozen_picture_stays_and_can_still_be_adjusted() -> None:
 @pytest.mark.parametrize("source", [FakeSource, LiveSource])
 def test_a_picture_can_be_frozen_at_any_pace(source: Any) -> None:
     """A file that is shown and written, too; it does not get shorter."""
-    control, sink = Control(), FakeSink(live=source is LiveSource)
+    control, sink = Control(), FakeSink(latest_only=source is LiveSource)
     items = [
         *(frame(n * FAR) for n in range(3)),
         until(lambda: pts(sink)[-1:] == [2 * FAR]),
@@ -538,7 +547,7 @@ def test_what_is_wanted_is_done_while_nothing_comes() -> None:
     """Nobody can be seen a moment after privacy, though the camera may be gone or slow."""
     control, sink, mosaic = (
         Control(LiveState(MosaicSettings(overlay=0.5))),
-        FakeSink(live=True),
+        FakeSink(latest_only=True),
         None,
     )
     overlays: list[float] = []
@@ -571,7 +580,7 @@ def test_what_is_wanted_is_done_while_nothing_comes() -> None:
 
 def test_pictures_made_anew_have_times_between_two_frames() -> None:
     """Where the source's ticks leave no room, too, and another may come from behind a card."""
-    control, sink, base = Control(), FakeSink(live=True), Fraction(100)
+    control, sink, base = Control(), FakeSink(latest_only=True), Fraction(100)
     items: list[Any] = [
         frame(0, rate=1 / base),
         *(
@@ -600,7 +609,7 @@ def test_pictures_made_anew_have_times_between_two_frames() -> None:
 
 
 def test_a_frozen_picture_can_be_mirrored_and_kept() -> None:
-    control, sink, saved = Control(), FakeSink(live=True), []
+    control, sink, saved = Control(), FakeSink(latest_only=True), []
 
     def slope(n: int) -> Frame:
         picture = frame(n)
@@ -631,7 +640,7 @@ def test_a_frozen_picture_can_be_mirrored_and_kept() -> None:
 
 
 def test_a_notice_becomes_a_card_on_the_last_picture() -> None:
-    sink = FakeSink(live=True)
+    sink = FakeSink(latest_only=True)
 
     def picture(n: int) -> Frame:
         y = np.full((480, 640), 60, np.uint8)
@@ -742,7 +751,7 @@ def test_a_snapshot() -> None:
 
 
 def test_a_snapshot_that_takes_long_is_waited_for() -> None:
-    control, sink = Control(), FakeSink(live=True)
+    control, sink = Control(), FakeSink(latest_only=True)
     saved: list[str] = []
     saved_at_ticks: list[int] = []
     over = threading.Event()
@@ -776,7 +785,7 @@ def test_recording_on_and_off_and_on_again() -> None:
         made.append(FakeSink(f"recording {len(made)}"))
         return made[-1]
 
-    sink = FakeSink(live=True)
+    sink = FakeSink(latest_only=True)
     frames = flow(
         (lambda: control.change(recording=True), lambda: made and pts(made[0])),
         (lambda: control.change(recording=False), lambda: made[0].ends),
@@ -808,7 +817,7 @@ def test_a_recording_that_has_ended_is_let_go_of() -> None:
         made.append(weakref.ref(recording))
         return recording
 
-    late = FakeSink(live=True, on_write=lambda item: time.sleep(0.2 if ended() else 0))
+    late = FakeSink(latest_only=True, on_write=lambda item: time.sleep(0.2 if ended() else 0))
 
     def ended() -> bool:
         return len(made) == 1 and made[0]() is None
@@ -841,7 +850,7 @@ def test_a_recording_that_is_on_at_the_end_ends_with_it() -> None:
         for _ in range(3):
             assert ticked.acquire(timeout=TIMEOUT_S)
 
-    sink = FakeSink(live=True, on_close=finish_slowly)
+    sink = FakeSink(latest_only=True, on_close=finish_slowly)
     frames = flow((lambda: None, lambda: made and pts(made[0])))
     pipeline = Pipeline(
         LiveSource(frames),
@@ -860,7 +869,7 @@ def test_a_recording_that_fails_does_not_end_the_others() -> None:
     def fail(item: Any) -> None:
         raise SinkError("r.mkv: the disk is full; the test's own")
 
-    sink = FakeSink(live=True)
+    sink = FakeSink(latest_only=True)
     frames = flow(
         (lambda: control.change(recording=True), lambda: not control.state.recording),
         (sink.items.clear, lambda: sink.items),
@@ -884,7 +893,7 @@ def test_a_recording_that_fails_at_its_end_does_not_end_the_next() -> None:
         made.append(FakeSink("r.mkv", on_close=lambda: None if made[1:] else end_late()))
         return made[-1]
 
-    sink = FakeSink(live=True)
+    sink = FakeSink(latest_only=True)
     more: list[int] = []
     steps = flow(
         (lambda: control.change(recording=True), lambda: made and pts(made[0])),
@@ -959,7 +968,7 @@ def test_live_and_from_a_file_the_same_pictures(gallery: Gallery) -> None:
 
 def test_vitals_tell_what_happens() -> None:
     control, seen = Control(), []
-    sink = FakeSink(live=True)
+    sink = FakeSink(latest_only=True)
     items: list[Any] = []
     for n in range(10):
         items += [frame(n), until(lambda n=n: n in pts(sink))]

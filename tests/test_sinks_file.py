@@ -21,7 +21,7 @@ from livemosaic.media.colour import Colour
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.sinks import FileOptions, check_target, open_sink
-from livemosaic.sinks.base import Resampler, Sink
+from livemosaic.sinks.base import Sink
 from livemosaic.sinks.destination import distribute_options
 from livemosaic.sources import open_source
 from tests import clips
@@ -294,7 +294,7 @@ def test_of_pictures_of_one_tick_the_first_is_taken(
     for frame in sent:
         sink.write(frame)
     sink.close()
-    assert isinstance(sink, Resampler)
+    assert isinstance(sink, Sink)
     assert (sink.dropped, sink.repeated) == (3, 0)
     assert clips.packet_times(tmp_path / f"o.{ending}", "video") == [0, 1, 2, 3]
     assert not caplog.text
@@ -321,7 +321,7 @@ def test_fixed_rate_repeats_and_drops(
         sink.write(frame)
     with caplog.at_level(logging.WARNING, "livemosaic"):
         sink.close()
-    assert isinstance(sink, Resampler)
+    assert isinstance(sink, Sink)
     assert (sink.dropped, sink.repeated) == (1, 2)
     assert f"{name}: its frame rate is constant, and 1 of 6 frames had no place" in caplog.text
     got = read(tmp_path / name)
@@ -346,7 +346,7 @@ def test_bursts_keep_their_frames_at_a_fixed_rate(
     )
     with caplog.at_level(logging.WARNING, "livemosaic"):
         sink = copy(path, tmp_path / name, codec=codec)
-    assert isinstance(sink, Resampler)
+    assert isinstance(sink, Sink)
     assert (sink.dropped, sink.repeated) == (0, 50)
     assert not caplog.records
     got = read(tmp_path / name)

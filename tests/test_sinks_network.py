@@ -89,7 +89,7 @@ def receiver() -> Iterator[Receiver]:
 def test_each_picture_is_sent_at_once(receiver: Receiver, codec: str) -> None:
     clips.need_encoder(codec)
     sink = open_sink(receiver.url, info(), options=FileOptions(codec=codec))
-    assert sink.live
+    assert sink.latest_only
     frames = clips.frames(12)
     for frame in frames:
         sink.write(frame)
@@ -114,7 +114,7 @@ def test_key_pictures_every_two_seconds(receiver: Receiver) -> None:
 
 def test_a_file_is_sent_whole(receiver: Receiver) -> None:
     sink = open_sink(receiver.url, info(live=False))
-    assert not sink.live
+    assert not sink.latest_only
     for frame in clips.frames(5):
         sink.write(frame)
     sink.close()

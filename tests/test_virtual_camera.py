@@ -89,7 +89,7 @@ def shown(buffer: U8, size: tuple[int, int] = (1280, 720)) -> U8:
 
 def test_what_calls_expect(backend: type[FakeBackend]) -> None:
     sink = open_sink("vcam", INFO)
-    assert sink.live
+    assert sink.latest_only
     assert sink.rate == 30
     (made,) = backend.made
     assert (made.asked["width"], made.asked["height"], made.asked["fps"]) == (1280, 720, 30)

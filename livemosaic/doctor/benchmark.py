@@ -13,6 +13,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..sinks import Sink
 from ..sources import Source
 from .result import CheckResult, State
 
@@ -142,10 +143,10 @@ def measure(
     )
 
 
-class _Meter:
+class _Meter(Sink):
     """A sink that takes the latest frame only, and measures its age."""
 
-    name, live, rate = "null", True, None
+    name, latest_only = "null", True
 
     def __init__(self, settling_s: float) -> None:
         self.latencies_ms: list[float] = []
@@ -159,12 +160,6 @@ class _Meter:
             self._began = captured_s
         if captured_s - self._began >= self._settling_s:
             self.latencies_ms.append((now - captured_s) * 1e3)
-
-    def close(self) -> None: ...
-
-    def abort(self) -> None: ...
-
-    def discard(self) -> None: ...
 
 
 class _Loop(Source):

@@ -346,7 +346,7 @@ class Pipeline:
     def _writer(self, sink: Sink) -> SinkWriter:
         queue: FrameQueue[Any]
         rate = sink.rate or (self._rate if self._live else None)
-        if sink.live:
+        if sink.latest_only:
             queue = LatestQueue()
         elif self._live:
             queue = LatestQueue(_RECORDED_FRAMES)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..media.frame import Frame, TrackPacket
 from ..media.frame_rate import FrameRate
-from ..sinks.base import Resampler, Sink, Window
+from ..sinks.base import Sink, Window
 from .frame_rate import by_clock
 from .queues import Closed, Ended, FrameQueue
 from .stats import Recent, Times
@@ -83,8 +83,7 @@ class SinkWriter:
     @property
     def _by_itself(self) -> tuple[int, int]:
         """Frames that the sink left out and repeated."""
-        sink = self.sink
-        return (sink.dropped, sink.repeated) if isinstance(sink, Resampler) else (0, 0)
+        return self.sink.dropped, self.sink.repeated
 
     @property
     def dropped(self) -> int:
@@ -144,7 +143,7 @@ class SinkWriter:
             for item in self.queue:
                 yield item, True
                 del item
-        elif self.sink.live:
+        elif self.sink.latest_only:
             yield from by_clock(self.queue, self._frame_rate)
         else:
             yield from self._frame_rate.nearest(self.queue)

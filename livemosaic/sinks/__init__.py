@@ -5,13 +5,14 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from .base import Sink, Window
+
 if TYPE_CHECKING:
     from ..media.frame import StreamInfo
-    from .base import Sink
     from .destination import check_target
     from .formats import FileOptions
 
-__all__ = ["FileOptions", "check_target", "open_sink"]
+__all__ = ["FileOptions", "Sink", "Window", "check_target", "open_sink"]
 
 
 def open_sink(

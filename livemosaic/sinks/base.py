@@ -1,70 +1,65 @@
-"""The interface that every sink has."""
+"""The base of all sinks."""
 
 from __future__ import annotations
 
-from fractions import Fraction
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
-from ..media.frame import Frame, TrackPacket
+if TYPE_CHECKING:
+    from fractions import Fraction
 
-__all__ = ["Resampler", "Sink", "Window"]
+    from ..media.frame import Frame, TrackPacket
+
+__all__ = ["Sink", "Window"]
 
 
-class Sink(Protocol):
-    """Somewhere that frames go to.
+class Sink(ABC):
+    """A place that frames go to. Only `write` has no default.
 
-    A sink is opened by its constructor with the `StreamInfo` of what it will be given. All calls
-    but `discard` come from one thread. Errors are `SinkError`. Exactly one of `close` and `abort`
-    ends it, or `discard` when its thread is stuck.
+    A sink is open once it is constructed. One thread makes all calls but `discard`. Errors are
+    `SinkError`. Exactly one of `close` and `abort` ends a sink, or `discard` when its thread is
+    stuck.
+
+    Attributes
+    ----------
+    name : for messages and reports, without credentials
+    latest_only : True if only the newest frame counts, as in a window; False if every frame does,
+        as in a file
+    rate : constant frames/s that the sink needs, by repeated frames if necessary; None if it takes
+        frames as they come
+    dropped : frames that had no place in the result
+    repeated : how often the sink itself has repeated a frame
     """
 
-    @property
-    def name(self) -> str:
-        """What the person called it, without credentials."""
+    name: str = "sink"
+    latest_only: bool = False
+    rate: Fraction | None = None
+    dropped: int = 0
+    repeated: int = 0
 
-    @property
-    def live(self) -> bool:
-        """True for what somebody watches now, and so wants the newest picture only; False for what
-        wants every frame."""
-
-    @property
-    def rate(self) -> Fraction | None:
-        """Frames/s that it has to be given at a constant pace, by repeating the last one; None for
-        what takes frames as they come."""
-
+    @abstractmethod
     def write(self, item: Frame | TrackPacket) -> None:
-        """Take one item. When it returns, the frame's arrays are not read any more."""
+        """Take a frame, or a packet of another track. The frame's arrays are not read later."""
 
-    def close(self) -> None:
-        """Finish: flush what is pending, and make the result appear under its name."""
+    def close(self) -> None:  # noqa: B027 (not every sink has something to finish)
+        """Finish: write what is pending, and give the result its name."""
 
     def abort(self) -> None:
-        """Give up: leave nothing behind under the final name or beside it. Never raises."""
+        """Give up, and leave nothing behind. Never raises."""
+        self.discard()
 
-    def discard(self) -> None:
-        """Remove what was written so far, from another thread, although this sink is in the middle
-        of a call. Never raises."""
-
-
-@runtime_checkable
-class Resampler(Sink, Protocol):
-    """A sink that may have to keep a constant rate by itself."""
-
-    @property
-    def dropped(self) -> int:
-        """Frames that found no place."""
-
-    @property
-    def repeated(self) -> int:
-        """How often a frame was repeated for one that did not come."""
+    def discard(self) -> None:  # noqa: B027 (or something to remove)
+        """Remove what was written, on any thread, even during another call. Never raises."""
 
 
-@runtime_checkable
-class Window(Sink, Protocol):
-    """A sink that has to live on the main thread, where windows and their events are.
+class Window(Sink):
+    """A sink that lives on the main thread, where windows and their events are.
 
-    `write` and `pump` are called in turns by the thread that runs the pipeline.
+    The thread that runs the pipeline calls `write` and `pump` in turns.
     """
 
+    latest_only = True
+
+    @abstractmethod
     def pump(self) -> None:
-        """Take the person's keys and clicks; called at least 30 times a second."""
+        """Process keys and clicks; called at least 30 times a second."""

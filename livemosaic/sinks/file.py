@@ -17,6 +17,7 @@ from ..errors import LivemosaicError, SinkError
 from ..media.ffmpeg import av, fraction, open_container, sink_error
 from ..media.frame import Chapter, Frame, StreamInfo, TrackPacket
 from .atomic_file import AtomicFile
+from .base import Sink
 from .destination import Destination
 from .encoder import VideoEncoder
 from .formats import NETWORK_OPTIONS, NETWORK_TIMEOUT_S, FileOptions, find_codec
@@ -32,7 +33,7 @@ _STALE_KEYS = {"encoder", "major_brand", "minor_version", "compatible_brands"}
 _MAX_TIMESCALE = 1_000_000  # ticks per second: beyond, players' 32-bit sums overflow
 
 
-class FileSink:
+class FileSink(Sink):
     """Encodes frames into a container, and copies or converts the other tracks into it.
 
     A file is written under a hidden name beside its own, and takes its own when it is whole.
@@ -57,9 +58,8 @@ class FileSink:
     def __init__(self, target: Destination, info: StreamInfo, *, options: FileOptions) -> None:
         assert target.format is not None
         self.name = target.name
-        # Who watches a live input over the network wants to see the newest, too.
-        self.live = info.live and target.network
-        self.rate: Fraction | None = None
+        # Viewers of a live input over the network want the newest frame, too.
+        self.latest_only = info.live and target.network
         self.bytes_written = 0
         self.duration_s = 0.0
         self._info = info
@@ -101,14 +101,6 @@ class FileSink:
     @property
     def frames_written(self) -> int:
         return self._video.frames
-
-    @property
-    def dropped(self) -> int:
-        return self._video.dropped
-
-    @property
-    def repeated(self) -> int:
-        return self._video.repeated
 
     def write(self, item: Frame | TrackPacket) -> None:
         """Encode a frame, or copy or convert a packet."""
@@ -202,6 +194,7 @@ class FileSink:
 
     def _write_frame(self, frame: Frame) -> None:
         self._mux(self._video.encode(frame))
+        self.dropped, self.repeated = self._video.dropped, self._video.repeated
         start = frame.pts * frame.time_base
         if self._start is None:
             self._start = start

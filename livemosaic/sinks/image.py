@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from fractions import Fraction
 from pathlib import Path
 
 from ..errors import SinkError, UsageError
 from ..media.ffmpeg import sink_error
 from ..media.frame import Frame, StreamInfo, TrackPacket
 from .atomic_file import AtomicFile
+from .base import Sink
 from .destination import NUMBER, Destination
 from .image_strips import encode_strips
 
@@ -18,7 +18,7 @@ __all__ = ["ImageSink"]
 _logger = logging.getLogger("livemosaic")
 
 
-class ImageSink:
+class ImageSink(Sink):
     """One picture, or a numbered sequence from 1 for a name such as `out_%04d.png`.
 
     The pictures are written to a hidden folder beside their place, and appear when all are there.
@@ -33,8 +33,6 @@ class ImageSink:
 
     def __init__(self, target: Destination, info: StreamInfo) -> None:
         self.name = target.name
-        self.live = False
-        self.rate: Fraction | None = None
         self.frames_written = 0
         self.bytes_written = 0
         if target.kind == "picture" and not info.still:
@@ -82,10 +80,6 @@ class ImageSink:
             self.abort()
             raise SinkError(f"{self.name}: not one frame came, so that nothing is written")
         self._folder.keep_all(self._names)
-
-    def abort(self) -> None:
-        """Remove what was written."""
-        self.discard()
 
     def discard(self) -> None:
         """Remove what was written; from any thread. Never raises."""

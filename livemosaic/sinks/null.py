@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 from ..media.frame import Frame, TrackPacket
+from .base import Sink
 
 __all__ = ["NullSink"]
 
 
-class NullSink:
+class NullSink(Sink):
     """Takes everything and keeps nothing.
 
     Attributes
@@ -17,10 +16,9 @@ class NullSink:
     frames_written, packets_written : how many were given
     """
 
+    name = "null"
+
     def __init__(self) -> None:
-        self.name = "null"
-        self.live = False
-        self.rate: Fraction | None = None
         self.frames_written = 0
         self.packets_written = 0
 
@@ -30,12 +28,3 @@ class NullSink:
             self.frames_written += 1
         else:
             self.packets_written += 1
-
-    def close(self) -> None:
-        """Nothing to finish."""
-
-    def abort(self) -> None:
-        """Nothing to remove."""
-
-    def discard(self) -> None:
-        """Nothing to remove."""

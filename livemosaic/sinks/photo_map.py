@@ -14,7 +14,6 @@ import math
 import os
 import re
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from ..media.ffmpeg import sink_error
 from ..media.frame import Frame, TrackPacket, even
 from ..mosaic.grid import Grid
 from .atomic_file import AtomicFile
+from .base import Sink
 from .destination import Destination
 
 __all__ = ["PhotoMapSink"]
@@ -44,7 +44,7 @@ _SIDES = (112, 96, 80, 64, 48, 32)
 _QUALITY = 82
 
 
-class PhotoMapSink:
+class PhotoMapSink(Sink):
     """Writes the page for one picture; it appears under its name when it is whole.
 
     Parameters
@@ -70,8 +70,6 @@ class PhotoMapSink:
         cells: Callable[[], Cells],
     ) -> None:
         self.name = target.name
-        self.live = False
-        self.rate: Fraction | None = None
         self._title, self._grid, self._gallery, self._cells = title, grid, gallery, cells
         self._part = AtomicFile(target)
         self._written = False
@@ -97,10 +95,6 @@ class PhotoMapSink:
             self.abort()
             raise SinkError(f"{self.name}: no picture came, so that nothing is written")
         self._part.keep()
-
-    def abort(self) -> None:
-        """Remove what was written."""
-        self.discard()
 
     def discard(self) -> None:
         """Remove what was written; from any thread. Never raises."""

@@ -18,6 +18,7 @@ from ..errors import SinkError
 from ..media.colour import Colour, conversion
 from ..media.frame import Frame, TrackPacket
 from ..media.scale import letterbox, scaled
+from .base import Sink
 from .virtual_camera_devices import choose_device, refusal
 
 __all__ = ["VirtualCameraSink"]
@@ -37,7 +38,7 @@ _SAME_ASPECT = 0.01
 _CHANGE_OFFSET = 128.0  # so that the change of luma by chroma, +-33 at most, fits into a byte
 
 
-class VirtualCameraSink:
+class VirtualCameraSink(Sink):
     """Sends each frame as it is written; the pace is its caller's.
 
     Frames are fitted into the camera's picture, with black bars where the aspect differs, and
@@ -61,6 +62,8 @@ class VirtualCameraSink:
         there is no such virtual camera, or it cannot be used; the message says what to do
     """
 
+    latest_only = True
+
     def __init__(
         self,
         target: str = "vcam",
@@ -70,8 +73,7 @@ class VirtualCameraSink:
         pixel_aspect: Fraction = Fraction(1),
     ) -> None:
         self.name = target
-        self.live = True
-        self.rate: Fraction | None = rate or DEFAULT_RATE
+        self.rate = rate or DEFAULT_RATE
         self.frames_written = 0
         self._pixel_aspect = pixel_aspect
         self._camera: Any = None
@@ -124,9 +126,6 @@ class VirtualCameraSink:
             device = video_device(self.device)
             if device is not None and device.virtual and not device.output:
                 allow_output_again(self.device)
-
-    def discard(self) -> None:
-        """Nothing to remove."""
 
     def _draw(self, frame: Frame) -> None:
         """Put a frame into the buffer."""

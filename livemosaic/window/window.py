@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 
 import cv2
 
@@ -13,6 +12,7 @@ from ..control.state import Control, LiveStats
 from ..errors import SinkError
 from ..media.frame import Frame, StreamInfo, TrackPacket
 from ..media.text import Panel
+from ..sinks.base import Window
 from . import hud
 from .canvas import Canvas
 from .display import check_display
@@ -37,7 +37,7 @@ _MAX_KEYS = 16
 _STARTING = "starting"
 
 
-class WindowSink:
+class WindowSink(Window):
     """Shows the newest picture. Made, used and closed on the main thread.
 
     The picture keeps its aspect in a window of any size, with black bars. `write` hands it to the
@@ -61,6 +61,8 @@ class WindowSink:
     SinkError : there is no display, or this OpenCV has no windows
     """
 
+    name = "window"
+
     def __init__(
         self,
         info: StreamInfo,
@@ -70,9 +72,6 @@ class WindowSink:
         title: str = "livemosaic",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name = "window"
-        self.live = True
-        self.rate: Fraction | None = None
         self.view = View(info.width, info.height)
         self._keyboard = Keyboard(control, self.view, clock=clock)
         self._control, self._live_stats, self._title, self._clock = (
@@ -144,9 +143,6 @@ class WindowSink:
     def abort(self) -> None:
         """Take the window away."""
         self.close()
-
-    def discard(self) -> None:
-        """Nothing was written."""
 
     # ---- the window ----------------------------------------------------------------------
 
