@@ -418,7 +418,7 @@ def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.state, "MB free" in found.text) == ("warning", True)
     file = tmp_path / "file"
     file.touch()
-    monkeypatch.setattr(jit, "KERNELS", file / "kernels")
+    monkeypatch.setattr(jit, "CACHE_FOLDER", file / "kernels")
     found = cache()
     assert (found.state, found.details["kernels_writable"]) == ("warning", False)
     assert "NUMBA_CACHE_DIR" in found.fix

@@ -1,8 +1,7 @@
-"""Where machine code is kept, and that nothing depends on its being kept."""
+"""Where machine code is kept, and that no run depends on it."""
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import subprocess
@@ -13,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from livemosaic import jit as kernels
+from livemosaic.jit import find_cache_folder, kernel, source_digest, temporary_folder
 from tests.conftest import JIT, ROOT
 
-_NO_FOLDER = "x" * 300  # no file system takes such a name, whoever asks
+_NO_FOLDER = "x" * 300  # no file system takes such a name
 
 
 @pytest.fixture
@@ -26,7 +25,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "package" / "jit.py").touch()
     (tmp_path / "package" / "__pycache__").touch()
     (tmp_path / "temporary").mkdir()
-    monkeypatch.setattr(kernels, "__file__", str(tmp_path / "package" / "jit.py"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "user" / name)
@@ -34,19 +32,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_first_place_that_can_be_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = f"kernels-{kernels._sources()}"
+    package = home / "package"
+    name = f"kernels-{source_digest(package)}"
     user = home / "user" / "livemosaic" / name
-    assert kernels._cache_folder() == user
+    assert find_cache_folder(package) == user
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(home / "mine"))
-    assert kernels._cache_folder() == home / "mine" / name
-    for refused in (home / "package" / "__pycache__" / "mine", home / _NO_FOLDER):
+    assert find_cache_folder(package) == home / "mine" / name
+    for refused in (package / "__pycache__" / "mine", home / _NO_FOLDER):
         monkeypatch.setenv("NUMBA_CACHE_DIR", str(refused))
-        assert kernels._cache_folder() == user
+        assert find_cache_folder(package) == user
     monkeypatch.delenv("NUMBA_CACHE_DIR")
-    (home / "package" / "__pycache__").unlink()
-    old = home / "package" / "__pycache__" / "kernels-old"
+    (package / "__pycache__").unlink()
+    old = package / "__pycache__" / "kernels-old"
     old.mkdir(parents=True)
-    assert kernels._cache_folder() == home / "package" / "__pycache__" / name
+    assert find_cache_folder(package) == package / "__pycache__" / name
     assert not old.exists()
 
 
@@ -55,18 +54,18 @@ def test_a_temporary_folder_where_there_is_no_other(
     home: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: home / place / name)
-    folder = kernels._cache_folder()
+    folder = find_cache_folder(home / "package")
     assert folder.parent == home / "temporary"
     assert folder.is_dir()
-    assert kernels._cache_folder() == folder  # the next run finds it
+    assert find_cache_folder(home / "package") == folder  # the next run finds it
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="others share no folder for temporary files")
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="each user has a folder of his own")
 @pytest.mark.parametrize("trap", ["open", "another's", "link", "file"])
 def test_a_temporary_folder_that_another_user_can_write(
     home: Path, monkeypatch: pytest.MonkeyPatch, trap: str
 ) -> None:
-    folder = kernels._temporary_folder("kernels-0")
+    folder = temporary_folder("kernels-0")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert str(os.getuid()) in folder.name
     if trap == "open":
@@ -82,7 +81,7 @@ def test_a_temporary_folder_that_another_user_can_write(
             folder.symlink_to(home / "theirs")
         else:
             folder.touch(mode=0o700)
-    other = kernels._temporary_folder("kernels-0")
+    other = temporary_folder("kernels-0")
     assert other.name != folder.name
     assert other.parent == home / "temporary"
     assert stat.S_IMODE(other.stat().st_mode) == 0o700
@@ -92,7 +91,21 @@ def test_a_temporary_folder_that_another_user_can_write(
 def test_no_place_at_all(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: home / _NO_FOLDER / name)
     monkeypatch.setattr(tempfile, "tempdir", str(home / _NO_FOLDER))
-    assert not kernels._cache_folder().exists()
+    assert not find_cache_folder(home / "package").exists()
+
+
+def test_the_folder_is_named_by_the_content_of_all_sources(tmp_path: Path) -> None:
+    """A kernel contains constants of other modules and of those below it."""
+    other = tmp_path / "mosaic" / "match" / "other.py"
+    other.parent.mkdir(parents=True)
+    (tmp_path / "jit.py").write_text("ONE = 1\n")
+    digests = []
+    for text in ("TWO = 2\n", "TWO = 3\n", "TWO = 2\n"):
+        other.write_text(text)
+        digests.append(source_digest(tmp_path))
+    (tmp_path / "notes.txt").write_text("not a source")
+    assert digests[0] == digests[2] == source_digest(tmp_path)
+    assert digests[0] != digests[1]
 
 
 # ---- keeping ----------------------------------------------------------------------------------
@@ -104,54 +117,96 @@ def double(number: int) -> int:
     return 2 * number
 
 
-@needs_jit
-def test_machine_code_that_cannot_be_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from numba.core.caching import IndexDataCacheFile
-
-    def refuse(*arguments: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(kernels, "KERNELS", tmp_path)
-    monkeypatch.setattr(IndexDataCacheFile, "save", refuse)
-    assert kernels.kernel(double)(4) == 8
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """The bytes and the time of each file."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
 
 
 @needs_jit
-def test_a_kernel_that_has_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    from numba.core.caching import CacheImpl
+def test_a_full_disk(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits are for POSIX systems")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    doubled = kernel(double, folder=tmp_path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))
+    try:
+        assert [doubled(4), doubled(5)] == [8, 10]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert contents(tmp_path) == {}
+    assert kernel(double, folder=tmp_path)(4) == 8
+    assert contents(tmp_path)
 
-    monkeypatch.setattr(CacheImpl, "_locator_classes", [])
-    assert kernels.kernel(double)(4) == 8
+
+@needs_jit
+def test_a_kernel_that_has_no_place(tmp_path: Path) -> None:
+    """Numba has no folder for a function that is in no file."""
+    names: dict[str, Any] = {}
+    exec("def triple(number): return 3 * number", names)
+    assert kernel(names["triple"], folder=tmp_path)(4) == 12
+    assert contents(tmp_path) == {}
 
 
 @needs_jit
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
-@pytest.mark.parametrize("content", [b"", b"no pickle"])
-def test_damaged_machine_code_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, content: bytes
-) -> None:
-    monkeypatch.setattr(kernels, "KERNELS", tmp_path)
-    assert kernels.kernel(double)(4) == 8
+@pytest.mark.parametrize("damage", ["empty", "cut off", "zeros", "another file", "a folder"])
+def test_damaged_machine_code_is_made_again(tmp_path: Path, ending: str, damage: str) -> None:
+    assert kernel(double, folder=tmp_path)(4) == 8
+    whole = contents(tmp_path)
     (damaged,) = tmp_path.rglob(f"*.{ending}")
-    damaged.write_bytes(content)
-    for hits in (0, 1):
-        again: Any = kernels.kernel(double)
-        assert again(4) == 8
-        assert sum(again.stats.cache_hits.values()) == hits
+    size = damaged.stat().st_size
+    if damage == "a folder":
+        damaged.unlink()
+        damaged.mkdir()
+    else:
+        damaged.write_bytes(
+            {
+                "empty": b"",
+                "cut off": damaged.read_bytes()[: size // 2],
+                "zeros": bytes(size),
+                "another file": b"no pickle",
+            }[damage]
+        )
+    again = kernel(double, folder=tmp_path)
+    assert [again(4), again(5)] == [8, 10]
+    if damage == "a folder":  # nothing can be written, and the run goes on all the same
+        return
+    made = contents(tmp_path)
+    assert made.keys() == whole.keys()
+    assert kernel(double, folder=tmp_path)(4) == 8
+    assert contents(tmp_path) == made  # it was read, not written
+
+
+@needs_jit
+def test_an_error_of_the_kernel_itself(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        kernel(inverse, folder=tmp_path)(0)
+    assert contents(tmp_path)
+
+
+def inverse(number: int) -> float:
+    return 1 / number
+
+
+def test_numba_is_left_as_it_is(tmp_path: Path) -> None:
+    """A program that uses livemosaic as a library may have a cache of its own."""
+    from numba import config
+
+    before = config.CACHE_DIR
+    kernel(double, folder=tmp_path)
+    assert before == config.CACHE_DIR
 
 
 _NO_RIGHTS = """
 import os, sys
 from pathlib import Path
 import platformdirs.unix
-from livemosaic import jit as kernels
+from livemosaic import jit
 
 os.setgroups([])
 os.setgid(65534)
-os.setuid(65534)  # what is imported from now on may be out of reach
-kernels.__file__ = sys.argv[1]
-print(kernels._cache_folder())
+os.setuid(65534)  # this user may not be able to read what is imported from now on
+print(jit.find_cache_folder(Path(sys.argv[1])))
 """
 
 
@@ -159,7 +214,7 @@ print(kernels._cache_folder())
     not hasattr(os, "getuid") or os.getuid() != 0, reason="only root becomes a user without rights"
 )
 def test_a_user_without_a_home(tmp_path: Path) -> None:
-    """The package belongs to another user, and so does HOME, which cannot even be looked into."""
+    """The package belongs to another user, and so does HOME, which cannot even be read."""
     for parent in (tmp_path, *tmp_path.parents[:2]):
         parent.chmod(0o755)
     home, temporary = tmp_path / "home", tmp_path / "temporary"
@@ -169,7 +224,7 @@ def test_a_user_without_a_home(tmp_path: Path) -> None:
     temporary.mkdir()
     temporary.chmod(0o1777)
     done = subprocess.run(
-        [sys.executable, "-c", _NO_RIGHTS, str(tmp_path / "package" / "jit.py")],
+        [sys.executable, "-c", _NO_RIGHTS, str(tmp_path / "package")],
         env={
             "HOME": str(home),
             "NUMBA_CACHE_DIR": str(home / "numba"),

@@ -19,7 +19,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from livemosaic import jit as kernels
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.gallery.histogram import cell_histograms, tile_histograms
 from livemosaic.gallery.layout_features import cell_points, points_to_lab, tile_points
@@ -474,23 +473,6 @@ def test_more_tinted_tiles_than_are_painted_at_once(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("livemosaic.mosaic.blend._TINTED_BYTES", 4 * 16 * 16)
     grid = Grid(3, 5, 16, 80, 48)
     check_compose(grid, (40, 24), overlay=0.2, seed=1, hold=lambda n: False, tint=0.8)
-
-
-def test_machine_code_is_kept_by_the_content_of_all_sources(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A kernel holds constants of other modules, and those below it, too."""
-    monkeypatch.setattr(kernels, "__file__", str(tmp_path / "jit.py"))
-    other = tmp_path / "mosaic" / "match" / "other.py"
-    other.parent.mkdir(parents=True)
-    (tmp_path / "jit.py").write_text("ONE = 1\n")
-    names = set()
-    for text in ("TWO = 2\n", "TWO = 3\n", "TWO = 2\n"):
-        other.write_text(text)
-        names.add(kernels._sources())
-    (tmp_path / "notes.txt").write_text("not a source")
-    assert len(names) == 2
-    assert kernels._sources() in names
 
 
 @given(

@@ -25,19 +25,19 @@ def cache(*, least_free_mb: float = 500) -> CheckResult:
     import platformdirs
 
     from ..gallery.cache import CACHE_VARIABLE
-    from ..jit import KERNELS, kernels_are_cached
+    from ..jit import CACHE_FOLDER, kernels_are_cached, write_error
 
     chosen = os.environ.get(CACHE_VARIABLE)
     folder = Path(chosen) if chosen else platformdirs.user_cache_path("livemosaic")
-    error = _write_error(folder)
+    error = write_error(folder)
     compiled = kernels_are_cached()
     details: dict[str, Any] = {
         "path": str(folder),
         "writable": not error,
         "size_mb": 0.0,
         "free_mb": None,
-        "kernels_path": str(KERNELS),
-        "kernels_writable": not _write_error(KERNELS),
+        "kernels_path": str(CACHE_FOLDER),
+        "kernels_writable": not write_error(CACHE_FOLDER),
         "kernels_compiled": compiled,
     }
 
@@ -50,7 +50,7 @@ def cache(*, least_free_mb: float = 500) -> CheckResult:
     size, free = _size_mb(folder), shutil.disk_usage(folder).free / 1e6
     details |= {"size_mb": round(size, 1), "free_mb": round(free)}
     if not details["kernels_writable"]:
-        text = f"cannot write compiled kernels to {KERNELS}: each start may take 10 seconds longer"
+        text = f"cannot write compiled kernels to {CACHE_FOLDER}: each start takes 10 s longer"
         return warning(text, _use_another_folder("NUMBA_CACHE_DIR"))
     text = f"{folder}, {size:.0f} MB; kernels {'compiled' if compiled else 'not yet compiled'}"
     if free < least_free_mb:
@@ -76,17 +76,6 @@ def gallery() -> CheckResult:
         "open_ms": round(took_ms, 1),
     }
     return CheckResult("gallery", "good", text, details=details)
-
-
-def _write_error(folder: Path) -> str:
-    """Try to create the folder and a file in it; the error, empty for none."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # File modes do not show a read-only file system.
-        with tempfile.TemporaryFile(dir=folder):
-            return ""
-    except OSError as error:
-        return error.strerror or str(error)
 
 
 def _size_mb(folder: Path) -> float:

@@ -132,8 +132,6 @@ def packages(*, load: Callable[[str], Any] = importlib.import_module) -> CheckRe
 def _version(package: Package, load: Callable[[str], Any]) -> str:
     if package.name in _NOT_IMPORTED:
         return metadata.version(package.name)
-    if package.module == "numba":
-        load("livemosaic.jit").import_quickly()
     module = load(package.module)
     # Several packages contain OpenCV, and a system has its own.
     version = getattr(module, "__version__", None)

@@ -106,9 +106,6 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
 
     import cv2
 
-    from ...jit import import_quickly
-
-    import_quickly()
     # OpenCV's own threads help little on pictures of this size and cost 40 % more processor time
     # in waiting for each other; the stages are what runs side by side.
     cv2.setNumThreads(1)
