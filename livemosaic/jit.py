@@ -45,6 +45,7 @@ Count = int | np.intp
 
 # No C code calls the kernels.
 _KERNEL: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True}
+_PART = _KERNEL | {"no_cpython_wrapper": True}
 
 _PACKAGE = Path(__file__).parent
 
@@ -161,7 +162,7 @@ def _with_cache(function: F, folder: Path) -> Any:
     settings: Any = config
     before, settings.CACHE_DIR = settings.CACHE_DIR, str(folder)
     try:
-        return njit(cache=True, **_KERNEL)(function)
+        return njit(**_KERNEL, cache=True)(function)
     except RuntimeError:  # Numba found no folder that it can write
         return njit(**_KERNEL)(function)
     finally:
@@ -176,5 +177,5 @@ def kernel_part(function: F) -> F:
     """
     from numba import njit
 
-    compiled: Any = njit(no_cpython_wrapper=True, **_KERNEL)(function)
+    compiled: Any = njit(**_PART)(function)
     return cast(F, compiled)
