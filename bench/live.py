@@ -83,7 +83,7 @@ def governed_s(report: Any) -> dict[str, float]:
     spent: dict[str, float] = {}
     for change, end in zip(changes, ends, strict=False):  # of none there is an end, too
         if change["step"]:
-            words = STEPS[change["step"]].words
+            words = STEPS[change["step"]].description
             spent[words] = spent.get(words, 0.0) + end - change["at_s"]
     return spent
 

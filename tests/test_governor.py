@@ -49,7 +49,7 @@ def matching(base_s: float, cells_s: float) -> Machine:
     """A machine whose work depends on the share of cells that are matched."""
 
     def work(step: Step, now_s: float) -> float:
-        return base_s + cells_s * (step.matched or 1.0) / step.larger**2
+        return base_s + cells_s * (step.cell_share or 1.0) / step.tile_factor**2
 
     return work
 
@@ -58,7 +58,7 @@ def test_a_machine_that_is_quick_enough_is_left_alone() -> None:
     governor = make()
     assert set(run(governor, matching(0.005, 0.010), seconds=60)) == {0}
     assert governor.changes == []
-    assert governor.most(1000) is None
+    assert governor.max_cells(1000) is None
 
 
 @pytest.mark.parametrize("decoding_s", [0.05, 0.2])
@@ -84,7 +84,7 @@ def test_it_gives_up_only_what_is_needed() -> None:
     governor = make()
     numbers = run(governor, matching(0.005, 0.040), seconds=5)
     assert numbers[-1] == 1  # a quarter of the cells: 15 ms
-    assert governor.most(1000) == 250
+    assert governor.max_cells(1000) == 250
 
 
 def test_everything_within_a_few_seconds() -> None:

@@ -51,7 +51,7 @@ def test_everything_reaches_every_sink_in_order() -> None:
         assert times(sink.items) == times(items)
         assert sink.ends == ["closed"]
     assert source.closed == 1
-    assert sorted(pipeline.kept) == ["one", "two"]
+    assert sorted(pipeline.completed) == ["one", "two"]
     assert pipeline_threads() == []
     progress = pipeline.progress
     assert (progress.frames_in, progress.frames_out) == (31, 31)
@@ -149,7 +149,7 @@ def test_at_most_six_pictures_are_alive() -> None:
             written[0] += 1
 
     class Same(FakeMosaic):
-        def process(self, frame: Frame, *, most: int | None = None) -> Frame:
+        def process(self, frame: Frame, *, max_cells: int | None = None) -> Frame:
             return frame
 
     assert make(FakeSource(pictures()), FakeSink(on_write=slow, keep=False), mosaic=Same()).run()
@@ -169,7 +169,7 @@ def test_an_error_of_the_mosaic_ends_everything(at: int) -> None:
     with pytest.raises(MosaicError):
         pipeline.run()
     assert [sink.ends for sink in sinks] == [["aborted"], ["aborted"]]
-    assert (pipeline.kept, source.closed) == ([], 1)
+    assert (pipeline.completed, source.closed) == ([], 1)
 
 
 def test_a_source_without_a_picture_ends_everything() -> None:
@@ -177,7 +177,7 @@ def test_a_source_without_a_picture_ends_everything() -> None:
     pipeline = make(source, sink)
     with pytest.raises(SourceError):
         pipeline.run()
-    assert (sink.ends, pipeline.kept, source.closed) == (["aborted"], [], 1)
+    assert (sink.ends, pipeline.completed, source.closed) == (["aborted"], [], 1)
 
 
 def test_what_has_come_from_a_source_that_fails_is_kept() -> None:
@@ -189,7 +189,7 @@ def test_what_has_come_from_a_source_that_fails_is_kept() -> None:
     for sink in sinks:
         assert [item.pts for item in sink.items] == list(range(5))
         assert sink.ends == ["closed"]
-    assert sorted(pipeline.kept) == ["one", "two"]
+    assert sorted(pipeline.completed) == ["one", "two"]
     assert source.closed == 1
 
 
@@ -206,7 +206,11 @@ def test_an_output_that_fails_does_not_end_the_others(
     with pytest.raises(SinkError, match="the test's own"):
         pipeline.run()
     assert [item.pts for item in good.items] == list(range(20))
-    assert (sinks[number].ends, good.ends, pipeline.kept) == (["aborted"], ["closed"], [good.name])
+    assert (sinks[number].ends, good.ends, pipeline.completed) == (
+        ["aborted"],
+        ["closed"],
+        [good.name],
+    )
     assert (pipeline.progress.frames_out, source.closed) == (20, 1)
     assert "the other outputs go on" in caplog.text
 
@@ -231,7 +235,7 @@ def test_an_output_that_is_finished_is_kept_when_another_fails_to_finish() -> No
     pipeline = make(FakeSource([frame(0)]), first, second)
     with pytest.raises(SinkError):
         pipeline.run()
-    assert (first.ends, second.ends, pipeline.kept) == (["aborted"], ["closed"], ["second"])
+    assert (first.ends, second.ends, pipeline.completed) == (["aborted"], ["closed"], ["second"])
 
 
 def test_an_error_while_the_source_is_stuck_in_a_read() -> None:
@@ -352,7 +356,7 @@ def test_cancel_does_not_wait_for_a_sink_that_is_stuck(where: str) -> None:
     assert not pipeline.run(on_tick=cancel)
     assert time.monotonic() - asked[0] < 1
     assert sink.ends == ["discarded"]
-    assert pipeline.kept == []
+    assert pipeline.completed == []
     assert source.closed == 0
     gate.open()
 
@@ -370,7 +374,7 @@ def test_cancel_aborts_and_says_what_was_finished_before() -> None:
         gate.open()
 
     assert not pipeline.run(on_tick=cancel)
-    assert pipeline.kept == ["quick"]
+    assert pipeline.completed == ["quick"]
     assert slow.ends == ["aborted"]
 
 

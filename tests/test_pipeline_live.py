@@ -22,9 +22,11 @@ from livemosaic.mosaic.grid import MAX_TILE_PX
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.pipeline import Pipeline
-from livemosaic.pipeline.governor import STEPS, Governor
+from livemosaic.pipeline.governor import Governor
 from livemosaic.pipeline.mosaic_worker import MosaicWorker
 from livemosaic.pipeline.queues import BlockingQueue
+from livemosaic.pipeline.sink_writer import FanOut
+from livemosaic.pipeline.threads import ThreadGroup
 from livemosaic.sinks.base import Window
 
 from .fakes import (
@@ -254,7 +256,7 @@ def test_a_window_that_fails_does_not_end_a_recording() -> None:
     pipeline = Pipeline(LiveSource(endless()), FakeMosaic(), [window, sink], control=control)  # type: ignore[arg-type]
     with pytest.raises(SinkError, match="the test's own"):
         pipeline.run(on_tick=tick)
-    assert (window.ends, sink.ends, pipeline.kept) == (["aborted"], ["closed"], ["sink"])
+    assert (window.ends, sink.ends, pipeline.completed) == (["aborted"], ["closed"], ["sink"])
     assert pipeline.progress.frames_out == len(sink.items)
 
 
@@ -278,7 +280,7 @@ def test_a_recording_is_finished_when_the_last_output_fails() -> None:
     )  # fmt: skip
     with pytest.raises(SinkError, match="the test's own"):
         pipeline.run()
-    assert (sink.ends, recording.ends, pipeline.kept) == (["aborted"], ["closed"], ["r.mkv"])
+    assert (sink.ends, recording.ends, pipeline.completed) == (["aborted"], ["closed"], ["r.mkv"])
 
 
 @pytest.mark.parametrize("where", ["sink", "window"])
@@ -384,17 +386,25 @@ def test_settings_reach_the_mosaic() -> None:
 
 def test_larger_tiles_have_an_end_and_the_promise_may_change() -> None:
     governor, mosaic = Governor(max_latency_s=0.1, interval_s=0.04), FakeMosaic()
-    governor._move(0.0, next(n for n, step in enumerate(STEPS) if step.larger == 2))
+    now_s = 0.0
+    while governor.step.tile_factor == 1:
+        governor.observe(now_s, latency_s=1.0, work_s=1.0)
+        now_s += 1
     control = Control(LiveState(MosaicSettings(tile_px=16)))
     for tile_px, expected in ((20, 40), (MAX_TILE_PX, MAX_TILE_PX)):
-        stage = MosaicWorker(
-            mosaic, list, lambda name, work, **kind: None, control=control, governor=governor
-        )  # type: ignore[arg-type]
-        control.change(tile_px=tile_px, max_latency_s=tile_px / 1e3)
         incoming: BlockingQueue[Item] = BlockingQueue(1)
+        worker = MosaicWorker(
+            mosaic,  # type: ignore[arg-type]
+            incoming,
+            FanOut([]),
+            ThreadGroup(),
+            control=control,
+            governor=governor,
+        )
+        control.change(tile_px=tile_px, max_latency_s=tile_px / 1e3)
         incoming.put(frame(0))
         incoming.finish()
-        stage.run(incoming)
+        worker.run()
         assert mosaic.settings.tile_px == expected
         assert governor.max_latency_s == tile_px / 1e3
 
@@ -455,7 +465,7 @@ def test_what_has_to_be_compiled_does_not_hold_the_picture(change: dict[str, Any
         lambda: control.change(privacy=True),  # frames go on, and keys are obeyed
         lambda: seen.append(mosaic.settings),
         gate.open,
-        until(lambda: not any("rehearsal" in name for name in pipeline_threads())),
+        until(lambda: not any("warm-up" in name for name in pipeline_threads())),
         mosaic=mosaic,
     )
     after = replace(before, **change)
@@ -627,7 +637,7 @@ def test_a_frozen_picture_can_be_mirrored_and_kept() -> None:
         lambda: control.change(frozen=True, mirror=False),
         slope(FAR),
         until(lambda: len(sink.items) == 2),
-        control.ask_snapshot,
+        control.request_snapshot,
         slope(2 * FAR),
         until(lambda: saved),
     ]
@@ -741,7 +751,7 @@ def test_a_snapshot() -> None:
 
     run_with(
         control,
-        control.ask_snapshot,
+        control.request_snapshot,
         until(lambda: saved and not any("snapshot" in name for name in pipeline_threads())),
         lambda: None,
         save_picture=save,
@@ -767,7 +777,7 @@ def test_a_snapshot_that_takes_long_is_waited_for() -> None:
         return "x.png"
 
     pipeline = Pipeline(
-        LiveSource(flow((control.ask_snapshot, lambda: not control.snapshot_is_asked))),
+        LiveSource(flow((control.request_snapshot, lambda: not control.snapshot_requested))),
         FakeMosaic(),  # type: ignore[arg-type]
         [sink],
         control=control,
@@ -805,7 +815,7 @@ def test_recording_on_and_off_and_on_again() -> None:
     assert report["outputs"] == [sink.name]
     recorded = [(recording["name"], recording["frames"]) for recording in report["sinks"][1:]]
     assert recorded == [(recording.name, len(pts(recording))) for recording in made]
-    assert pipeline.kept == [sink.name, *(recording.name for recording in made)]
+    assert pipeline.completed == [sink.name, *(recording.name for recording in made)]
 
 
 def test_a_recording_that_has_ended_is_let_go_of() -> None:

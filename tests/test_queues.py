@@ -72,10 +72,8 @@ def test_packets_take_no_frame_s_place(queue: BlockingQueue[Any]) -> None:
     assert list(queue) == [0, *packets, 1]
 
 
-def test_packets_have_a_limit_of_their_own(
-    queue: BlockingQueue[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("livemosaic.pipeline.queues._MAX_PACKETS", 3)
+def test_packets_have_a_limit_of_their_own() -> None:
+    queue: BlockingQueue[Any] = BlockingQueue(2, max_packets=3)
     for n in range(3):
         queue.put(packet(n))
     fourth = Thread(lambda: queue.put(packet(3)))
@@ -155,9 +153,8 @@ def test_packets_are_not_dropped_with_the_frames_around_them() -> None:
     assert slot.dropped == 1
 
 
-def test_packets_that_nobody_takes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("livemosaic.pipeline.queues._MAX_PACKETS", 3)
-    slot: LatestQueue[Any] = LatestQueue()
+def test_packets_that_nobody_takes_are_bounded() -> None:
+    slot: LatestQueue[Any] = LatestQueue(max_packets=3)
     packets = [packet(n) for n in range(10)]
     for item in packets:
         slot.put(item)
@@ -166,7 +163,7 @@ def test_packets_that_nobody_takes_are_bounded(monkeypatch: pytest.MonkeyPatch) 
     assert slot.dropped == 0  # frames are counted
 
 
-def test_a_notice_gives_way_without_being_counted() -> None:
+def test_a_status_gives_way_without_being_counted() -> None:
     slot: LatestQueue[Any] = LatestQueue()
     slot.put(StatusEvent("reconnecting"))
     slot.put(frame(1))

@@ -267,7 +267,7 @@ def test_the_latency_promise(file: Path) -> None:
 def test_its_thread_ends_with_it(file: Path) -> None:
     watched = Watched(file)
     said = threading.Event()
-    watched.control.say = lambda text: said.set()  # type: ignore[method-assign]
+    watched.control.notify = lambda text: said.set()  # type: ignore[method-assign]
     with watched.watch:
         save_by_renaming(file, "[run]\noverlay = 0.75\n")
         assert said.wait(TIMEOUT_S)

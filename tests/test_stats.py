@@ -2,46 +2,75 @@
 
 from __future__ import annotations
 
+import pickle
+from collections import Counter
+
 import numpy as np
 import pytest
 
-from livemosaic.pipeline.stats import Times, peak_rss_mb
+from livemosaic.pipeline.stats import Durations, RecentDurations, peak_rss_mb, percentile
 
 
 def test_nothing_was_counted() -> None:
-    assert Times().summary(50, 95) == {"p50": 0.0, "p95": 0.0}
-    assert Times().max_ms == 0.0
+    assert Durations().summary(50, 95) == {"p50": 0.0, "p95": 0.0}
+    assert Durations().max_ms == 0.0
 
 
 @pytest.mark.parametrize("percent", [1, 50, 95, 99, 100])
 def test_percentiles_are_right_to_two_percent(percent: int) -> None:
     seconds = np.random.default_rng(0).lognormal(-4, 1.5, 5000)
-    times = Times()
+    durations = Durations()
     for value in seconds:
-        times.add(float(value))
+        durations.add(float(value))
     expected = np.percentile(seconds, percent, method="inverted_cdf") * 1e3
-    assert times.percentile_ms(percent) == pytest.approx(expected, rel=0.02)
+    assert durations.percentile_ms(percent) == pytest.approx(expected, rel=0.02)
 
 
 def test_no_percentile_is_above_the_largest() -> None:
-    times = Times()
-    times.add(0.010049)
-    assert times.max_ms == 10.049
-    assert times.percentile_ms(99) <= times.max_ms
+    durations = Durations()
+    durations.add(0.010049)
+    assert durations.max_ms == 10.049
+    assert durations.percentile_ms(99) <= durations.max_ms
 
 
 def test_memory_does_not_grow_with_the_count() -> None:
-    times = Times()
-    for number in range(20_000):
-        times.add(0.001 + number * 1e-6)
-    assert len(times._bins) < 200
+    def size(count: int) -> int:
+        durations = Durations()
+        for number in range(count):
+            durations.add(0.001 + number * 0.02 / count)
+        return len(pickle.dumps(durations))
+
+    assert size(20_000) < 2 * size(1000)
+
+
+@pytest.mark.parametrize("percent", [1, 50, 90, 95, 100])
+@pytest.mark.parametrize("count", [1, 2, 10, 11, 200])
+def test_percentile(count: int, percent: int) -> None:
+    values = np.random.default_rng(count).integers(0, 30, count).tolist()
+    expected = np.percentile(values, percent, method="inverted_cdf")
+    assert percentile(Counter(values), percent) == expected
+
+
+def test_recent_durations() -> None:
+    """The last three seconds: how many per second, and how long."""
+    now = [0.0]
+    recent = RecentDurations(clock=lambda: now[0])
+    assert (recent.per_second, recent.percentile_ms(50)) == (0.0, 0.0)
+    for number in range(101):
+        now[0] = number / 10
+        recent.add(number / 1000)
+    assert recent.per_second == pytest.approx(10)
+    assert recent.percentile_ms(100) == 100
+    assert recent.percentile_ms(1) == 70
+    now[0] += 4
+    assert (recent.per_second, recent.percentile_ms(50)) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 1e-12, 3600.0])
 def test_any_duration_can_be_counted(seconds: float) -> None:
-    times = Times()
-    times.add(seconds)
-    assert times.percentile_ms(50) <= max(seconds, 0) * 1e3
+    durations = Durations()
+    durations.add(seconds)
+    assert durations.percentile_ms(50) <= max(seconds, 0) * 1e3
 
 
 def test_peak_memory() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livemosaic.control.state import Control, LiveStats
+from livemosaic.control.state import Control
 from livemosaic.errors import SinkError
 from livemosaic.media.frame import StreamInfo
 from livemosaic.window import display
@@ -250,9 +250,8 @@ def test_windows_one_after_another(screen: Screen) -> None:
         "from tests.test_canvas import quarters\n"
         "from livemosaic.control.state import Control\n"
         "from livemosaic.media.frame import Frame, StreamInfo\n"
-        "from livemosaic.control.state import LiveStats\n"
         "for end in ('close', 'abort', 'close'):\n"
-        "    window = WindowSink(StreamInfo(64, 36), control=Control(), live_stats=LiveStats)\n"
+        "    window = WindowSink(StreamInfo(64, 36), control=Control())\n"
         "    window.write(Frame.from_bgr(quarters(64, 36)))\n"
         "    window.pump()\n"
         "    getattr(window, end)()\n"
@@ -356,7 +355,7 @@ def test_an_opencv_without_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "namedWindow", refuse)
     monkeypatch.setattr("livemosaic.window.window.check_display", lambda: None)
     with pytest.raises(SinkError, match="uninstall opencv-python-headless"):
-        WindowSink(StreamInfo(64, 36), control=Control(), live_stats=LiveStats)
+        WindowSink(StreamInfo(64, 36), control=Control())
 
 
 # ---- its size at first -------------------------------------------------------------------

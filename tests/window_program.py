@@ -34,11 +34,9 @@ def main(width: int, height: int) -> int:
     quit_asked = threading.Event()
     control = Control()
     control.on_quit = quit_asked.set
-    live_stats = LiveStats(fps_in=30.0, stages_ms={"match": 1.5})
+    control.live_stats = lambda: LiveStats(fps_in=30.0, stages_ms={"match": 1.5})
     try:
-        window = WindowSink(
-            StreamInfo(width, height), control=control, live_stats=lambda: live_stats
-        )
+        window = WindowSink(StreamInfo(width, height), control=control)
     except LivemosaicError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
@@ -52,9 +50,9 @@ def main(width: int, height: int) -> int:
         if now != said:
             said = now
             say(wanted=dataclasses.asdict(now[0]), view=dataclasses.asdict(now[1]))
-        if control.take_snapshot():
+        if control.take_snapshot_request():
             say(snapshot=True)
-            control.say("snapshot.png")
+            control.notify("snapshot.png")
     window.write(picture)  # a frame that was on its way
     window.close()
     window.close()

@@ -188,9 +188,7 @@ def join(
                 assert control is not None
                 from ..window.window import WindowSink
 
-                sinks.append(
-                    WindowSink(output, control=control, live_stats=lambda: control.live_stats())
-                )
+                sinks.append(WindowSink(output, control=control))
             else:
                 sinks.append(open_sink(name, output, options=its_options, rate=rate))
             undo.callback(sinks[-1].abort)

@@ -160,7 +160,7 @@ class SettingsFileWatcher:
 
     def _say(self, log: Callable[..., None], text: str) -> None:
         log("%s", text)
-        self._control.say(text)
+        self._control.notify(text)
 
 
 def _shown(name: str, value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What is wanted while it runs: changed by keys and the settings file, read by the pipeline."""
+"""The live state: keys and the settings file change it by `Control`; the pipeline reads it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ __all__ = ["Control", "LiveState", "LiveStats"]
 
 @dataclass(frozen=True, slots=True)
 class LiveState:
-    """How the picture should be from the next frame on.
+    """How the picture has to be from the next frame on.
 
     Attributes
     ----------
-    settings : of the mosaic; what sets the output's size is taken at the start only
+    settings : of the mosaic; fields that set the output's size take effect at the start only
     gallery : one of `Control.galleries`
-    mirror : the picture is turned left to right, as in a looking-glass
-    frozen : the last picture stays
-    privacy : only tiles, of the picture as it is 16 pixels wide, so that nobody can be recognised
-    recording : into a file that is made for it
-    max_latency_s : the promise of a live source; None: that of the start
+    mirror : turn the picture left to right, as in a mirror
+    frozen : keep the last picture
+    privacy : privacy mode: tiles without the original, matched to a picture of 16 pixels in width,
+        so that no person can be recognised
+    recording : record into a file
+    max_latency_s : limit for a live source; None: that of the start
     """
 
     settings: MosaicSettings = field(default_factory=MosaicSettings)
@@ -38,18 +39,18 @@ class LiveState:
 
 @dataclass(frozen=True, slots=True)
 class LiveStats:
-    """How a running pipeline does, over the last seconds.
+    """Statistics of a running pipeline over the last seconds.
 
     Attributes
     ----------
-    fps_in, fps_out : frames/s that were captured, and that were handed off
+    fps_in, fps_out : frames/s from the source, and into the first sink
     latency_ms_p50, latency_ms_p95 : from capture to hand-off
-    dropped : frames that were left out since the start
+    dropped : dropped frames since the start
     active_share : of the cells in the last frame, 0..1
     stages_ms : median of each stage
-    governor : what is done to keep the latency promise; empty when nothing has to be
-    source : what the source says while it has no picture; empty when it has
-    recording : the file that is written, empty if none is
+    governor : how the governor keeps the latency limit; empty for full quality
+    source : status of the source while it has no picture; empty otherwise
+    recording : name of the current recording; empty when there is none
     """
 
     fps_in: float = 0.0
@@ -65,80 +66,83 @@ class LiveStats:
 
 
 class Control:
-    """The wanted state, and requests that are done once. Safe from any thread.
+    """The one owner of the live state, and of requests. Safe from any thread.
 
     Parameters
     ----------
-    wanted : at the start
-    galleries : names to choose from, as `open_gallery` takes them
+    state : at the start
+    galleries : names to choose from; `open_gallery` of the pipeline opens them
 
     Attributes
     ----------
-    on_quit : called once when the person wants to leave; set by the pipeline
-    live_stats : tells how the pipeline does; set by it
+    on_quit : ends the pipeline; the pipeline sets it
+    live_stats : returns the pipeline's statistics; the pipeline sets it
+
+    Examples
+    --------
+    >>> control = Control()
+    >>> control.change(overlay=0.3, mirror=True)
+    >>> control.state.settings.overlay, control.state.mirror
+    (0.3, True)
     """
 
     def __init__(
-        self, wanted: LiveState | None = None, *, galleries: Sequence[str] = ("photos", "emoji")
+        self, state: LiveState | None = None, *, galleries: Sequence[str] = ("photos", "emoji")
     ) -> None:
-        self._state = wanted or LiveState()
+        self._state = state or LiveState()
         self._lock = threading.Lock()
-        self._snapshots = 0
+        self._snapshot_requested = False
         self._message = ""
         self.galleries = tuple(galleries)
-        self.on_quit: Callable[[], None] = _nothing
+        self.on_quit: Callable[[], None] = lambda: None
         self.live_stats: Callable[[], LiveStats] = LiveStats
 
     @property
     def state(self) -> LiveState:
-        """What is wanted now: an immutable value."""
+        """The current state, an immutable value."""
         return self._state
 
     def change(self, **fields: Any) -> None:
-        """Change some fields of `wanted`, or of its `settings`, together.
+        """Change fields of `state`, or of its `settings`, all at once.
 
         Raises
         ------
-        UsageError : a value out of its bounds; nothing is changed then
+        UsageError
+            a value that is not valid; the state stays as it was
         """
         with self._lock:
             own = {name: value for name, value in fields.items() if name in LiveState.__slots__}
-            rest = {name: value for name, value in fields.items() if name not in own}
-            if rest:
-                own["settings"] = replace(own.get("settings", self._state.settings), **rest)
+            settings = {name: value for name, value in fields.items() if name not in own}
+            if settings:
+                own["settings"] = replace(own.get("settings", self._state.settings), **settings)
             self._state = replace(self._state, **own)
 
-    def ask_snapshot(self) -> None:
-        """Ask for the next picture as a file."""
-        with self._lock:
-            self._snapshots += 1
+    def request_snapshot(self) -> None:
+        """Request the next picture as a file."""
+        self._snapshot_requested = True
 
     @property
-    def snapshot_is_asked(self) -> bool:
-        """Whether `take_snapshot` will say yes."""
-        return self._snapshots > 0
+    def snapshot_requested(self) -> bool:
+        """Whether a snapshot is due."""
+        return self._snapshot_requested
 
-    def take_snapshot(self) -> bool:
-        """Whether a snapshot was asked for since the last call."""
+    def take_snapshot_request(self) -> bool:
+        """Whether a snapshot is due; resets the request."""
         with self._lock:
-            asked, self._snapshots = self._snapshots > 0, 0
-        return asked
+            requested, self._snapshot_requested = self._snapshot_requested, False
+        return requested
 
-    def say(self, text: str) -> None:
-        """Something to show to the person in the HUD for a moment, an error of theirs too."""
+    def notify(self, message: str) -> None:
+        """Leave a message for the user, which the window shows for a moment."""
         with self._lock:
-            self._message = text
+            self._message = message
 
     def take_message(self) -> str:
-        """What was said since the last call; empty if nothing was."""
+        """The message since the last call; empty if there is none."""
         with self._lock:
-            text, self._message = self._message, ""
-        return text
+            message, self._message = self._message, ""
+        return message
 
     def quit(self) -> None:
-        """The person wants to leave."""
+        """End the pipeline: the user wants to leave."""
         self.on_quit()
-
-
-def _nothing() -> None:
-    """Nobody runs a pipeline yet."""

@@ -1,73 +1,77 @@
-"""The governor: it keeps the promised latency on a machine that is too slow, or busy."""
+"""The governor: keeps the promised latency on a machine that is too slow, or busy."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from .stats import percentile
 
 __all__ = ["STEPS", "Governor", "Step"]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is given up.
+    """One way to do less work.
 
     Attributes
     ----------
-    words : for a person
-    matched : share of the cells that may be matched in one frame; the others follow in the next
-    larger : how many times larger the tiles are
+    description : for the HUD and the report; empty for full quality
+    cell_share : share of the cells that the mosaic may match in one frame; the others follow in
+        the next frames. None: all
+    tile_factor : how many times larger the tiles are
     every : only each such frame is shown
     """
 
-    words: str
-    matched: float | None = None
-    larger: int = 1
+    description: str
+    cell_share: float | None = None
+    tile_factor: int = 1
     every: int = 1
 
 
-# From nothing to everything that can be given up, what is seen least first. A quarter of the cells
-# per frame is a cut that takes four frames to settle: hardly seen. An eighth is.
+# From full quality down, the least visible step first. With a quarter of the cells per frame a cut
+# takes four frames to settle, which is hardly visible; with an eighth it is visible.
 STEPS = (
     Step(""),
-    Step("1/4 of the cells per frame", matched=1 / 4),
-    Step("1/8 of the cells per frame", matched=1 / 8),
-    Step("larger tiles", matched=1 / 4, larger=2),
-    Step("larger tiles, half the rate", matched=1 / 4, larger=2, every=2),
-    Step("larger tiles, a third of the rate", matched=1 / 4, larger=2, every=3),
-    Step("larger tiles, a fifth of the rate", matched=1 / 4, larger=2, every=5),
+    Step("1/4 of the cells per frame", cell_share=1 / 4),
+    Step("1/8 of the cells per frame", cell_share=1 / 8),
+    Step("larger tiles", cell_share=1 / 4, tile_factor=2),
+    Step("larger tiles, half the rate", cell_share=1 / 4, tile_factor=2, every=2),
+    Step("larger tiles, a third of the rate", cell_share=1 / 4, tile_factor=2, every=3),
+    Step("larger tiles, a fifth of the rate", cell_share=1 / 4, tile_factor=2, every=5),
 )
-# From here on frames are left out: it lowers the delay, but is no cure for frames that are left out
-# because the mosaic takes longer than one lasts.
-_FEWER_FRAMES = next(number for number, step in enumerate(STEPS) if step.every > 1)
+# From here on the governor drops frames. That shortens the delay, but does not help where frames
+# are dropped because the mosaic takes longer than one frame lasts.
+_FIRST_LOWER_RATE = next(number for number, step in enumerate(STEPS) if step.every > 1)
 
-# A stream whose pictures come out of order is late before the mosaic has them, and no step makes
-# that good: what the promise leaves is to be kept, but not less than this share of it.
-_LEAST_ROOM = 0.5
+# A stream whose pictures come out of order is late before the mosaic has them, and no step can
+# shorten that. The remaining time is the budget, but never less than this share of the promise.
+_MIN_BUDGET = 0.5
 
-# What happened is judged twice a second: ten frames and more tell a habit from an accident.
+# The governor decides twice a second: ten frames and more tell a trend from an outlier.
 _PERIOD_S = 0.5
-# A step is taken when nine of ten frames take more than this share of what they may...
+# It takes a step when 90 % of the frames take more than this share of their budget...
 _HIGH = 0.8
-# ... and taken back when they take less than this: a step changes the load by up to a half.
+# ... and takes it back when they take less than this: a step changes the load by up to a half.
 _LOW = 0.4
-_USUAL = 0.9  # the share of frames that counts as nine of ten
+_PERCENT = 90
 
-# A step is taken back after so many seconds with room. If it is needed again soon, the next try
-# comes after twice as long: so it does not swing.
-_PATIENCE_S, _MOST_PATIENCE_S = 2.0, 64.0
+# It takes a step back after so many seconds with a low load. If it needs the step again soon, the
+# next attempt comes after twice as long, so that it does not oscillate.
+_PATIENCE_S, _MAX_PATIENCE_S = 2.0, 64.0
 _SOON_S = 5.0
 
 
 class Change(NamedTuple):
-    """A step that was taken."""
+    """A change of the step."""
 
     at_s: float
     step: int
 
 
 class Governor:
-    """Decides from what frames took what has to be given up. Pure: times come in as parameters.
+    """Decides from the frames' durations how much work to leave out. Knows no clock.
 
     Parameters
     ----------
@@ -77,41 +81,35 @@ class Governor:
     Attributes
     ----------
     max_latency_s : may be set at any time
-    step : what is given up now
-    changes : when which step was taken, the last hundred
+    number : of the current step in `STEPS`
+    highest : the highest number so far
+    changes : the last hundred changes
     """
 
     def __init__(self, *, max_latency_s: float, interval_s: float) -> None:
         self.max_latency_s, self._interval_s = max_latency_s, interval_s
-        self._number = 0
-        self._lateness: list[float] = []
-        self._works: list[float] = []
-        self._period_began: float | None = None
-        self._room_since: float | None = None
-        self._patience_s = _PATIENCE_S
-        self._relaxed_s = float("-inf")
-        self._last_accepted_s = float("-inf")
-        self.highest = 0
+        self.number = self.highest = 0
         self.changes: list[Change] = []
+        self._latency_shares: Counter[float] = Counter()
+        self._work_shares: Counter[float] = Counter()
+        self._period_began_s: float | None = None
+        self._low_since_s: float | None = None
+        self._patience_s = _PATIENCE_S
+        self._relaxed_s = self._last_accepted_s = float("-inf")
 
     @property
     def step(self) -> Step:
-        return STEPS[self._number]
+        return STEPS[self.number]
 
-    @property
-    def number(self) -> int:
-        """Which of `STEPS` it is, 0 for the first."""
-        return self._number
-
-    def most(self, cells: int) -> int | None:
-        """How many of so many cells may be matched in the next frame; None for all."""
-        share = self.step.matched
+    def max_cells(self, cells: int) -> int | None:
+        """How many of so many cells the mosaic may match in the next frame; None for all."""
+        share = self.step.cell_share
         return None if share is None else max(1, round(cells * share))
 
     def accepts(self, captured_s: float) -> bool:
-        """Whether a frame is to be shown, by when it was captured."""
-        wanted = (self.step.every - 0.5) * self._interval_s
-        if self.step.every > 1 and captured_s - self._last_accepted_s < wanted:
+        """Whether to show a frame that was captured then."""
+        min_interval_s = (self.step.every - 0.5) * self._interval_s
+        if self.step.every > 1 and captured_s - self._last_accepted_s < min_interval_s:
             return False
         self._last_accepted_s = captured_s
         return True
@@ -119,63 +117,59 @@ class Governor:
     def observe(
         self, now_s: float, *, latency_s: float, work_s: float, decoding_s: float = 0.0
     ) -> bool:
-        """Note how a frame did.
+        """Take a frame's durations into account.
 
         Parameters
         ----------
-        now_s : when
+        now_s : the time
         latency_s : from capture to hand-off
         work_s : of the mosaic
-        decoding_s : of the latency, what passed before the source gave the frame out
+        decoding_s : of the latency, the part before the source gave the frame
 
         Returns
         -------
-        whether `step` is another one now
+        whether the step has changed
         """
-        if self._period_began is None:
-            self._period_began = now_s
-        room_s = max(self.max_latency_s - decoding_s, _LEAST_ROOM * self.max_latency_s)
-        self._lateness.append((latency_s - decoding_s) / room_s)
-        self._works.append(work_s)
-        if now_s - self._period_began < _PERIOD_S:
+        if self._period_began_s is None:
+            self._period_began_s = now_s
+        budget_s = max(self.max_latency_s - decoding_s, _MIN_BUDGET * self.max_latency_s)
+        self._latency_shares[(latency_s - decoding_s) / budget_s] += 1
+        self._work_shares[work_s / (self._interval_s * self.step.every)] += 1
+        if now_s - self._period_began_s < _PERIOD_S:
             return False
-        late = _usual(self._lateness)
-        busy = _usual(self._works) / (self._interval_s * self.step.every)
-        self._lateness.clear()
-        self._works.clear()
-        self._period_began = now_s
-        return self._judge(now_s, late=late, busy=busy)
+        latency_share = percentile(self._latency_shares, _PERCENT)
+        work_share = percentile(self._work_shares, _PERCENT)
+        self._latency_shares.clear()
+        self._work_shares.clear()
+        self._period_began_s = now_s
+        return self._decide(now_s, latency_share, work_share)
 
-    def _judge(self, now_s: float, *, late: float, busy: float) -> bool:
-        last = len(STEPS) - 1 if late > _HIGH else _FEWER_FRAMES - 1
-        if max(late, busy) > _HIGH:
-            self._room_since = None
-            if self._number >= last:
+    def _decide(self, now_s: float, latency_share: float, work_share: float) -> bool:
+        load = max(latency_share, work_share)
+        if load > _HIGH:
+            self._low_since_s = None
+            last = len(STEPS) - 1 if latency_share > _HIGH else _FIRST_LOWER_RATE - 1
+            if self.number >= last:
                 return False
             since_relaxed_s = now_s - self._relaxed_s
             if since_relaxed_s < _SOON_S:
-                self._patience_s = min(2 * self._patience_s, _MOST_PATIENCE_S)
-            elif since_relaxed_s > _MOST_PATIENCE_S:
+                self._patience_s = min(2 * self._patience_s, _MAX_PATIENCE_S)
+            elif since_relaxed_s > _MAX_PATIENCE_S:
                 self._patience_s = _PATIENCE_S
-            self._move(now_s, self._number + 1)
+            self._move(now_s, self.number + 1)
             return True
-        if max(late, busy) > _LOW or self._number == 0:
-            self._room_since = None
+        if load > _LOW or self.number == 0:
+            self._low_since_s = None
             return False
-        if self._room_since is None:
-            self._room_since = now_s
-        if now_s - self._room_since < self._patience_s:
+        if self._low_since_s is None:
+            self._low_since_s = now_s
+        if now_s - self._low_since_s < self._patience_s:
             return False
-        self._room_since, self._relaxed_s = None, now_s
-        self._move(now_s, self._number - 1)
+        self._low_since_s, self._relaxed_s = None, now_s
+        self._move(now_s, self.number - 1)
         return True
 
     def _move(self, now_s: float, number: int) -> None:
-        self._number = number
+        self.number = number
         self.highest = max(self.highest, number)
         self.changes = [*self.changes[-99:], Change(now_s, number)]
-
-
-def _usual(values: list[float]) -> float:
-    """What nine of ten values do not exceed."""
-    return sorted(values)[min(int(len(values) * _USUAL), len(values) - 1)]

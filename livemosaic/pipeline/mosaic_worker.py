@@ -1,12 +1,12 @@
-"""The mosaic's stage: frames are filtered as is wanted now, everything else passes."""
+"""The mosaic worker: filters frames as the control's state says, and passes packets on."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -19,10 +19,10 @@ from ..mosaic.mosaic import CellCounts, Mosaic
 from ..mosaic.settings import MosaicSettings
 from .governor import Governor
 from .queues import Ended, FrameQueue
-from .sink_writer import SinkWriter
-from .stats import Recent, Times
+from .sink_writer import FanOut
+from .stats import Durations, RecentDurations
 from .status_overlay import with_status_overlay
-from .threads import Spawn
+from .threads import ThreadGroup
 from .warmup import WarmUp
 
 __all__ = ["STAGES", "MosaicWorker"]
@@ -31,208 +31,194 @@ _logger = logging.getLogger("livemosaic")
 
 STAGES = ("activity", "features", "match", "compose")
 
-# While nothing comes, it is looked so often whether the last picture is wanted otherwise: by a key,
-# by the one that hides all, too.
-_LOOK_S = 0.1
+# While no live frame comes, a changed state (privacy mode, too) is shown within this time.
+_REPAINT_S = 0.1
 
-_TICK_S = Fraction(1, 1_000_000)  # of pictures that are made between frames
+_REPAINT_TIME_BASE = Fraction(1, 1_000_000)
 
 
 class MosaicWorker:
-    """Filters what comes, on a thread of its own, and puts it before every writer.
+    """Filters items on a thread of its own, and hands the results to all sink writers.
 
     Parameters
     ----------
     mosaic : the filter
-    writers : asked anew for each item; they may come and go
-    spawn : runs a function on a thread of that name, besides, see `ThreadGroup.spawn`
-    control : what is wanted; None where nobody can change anything
+    incoming : items of the source reader
+    fan_out : takes the results
+    threads : of the pipeline
+    control : its state says how the picture has to be
     governor : None where nothing is live
-    open_gallery : how a gallery is opened when another is wanted, on a thread of its own
-    save_picture : writes a snapshot and says its name
+    open_gallery : opens another gallery, on a thread of its own; None where there is no other
+    save_picture : writes a snapshot and returns its name; None where there are no snapshots
 
     Attributes
     ----------
-    cells : what became of the cells of the last frame
-    active_share, touched_share, changed_share : sums over frames
-    frames : how many were filtered
-    governed : frames that were left out: the governor wanted fewer, or they were on their way while
-        the picture before them was made anew
-    notice : what the source says while it has no picture
-    ended : nothing more will come
-    doing : what a single picture's long work has come to
-    times, recent : of each stage, over the run and over the last seconds
+    cells : of the last frame
+    cell_shares : sums over frames of the shares `active`, `touched` and `changed`
+    frames : how many frames were filtered
+    dropped_by_governor : frames that the governor refused, and frames older than a repainted one
+    status : of the source while it has no picture
+    phase : progress of a single picture's long work, such as "matching 40%"
+    durations, recent_durations : of each stage, over the run and over the last seconds
     """
 
     def __init__(
         self,
         mosaic: Mosaic,
-        writers: Callable[[], Sequence[SinkWriter]],
-        spawn: Spawn,
+        incoming: FrameQueue[Item],
+        fan_out: FanOut,
+        threads: ThreadGroup,
         *,
-        control: Control | None = None,
+        control: Control,
         governor: Governor | None = None,
         open_gallery: Callable[[str], Gallery] | None = None,
         save_picture: Callable[[Frame], str] | None = None,
     ) -> None:
-        self._mosaic, self._writers, self._spawn = mosaic, writers, spawn
-        self._control, self.governor = control, governor
+        self._mosaic, self._incoming, self._fan_out = mosaic, incoming, fan_out
+        self._threads, self._control, self.governor = threads, control, governor
         self._open_gallery, self._save_picture = open_gallery, save_picture
-        self._state = control.state if control is not None else LiveState()
-        self._warm_up = WarmUp(mosaic, self._state.settings, spawn)
-        self._gallery = self._state.gallery  # the name of the one that is in use
-        self._opened: deque[tuple[str, Gallery]] = deque(maxlen=1)  # the last that was wanted
-        self._input: Frame | None = None  # the last one
-        self._anew_at: Fraction | None = None  # the time of a picture made between frames
+        self._state = control.state
+        self._warm_up = WarmUp(mosaic, self._state.settings, threads)
+        self._gallery = self._state.gallery  # name of the gallery in use
+        self._opened: deque[tuple[str, Gallery]] = deque(maxlen=1)  # ready to be used
+        self._last_input: Frame | None = None
+        self._repainted_at: Fraction | None = None  # presentation time of a repainted picture
         self.cells = CellCounts()
-        self.active_share = self.touched_share = self.changed_share = 0.0
-        self.frames = 0
-        self.governed = 0
-        self.notice = ""
-        self.ended = False
-        self.doing = ""
-        self.times = {name: Times() for name in STAGES}
-        self.recent = {name: Recent() for name in STAGES}
-        self._stage_began = 0.0
+        self.cell_shares: Counter[str] = Counter()
+        self.frames = self.dropped_by_governor = 0
+        self.status = self.phase = ""
+        self.durations = {name: Durations() for name in STAGES}
+        self.recent_durations = {name: RecentDurations() for name in STAGES}
+        self._stage_began_s = 0.0
         mosaic.on_stage = self._on_stage
         mosaic.on_progress = self._on_progress
 
-    def run(self, incoming: FrameQueue[Item]) -> None:
-        """Filter what comes, to its end."""
-        can_change = self._control is not None and self.governor is not None
+    def run(self) -> None:
+        """Filter items until the input ends."""
+        timeout_s = _REPAINT_S if self.governor is not None else None
         while True:
             try:
-                item = incoming.take(_LOOK_S if can_change else None)
+                item = self._incoming.take(timeout_s)
             except Ended:
                 break
-            out = self._filtered(item) if item is not None else self._anew()
-            if out is not None:
-                for writer in self._writers():
-                    writer.put(out)
-            # A picture that nobody holds is painted on in place: let go of it before waiting.
-            del item, out
-        # First this, then those that there are: who adds one later sees it.
-        self.ended = True
-        for writer in self._writers():
-            writer.queue.finish()
+            result = self._filter(item) if item is not None else self._repaint()
+            if result is not None:
+                self._fan_out.put(result)
+            # The mosaic paints in place on pictures that nothing refers to: release this one.
+            del item, result
+        self._last_input = None
+        self._fan_out.finish()
 
-    def _filtered(self, item: Item) -> Frame | TrackPacket | None:
-        """What becomes of an item; None for nothing."""
+    def _filter(self, item: Item) -> Frame | TrackPacket | None:
+        """The result of an item; None when there is nothing to show."""
         if isinstance(item, TrackPacket):
             return item
         if isinstance(item, StatusEvent):
-            self.notice = item.text
-            self._obey()
-            return None if self._input is None else self._again(self._input)
-        self.notice = ""
-        if self.governor is not None and not self.governor.accepts(item.captured_s):
-            self.governed += 1
+            self.status = item.text
+            self._apply_control()
+            return None if self._last_input is None else self._repainted(self._last_input)
+        self.status = ""
+        if self._is_refused(item):
+            self.dropped_by_governor += 1
             return None
-        if self._anew_at is not None:
-            if item.pts * item.time_base <= self._anew_at:  # it was on its way meanwhile
-                self.governed += 1
+        changed = self._apply_control()
+        if self._state.frozen and self._last_input is not None:
+            # A live picture is painted again only for a reason. A file keeps all its frames, or it
+            # would get shorter.
+            reason = changed or self.cells.deferred or self._control.snapshot_requested
+            if self.governor is not None and not reason:
                 return None
-            self._anew_at = None
-        changed = self._obey()
-        if self._state.frozen and self._input is not None:
-            # Live, shown anew when it will be another, or somebody wants to keep it. A file that is
-            # written keeps all its pictures, or the film would be over a moment later.
-            anew = changed or self.cells.deferred or self._snapshot_is_asked
-            if self.governor is not None and not anew:
-                return None
-            item = self._input.with_times_of(item)
-        if self._control is not None or self.governor is not None:  # it may be needed again
-            self._input = item
+            item = self._last_input.with_times_of(item)
+        self._last_input = item
         return self._mosaic_of(item)
 
-    def _anew(self) -> Frame | None:
-        """The last picture as it is wanted now, while nothing comes; None if it is as it was."""
-        if self._input is None or not (self._obey() or self._snapshot_is_asked):
+    def _is_refused(self, frame: Frame) -> bool:
+        """Whether to drop a frame: by the governor, or because a repainted picture is newer."""
+        if self.governor is not None and not self.governor.accepts(frame.captured_s):
+            return True
+        if self._repainted_at is not None:
+            if frame.pts * frame.time_base <= self._repainted_at:
+                return True
+            self._repainted_at = None
+        return False
+
+    def _repaint(self) -> Frame | None:
+        """The last picture in the current state, while no frame comes; None if nothing changed."""
+        if self._last_input is None or not (
+            self._apply_control() or self._control.snapshot_requested
+        ):
             return None
-        # While there are frames, in the middle of the time that has passed: the next is behind it.
-        picture = self._again(self._input, share=1.0 if self.notice else 0.5)
-        self._anew_at = picture.pts * picture.time_base
+        # Between two frames, at half of the time that has passed: the next frame comes after it.
+        picture = self._repainted(self._last_input, share=1.0 if self.status else 0.5)
+        self._repainted_at = picture.pts * picture.time_base
         return picture
 
-    def _again(self, last: Frame, *, share: float = 1.0) -> Frame:
-        """The last frame's picture after a share of the time that has passed since; with what the
-        source says, if it does."""
+    def _repainted(self, last: Frame, *, share: float = 1.0) -> Frame:
+        """The last frame's picture at a share of the time since then, with the source's status."""
         picture = self._mosaic_of(_later(last, time.monotonic(), share))
-        return with_status_overlay(picture, self.notice) if self.notice else picture
-
-    @property
-    def _snapshot_is_asked(self) -> bool:
-        return self._control is not None and self._control.snapshot_is_asked
+        return with_status_overlay(picture, self.status) if self.status else picture
 
     def _mosaic_of(self, frame: Frame) -> Frame:
-        mosaic, governor = self._mosaic, self.governor
         frame = frame.pixelated() if self._state.privacy else frame
         frame = frame.mirrored() if self._state.mirror else frame
-        began = self._stage_began = time.monotonic()
-        picture = mosaic.process(
-            frame, max_cells=governor.most(self.cells.total) if governor is not None else None
+        governor = self.governor
+        began_s = self._stage_began_s = time.monotonic()
+        picture = self._mosaic.process(
+            frame, max_cells=governor.max_cells(self.cells.total) if governor is not None else None
         )
-        if self._control is not None and self._control.take_snapshot():
+        if self._control.take_snapshot_request():
             self._snapshot(picture)
-        cells = self.cells = mosaic.cells
+        cells = self.cells = self._mosaic.cells
         self.frames += 1
-        self.active_share += cells.active / cells.total
-        self.touched_share += cells.touched / cells.total
-        self.changed_share += cells.changed / cells.total
+        for name in ("active", "touched", "changed"):
+            self.cell_shares[name] += getattr(cells, name) / cells.total
         if governor is not None:
-            now = time.monotonic()
-            # What an output of its own accord takes longer is nothing that could be made good.
-            latency_s, decoding_s = min(
-                (
-                    (o.last_latency_s, o.last_decoding_s)
-                    for o in self._writers()
-                    if o.frames and not o.ended
-                ),
-                default=(0.0, 0.0),
-            )
-            if governor.observe(
-                now, latency_s=latency_s, decoding_s=decoding_s, work_s=now - began
-            ):
-                _logger.debug("governor: %s", governor.step.words or "nothing is given up")
-                self._apply()
+            self._govern(governor, began_s)
         return picture
 
-    # ---- what is wanted ------------------------------------------------------------------
+    def _govern(self, governor: Governor, began_s: float) -> None:
+        now_s = time.monotonic()
+        latency_s, decoding_s = self._fan_out.lowest_latency_s()
+        if governor.observe(
+            now_s, latency_s=latency_s, decoding_s=decoding_s, work_s=now_s - began_s
+        ):
+            _logger.debug("governor: %s", governor.step.description or "full quality")
+            self._update_settings()
 
-    def _obey(self) -> bool:
-        """Take over what is wanted now; whether the picture will be another for it."""
-        if self._control is None:
-            return False
+    # ---- the control's state ---------------------------------------------------------------
+
+    def _apply_control(self) -> bool:
+        """Adopt the control's state; returns whether that changes the picture."""
         before, self._state = self._state, self._control.state
         gallery: Gallery | None = None
         if self._opened:
             self._gallery, gallery = self._opened.pop()
-        elif self._state is before and not self._warm_up.take_ended():
+        elif self._state is before and not self._warm_up.take_finished():
             return False
         if self._state.gallery != before.gallery:
-            self._load(self._state.gallery)
+            self._load_gallery(self._state.gallery)
         if self.governor is not None and self._state.max_latency_s is not None:
             self.governor.max_latency_s = self._state.max_latency_s
-        self._apply(gallery)
+        self._update_settings(gallery)
         if self._state.privacy != before.privacy:
-            self._mosaic.forget()  # photos that were chosen by what is to be hidden would stay
+            self._mosaic.forget()  # tiles that were matched to the hidden picture must not stay
         return True
 
-    def _apply(self, gallery: Gallery | None = None) -> None:
-        """Give the mosaic its settings: what is wanted, less what is given up."""
+    def _update_settings(self, gallery: Gallery | None = None) -> None:
         self._mosaic.change(self._effective(self._state), gallery=gallery)
 
-    def _effective(self, wanted: LiveState) -> MosaicSettings:
-        settings = self._warm_up.shown(wanted.settings, self._input)
+    def _effective(self, state: LiveState) -> MosaicSettings:
+        """The state's settings, reduced by warm-up, governor and privacy mode."""
+        settings = self._warm_up.available(state.settings, self._last_input)
         if self.governor is not None and settings.tile_px is not None:
-            larger = min(settings.tile_px * self.governor.step.larger, MAX_TILE_PX)
-            settings = replace(settings, tile_px=larger)
-        return replace(settings, overlay=0.0) if wanted.privacy else settings
+            larger_px = min(settings.tile_px * self.governor.step.tile_factor, MAX_TILE_PX)
+            settings = replace(settings, tile_px=larger_px)
+        return replace(settings, overlay=0.0) if state.privacy else settings
 
-    def _load(self, name: str) -> None:
+    def _load_gallery(self, name: str) -> None:
         """Open a gallery on a thread of its own: it takes from 0.1 s to minutes."""
         open_gallery, control = self._open_gallery, self._control
-        if open_gallery is None or control is None or name == self._gallery:
+        if open_gallery is None or name == self._gallery:
             return
 
         def load() -> None:
@@ -240,49 +226,56 @@ class MosaicWorker:
                 gallery = open_gallery(name)
                 self._mosaic.warm_up_gallery(gallery)
             except LivemosaicError as error:
-                control.say(str(error))
+                control.notify(str(error))
                 _logger.warning("%s", error)
-                if control.state.gallery == name:  # it can be asked for again
+                if control.state.gallery == name:  # allow the same choice again
                     control.change(gallery=self._gallery)
             else:
-                if control.state.gallery == name:  # and not yet another one
+                if control.state.gallery == name:  # still the latest choice
                     self._opened.append((name, gallery))
 
-        self._spawn("gallery", load)
+        self._threads.spawn("gallery", load)
 
     def _snapshot(self, picture: Frame) -> None:
         """Write a picture on a thread of its own: PNG takes 50 ms and more."""
-        save, control = self._save_picture, self._control
-        if save is None or control is None:
+        save_picture, control = self._save_picture, self._control
+        if save_picture is None:
             return
 
         def write() -> None:
             try:
-                control.say(f"saved {save(picture)}")
+                control.notify(f"saved {save_picture(picture)}")
             except LivemosaicError as error:
-                control.say(str(error))
+                control.notify(str(error))
                 _logger.warning("%s", error)
 
-        self._spawn("snapshot", write, awaited=True)
+        self._threads.spawn("snapshot", write, awaited=True)
 
     def _on_stage(self, name: str) -> None:
-        now = time.monotonic()
-        took = now - self._stage_began
-        self.times[name].add(took)
-        self.recent[name].add(took)
-        self._stage_began = now
+        now_s = time.monotonic()
+        took_s = now_s - self._stage_began_s
+        self.durations[name].add(took_s)
+        self.recent_durations[name].add(took_s)
+        self._stage_began_s = now_s
         if self._mosaic.settings.thorough:
-            self.doing = {"match": "painting", "compose": "writing"}.get(name, "matching")
+            self.phase = {"match": "painting", "compose": "writing"}.get(name, "matching")
 
     def _on_progress(self, done: int, total: int) -> None:
-        self.doing = f"matching {done / total:.0%}"
+        self.phase = f"matching {done / total:.0%}"
 
 
 def _later(frame: Frame, now_s: float, share: float) -> Frame:
-    """The frame as if it had been captured now, at a share of the time that has passed since.
+    """The frame as if it had been captured now, at a share of the time since its capture.
 
-    In ticks of its own: in a source's there may be no time between two frames.
+    In microseconds: the source's time base may have no tick between two frames.
     """
     passed_s = Fraction(max(0.0, share * (now_s - frame.captured_s)))
-    at = math.floor((frame.pts * frame.time_base + passed_s) / _TICK_S) + 1
-    return replace(frame, pts=at, time_base=_TICK_S, duration=0, captured_s=now_s, decoding_s=0.0)
+    pts = math.floor((frame.pts * frame.time_base + passed_s) / _REPAINT_TIME_BASE) + 1
+    return replace(
+        frame,
+        pts=pts,
+        time_base=_REPAINT_TIME_BASE,
+        duration=0,
+        captured_s=now_s,
+        decoding_s=0.0,
+    )

@@ -1,4 +1,4 @@
-"""Joins reader, stage and writers, and sees them to their end."""
+"""The pipeline: connects source, mosaic and sinks by threads and queues, and runs them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
-from ..control.state import Control, LiveStats
+from ..control.state import Control, LiveState, LiveStats
 from ..errors import LivemosaicError
 from ..gallery.file_format import Gallery
 from ..media.frame import Frame, Item, StreamInfo
@@ -23,7 +23,7 @@ from .mosaic_worker import MosaicWorker
 from .queues import BlockingQueue, FrameQueue, LatestQueue
 from .recorder import Recorder
 from .report import Progress, RunReport
-from .sink_writer import SinkWriter, WindowWriter
+from .sink_writer import FanOut, SinkWriter, WindowWriter
 from .source_reader import SourceReader
 from .threads import ThreadGroup
 
@@ -31,82 +31,99 @@ __all__ = ["Pipeline", "Progress", "output_info"]
 
 _logger = logging.getLogger("livemosaic")
 
-# Frames that may wait between two stages, so that one that takes longer is evened out. Behind the
-# mosaic each costs a picture of the output's size, and cells to copy into one more canvas.
-_WAITING_INPUTS, _WAITING_OUTPUTS = 2, 1
+# Frames of a file that may wait in a queue, to even out a slow one. Behind the mosaic each costs a
+# picture of the output's size, and the cells to copy into one more canvas.
+_MAX_INPUT_FRAMES, _MAX_OUTPUT_FRAMES = 2, 1
 
-# An encoder that has to wait for a disk loses nothing of a live input for so many frames, a
-# quarter of a second; with more, memory would be the price (22 MB each at 5120x2880).
-_RECORDED_FRAMES = 8
+# A file sink of a live input loses no frame while its encoder waits for a disk for a quarter of a
+# second; more would cost memory (22 MB for each frame of 5120x2880).
+_MAX_RECORDED_FRAMES = 8
 
-# How long stages may take to notice that they should end. Stopping at once is promised within a
-# second; a stage that is not stuck needs the rest of one frame.
+# `cancel` promises an end within a second; a thread that is not stuck needs the rest of one frame.
 _JOIN_S = 0.5
 
-# How often the caller's thread looks at progress and at what was asked for; and how often a
-# window's events are served.
+# Intervals of the caller's thread: progress and requests; a window's events.
 _TICK_S, _PUMP_S = 0.1, 0.015
 
-# A live input that stays away does not tell the time: it ends so long after its duration.
+# A live input that gives no more frames cannot end a run by its duration: the clock does, after
+# this delay.
 _GRACE_S = 0.5
 
 _MAX_LATENCY_S = 0.1
-_MAX_RATE = 240  # frames/s; a device that says more does not know
+_MAX_RATE = 240  # frames/s; a device that reports more does not know its rate
 
 
 def output_info(info: StreamInfo, grid: Grid, *, rate: Fraction | None = None) -> StreamInfo:
-    """What sinks will be given when a mosaic with this grid is made of that source.
+    """What sinks have to expect when a mosaic with this grid is made of that source.
 
-    `rate` is the constant output rate in frames/s, None to keep the input's own times.
+    Parameters
+    ----------
+    info : of the source
+    grid : `Mosaic.plan` of the source's width and height
+    rate : constant output rate in frames/s; None: frames keep the input's times
     """
     info = replace(info, width=grid.width, height=grid.height)
     return info if rate is None else replace(info, rate=rate, peak_rate=None, time_base=1 / rate)
 
 
 class Pipeline:
-    """One source, one mosaic, one or more sinks.
+    """Makes a mosaic of one source for one or more sinks.
 
-    Each runs on its own thread, but a window, which is served by the thread that calls `run`.
-    Nothing waits for a thread that is stuck in somebody else's code (a read that never returns, an
-    encoder in the middle of a large picture): `stuck` tells that there is one.
+    Source, mosaic and each sink run on threads of their own. A window runs on the thread that calls
+    `run`. From a file no frame is lost: each thread waits for the next one. A live source never
+    waits: only the latest frame is processed, and a governor keeps the latency from capture to
+    hand-off below `max_latency_s`. The pipeline closes the source, and closes or aborts each sink.
 
-    What happens when something ends or fails:
-
-    =========================== ========================================= ======================
-    what                        outputs                                   `run`
-    =========================== ========================================= ======================
-    end, `stop`, quit           finished                                  returns True
-    `cancel`                    aborted, but those that are finished      returns False
-    source, before any frame    aborted                                   raises
-    source, later               finished with what has come               raises at the end
-    one output                  that one is aborted, the others go on     raises at the end
-    the last output             aborted; a recording is finished          raises
-    a recording                 aborted, the others go on; it is told     as if it had not been
-    anything else               aborted                                   raises
-    =========================== ========================================= ======================
-
-    From a file nothing is lost: each stage waits for the next. A live source is never kept waiting:
-    the newest frame counts, and a governor sees that `max_latency_s` from capture to hand-off is
-    kept. The pipeline closes the source, and closes or aborts each sink.
+    ============================= ==================================== ========================
+    event                         outputs                              `run`
+    ============================= ==================================== ========================
+    end of the input, `stop`      finished                             returns True
+    `cancel`                      aborted, unless finished before      returns False
+    source fails before a frame   aborted                              raises
+    source fails later            finished with the frames so far      raises at the end
+    one sink fails                this one aborted, the others go on   raises at the end
+    the last sink fails           aborted; recordings are finished     raises
+    a recording fails             aborted, the others go on            goes on; `control` reports
+    any other error               aborted                              raises
+    ============================= ==================================== ========================
 
     Parameters
     ----------
-    source, mosaic : open
-    sinks : open, for `output_info` of the source; at most one is a `Window`
-    rate : constant output rate in frames/s, None to keep the input's own times
+    source : an open source: of `open_source`, or your own `Source`
+    mosaic : the filter
+    sinks : open sinks for `output_info` of the source: of `open_sink`, or your own `Sink`; at most
+        one is a `Window`
+    rate : constant output rate in frames/s; None: frames keep the input's times
     duration_s : stop after so many seconds of the input
-    realtime : pace the input as if it were live
-    max_latency_s : the promise for live sources
-    started_s : when the program began, `time.monotonic()`, for `first_frame_s`
-    control : what may be changed while it runs; its settings must be `for_grid`
-    open_gallery : opens another gallery when one is wanted
-    save_picture : writes a snapshot, and says its name
-    open_recording : makes a sink when recording is switched on
+    realtime : pace a file as if it were live
+    max_latency_s : limit for live sources
+    started_s : `time.monotonic()` at the program's start, for the report; None: now
+    control : changes the picture while the pipeline runs; `settings.for_grid` fixes the output's
+        size in its settings. None: a new one
+    open_gallery : opens the gallery that the control's state names; None: the gallery never changes
+    save_picture : writes a snapshot and returns its name; None: there are no snapshots
+    open_recording : opens the sink of a recording; None: there are no recordings
 
     Attributes
     ----------
-    control : as given
-    kept : names of the sinks that are finished and whole
+    control : as passed, or the new one
+    interactive : True where a viewer can change the picture: the source is live or paced, or one of
+        the sinks is a window
+
+    Examples
+    --------
+    >>> from livemosaic.mosaic import Mosaic, MosaicSettings
+    >>> from livemosaic.pipeline import Pipeline, output_info
+    >>> from livemosaic.sinks import open_sink
+    >>> from livemosaic.sources import open_source
+    >>> source = open_source("pattern:64x48@25")
+    >>> mosaic = Mosaic("photos", MosaicSettings(scale=1, tile_px=8))
+    >>> output = output_info(source.info, mosaic.plan(source.info.width, source.info.height))
+    >>> pipeline = Pipeline(source, mosaic, [open_sink("null", output)], duration_s=0.2)
+    >>> pipeline.run()
+    True
+    >>> pipeline.report()["frames_in"]
+    5
     """
 
     def __init__(
@@ -125,111 +142,111 @@ class Pipeline:
         save_picture: Callable[[Frame], str] | None = None,
         open_recording: Callable[[], Sink] | None = None,
     ) -> None:
-        info = source.info
-        self._source, self._mosaic, self.control = source, mosaic, control
-        self._live = info.live or realtime
-        self._duration_s, self._rate = duration_s, rate
-        self._output_rate = rate or info.rate
-        self._stop_asked = False
-        self._threads = ThreadGroup()
-        incoming: FrameQueue[Item] = LatestQueue() if self._live else BlockingQueue(_WAITING_INPUTS)
-        self._incoming = incoming
-        self._reader = SourceReader(
+        self._source, self._mosaic = source, mosaic
+        self._live, self._rate = source.info.live or realtime, rate
+        self._duration_s = duration_s
+        self.control = control = control or Control(LiveState(mosaic.settings))
+        self._threads = threads = ThreadGroup()
+
+        # source reader -> incoming -> mosaic worker -> fan-out -> a queue and a writer per sink
+        incoming: FrameQueue[Item]
+        incoming = LatestQueue() if self._live else BlockingQueue(_MAX_INPUT_FRAMES)
+        reader = SourceReader(
             source,
             incoming,
-            # Live, each sink keeps the pace itself: one that waits for the next frame to repeat
-            # the last would be late.
+            threads,
+            # Live, the sink writers keep the rate: a reader that waits for the next frame before it
+            # repeats the last would be late.
             rate=None if self._live else rate,
             duration_s=duration_s,
             realtime=realtime,
-            stopping=self._threads.stopping,
-            # A source that breaks off when all is to end anyway has done so: Ctrl-C goes to the
-            # sender, too, if they were started together.
-            fail=lambda error: None if self._stop_asked else self._threads.record_error(error),
         )
-        self._asked = [self._writer(sink) for sink in sinks]
-        self._window = next((o for o in self._asked if isinstance(o, WindowWriter)), None)
-        self._recorder: Recorder | None = None
-        self._worker = MosaicWorker(
+        writers = [self._make_writer(sink) for sink in sinks]
+        fan_out = FanOut(writers)
+        worker = MosaicWorker(
             mosaic,
-            lambda: self._writers,
-            self._threads.spawn,
+            incoming,
+            fan_out,
+            threads,
             control=control,
-            governor=self._governor(max_latency_s),
+            governor=self._make_governor(max_latency_s),
             open_gallery=open_gallery,
             save_picture=save_picture,
         )
-        self._threads.create("source", self._reader.read)
-        self._threads.create("mosaic", lambda: self._worker.run(incoming))
-        for writer in self._asked:
-            if writer is not self._window:
-                writer.thread = self._threads.create(
-                    f"sink {writer.sink.name}",
-                    partial(self._tend, writer, writer.serve),
-                    awaited=True,
-                )
-        if control is not None:
-            control.on_quit = self.stop
-            control.live_stats = self.live_stats
-            if open_recording is not None:
-                self._recorder = Recorder(
-                    control,
-                    self._threads,
-                    open_recording=open_recording,
-                    writer=self._writer,
-                    over=lambda: self._worker.ended,
-                )
+        self._recorder = Recorder(
+            control,
+            threads,
+            fan_out,
+            open_recording=open_recording,
+            make_writer=self._make_writer,
+        )
         self._report = RunReport(
             source,
-            self._reader,
-            self._worker,
-            self._asked,
+            reader,
+            worker,
+            fan_out,
             self._recorder,
             started_s=time.monotonic() if started_s is None else started_s,
         )
+        self._incoming, self._fan_out = incoming, fan_out
+
+        threads.create("source", reader.run)
+        threads.create("mosaic", worker.run)
+        self._window: WindowWriter | None = None  # while it is open
+        for writer in writers:
+            if isinstance(writer, WindowWriter):
+                self._window = writer
+            else:
+                writer.thread = threads.create(
+                    f"sink {writer.sink.name}", partial(self._run_sink, writer), awaited=True
+                )
+        self.interactive = self._live or self._window is not None
+        control.on_quit = self.stop
+        control.live_stats = self.live_stats
 
     def stop(self) -> None:
-        """End the input now; what was read is still finished. Safe in a signal handler."""
-        self._stop_asked = True
+        """End the input now, and finish the outputs. Safe in a signal handler."""
+        self._threads.stop_requested = True
 
     def cancel(self) -> None:
-        """Give up at once: outputs are aborted. Safe in a signal handler."""
+        """Give up at once, and abort the outputs. Safe in a signal handler."""
         self._threads.cancelled = True
 
     @property
     def stuck(self) -> bool:
-        """Whether a stage is still running after `run`: the process has to be left by `os._exit`.
+        """Whether a thread is still running after `run`, in a call that does not return.
 
-        The interpreter's own end would pull the ground from under such a thread's feet, and crash.
+        Leave the process by `os._exit` then: the interpreter's own exit could crash the thread.
         """
         return self._threads.stuck
 
     @property
-    def kept(self) -> list[str]:
-        return self._report.kept
+    def completed(self) -> list[str]:
+        """Names of the sinks and recordings that are closed and whole."""
+        return self._report.completed
 
     @property
     def progress(self) -> Progress:
-        """What has happened so far."""
+        """Frames, time and cells so far."""
         return self._report.progress()
 
     def live_stats(self) -> LiveStats:
-        """How it does, over the last seconds."""
+        """Statistics of the last seconds."""
         return self._report.live_stats()
 
     def report(self) -> dict[str, Any]:
-        """The run in numbers; its names are a contract, see the README."""
+        """The statistics of the run, as `livemosaic run --json` prints them."""
         info = self._source.info
         return self._report.report(self._mosaic.plan(info.width, info.height))
 
     @property
     def expected_frames(self) -> int | None:
-        """How many frames will come out, as far as the source knows (for progress only)."""
+        """How many frames will come out, for a progress bar; None where the source cannot tell."""
         info = self._source.info
         seconds = None if info.frames is None else float(info.frames / info.rate)
         if self._duration_s is not None:
             seconds = min(self._duration_s, seconds if seconds is not None else self._duration_s)
-        return None if seconds is None else max(1, round(seconds * self._output_rate))
+        return None if seconds is None else max(1, round(seconds * (self._rate or info.rate)))
 
     def run(self, *, on_tick: Callable[[Progress], None] | None = None) -> bool:
         """Run to the end of the input.
@@ -240,26 +257,25 @@ class Pipeline:
 
         Returns
         -------
-        True when the outputs are whole, False after `cancel`
+        True when the outputs are finished, False after `cancel`
 
         Raises
         ------
         LivemosaicError
-            the first error of any stage; `kept` says what is whole all the same
+            the first error of any thread; `completed` names the outputs that are whole all the same
         """
         self._report.running_s = time.monotonic()
         ticked_s = 0.0
         try:
             self._threads.start()
-            # The source may be stuck in a read when it is stopped: it is not waited for.
-            while self._attend() and not self._threads.cancelled:
-                if self._stop_asked or self._time_is_over():
+            # The loop does not wait for the source, which may be stuck in a read.
+            while self._wait() and not self._threads.cancelled:
+                if self._threads.stop_requested or self._is_overdue():
                     self._end_input()
-                if self._recorder is not None:
-                    self._recorder.obey()
-                now = time.monotonic()
-                if on_tick is not None and now - ticked_s >= _TICK_S:
-                    ticked_s = now
+                self._recorder.update()
+                now_s = time.monotonic()
+                if on_tick is not None and now_s - ticked_s >= _TICK_S:
+                    ticked_s = now_s
                     on_tick(self.progress)
         except BaseException:
             self._threads.cancelled = True
@@ -272,42 +288,43 @@ class Pipeline:
             on_tick(self.progress)
         return not self._threads.cancelled
 
-    def _attend(self) -> bool:
-        """Wait a little, or serve the window; False when every sink has its end."""
-        window = self._window
-        if window is None:
+    def _wait(self) -> bool:
+        """Wait a moment, or serve the window; False when all sinks have ended."""
+        if self._window is None:
             self._threads.wait(_TICK_S)
         else:
-            self._threads.guard(self._tend, window, lambda: self._step(window))
-        return self._window is not None or self._threads.at_work
+            self._threads.guard(partial(self._step_window, self._window))
+        return self._window is not None or self._threads.working
 
-    def _step(self, window: WindowWriter) -> None:
-        if not window.step(_PUMP_S):
-            self._window = None
-
-    def _tend(self, writer: SinkWriter, work: Callable[[], None]) -> None:
-        """Do something for a writer that was asked for; when that fails, the others go on."""
+    def _step_window(self, window: WindowWriter) -> None:
         try:
-            work()
+            if not window.step(_PUMP_S):
+                self._window = None
         except LivemosaicError as error:
-            self._threads.record_error(error)
-            self._lose(writer, error)
-
-    def _lose(self, writer: SinkWriter, error: LivemosaicError) -> None:
-        """Go on without a writer that has failed, if there is anything to go on for."""
-        writer.queue.cancel()  # nobody is to wait for it
-        if writer is self._window:
             self._window = None
-        if all(other.ended for other in self._writers):
-            self._threads.cancelled = True
-        elif all(other.ended for other in self._asked):
-            self.stop()  # what is recorded is finished
+            self._drop_sink(window, error)
+
+    def _run_sink(self, writer: SinkWriter) -> None:
+        """Run a sink's writer on its own thread; when it fails, the other sinks go on."""
+        try:
+            writer.run()
+        except LivemosaicError as error:
+            self._drop_sink(writer, error)
+
+    def _drop_sink(self, writer: SinkWriter, error: LivemosaicError) -> None:
+        """Go on without a sink that has failed, if another output is left."""
+        self._threads.record_error(error)
+        writer.queue.cancel()  # the mosaic worker must not wait for room
+        if all(other.ended for other in self._fan_out.writers):
+            self.cancel()
+        elif all(other.ended for other in self._fan_out.sinks):
+            self.stop()  # and finish the recording
         else:
             _logger.warning("%s; the other outputs go on", error)
-            if self.control is not None:
-                self.control.say(str(error))
+            self.control.notify(str(error))
 
-    def _time_is_over(self) -> bool:
+    def _is_overdue(self) -> bool:
+        """Whether a live input has reached its duration by the clock."""
         first = self._report.first
         if not self._live or self._duration_s is None or not first.frames:
             return False
@@ -319,49 +336,44 @@ class Pipeline:
         self._incoming.finish()
 
     def _shut_down(self) -> None:
-        """Make every stage end, and leave nothing open that can be closed."""
+        """End every thread; close the source and the sinks, unless a thread is stuck in them."""
         self._threads.stopping.set()
         self._source.interrupt()
+        writers = self._fan_out.writers
         if self._threads.cancelled:
             self._incoming.cancel()
-            for writer in self._writers:
+            for writer in writers:
                 writer.queue.cancel()
         self._threads.join(_JOIN_S)
-        for writer in self._writers:
+        for writer in writers:
             if writer.thread is not None and writer.thread.is_alive():
                 writer.sink.discard()
             elif not writer.ended:
-                writer.undo()
+                writer.abort()
         if not self.stuck:
             self._source.close()
         self._report.ended_s = time.monotonic()
 
-    # ---- sinks ---------------------------------------------------------------------------
-
-    @property
-    def _writers(self) -> Sequence[SinkWriter]:
-        """All of them, recordings too."""
-        return [*self._asked, *(self._recorder.writers if self._recorder is not None else ())]
-
-    def _writer(self, sink: Sink) -> SinkWriter:
+    def _make_writer(self, sink: Sink) -> SinkWriter:
+        """The writer of a sink, with the queue that suits the sink."""
         queue: FrameQueue[Any]
-        rate = sink.rate or (self._rate if self._live else None)
         if sink.latest_only:
             queue = LatestQueue()
         elif self._live:
-            queue = LatestQueue(_RECORDED_FRAMES)
+            queue = LatestQueue(_MAX_RECORDED_FRAMES)
         else:
-            queue = BlockingQueue(_WAITING_OUTPUTS)
-        kind = WindowWriter if isinstance(sink, Window) else SinkWriter
-        return kind(
+            queue = BlockingQueue(_MAX_OUTPUT_FRAMES)
+        is_window = isinstance(sink, Window)
+        rate = sink.rate or (self._rate if self._live else None)
+        return (WindowWriter if is_window else SinkWriter)(
             sink,
             queue,
-            rate=None if kind is WindowWriter else rate,
-            nominal=self._output_rate,
-            cancelled=lambda: self._threads.cancelled,
+            self._threads,
+            rate=None if is_window else rate,
+            nominal_rate=self._rate or self._source.info.rate,
         )
 
-    def _governor(self, max_latency_s: float) -> Governor | None:
+    def _make_governor(self, max_latency_s: float) -> Governor | None:
         if not self._live:
             return None
         interval_s = max(float(1 / self._source.info.rate), 1 / _MAX_RATE)

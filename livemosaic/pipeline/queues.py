@@ -1,11 +1,11 @@
-"""Hand-overs: what stands between two stages that run on threads of their own."""
+"""Bounded queues between pipeline threads."""
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from ..media.frame import Frame, TrackPacket
@@ -18,41 +18,43 @@ T = TypeVar("T")
 # up without limit: this is half a minute of audio with two subtitle tracks.
 _MAX_PACKETS = 4096
 
-# A wait looks again after this long, although every change wakes it.
-_LOOK_S = 1.0
-
 
 class Closed(Exception):
-    """The other side has gone: there is no sense in going on."""
+    """The queue takes and gives no more items: the other side has gone."""
 
 
 class Ended(Exception):
-    """Nothing more will come."""
+    """The queue is finished and empty."""
 
 
 class FrameQueue(ABC, Generic[T]):
-    """A short queue between two threads. What happens when it is full is up to the subclass.
+    """A short queue between two threads; the subclass decides what happens when it is full.
 
     Parameters
     ----------
-    frames : how many frames may wait; packets of other tracks pass in their order
+    max_frames : how many frames may wait
+    max_packets : how many packets of other tracks may wait; they keep their order among the frames
 
     Attributes
     ----------
-    dropped : frames that were left out
+    dropped : how many frames were removed to make room
     """
 
-    def __init__(self, frames: int) -> None:
-        self._limit = frames
+    def __init__(self, max_frames: int, *, max_packets: int = _MAX_PACKETS) -> None:
+        self._max_frames, self._max_packets = max_frames, max_packets
         self._items: deque[T] = deque()
         self._frames = 0
         self._changed = threading.Condition()
-        self._finished = False
-        self._cancelled = False
+        self._finished = self._cancelled = False
         self.dropped = 0
 
     def put(self, item: T) -> None:
-        """Hand over one item. `Closed` when nobody takes it."""
+        """Append one item.
+
+        Raises
+        ------
+        Closed : after `finish` and `cancel`
+        """
         is_packet = isinstance(item, TrackPacket)
         with self._changed:
             if not self._closed:
@@ -64,15 +66,15 @@ class FrameQueue(ABC, Generic[T]):
             self._changed.notify_all()
 
     def take(self, timeout_s: float | None = None) -> T | None:
-        """The next item; None when none came in time.
+        """Remove and return the oldest item; None when none came in time.
 
         Raises
         ------
-        Ended : after `finish`, when everything was taken
+        Ended : after `finish`, when the queue is empty
         Closed : after `cancel`
         """
         with self._changed:
-            self._wait_for(lambda: self._items or self._closed, timeout_s)
+            self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
             if self._cancelled:
                 raise Closed
             if not self._items:
@@ -87,16 +89,16 @@ class FrameQueue(ABC, Generic[T]):
     def rest(self, seconds: float) -> None:
         """Let time pass; returns early after `finish` and `cancel`."""
         with self._changed:
-            self._wait_for(lambda: self._closed, max(0.0, seconds))
+            self._changed.wait_for(lambda: self._closed, max(0.0, seconds))
 
     def finish(self) -> None:
-        """Nothing more will be taken in; what is there is still given out."""
+        """Refuse further items; those in the queue can still be taken."""
         with self._changed:
             self._finished = True
             self._changed.notify_all()
 
     def cancel(self) -> None:
-        """Stop both sides at once and forget what is there."""
+        """Stop both sides at once and remove all items."""
         with self._changed:
             self._cancelled = True
             self._items.clear()
@@ -120,37 +122,30 @@ class FrameQueue(ABC, Generic[T]):
 
     def _has_room(self, is_packet: bool) -> bool:
         if is_packet:
-            return len(self._items) - self._frames < _MAX_PACKETS
-        return self._frames < self._limit
-
-    def _wait_for(self, true: Callable[[], object], timeout_s: float | None) -> None:
-        if timeout_s is not None:
-            self._changed.wait_for(true, timeout_s)
-            return
-        while not self._changed.wait_for(true, _LOOK_S):
-            pass
+            return len(self._items) - self._frames < self._max_packets
+        return self._frames < self._max_frames
 
     @abstractmethod
     def _make_room(self, is_packet: bool) -> None:
-        """Do what is to be done so that one more item fits; the lock is held."""
+        """Make room for one more item; the caller owns the lock."""
 
 
 class BlockingQueue(FrameQueue[T]):
-    """Loses nothing: who puts waits for room. For files."""
+    """`put` waits for room, so no frame is lost. For files."""
 
     def _make_room(self, is_packet: bool) -> None:
-        self._wait_for(lambda: self._closed or self._has_room(is_packet), None)
+        self._changed.wait_for(lambda: self._closed or self._has_room(is_packet))
 
 
 class LatestQueue(FrameQueue[T]):
-    """Keeps nobody waiting: the oldest makes room for the newest. For what is live.
+    """`put` never waits: the oldest frame makes room for the newest. For live streams.
 
-    With one frame it is a slot that holds the newest picture; with more it evens out a stage whose
-    pace varies.
+    With one frame it is a slot for the latest picture; with more it evens out a thread whose speed
+    varies.
     """
 
-    def __init__(self, frames: int = 1) -> None:
-        super().__init__(frames)
+    def __init__(self, max_frames: int = 1, *, max_packets: int = _MAX_PACKETS) -> None:
+        super().__init__(max_frames, max_packets=max_packets)
 
     def _make_room(self, is_packet: bool) -> None:
         while not self._has_room(is_packet):

@@ -1,16 +1,16 @@
-"""Recordings: writers that come and go while it runs."""
+"""Recordings: sinks that start and end while the pipeline runs."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from ..control.state import Control
 from ..errors import LivemosaicError
 from ..sinks.base import Sink
-from .sink_writer import SinkWriter
+from .sink_writer import FanOut, SinkWriter
 from .threads import ThreadGroup
 
 __all__ = ["Recorder"]
@@ -19,87 +19,88 @@ _logger = logging.getLogger("livemosaic")
 
 
 class Recorder:
-    """Records into a file of its own when that is wanted; what fails about it ends nothing else.
+    """Starts and ends recordings; an error of a recording ends nothing else.
 
     Parameters
     ----------
-    control : says whether it is wanted
+    control : its state says whether to record
     threads : of the pipeline
-    open_recording : makes a sink
-    writer : makes a writer of it
-    over : whether nothing more will come
-
-    Attributes
-    ----------
-    writers : what is recorded now, and what was and is not finished yet
-    finished : reports of the recordings that were kept, see `SinkWriter.report`
+    fan_out : gives the recordings their pictures
+    open_recording : makes a sink; None where there are no recordings
+    make_writer : makes the writer of a sink
     """
 
     def __init__(
         self,
         control: Control,
         threads: ThreadGroup,
+        fan_out: FanOut,
         *,
-        open_recording: Callable[[], Sink],
-        writer: Callable[[Sink], SinkWriter],
-        over: Callable[[], bool],
+        open_recording: Callable[[], Sink] | None,
+        make_writer: Callable[[Sink], SinkWriter],
     ) -> None:
-        self._control, self._threads = control, threads
-        self._open, self._writer, self._over = open_recording, writer, over
+        self._control, self._threads, self._fan_out = control, threads, fan_out
+        self._open_recording, self._make_writer = open_recording, make_writer
         self._current: SinkWriter | None = None
-        self.writers: Sequence[SinkWriter] = ()
-        self.finished: list[dict[str, Any]] = []
+        self._finished: list[dict[str, Any]] = []
 
     @property
     def name(self) -> str:
-        """Of the file that is recorded into now, empty for none."""
-        current = self._current  # which may end at any moment
+        """The current recording's file; empty when there is none."""
+        current = self._current  # another thread may reset the attribute
         return current.sink.name if current is not None else ""
 
-    def obey(self) -> None:
-        """Begin or end a recording, as is wanted now. Always called by the same thread."""
-        # What has ended is let go of, with all that its encoder held. A new sequence each time: the
-        # mosaic's thread may be in the middle of the old one.
-        if any(writer.ended for writer in self.writers):
-            self.finished += [o.report() for o in self.writers if o.kept]
-            self.writers = [o for o in self.writers if not o.ended]
-        current, wanted = self._current, self._control.state.recording
-        if wanted == (current is not None):
-            return
-        if current is not None:
-            current.queue.finish()
-            self._current = None
-        elif not self._over():  # it ends with the input, although it is still wanted
-            self._begin()
+    @property
+    def reports(self) -> list[dict[str, Any]]:
+        """Reports of the completed recordings, see `SinkWriter.report`."""
+        last = [writer.report() for writer in self._fan_out.recordings if writer.completed]
+        return self._finished + last
 
-    def _begin(self) -> None:
+    def update(self) -> None:
+        """Start or end a recording as the control's state says. Always on the same thread."""
+        if self._open_recording is None:
+            return
+        ended = [writer for writer in self._fan_out.recordings if writer.ended]
+        if ended:  # release their encoders' memory
+            self._finished += [writer.report() for writer in ended if writer.completed]
+            running = [writer for writer in self._fan_out.recordings if writer not in ended]
+            self._fan_out.recordings = running
+        if self._control.state.recording == (self._current is not None):
+            return
+        if self._current is not None:
+            self._current.queue.finish()
+            self._current = None
+        elif not self._fan_out.finished:  # after the input's end `recording` may still be set
+            self._start(self._open_recording)
+
+    def _start(self, open_recording: Callable[[], Sink]) -> None:
         try:
-            sink = self._open()
+            sink = open_recording()
         except LivemosaicError as error:
-            self._control.say(str(error))
+            self._control.notify(str(error))
             self._control.change(recording=False)
             return
-        self._current = recording = self._writer(sink)
+        self._current = recording = self._make_writer(sink)
         recording.thread = self._threads.create(
-            f"sink {sink.name}", partial(self._record, recording), awaited=True
+            f"sink {sink.name}", partial(self._run, recording), awaited=True
         )
-        self.writers = [*self.writers, recording]
+        self._fan_out.recordings = [*self._fan_out.recordings, recording]
         recording.thread.start()
-        if self._over():  # meanwhile
+        if self._fan_out.finished:  # meanwhile
             recording.queue.finish()
 
-    def _record(self, recording: SinkWriter) -> None:
-        """Serve a recording to its end, on its own thread."""
+    def _run(self, recording: SinkWriter) -> None:
+        """Write a recording to its end, on its own thread."""
         try:
-            recording.serve()
-            self._control.say(f"saved {recording.sink.name}")
+            recording.run()
+            self._control.notify(f"saved {recording.sink.name}")
             _logger.info("recorded: %s", recording.sink.name)
         except LivemosaicError as error:
-            self._control.say(str(error))
+            self._control.notify(str(error))
             _logger.warning("%s", error)
-            if self._current is recording:  # and not one that was begun since
+            if self._current is recording:  # the next one may have started already
                 self._control.change(recording=False)
         finally:
-            recording.queue.cancel()  # nobody is to wait for it
+            recording.queue.cancel()  # the mosaic worker must not wait for room
             if self._current is recording:
                 self._current = None

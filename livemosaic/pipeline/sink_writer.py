@@ -1,11 +1,11 @@
-"""A sink, the hand-over before it, and how it does."""
+"""Sink writers: each gives one sink its items; a fan-out hands every item to all writers."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -14,9 +14,10 @@ from ..media.frame_rate import FrameRate
 from ..sinks.base import Sink, Window
 from .frame_rate import by_clock
 from .queues import Closed, Ended, FrameQueue
-from .stats import Recent, Times
+from .stats import Durations, RecentDurations
+from .threads import ThreadGroup
 
-__all__ = ["SinkWriter", "WindowWriter"]
+__all__ = ["FanOut", "SinkWriter", "WindowWriter"]
 
 _MAX_GAP_S = 10  # longer gaps of a recording are not filled with hours of one picture
 
@@ -27,105 +28,93 @@ class SinkWriter:
     Parameters
     ----------
     sink : open
-    queue : what the mosaic puts its pictures into for this sink
-    rate : give it frames at this constant rate; None: as they come
-    cancelled : whether the work is to be given up
+    queue : the mosaic worker's pictures for this sink
+    threads : of the pipeline
+    rate : constant frames/s for the sink; None: frames keep their own times
+    nominal_rate : frames/s of the mosaic worker's pictures
 
     Attributes
     ----------
-    frames : how many the sink took
-    frames_out : how many are in its result
-    dropped : how many did not reach it, or found no place in it
-    repeated : how many it had before
-    first_s : when it had taken the first frame, 0 before
-    last_latency_s, last_decoding_s : of the newest frame that it took
-    video_s : from the first frame's time to the end of the last one's
-    times : of the sink's work per frame
-    latency : from capture to hand-off
-    recent : the same over the last seconds
-    thread : on which it is served; None for a window, which needs the caller's
-    kept : finished, and whole
-    failed : undone
+    frames : how many frames the sink took
+    first_s : `time.monotonic()` after the first frame, 0 before
+    last_latency_s, last_decoding_s : of the newest frame that the sink took
+    video_s : from the first frame's time to the end of the last frame
+    durations : of the sink's work per frame
+    latency, recent_latency : from capture to hand-off, over the run and over the last seconds
+    thread : runs this writer; None for a window, which needs the caller's thread
+    completed : the sink is closed, and its result is whole
+    aborted : the sink left no result
     """
 
     def __init__(
         self,
         sink: Sink,
         queue: FrameQueue[Frame | TrackPacket],
+        threads: ThreadGroup,
         *,
         rate: Fraction | None,
-        nominal: Fraction,
-        cancelled: Callable[[], bool],
+        nominal_rate: Fraction,
     ) -> None:
-        self.sink, self.queue = sink, queue
+        self.sink, self.queue, self._threads = sink, queue, threads
         self._frame_rate = FrameRate(rate, max_gap_s=_MAX_GAP_S) if rate is not None else None
-        self._lasts_s = float(1 / (rate or nominal))
-        self._cancelled = cancelled
+        self._frame_s = float(1 / (rate or nominal_rate))
         self.frames = 0
         self.first_s = 0.0
         self.last_latency_s = self.last_decoding_s = 0.0
         self.video_s = 0.0
-        self.times, self.latency, self.recent = Times(), Times(), Recent()
+        self.durations, self.latency = Durations(), Durations()
+        self.recent_latency = RecentDurations()
         self.thread: threading.Thread | None = None
-        self.kept = self.failed = False
-        self._started_at_s = 0.0  # the first frame's own time
-
-    @property
-    def repeated(self) -> int:
-        paced = self._frame_rate.repeated if self._frame_rate is not None else 0
-        return paced + self._by_itself[1]
+        self.completed = self.aborted = False
+        self._start_time_s = 0.0  # the first frame's own time
 
     @property
     def frames_out(self) -> int:
-        dropped, repeated = self._by_itself
-        return self.frames - dropped + repeated
-
-    @property
-    def _by_itself(self) -> tuple[int, int]:
-        """Frames that the sink left out and repeated."""
-        return self.sink.dropped, self.sink.repeated
+        """How many frames are in the sink's result."""
+        return self.frames - self.sink.dropped + self.sink.repeated
 
     @property
     def dropped(self) -> int:
-        """Frames that the sink did not get, or left out."""
-        paced = self._frame_rate.dropped if self._frame_rate is not None else 0
-        return self.queue.dropped + paced + self._by_itself[0]
+        """Frames that did not reach the sink, or that the sink left out."""
+        for_rate = self._frame_rate.dropped if self._frame_rate is not None else 0
+        return self.queue.dropped + for_rate + self.sink.dropped
+
+    @property
+    def repeated(self) -> int:
+        """How often a frame was repeated for the sink's rate."""
+        for_rate = self._frame_rate.repeated if self._frame_rate is not None else 0
+        return for_rate + self.sink.repeated
 
     @property
     def ended(self) -> bool:
-        """Whether it is finished or undone."""
-        return self.kept or self.failed
+        return self.completed or self.aborted
 
     def put(self, item: Frame | TrackPacket) -> None:
-        """Hand over an item for the sink, if it takes any more."""
+        """Queue an item, unless the sink takes no more."""
         with contextlib.suppress(Closed):
             self.queue.put(item)
 
-    def serve(self) -> None:
-        """Give the sink everything to the end, and finish it, or undo it."""
+    def run(self) -> None:
+        """Write all items and close the sink; abort the sink on an error or a cancel."""
         try:
-            for item, new in self._items():
-                self._give(item, new=new)
+            for item, is_new in self._items():
+                self._write(item, is_new=is_new)
                 del item
-            if self._cancelled():
+            if self._threads.cancelled:
                 raise Closed
-            self._finish()
+            self._close()
         except BaseException:
-            self.undo()
+            self.abort()
             raise
 
-    def undo(self) -> None:
-        """End a sink that is not to be finished. Never raises."""
-        self.failed = True
+    def abort(self) -> None:
+        """Abort the sink. Never raises."""
+        self.aborted = True
         with contextlib.suppress(Exception):
             self.sink.abort()
 
-    def _finish(self) -> None:
-        self.sink.close()
-        self.kept = True
-
     def report(self) -> dict[str, Any]:
-        """How this sink did, in numbers."""
+        """This sink's part of the run report."""
         return {
             "name": self.sink.name,
             "frames": self.frames_out,
@@ -148,24 +137,26 @@ class SinkWriter:
         else:
             yield from self._frame_rate.nearest(self.queue)
 
-    def _give(self, item: Frame | TrackPacket, *, new: bool = True) -> None:
-        began = time.monotonic()
+    def _write(self, item: Frame | TrackPacket, *, is_new: bool = True) -> None:
+        began_s = time.monotonic()
         self.sink.write(item)
-        if isinstance(item, Frame):
-            self._count(item, began, new=new)
-
-    def _count(self, frame: Frame, began: float, *, new: bool) -> None:
-        now = time.monotonic()
-        self.times.add(now - began)
+        if not isinstance(item, Frame):
+            return
+        now_s = time.monotonic()
+        self.durations.add(now_s - began_s)
         if self.frames == 0:
-            self.first_s, self._started_at_s = now, frame.time_s
+            self.first_s, self._start_time_s = now_s, item.time_s
         self.frames += 1
-        lasts_s = float(frame.duration * frame.time_base) or self._lasts_s
-        self.video_s = frame.time_s + lasts_s - self._started_at_s
-        if new:
-            self.last_latency_s, self.last_decoding_s = now - frame.captured_s, frame.decoding_s
+        frame_s = float(item.duration * item.time_base) or self._frame_s
+        self.video_s = item.time_s + frame_s - self._start_time_s
+        if is_new:
+            self.last_latency_s, self.last_decoding_s = now_s - item.captured_s, item.decoding_s
             self.latency.add(self.last_latency_s)
-            self.recent.add(self.last_latency_s)
+            self.recent_latency.add(self.last_latency_s)
+
+    def _close(self) -> None:
+        self.sink.close()
+        self.completed = True
 
 
 class WindowWriter(SinkWriter):
@@ -174,21 +165,73 @@ class WindowWriter(SinkWriter):
     sink: Window
 
     def step(self, timeout_s: float) -> bool:
-        """Show the next picture if there is one in time, and serve the window's events.
+        """Show the next picture if it comes in time, and serve the window's events.
 
         Returns
         -------
-        False when the window is closed, because there is nothing more to show
+        False after the last picture; the window is closed then
         """
         try:
             item = self.queue.take(timeout_s)
             if item is not None:
-                self._give(item)
+                self._write(item)
             self.sink.pump()
         except Ended:
-            self._finish()
+            self._close()
             return False
         except BaseException:
-            self.undo()
+            self.abort()
             raise
         return True
+
+
+class FanOut:
+    """Hands every item of the mosaic worker to all sink writers.
+
+    Parameters
+    ----------
+    sinks : the writers of the pipeline's own sinks
+
+    Attributes
+    ----------
+    sinks : as passed
+    recordings : the writers of recordings, which come and go; the recorder replaces the sequence,
+        because other threads may iterate over the old one
+    finished : no more items will come
+    """
+
+    def __init__(self, sinks: Sequence[SinkWriter]) -> None:
+        self.sinks = sinks
+        self.recordings: Sequence[SinkWriter] = ()
+        self.finished = False
+
+    @property
+    def writers(self) -> list[SinkWriter]:
+        """All writers."""
+        return [*self.sinks, *self.recordings]
+
+    def put(self, item: Frame | TrackPacket) -> None:
+        """Hand an item to all writers."""
+        for writer in self.writers:
+            writer.put(item)
+
+    def finish(self) -> None:
+        """End all queues; their items are still written."""
+        # The flag first: the recorder adds a writer, and reads the flag after that.
+        self.finished = True
+        for writer in self.writers:
+            writer.queue.finish()
+
+    def lowest_latency_s(self) -> tuple[float, float]:
+        """Latency, and the decoding in it, of the newest frame in the quickest sink that is open.
+
+        A slower sink adds a delay of its own, which less work in the mosaic would not shorten.
+        """
+        return min(
+            (
+                (writer.last_latency_s, writer.last_decoding_s)
+                for writer in self.writers
+                if writer.frames and not writer.ended
+            ),
+            default=(0.0, 0.0),
+        )

@@ -1,4 +1,4 @@
-"""Measurements in constant memory: percentiles of times, and the report of a run."""
+"""Measurements in constant memory: percentiles of durations, and the peak of memory."""
 
 from __future__ import annotations
 
@@ -6,18 +6,41 @@ import math
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
-__all__ = ["Recent", "Times", "peak_rss_mb"]
+__all__ = ["Durations", "RecentDurations", "peak_rss_mb", "percentile"]
 
-# Times are counted in bins whose width is 2 % of their value: a percentile is right to 1 %, and a
-# stream may run for days.
+Number = TypeVar("Number", int, float)
+
+# Durations are counted in bins whose width is 2 % of their value: a percentile is right to 1 %, and
+# a stream may run for days.
 _BIN_RATIO = math.log(1.02)
 _SMALLEST_S = 1e-6
 
+# Live statistics cover this time: long enough to be read, short enough to follow.
+_RECENT_S = 3.0
+_MAX_RECENT = 1024  # entries; bounds memory at absurd rates
 
-class Times:
-    """A distribution of durations."""
+
+def percentile(counts: Mapping[Number, int], percent: float) -> Number:
+    """The smallest value that at least `percent` of 100 values do not exceed (nearest rank).
+
+    Parameters
+    ----------
+    counts : how often each value occurs, at least one
+    """
+    rank = percent / 100 * sum(counts.values())
+    seen = 0
+    for value in sorted(counts):
+        seen += counts[value]
+        if seen >= rank:
+            break
+    return value
+
+
+class Durations:
+    """A distribution of durations over the whole run."""
 
     def __init__(self) -> None:
         self._bins: Counter[int] = Counter()
@@ -33,59 +56,53 @@ class Times:
         return round(self._max_s * 1e3, 3)
 
     def percentile_ms(self, percent: float) -> float:
-        """The duration that `percent` of 100 do not exceed, in ms; 0 when none was counted."""
-        wanted = percent / 100 * self._bins.total()
-        seen = 0
-        for index in sorted(self._bins):
-            seen += self._bins[index]
-            if seen >= wanted:
-                return round(min(math.exp(index * _BIN_RATIO), self._max_s) * 1e3, 3)
-        return 0.0
+        """A percentile in ms; 0 when no duration was counted."""
+        if not self._bins:
+            return 0.0
+        middle_s = math.exp(percentile(self._bins, percent) * _BIN_RATIO)
+        return round(min(middle_s, self._max_s) * 1e3, 3)
 
     def summary(self, *percents: int) -> dict[str, float]:
         """{"p50": ..., ...} in ms."""
         return {f"p{p}": self.percentile_ms(p) for p in percents}
 
 
-# How far back the figures on the screen look: long enough to be read, short enough to follow.
-_RECENT_S = 3.0
-_RECENT_MOST = 1024  # entries; bounds memory at absurd rates
+class RecentDurations:
+    """Durations of the last seconds, for live statistics.
 
+    One thread adds; any thread may read.
 
-class Recent:
-    """Durations of the last seconds, for what is shown while it runs.
-
-    Written by one thread; others may read at any time.
+    Parameters
+    ----------
+    clock : seconds
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._entries: deque[tuple[float, float]] = deque(maxlen=_RECENT_MOST)
+        self._entries: deque[tuple[float, float]] = deque(maxlen=_MAX_RECENT)
 
     def add(self, seconds: float = 0.0) -> None:
-        """Count one duration, now."""
+        """Count one duration that ends now."""
         self._entries.append((self._clock(), seconds))
 
     @property
     def per_second(self) -> float:
-        """How many came per second."""
-        times = [at for at, _ in self._within()]
+        """How many durations were added per second."""
+        times = [at for at, _ in self._recent()]
         return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
 
     def percentile_ms(self, percent: float) -> float:
-        """The duration that `percent` of 100 do not exceed, in ms; 0 when there is none."""
-        durations = sorted(seconds for _, seconds in self._within())
-        if not durations:
-            return 0.0
-        return durations[math.ceil(percent / 100 * len(durations)) - 1] * 1e3
+        """A percentile in ms; 0 when there is no recent duration."""
+        durations = Counter(seconds for _, seconds in self._recent())
+        return percentile(durations, percent) * 1e3 if durations else 0.0
 
-    def _within(self) -> list[tuple[float, float]]:
+    def _recent(self) -> list[tuple[float, float]]:
         oldest = self._clock() - _RECENT_S
         return [entry for entry in tuple(self._entries) if entry[0] >= oldest]
 
 
 def peak_rss_mb() -> float:
-    """The most memory that this process has had, in MB; 0 where the system does not say."""
+    """The peak of this process's memory in MB; 0 on systems that do not report it."""
     try:
         import resource
     except ImportError:  # Windows

@@ -5,38 +5,32 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
 
 from .queues import Closed
 
-__all__ = ["Spawn", "ThreadGroup"]
-
-
-class Spawn(Protocol):
-    """`ThreadGroup.spawn`."""
-
-    def __call__(self, name: str, work: Callable[[], None], *, awaited: bool = False) -> object: ...
+__all__ = ["ThreadGroup"]
 
 
 class ThreadGroup:
-    """Threads that begin and end together.
+    """Threads that start and end together.
 
-    What is asked for comes in plain flags, because a signal handler that waited for a lock of the
-    thread it interrupted would wait for ever.
+    `stop_requested` and `cancelled` are plain flags: a signal handler must not wait for a lock that
+    the interrupted thread may own.
 
     Attributes
     ----------
+    stop_requested : end the input, then finish the outputs
     cancelled : give up at once
-    stopping : set when every thread is to end soon
-    error : the first one of any thread
+    stopping : set when every thread has to end soon
+    error : the first error of any thread
     """
 
     def __init__(self) -> None:
-        self.cancelled = False
+        self.stop_requested = self.cancelled = False
         self.stopping = threading.Event()
         self.error: BaseException | None = None
         self._lock = threading.Lock()
-        self._news = threading.Event()  # a thread has ended
+        self._thread_ended = threading.Event()
         self._threads: list[threading.Thread] = []
         self._awaited: set[threading.Thread] = set()
 
@@ -51,8 +45,13 @@ class ThreadGroup:
     def create(
         self, name: str, work: Callable[[], None], *, awaited: bool = False
     ) -> threading.Thread:
-        """Make a thread for `work`, for `start`; `awaited` if the pipeline's end has to wait for
-        it, because something would be lost."""
+        """Make a thread for `work`; `start` starts it.
+
+        Parameters
+        ----------
+        name : of the thread, after the program's name
+        awaited : the pipeline must not end before this thread, because a result would be lost
+        """
         # A daemon: a call into FFmpeg that never returns must not keep the process alive.
         thread = threading.Thread(
             target=self.guard, args=(work,), name=f"livemosaic {name}", daemon=True
@@ -65,14 +64,14 @@ class ThreadGroup:
         return thread
 
     def start(self) -> None:
-        """Start those that were enlisted."""
+        """Start all threads that `create` made."""
         for thread in self._threads:
             thread.start()
 
-    def guard(self, work: Callable[..., None], *args: Any) -> None:
-        """Do `work`; an error of it ends everything."""
+    def guard(self, work: Callable[[], None]) -> None:
+        """Call `work`; an error other than `Closed` cancels the whole group."""
         try:
-            work(*args)
+            work()
         except Closed:
             pass
         except BaseException as error:
@@ -81,33 +80,33 @@ class ThreadGroup:
         finally:
             with self._lock:
                 self._awaited.discard(threading.current_thread())
-            self._news.set()
+            self._thread_ended.set()
 
     def record_error(self, error: BaseException) -> None:
-        """Note what the pipeline is to raise at its end, if it is the first error."""
+        """Keep an error for the pipeline to raise, if it is the first."""
         with self._lock:
-            # What fails because everything is being given up is not the reason for it.
+            # After a cancel, errors are only its consequences.
             if self.error is None and not self.cancelled:
                 self.error = error
 
-    def wait(self, seconds: float) -> None:
-        """Wait until a thread has ended, at most so long."""
-        self._news.wait(seconds)
-        self._news.clear()
+    def wait(self, timeout_s: float) -> None:
+        """Wait until any thread has ended."""
+        self._thread_ended.wait(timeout_s)
+        self._thread_ended.clear()
 
-    def join(self, seconds: float) -> None:
-        """Wait until all have ended, at most so long."""
-        deadline = time.monotonic() + seconds
+    def join(self, timeout_s: float) -> None:
+        """Wait until all threads have ended."""
+        deadline_s = time.monotonic() + timeout_s
         for thread in self._threads:
-            if thread.ident is not None:  # it was started
-                thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.ident is not None:  # started
+                thread.join(max(0.0, deadline_s - time.monotonic()))
 
     @property
-    def at_work(self) -> bool:
-        """Whether a thread that is awaited is still running."""
+    def working(self) -> bool:
+        """Whether an awaited thread is still running."""
         return bool(self._awaited)
 
     @property
     def stuck(self) -> bool:
-        """Whether a thread is still running."""
+        """Whether any thread is still running."""
         return any(thread.is_alive() for thread in self._threads)

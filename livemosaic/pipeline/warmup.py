@@ -1,4 +1,4 @@
-"""Settings that need other kernels wait until these are there; the picture goes on meanwhile."""
+"""Delays settings whose kernels are not compiled yet; the picture goes on meanwhile."""
 
 from __future__ import annotations
 
@@ -7,60 +7,64 @@ from dataclasses import replace
 from ..media.frame import Frame
 from ..mosaic.mosaic import Mosaic
 from ..mosaic.settings import MosaicSettings
-from .threads import Spawn
+from .threads import ThreadGroup
 
 __all__ = ["WarmUp"]
 
 
 class WarmUp:
-    """Says which settings can be shown at once, and has the mosaic learn others besides.
+    """Decides which settings the mosaic can use at once, and warms it up for the others.
 
-    What was never used on a machine is compiled first: 4 s for another match, 1 s for another size
-    of tiles. A picture that stood still so long would also show who has just asked to be hidden.
+    On a machine's first use, another match compiles for 4 s, and another tile size for 1 s. During
+    that time a picture that stood still would ignore privacy mode.
 
     Parameters
     ----------
     mosaic : the filter
-    settings : what it begins with
-    spawn : runs a function on a thread of that name
+    settings : of the first frame
+    threads : of the pipeline
     """
 
-    def __init__(self, mosaic: Mosaic, settings: MosaicSettings, spawn: Spawn) -> None:
-        self._mosaic, self._spawn = mosaic, spawn
-        self._shown = settings
-        self._known = {_kernels(settings)}
-        self._at_work = False
-        self._ended = False
+    def __init__(self, mosaic: Mosaic, settings: MosaicSettings, threads: ThreadGroup) -> None:
+        self._mosaic, self._threads = mosaic, threads
+        self._current = settings
+        self._warm = {_kernels(settings)}
+        self._busy = self._finished = False
 
-    def shown(self, wanted: MosaicSettings, last: Frame | None) -> MosaicSettings:
-        """What of `wanted` can be shown now, before or behind the frame `last`; all of it where
-        there is no picture yet that could stand still."""
+    def available(self, wanted: MosaicSettings, last: Frame | None) -> MosaicSettings:
+        """The settings to use now: `wanted`, with the current values where kernels are missing.
+
+        Parameters
+        ----------
+        wanted : settings of the control's state
+        last : the last input frame; None before the first, when no picture can stand still
+        """
         kernels = _kernels(wanted)
-        if last is None or kernels in self._known:
-            self._known.add(kernels)
-            self._shown = wanted
+        if last is None or kernels in self._warm:
+            self._warm.add(kernels)
+            self._current = wanted
             return wanted
-        if not self._at_work:  # one after the other: of many that are wanted, the last counts
-            self._at_work = True
-            self._learn(wanted, last)
-        now = self._shown
+        if not self._busy:  # one at a time: of many settings in a row, only the last counts
+            self._busy = True
+            self._start(wanted, last)
+        now = self._current
         return replace(wanted, match=now.match, tile_px=now.tile_px, tint=now.tint)
 
-    def _learn(self, wanted: MosaicSettings, last: Frame) -> None:
-        def learn() -> None:
+    def _start(self, wanted: MosaicSettings, last: Frame) -> None:
+        def warm_up() -> None:
             self._mosaic.warm_up_kernels(wanted, last.width, last.height, last.colour)
-            self._known.add(_kernels(wanted))
-            self._at_work = False
-            self._ended = True
+            self._warm.add(_kernels(wanted))
+            self._busy = False
+            self._finished = True
 
-        self._spawn("rehearsal", learn)
+        self._threads.spawn("warm-up", warm_up)
 
-    def take_ended(self) -> bool:
-        """Whether one has ended since the last call, so that more may be shown now."""
-        ended, self._ended = self._ended, False
-        return ended
+    def take_finished(self) -> bool:
+        """Whether a warm-up has finished since the last call: `available` may return more now."""
+        finished, self._finished = self._finished, False
+        return finished
 
 
 def _kernels(settings: MosaicSettings) -> tuple[object, ...]:
-    """What the choice of kernels depends on, among the settings that change while it runs."""
+    """The part of the live settings that selects the kernels."""
     return settings.match, settings.tile_px, settings.tint > 0

@@ -221,7 +221,7 @@ def _toggle_privacy(control: Control, view: View, name: str) -> str:
 
 
 def _snapshot(control: Control, view: View, name: str) -> str:
-    control.ask_snapshot()
+    control.request_snapshot()
     return ""  # who makes the file says its name
 
 

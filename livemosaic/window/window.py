@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import cv2
 
-from ..control.state import Control, LiveStats
+from ..control.state import Control
 from ..errors import SinkError
 from ..media.frame import Frame, StreamInfo, TrackPacket
 from ..media.text import Panel
@@ -48,7 +48,6 @@ class WindowSink(Window):
     info : what will be shown
     control : what keys act on, and whose messages are shown; `control.quit` is called when the
         person closes the window
-    live_stats : gives the figures; not called before `write` and `pump`
     title : of the window, one of its own for each
     clock : seconds, for what is shown for a while
 
@@ -68,18 +67,12 @@ class WindowSink(Window):
         info: StreamInfo,
         *,
         control: Control,
-        live_stats: Callable[[], LiveStats],
         title: str = "livemosaic",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.view = View(info.width, info.height)
         self._keyboard = Keyboard(control, self.view, clock=clock)
-        self._control, self._live_stats, self._title, self._clock = (
-            control,
-            live_stats,
-            title,
-            clock,
-        )
+        self._control, self._title, self._clock = control, title, clock
         aspect = float(info.width * info.sample_aspect_ratio / info.height)
         size = _first_size(round(info.height * aspect), aspect, check_display())
         try:
@@ -210,7 +203,7 @@ class WindowSink(Window):
             self._message, self._message_until_s = "", math.inf
         if now - self._figures_at_s >= _FIGURES_S:
             self._figures_at_s = now
-            live_stats = self._live_stats()
+            live_stats = self._control.live_stats()
             self._report = hud.gauges(live_stats) if self.view.hud else ()
             self._badges = hud.badges(self._control.state, live_stats)
 

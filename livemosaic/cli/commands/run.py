@@ -118,7 +118,7 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
         undo.pop_all()
     gc.freeze()
     gc.enable()
-    with _watching(args, options, pipeline.control):
+    with _watching(args, options, pipeline.control if pipeline.interactive else None):
         code = _drive(pipeline, interrupts, args, still=still)
     if source.bad_frames:
         _log.warning(
@@ -163,7 +163,7 @@ def _drive(
                 cells = progress.cells
                 share = cells.active / cells.total if cells.total else 0.0
                 active = "matching" if still else f"{share:.0%} of cells active"
-                bar.set_postfix_str(progress.doing or active, refresh=False)
+                bar.set_postfix_str(progress.phase or active, refresh=False)
                 bar.update(progress.frames_out - bar.n)
 
         try:
@@ -171,11 +171,11 @@ def _drive(
         except LivemosaicError:
             if interrupts.count and not pipeline.progress.frames_out:
                 raise KeyboardInterrupt from None  # no sink can make a file of no frame
-            if pipeline.kept:
-                _log.info("finished all the same: %s", ", ".join(pipeline.kept))
+            if pipeline.completed:
+                _log.info("finished all the same: %s", ", ".join(pipeline.completed))
             raise
     if not whole:
-        _log.info("stopped at once; kept: %s", ", ".join(pipeline.kept) or "nothing")
+        _log.info("stopped at once; kept: %s", ", ".join(pipeline.completed) or "nothing")
         return 130
     report = pipeline.report()
     if args.json:
