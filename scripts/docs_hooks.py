@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import ast
 import inspect
-import os
 import posixpath
 import re
 from collections.abc import Callable, Iterator

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import typing
 from dataclasses import replace
 
@@ -12,8 +11,6 @@ from livemosaic.control.state import Control, LiveState
 from livemosaic.mosaic.grid import plan_grid
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.window.keys import KEYS, Keyboard, View, key_name, press, tile_sizes
-
-from .conftest import ROOT
 
 START = LiveState(MosaicSettings(overlay=0.5))
 
@@ -43,13 +40,6 @@ def test_each_key_has_one_meaning_and_its_help() -> None:
     for key in KEYS:
         assert key.help
         assert key.shown[0] in key.names or key.shown in key.names
-
-
-def test_the_readme_names_them_all() -> None:
-    rows = re.findall(r"^\| (.+?) \| (.+?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
-    told = {key.strip("`"): meaning for key, meaning in rows}
-    for key in KEYS:
-        assert key.help in told[key.shown]
 
 
 # ---- what they do ------------------------------------------------------------------------
