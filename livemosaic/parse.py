@@ -6,9 +6,10 @@ has a thousand million of them and keeps the whole process waiting.
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
-__all__ = ["HIGHEST_RATE", "LOWEST_RATE", "exact", "rate", "whole"]
+__all__ = ["HIGHEST_RATE", "LOWEST_RATE", "exact", "rate", "reconnect_attempts", "whole"]
 
 LOWEST_RATE, HIGHEST_RATE = Fraction(1, 100), Fraction(1000)  # frames/s
 
@@ -60,3 +61,17 @@ def rate(text: str) -> Fraction:
     if "/" not in text and abs(near - said) <= said * _SAME:
         return near
     return said.limit_denominator(_MAX_BELOW)
+
+
+def reconnect_attempts(text: str) -> float:
+    """How often to try to reconnect: a whole number, 0 for "never", infinity for "always".
+
+    Raises
+    ------
+    ValueError : it is none of these
+    """
+    if text in ("never", "always"):
+        return 0 if text == "never" else math.inf
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(text)
+    return whole(text)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livemosaic.media.frame import Frame, TrackPacket
+from livemosaic.media.frame import Frame, Item, TrackPacket
 from livemosaic.media.frame_rate import FrameRate
 from livemosaic.pipeline.frame_rate import by_clock
 from livemosaic.pipeline.queues import Ended, LatestQueue
@@ -62,7 +62,7 @@ def test_gaps_are_filled() -> None:
 
 
 def test_packets_pass_at_once_before_the_frame_that_waits() -> None:
-    items = [packet(0), frame(0), packet(1), frame(1)]
+    items: list[Item] = [packet(0), frame(0), packet(1), frame(1)]
     out = list(FrameRate(fakes.RATE).newest(items, nominal_rate=fakes.RATE))
     assert [isinstance(item, Frame) for item in out] == [False, False, True, True]
 

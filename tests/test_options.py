@@ -11,7 +11,7 @@ import pytest
 
 from livemosaic.control.options import OPTIONS, PROFILES, add_options, resolve
 from livemosaic.errors import UsageError
-from livemosaic.sources.reconnect import attempts
+from livemosaic.parse import reconnect_attempts
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_the_bounds_of_a_rate_are_allowed_themselves() -> None:
 def test_the_options_and_the_sources_know_the_same_tries(value: str, settings: Any) -> None:
     text = f"[run]\nreconnect = {value if value.isdigit() else repr(value)}\n"
     for values in (resolve({"reconnect": value}), resolve({}, file=settings(text))):
-        assert attempts(values["reconnect"]) == attempts(value)
+        assert reconnect_attempts(values["reconnect"]) == reconnect_attempts(value)
 
 
 def test_a_byte_order_mark_is_no_mistake(settings: Any) -> None:

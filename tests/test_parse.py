@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from livemosaic.parse import exact, rate, whole
+from livemosaic.parse import exact, rate, reconnect_attempts, whole
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,16 @@ def test_whole_numbers() -> None:
     for text in ("1" * 5000, "1.5", ""):
         with pytest.raises(ValueError):  # noqa: PT011 (the words are mostly Python's)
             whole(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("never", 0), ("0", 0), ("7", 7), ("always", float("inf"))]
+)
+def test_reconnect_attempts(text: str, meant: float) -> None:
+    assert reconnect_attempts(text) == meant
+
+
+@pytest.mark.parametrize("text", ["sometimes", "-1", "1.5", "", "²", "1" * 5000])
+def test_no_reconnect_attempts(text: str) -> None:
+    with pytest.raises(ValueError, match=f"^{text[:9]}"):
+        reconnect_attempts(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
@@ -18,11 +18,8 @@ from livemosaic.media.colour import Colour
 from livemosaic.media.frame import Frame, StatusEvent, TrackPacket
 from livemosaic.sources.base import Source
 from livemosaic.sources.continuity import StreamContinuity
-from livemosaic.sources.reconnect import Reconnecting, attempts
+from livemosaic.sources.reconnect import Backoff, ReconnectingSource
 from tests.fakes import RATE, SIZE, TIMEOUT_S, FakeSource, Gate, frame, packet
-
-# The waits of every attempt, without chance.
-NO_JITTER: dict[str, Any] = {"jitter": lambda: 0.5}
 
 
 def at(number: int, captured_s: float, **changes: Any) -> Frame:
@@ -34,7 +31,7 @@ def opener(*results: Any) -> Callable[[], Source]:
     queue = iter(results)
 
     def open() -> Source:
-        result = next(queue)
+        result: Source | BaseException = next(queue)
         if isinstance(result, BaseException):
             raise result
         return result
@@ -42,28 +39,15 @@ def opener(*results: Any) -> Callable[[], Source]:
     return open
 
 
-def reconnecting(*results: Any, **options: Any) -> Reconnecting:
-    return Reconnecting(opener(*results), name="camera", **{**NO_JITTER, **options})
+def reconnecting(*results: Any, **options: Any) -> ReconnectingSource:
+    options = {"backoff": Backoff(0.001, 0.002), **options}
+    return ReconnectingSource(opener(*results), name="camera", **options)
 
 
-@pytest.fixture(autouse=True)
-def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("livemosaic.sources.reconnect._FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr("livemosaic.sources.reconnect._LONGEST_WAIT_S", 0.002)
-
-
-@pytest.mark.parametrize(
-    ("said", "meant"),
-    [(None, None), ("never", 0), ("0", 0), ("7", 7), (3, 3), ("always", float("inf"))],
-)
-def test_policy(said: str | int | None, meant: float | None) -> None:
-    assert attempts(said) == meant
-
-
-@pytest.mark.parametrize("said", ["sometimes", "-1", "1.5", "", "²", -2])
-def test_policy_that_makes_no_sense(said: str | int) -> None:
-    with pytest.raises(UsageError, match="say never, always, or how many times in a row"):
-        attempts(said)
+@pytest.mark.parametrize("reconnect", ["sometimes", -2])
+def test_reconnect_is_checked(reconnect: str | int) -> None:
+    with pytest.raises(UsageError, match=rf"^reconnect.*{reconnect}"):
+        reconnecting(FakeSource([]), reconnect=reconnect)
 
 
 @pytest.mark.parametrize("lost", [[], [SourceError("camera: unplugged")]], ids=["end", "error"])
@@ -110,7 +94,7 @@ def test_attempts_are_counted_in_a_row(caplog: pytest.LogCaptureFixture) -> None
         FakeSource([at(0, 0.0)]), off, FakeSource([at(0, 1.0)]), off, off, off, reconnect=2
     )
     items: list[Any] = []
-    with pytest.raises(SourceError, match="camera: off; tried again 2 times in a row"):
+    with pytest.raises(SourceError, match=r"camera: off.* 2 attempts"):
         items.extend(source)
     assert [type(item) for item in items] == [Frame, StatusEvent, Frame, StatusEvent]
     source.close()
@@ -135,28 +119,47 @@ def test_other_errors_are_not_ours() -> None:
         list(source)
 
 
-def test_waits_grow_with_jitter_and_begin_anew_when_it_was_well(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from livemosaic.sources import reconnect as module
+def test_waits_double_up_to_the_longest_with_jitter() -> None:
+    chances = iter([0.5, 0.0, 1.0, 0.5, 0.5])
+    backoff = Backoff(0.25, 1.0, jitter=0.2, chance=lambda: next(chances))
+    assert [backoff.next_s() for _ in range(4)] == pytest.approx([0.25, 0.5 * 0.8, 1.2, 1.0])
+    backoff.reset()
+    assert backoff.next_s() == pytest.approx(0.25)
 
-    monkeypatch.setattr(module, "_FIRST_WAIT_S", 0.25)
-    monkeypatch.setattr(module, "_LONGEST_WAIT_S", 1.0)
-    waits: list[float] = []
-    wait = module.wait
 
-    def counted(futures: Any, timeout: float | None = None, **options: Any) -> Any:
-        if timeout is not None:
-            waits.append(timeout)
-            timeout = 0
-        return wait(futures, timeout, **options)
+class CountedBackoff(Backoff):
+    """Waits that pass at once, and are noted."""
 
-    monkeypatch.setattr(module, "wait", counted)
+    def __init__(self) -> None:
+        super().__init__(0.25, 1.0, jitter=0)
+        self.waits_s: list[float] = []
+
+    def next_s(self) -> float:
+        self.waits_s.append(super().next_s())
+        return 0.0
+
+
+def test_waits_before_attempts(caplog: pytest.LogCaptureFixture) -> None:
+    backoff = CountedBackoff()
     off = SourceError("camera: off")
-    chances = iter([0.5, 0.0, 1.0, 0.5])
-    with pytest.raises(SourceError, match="4 times"):
-        reconnecting(off, off, off, off, off, reconnect=4, jitter=lambda: next(chances))
-    assert waits == pytest.approx([0.25, 0.5 * 0.8, 1.2, 1.0])
+    with pytest.raises(SourceError, match="4 attempts"):
+        reconnecting(off, off, off, off, off, reconnect=4, backoff=backoff)
+    assert backoff.waits_s == [0.25, 0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(("lasted_s", "waits_s"), [(1.0, [0.25, 0.5]), (60.0, [0.25, 0.25])])
+def test_waits_begin_anew_after_a_stable_source(lasted_s: float, waits_s: list[float]) -> None:
+    now_s = [1000.0]
+
+    def pass_time() -> None:
+        now_s[0] += lasted_s
+
+    backoff = CountedBackoff()
+    sources = [FakeSource([at(0, 0.0), pass_time]) for _ in range(3)]
+    source = reconnecting(*sources, backoff=backoff, clock=lambda: now_s[0])
+    items = iter(source)
+    assert [type(next(items)) for _ in range(5)] == [Frame, StatusEvent] * 2 + [Frame]
+    assert backoff.waits_s == waits_s
 
 
 def test_interrupt_while_opening_closes_what_comes_too_late() -> None:
@@ -164,7 +167,7 @@ def test_interrupt_while_opening_closes_what_comes_too_late() -> None:
     late = FakeSource([])
     closed = threading.Event()
     late.close = closed.set  # type: ignore[method-assign]
-    results: Iterator[Any] = iter([FakeSource([at(0, 0.0)]), late])
+    results = iter([FakeSource([at(0, 0.0)]), late])
 
     def open() -> Source:
         result = next(results)
@@ -172,7 +175,7 @@ def test_interrupt_while_opening_closes_what_comes_too_late() -> None:
             gate()
         return result
 
-    source = Reconnecting(open, name="camera")
+    source = ReconnectingSource(open, name="camera")
     items: list[Any] = []
     thread = threading.Thread(target=lambda: items.extend(source))
     thread.start()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import chain, count
 
 import pytest
 
-from livemosaic.media.frame import Frame
+from livemosaic.media.frame import Frame, Item
 from livemosaic.sources.rate import limited, paced
 
 from .fakes import frame, packet, times
@@ -27,33 +28,35 @@ def test_limited_gives_one_frame_at_least() -> None:
 
 
 def test_limited_leaves_a_shorter_input_alone() -> None:
-    items = [frame(0), packet(0), frame(1), packet(7)]
+    items: list[Item] = [frame(0), packet(0), frame(1), packet(7)]
     assert list(limited(items, 10)) == items
 
 
 def test_limited_cuts_other_tracks_at_the_same_time() -> None:
     early, late = [packet(n) for n in range(5)], [packet(n) for n in range(5, 30)]
-    items = [frame(0), *early, *late, *map(frame, range(1, 200))]
+    items: list[Item] = [frame(0), *early, *late, *map(frame, range(1, 200))]
     taken = list(limited(items, 0.2))
     assert times(taken) == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
     assert [item for item in taken if not isinstance(item, Frame)] == early
 
 
 def test_packets_without_a_time_pass() -> None:
-    items = [frame(0), packet(None), frame(1)]
+    items: list[Item] = [frame(0), packet(None), frame(1)]
     assert list(limited(items, 1)) == items
 
 
 def test_limited_reads_on_for_tracks_that_are_behind() -> None:
     sound = [packet(n) for n in range(30)]
-    items = chain(sound[:1], map(frame, range(20)), sound[1:], map(frame, count(20)))
+    items: Iterable[Item] = chain(
+        sound[:1], map(frame, range(20)), sound[1:], map(frame, count(20))
+    )
     taken = list(limited(items, 0.4))
     assert len(times(taken)) == 10
     assert [item for item in taken if not isinstance(item, Frame)] == sound[:10]
 
 
 def test_limited_does_not_wait_for_ever_for_a_sparse_track() -> None:
-    taken = list(limited(iter([packet(0), *map(frame, range(1000))]), 0.4))
+    taken = list(limited([packet(0), *map(frame, range(1000))], 0.4))
     assert len(times(taken)) == 10
 
 

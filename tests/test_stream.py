@@ -433,8 +433,8 @@ def test_protocol_that_this_ffmpeg_lacks(address: str) -> None:
         open_source(address, reconnect="always")
 
 
-def test_policy_that_makes_no_sense() -> None:
-    with pytest.raises(UsageError, match="--reconnect often"):
+def test_reconnect_is_checked() -> None:
+    with pytest.raises(UsageError, match="reconnect often"):
         open_source("rtsp://127.0.0.1:1/cam", reconnect="often")
 
 

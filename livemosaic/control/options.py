@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..parse import HIGHEST_RATE, LOWEST_RATE, exact, rate, whole
+from ..parse import HIGHEST_RATE, LOWEST_RATE, exact, rate, reconnect_attempts, whole
 
 __all__ = ["OPTIONS", "PROFILES", "Option", "add_options", "resolve"]
 
@@ -61,9 +61,7 @@ def _capture(value: Any) -> tuple[int, int, Fraction]:
 
 
 def _tries(value: Any) -> str:
-    from ..sources.reconnect import attempts  # it brings NumPy
-
-    attempts(str(value))
+    reconnect_attempts(str(value))
     return str(value)
 
 

@@ -1,73 +1,80 @@
-"""A live source that goes away and comes back, as one that never ends."""
+"""Reconnecting to a live source that ends, fails or stalls."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import logging
+import math
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from typing import Any
 
+from ..blocking import start_call
 from ..errors import RefusedError, SourceError, UsageError
-from ..media.frame import Item, StatusEvent, StreamInfo
+from ..media.frame import Item, StatusEvent
+from ..parse import reconnect_attempts
 from .base import Source
 from .continuity import StreamContinuity
 
-__all__ = ["Reconnecting", "attempts"]
+__all__ = ["Backoff", "ReconnectingSource"]
 
 _logger = logging.getLogger("livemosaic")
 
-# The first attempt is quick, because most interruptions are short; then each waits twice as long as
-# the one before. One second at most: the picture has to be back within 2 s of its source, and an
-# attempt that nobody answers costs next to nothing.
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 1.0
-# A share by which each wait varies, so that many clients do not come back at the same moment.
-_JITTER = 0.2
-# A source that goes away again sooner was never well: its waits go on growing.
-_WELL_S = 5.0
+# A source that ends sooner was never stable: the waits before its attempts go on growing.
+_STABLE_S = 5.0
 
 
-def attempts(reconnect: str | int | None) -> float | None:
-    """How often `--reconnect` tries: a number, infinity for "always", None where nothing is said.
-
-    Raises
-    ------
-    UsageError
-        for anything but never, a whole number from 0, and always
-    """
-    if reconnect is None:
-        return None
-    text = str(reconnect)
-    if text == "always":
-        return float("inf")
-    if text == "never":
-        return 0
-    if text.isascii() and text.isdigit():
-        return int(text)
-    raise UsageError(f"--reconnect {text}: say never, always, or how many times in a row")
-
-
-class Reconnecting(Source):
-    """Opens a live source again when it ends, fails or stalls.
-
-    While it is away there is a `StatusEvent`. Its frames and packets go on in the times, the size,
-    the colour and the tracks that it had at first.
+class Backoff:
+    """The waits before attempts to reconnect: each twice as long as the one before.
 
     Parameters
     ----------
-    open : opens the source, or raises `SourceError`; `RefusedError` when trying again is useless
-    name : of the source, for messages
-    reconnect : "never"; "always"; how many attempts in a row may fail; None for always once it has
-        been there, while an error of the first attempt is one at once
-    jitter : gives numbers from 0 to 1
+    first_s : short, because most interruptions are
+    max_s : one second, because the picture has to be back within 2 s of its source; an attempt
+        without an answer costs next to nothing
+    jitter : by this share each wait varies, so that many clients do not return at the same moment
+    chance : returns numbers from 0 to 1
+    """
 
-    Attributes
+    def __init__(
+        self,
+        first_s: float = 0.25,
+        max_s: float = 1.0,
+        *,
+        jitter: float = 0.2,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._first_s, self._max_s, self._jitter, self._chance = first_s, max_s, jitter, chance
+        self._next_s = first_s
+
+    def next_s(self) -> float:
+        """The wait before the next attempt."""
+        wait_s = self._next_s * (1 + self._jitter * (2 * self._chance() - 1))
+        self._next_s = min(2 * self._next_s, self._max_s)
+        return wait_s
+
+    def reset(self) -> None:
+        """Begin with the first wait again."""
+        self._next_s = self._first_s
+
+
+class ReconnectingSource(Source):
+    """Opens a live source again when it ends, fails or stalls.
+
+    A `StatusEvent` says that the source is away. Its later frames and packets continue the times,
+    the size, the colour and the tracks of the first ones.
+
+    Parameters
     ----------
-    reconnects : how often it came back
+    open : opens the source, or raises `SourceError`; `RefusedError` if a retry is useless
+    name : of the source, for messages
+    reconnect : "never", "always", or how many attempts in a row may fail. None: always, but an
+        error of the first attempt is final
+    backoff : the waits before attempts
+    clock : seconds, `time.monotonic` or a test's own
     """
 
     reconnects = 0
@@ -78,25 +85,25 @@ class Reconnecting(Source):
         *,
         name: str,
         reconnect: str | int | None = None,
-        jitter: Callable[[], float] = random.random,
+        backoff: Backoff | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self._open, self._jitter = open, jitter
-        asked = attempts(reconnect)
-        self._attempts = float("inf") if asked is None else asked
+        self._open, self._clock = open, clock
+        self._backoff = backoff or Backoff()
+        self._max_attempts = math.inf if reconnect is None else _attempts(reconnect)
         self._interrupted: Future[None] = Future()
-        self._wait_s = _FIRST_WAIT_S
         self._bad_before = self._dropped_before = 0
         try:
             source = open()
         except SourceError as error:
-            if not asked or isinstance(error, RefusedError):
+            if reconnect is None or not self._max_attempts or isinstance(error, RefusedError):
                 raise
             _logger.warning("%s; trying again", error)
-            source = self._retry(refusals=True)
+            source = self._retry(refusals_are_final=True)
         self._source = source
-        self.info: StreamInfo = source.info
-        self._splice = StreamContinuity(self.info, name=name)
+        self.info = source.info
+        self._continuity = StreamContinuity(self.info, name=name)
 
     @property
     def bad_frames(self) -> int:
@@ -104,32 +111,31 @@ class Reconnecting(Source):
 
     @property
     def dropped(self) -> int:
-        """Pictures that the source let go because decoding did not keep up."""
         return self._dropped_before + self._source.dropped
 
     def __iter__(self) -> Iterator[Item]:
         while True:
-            began_s = time.monotonic()
+            began_s = self._clock()
             failure: SourceError | None = None
             try:
                 for item in self._source:
-                    yield from self._splice(item)
+                    yield from self._continuity(item)
                     if self._interrupted.done():
                         return
             except SourceError as error:
                 failure = error
             if self._interrupted.done():
                 return
-            if self._attempts == 0:
+            if self._max_attempts == 0:
                 if failure is not None:
                     raise failure
                 return
-            if time.monotonic() - began_s > _WELL_S:
-                self._wait_s = _FIRST_WAIT_S
+            if self._clock() - began_s > _STABLE_S:
+                self._backoff.reset()
             _logger.warning("%s; reconnecting", failure or f"{self.name}: the stream has ended")
             yield StatusEvent("reconnecting")
             try:
-                self._come_back()
+                self._reconnect()
             except _InterruptedError:
                 return
 
@@ -140,56 +146,46 @@ class Reconnecting(Source):
         self._source.interrupt()
 
     def close(self) -> None:
-        """Release the source. May be called twice."""
         self.interrupt()
         self._source.close()
 
-    def _come_back(self) -> None:
+    def _reconnect(self) -> None:
         """Replace the source by a new one."""
-        since_s = time.monotonic()
+        since_s = self._clock()
         self._source.close()
-        source = self._retry(refusals=False)
+        source = self._retry(refusals_are_final=False)
         self._bad_before, self._dropped_before = self.bad_frames, self.dropped
         self._source = source
         self.reconnects += 1
-        self._splice.restart(source.info)
-        _logger.info("%s: back after %.1f s", self.name, time.monotonic() - since_s)
+        self._continuity.restart(source.info)
+        _logger.info("%s: back after %.1f s", self.name, self._clock() - since_s)
 
-    def _retry(self, *, refusals: bool) -> Source:
-        """Open until it works; `refusals` says whether they count at once.
+    def _retry(self, *, refusals_are_final: bool) -> Source:
+        """Open the source, and retry until it works.
 
-        A server that starts again may know neither paths nor users at first: what has been there is
-        asked for again.
+        A server that restarts may refuse paths and users at first. So refusals are final only for a
+        source that was never open.
         """
         for failed in itertools.count(1):
-            wait_s = self._wait_s * (1 + _JITTER * (2 * self._jitter() - 1))
-            self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
-            if wait([self._interrupted], wait_s).done:
+            if wait([self._interrupted], self._backoff.next_s()).done:
                 break
             try:
-                return self._attempt()
+                return self._open_interruptibly()
             except SourceError as error:
-                if refusals and isinstance(error, RefusedError):
+                if refusals_are_final and isinstance(error, RefusedError):
                     raise
-                if failed >= self._attempts:
-                    times = "once" if failed == 1 else f"{failed} times in a row"
+                if failed >= self._max_attempts:
+                    attempts = "attempt" if failed == 1 else "attempts in a row"
                     raise SourceError(
-                        f"{error}; tried again {times}, --reconnect always never gives up"
+                        f"{error}; gave up after {failed} {attempts}; "
+                        "to keep trying, set reconnect to always"
                     ) from None
                 _logger.debug("%s", error)
         raise _InterruptedError
 
-    def _attempt(self) -> Source:
-        """Open on a thread of its own: the wait can be interrupted, what happens in C cannot."""
-        opened: Future[Source] = Future()
-
-        def work() -> None:
-            try:
-                opened.set_result(self._open())
-            except BaseException as error:
-                opened.set_exception(error)
-
-        threading.Thread(target=work, name=f"livemosaic open {self.name}", daemon=True).start()
+    def _open_interruptibly(self) -> Source:
+        """Open on a thread of its own: `interrupt` can end this wait, but not a call in C."""
+        opened = start_call(self._open, name=f"open {self.name}")
         both: list[Future[Any]] = [opened, self._interrupted]
         wait(both, return_when=FIRST_COMPLETED)
         if not opened.done() or self._interrupted.done():
@@ -199,7 +195,16 @@ class Reconnecting(Source):
 
 
 class _InterruptedError(Exception):
-    """Nobody wants the source any more."""
+    """`interrupt` was called: the source is no longer needed."""
+
+
+def _attempts(reconnect: str | int) -> float:
+    try:
+        return reconnect_attempts(str(reconnect))
+    except ValueError:
+        raise UsageError(
+            f"reconnect {reconnect}: must be never, always, or a number of attempts"
+        ) from None
 
 
 def _close(opened: Future[Source]) -> None:

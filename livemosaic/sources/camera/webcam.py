@@ -11,7 +11,7 @@ from fractions import Fraction
 from ...errors import SourceError
 from ...media.frame import Frame, StreamInfo
 from ..base import DEFAULT_CAPTURE, CaptureMode, Source, SourceOptions
-from ..reconnect import Reconnecting
+from ..reconnect import ReconnectingSource
 from . import capture as _capture
 from .devices import Camera, find_again, find_camera, twins
 from .pixel_formats import Pixels
@@ -163,7 +163,7 @@ class WebcamSource(Source):
 
 def open_input(spec: str, options: SourceOptions) -> Source:
     opener = webcam_opener(spec, capture=options.capture)
-    return Reconnecting(opener, name=spec, reconnect=options.reconnect)
+    return ReconnectingSource(opener, name=spec, reconnect=options.reconnect)
 
 
 def webcam_opener(spec: str, *, capture: CaptureMode) -> Callable[[], WebcamSource]:

@@ -19,7 +19,7 @@ from ...media.ffmpeg import av, fraction, open_container, reason
 from ...media.frame import Frame, TrackPacket
 from ..base import Source, SourceOptions
 from ..decoder import VideoDecoder
-from ..reconnect import Reconnecting
+from ..reconnect import ReconnectingSource
 from .packet_queue import Arrival, PacketQueue
 from .protocols import Address, find_protocol
 
@@ -302,7 +302,7 @@ def open_input(spec: str, options: SourceOptions) -> Source | None:
         return None
     opener = stream_opener(address, threads=options.threads)
     try:
-        return Reconnecting(opener, name=address.name, reconnect=options.reconnect)
+        return ReconnectingSource(opener, name=address.name, reconnect=options.reconnect)
     except FiniteError:
         return None
 
