@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import replace
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -33,8 +34,8 @@ def picture_box(canvas: Canvas) -> tuple[int, int, int, int]:
 
 
 def box_panel(width: int, height: int, colour: int) -> Panel:
-    ink = np.full((height, width, 3), colour, np.uint8)
-    return Panel(np.zeros_like(ink), ink)
+    pixels = np.full((height, width, 3), colour, np.uint8)
+    return Panel(np.full_like(pixels, 255), pixels)
 
 
 @pytest.mark.parametrize("colour", [Colour("bt601"), Colour("bt709", full_range=True)])
@@ -55,7 +56,7 @@ def test_a_picture_is_fitted_with_bars(
     box: tuple[int, int, int, int],
     colour: Colour,
 ) -> None:
-    canvas = Canvas(*window, aspect=source[0] / source[1])
+    canvas = Canvas(*window, aspect=Fraction(source[0], source[1]))
     assert canvas.draw(Frame.from_bgr(quarters(*source), colour=colour))
     assert (canvas.width, canvas.height) == window
     assert picture_box(canvas) == pytest.approx(box, abs=1)
@@ -73,7 +74,7 @@ def test_a_picture_is_fitted_with_bars(
 def test_detail_is_averaged_and_not_skipped() -> None:
     """A picture of single dark and light pixels is grey when it is smaller."""
     board = np.indices((360, 640)).sum(axis=0) % 2 * 200
-    canvas = Canvas(160, 90, aspect=16 / 9)
+    canvas = Canvas(160, 90, aspect=Fraction(16, 9))
     canvas.draw(Frame.from_bgr(np.repeat(board[:, :, None], 3, axis=2).astype(np.uint8)))
     np.testing.assert_allclose(canvas.pixels, 100, atol=6)
 
@@ -82,7 +83,7 @@ def test_detail_is_averaged_and_not_skipped() -> None:
 
 
 def test_the_same_picture_is_not_drawn_again() -> None:
-    canvas = Canvas(64, 36, aspect=16 / 9)
+    canvas = Canvas(64, 36, aspect=Fraction(16, 9))
     frame = Frame.from_bgr(quarters(64, 36))
     assert canvas.draw(frame)
     assert not canvas.draw(frame)
@@ -93,7 +94,7 @@ def test_the_same_picture_is_not_drawn_again() -> None:
 
 def test_memory_that_is_used_again_is_another_picture() -> None:
     """A mosaic paints into the memory of a picture that everybody has let go of."""
-    canvas = Canvas(64, 36, aspect=16 / 9)
+    canvas = Canvas(64, 36, aspect=Fraction(16, 9))
     memory = bytearray(64 * 36)
     _, u, v = (np.full(s, 128, np.uint8) for s in ((36, 64), (18, 32), (18, 32)))
     for value in (50, 200):
@@ -105,7 +106,7 @@ def test_memory_that_is_used_again_is_another_picture() -> None:
 
 
 def test_the_frame_is_not_kept() -> None:
-    canvas = Canvas(64, 36, aspect=16 / 9)
+    canvas = Canvas(64, 36, aspect=Fraction(16, 9))
     frame = Frame.from_bgr(quarters(64, 36))
     planes = [weakref.ref(plane) for plane in (frame.y, frame.u, frame.v)]
     canvas.draw(frame)
@@ -117,7 +118,7 @@ def test_the_frame_is_not_kept() -> None:
 
 
 def test_panels_come_off_without_a_trace() -> None:
-    canvas = Canvas(128, 72, aspect=16 / 9)
+    canvas = Canvas(128, 72, aspect=Fraction(16, 9))
     canvas.draw(Frame.from_bgr(quarters(128, 72)))
     before = canvas.pixels.copy()
     for left, top in ((5, 5), (20, 10), (-4, 60), (120, 70), (500, 500)):
@@ -130,7 +131,7 @@ def test_panels_come_off_without_a_trace() -> None:
 
 
 def test_a_new_picture_replaces_what_was_over_the_old() -> None:
-    canvas = Canvas(128, 128, aspect=16 / 9)
+    canvas = Canvas(128, 128, aspect=Fraction(16, 9))
     canvas.draw(Frame.from_bgr(quarters(128, 72)))
     canvas.cover(box_panel(100, 100, 99), 5, 5)
     canvas.draw(Frame.from_bgr(np.full((72, 128, 3), 200, np.uint8)))
@@ -139,7 +140,7 @@ def test_a_new_picture_replaces_what_was_over_the_old() -> None:
 
 
 def test_another_size_keeps_the_picture_and_drops_panels() -> None:
-    canvas = Canvas(128, 72, aspect=16 / 9)
+    canvas = Canvas(128, 72, aspect=Fraction(16, 9))
     canvas.draw(Frame.from_bgr(quarters(128, 72)))
     canvas.cover(box_panel(100, 60, 99), 5, 5)
     other = canvas.resized(300, 300)
@@ -149,7 +150,7 @@ def test_another_size_keeps_the_picture_and_drops_panels() -> None:
 
 
 def test_the_original_goes_into_the_corner_of_the_picture() -> None:
-    canvas = Canvas(400, 400, aspect=16 / 9)
+    canvas = Canvas(400, 400, aspect=Fraction(16, 9))
     canvas.draw(Frame.from_bgr(np.full((90, 160, 3), 30, np.uint8)))
     before = canvas.pixels.copy()
     canvas.cover_corner(canvas.corner(Frame.from_bgr(quarters(320, 180))), margin=10)

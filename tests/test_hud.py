@@ -1,4 +1,4 @@
-"""Drawing over a picture: figures, keys, messages."""
+"""Panels over a picture: statistics, keys, messages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from livemosaic.control.state import LiveState, LiveStats
-from livemosaic.media.text import Panel, Sheet, fitted, text_width
+from livemosaic.media.text import Panel, PanelCanvas, fitted, text_width
 from livemosaic.window import hud
 
 U8 = NDArray[np.uint8]
 
-VITALS = LiveStats(
+STATS = LiveStats(
     fps_in=29.97,
     fps_out=24.4,
     latency_ms_p50=12.3,
@@ -25,7 +25,9 @@ VITALS = LiveStats(
 )
 
 PANELS = {
-    "figures": lambda: hud.figures(hud.gauges(replace(VITALS, governor="coarser grid")), px=16),
+    "statistics": lambda: hud.stats_panel(
+        hud.gauges(replace(STATS, governor="coarser grid")), px=16
+    ),
     "message": lambda: hud.message_panel("overlay 60%", px=16, width=600),
     "recording": lambda: hud.message_panel("*out.mkv", px=16, width=600),
     "help": lambda: hud.help_panel(px=16, height=700),
@@ -74,16 +76,16 @@ def test_readable_on_any_picture(panel: Panel, below: int) -> None:
     canvas = np.full((900, 1280, 3), below, np.uint8)
     panel.paint(canvas, 0, 0)
     inside = luma(canvas[8 : panel.height - 8, 8 : panel.width - 8])
-    ground = np.median(inside)
-    assert ground < 80
-    written = inside[inside > ground + 60]
+    background = np.median(inside)
+    assert background < 80
+    written = inside[inside > background + 60]
     assert 0.01 < written.size / inside.size < 0.35
-    assert np.percentile(written, 75) - ground > 100
+    assert np.percentile(written, 75) - background > 100
 
 
 def test_corners_are_round() -> None:
     canvas = np.full((60, 90, 3), 255, np.uint8)
-    Sheet(90, 60, radius=10).panel().paint(canvas, 0, 0)
+    PanelCanvas(90, 60, radius=10).panel().paint(canvas, 0, 0)
     assert canvas[0, 0].min() == canvas[-1, -1].min() == 255
     assert canvas[0, 45].max() == canvas[30, 0].max() < 100
 
@@ -109,11 +111,11 @@ def test_any_text_can_be_drawn(text: str) -> None:
     assert panel.width <= 500
 
 
-# ---- figures -----------------------------------------------------------------------------
+# ---- statistics -----------------------------------------------------------------------------
 
 
-def test_gauges_say_all_vitals() -> None:
-    live_stats = replace(VITALS, governor="coarser grid", source="reconnecting")
+def test_gauges_show_all_statistics() -> None:
+    live_stats = replace(STATS, governor="coarser grid", source="reconnecting")
     lines = {line.name: line for line in hud.gauges(live_stats)}
     assert lines["frames/s"].values == ("30.0 in", "24.4 out")
     assert lines["latency"].values == ("p50 12 ms", "p95 31 ms")
@@ -122,55 +124,55 @@ def test_gauges_say_all_vitals() -> None:
     assert lines["decode"].values == ("1.2 ms",)
     assert lines["coarser grid"].warning
     assert lines["reconnecting"].warning
-    assert not any(line.warning for line in hud.gauges(VITALS))
+    assert not any(line.warning for line in hud.gauges(STATS))
 
 
 def test_bars_are_shares_of_a_frame() -> None:
-    live_stats = replace(VITALS, fps_in=25.0, stages_ms={"a": 20.0, "b": 0.0, "c": 90.0})
+    live_stats = replace(STATS, fps_in=25.0, stages_ms={"a": 20.0, "b": 0.0, "c": 90.0})
     shares = {line.name: line.share for line in hud.gauges(live_stats)}
     assert (shares["a"], shares["b"], shares["c"]) == (0.5, 0.0, 1.0)
     assert shares["dropped"] is None
     canvas = np.zeros((400, 600, 3), np.uint8)
-    hud.figures(hud.gauges(live_stats), px=16).paint(canvas, 0, 0)
-    bars = (canvas == hud._BLUE).all(axis=2).sum(axis=1)
+    hud.stats_panel(hud.gauges(live_stats), px=16).paint(canvas, 0, 0)
+    bars = (canvas == hud.BAR_COLOUR).all(axis=2).sum(axis=1)
     a, c = sorted(set(bars[bars > 10]))
     assert a == pytest.approx(c / 2, abs=1)
 
 
-def test_figures_that_look_the_same_are_not_drawn_again() -> None:
+def test_statistics_that_look_the_same_are_not_drawn_again() -> None:
     calm = replace(
-        VITALS, fps_in=29.98, latency_ms_p50=12.4, stages_ms={"decode": 1.21, "compose": 5.42}
+        STATS, fps_in=29.98, latency_ms_p50=12.4, stages_ms={"decode": 1.21, "compose": 5.42}
     )
-    assert hud.gauges(calm) == hud.gauges(VITALS)
-    assert hud.gauges(replace(VITALS, dropped=8)) != hud.gauges(VITALS)
+    assert hud.gauges(calm) == hud.gauges(STATS)
+    assert hud.gauges(replace(STATS, dropped=8)) != hud.gauges(STATS)
 
 
 def test_the_box_stands_still() -> None:
-    """Its size does not depend on the figures, and nothing leaves it."""
+    """Its size does not depend on the values, and nothing leaves it."""
     wild = LiveStats(1000.0, 0.0, 99.9, 9999.0, 123456, 1.0, {"decode": 1234.5, "compose": 0.01})
-    panels = [hud.figures(hud.gauges(v), px=16) for v in (VITALS, wild)]
-    assert panels[0].ink.shape == panels[1].ink.shape
+    panels = [hud.stats_panel(hud.gauges(v), px=16) for v in (STATS, wild)]
+    assert panels[0].colour.shape == panels[1].colour.shape
     for panel in panels:
-        edge = panel.ink.copy()
+        edge = panel.colour.copy()
         edge[4:-4, 4:-4] = 0
         assert edge.max() < 60
 
 
 def test_nothing_is_known_yet() -> None:
-    assert hud.figures(hud.gauges(LiveStats()), px=16).height > 16
+    assert hud.stats_panel(hud.gauges(LiveStats()), px=16).height > 16
 
 
 def test_badges() -> None:
-    assert hud.badges(LiveState(), VITALS) == ()
-    live_stats = replace(VITALS, recording="out.mkv")
-    said = hud.badges(LiveState(privacy=True, frozen=True), live_stats)
-    assert said == ("*out.mkv", "hidden", "frozen")
+    assert hud.badges(LiveState(), STATS) == ()
+    live_stats = replace(STATS, recording="out.mkv")
+    texts = hud.badges(LiveState(privacy=True, frozen=True), live_stats)
+    assert texts == ("*out.mkv", "privacy mode", "frozen")
 
 
 def test_only_recording_has_a_red_dot() -> None:
     def red(text: str) -> int:
-        ink = hud.message_panel(text, px=16, width=500).ink.astype(int)
-        return int(((ink[:, :, 2] > 150) & (ink[:, :, 1] < 100)).sum())
+        colour = hud.message_panel(text, px=16, width=500).colour.astype(int)
+        return int(((colour[:, :, 2] > 150) & (colour[:, :, 1] < 100)).sum())
 
     assert red("*out.mkv") > 20
     assert red("out.mkv") == 0

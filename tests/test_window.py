@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from livemosaic.control.state import Control
 from livemosaic.errors import SinkError
 from livemosaic.media.frame import StreamInfo
 from livemosaic.window import display
-from livemosaic.window.window import WindowSink, _first_size
+from livemosaic.window.window import WindowSink, first_size
 
 from .conftest import ROOT
 from .screen import TIMEOUT_S, Screen, open_screen
@@ -167,11 +168,11 @@ KEYS_OF_CONTROL = [
 def test_every_key(screen: Screen) -> None:
     with shown(screen.environment) as program:
         screen.see(has_picture, what="the picture")
-        said = program.line()
+        line = program.line()
         for name, true in KEYS_OF_CONTROL:
             screen.press(TITLE, name)
-            while not true(said["wanted"]):
-                said = program.line()
+            while not true(line["state"]):
+                line = program.line()
         screen.press(TITLE, "s")
         assert program.line() == {"snapshot": True}
         screen.press(TITLE, "y")  # without a meaning
@@ -181,7 +182,7 @@ def test_every_key(screen: Screen) -> None:
 
 
 def test_what_the_window_shows_over_the_picture(screen: Screen) -> None:
-    """Figures, keys, the original: their pixels come and go, in the place where they belong."""
+    """Statistics, keys, the original: their pixels come and go in their places."""
     with shown(screen.environment) as program:
         first = screen.see(FIRST, what="the picture")
         left, top, width, height = picture_box(first)
@@ -197,10 +198,10 @@ def test_what_the_window_shows_over_the_picture(screen: Screen) -> None:
         def plain(x: float, y: float, number: int) -> Callable[[U8], bool]:
             return lambda shot: bool(is_colour(number)(region(shot, x, y)).all())
 
-        figures, keys, corner = (0.12, 0.1), (0.5, 0.4), (0.9, 0.9)
-        assert dark(*figures)(first)
+        stats, keys, corner = (0.12, 0.1), (0.5, 0.4), (0.9, 0.9)
+        assert dark(*stats)(first)
         screen.press(TITLE, "h")
-        screen.see(plain(*figures, 0), what="the picture without the figures")
+        screen.see(plain(*stats, 0), what="the picture without the statistics")
         screen.press(TITLE, "question")
         screen.see(dark(*keys), what="the keys")
         screen.press(TITLE, "F1")
@@ -240,7 +241,7 @@ def test_a_window_that_is_minimised_is_not_closed(screen: Screen) -> None:
         screen.run("xdotool", "windowmap", "--sync", window)
         screen.see(has_picture, what="the picture again")
         screen.press(TITLE, "x")
-        assert program.line()["wanted"]["mirror"]
+        assert program.line()["state"]["mirror"]
 
 
 def test_windows_one_after_another(screen: Screen) -> None:
@@ -278,24 +279,24 @@ def test_windows_one_after_another(screen: Screen) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "named"),
     [
-        ({}, "there is no display"),
-        ({"DISPLAY": ""}, "there is no display"),
-        ({"WAYLAND_DISPLAY": "wayland-0"}, "DISPLAY is not set; install and start Xwayland"),
-        ({"DISPLAY": ":4093"}, "the display ':4093' does not answer"),
-        ({"DISPLAY": "nonsense"}, "the display 'nonsense' does not answer"),
-        ({"DISPLAY": ":4093", "QT_QPA_PLATFORM": "wayland"}, "':4093' does not answer"),
+        ({}, "no display"),
+        ({"DISPLAY": ""}, "no display"),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, "Xwayland"),
+        ({"DISPLAY": ":4093"}, "':4093'"),
+        ({"DISPLAY": "nonsense"}, "'nonsense'"),
+        ({"DISPLAY": ":4093", "QT_QPA_PLATFORM": "wayland"}, "':4093'"),
     ],
 )
-def test_no_display_is_told_and_does_not_abort(variables: dict[str, str], said: str) -> None:
+def test_no_display_is_an_error_and_no_abort(variables: dict[str, str], named: str) -> None:
     known = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     environment = {name: value for name, value in os.environ.items() if name not in known}
     with shown({**environment, **variables}) as program:
         code, err = program.ended()
     assert code == 1
     assert err.startswith("SinkError: window: ")
-    assert said in err
+    assert named in err
     assert err.count("\n") == 1
 
 
@@ -316,14 +317,13 @@ def test_a_desktop_that_wants_wayland_gets_a_window(screen: Screen) -> None:
 
 def test_a_display_that_keeps_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Something takes the connection and never answers."""
-    monkeypatch.setattr(display, "_ANSWER_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         number = server.getsockname()[1] - 6000
         if number < 0:
             pytest.skip("the system gave a port below X11's")
         monkeypatch.setenv("DISPLAY", f"127.0.0.1:{number}")
         with pytest.raises(SinkError, match="does not answer"):
-            display.check_display()
+            display.check_display(timeout_s=0.3)
         server.accept()[0].close()
     for thread in threading.enumerate():
         if thread.name == "livemosaic display":
@@ -344,7 +344,7 @@ def test_a_library_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setenv("QT_QPA_PLATFORM", "")
     monkeypatch.setenv("QT_LOGGING_RULES", "")
-    with pytest.raises(SinkError, match=r"need .*libqxcb\.so, which this system does not have"):
+    with pytest.raises(SinkError, match=r"libqxcb\.so"):
         display.check_display()
 
 
@@ -380,5 +380,5 @@ def test_first_size(
     picture: tuple[int, int], screen_size: tuple[int, int] | None, window: tuple[int, int]
 ) -> None:
     width, height = picture
-    size = _first_size(width, width / height, screen_size)
+    size = first_size(width, Fraction(width, height), screen_size)
     assert size == pytest.approx(window, abs=1)

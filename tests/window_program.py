@@ -1,7 +1,7 @@
 """A program with a window, as the pipeline has one: `python -m tests.window_program WIDTH HEIGHT`.
 
-It shows four coloured quarters of that size, and prints one JSON object a line: `wanted` and `view`
-whenever they change, `snapshot` when one is asked for, and `quit`.
+It shows four coloured quarters of that size, and prints one JSON object per line: `state` and
+`view` whenever one changes, `snapshot` for each request, and `quit`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from livemosaic.window.window import WindowSink
 
 from .test_canvas import quarters
 
-# A frame is shown this often; the pipeline pumps at least 30 times a second.
+# The interval of frames; the pipeline pumps at least 30 times a second.
 _FRAME_S = 1 / 40
 
 
-def say(**what: Any) -> None:
+def report(**what: Any) -> None:
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 
@@ -42,21 +42,21 @@ def main(width: int, height: int) -> int:
         return 1
     picture = Frame.from_bgr(quarters(width, height))
     original = Frame.from_bgr(quarters(64, 36)[:, ::-1].copy())
-    said = None
+    before = None
     while not quit_asked.wait(_FRAME_S):
         window.write(dataclasses.replace(picture, y=picture.y.copy(), original=original))
         window.pump()
         now = (control.state, dataclasses.replace(window.view))
-        if now != said:
-            said = now
-            say(wanted=dataclasses.asdict(now[0]), view=dataclasses.asdict(now[1]))
+        if now != before:
+            before = now
+            report(state=dataclasses.asdict(now[0]), view=dataclasses.asdict(now[1]))
         if control.take_snapshot_request():
-            say(snapshot=True)
+            report(snapshot=True)
             control.notify("snapshot.png")
     window.write(picture)  # a frame that was on its way
     window.close()
     window.close()
-    say(quit=True)
+    report(quit=True)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Text on pictures: one face, sizes in pixels, and boxes that are readable on any picture."""
+"""Text on pictures: one typeface, sizes in pixels, and panels that are readable on any picture."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LINE", "Panel", "Sheet", "fitted", "text_width"]
+__all__ = ["LINE", "Panel", "PanelCanvas", "fitted", "text_width"]
 
 U8 = NDArray[np.uint8]
 
-# OpenCV 5 draws a TrueType face that it has inside, OpenCV 4 strokes. The scale makes capitals of
-# both about 0.7 as high as the size says, as in print.
+# OpenCV 5 draws a TrueType face of its own, OpenCV 4 strokes. The scale makes the capitals of both
+# about 0.7 times as high as the size, as in print.
 _TRUETYPE = int(cv2.__version__.partition(".")[0]) >= 5
 _FACE = cv2.FONT_HERSHEY_SIMPLEX if _TRUETYPE else cv2.FONT_HERSHEY_DUPLEX
 _SCALE_PER_PX = 1 / 28 if _TRUETYPE else 1 / 31
 
 LINE = 1.5  # from one line to the next, in sizes of the text
-_BASELINE = 1.1  # from the top of a line to the foot of its letters, in the same
+_BASELINE = 1.1  # from the top of a line to its baseline, in the same unit
 
-# A box: this much of the picture shines through, so that it is seen that there is more, and a dark
-# grey is added, so that the box stands out from black too.
-_THROUGH = 0.18
+# A panel's background lets some of the picture through, to show that there is more, and adds a dark
+# grey, to be visible on black.
+_ALPHA = 0.82
 _GREY = 24
 
 
@@ -33,18 +33,18 @@ def text_width(text: str, px: int) -> int:
 
 
 def fitted(text: str, px: int, width: int) -> str:
-    """The text, with dots for its middle if it is wider than `width` pixels."""
+    """The text; dots replace its middle where it is wider than `width` pixels."""
     if text_width(text, px) <= width:
         return text
-    for kept in range(len(text) - 1, 1, -1):
-        shorter = f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
-        if text_width(shorter, px) <= width:
-            return shorter
+    for length in range(len(text) - 1, 1, -1):
+        shortened = f"{text[: length // 2]}...{text[len(text) - (length - length // 2) :]}"
+        if text_width(shortened, px) <= width:
+            return shortened
     return ""
 
 
 def _plain(text: str) -> str:
-    """What the face can draw: OpenCV 4's strokes are ASCII."""
+    """The text as the typeface can draw it: OpenCV 4's strokes are ASCII."""
     return text if _TRUETYPE else text.encode("ascii", "replace").decode()
 
 
@@ -54,35 +54,35 @@ class Panel:
 
     Attributes
     ----------
-    keep : uint8 (height, width, 3), how much of what is below stays, 255 is all
-    ink : uint8 (height, width, 3) BGR, added to it
+    alpha : uint8 (height, width, 3), opacity of each colour channel, 255 hides what is below
+    colour : uint8 (height, width, 3) BGR, multiplied by `alpha` already
     """
 
-    keep: U8
-    ink: U8
+    alpha: U8
+    colour: U8
 
     @property
     def width(self) -> int:
-        return int(self.ink.shape[1])
+        return int(self.colour.shape[1])
 
     @property
     def height(self) -> int:
-        return int(self.ink.shape[0])
+        return int(self.colour.shape[0])
 
-    def paint(self, canvas: U8, left: int, top: int) -> None:
-        """Lay it over uint8 (h, w, 3) BGR `canvas`, in place; what sticks out is cut."""
+    def paint(self, picture: U8, left: int, top: int) -> None:
+        """Lay the panel over uint8 (h, w, 3) BGR `picture` in place; parts outside are cut off."""
         x, y = max(left, 0), max(top, 0)
-        below = canvas[y : max(top + self.height, 0), x : max(left + self.width, 0)]
+        below = picture[y : max(top + self.height, 0), x : max(left + self.width, 0)]
         if not below.size:
             return
         height, width = below.shape[:2]
-        rows, columns = slice(y - top, y - top + height), slice(x - left, x - left + width)
-        mixed = cv2.multiply(below, self.keep[rows, columns], scale=1 / 255)
-        below[:] = cv2.add(mixed, self.ink[rows, columns])
+        part = np.s_[y - top : y - top + height, x - left : x - left + width]
+        mixed = cv2.multiply(below, cv2.bitwise_not(self.alpha[part]), scale=1 / 255)
+        below[:] = cv2.add(mixed, self.colour[part])
 
 
-class Sheet:
-    """A panel in the making: a dark translucent box with round corners to draw on.
+class PanelCanvas:
+    """Draws a panel: text and shapes on a dark translucent box with round corners.
 
     Parameters
     ----------
@@ -91,39 +91,41 @@ class Sheet:
     """
 
     def __init__(self, width: int, height: int, *, radius: int = 0) -> None:
-        self._ink: U8 = np.zeros((height, width, 3), np.uint8)
+        self._colour: U8 = np.zeros((height, width, 3), np.uint8)
         self._mask: U8 = np.zeros((height, width), np.uint8)
-        self._box = _rounded(width, height, radius)
+        self._background = _rounded(width, height, radius)
 
     def text(
         self, text: str, left: int, top: int, *, px: int, colour: tuple[int, int, int]
     ) -> None:
         """Draw one line of size `px`, `colour` in BGR; `left` and `top` of its line box."""
-        foot = (left, top + round(_BASELINE * px))
-        for plane, value in ((self._ink, colour), (self._mask, 255)):
-            cv2.putText(plane, _plain(text), foot, _FACE, px * _SCALE_PER_PX, value, 1, cv2.LINE_AA)
+        origin = (left, top + round(_BASELINE * px))
+        for plane, value in ((self._colour, colour), (self._mask, 255)):
+            cv2.putText(
+                plane, _plain(text), origin, _FACE, px * _SCALE_PER_PX, value, 1, cv2.LINE_AA
+            )
 
     def bar(
         self, left: int, top: int, width: int, height: int, *, colour: tuple[int, int, int]
     ) -> None:
         """Draw a filled rectangle."""
-        for plane, value in ((self._ink, colour), (self._mask, 255)):
+        for plane, value in ((self._colour, colour), (self._mask, 255)):
             plane[max(top, 0) : top + height, max(left, 0) : left + width] = value
 
     def dot(self, x: int, y: int, radius: int, *, colour: tuple[int, int, int]) -> None:
         """Draw a filled circle around a point."""
-        for plane, value in ((self._ink, colour), (self._mask, 255)):
+        for plane, value in ((self._colour, colour), (self._mask, 255)):
             cv2.circle(plane, (x, y), radius, value, cv2.FILLED, cv2.LINE_AA)
 
     def panel(self) -> Panel:
-        """What was drawn, on the box."""
-        box = self._box[:, :, None].astype(np.float32) / 255
-        clear = 1 - self._mask[:, :, None].astype(np.float32) / 255
-        keep = clear * (box * _THROUGH + (1 - box)) * 255
-        ink = np.minimum(self._ink + clear * box * _GREY, 255)
+        """The panel as drawn so far."""
+        mask = self._mask[:, :, None].astype(np.float32)
+        background = self._background[:, :, None] / np.float32(255) * (1 - mask / 255)
+        alpha = mask + background * 255 * _ALPHA
+        colour = np.minimum(self._colour + background * _GREY, 255)
         return Panel(
-            np.broadcast_to(keep, ink.shape).round().astype(np.uint8),
-            ink.round().astype(np.uint8),
+            np.broadcast_to(alpha, colour.shape).round().astype(np.uint8),
+            colour.round().astype(np.uint8),
         )
 
 

@@ -1,58 +1,61 @@
-"""Whether a window can be opened, asked before it is tried.
+"""Checks that a window can be opened.
 
-Where there is no display OpenCV's Qt does not raise an error: it ends the process (`abort`).
+Without a display, OpenCV's Qt raises no error: it ends the process (`abort`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import cv2
 
+from ..blocking import start_call
 from ..errors import SinkError
 
 __all__ = ["check_display"]
 
-# A display that is asked for over a network that swallows everything would be waited for for
-# minutes.
-_ANSWER_S = 5.0
+_TIMEOUT_S = 5.0  # libxcb would wait for minutes for a network that does not answer
 
 _ELSEWHERE = "use another output, such as a file, or null"
 
-# Qt says the same again and again on standard error: that it brings no fonts, that it has no
-# Wayland. What is fatal is still said.
+# Qt repeats on standard error that it has no fonts and no Wayland. Fatal messages remain.
 _QT_RULES = "*.debug=false;*.info=false;*.warning=false"
 
 
-def check_display() -> tuple[int, int] | None:
+def check_display(*, timeout_s: float = _TIMEOUT_S) -> tuple[int, int] | None:
     """Make sure that OpenCV can open a window.
+
+    Parameters
+    ----------
+    timeout_s : for the display's answer
 
     Returns
     -------
-    Width and height of the screen in pixels (all monitors together), None where nobody says
+    width and height of the screen in pixels (all monitors together), None if unknown
 
     Raises
     ------
-    SinkError : there is no display, it does not answer, or OpenCV cannot use it
+    SinkError
+        there is no display, it does not answer, or OpenCV cannot use it
     """
     if sys.platform in ("win32", "darwin"):
         return None
     plugins = Path(cv2.__file__).parent / "qt" / "plugins" / "platforms"
-    bundled = plugins.is_dir()  # the wheel's own Qt: it speaks X11 only
+    bundled = plugins.is_dir()  # the wheel's own Qt, which supports X11 only
     if not os.environ.get("DISPLAY"):
         if not os.environ.get("WAYLAND_DISPLAY"):
             raise SinkError(
                 "window: there is no display (DISPLAY is not set); "
-                f"start it in a desktop session, or by ssh -X, or {_ELSEWHERE}"
+                f"start livemosaic in a desktop session, or by ssh -X, or {_ELSEWHERE}"
             )
         if bundled:
             raise SinkError(
-                "window: this OpenCV shows windows by X11, and DISPLAY is not set; "
+                "window: this OpenCV needs X11, and DISPLAY is not set; "
                 f"install and start Xwayland, or {_ELSEWHERE}"
             )
         return None
@@ -62,24 +65,24 @@ def check_display() -> tuple[int, int] | None:
         os.environ.setdefault("QT_LOGGING_RULES", _QT_RULES)
         for plugin in plugins.glob("libqxcb.*"):
             _load(plugin)
-    return _ask_x11()
+    return _screen_size(timeout_s)
 
 
 def _load(library: Path) -> None:
-    """Load what Qt will load, because it ends the process when a library is missing."""
+    """Load a library that Qt will load: Qt ends the process if one is missing."""
     try:
         ctypes.CDLL(str(library))
     except OSError as error:
         missing = str(error).partition(":")[0]
         raise SinkError(
-            f"window: OpenCV's windows need {missing}, which this system does not have; "
+            f"window: OpenCV's windows need {missing}, which is not installed; "
             "install it (Debian, Ubuntu: apt install libx11-6 libxcb1 libgl1 libxkbcommon0), "
             f"or {_ELSEWHERE}"
         ) from None
 
 
 class _Screen(ctypes.Structure):
-    """The beginning of xcb_screen_t."""
+    """The first fields of xcb_screen_t."""
 
     _fields_ = (
         ("root", ctypes.c_uint32),
@@ -102,35 +105,33 @@ class _Screens(ctypes.Structure):
     )
 
 
-def _ask_x11() -> tuple[int, int] | None:
-    """Connect to the display as Qt will, with the same library, and leave again."""
+def _screen_size(timeout_s: float) -> tuple[int, int] | None:
+    """Connect to the display with the library that Qt uses, and ask for the screen's size."""
     try:
         xcb = ctypes.CDLL("libxcb.so.1")
     except OSError:
-        return None  # an OpenCV of another kind, such as the distribution's: it says itself
+        return None  # another OpenCV, such as the distribution's, which raises its own error
     xcb.xcb_connect.restype = xcb.xcb_get_setup.restype = ctypes.c_void_p
     xcb.xcb_setup_roots_iterator.restype = _Screens
-    answers: list[tuple[int, tuple[int, int] | None]] = []
 
-    def ask() -> None:
+    def ask() -> tuple[int, int] | None:
         link = ctypes.c_void_p(xcb.xcb_connect(None, None))
-        problem = int(xcb.xcb_connection_has_error(link))
-        answers.append((problem, None if problem else _size(xcb, link)))
+        failed = xcb.xcb_connection_has_error(link)
+        size = None if failed else _first_screen(xcb, link)
         xcb.xcb_disconnect(link)
+        return size
 
-    # Named as all threads of the program, so that its end does not wait for this one.
-    asking = threading.Thread(target=ask, name="livemosaic display", daemon=True)
-    asking.start()
-    asking.join(_ANSWER_S)
-    if not answers or answers[0][0]:
-        raise SinkError(
-            f"window: the display {os.environ['DISPLAY']!r} does not answer; check DISPLAY, and "
-            f"that it lets this user in (XAUTHORITY), or {_ELSEWHERE}"
-        )
-    return answers[0][1]
+    with contextlib.suppress(TimeoutError):
+        size = start_call(ask, name="display").result(timeout_s)
+        if size is not None:
+            return size
+    raise SinkError(
+        f"window: the display {os.environ['DISPLAY']!r} does not answer; check DISPLAY, and "
+        f"whether it admits this user (XAUTHORITY), or {_ELSEWHERE}"
+    )
 
 
-def _size(xcb: Any, link: ctypes.c_void_p) -> tuple[int, int]:
+def _first_screen(xcb: Any, link: ctypes.c_void_p) -> tuple[int, int]:
     screens = xcb.xcb_setup_roots_iterator(ctypes.c_void_p(xcb.xcb_get_setup(link)))
     screen = screens.data.contents
     return int(screen.width), int(screen.height)

@@ -1,4 +1,7 @@
-"""The keys of the window: what each is for, in words, and what it does."""
+"""The keys of the window: one table with each key's help and action.
+
+A new key needs an action and a line in `KEYS`. The window's help and the documentation follow.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import time
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ..control.state import Control
 from ..errors import UsageError
@@ -15,16 +19,14 @@ from ..mosaic.settings import MosaicSettings
 
 __all__ = ["KEYS", "Key", "Keyboard", "View", "key_name", "press", "tile_sizes"]
 
-_OVERLAY_STEP = 0.1
-_CALM_STEP = 0.1
 _TINT_STEP = 0.2
 
-# A key that is held down comes again, every 0.03 s or so. For one that turns something on and off,
-# what comes so soon after the last time means nothing.
+# A pressed key repeats every 0.03 s or so. A key that does not repeat ignores codes that follow its
+# last one sooner than this.
 _REPEAT_S = 0.06
 
-# Sides of a tile in output pixels to choose from: of those that divide the picture, so that none is
-# cut at its edge, if they are enough to choose from; else of sizes that are a third apart.
+# Sides of a tile in output pixels to choose from: those that divide the picture, so that no tile is
+# cut at its edge; where those are too few, common sizes.
 _MIN_TILE_PX, _MAX_TILE_PX = 8, 160
 _ENOUGH_SIZES = 4
 _COMMON_SIZES = (8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160)
@@ -32,15 +34,15 @@ _COMMON_SIZES = (8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160)
 
 @dataclass(slots=True)
 class View:
-    """What one window shows beside the picture.
+    """What one window shows over and beside the picture.
 
     Attributes
     ----------
     width, height : of the mosaic in pixels
-    hud : figures are shown
-    help : the keys are shown
-    original : the input is shown in a corner
-    full_screen : the window has no frame and fills the screen
+    hud : show statistics
+    help : show the keys
+    original : show the original in a corner
+    full_screen : fill the screen, without a frame
     """
 
     width: int
@@ -53,48 +55,30 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One thing that can be done.
+    """One action, and the keys for it.
 
     Attributes
     ----------
-    names : of the keys that do it, as `key_name` says them
-    shown : the same for a person
-    help : what it does, in a few words
-    act : does it; given the control, the view and the key's name; returns what to say, if anything
+    names : of the keys, as `key_name` returns them
+    shown : the keys in the help and the documentation
+    help : the action, in a few words
+    action : called with the control, the view and the key's name; returns a message, or ""
+    repeats : whether the action happens again and again while the key is down
     """
 
     names: tuple[str, ...]
     shown: str
     help: str
-    act: Callable[[Control, View, str], str]
-
-
-def press(name: str, control: Control, view: View) -> str:
-    """Do what a key is for.
-
-    Parameters
-    ----------
-    name : of the key, as `key_name` says it; nothing happens for one without a meaning
-
-    Returns
-    -------
-    What to say about it, also about a change that cannot be made; empty if nothing
-    """
-    for key in KEYS:
-        if name in key.names:
-            try:
-                return key.act(control, view, name)
-            except UsageError as error:
-                return str(error)
-    return ""
+    action: Callable[[Control, View, str], str]
+    repeats: bool = False
 
 
 class Keyboard:
-    """Takes keys as they come from a window, and does what they are for.
+    """Runs the actions of the keys that a window receives.
 
     Parameters
     ----------
-    control, view : what they act on
+    control, view : for the actions
     clock : seconds
     """
 
@@ -105,47 +89,53 @@ class Keyboard:
         self._last, self._last_s = "", -math.inf
 
     def take(self, code: int) -> str:
-        """Take the code of a key; returns what to say about it, if anything."""
-        name, now = key_name(code), self._clock()
-        held = name == self._last and now - self._last_s < _REPEAT_S
-        self._last, self._last_s = name, now
-        if held and name not in _STEPS:
-            return ""
-        return press(name, self._control, self._view)
+        """Run the action of a key code, and return its message."""
+        name, now_s = key_name(code), self._clock()
+        is_repeated = name == self._last and now_s - self._last_s < _REPEAT_S
+        self._last, self._last_s = name, now_s
+        return press(name, self._control, self._view, is_repeated=is_repeated)
+
+
+def press(name: str, control: Control, view: View, *, is_repeated: bool = False) -> str:
+    """Run the action of a key.
+
+    Parameters
+    ----------
+    name : of the key, as `key_name` returns it; an unknown one does nothing
+    is_repeated : whether the key is still down since the last call
+
+    Returns
+    -------
+    a message, also about a change that is not possible; empty if there is none
+    """
+    for key in KEYS:
+        if name in key.names and (key.repeats or not is_repeated):
+            try:
+                return key.action(control, view, name)
+            except UsageError as error:
+                return str(error)
+    return ""
+
+
+def tile_sizes(width: int, height: int) -> list[int]:
+    """Useful sides of a tile in pixels for a picture of a size, ascending."""
+    max_px = min(_MAX_TILE_PX, height // 4, width // 4)
+    even = range(_MIN_TILE_PX, max_px + 1, 2)
+    whole = [px for px in even if width % px == 0 and height % px == 0]
+    return whole if len(whole) >= _ENOUGH_SIZES else [px for px in _COMMON_SIZES if px <= max_px]
 
 
 # ---- actions -----------------------------------------------------------------------------
 
 
-def _quit(control: Control, view: View, name: str) -> str:
-    control.quit()
-    return ""
-
-
-def _step_overlay(control: Control, by: float) -> str:
+def _step_overlay(control: Control, view: View, name: str, *, by: float) -> str:
     overlay = round(min(1.0, max(0.0, control.state.settings.overlay + by)), 2)
     control.change(overlay=overlay)
-    hidden = "; while all is hidden (p) there is none" if control.state.privacy else ""
+    hidden = "; privacy mode (p) shows none of it" if control.state.privacy else ""
     return f"overlay {overlay:.0%}{hidden}"
 
 
-def _more_overlay(control: Control, view: View, name: str) -> str:
-    return _step_overlay(control, _OVERLAY_STEP)
-
-
-def _less_overlay(control: Control, view: View, name: str) -> str:
-    return _step_overlay(control, -_OVERLAY_STEP)
-
-
-def tile_sizes(width: int, height: int) -> list[int]:
-    """Sides of a tile in pixels that make sense for a picture of a size, ascending."""
-    most = min(_MAX_TILE_PX, height // 4, width // 4)
-    even = range(_MIN_TILE_PX, most + 1, 2)
-    whole = [px for px in even if width % px == 0 and height % px == 0]
-    return whole if len(whole) >= _ENOUGH_SIZES else [px for px in _COMMON_SIZES if px <= most]
-
-
-def _step_tile(control: Control, view: View, *, larger: bool) -> str:
+def _step_tile(control: Control, view: View, name: str, *, larger: bool) -> str:
     settings = control.state.settings
     size = (view.width, view.height)
     now = plan_grid(*size, tile_px=settings.tile_px, columns=settings.columns, size=size).tile_px
@@ -153,32 +143,16 @@ def _step_tile(control: Control, view: View, *, larger: bool) -> str:
     others = [px for px in sizes if px > now] if larger else [px for px in sizes if px < now][::-1]
     if not others:
         return f"tiles of {now} pixels are the {'largest' if larger else 'smallest'}"
-    # The size of the output stays: files and virtual cameras cannot change theirs.
+    # The output's size stays: files and virtual cameras cannot change theirs.
     control.change(settings=settings.for_grid(plan_grid(*size, tile_px=others[0], size=size)))
     return f"tiles of {others[0]} pixels"
 
 
-def _larger_tiles(control: Control, view: View, name: str) -> str:
-    return _step_tile(control, view, larger=True)
-
-
-def _smaller_tiles(control: Control, view: View, name: str) -> str:
-    return _step_tile(control, view, larger=False)
-
-
-def _step_calm(control: Control, by: float) -> str:
+def _step_calm(control: Control, view: View, name: str, *, by: float) -> str:
     calm = round(min(1.0, max(0.0, control.state.settings.calm + by)), 2)
     control.change(calm=calm)
-    rotates = control.state.settings.match == "clusters"
-    return f"calm {calm:.0%}{'; for the match by layout (m)' if rotates else ''}"
-
-
-def _calmer(control: Control, view: View, name: str) -> str:
-    return _step_calm(control, _CALM_STEP)
-
-
-def _livelier(control: Control, view: View, name: str) -> str:
-    return _step_calm(control, -_CALM_STEP)
+    by_clusters = control.state.settings.match == "clusters"
+    return f"calm {calm:.0%}{'; has an effect with match layout only (m)' if by_clusters else ''}"
 
 
 def _next_tint(control: Control, view: View, name: str) -> str:
@@ -200,88 +174,74 @@ def _choose_gallery(control: Control, view: View, name: str) -> str:
     place = int(name) - 1
     if place >= len(control.galleries):
         known = ", ".join(f"{n} {gallery}" for n, gallery in enumerate(control.galleries, 1))
-        return f"no gallery {name}; there are {known}"
+        return f"no gallery {name}; choose {known}"
     control.change(gallery=control.galleries[place])
     return f"gallery {control.galleries[place]}"
 
 
-def _mirror(control: Control, view: View, name: str) -> str:
-    control.change(mirror=not control.state.mirror)
-    return "mirrored" if control.state.mirror else "not mirrored"
+def _toggle(control: Control, view: View, name: str, *, field: str, on: str, off: str) -> str:
+    """Turn a field of the live state on or off."""
+    value = not getattr(control.state, field)
+    control.change(**{field: value})
+    return on if value else off
 
 
-def _freeze(control: Control, view: View, name: str) -> str:
-    control.change(frozen=not control.state.frozen)
-    return "frozen" if control.state.frozen else "going on"
+def _toggle_view(control: Control, view: View, name: str, *, field: str) -> str:
+    setattr(view, field, not getattr(view, field))
+    return ""
 
 
-def _toggle_privacy(control: Control, view: View, name: str) -> str:
-    control.change(privacy=not control.state.privacy)
-    return "hidden" if control.state.privacy else f"overlay {control.state.settings.overlay:.0%}"
+def _toggle_original(control: Control, view: View, name: str) -> str:
+    view.original = not view.original
+    hidden = view.original and control.state.privacy
+    return "privacy mode (p) hides the original" if hidden else ""
+
+
+# The functions that write snapshots and recordings send a message with the file's name.
 
 
 def _snapshot(control: Control, view: View, name: str) -> str:
     control.request_snapshot()
-    return ""  # who makes the file says its name
-
-
-def _record(control: Control, view: View, name: str) -> str:
-    control.change(recording=not control.state.recording)
-    return ""  # who makes the file says its name
-
-
-def _hud(control: Control, view: View, name: str) -> str:
-    view.hud = not view.hud
     return ""
 
 
-def _help(control: Control, view: View, name: str) -> str:
-    view.help = not view.help
+def _quit(control: Control, view: View, name: str) -> str:
+    control.quit()
     return ""
 
 
-def _original(control: Control, view: View, name: str) -> str:
-    view.original = not view.original
-    hidden = view.original and control.state.privacy
-    return "the original, too, is hidden (p)" if hidden else ""
-
-
-def _full_screen(control: Control, view: View, name: str) -> str:
-    view.full_screen = not view.full_screen
-    return ""
-
+_MIRROR = partial(_toggle, field="mirror", on="mirrored", off="not mirrored")
+_FREEZE = partial(_toggle, field="frozen", on="frozen", off="not frozen")
+_PRIVACY = partial(_toggle, field="privacy", on="privacy mode on", off="privacy mode off")
+_RECORD = partial(_toggle, field="recording", on="", off="")
 
 KEYS: tuple[Key, ...] = (
-    Key(("+", "=", "Up"), "+", "more of the original", _more_overlay),
-    Key(("-", "_", "Down"), "-", "less of the original", _less_overlay),
-    Key(("]", "Right"), "]", "larger tiles", _larger_tiles),
-    Key(("[", "Left"), "[", "smaller tiles", _smaller_tiles),
-    Key((".", ">"), ".", "calmer", _calmer),
-    Key((",", "<"), ",", "livelier", _livelier),
-    Key(("t",), "t", "more tint, none after all of it", _next_tint),
+    Key(("+", "=", "Up"), "+", "more of the original", partial(_step_overlay, by=0.1), True),
+    Key(("-", "_", "Down"), "-", "less of the original", partial(_step_overlay, by=-0.1), True),
+    Key(("]", "Right"), "]", "larger tiles", partial(_step_tile, larger=True), True),
+    Key(("[", "Left"), "[", "smaller tiles", partial(_step_tile, larger=False), True),
+    Key((".", ">"), ".", "calmer", partial(_step_calm, by=0.1), True),
+    Key((",", "<"), ",", "livelier", partial(_step_calm, by=-0.1), True),
+    Key(("t",), "t", "more tint, from 100 % back to none", _next_tint),
     Key(("m",), "m", "next match", _next_match),
     Key(tuple("123456789"), "1 ... 9", "gallery", _choose_gallery),
-    Key(("x",), "x", "mirror", _mirror),
-    Key(("Space",), "Space", "freeze", _freeze),
-    Key(("p",), "p", "privacy: hide everybody", _toggle_privacy),
+    Key(("x",), "x", "mirror", _MIRROR),
+    Key(("Space",), "Space", "freeze", _FREEZE),
+    Key(("p",), "p", "privacy mode: hides faces", _PRIVACY),
     Key(("s",), "s", "snapshot", _snapshot),
-    Key(("r",), "r", "record, on and off", _record),
-    Key(("o",), "o", "original in a corner", _original),
-    Key(("h",), "h", "figures", _hud),
-    Key(("f", "F11"), "f", "full screen", _full_screen),
-    Key(("?", "F1"), "?", "these keys", _help),
+    Key(("r",), "r", "start or stop a recording", _RECORD),
+    Key(("o",), "o", "original in a corner", _toggle_original),
+    Key(("h",), "h", "statistics", partial(_toggle_view, field="hud")),
+    Key(("f", "F11"), "f", "full screen", partial(_toggle_view, field="full_screen")),
+    Key(("?", "F1"), "?", "this list", partial(_toggle_view, field="help")),
     Key(("q", "Esc"), "q", "quit", _quit),
 )
 
 
-# Keys that go one step further each time, and so may be held down.
-_STEPS = frozenset(name for key in KEYS[:6] for name in key.names)
-
-
 # ---- codes of cv2.waitKeyEx --------------------------------------------------------------
 
-# Each of OpenCV's window systems has its own: X11 keysyms (Qt, GTK), Windows' virtual keys shifted
-# by 16 bits, the private characters of macOS.
+# OpenCV's window systems differ: X11 keysyms (Qt, GTK), Windows' virtual keys shifted by 16 bits,
+# the private characters of macOS.
 _CODES = {
     27: "Esc",
     32: "Space",
@@ -294,11 +254,11 @@ _CODES = {
     **{0xF702: "Left", 0xF700: "Up", 0xF703: "Right", 0xF701: "Down"},
     **{0xF704: "F1", 0xF70E: "F11"},
 }
-_X11_MODIFIERS = 0xFF0000  # GTK adds what is held down, Num Lock too
+_X11_MODIFIERS = 0xFF0000  # GTK adds those that are active, Num Lock too
 
 
 def key_name(code: int) -> str:
-    """The name of the key with a code of `cv2.waitKeyEx`: a small letter, a sign or a word."""
+    """A key's name for a code of `cv2.waitKeyEx`: a small letter, a sign or a word."""
     name = _CODES.get(code) or _CODES.get(code & ~_X11_MODIFIERS)
     if name is None and 32 < code & ~_X11_MODIFIERS < 127:
         name = chr(code & ~_X11_MODIFIERS).lower()

@@ -1,10 +1,12 @@
-"""A window on this computer's screen, by OpenCV: picture, figures and keys."""
+"""The window on this computer's screen, by OpenCV: picture, statistics and keys."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 
 import cv2
 
@@ -18,46 +20,44 @@ from .canvas import Canvas
 from .display import check_display
 from .keys import Keyboard, View
 
-__all__ = ["WindowSink"]
+__all__ = ["WindowSink", "first_size"]
 
-# The window at first: no larger than this, because the cost of showing a picture grows with its
-# area, nor than this part of the screen; and not so small that the figures cannot be read.
+# The window's first size: at most this width, because the cost of showing a picture grows with its
+# area, and this share of the screen; not so small that the statistics are unreadable.
 _MAX_WIDTH, _MIN_WIDTH = 1280, 640
 _SCREEN_SHARE = 0.85
-# Half of a picture is cheap to make and sharp; it is taken when it fills this part of the room.
+# Half of a picture is sharp and cheap to make; it is used when it fills this share of the maximum.
 _ENOUGH_SHARE = 0.75
 
-# How often the figures change: more often they could not be read.
-_FIGURES_S = 1 / 3
+_STATS_S = 1 / 3  # statistics that change more often are unreadable
 _MESSAGE_S = 3.0
 
-# Keys that are taken in one call: more could keep the picture waiting.
-_MAX_KEYS = 16
+_MAX_KEYS = 16  # in one call; more could delay the picture
 
 _STARTING = "starting"
 
 
 class WindowSink(Window):
-    """Shows the newest picture. Made, used and closed on the main thread.
+    """Shows the latest picture. Opened, used and closed on the main thread.
 
-    The picture keeps its aspect in a window of any size, with black bars. `write` hands it to the
-    window, which draws it in the next `pump`.
+    The picture keeps its aspect in a window of any size, between black bars.
 
     Parameters
     ----------
-    info : what will be shown
-    control : what keys act on, and whose messages are shown; `control.quit` is called when the
-        person closes the window
-    title : of the window, one of its own for each
-    clock : seconds, for what is shown for a while
+    info : of the mosaic's pictures
+    control : keys change it, its messages and statistics are shown, and closing the window calls
+        `control.quit`
+    title : unique for each window
+    clock : seconds
 
     Attributes
     ----------
-    view : what is shown beside the picture, as keys change it
+    view : what the window shows over and beside the picture
 
     Raises
     ------
-    SinkError : there is no display, or this OpenCV has no windows
+    SinkError
+        there is no display, or this OpenCV has no windows
     """
 
     name = "window"
@@ -73,10 +73,10 @@ class WindowSink(Window):
         self.view = View(info.width, info.height)
         self._keyboard = Keyboard(control, self.view, clock=clock)
         self._control, self._title, self._clock = control, title, clock
-        aspect = float(info.width * info.sample_aspect_ratio / info.height)
-        size = _first_size(round(info.height * aspect), aspect, check_display())
+        aspect = info.width * info.sample_aspect_ratio / info.height
+        size = first_size(round(info.height * aspect), aspect, check_display())
         try:
-            # OpenCV's own way of keeping the aspect leaves light grey beside the picture.
+            # OpenCV's own KEEPRATIO leaves light grey beside the picture.
             cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
         except cv2.error:
             raise SinkError(
@@ -89,15 +89,15 @@ class WindowSink(Window):
         self._canvas = Canvas(*size, aspect=aspect)
         self._corner: Panel | None = None
         self._message, self._message_until_s = _STARTING, math.inf
-        self._report: tuple[hud.Gauge, ...] = ()
+        self._gauges: tuple[hud.Gauge, ...] = ()
         self._badges: tuple[str, ...] = ()
-        self._figures_at_s = -math.inf
+        self._stats_s = -math.inf
         self._panels: list[tuple[Panel, int, int]] = []
-        self._panels_say: object = None
-        self._refresh(changed=True)  # there are no figures yet
+        self._panels_content: object = None
+        self._refresh(changed=True)
 
     def write(self, item: Frame | TrackPacket) -> None:
-        """Show a frame; nothing is done once the window is closed."""
+        """Show a frame; does nothing once the window is closed."""
         if not isinstance(item, Frame) or not self._is_open():
             return
         if self._message == _STARTING:
@@ -107,74 +107,71 @@ class WindowSink(Window):
         corner = item.original if self._wants_corner else None
         changed |= corner is not None or self._corner is not None
         self._corner = None if corner is None else self._canvas.corner(corner)
-        self._look()
+        self._update_texts()
         self._refresh(changed=changed)
 
     def pump(self) -> None:
-        """Take the keys and the close button; draw what is due."""
+        """Process keys and the close button, and draw what has changed."""
         for _ in range(_MAX_KEYS):
             if not self._is_open():
                 return
             code = cv2.waitKeyEx(1)  # one key for each call
             if code == -1:
                 break
-            self._take(code)
+            self._press(code)
         if self._is_open():
-            self._look()
+            self._update_texts()
             self._refresh(changed=self._resize())
 
     def close(self) -> None:
-        """Take the window away."""
+        """Close the window."""
         if self._open:
             self._open = False
-            try:
+            with contextlib.suppress(cv2.error):  # the user has closed it in the meantime
                 cv2.destroyWindow(self._title)
-                cv2.waitKey(1)  # GTK and macOS do it with the next events
-            except cv2.error:
-                pass  # the person was quicker
+                cv2.waitKey(1)  # GTK and macOS close it with the next events
 
     def abort(self) -> None:
-        """Take the window away."""
         self.close()
 
     # ---- the window ----------------------------------------------------------------------
 
     def _is_open(self) -> bool:
-        """Whether the window is there; when the person has closed it, they want to leave."""
+        """Whether the window is open; once the user has closed it, the pipeline has to end."""
         if self._open:
             try:
                 self._open = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
-            except cv2.error:  # the last window of all has gone
+            except cv2.error:  # OpenCV has no window left
                 self._open = False
             if not self._open:
                 self._control.quit()
         return self._open
 
     def _resize(self) -> bool:
-        """Follow the window's size; returns whether it is another one."""
+        """Follow the window's size; returns whether it has changed."""
         width, height = cv2.getWindowImageRect(self._title)[2:]
         if min(width, height) < 1 or (width, height) == (self._canvas.width, self._canvas.height):
             return False
         self._canvas = self._canvas.resized(width, height)
-        self._panels_say = None
+        self._panels_content = None
         return True
 
-    def _take(self, code: int) -> None:
-        """Do what a key is for."""
-        said = self._keyboard.take(code)
-        if said:
-            self._say(said)
+    def _press(self, code: int) -> None:
+        """Run a key's action."""
+        message = self._keyboard.take(code)
+        if message:
+            self._show_message(message)
         if self.view.full_screen != self._full_screen:
             self._full_screen = self.view.full_screen
             mode = cv2.WINDOW_FULLSCREEN if self._full_screen else cv2.WINDOW_NORMAL
             cv2.setWindowProperty(self._title, cv2.WND_PROP_FULLSCREEN, mode)
-        self._figures_at_s = -math.inf  # what a key did is seen at once
+        self._stats_s = -math.inf  # show the key's effect at once
 
     def _refresh(self, *, changed: bool) -> None:
-        """Draw what is over the picture, and show all of it, if anything is new."""
-        says = (self._report, self._badges, self._message, self.view.help)
-        if says != self._panels_say:
-            self._panels_say, self._panels = says, list(self._arrange())
+        """Arrange new panels, and show the picture with the panels, if anything has changed."""
+        content = (self._gauges, self._badges, self._message, self.view.help)
+        if content != self._panels_content:
+            self._panels_content, self._panels = content, list(self._arrange())
             changed = True
         if self._corner is not None and not self._wants_corner:
             self._corner = None
@@ -188,24 +185,24 @@ class WindowSink(Window):
             self._canvas.cover(panel, left, top)
         cv2.imshow(self._title, self._canvas.pixels)
 
-    # ---- what is over the picture --------------------------------------------------------
+    # ---- panels over the picture ---------------------------------------------------------
 
-    def _say(self, text: str) -> None:
+    def _show_message(self, text: str) -> None:
         self._message, self._message_until_s = text, self._clock() + _MESSAGE_S
 
-    def _look(self) -> None:
-        """See what there is to say."""
-        now = self._clock()
-        said = self._control.take_message()
-        if said:
-            self._say(said)
-        if now >= self._message_until_s:
+    def _update_texts(self) -> None:
+        """Fetch messages and statistics."""
+        now_s = self._clock()
+        message = self._control.take_message()
+        if message:
+            self._show_message(message)
+        if now_s >= self._message_until_s:
             self._message, self._message_until_s = "", math.inf
-        if now - self._figures_at_s >= _FIGURES_S:
-            self._figures_at_s = now
-            live_stats = self._control.live_stats()
-            self._report = hud.gauges(live_stats) if self.view.hud else ()
-            self._badges = hud.badges(self._control.state, live_stats)
+        if now_s - self._stats_s >= _STATS_S:
+            self._stats_s = now_s
+            stats = self._control.live_stats()
+            self._gauges = hud.gauges(stats) if self.view.hud else ()
+            self._badges = hud.badges(self._control.state, stats)
 
     @property
     def _wants_corner(self) -> bool:
@@ -224,8 +221,8 @@ class WindowSink(Window):
         width, height = self._canvas.width, self._canvas.height
         px, margin = self._text_px, self._margin
         top = margin
-        if self._report:
-            panel = hud.figures(self._report, px=px)
+        if self._gauges:
+            panel = hud.stats_panel(self._gauges, px=px)
             yield panel, margin, margin
             if panel.width > width / 2:
                 top += panel.height + margin // 2
@@ -241,21 +238,22 @@ class WindowSink(Window):
             yield panel, (width - panel.width) // 2, height - 2 * margin - panel.height
 
 
-def _first_size(width: int, aspect: float, screen: tuple[int, int] | None) -> tuple[int, int]:
-    """Width and height of the window at first, in pixels.
+def first_size(width: int, aspect: Fraction, screen: tuple[int, int] | None) -> tuple[int, int]:
+    """Width and height of a window when it opens, in pixels.
 
     Parameters
     ----------
-    width, aspect : of the picture as it is to be seen
+    width, aspect : of the picture as a viewer sees it
     screen : width and height in pixels, None if unknown
     """
-    most = _MAX_WIDTH
+    max_width = _MAX_WIDTH
     if screen is not None:
-        most = min(most, int(min(screen[0], screen[1] * aspect) * _SCREEN_SHARE))
-    if width > most:
-        while width > most:
+        fitting = min(Fraction(screen[0]), screen[1] * aspect)
+        max_width = min(max_width, int(fitting * _SCREEN_SHARE))
+    if width > max_width:
+        while width > max_width:
             width = -(-width // 2)
-        width = width if width >= _ENOUGH_SHARE * most else most
+        width = width if width >= _ENOUGH_SHARE * max_width else max_width
     elif width < _MIN_WIDTH:
-        width *= max(1, min(-(-_MIN_WIDTH // width), most // width))
+        width *= max(1, min(-(-_MIN_WIDTH // width), max_width // width))
     return max(2, width), max(2, round(width / aspect))
