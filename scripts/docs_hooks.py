@@ -174,8 +174,8 @@ FACTS: dict[str, Callable[[str], str]] = {
 
 # ---- docstrings --------------------------------------------------------------------------
 
-_SECTION = re.compile(r"^(Parameters|Attributes|Returns|Yields|Raises)\n-+\n", re.MULTILINE)
-_ITEM = re.compile(r"^([\w*][\w*., ]*?) : (.+)$")
+_SECTIONS = ("Parameters", "Attributes", "Returns", "Yields", "Raises")
+_ITEM = re.compile(r"([\w*][\w*., ]*?) : (.+)")
 
 
 class PlainDescriptions(griffe.Extension):
@@ -192,10 +192,19 @@ class PlainDescriptions(griffe.Extension):
 
 def below(text: str) -> str:
     """A docstring in the NumPy style, of one that says `name : description`."""
-    lines, section = [], False
+    lines: list[str] = []
+    section = ""
     for line in text.splitlines():
-        if re.fullmatch(r"-+", line) and lines:
-            section = lines[-1] in ("Parameters", "Attributes", "Raises", "Yields")
-        match = _ITEM.match(line) if section else None
-        lines += [match[1], "    " + match[2]] if match else [line]
+        if re.fullmatch(r"-{3,}", line) and lines and lines[-1] in _SECTIONS:
+            section = lines[-1]
+        elif not line:
+            section = ""
+        elif section and (match := _ITEM.fullmatch(line)):
+            # Without a colon, a result's name would be its type.
+            name = match[1] + (" :" if section in ("Returns", "Yields") else "")
+            line = f"{name}\n    {match[2]}"
+        elif section in ("Returns", "Yields") and not line.startswith(" "):
+            # A description alone; its type is the annotation.
+            line = f"{'' if lines[-1].startswith('    ') else ':' + chr(10)}    {line}"
+        lines += line.split("\n")
     return "\n".join(lines)

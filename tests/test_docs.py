@@ -235,11 +235,19 @@ def test_links_of_a_file_fit_the_site() -> None:
     assert docs_hooks.site_links("[l](../docs/images/l.jpg)", folder="bench") == "[l](images/l.jpg)"
 
 
-def test_descriptions_move_below_their_names() -> None:
-    text = "Make it.\n\nParameters\n----------\nbgr : uint8 (height, width),\n    BGR\n"
-    assert docs_hooks.below(text) == (
-        "Make it.\n\nParameters\n----------\nbgr\n    uint8 (height, width),\n    BGR"
-    )
+@pytest.mark.parametrize(
+    ("section", "text", "expected"),
+    [
+        ("Parameters", "bgr : uint8 (h, w),\n    BGR", "bgr\n    uint8 (h, w),\n    BGR"),
+        ("Raises", "UsageError : too large", "UsageError\n    too large"),
+        ("Raises", "UsageError\n    too large", "UsageError\n    too large"),
+        ("Returns", "the grid,\nor None", ":\n    the grid,\n    or None"),
+        ("Returns", "ids : int32\nflips : bool", "ids :\n    int32\nflips :\n    bool"),
+    ],
+)
+def test_descriptions_move_below_their_names(section: str, text: str, expected: str) -> None:
+    head = f"Make it.\n\n{section}\n{'-' * len(section)}\n"
+    assert docs_hooks.below(f"{head}{text}\n\nx : y") == f"{head}{expected}\n\nx : y"
 
 
 def test_a_page_gets_what_it_asks_for() -> None:
