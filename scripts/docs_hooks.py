@@ -3,6 +3,7 @@
 A page asks for one with a line of its own:
 
     {{ include README.md }}     a file of the repository, with links that work on the site
+    {{ section README.md }}     the same with its headings one level lower
     {{ rooms }}                 each folder of the package with the first sentence of its docstring
     {{ keys }}                  the keys of the window
     {{ profiles }}              each profile with the options that it sets
@@ -56,6 +57,11 @@ def include(name: str) -> str:
     """A file of the repository as Markdown, with its links made to fit the site."""
     text = (ROOT / name).read_text(encoding="utf-8")
     return text if name == "LICENSE" else site_links(text, folder=posixpath.dirname(name))
+
+
+def section(name: str) -> str:
+    """The same with its headings one level lower, as a part of a page."""
+    return re.sub(r"^(#+ )", r"#\1", include(name), flags=re.MULTILINE)
 
 
 def site_links(text: str, *, folder: str) -> str:
@@ -165,6 +171,7 @@ def subcommands() -> dict[str, argparse.ArgumentParser]:
 
 FACTS: dict[str, Callable[[str], str]] = {
     "include": include,
+    "section": section,
     "rooms": rooms,
     "keys": keys,
     "profiles": profiles,

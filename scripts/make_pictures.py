@@ -52,7 +52,7 @@ STRIPS: dict[str, list[tuple[str, list[str]]]] = {
 STRIP_PX = 1200  # width of a strip
 PART_PX = (320, 180)  # of the frame, enlarged: ten tiles of 32 pixels across
 PART_AT = (440, 110)  # left and top: the head
-LABEL_PX, GAP_PX = 26, 8
+LABEL_PX, GAP_PX = 34, 8
 PAPER, TEXT = 255, (60, 60, 60)
 
 
@@ -94,7 +94,7 @@ def strip(panels: list[tuple[str, U8]]) -> U8:
         if columns:
             columns.append(np.full((columns[0].shape[0], GAP_PX, 3), PAPER, np.uint8))
         title = np.full((LABEL_PX, width, 3), PAPER, np.uint8)
-        cv2.putText(title, label, (2, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, TEXT, 1, cv2.LINE_AA)
+        cv2.putText(title, label, (2, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, TEXT, 1, cv2.LINE_AA)
         (left, top), (across, down) = PART_AT, PART_PX
         part = picture[top : top + down, left : left + across]
         whole = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
