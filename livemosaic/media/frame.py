@@ -64,7 +64,7 @@ class Frame:
         return float(self.pts * self.time_base)
 
     @classmethod
-    def from_bgr(cls, bgr: U8, *, colour: Colour | None = None, **fields: Any) -> Frame:
+    def from_bgr(cls, bgr: NDArray[Any], *, colour: Colour | None = None, **fields: Any) -> Frame:
         """Make a frame of a uint8 (height, width, 3) BGR picture.
 
         Raises

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -137,7 +138,7 @@ class Mosaic:
             live=s.live,
         )
 
-    def apply(self, bgr: U8) -> U8:
+    def apply(self, bgr: NDArray[Any]) -> U8:
         """The mosaic of a picture.
 
         Parameters
