@@ -93,14 +93,13 @@ def encode(folder: Path, repeat: int) -> list[Row]:
 _NULL = """
 import json, sys, time
 import cv2
-from livemosaic.control import options as config
-from livemosaic.cli.session import mosaic_settings
+from livemosaic.control.options import resolve
 from livemosaic import Mosaic
 from livemosaic.pipeline import Pipeline
 from livemosaic.sinks import open_sink
 from livemosaic.sources import open_source
 cv2.setNumThreads(1)  # as the command line does
-settings = mosaic_settings(config.resolve({"profile": "reference"}), live=False)
+settings = resolve({"profile": "reference"}).mosaic
 for again in range(2):  # the first run loads the kernels
     source = open_source(sys.argv[1])
     mosaic = Mosaic("photos", settings)

@@ -71,7 +71,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     source = open_source(args.input, reconnect=args.reconnect)
     info = source.info
-    settings = MosaicSettings(tile_px=args.tile, scale=args.scale, live=True)
+    settings = MosaicSettings(tile_px=args.tile, scale=args.scale, for_screen=True)
     mosaic = Mosaic(args.gallery, settings)
     grid = mosaic.plan(info.width, info.height)
     mosaic.change(settings.for_grid(grid))

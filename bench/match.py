@@ -51,7 +51,7 @@ def main() -> None:
         began_s = time.perf_counter()
         layout_index(gallery)
         index_s = time.perf_counter() - began_s
-        mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=1.0, live=True))
+        mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=1.0, for_screen=True))
         mosaic.warm_up(frames[0].width, frames[0].height, frames[0].colour)
         at: dict[str, float] = {}
         mosaic.on_stage = lambda stage, at=at: at.update({stage: time.perf_counter()})

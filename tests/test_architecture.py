@@ -17,7 +17,7 @@ PACKAGE = ROOT / "livemosaic"
 
 # The data flow: a room (a folder, or a module in the root) may import itself and those before it.
 ROOMS = [
-    *("errors", "parse", "blocking", "jit"),
+    *("errors", "parse", "option", "blocking", "jit"),
     *("media", "gallery", "mosaic"),
     *("sources", "sinks"),
     *("control", "pipeline", "window"),

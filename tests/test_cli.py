@@ -65,11 +65,10 @@ def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None
     assert caught.value.code == 0
     text = capsys.readouterr().out
     for option in OPTIONS:
-        assert re.search(rf"^  {option.flag} ?{option.metavar}\b", text, re.M), option.name
+        assert re.search(rf"^  (-\w, )?{option.flag}\b", text, re.M), option.name
         for choice in option.choices:
             assert choice in text
-    for flag in ("--config", "-y, --overwrite", "--json", "--quiet", "--progress", "-v, --verbose"):
-        assert flag in text
+    assert "-v, --verbose" in text
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

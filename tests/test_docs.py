@@ -248,4 +248,4 @@ def test_descriptions_move_below_their_names(section: str, text: str, expected: 
 
 def test_a_page_gets_what_it_asks_for() -> None:
     assert "| `livemosaic` |" not in docs_hooks.on_page_markdown("text {{ keys }} in a line")
-    assert "`--tint` `T`" in docs_hooks.on_page_markdown("{{ usage run }}")
+    assert "`--tint` `X`" in docs_hooks.on_page_markdown("{{ usage run }}")

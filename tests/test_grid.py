@@ -56,7 +56,7 @@ def test_columns(width: int, height: int, columns: int) -> None:
     try:
         grid = plan_grid(width, height, columns=columns)
     except UsageError as error:
-        assert "--columns" in str(error) or "output of" in str(error)  # noqa: PT017
+        assert "columns" in str(error) or "output of" in str(error)  # noqa: PT017
         return
     check(grid)
     assert grid.columns == columns
@@ -74,7 +74,7 @@ def test_tile_and_columns_are_a_size(width: int, height: int, columns: int, tile
 
 
 def test_no_tile_is_no_default() -> None:
-    with pytest.raises(UsageError, match="--tile 0: must be an even number"):
+    with pytest.raises(UsageError, match="tile_px 0: must be an even number"):
         plan_grid(640, 360, tile_px=0)
 
 
@@ -97,25 +97,25 @@ def test_reference_profile() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tile_px": 33}, "--tile 33"),
-        ({"tile_px": 2}, "--tile 2"),
-        ({"tile_px": 514}, "--tile 514"),
-        ({"tile_px": 16, "columns": 10, "scale": 2}, "give two of them"),
-        ({"tile_px": 16, "columns": 10, "size": (640, 360)}, "give two of them"),
-        ({"tile_px": 16, "columns": 0}, "--columns 0"),
-        ({"tile_px": 15, "columns": 10}, "--tile 15"),
+        ({"tile_px": 33}, "tile_px 33"),
+        ({"tile_px": 2}, "tile_px 2"),
+        ({"tile_px": 514}, "tile_px 514"),
+        ({"tile_px": 16, "columns": 10, "scale": 2}, "use two of them"),
+        ({"tile_px": 16, "columns": 10, "size": (640, 360)}, "use two of them"),
+        ({"tile_px": 16, "columns": 0}, "columns 0"),
+        ({"tile_px": 15, "columns": 10}, "tile_px 15"),
         ({"tile_px": 4, "size": (8000, 8000)}, "2000x2000 tiles of 4 pixels are too many"),
         ({"scale": 2, "size": (640, 360)}, "exclude each other"),
         ({"size": (641, 360)}, "even"),
         ({"size": (640, 361)}, "even"),
         ({"size": (0, 0)}, "sides must be"),
         ({"size": (-64, 64)}, "sides must be"),
-        ({"scale": 0}, "--scale 0"),
-        ({"scale": -1}, "--scale -1"),
-        ({"scale": float("nan")}, "--scale nan"),
+        ({"scale": 0}, "scale 0"),
+        ({"scale": -1}, "scale -1"),
+        ({"scale": float("nan")}, "scale nan"),
         ({"scale": 100}, "sides must be"),
-        ({"columns": 0}, "--columns 0"),
-        ({"columns": 10_000}, "--columns 10000"),
+        ({"columns": 0}, "columns 0"),
+        ({"columns": 10_000}, "columns 10000"),
     ],
 )
 def test_limits(options: dict[str, object], message: str) -> None:

@@ -203,7 +203,7 @@ def test_a_key_without_a_meaning(control: Control, view: View) -> None:
 def test_a_change_that_cannot_be_made_is_said() -> None:
     start = LiveState(MosaicSettings(columns=5000))
     control = Control(start)
-    assert press("]", control, View(64, 48)).startswith("--columns 5000: must be 1 to 16")
+    assert press("]", control, View(64, 48)).startswith("columns 5000: must be from 1 to 16")
     assert control.state == start
 
 

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic.errors import GalleryError, UsageError
+from livemosaic.errors import GalleryError, OptionError, UsageError
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.colour import Colour, bgr_to_i420
 from livemosaic.media.frame import Frame
@@ -452,26 +452,23 @@ def test_apply_takes_and_gives_bgr(gallery: Gallery, look: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("option", "value"),
     [
-        ({"overlay": 1.1}, "--overlay"),
-        ({"overlay": -0.1}, "--overlay"),
-        ({"overlay": float("nan")}, "--overlay"),
-        ({"activity": 256}, "--activity"),
-        ({"palette": 0}, "--palette"),
-        ({"seed": -1}, "--seed"),
-        ({"match": "layouts"}, "--match"),
-        ({"seed": 2.5}, "--seed 2.5: must be a whole number"),
-        ({"tile_px": 16.0}, "--tile 16.0"),
-        ({"columns": "80"}, "--columns '80'"),
-        ({"min_distance": 2.5}, "--min-distance 2.5"),
-        ({"scale": float("inf")}, "--scale inf"),
-        ({"size": "640x480"}, "--size '640x480'"),
+        ("overlay", 1.1), ("overlay", -0.1), ("overlay", float("nan")), ("overlay", "0.5"),
+        ("activity", 256), ("palette", 0), ("seed", -1), ("seed", 2.5), ("seed", True),
+        ("match", "layouts"), ("tile_px", 16.0), ("columns", "80"), ("min_distance", 2.5),
+        ("scale", float("inf")), ("size", "640x480"), ("size", (640, 480.5)), ("overlay_luma", 1),
     ],
-)
-def test_settings_are_checked(options: dict[str, object], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        MosaicSettings(**options)  # type: ignore[arg-type]
+)  # fmt: skip
+def test_settings_are_checked(option: str, value: object) -> None:
+    with pytest.raises(OptionError) as caught:
+        MosaicSettings(**{option: value})  # type: ignore[arg-type]
+    assert (caught.value.option, caught.value.value) == (option, value)
+
+
+def test_a_match_that_has_no_thorough_way() -> None:
+    with pytest.raises(UsageError, match="thorough"):
+        MosaicSettings(thorough=True, match="clusters")
 
 
 def test_gallery_by_name_and_by_path(gallery: Gallery) -> None:

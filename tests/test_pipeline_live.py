@@ -18,9 +18,8 @@ from livemosaic.control.state import Control, LiveState
 from livemosaic.errors import SinkError, SourceError
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.frame import Frame, Item, StatusEvent
-from livemosaic.mosaic.grid import MAX_TILE_PX
 from livemosaic.mosaic.mosaic import Mosaic
-from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.mosaic.settings import MAX_TILE_PX, MosaicSettings
 from livemosaic.pipeline import Pipeline
 from livemosaic.pipeline.governor import Governor
 from livemosaic.pipeline.mosaic_worker import MosaicWorker

@@ -8,14 +8,15 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from livemosaic.control import options as config
-from livemosaic.control.settings_file import _OF_THE_MOSAIC, SettingsFileWatcher
+from livemosaic.control.options import OPTIONS, explicit_options, read_settings_file, resolve
+from livemosaic.control.settings_file import SettingsFileWatcher
 from livemosaic.control.state import Control, LiveState
 from livemosaic.errors import GalleryError
 from livemosaic.gallery.file_format import Gallery
@@ -23,7 +24,7 @@ from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.sources.pattern import PatternSource
 
 from .fakes import TIMEOUT_S
-from .program import Run, needs_jit, pictures
+from .program import Run, finish, needs_jit, pictures, spawn
 
 SIZE = (640, 480)
 
@@ -54,21 +55,25 @@ SAVES = [save_in_place, save_by_renaming, save_again, save_behind_a_link]
 
 
 class Watched:
-    """A watch on a file, without its thread."""
+    """A watcher of a file, and of others that override it less, without its thread."""
 
-    def __init__(self, file: Path, text: str = "", **given: str) -> None:
+    def __init__(self, file: Path, text: str = "", own: Path | None = None, **typed: str) -> None:
         self.file = file
         file.write_text(text)
-        options = config.resolve(given, file=file)
-        settings = MosaicSettings(
-            tile_px=16, size=SIZE, live=True, overlay=options["overlay"], seed=options["seed"]
-        )
-        self.control = Control(LiveState(settings, options["gallery"]))
+        explicit = explicit_options(typed)
+        texts = {each: read_settings_file(each) for each in (own, file) if each}
+        options = resolve(explicit, texts)
+        settings = replace(options.mosaic, tile_px=16, columns=None, size=SIZE, for_screen=True)
+        self.control = Control(LiveState(settings, options.gallery))
         self.opened: list[str] = []
-        self.watch = SettingsFileWatcher(
-            file, given=given, options=options, control=self.control, open_gallery=self._open
+        self.watcher = SettingsFileWatcher(
+            texts,
+            explicit=explicit,
+            options=options,
+            control=self.control,
+            open_gallery=self._open,
         )
-        self.look()
+        self.poll()
 
     def _open(self, name: str) -> None:
         self.opened.append(name)
@@ -81,16 +86,16 @@ class Watched:
     def settings(self) -> MosaicSettings:
         return self.control.state.settings
 
-    def look(self) -> str:
-        """Look until nothing more can happen; what was said."""
+    def poll(self) -> str:
+        """Poll until nothing more can happen; the message."""
         for _ in range(3):
-            self.watch.look()
+            self.watcher.poll()
         return self.control.take_message()
 
     def save(self, *lines: str) -> str:
-        """Save a `[run]` table; what was said."""
+        """Save a `[run]` table; the message."""
         self.file.write_text("\n".join(["[run]", *lines]))
-        return self.look()
+        return self.poll()
 
 
 @pytest.fixture
@@ -98,10 +103,36 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "settings.toml"
 
 
-def test_every_setting_is_an_option() -> None:
-    """A new field of the mosaic's settings is changed by the option of its name."""
-    assert {option.name for option in config.OPTIONS} > _OF_THE_MOSAIC
-    assert {"match", "palette", "overlay", "activity", "seed"} <= _OF_THE_MOSAIC
+LIVE = {
+    "match": "'clusters'", "tint": 0.25, "calm": 0.25, "variety": 0.25, "min_distance": 7,
+    "max_uses": 7, "palette": 7, "overlay": 0.25, "overlay_luma": "true", "activity": 7, "seed": 7,
+    "tile": 32, "columns": 20, "gallery": "'emoji'", "max_latency": 70, "profile": "'reference'",
+}  # fmt: skip
+
+
+def test_every_live_option_is_applied(file: Path) -> None:
+    assert {option.name for option in OPTIONS if option.live} == set(LIVE)
+    for name, value in LIVE.items():
+        watched = Watched(file)
+        before = watched.control.state
+        message = watched.save(f"{name} = {value}")
+        assert watched.control.state != before, name
+        assert f"{name} = " in message or name == "profile"
+
+
+def test_your_own_file_is_watched_too(file: Path) -> None:
+    own = file.with_name("config.toml")
+    own.write_text("[run]\noverlay = 0.1\nseed = 1\n")
+    watched = Watched(file, "[run]\nseed = 2\n", own=own)
+    assert (watched.settings.overlay, watched.settings.seed) == (0.1, 2)
+    own.write_text("[run]\noverlay = 0.3\nseed = 3\n")
+    assert watched.poll() == "config.toml: overlay = 0.3"
+    assert (watched.settings.overlay, watched.settings.seed) == (0.3, 2)
+    own.write_text("[run]\noverlay = 3\n")
+    assert watched.poll().startswith(f"{own}: overlay = 3: ")
+    own.write_text("[run]\ntile = 33\n")
+    assert watched.poll().startswith(f"{own}: tile = 33: ")
+    assert watched.save("seed = 4", "tile = 35").startswith(f"{file}: tile = 35: ")
 
 
 @pytest.mark.parametrize("save", SAVES)
@@ -110,7 +141,7 @@ def test_what_is_saved_is_applied(save: Callable[[Path, str], None], file: Path)
     assert watched.control.state.settings.overlay == 0.25
     for overlay, seed in ((0.75, 3), (0.0, 4), (1.0, 5)):
         save(file, f"[run]\noverlay = {overlay}\nseed = {seed}\n")
-        said = watched.look()
+        said = watched.poll()
         assert (watched.settings.overlay, watched.settings.seed) == (overlay, seed)
         assert said == f"settings.toml: overlay = {overlay:g}, seed = {seed}"
 
@@ -132,48 +163,48 @@ def test_a_text_that_is_being_written_is_waited_for(file: Path) -> None:
     watched = Watched(file, "[run]\noverlay = 0.25\n")
     for part in ("", "[ru", "[run]\nover", "[run]\noverlay = 0.7"):
         file.write_text(part)
-        watched.watch.look()
+        watched.watcher.poll()
     assert watched.settings.overlay == 0.25
     assert watched.control.take_message() == ""
     file.write_text("[run]\noverlay = 0.75\n")
-    watched.watch.look()
+    watched.watcher.poll()
     assert watched.settings.overlay == 0.25
-    watched.watch.look()
+    watched.watcher.poll()
     assert watched.settings.overlay == 0.75
 
 
 def test_a_file_that_is_away_is_no_mistake(file: Path) -> None:
     watched = Watched(file, "[run]\noverlay = 0.25\n")
     file.unlink()
-    assert watched.look() == ""
+    assert watched.poll() == ""
     assert watched.settings.overlay == 0.25
     assert watched.save("overlay = 0.75") == "settings.toml: overlay = 0.75"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
 def test_a_pipe_is_not_read_again(file: Path) -> None:
-    """As of `--config <(...)`: it would be empty now, or never answer."""
+    """A second read of `--config <(...)` would find it empty, or wait forever."""
     watched = Watched(file, "[run]\noverlay = 0.25\n")
     file.unlink()
     os.mkfifo(file)
-    assert watched.look() == ""
+    assert watched.poll() == ""
     assert watched.settings.overlay == 0.25
 
 
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("overlay = 2", "overlay = 2: expected a number, from 0 to 1"),
+        ("overlay = 2", "overlay = 2: must be a number from 0 to 1"),
         ("overlay = ", "not valid TOML"),
         ("overlays = 0.5", "unknown: overlays"),
-        ("tile = 33", "--tile 33: must be an even number"),
-        ("size = '0x0'", "size = '0x0': expected WIDTHxHEIGHT"),
-        ("columns = 500", "--columns 500: must be 1 to 160 for an output 640 pixels wide"),
+        ("tile = 33", "tile = 33: must be an even number"),
+        ("size = '0x0'", "size = '0x0': must be WIDTHxHEIGHT"),
+        ("columns = 500", "columns = 500: must be from 1 to 160 for an output 640 pixels wide"),
         ("gallery = 'nowhere'", "no gallery 'nowhere'"),
         ("gallery = 'broken'", "internal error: ZeroDivisionError: what nobody foresaw"),
         ("columns = " + "1" * 5000, "a number is too long"),
         ("tile = " + "[" * 20_000, "it is nested too deeply"),
-        ("overlay = '1e999999999'", "overlay = '1e999999999': expected a number, from 0 to 1"),
+        ("overlay = '1e999999999'", "overlay = '1e999999999': must be a number from 0 to 1"),
     ],
     ids=lambda text: text[:30],
 )
@@ -183,13 +214,13 @@ def test_a_mistake_is_said_and_changes_nothing(
     watched = Watched(file)
     before = watched.control.state
     said = watched.save("seed = 9", line)
-    assert said.startswith(f"--config {file}: ")
+    assert said.startswith(f"{file}: ")
     assert says in said
-    assert said.endswith("; the settings stay as they were")
+    assert said.endswith("; the current settings stay in effect")
     assert "\n" not in said
     assert watched.control.state is before
     assert [(r.levelno, r.getMessage()) for r in caplog.records] == [(logging.WARNING, said)]
-    assert watched.look() == ""  # once is enough
+    assert watched.poll() == ""  # once is enough
     assert watched.save("seed = 9") == "settings.toml: seed = 9"
     assert watched.settings.seed == 9
 
@@ -268,7 +299,7 @@ def test_its_thread_ends_with_it(file: Path) -> None:
     watched = Watched(file)
     said = threading.Event()
     watched.control.notify = lambda text: said.set()  # type: ignore[method-assign]
-    with watched.watch:
+    with watched.watcher:
         save_by_renaming(file, "[run]\noverlay = 0.75\n")
         assert said.wait(TIMEOUT_S)
         names = [thread.name for thread in threading.enumerate()]
@@ -285,15 +316,17 @@ SPEC = "pattern:64x48@25"
 @needs_jit
 def test_in_the_program(file: Path, tmp_path: Path, gallery: Gallery) -> None:
     """Only tiles at first, only the original at the end; other tiles, the size as it was."""
-    save_in_place(file, "[run]\noverlay = 0\ntint = 0\ntile = 8\ncodec = 'ffv1'\n")
+    save_in_place(file, "[run]\noverlay = 0\ntile = 8\ncodec = 'ffv1'\n")
     output = tmp_path / "x.mkv"
-    words = ["--config", file, "--gallery", gallery.path, "--size", "128x96", "--json"]
-    running = Run("run", SPEC, output, *words, "--progress", "always")
+    words = ["--gallery", gallery.path, "--size", "128x96", "--tint", "0", "--json"]
+    # The kernels for the tiles to come are compiled before: that takes longer than the rest.
+    assert finish(spawn("run", SPEC, "null", *words, "--tile", "16", "--duration", "1")).code == 0
+    running = Run("run", SPEC, output, *words, "--config", file, "--progress", "always")
     try:
         running.says(rb"[1-9]\d* frames? \[")
         save_in_place(file, "[run]\noverlay = 3\n")
-        running.says(rb"warning: --config \S+: overlay = 3: expected .*stay as they were\n")
-        save_by_renaming(file, "[run]\noverlay = 1\ntint = 0\ncolumns = 8\nfps = 5\n")
+        running.says(rb"warning: \S+: overlay = 3: must be .* stay in effect\n")
+        save_by_renaming(file, "[run]\noverlay = 1\ncolumns = 8\nfps = 5\n")
         running.says(rb"settings.toml: columns = 8, overlay = 1; at the next start: codec, fps\n")
         shown: Any = running.says(rb"(\d+) frames? \[[^\n\r]*[\r\n][^\n\r]*$")
         running.says(rb"%d frames? \[" % (int(shown[1]) + 10))

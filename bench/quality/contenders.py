@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.reference import ReferenceMosaic
-from livemosaic.cli.session import mosaic_settings
-from livemosaic.control.options import PROFILES, resolve
+from livemosaic.control.options import PROFILES, explicit_options, resolve
 from livemosaic.gallery import open_gallery
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.frame import Frame
@@ -76,7 +75,7 @@ class Livemosaic:
 
     def settings(self, clip: Clip) -> MosaicSettings:
         grid = {"tile": str(CELL_PX), "size": f"{clip.width}x{clip.height}"}
-        return mosaic_settings(resolve({**self.options, **grid}), live=False)
+        return resolve(explicit_options({**self.options, **grid})).mosaic
 
     def shots(self, clip: Clip) -> Iterator[Shot]:
         settings = self.settings(clip)

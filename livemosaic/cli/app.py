@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..blocking import leave
-from ..errors import LivemosaicError, UsageError
+from ..control.options import message
+from ..errors import LivemosaicError, OptionError, UsageError
 from .commands import demo, devices, doctor, gallery, run
 from .console import complain, open_standard_files, set_up_logging
 from .signals import Interrupts
@@ -48,7 +49,7 @@ def _run_verb(argv: Sequence[str] | None, interrupts: Interrupts, started_s: flo
         verbose = getattr(args, "verbose", False)
         set_up_logging(verbose=verbose, quiet=getattr(args, "quiet", False))
         if args.verb == "run":
-            return run.run(args, interrupts, started_s)
+            return run.run(vars(args), args.input, args.outputs, interrupts, started_s)
         if args.verb == "demo":
             return demo.run(args, interrupts, started_s)
         if args.verb == "devices":
@@ -57,7 +58,7 @@ def _run_verb(argv: Sequence[str] | None, interrupts: Interrupts, started_s: flo
             return doctor.run(args)
         return gallery.run(args)
     except UsageError as error:
-        complain(error)
+        complain(message(error) if isinstance(error, OptionError) else error)
         return 2
     except LivemosaicError as error:
         complain(error)

@@ -1,14 +1,14 @@
-"""From parsed arguments to a pipeline: its source, its mosaic and its sinks, opened and joined."""
+"""From options to a pipeline: its source, its mosaic and its sinks, opened and joined."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import logging
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..blocking import call_interruptibly
 from ..errors import UsageError
@@ -17,16 +17,16 @@ from .console import counting_bar
 from .signals import Interrupts
 
 if TYPE_CHECKING:
+    from ..control.options import RunOptions
     from ..control.state import Control
     from ..mosaic.grid import Grid
     from ..mosaic.mosaic import Mosaic
-    from ..mosaic.settings import MosaicSettings
     from ..pipeline import Pipeline
     from ..sinks import FileOptions
     from ..sinks.base import Sink
     from ..sources.base import Source
 
-__all__ = ["checked_outputs", "is_watched", "join", "mosaic_settings", "open_input"]
+__all__ = ["checked_outputs", "is_watched", "join", "open_input"]
 
 _log = logging.getLogger("livemosaic")
 
@@ -38,7 +38,7 @@ def is_watched(output: str) -> bool:
     return output in ("window", "vcam") or output.startswith("vcam:")
 
 
-def _is_for_screens(outputs: list[str]) -> bool:
+def _is_for_screens(outputs: Sequence[str]) -> bool:
     """Whether a size that is not given is that of what somebody watches.
 
     A stream as wide as a file takes several times the bits and comes later, and so large a GIF is
@@ -53,98 +53,73 @@ def _is_for_screens(outputs: list[str]) -> bool:
     )
 
 
-def checked_outputs(
-    args: argparse.Namespace, options: dict[str, Any]
-) -> list[tuple[str, FileOptions]]:
+def checked_outputs(options: RunOptions) -> list[tuple[str, FileOptions]]:
     """The outputs, each with what a file among them is written by; refused if that cannot work."""
     from ..sinks import FileOptions, check_target
     from ..sinks.destination import distribute_options, resolve_map
 
     file_options = FileOptions(
-        codec=options["codec"],
-        preset=options["preset"],
-        crf=options["crf"],
-        overwrite=args.overwrite,
-        source_name=args.input,
+        codec=options.codec,
+        preset=options.preset,
+        crf=options.crf,
+        overwrite=options.overwrite,
+        source_name=options.input,
     )
     outputs = distribute_options(
         [
             # --format is of standard output only: a file's ending says what it is.
             (
                 name,
-                dataclasses.replace(
-                    file_options, format=options["format"] if name == "-" else None
-                ),
+                dataclasses.replace(file_options, format=options.format if name == "-" else None),
             )
-            for name in args.outputs
+            for name in options.outputs
         ]
     )
     for name, its_options in outputs:
         if not is_watched(name):
             check_target(name, options=its_options)
-    if args.map is not None:
-        resolve_map(args.map, options=file_options)
+    if options.map is not None:
+        resolve_map(options.map, options=file_options)
     return outputs
 
 
-def open_input(args: argparse.Namespace, options: dict[str, Any]) -> Source:
+def open_input(options: RunOptions) -> Source:
     """The source; a picture that is watched is one that lasts."""
     from ..sources import open_source
     from ..sources.still import LoopedStill
 
     source = call_interruptibly(
         lambda: open_source(
-            args.input,
-            rate=options["fps"],
-            reconnect=options["reconnect"],
-            capture=options["capture"],
+            options.input,
+            rate=options.fps,
+            reconnect=options.reconnect,
+            capture=options.capture,
         )
     )
-    if source.info.still and any(map(is_watched, args.outputs)):
+    if source.info.still and any(map(is_watched, options.outputs)):
         return LoopedStill(source)
     return source
 
 
-def _open_mosaic(args: argparse.Namespace, options: dict[str, Any], *, thorough: bool) -> Mosaic:
+def _open_mosaic(options: RunOptions, *, still: bool) -> Mosaic:
     from ..gallery import open_gallery
     from ..mosaic.mosaic import Mosaic
 
-    with counting_bar(quiet=args.quiet, when=args.progress, unit=" photos") as progress:
-        gallery = open_gallery(options["gallery"], progress=progress)
-    settings = mosaic_settings(options, live=_is_for_screens(args.outputs))
-    return Mosaic(gallery, dataclasses.replace(settings, thorough=thorough))
-
-
-def mosaic_settings(options: dict[str, Any], *, live: bool) -> MosaicSettings:
-    """What of the resolved options a mosaic has to know."""
-    from ..mosaic.settings import MosaicSettings
-
-    return MosaicSettings(
-        tile_px=options["tile"],
-        columns=options["columns"],
-        scale=options["scale"],
-        size=options["size"],
-        round_up=options["round_up"],
-        live=live,
-        match=options["match"],
-        tint=options["tint"],
-        calm=options["calm"],
-        variety=options["variety"],
-        min_distance=options["min_distance"],
-        max_uses=options["max_uses"],
-        overlay_luma=options["overlay_luma"],
-        palette=options["palette"],
-        overlay=options["overlay"],
-        activity=options["activity"],
-        seed=options["seed"],
+    with counting_bar(quiet=options.quiet, when=options.progress, unit=" photos") as progress:
+        gallery = open_gallery(options.gallery, progress=progress)
+    settings = dataclasses.replace(
+        options.mosaic,
+        for_screen=_is_for_screens(options.outputs),
+        full_size=still,
+        thorough=still and options.mosaic.match == "layout",
     )
+    return Mosaic(gallery, settings)
 
 
 def join(
     source: Source,
     outputs: list[tuple[str, FileOptions]],
-    args: argparse.Namespace,
-    options: dict[str, Any],
+    options: RunOptions,
     interrupts: Interrupts,
     undo: contextlib.ExitStack,
     started_s: float,
@@ -156,29 +131,33 @@ def join(
     from ..sinks import open_sink
 
     info = source.info
-    if args.map is not None and not info.still:
+    if options.map is not None and not info.still:
         raise UsageError(
-            f"--map {args.map}: a map is of one picture that goes to files; "
-            f"{args.input} is a video or is shown live, so leave it out"
+            f"--map {options.map}: a map is of one picture that goes to files; "
+            f"{options.input} is a video or is shown live, so leave it out"
         )
-    mosaic = _open_mosaic(args, options, thorough=info.still)
+    mosaic = _open_mosaic(options, still=info.still)
     if not kernels_are_cached():
         _log.info("compiling for this processor, once: the first run takes some seconds more")
     grid = mosaic.plan(info.width, info.height)
-    if options["columns"] not in (None, grid.columns):
+    if options.mosaic.columns not in (None, grid.columns):
         _log.info(
             "%d columns instead of %d: tiles have even sides, here %d of %d pixels",
-            grid.columns, options["columns"], grid.tile_px, grid.width,
+            grid.columns, options.mosaic.columns, grid.tile_px, grid.width,
         )  # fmt: skip
-    _tell_of_another_shape(options["size"], info.width, info.height)
-    realtime = options["realtime"] or (
+    _tell_of_another_shape(options.mosaic.size, info.width, info.height)
+    realtime = options.realtime or (
         # To be watched, a file runs at its own pace; to be written as well, as fast as it can.
-        not info.live and all(is_watched(name) for name in args.outputs)
+        not info.live and all(is_watched(name) for name in options.outputs)
     )
     live = info.live or realtime
-    rate: Fraction | None = None if info.still else options["fps"]
+    rate: Fraction | None = None if info.still else options.fps
     output = output_info(info, grid, rate=rate)
-    control = _make_control(mosaic, options, grid) if live or "window" in args.outputs else None
+    control = (
+        _make_control(mosaic, options.gallery, grid)
+        if live or "window" in options.outputs
+        else None
+    )
     if live:
         mosaic.warm_up(info.width, info.height, info.colour)
     sinks: list[Sink] = []
@@ -192,8 +171,8 @@ def join(
             else:
                 sinks.append(open_sink(name, output, options=its_options, rate=rate))
             undo.callback(sinks[-1].abort)
-        if args.map is not None:
-            sinks.append(_open_map(args, outputs[0][1], mosaic, grid))
+        if options.map is not None:
+            sinks.append(_open_map(options, outputs[0][1], mosaic, grid))
             undo.callback(sinks[-1].abort)
     # Of several outputs, that which keys are pressed in.
     capture_files = CaptureFiles(output, dict(outputs).get("window", outputs[0][1]))
@@ -202,9 +181,9 @@ def join(
         mosaic,
         sinks,
         rate=rate,
-        duration_s=options["duration"],
+        duration_s=options.duration,
         realtime=realtime,
-        max_latency_s=options["max_latency"] / 1e3,
+        max_latency_s=options.max_latency / 1e3,
         started_s=started_s,
         control=control,
         open_gallery=open_gallery,
@@ -228,24 +207,24 @@ def _tell_of_another_shape(size: tuple[int, int] | None, width: int, height: int
         )  # fmt: skip
 
 
-def _open_map(args: argparse.Namespace, options: FileOptions, mosaic: Mosaic, grid: Grid) -> Sink:
+def _open_map(options: RunOptions, file_options: FileOptions, mosaic: Mosaic, grid: Grid) -> Sink:
     from ..sinks.destination import resolve_map
     from ..sinks.photo_map import PhotoMapSink
 
     return PhotoMapSink(
-        resolve_map(args.map, options=options),
-        title=Path(args.input).name,
+        resolve_map(options.map or "", options=file_options),
+        title=Path(options.input).name,
         grid=grid,
         gallery=mosaic.gallery,
         cells=lambda: (mosaic.tile_ids, mosaic.flips),
     )
 
 
-def _make_control(mosaic: Mosaic, options: dict[str, Any], grid: Any) -> Control:
+def _make_control(mosaic: Mosaic, gallery: str, grid: Grid) -> Control:
     from ..control.state import Control, LiveState
     from ..gallery import BUILTIN
 
     mosaic.change(mosaic.settings.for_grid(grid))
     # The number keys: the gallery of the start, then those that everybody has.
-    galleries = dict.fromkeys((options["gallery"], *BUILTIN))
-    return Control(LiveState(mosaic.settings, options["gallery"]), galleries=tuple(galleries))
+    galleries = dict.fromkeys((gallery, *BUILTIN))
+    return Control(LiveState(mosaic.settings, gallery), galleries=tuple(galleries))

@@ -1,142 +1,38 @@
-"""The options of `run`: names, bounds, defaults and help, written once.
+"""The options of a run, and where their values come from.
 
-They come from the command line, from the `[run]` table of a TOML file (the same names, dashes as
-underscores), and from a profile, in this order of precedence.
+Command-line options override the file of `--config`, which overrides the user's own settings file,
+which overrides the profile.
 """
 
 from __future__ import annotations
 
 import argparse
-import reprlib
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ..errors import UsageError
-from ..parse import HIGHEST_RATE, LOWEST_RATE, exact, rate, reconnect_attempts, whole
+from ..errors import OptionError, UsageError, shown
+from ..mosaic.settings import MosaicSettings
+from ..option import Kind, Option, option, options_of, read_size, text_of
+from ..parse import HIGHEST_RATE, LOWEST_RATE, rate, reconnect_attempts
+from ..sources.base import DEFAULT_CAPTURE, CaptureMode
 
-__all__ = ["OPTIONS", "PROFILES", "Option", "add_options", "resolve"]
+__all__ = [
+    "OPTIONS",
+    "PROFILES",
+    "RunOptions",
+    "add_options",
+    "explicit_options",
+    "message",
+    "read_settings_file",
+    "resolve",
+    "user_settings_file",
+]
 
-_SHORT = 200  # characters of what was written that are repeated in a message
-
-
-# Each converter takes the text of the command line, or the value of the TOML file, whose type
-# has to be right: 32.5 is no tile, 5 no gallery, true no number.
-
-
-def _whole(value: Any) -> int:
-    return whole(str(value))
-
-
-def _number(value: Any) -> float:
-    return float(exact(str(value)))
-
-
-def _rate(value: Any) -> Fraction:
-    return rate(str(value))
-
-
-def _word(value: Any) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError
-    return value
-
-
-def _size(value: Any) -> tuple[int, int]:
-    width, _, height = str(value).lower().partition("x")
-    size = whole(width), whole(height)
-    if min(size) <= 0:
-        raise ValueError
-    return size
-
-
-def _capture(value: Any) -> tuple[int, int, Fraction]:
-    size, at, after = str(value).partition("@")
-    width, height = _size(size)
-    fps = rate(after) if at else Fraction(30)
-    return width, height, fps
-
-
-def _tries(value: Any) -> str:
-    reconnect_attempts(str(value))
-    return str(value)
-
-
-def _yes_or_no(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError
-    return value
-
-
-_KINDS: Mapping[Callable[[Any], Any], str] = {
-    _whole: "a whole number",
-    _number: "a number",
-    _rate: "a rate such as 25 or 30000/1001",
-    _word: "a word",
-    _size: "WIDTHxHEIGHT, as in 1920x1080",
-    _capture: "WIDTHxHEIGHT@RATE, as in 1280x720@30",
-    _tries: "never, always, or how many times in a row",
-    _yes_or_no: "true or false",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option.
-
-    Attributes
-    ----------
-    name : in the settings file
-    convert : one of the converters above
-    metavar : what stands for the value in the help; none for a switch
-    default : None where it depends on something else, which `help` says then
-    low, high : bounds, both allowed themselves
-    """
-
-    name: str
-    convert: Callable[[Any], Any]
-    metavar: str
-    help: str
-    default: Any = None
-    low: float | Fraction | None = None
-    high: float | Fraction | None = None
-    choices: tuple[str, ...] = ()
-
-    @property
-    def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
-
-    def read(self, value: Any, *, said: str | None = None) -> Any:
-        """Convert and check one value; `UsageError` says what it should have been.
-
-        `said` is how the person wrote it, "--name value" by default.
-        """
-        try:
-            result = self.convert(value)
-            good = (
-                (not self.choices or result in self.choices)
-                and (self.low is None or result >= self.low)
-                and (self.high is None or result <= self.high)
-            )
-        except (ValueError, TypeError, ArithmeticError, RecursionError):
-            good = False
-        if not good:
-            said = said or f"{self.flag} {_short(str(value))}"
-            raise UsageError(f"{said}: expected {self._expected()}")
-        return result
-
-    def _expected(self) -> str:
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
-        kind = _KINDS[self.convert]
-        if self.low is not None and self.high is not None:
-            high = self.high if isinstance(self.high, int) else f"{float(self.high):g}"
-            return f"{kind}, from {float(self.low):g} to {high}"
-        return f"{kind}, at least {float(self.low):g}" if self.low is not None else kind
-
+_MAX_LENGTH = 200  # characters of a text of the user in a message
 
 # The values of the reference notebook (vishnu-chand/videoMosaic). Its 500 tile clusters and the
 # 35th percentile are the defaults of `gallery build`.
@@ -157,211 +53,209 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
     "picture-first": {"tint": 1.0, "variety": 0.2, "overlay": 0.3},
 }
 
-OPTIONS: tuple[Option, ...] = (
-    Option(
-        "gallery",
-        _word,
-        "G",
-        "photos or emoji (both inside the package), a gallery file, or a folder of photos, which "
-        "is built once and kept",
-        default="photos",
-    ),
-    Option(
-        "profile",
-        _word,
-        "P",
-        "a named set of the options below (reference is the published algorithm's parameters)",
-        default="default",
-        choices=tuple(PROFILES),
-    ),
-    Option("tile", _whole, "PX", "side of a tile in output pixels, even (32)", low=4, high=512),
-    Option(
-        "columns",
-        _whole,
-        "N",
-        "how many tiles across, instead of --tile; with it, they are the output's size",
-        low=1,
-    ),
-    Option(
-        "scale",
-        _number,
-        "S",
-        "output size relative to the input (made about 2560 pixels wide)",
-        low=0.01,
-        high=100,
-    ),
-    Option("size", _size, "WxH", "exact output size, instead of --scale"),
-    Option(
-        "match",
-        _word,
-        "M",
-        "how a tile is chosen: by where its colours lie, or as the published algorithm does",
-        default="layout",
-        choices=("layout", "clusters"),
-    ),
-    Option(
-        "tint",
-        _number,
-        "T",
-        "how far each photo takes on the mean colour of its place, 0 to 1",
-        default=0.8,
-        low=0,
-        high=1,
-    ),
-    Option(
-        "calm",
-        _number,
-        "C",
-        "how readily photos are exchanged when the picture moves: 0 lively, 1 still",
-        default=0.5,
-        low=0,
-        high=1,
-    ),
-    Option(
-        "variety",
-        _number,
-        "V",
-        "0 the best fitting photos, 1 as many different ones as can be",
-        default=0.4,
-        low=0,
-        high=1,
-    ),
-    Option(
-        "min_distance",
-        _whole,
-        "N",
-        "no photo twice within so many cells",
-        default=3,
-        low=0,
-        high=100,
-    ),
-    Option(
-        "max_uses", _whole, "N", "of a photo in one picture, 0 for any number", default=0, low=0
-    ),
-    Option(
-        "palette", _whole, "N", "clusters of the frame's colours", default=150, low=1, high=4096
-    ),
-    Option(
-        "overlay",
-        _number,
-        "A",
-        "the superimposed original: 0 only tiles, 1 only the original",
-        default=0.2,
-        low=0,
-        high=1,
-    ),
-    Option(
-        "overlay_luma",
-        _yes_or_no,
-        "",
-        "superimpose the original's lightness only: photos keep their colours",
-        default=False,
-    ),
-    Option(
-        "activity",
-        _number,
-        "T",
-        "how far a colour must move to count as change, 0 to 255",
-        default=16.0,
-        low=0,
-        high=255,
-    ),
-    Option(
-        "seed",
-        _whole,
-        "N",
-        "of all randomness: the same seed, input and options give the same pictures",
-        default=0,
-        low=0,
-        high=2**63 - 1,
-    ),
-    Option(
-        "fps",
-        _rate,
-        "F",
-        "constant output rate (the input's own times); a numbered sequence is read at it, too (25)",
-        low=LOWEST_RATE,
-        high=HIGHEST_RATE,
-    ),
-    # Less than any frame lasts: 0 seconds would be no picture at all.
-    Option("duration", _number, "S", "stop after so many seconds of the input", low=0.001),
-    Option(
-        "max_latency",
-        _number,
-        "MS",
-        "of a live input, from capture to output: less is done per frame where it is needed",
-        default=100.0,
-        low=10,
-        high=60_000,
-    ),
-    Option("capture", _capture, "WxH@F", "size and rate asked of a webcam (1280x720@30)"),
-    Option(
-        "reconnect",
-        _tries,
-        "N",
-        "how often to try again when a live input is lost: never, always, or N times in a row "
-        "(always, once it has come)",
-    ),
-    Option("realtime", _yes_or_no, "", "pace a file as if it were live", default=False),
-    Option("codec", _word, "C", "video encoder of a file (the container's usual one)"),
-    Option("preset", _word, "P", "the encoder's speed preset"),
-    Option("crf", _number, "Q", "the encoder's constant quality, lower is better", low=0),
-    Option("format", _word, "F", "of standard output", choices=("matroska", "y4m")),
-)
 
-_BY_NAME = {option.name: option for option in OPTIONS}
+def _attempts(value: Any) -> str:
+    reconnect_attempts(str(value))
+    return str(value)
 
-# Of two that exclude each other, the one that is said nearer to the person counts. (A tile and
-# columns said together are an output size.)
+
+def _capture(value: Any) -> CaptureMode:
+    if not isinstance(value, str):
+        width, height, frames = value
+        return *read_size((width, height)), rate(str(frames))
+    size, at, frames = value.partition("@")
+    return *read_size(size), rate(frames) if at else DEFAULT_CAPTURE[2]
+
+
+_CAPTURE = Kind("WIDTHxHEIGHT@RATE", "640x480@30", "WxH@RATE", _capture)
+_ATTEMPTS = Kind("never, always, or a number of attempts", "", "N", _attempts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Everything that was chosen about a run.
+
+    Attributes
+    ----------
+    input, outputs : as on the command line
+    files : for each option that a settings file sets, the file
+    """
+
+    input: str = ""
+    outputs: tuple[str, ...] = ()
+    files: Mapping[str, Path] = field(default_factory=dict, compare=False)
+    # fmt: off
+    gallery: str = option("photos", """photos or emoji (included), a gallery file, or a folder of
+        photos, from which a gallery is built once and kept""", metavar="G", live=True)
+    profile: str = option("default", """a named set of mosaic options; reference is the published
+        algorithm with its parameters""", choices=tuple(PROFILES), live=True)
+    mosaic: MosaicSettings = MosaicSettings()
+
+    capture: CaptureMode = option(DEFAULT_CAPTURE, "size and frames/s to ask a webcam for",
+        kind=_CAPTURE, group="input")
+    reconnect: str | None = option(None, """how often to try to reopen a lost live input: never,
+        always, or N times in a row (default: always, except at the start)""", kind=_ATTEMPTS,
+        group="input")
+    realtime: bool = option(False, "play a file at its own pace, as if it were live", group="input")
+    duration: float | None = option(None, "stop after this many seconds of the input",
+        low=0.001, metavar="S", group="input")  # less than any frame lasts
+    max_latency: float = option(100.0, """latency limit for live inputs, from capture to output, in
+        milliseconds; livemosaic does less work per frame to keep it""",
+        low=10, high=60_000, metavar="MS", group="input", live=True)
+
+    fps: Fraction | None = option(None, """constant output rate in frames/s (default: the times of
+        the input), and the rate at which a numbered sequence is read (default: 25)""",
+        low=LOWEST_RATE, high=HIGHEST_RATE, group="output")
+    codec: str | None = option(None, "video encoder (default: by the container)", group="output")
+    preset: str | None = option(None, "speed preset of the encoder", group="output")
+    crf: float | None = option(None, "constant quality of the encoder, lower is better",
+        low=0, metavar="Q", group="output")
+    format: Literal["matroska", "y4m"] | None = option(None,
+        "container on standard output (default: matroska)", group="output")
+    map: str | None = option(None, """also write a page (html) that names the photo in each cell of
+        a picture""", metavar="FILE", group="output", filed=False)
+    overwrite: bool = option(False, "replace existing files", short="-y", group="output",
+        filed=False)
+
+    config: Path | None = option(None, """settings file (TOML); while a live run goes on, changes
+        that you save in it are applied""", group="program", filed=False)
+    no_config: bool = option(False, "do not read your own settings file", group="program",
+        filed=False)
+    json: bool = option(False, "print statistics as JSON when finished", group="program",
+        filed=False)
+    quiet: bool = option(False, "print errors only", group="program", filed=False)
+    progress: Literal["auto", "always", "never"] = option("auto", """when to show the progress bar;
+        auto shows it on a terminal""", group="program", filed=False)
+    # fmt: on
+
+
+OPTIONS = options_of(RunOptions)
+_BY_NAME = {known.name: known for known in OPTIONS}
+_FILED = {name: known for name, known in _BY_NAME.items() if known.filed}
+
+# Of two that exclude each other, the one from the nearer source counts. (A tile and columns from
+# the same source are an output size.)
 _EXCLUSIVE = (("tile", "columns"), ("scale", "size"))
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `run` to a parser; what is not given stays None."""
-    for option in OPTIONS:
-        text = option.help.replace("%", "%%")
-        if option.convert is _yes_or_no:
-            parser.add_argument(
-                option.flag, dest=option.name, action="store_const", const=True, help=text
-            )
+# ---- the command line --------------------------------------------------------------------
+
+
+def add_options(parser: argparse.ArgumentParser, names: Collection[str] = _BY_NAME) -> None:
+    """Add options to a parser; those not typed stay None."""
+    headings: dict[str, Any] = {}
+    for known in OPTIONS:
+        if known.name not in names:
             continue
-        if len(option.choices) > 1:
-            text += f": {' or '.join(option.choices)}"
-        if option.default is not None:
-            shown = option.default
-            text += f" ({shown if isinstance(shown, str) else f'{shown:g}'})"
-        parser.add_argument(option.flag, dest=option.name, metavar=option.metavar, help=text)
+        if known.group not in headings:
+            headings[known.group] = parser.add_argument_group(f"{known.group} options")
+        settings: dict[str, Any] = {"dest": known.name, "help": _help(known)}
+        if known.is_switch:
+            settings |= {"action": "store_const", "const": True}
+        elif known.choices:
+            settings["choices"] = known.choices
+        else:
+            settings["metavar"] = known.metavar
+        headings[known.group].add_argument(*filter(None, (known.short, known.flag)), **settings)
 
 
-def resolve(
-    given: Mapping[str, Any], *, file: Path | None = None, text: bytes | None = None
-) -> dict[str, Any]:
-    """Bring the options together.
+def _help(known: Option) -> str:
+    text = known.help.replace("%", "%%")
+    if known.is_switch or known.default is None:
+        return text
+    return f"{text} (default: {text_of(known.default)})"
+
+
+def explicit_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the options that were typed, by name.
 
     Parameters
     ----------
-    given : values of the command line by name, None where not given; other names are ignored
-    file : a TOML file with a `[run]` table
-    text : what is in the file, where it was read already
-
-    Returns
-    -------
-    every option's value by name, and `round_up` (set by profiles only)
+    arguments : text by name, None for options that were not typed; other names are ignored
 
     Raises
     ------
-    UsageError : a value or name that makes no sense, or a file that cannot be used
+    OptionError : an option does not take its value
     """
-    filed = _read_file(file, text) if file is not None else {}
-    said = {
-        option.name: option.read(given[option.name])
-        for option in OPTIONS
-        if given.get(option.name) is not None
+    return {
+        name: known.read(arguments[name])
+        for name, known in _BY_NAME.items()
+        if arguments.get(name) is not None
     }
-    profile = PROFILES[said.get("profile") or filed.get("profile") or "default"]
-    values: dict[str, Any] = {option.name: option.default for option in OPTIONS}
-    values["round_up"] = False
-    for layer in (profile, filed, said):
+
+
+# ---- settings files ----------------------------------------------------------------------
+
+
+def user_settings_file() -> Path:
+    """The settings file of the user's own, whether it is there or not."""
+    import platformdirs
+
+    return platformdirs.user_config_path("livemosaic", appauthor=False) / "config.toml"
+
+
+def read_settings_file(file: Path) -> bytes:
+    """What is in a settings file; `UsageError` if it cannot be read."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}; check the name") from None
+
+
+def _filed_options(file: Path, text: bytes) -> dict[str, Any]:
+    """The checked values of the `[run]` table of a settings file."""
+    try:
+        # Editors of Windows begin a text with a byte order mark.
+        document = tomllib.loads(text.decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: not valid TOML: {error}; correct it there") from None
+    except (ValueError, RecursionError) as error:  # limits of Python's, not of TOML's
+        deep = isinstance(error, RecursionError)
+        problem = "it is nested too deeply" if deep else "a number is too long"
+        raise UsageError(f"{file}: {problem}; correct it there") from None
+    table = document.pop("run", {})
+    if document or not isinstance(table, dict):
+        names = _short(", ".join(document)) or "run is not a table"
+        raise UsageError(f"{file}: unknown: {names}; put the options into a table, under [run]")
+    if unknown := [name for name in table if name not in _FILED]:
+        raise UsageError(
+            f"{file}: unknown: {_short(', '.join(unknown))}; "
+            f"a [run] table takes {', '.join(_FILED)}"
+        )
+    try:
+        return {name: _FILED[name].read(value) for name, value in table.items()}
+    except OptionError as error:
+        raise UsageError(message(error, dict.fromkeys(_FILED, file))) from None
+
+
+# ---- together ----------------------------------------------------------------------------
+
+
+def resolve(
+    explicit: Mapping[str, Any],
+    texts: Mapping[Path, bytes] | None = None,
+    *,
+    input: str = "",
+    outputs: Sequence[str] = (),
+) -> RunOptions:
+    """Bring the options of a run together.
+
+    Parameters
+    ----------
+    explicit : the values that were typed, by name; see `explicit_options`
+    texts : the contents of settings files; those of a later one count before those of an earlier
+    input, outputs : as on the command line
+
+    Raises
+    ------
+    UsageError : a value or name that makes no sense in a settings file
+    """
+    filed = {file: _filed_options(file, text) for file, text in (texts or {}).items()}
+    layers = [*filed.values(), explicit]
+    profile = next((layer["profile"] for layer in layers[::-1] if "profile" in layer), "default")
+    values: dict[str, Any] = {known.name: known.default for known in OPTIONS}
+    values["round_up"] = False  # only profiles set it
+    for layer in (PROFILES[profile], *layers):
         for pair in _EXCLUSIVE:
             if any(name in layer for name in pair):
                 values.update(dict.fromkeys(pair))
@@ -370,51 +264,32 @@ def resolve(
         values.update(layer)
     if values["size"] is not None or values["columns"] is not None:
         values["round_up"] = False
-    return values
+    mosaic = {known.field: values.pop(known.name) for known in options_of(MosaicSettings)}
+    return RunOptions(
+        input=input,
+        outputs=tuple(outputs),
+        files={name: file for file, its in filed.items() for name in its if name not in explicit},
+        mosaic=MosaicSettings(**mosaic, round_up=values.pop("round_up")),
+        **values,
+    )
 
 
-def _read_file(file: Path, text: bytes | None) -> dict[str, Any]:
-    """The checked values of the `[run]` table of a settings file."""
-    try:
-        # Editors of Windows begin a text with a byte order mark.
-        document = tomllib.loads((file.read_bytes() if text is None else text).decode("utf-8-sig"))
-    except OSError as error:
-        raise UsageError(
-            f"--config {file}: cannot be read: {error.strerror}; check the name"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {file}: not valid TOML: {error}; correct it there") from None
-    except (ValueError, RecursionError) as error:  # limits of Python's, not of TOML's
-        what = (
-            "a number is too long" if isinstance(error, ValueError) else "it is nested too deeply"
-        )
-        raise UsageError(f"--config {file}: {what}; correct it there") from None
-    table = document.pop("run", {})
-    if document or not isinstance(table, dict):
-        what = _short(", ".join(document)) or "run is not a table"
-        raise UsageError(
-            f"--config {file}: unknown: {what}; the options stand in a table, under [run]"
-        )
-    unknown = [name for name in table if name not in _BY_NAME]
-    if unknown:
-        raise UsageError(
-            f"--config {file}: unknown: {_short(', '.join(unknown))}; "
-            f"a [run] table takes {', '.join(_BY_NAME)}"
-        )
-    return {
-        name: _BY_NAME[name].read(value, said=f"--config {file}: {name} = {_written(value)}")
-        for name, value in table.items()
-    }
+def message(error: OptionError, files: Mapping[str, Path] | None = None) -> str:
+    """What to say of a wrong value, as the user wrote it.
 
-
-def _written(value: Any) -> str:
-    """A value of the file for a message, however long or deep it is."""
-    try:
-        return _short(reprlib.repr(value))
-    except ValueError:  # Python writes no whole number of more than 4,300 digits
-        return "a very long number"
+    Parameters
+    ----------
+    files : for options of settings files, the file; see `RunOptions`. Others are of the command
+        line
+    """
+    known = next((known for known in OPTIONS if known.field == error.option), None)
+    name, flag = (known.name, known.flag) if known else (error.option, f"--{error.option}")
+    value = text_of(error.value) if isinstance(error.value, tuple) else error.value
+    if files and name in files:
+        return f"{files[name]}: {name} = {shown(value)}: {error.problem}"
+    return f"{flag} {_short(str(value))}: {error.problem}"
 
 
 def _short(text: str) -> str:
-    """The text, or its beginning where it would fill a screen."""
-    return text if len(text) <= _SHORT else f"{text[:_SHORT]}..."
+    """The text, or its beginning if it would fill a screen."""
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}..."

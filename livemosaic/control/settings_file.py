@@ -1,10 +1,10 @@
-"""The settings file while it runs: what is saved is applied.
+"""The settings files while it runs: saved changes are applied.
 
-The file is read again, ten times a second, instead of asking the system for its events. The events
-(inotify, as of watchfiles and watchdog) belong to a file that an editor's "replace by renaming"
-takes away, come with every write of an output into the same folder, and never come from network
-folders and mounts of containers. The polling of watchfiles 1.3 looks at whole seconds, and so
-misses the second of two saves within one. Reading a file of this size takes 15 microseconds.
+The watcher polls, ten times a second, instead of asking the system for events. Those (inotify, as
+in watchfiles and watchdog) belong to a file that an editor's "replace by renaming" takes away, come
+with every write of an output into the same folder, and never come from network folders and mounts
+of containers. The polling of watchfiles 1.3 compares whole seconds, and so misses the second of two
+saves within one. Reading a file of this size takes 15 microseconds.
 """
 
 from __future__ import annotations
@@ -13,64 +13,56 @@ import logging
 import stat
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ..errors import LivemosaicError
+from ..errors import LivemosaicError, OptionError
 from ..mosaic.grid import plan_grid
 from ..mosaic.settings import MosaicSettings
-from . import options as config
+from ..option import options_of, text_of
+from .options import OPTIONS, RunOptions, message, resolve
 from .state import Control
 
 __all__ = ["SettingsFileWatcher"]
 
 _log = logging.getLogger("livemosaic")
 
-# A text counts when two looks in a row found the same: editors empty a file before they write it.
-_LOOK_S = 0.1
-_JOIN_S = 0.3  # it may be in the middle of opening a gallery, whose end nobody waits for
+_POLL_S = 0.1
+_JOIN_S = 0.3  # the thread may be opening a gallery, which takes too long to wait for
 
-# Options that are fields of the mosaic's settings by the same name. What sets its size cannot
-# change any more, as the outputs were opened for it; the tiles have to be planned for that size.
-_OF_THE_SIZE = {"scale", "size", "round_up", "live", "columns", "tile_px"}
-# Live nothing is thorough.
-_OF_THE_MOSAIC = {field.name for field in fields(MosaicSettings)} - _OF_THE_SIZE - {"thorough"}
-# Nobody has to know of these: another option says it better.
-_SILENT = {"tile", "columns", "profile", "round_up"}
+# The output keeps its size: a change of these is planned for it.
+_GRID = {"tile", "columns"}
+_MOSAIC = {known.name: known.field for known in options_of(MosaicSettings)}
 
 
 class SettingsFileWatcher:
-    """Applies a settings file whenever it is saved, on a thread of its own, as a context.
+    """Applies settings files whenever they are saved, on a thread of its own, as a context.
 
-    Only what was changed in the file is applied: what was changed by a key stays until then. A
-    mistake is said in one line, in the log and to `control`, and then nothing of the file is
-    applied. A file that is away, as in the middle of being replaced, is waited for.
+    Only options that changed in the files are applied: a change by a key stays until then. After a
+    mistake, a one-line message goes to the log and to `control`, and the current settings stay in
+    effect. While a file is away, as in the middle of being replaced, nothing happens.
 
     Parameters
     ----------
-    file : the settings file; one that is no regular file (a pipe) can be read once, at the start
-    given : what the command line says, which goes before the file; see `config.resolve`
-    options : what `config.resolve` made of both at the start
-    control : what is changed
-    open_gallery : tells whether a gallery can be used
+    texts : the contents of the files at the start; see `resolve`
+    explicit : options of the command line, which override the files
+    options : the result of `resolve` at the start
+    control : receives the changes
+    open_gallery : raises an error for a gallery that cannot be used
     """
 
     def __init__(
         self,
-        file: Path,
+        texts: Mapping[Path, bytes],
         *,
-        given: Mapping[str, Any],
-        options: Mapping[str, Any],
+        explicit: Mapping[str, Any],
+        options: RunOptions,
         control: Control,
         open_gallery: Callable[[str], object],
     ) -> None:
-        self._file, self._given, self._control = file, given, control
-        self._open_gallery = open_gallery
-        self._start = dict(options)
-        self._applied = dict(options)  # what is in force, and what waits for the next start
-        self._seen: bytes | None = None
-        self._done: bytes | None = None
+        self._explicit, self._control, self._open_gallery = explicit, control, open_gallery
+        self._start = self._applied = options
+        self._read = self._seen = dict(texts)
         self._stopping = threading.Event()
         # A daemon: opening a gallery of many photos must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="livemosaic config", daemon=True)
@@ -83,85 +75,104 @@ class SettingsFileWatcher:
         self._stopping.set()
         self._thread.join(_JOIN_S)
 
-    def look(self) -> None:
-        """Read the file; apply it when it is another than before and has been for two looks."""
+    def poll(self) -> None:
+        """Read the files; apply them if they changed and two polls in a row read the same.
+
+        Editors empty a file before they write it.
+        """
         try:
-            if not stat.S_ISREG(self._file.stat().st_mode):
-                return
-            text = self._file.read_bytes()
+            texts = {file: self._text(file) for file in self._read}
         except OSError:
             return
-        before, self._seen = self._seen, text
-        if text != before or text == self._done:
+        before, self._seen = self._seen, texts
+        if texts != before or texts == self._read:
             return
-        self._done = text
+        saved = [file for file in texts if texts[file] != self._read[file]]
+        self._read = texts
         try:
-            self._apply(config.resolve(self._given, file=self._file, text=text))
+            options = resolve(self._explicit, texts)
+            try:
+                self._apply(options, saved[-1])
+            except OptionError as error:
+                error.args = (message(error, options.files),)
+                raise
         except LivemosaicError as error:
-            self._say(_log.warning, f"{self._named(error)}; the settings stay as they were")
+            problem = str(error)
         except Exception as error:  # the thread lives on: the next save may be a better one
             _log.debug("the settings file", exc_info=True)
-            what = f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
-            self._say(
-                _log.warning, f"--config {self._file}: {what}; the settings stay as they were"
-            )
+            problem = f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
+        else:
+            return
+        if not any(problem.startswith(f"{file}: ") for file in texts):
+            problem = f"{saved[-1]}: {problem}"
+        self._say(_log.warning, f"{problem}; the current settings stay in effect")
+
+    def _text(self, file: Path) -> bytes:
+        """What is in a file now; a pipe can be read only once, at the start."""
+        if stat.S_ISREG(file.stat().st_mode):
+            return file.read_bytes()
+        return self._read[file]
 
     def _run(self) -> None:
-        while not self._stopping.wait(_LOOK_S):
-            self.look()
+        while not self._stopping.wait(_POLL_S):
+            self.poll()
 
-    def _apply(self, options: dict[str, Any]) -> None:
-        """Change what can be changed, and say it.
+    def _apply(self, options: RunOptions, saved: Path) -> None:
+        """Change what may change while it runs, and report it.
 
         Raises
         ------
         LivemosaicError : a value that cannot be used; nothing is changed then
         """
-        changed = {n: value for n, value in options.items() if value != self._applied[n]}
-        shown = {name: changed.pop(name) for name in _OF_THE_MOSAIC & changed.keys()}
-        wanted = dict(shown)
-        if changed.keys() & {"tile", "columns"}:
-            wanted["tile_px"] = self._tile_px(options)
-            by_columns = options["columns"] and not options["tile"]
+        old, new, start = map(_values, (self._applied, options, self._start))
+        changed = {
+            known.name: known.live for known in OPTIONS if new[known.name] != old[known.name]
+        }
+        shown = {name: new[name] for name, live in changed.items() if live and name in _MOSAIC}
+        changes = {_MOSAIC[name]: value for name, value in shown.items() if name not in _GRID}
+        if _GRID & shown.keys():
+            shown = {name: value for name, value in shown.items() if name not in _GRID}
+            changes["tile_px"] = self._tile_px(options.mosaic)
+            by_columns = options.mosaic.columns and not options.mosaic.tile_px
             name = "columns" if by_columns else "tile"
-            shown[name] = options["columns"] if by_columns else wanted["tile_px"]
+            shown[name] = options.mosaic.columns if by_columns else changes["tile_px"]
         if "gallery" in changed:
-            shown["gallery"] = wanted["gallery"] = changed["gallery"]
-            self._open_gallery(changed["gallery"])
+            shown["gallery"] = changes["gallery"] = options.gallery
+            self._open_gallery(options.gallery)
         if "max_latency" in changed:
-            shown["max_latency"] = changed["max_latency"]
-            wanted["max_latency_s"] = changed["max_latency"] / 1e3
-        if wanted:
-            self._control.change(**wanted)
+            shown["max_latency"] = options.max_latency
+            changes["max_latency_s"] = options.max_latency / 1e3
+        if changes:
+            self._control.change(**changes)
         self._applied = options
-        later = changed.keys() - shown.keys() - _SILENT
-        texts = [", ".join(_shown(name, value) for name, value in sorted(shown.items()))]
-        if names := sorted(name for name in later if changed[name] != self._start[name]):
-            texts.append(f"at the next start: {', '.join(names)}")
+        texts = [", ".join(f"{name} = {text_of(shown[name])}" for name in sorted(shown))]
+        later = [name for name, live in changed.items() if not live and new[name] != start[name]]
+        if later:
+            texts.append(f"at the next start: {', '.join(sorted(later))}")
         if any(texts):
-            self._say(_log.info, f"{self._file.name}: {'; '.join(filter(None, texts))}")
+            self._say(_log.info, f"{saved.name}: {'; '.join(filter(None, texts))}")
 
-    def _tile_px(self, options: Mapping[str, Any]) -> int:
+    def _tile_px(self, wanted: MosaicSettings) -> int:
         """The side of a tile for an output that keeps its size."""
         settings = self._control.state.settings
         assert settings.size is not None  # a control's settings are `for_grid`
         return plan_grid(
             *settings.size,
-            tile_px=options["tile"],
-            # With both, they are the output's size as well, which waits for the next start.
-            columns=None if options["tile"] else options["columns"],
+            tile_px=wanted.tile_px,
+            # Both together are the output's size, too, which waits for the next start.
+            columns=None if wanted.tile_px else wanted.columns,
             size=settings.size,
-            live=settings.live,
+            for_screen=settings.for_screen,
         ).tile_px
-
-    def _named(self, error: LivemosaicError) -> str:
-        said = f"--config {self._file}: "
-        return str(error) if str(error).startswith(said) else said + str(error)
 
     def _say(self, log: Callable[..., None], text: str) -> None:
         log("%s", text)
         self._control.notify(text)
 
 
-def _shown(name: str, value: Any) -> str:
-    return f"{name} = {value:g}" if isinstance(value, float) else f"{name} = {value}"
+def _values(options: RunOptions) -> dict[str, Any]:
+    """The values of all options by name."""
+    return {
+        known.name: getattr(options.mosaic if known.name in _MOSAIC else options, known.field)
+        for known in OPTIONS
+    }

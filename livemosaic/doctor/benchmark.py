@@ -119,7 +119,7 @@ def measure(
     info = StreamInfo(
         width, height, rate=fps, time_base=1 / fps, colour=frames[0].colour, live=True
     )
-    settings = MosaicSettings(size=(width, height), live=True)
+    settings = MosaicSettings(size=(width, height), for_screen=True)
     mosaic = Mosaic(open_gallery("photos"), settings)
     mosaic.change(settings.for_grid(mosaic.plan(width, height)))
     if not kernels_are_cached():

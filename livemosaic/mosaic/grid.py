@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import UsageError
+from ..errors import OptionError, UsageError
 from ..media.frame import even
+from .settings import (
+    DEFAULT_LONG_SIDE,
+    DEFAULT_TILE_PX,
+    MAX_TILE_PX,
+    MIN_TILE_PX,
+    SCREEN_SIZE,
+    SCREEN_TILE_PX,
+)
 
-__all__ = ["ANALYSIS_PX", "LIVE_SIZE", "MAX_TILE_PX", "Grid", "plan_grid"]
+__all__ = ["ANALYSIS_PX", "Grid", "plan_grid"]
 
 # Every cell is analysed at 8x8 pixels, whatever its size in the input and the output. For the
 # reference profile (cells of 32 output pixels, scale 4) this is the input itself. For larger cells
 # it costs less and averages camera noise away before the activity threshold sees it.
 ANALYSIS_PX = 8
 
-# What is watched live is smaller: calls expect 1280x720, and windows are hardly larger.
-LIVE_SIZE = (1280, 720)
-_LIVE_TILE_PX = 16
-
-# The default size: wide enough that 80 cells of 32 pixels stand side by side, so that single
-# photos can be recognised; never beyond what common H.264 players decode.
-_DEFAULT_TILE_PX = 32
-_DEFAULT_LONG_SIDE = 2560
-_MAX_LONG_SIDE = 3840
-
-_MIN_TILE_PX, MAX_TILE_PX = 4, 512
+_MAX_LONG_SIDE = 3840  # of a default size: what common H.264 players decode
 # 16-bit limits of OpenCV's resize and of most encoders.
 _MAX_SIDE = 32766
 # Each takes 1.3 kB while it is matched: so many, and 20,000x13,334 pixels, stay below 2 GB.
@@ -73,7 +71,7 @@ def plan_grid(
     scale: float | None = None,
     size: tuple[int, int] | None = None,
     round_up: bool = False,
-    live: bool = False,
+    for_screen: bool = False,
 ) -> Grid:
     """Choose the output's size and its grid.
 
@@ -87,63 +85,62 @@ def plan_grid(
     size : exact output size in pixels, even, instead of `scale`
     round_up : grow the output to whole tiles and stretch the picture to it by less than a tile, as
         the reference does, instead of cutting the tiles at the edge
-    live : choose what is not given for somebody who watches: the largest size that fits 1280x720,
-        tiles of 16 pixels
+    for_screen : choose missing values for a screen: the largest size that fits 1280x720, tiles of
+        16 pixels
 
     Raises
     ------
-    UsageError : when the values make no grid
+    UsageError : the values make no grid
     """
     if scale is not None and size is not None:
-        raise UsageError("--scale and --size exclude each other: give one of them")
+        raise UsageError("scale and size exclude each other; use one of them")
     if tile_px is not None and columns is not None:
         if scale is not None or size is not None:
             raise UsageError(
-                "--tile, --columns and an output size exclude each other: give two of them"
+                "tile size, columns and output size exclude each other; use two of them"
             )
         if columns < 1:
-            raise UsageError(f"--columns {columns}: must be at least 1")
+            raise OptionError("columns", columns, "must be at least 1")
         scale, columns = columns * tile_px / source_width, None
     if size is not None:
         width, height = size
         if width % 2 or height % 2:
-            raise UsageError(f"--size {width}x{height}: both sides must be even (4:2:0 video)")
+            raise OptionError("size", size, "both sides must be even (4:2:0 video)")
     else:
-        if scale is None and live:
-            scale = min(LIVE_SIZE[0] / source_width, LIVE_SIZE[1] / source_height)
+        if scale is None and for_screen:
+            scale = min(SCREEN_SIZE[0] / source_width, SCREEN_SIZE[1] / source_height)
         elif scale is None:
             long_side = max(source_width, source_height)
-            scale = min(max(_DEFAULT_LONG_SIDE, long_side), _MAX_LONG_SIDE) / long_side
+            scale = min(max(DEFAULT_LONG_SIDE, long_side), _MAX_LONG_SIDE) / long_side
         if not scale > 0:
-            raise UsageError(f"--scale {scale:g}: must be above 0")
+            raise OptionError("scale", scale, "must be above 0")
         width, height = even(source_width * scale), even(source_height * scale)
     if columns is not None:
-        if not 1 <= columns <= width // _MIN_TILE_PX:
-            raise UsageError(
-                f"--columns {columns}: must be 1 to {width // _MIN_TILE_PX} "
-                f"for an output {width} pixels wide"
+        if not 1 <= columns <= width // MIN_TILE_PX:
+            most = width // MIN_TILE_PX
+            raise OptionError(
+                "columns", columns, f"must be from 1 to {most} for an output {width} pixels wide"
             )
         tile_px = min(even(width / columns), MAX_TILE_PX)
         if size is None:
             height = even(height * columns * tile_px / width)
             width = columns * tile_px
     if tile_px is None:
-        tile_px = _LIVE_TILE_PX if live else _DEFAULT_TILE_PX
-    if tile_px % 2 or not _MIN_TILE_PX <= tile_px <= MAX_TILE_PX:
-        raise UsageError(
-            f"--tile {tile_px}: must be an even number from {_MIN_TILE_PX} to {MAX_TILE_PX}"
-        )
+        tile_px = SCREEN_TILE_PX if for_screen else DEFAULT_TILE_PX
+    if tile_px % 2 or not MIN_TILE_PX <= tile_px <= MAX_TILE_PX:
+        problem = f"must be an even number from {MIN_TILE_PX} to {MAX_TILE_PX}"
+        raise OptionError("tile_px", tile_px, problem)
     rows, columns = -(-height // tile_px), -(-width // tile_px)
     if round_up:
         width, height = columns * tile_px, rows * tile_px
     if max(width, height) > _MAX_SIDE or min(width, height) < 2:
         raise UsageError(
             f"an output of {width}x{height} pixels cannot be made: sides must be 2 to {_MAX_SIDE}; "
-            "choose another --scale or --size"
+            "choose another scale or size"
         )
     if rows * columns > _MAX_CELLS:
         raise UsageError(
             f"{columns}x{rows} tiles of {tile_px} pixels are too many: at most {_MAX_CELLS:,} can "
-            "be; choose a larger --tile, or a smaller --scale or --size"
+            "be; choose larger tiles, or a smaller scale or size"
         )
     return Grid(rows, columns, tile_px, width, height)

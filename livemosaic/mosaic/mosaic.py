@@ -19,11 +19,12 @@ from ..gallery import open_gallery
 from ..gallery.file_format import Gallery
 from ..media.colour import Colour, ycbcr_to_bgr
 from ..media.frame import Frame
+from ..option import options_of
 from .activity import STILL, Activity
 from .compositor import Compositor, tile_overlay
-from .grid import ANALYSIS_PX, MAX_TILE_PX, Grid, plan_grid
+from .grid import ANALYSIS_PX, Grid, plan_grid
 from .match import ClusterMatcher, LayoutMatcher, Matcher, RefiningMatcher, layout_index
-from .settings import MosaicSettings
+from .settings import MAX_TILE_PX, MosaicSettings
 from .tile_cache import TileCache
 from .tint import CellTint
 
@@ -44,8 +45,8 @@ _KEPT_BYTES = 2**29
 # there is no time to lose, and compiling takes 0.3 s.
 _WARM_SIZES = (1, 2)
 
-# What changes how tiles are shown, not which.
-_STYLE = ("tint", "overlay", "overlay_luma", "activity", "calm")
+# Options that change how tiles are shown, not which.
+_STYLE = [known.field for known in options_of(MosaicSettings) if known.keeps_tiles]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class Mosaic:
             scale=s.scale,
             size=s.size,
             round_up=s.round_up,
-            live=s.live,
+            for_screen=s.for_screen,
         )
 
     def apply(self, bgr: NDArray[Any]) -> U8:
@@ -342,7 +343,7 @@ class Mosaic:
                 tile_px=grid.tile_px,
                 colour=colour,
                 overlay=scaled_for,
-                sharp=s.thorough,
+                sharp=s.full_size or s.thorough,
                 most=grid.cells if s.thorough else max(2 * grid.cells, fitting),
             )
         return Compositor(grid, self._tiles, overlay=overlay, tint=s.tint)

@@ -1,42 +1,95 @@
-"""What can be chosen about a mosaic."""
+"""The options of a mosaic."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from numbers import Integral
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import UsageError
+from ..option import Size, check, option
 
 if TYPE_CHECKING:
     from .grid import Grid
 
-__all__ = ["MosaicSettings"]
+__all__ = [
+    "DEFAULT_LONG_SIDE",
+    "DEFAULT_TILE_PX",
+    "MAX_TILE_PX",
+    "MIN_TILE_PX",
+    "SCREEN_SIZE",
+    "SCREEN_TILE_PX",
+    "MosaicSettings",
+]
+
+MIN_TILE_PX, MAX_TILE_PX = 4, 512
+
+# The default size: wide enough for 80 cells of 32 pixels, so that single photos can be recognised.
+DEFAULT_TILE_PX, DEFAULT_LONG_SIDE = 32, 2560
+
+# On screens it is smaller: calls expect 1280x720, and windows are hardly larger.
+SCREEN_TILE_PX, SCREEN_SIZE = 16, (1280, 720)
 
 
 @dataclass(frozen=True, slots=True)
 class MosaicSettings:
-    """What can be chosen about a mosaic; see `livemosaic run --help` for each in words."""
+    """The options of a mosaic, checked; `livemosaic run --help` explains those that it lists.
 
-    tile_px: int | None = None
-    columns: int | None = None
-    scale: float | None = None
-    size: tuple[int, int] | None = None
+    Attributes
+    ----------
+    round_up : grow the output to whole tiles, as the reference algorithm does
+    for_screen : without a size, choose one for a window or a video call instead of a file
+    full_size : take tiles larger than the gallery's from the photos themselves, if they are there
+    thorough : match a single picture as well as possible, however long it takes; `full_size`, too
+
+    Raises
+    ------
+    OptionError : an option does not take its value
+    UsageError : options that exclude each other
+    """
+
+    # fmt: off
+    tile_px: int | None = option(None, f"""side of a tile in output pixels, an even number
+        (default: {DEFAULT_TILE_PX}, on screens {SCREEN_TILE_PX})""",
+        name="tile", low=MIN_TILE_PX, high=MAX_TILE_PX, metavar="PX", live=True)
+    columns: int | None = option(None, """number of tiles across, instead of a tile size; both
+        together set the output's size""", low=1, high=16_383, live=True)
+    scale: float | None = option(None, f"""output size relative to the input (default: about
+        {DEFAULT_LONG_SIDE} pixels wide, on screens within {SCREEN_SIZE[0]}x{SCREEN_SIZE[1]})""",
+        low=1e-5, high=1e5)
+    size: Size | None = option(None, """exact output size in pixels, instead of a scale; the picture
+        is stretched to it""")
     round_up: bool = False
-    live: bool = False  # what is not given is chosen for somebody who watches
-    thorough: bool = False  # for a single picture: the best mosaic, for as long as it takes
-    match: Literal["layout", "clusters"] = "layout"
-    tint: float = 0.8
-    calm: float = 0.5
-    variety: float = 0.4
-    min_distance: int = 3
-    max_uses: int = 0
-    palette: int = 150
-    overlay: float = 0.2
-    overlay_luma: bool = False
-    activity: float = 16.0
-    seed: int = 0
+    for_screen: bool = False
+    full_size: bool = False
+    thorough: bool = False
+    match: Literal["layout", "clusters"] = option("layout", """how photos are chosen: by where their
+        colours are, or as the published algorithm does""", live=True)
+    tint: float = option(0.8, """how strongly each photo is recoloured to match the area it
+        covers""", low=0, high=1, live=True, keeps_tiles=True)
+    calm: float = option(0.5, """resistance to swapping photos while the scene moves: 0 lively, 1
+        stable""", low=0, high=1, live=True, keeps_tiles=True)
+    variety: float = option(0.4, """how many different photos to show: 0 the best-fitting ones, 1 as
+        many as possible""", low=0, high=1, live=True)
+    min_distance: int = option(3, "number of cells within which a photo may not appear again",
+        low=0, high=100, live=True)
+    max_uses: int = option(0, "how often a photo may appear in one picture, 0 for no limit",
+        low=0, high=2**31 - 1, live=True)
+    palette: int = option(150, "number of colours in the palette for the match by clusters",
+        low=1, high=4096, live=True)
+    overlay: float = option(0.2, """opacity of the original over the tiles: 0 only tiles, 1 only the
+        original""", low=0, high=1, live=True, keeps_tiles=True)
+    overlay_luma: bool = option(False, """overlay only the lightness of the original, so that photos
+        keep their colours""", live=True, keeps_tiles=True)
+    activity: float = option(16.0, "how far a colour must change before it counts as movement",
+        low=0, high=255, live=True, keeps_tiles=True)
+    seed: int = option(0, """seed of all random choices; the same seed, input and options give the
+        same pictures""", low=0, high=2**63 - 1, live=True)
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.thorough and self.match != "layout":
+            raise UsageError(f"thorough: match {self.match} has no thorough way; use match layout")
 
     def for_grid(self, grid: Grid) -> MosaicSettings:
         """The same, with exactly this grid, whatever the input's size."""
@@ -48,36 +101,3 @@ class MosaicSettings:
             size=(grid.width, grid.height),
             round_up=False,
         )
-
-    def __post_init__(self) -> None:
-        for name, number in (
-            ("tile", self.tile_px),
-            ("columns", self.columns),
-            ("min-distance", self.min_distance),
-            ("max-uses", self.max_uses),
-            ("palette", self.palette),
-            ("seed", self.seed),
-        ):
-            if number is not None and not isinstance(number, Integral):
-                raise UsageError(f"--{name} {number!r}: must be a whole number")
-        if self.scale is not None and not 0 < self.scale < math.inf:
-            raise UsageError(f"--scale {self.scale:g}: must be above 0")
-        if self.size is not None and not (
-            len(self.size) == 2 and all(isinstance(side, Integral) for side in self.size)
-        ):
-            raise UsageError(f"--size {self.size!r}: must be two whole numbers, width and height")
-        for name, value, low, high in (
-            ("tint", self.tint, 0.0, 1.0),
-            ("calm", self.calm, 0.0, 1.0),
-            ("variety", self.variety, 0.0, 1.0),
-            ("min-distance", self.min_distance, 0, 100),
-            ("max-uses", self.max_uses, 0, 2**31 - 1),
-            ("overlay", self.overlay, 0.0, 1.0),
-            ("activity", self.activity, 0.0, 255.0),
-            ("palette", self.palette, 1, 4096),
-            ("seed", self.seed, 0, 2**63 - 1),
-        ):
-            if not low <= value <= high:
-                raise UsageError(f"--{name} {value:g}: must be from {low:g} to {high:g}")
-        if self.match not in ("layout", "clusters"):
-            raise UsageError(f"--match {self.match}: choose layout or clusters")

@@ -14,9 +14,8 @@ from ..control.state import Control, LiveState
 from ..errors import LivemosaicError
 from ..gallery.file_format import Gallery
 from ..media.frame import Frame, Item, StatusEvent, TrackPacket
-from ..mosaic.grid import MAX_TILE_PX
 from ..mosaic.mosaic import CellCounts, Mosaic
-from ..mosaic.settings import MosaicSettings
+from ..mosaic.settings import MAX_TILE_PX, MosaicSettings
 from .governor import Governor
 from .queues import Ended, FrameQueue
 from .sink_writer import FanOut

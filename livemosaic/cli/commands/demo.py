@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ...control.options import add_options
 from ..session import is_watched
 from ..signals import Interrupts
 from . import run as run_command
@@ -19,6 +20,7 @@ _log = logging.getLogger("livemosaic")
 
 _CLIP = Path(__file__).parents[2] / "demo" / "bigbuckbunny.mp4"
 _OUTPUT = "livemosaic-demo.mp4"
+_OPTIONS = ("overwrite", "config", "no_config", "json", "quiet", "progress")
 
 _NEXT = """\
   livemosaic run webcam window              yourself, live; press ? in it
@@ -42,17 +44,16 @@ def add_parser(verbs: Any, **settings: Any) -> None:
         nargs="?",
         help=f"where to: a file, or window ({_OUTPUT}, replaced if it is there)",
     )
-    run_command.add_output_options(parser)
+    add_options(parser, names=_OPTIONS)
 
 
 def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> int:
     """Run the embedded clip and say what to try next; the exit code."""
     output = args.output or _OUTPUT
     # The default name is the program's own; what somebody names may be theirs.
-    overwrite = args.overwrite or args.output is None
-    given = {"input": str(_CLIP), "outputs": [output], "overwrite": overwrite}
-    given |= {"config": None, "map": None}
-    code = run_command.run(argparse.Namespace(**{**vars(args), **given}), interrupts, started_s)
+    overwrite = True if args.output is None else args.overwrite
+    arguments = vars(args) | {"overwrite": overwrite}
+    code = run_command.run(arguments, str(_CLIP), [output], interrupts, started_s)
     if code == 0:
         if not is_watched(output):
             _log.info("the demo is in %s", output)

@@ -8,11 +8,20 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...control import options as config
-from ...errors import LivemosaicError, UsageError
+from ...control.options import (
+    RunOptions,
+    add_options,
+    explicit_options,
+    message,
+    read_settings_file,
+    resolve,
+    user_settings_file,
+)
+from ...errors import LivemosaicError, OptionError, UsageError
 from ..console import print_json, progress_bar
 from ..session import checked_outputs, is_watched, join, open_input
 from ..signals import Interrupts
@@ -21,7 +30,7 @@ if TYPE_CHECKING:
     from ...control.state import Control
     from ...pipeline import Pipeline, Progress
 
-__all__ = ["EXAMPLES", "add_output_options", "add_parser", "run"]
+__all__ = ["EXAMPLES", "add_parser", "run"]
 
 _log = logging.getLogger("livemosaic")
 
@@ -63,46 +72,58 @@ def add_parser(verbs: Any, **settings: Any) -> None:
         help="window, vcam or vcam:DEVICE, a file (mp4 mkv mov webm avi gif png jpg), a numbered "
         "sequence, an address, - for standard output, or null",
     )
-    config.add_options(parser)
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="a TOML file with a [run] table; while it runs live, what is saved there is applied",
-    )
-    parser.add_argument(
-        "--map",
-        metavar="FILE",
-        help="beside a picture, write a page (html) that says which photo each cell is",
-    )
-    add_output_options(parser)
+    add_options(parser)
 
 
-def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every verb that makes a mosaic has."""
-    parser.add_argument("-y", "--overwrite", action="store_true", help="replace existing files")
-    parser.add_argument("--json", action="store_true", help="print the run in numbers at the end")
-    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
-    parser.add_argument(
-        "--progress", choices=("auto", "always", "never"), default="auto", help="progress bar"
-    )
+def run(
+    arguments: Mapping[str, Any],
+    input: str,
+    outputs: Sequence[str],
+    interrupts: Interrupts,
+    started_s: float,
+) -> int:
+    """Make a mosaic of an input; the exit code.
 
-
-def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> int:
-    """Do what the parsed arguments ask for; the exit code.
+    Parameters
+    ----------
+    arguments : text of the options that were typed, by name
 
     Raises
     ------
-    LivemosaicError
-        whatever keeps it from being done
+    LivemosaicError : the run failed
     """
-    options = config.resolve(vars(args), file=args.config)
+    explicit = explicit_options(arguments)
+    texts = _settings_files(explicit)
+    options = resolve(explicit, texts, input=input, outputs=outputs)
+    try:
+        return _run(options, explicit, texts, interrupts, started_s)
+    except OptionError as error:
+        raise UsageError(message(error, options.files)) from None
+
+
+def _settings_files(explicit: Mapping[str, Any]) -> dict[Path, bytes]:
+    """The settings files to read, and their contents."""
+    files = [explicit["config"]] if "config" in explicit else []
+    if not explicit.get("no_config") and (own := user_settings_file()).exists():
+        files.insert(0, own)
+    for file in files:
+        _log.debug("settings file: %s", file)
+    return {file: read_settings_file(file) for file in files}
+
+
+def _run(
+    options: RunOptions,
+    explicit: Mapping[str, Any],
+    texts: Mapping[Path, bytes],
+    interrupts: Interrupts,
+    started_s: float,
+) -> int:
     # Imports make a million objects that live to the end: looking through them for garbage again
     # and again is a fifth of the start. Nor is there work for NumPy's threads, which spin.
     gc.disable()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    _check_outputs(args)
-    outputs = checked_outputs(args, options)
+    _check_outputs(options)
+    outputs = checked_outputs(options)
 
     import cv2
 
@@ -110,16 +131,17 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
     # in waiting for each other; the stages are what runs side by side.
     cv2.setNumThreads(1)
     with contextlib.ExitStack() as undo:
-        source = open_input(args, options)
+        source = open_input(options)
         undo.callback(source.close)
         still = source.info.still  # and is not held for somebody who watches
-        pipeline = join(source, outputs, args, options, interrupts, undo, started_s)
+        pipeline = join(source, outputs, options, interrupts, undo, started_s)
         interrupts.pipeline = pipeline  # from here on nothing is thrown: it closes all of them
         undo.pop_all()
     gc.freeze()
     gc.enable()
-    with _watching(args, options, pipeline.control if pipeline.interactive else None):
-        code = _drive(pipeline, interrupts, args, still=still)
+    control = pipeline.control if pipeline.interactive else None
+    with _watching(options, explicit, texts, control):
+        code = _drive(pipeline, interrupts, options, still=still)
     if source.bad_frames:
         _log.warning(
             "%s: %d damaged frames or packets could not be decoded", source.name, source.bad_frames
@@ -131,28 +153,29 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
 
 
 def _watching(
-    args: argparse.Namespace, options: dict[str, Any], control: Control | None
+    options: RunOptions,
+    explicit: Mapping[str, Any],
+    texts: Mapping[Path, bytes],
+    control: Control | None,
 ) -> contextlib.AbstractContextManager[object]:
-    """The settings file is applied when it is saved, if there are one and something to change."""
-    if args.config is None or control is None:
+    """Apply saved changes of the settings files, if there is anything that may change."""
+    if not texts or control is None:
         return contextlib.nullcontext()
     from ...control.settings_file import SettingsFileWatcher
     from ...gallery import open_gallery
 
     return SettingsFileWatcher(
-        args.config, given=vars(args), options=options, control=control, open_gallery=open_gallery
+        texts, explicit=explicit, options=options, control=control, open_gallery=open_gallery
     )
 
 
-def _drive(
-    pipeline: Pipeline, interrupts: Interrupts, args: argparse.Namespace, *, still: bool
-) -> int:
+def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, still: bool) -> int:
     """Run a pipeline with progress, and say how it went."""
     told = False
     words: dict[str, Any] = {"unit": " frames", "total": pipeline.expected_frames}
     if still:  # neither a count nor a rate: what is done, and since when
         words = {"bar_format": "{elapsed}{postfix}"}
-    with progress_bar(quiet=args.quiet, when=args.progress, **words) as bar:
+    with progress_bar(quiet=options.quiet, when=options.progress, **words) as bar:
 
         def tick(progress: Progress) -> None:
             nonlocal told
@@ -178,7 +201,7 @@ def _drive(
         _log.info("stopped at once; kept: %s", ", ".join(pipeline.completed) or "nothing")
         return 130
     report = pipeline.report()
-    if args.json:
+    if options.json:
         print_json(report)
     _log.info(
         "%s%s", "interrupted: " if interrupts.count else "", _summary(pipeline, report, still=still)
@@ -210,16 +233,16 @@ def _summary(pipeline: Pipeline, report: dict[str, Any], *, still: bool) -> str:
 # ---- checks ------------------------------------------------------------------------------
 
 
-def _check_outputs(args: argparse.Namespace) -> None:
+def _check_outputs(options: RunOptions) -> None:
     """What is wrong with the outputs together, or with their words."""
     from ...media.urls import local_path
 
-    names = [name for name in (*args.outputs, args.map) if name not in ("null", None)]
+    names = [name for name in (*options.outputs, options.map) if name and name != "null"]
     places = [name if is_watched(name) else os.path.realpath(local_path(name)) for name in names]
     for name, place in zip(names, places, strict=True):
         if places.count(place) > 1:
             raise UsageError(f"{name}: the same output is given twice; leave one out")
-    if args.json and "-" in args.outputs:
+    if options.json and "-" in options.outputs:
         raise UsageError("--json and the output - both want standard output; leave one out")
-    if sys.stdout is None and (args.json or "-" in args.outputs):
+    if sys.stdout is None and (options.json or "-" in options.outputs):
         raise UsageError("standard output is closed; leave out --json and the output -")

@@ -1,0 +1,256 @@
+"""What an option is: a dataclass field with its help, its bounds and the way it is read.
+
+`MosaicSettings` and `RunOptions` declare their options with `option`. The command line, the
+settings file, the checks of values and the CLI reference are views of `options_of` these classes.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from fractions import Fraction
+from functools import cache
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import OptionError
+from .parse import exact, rate, whole
+
+__all__ = ["Kind", "Option", "Size", "check", "option", "options_of", "read_size", "text_of"]
+
+T = TypeVar("T")
+
+Size = tuple[int, int]  # width and height in pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of values.
+
+    Attributes
+    ----------
+    words : completes "must be"
+    example : completes "such as"; may be empty
+    metavar : stands for a value in the help of the command line
+    read : converts text, or a value of the settings file; raises ValueError, TypeError or
+        ArithmeticError for anything else
+    """
+
+    words: str
+    example: str
+    metavar: str
+    read: Callable[[Any], Any]
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, str):
+        return whole(value)
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError
+    return int(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, str):
+        value = exact(value)
+    elif isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _rate(value: Any) -> Fraction:
+    return rate(str(value))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError
+    return value
+
+
+def read_size(value: Any) -> Size:
+    """Width and height from 640x480, or from two numbers."""
+    if isinstance(value, str):
+        value = value.lower().split("x")
+    width, height = map(_whole, value)
+    if min(width, height) <= 0:
+        raise ValueError
+    return width, height
+
+
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+# By the type of the field; without its "| None".
+_KINDS: Mapping[object, Kind] = {
+    int: Kind("a whole number", "", "N", _whole),
+    float: Kind("a number", "", "X", _number),
+    Fraction: Kind("a rate", "25 or 30000/1001", "RATE", _rate),
+    str: Kind("text", "", "NAME", _text),
+    Path: Kind("a path", "", "FILE", lambda value: Path(_text(value))),
+    Size: Kind("WIDTHxHEIGHT", "1920x1080", "WxH", read_size),
+    bool: Kind("true or false", "", "", _switch),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option.
+
+    Attributes
+    ----------
+    field : name of the dataclass field
+    name : name in the settings file; the command line puts dashes for underscores
+    kind : how values are read
+    help : without the default
+    default : value; None if it depends on other things, which `help` explains
+    optional : None is a value, too
+    metavar : stands for a value in the help of the command line
+    low, high : bounds, both allowed themselves
+    choices : the only values
+    short : one-letter flag such as -y
+    group : heading in the help
+    live : it may change while a run goes on
+    keeps_tiles : a change of it is drawn with the tiles that are there
+    filed : a settings file may set it
+    """
+
+    field: str
+    name: str
+    kind: Kind
+    help: str
+    default: Any
+    optional: bool
+    metavar: str
+    low: float | Fraction | None = None
+    high: float | Fraction | None = None
+    choices: tuple[str, ...] = ()
+    short: str = ""
+    group: str = "mosaic"
+    live: bool = False
+    keeps_tiles: bool = False
+    filed: bool = True
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is only on or off."""
+        return self.kind is _KINDS[bool]
+
+    @property
+    def range(self) -> str:
+        """Its bounds in words; empty if there are none."""
+        low = "" if self.low is None else f"{float(self.low):g}"
+        if self.high is None:
+            return low and f"at least {low}"
+        return f"{low} to {self.high if isinstance(self.high, int) else f'{float(self.high):g}'}"
+
+    def read(self, value: object) -> Any:
+        """Convert and check a value.
+
+        Parameters
+        ----------
+        value : text of the command line, a value of a TOML file, or the value itself
+
+        Raises
+        ------
+        OptionError : the option does not take this value
+        """
+        try:
+            result = self.kind.read(value)
+            good = (
+                (not self.choices or result in self.choices)
+                and (self.low is None or result >= self.low)
+                and (self.high is None or result <= self.high)
+            )
+        except (ValueError, TypeError, ArithmeticError, RecursionError):
+            good = False
+        if not good:
+            raise self.error(value)
+        return result
+
+    def error(self, value: object) -> OptionError:
+        """What to say of a value that the option does not take."""
+        words = f"one of {', '.join(self.choices)}" if self.choices else self.kind.words
+        if self.range:
+            words += f" {'of' if self.high is None else 'from'} {self.range}"
+        if self.kind.example:
+            words += f", such as {self.kind.example}"
+        return OptionError(self.field, value, f"must be {words}")
+
+
+def text_of(value: object) -> str:
+    """A value as a user writes it."""
+    if isinstance(value, tuple):
+        size, rest = "x".join(map(text_of, value[:2])), value[2:]
+        return f"{size}@{text_of(rest[0])}" if rest else size
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def option(default: T, help: str, **details: Any) -> T:
+    """Declare a field of a dataclass as an option.
+
+    Parameters
+    ----------
+    default : None if it depends on other things, which `help` explains
+    help : without the default
+    details : attributes of `Option` that the field's name and type do not tell
+    """
+    return field(default=default, metadata={"option": {"help": " ".join(help.split()), **details}})
+
+
+@cache
+def options_of(declared: Any) -> tuple[Option, ...]:
+    """The options that a dataclass declares; those of a dataclass in a field take its place."""
+    hints = typing.get_type_hints(declared)
+    found: list[Option] = []
+    for its in fields(declared):
+        hint = hints[its.name]
+        if "option" not in its.metadata:
+            nested = is_dataclass(hint)
+            found += options_of(hint) if nested else ()
+            continue
+        optional = typing.get_origin(hint) in (typing.Union, types.UnionType)
+        if optional:
+            (hint,) = (each for each in typing.get_args(hint) if each is not types.NoneType)
+        details: dict[str, Any] = dict(its.metadata["option"])
+        if typing.get_origin(hint) is typing.Literal:
+            details["choices"], hint = typing.get_args(hint), str
+        details.setdefault("name", its.name)
+        if "kind" not in details:
+            details["kind"] = _KINDS[hint]
+        details.setdefault("metavar", details["kind"].metavar)
+        found.append(Option(field=its.name, default=its.default, optional=optional, **details))
+    return tuple(found)
+
+
+def check(declared: Any) -> None:
+    """Check the values of a dataclass's own options.
+
+    Raises
+    ------
+    OptionError : an option does not take its value
+    """
+    for known in options_of(declared.__class__):
+        value = getattr(declared, known.field)
+        if value is None and known.optional:
+            continue
+        if isinstance(value, str) and not isinstance(known.read(value), str):
+            raise known.error(value)  # numbers as text are for the command line
+        known.read(value)
