@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import numpy as np
 
 from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.mosaic.grid import Grid, plan_grid
-from livemosaic.mosaic.mosaic import CellCounts
+from livemosaic.mosaic.mosaic import CellCounts, Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.sinks.base import Sink
 from livemosaic.sources import Source
@@ -59,6 +60,28 @@ class Gate:
         self._opened.set()
 
 
+_changed = threading.Condition()
+
+
+def notify() -> None:
+    """Let `until` check its condition now."""
+    with _changed:
+        _changed.notify_all()
+
+
+def until(condition: Callable[[], object]) -> Callable[[], None]:
+    """A function, such as an item of a `FakeSource`, that waits until a condition is true."""
+
+    def wait() -> None:
+        deadline_s = time.monotonic() + TIMEOUT_S
+        with _changed:
+            while not condition():
+                assert time.monotonic() < deadline_s, "it does not become true"
+                _changed.wait(0.01)  # what is no fake does not notify
+
+    return wait
+
+
 class FakeSource(Source):
     """Gives `items`; an exception among them is raised, anything callable called."""
 
@@ -66,13 +89,13 @@ class FakeSource(Source):
     bad_frames = 0
 
     def __init__(self, items: Iterable[Any], *, frames: int | None = None) -> None:
-        self._items = items
+        self.items = items
         self.info = StreamInfo(*SIZE, rate=RATE, time_base=1 / RATE, frames=frames)
         self.closed = 0
         self.interrupted = 0
 
     def __iter__(self) -> Iterator[Frame | TrackPacket]:
-        for item in self._items:
+        for item in self.items:
             if isinstance(item, BaseException):
                 raise item
             if callable(item):
@@ -87,11 +110,22 @@ class FakeSource(Source):
         self.closed += 1
 
 
-class FakeMosaic:
-    """Gives a picture of its own for each frame."""
+class FakeMosaic(Mosaic):
+    """Gives a picture of its own for each frame; has no gallery.
 
-    def __init__(self, *, fail_at: int | None = None) -> None:
-        self._fail_at = fail_at
+    Parameters
+    ----------
+    fail_at : number of a frame that fails
+    on_warm_up : called for `warm_up_kernels`
+    """
+
+    def __init__(
+        self,
+        *,
+        fail_at: int | None = None,
+        on_warm_up: Callable[[MosaicSettings], None] = lambda settings: None,
+    ) -> None:
+        self._fail_at, self._on_warm_up = fail_at, on_warm_up
         self.cells = CellCounts(total=4, active=2, touched=1, changed=1)
         self.settings = MosaicSettings()
         self.galleries: list[object] = []
@@ -102,7 +136,8 @@ class FakeMosaic:
 
     def warm_up_gallery(self, gallery: object) -> None: ...
 
-    def warm_up_kernels(self, settings: MosaicSettings, *frame: object) -> None: ...
+    def warm_up_kernels(self, settings: MosaicSettings, *frame: object) -> None:
+        self._on_warm_up(settings)
 
     def change(self, settings: MosaicSettings, *, gallery: object = None) -> None:
         self.settings = settings
@@ -146,21 +181,24 @@ class FakeSink(Sink):
         self.latest_only, self.rate = latest_only, rate
         self.items: list[Any] = []
         self.ends: list[str] = []
-        self._on_write, self._on_close, self._on_abort = on_write, on_close, on_abort
+        self.on_write, self._on_close, self._on_abort = on_write, on_close, on_abort
         self._keep = keep
 
     def write(self, item: Frame | TrackPacket) -> None:
-        self._on_write(item)
+        self.on_write(item)
         if self._keep:
             self.items.append(item)
+        notify()
 
     def close(self) -> None:
         self._on_close()
         self.ends.append("closed")
+        notify()
 
     def abort(self) -> None:
         self._on_abort()
         self.ends.append("aborted")
+        notify()
 
     def discard(self) -> None:
         self.ends.append("discarded")

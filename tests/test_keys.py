@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import typing
 from dataclasses import replace
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -146,7 +146,7 @@ def test_tint_goes_round(control: Control, view: View) -> None:
 
 
 def test_match_goes_round(control: Control, view: View) -> None:
-    choices = typing.get_args(typing.get_type_hints(MosaicSettings)["match"])
+    choices = get_args(get_type_hints(MosaicSettings)["match"])
     met = []
     for _ in choices:
         said = press("m", control, view)
@@ -169,7 +169,8 @@ def test_gallery(control: Control, view: View) -> None:
 )
 def test_on_and_off(control: Control, view: View, name: str, field: str) -> None:
     on = press(name, control, view)
-    assert control.state == replace(START, **{field: True})
+    changes: dict[str, Any] = {field: True}
+    assert control.state == replace(START, **changes)
     off = press(name, control, view)
     assert control.state == START
     assert on != off or field == "recording"

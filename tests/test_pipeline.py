@@ -117,7 +117,7 @@ def test_output_info() -> None:
     made = output_info(info, grid)
     assert (made.width, made.height, made.rate) == (640, 480, RATE)
     made = output_info(info, grid, rate=Fraction(10))
-    assert (made.rate, made.time_base) == (10, Fraction(1, 10))
+    assert (made.rate, made.time_base) == (Fraction(10), Fraction(1, 10))
 
 
 def test_at_most_six_pictures_are_alive() -> None:

@@ -1,4 +1,4 @@
-"""The pipeline on live fakes: what is dropped and where, who waits for whom, what keys ask for."""
+"""The pipeline on live fakes: what is dropped and where, who waits for whom, what keys change."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from itertools import count
 from typing import Any
 
 import numpy as np
 import pytest
 
-from livemosaic.control.state import Control, LiveState
+from livemosaic.control.state import Control, LiveState, LiveStats
 from livemosaic.errors import SinkError, SourceError
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.frame import Frame, Item, StatusEvent
@@ -39,6 +40,7 @@ from .fakes import (
     frame,
     packet,
     pipeline_threads,
+    until,
 )
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_thread_is_left")]
@@ -82,20 +84,21 @@ class FakeWindow(FakeSink, Window):
         self._on_pump()
 
 
-def until(true: Callable[[], object]) -> Callable[[], None]:
-    """An item of a source: waits there until something is true."""
-
-    def wait() -> None:
-        deadline = time.monotonic() + TIMEOUT_S
-        while not true():
-            assert time.monotonic() < deadline, "it does not become true"
-            time.sleep(0.001)
-
-    return wait
-
-
 def pts(sink: FakeSink) -> list[int]:
     return [item.pts for item in sink.items if isinstance(item, Frame)]
+
+
+def newest_is(sink: FakeSink, number: int) -> Callable[[], bool]:
+    """A condition: the sink's newest frame has this number."""
+    return lambda: pts(sink)[-1:] == [number]
+
+
+def has_items(sink: FakeSink, count: int) -> bool:
+    return len(sink.items) == count
+
+
+def has_original(sink: FakeSink, number: int) -> bool:
+    return number in originals(sink)
 
 
 def originals(sink: FakeSink) -> list[int]:
@@ -116,7 +119,7 @@ def test_frames_that_come_while_the_mosaic_is_busy_are_dropped_and_counted() -> 
             return super().process(frame, max_cells=max_cells)
 
     source = LiveSource([frame(0), gate.reached, *map(frame, range(1, 11)), gate.open])
-    pipeline = Pipeline(source, Slow(), [sink])  # type: ignore[arg-type]
+    pipeline = Pipeline(source, Slow(), [sink])
     assert pipeline.run()
     assert pts(sink)[-1] == 10  # the newest has won
     report = pipeline.report()
@@ -136,14 +139,13 @@ def test_a_sink_that_is_stuck_does_not_delay_another(kind: dict[str, Any]) -> No
     def items() -> Iterator[Any]:
         for n in range(total):
             yield frame(n)
-            wanted = n  # each frame reaches the other sink before the next one is captured
             if "rate" in kind:
                 yield lambda: time.sleep(0.01)
-            else:
-                yield until(lambda wanted=wanted: other.items and other.items[-1].pts == wanted)
+            else:  # each frame reaches the other sink before the next one is captured
+                yield until(newest_is(other, n))
         yield gate.open
 
-    pipeline = Pipeline(LiveSource(items()), FakeMosaic(), [other, stuck])  # type: ignore[arg-type]
+    pipeline = Pipeline(LiveSource(items()), FakeMosaic(), [other, stuck])
     assert pipeline.run()
     report = pipeline.report()
     if "rate" not in kind:
@@ -160,21 +162,21 @@ def test_a_recording_rides_out_a_slow_moment() -> None:
         FakeSink("file"),
         FakeSink("seen", latest_only=True),
     )
-    file._on_write = lambda item: gate() if isinstance(item, Frame) and item.pts == 0 else None
+    file.on_write = lambda item: gate() if isinstance(item, Frame) and item.pts == 0 else None
     items: list[Any] = [frame(0), gate.reached]
     for n in range(1, 7):
-        items += [frame(n), until(lambda n=n: pts(seen)[-1:] == [n])]
-    assert Pipeline(LiveSource([*items, gate.open]), FakeMosaic(), [file, seen]).run()  # type: ignore[arg-type]
+        items += [frame(n), until(newest_is(seen, n))]
+    assert Pipeline(LiveSource([*items, gate.open]), FakeMosaic(), [file, seen]).run()
     assert pts(file) == list(range(7))
 
 
 def test_sound_is_not_dropped_with_pictures() -> None:
     gate, sink = Gate(), FakeSink(latest_only=False)
-    sink._on_write = lambda item: gate() if isinstance(item, Frame) and item.pts == 0 else None
+    sink.on_write = lambda item: gate() if isinstance(item, Frame) and item.pts == 0 else None
     sounds = [packet(n) for n in range(40)]
     mixed = [thing for n in range(1, 41) for thing in (frame(n), sounds[n - 1])]
     source = LiveSource([frame(0), gate.reached, *mixed, gate.open])
-    assert Pipeline(source, FakeMosaic(), [sink]).run()  # type: ignore[arg-type]
+    assert Pipeline(source, FakeMosaic(), [sink]).run()
     assert [item for item in sink.items if not isinstance(item, Frame)] == sounds
     assert len(pts(sink)) < 41
 
@@ -185,15 +187,15 @@ def test_a_recording_at_another_rate_rides_out_a_slow_moment_too() -> None:
         FakeSink("file"),
         FakeSink("seen", latest_only=True),
     )
-    file._on_write = lambda item: gate() if item.pts == 0 else None
+    file.on_write = lambda item: gate() if item.pts == 0 else None
     items: list[Any] = [frame(0), gate.reached]
     for n in range(1, 7):
-        items += [frame(n), until(lambda n=n: n in originals(seen))]
+        items += [frame(n), until(partial(has_original, seen, n))]
     pipeline = Pipeline(
         LiveSource([*items, gate.open]),
         FakeMosaic(),
         [file, seen],
-        rate=2 * RATE,  # type: ignore[arg-type]
+        rate=2 * RATE,
     )
     assert pipeline.run()
     assert pts(file) == list(range(13))
@@ -203,7 +205,7 @@ def test_a_recording_at_another_rate_rides_out_a_slow_moment_too() -> None:
 def test_a_recording_at_a_lower_rate_leaves_pictures_out() -> None:
     sink = FakeSink()
     steps = [thing for n in range(21) for thing in (frame(n), lambda: time.sleep(0.002))]
-    pipeline = Pipeline(LiveSource(steps), FakeMosaic(), [sink], rate=RATE / 5)  # type: ignore[arg-type]
+    pipeline = Pipeline(LiveSource(steps), FakeMosaic(), [sink], rate=RATE / 5)
     assert pipeline.run()
     assert pts(sink) == list(range(5))
     assert pipeline.report()["dropped"] == 16
@@ -213,7 +215,7 @@ def test_a_sink_with_a_pace_gets_it() -> None:
     sink = FakeSink(latest_only=True, rate=Fraction(50))
     began = time.monotonic()
     source = LiveSource([frame(0), lambda: time.sleep(1)])
-    pipeline = Pipeline(source, FakeMosaic(), [sink])  # type: ignore[arg-type]
+    pipeline = Pipeline(source, FakeMosaic(), [sink])
     assert pipeline.run()
     took = time.monotonic() - began
     assert 5 <= len(sink.items) <= took * 50 + 2  # a busy machine skips ticks
@@ -239,7 +241,7 @@ def test_a_source_that_fails_is_an_end() -> None:
     source, sink, window = LiveSource([frame(0), error]), FakeSink("sink"), FakeWindow()
     began = time.monotonic()
     with pytest.raises(SourceError, match="the test's own"):
-        Pipeline(source, FakeMosaic(), [sink, window]).run()  # type: ignore[arg-type]
+        Pipeline(source, FakeMosaic(), [sink, window]).run()
     assert time.monotonic() - began < 2
     assert (pts(sink), sink.ends, pts(window), window.ends) == ([0], ["closed"], [0], ["closed"])
     assert source.closed == 1
@@ -252,7 +254,7 @@ def test_a_window_that_fails_does_not_end_a_recording() -> None:
         if window.ends and len(sink.items) > 5:
             control.quit()
 
-    pipeline = Pipeline(LiveSource(endless()), FakeMosaic(), [window, sink], control=control)  # type: ignore[arg-type]
+    pipeline = Pipeline(LiveSource(endless()), FakeMosaic(), [window, sink], control=control)
     with pytest.raises(SinkError, match="the test's own"):
         pipeline.run(on_tick=tick)
     assert (window.ends, sink.ends, pipeline.completed) == (["aborted"], ["closed"], ["sink"])
@@ -264,7 +266,7 @@ def test_an_output_that_fails_is_told_in_the_window_which_goes_on() -> None:
     window = FakeWindow(lambda: control.quit() if sink.ends and len(window.items) > 20 else None)
     began = time.monotonic()
     with pytest.raises(SinkError, match="the test's own"):
-        Pipeline(LiveSource(endless()), FakeMosaic(), [sink, window], control=control).run()  # type: ignore[arg-type]
+        Pipeline(LiveSource(endless()), FakeMosaic(), [sink, window], control=control).run()
     assert time.monotonic() - began < 5
     assert (sink.ends, window.ends) == (["aborted"], ["closed"])
     assert "the test's own" in control.take_message()
@@ -274,7 +276,7 @@ def test_a_recording_is_finished_when_the_last_output_fails() -> None:
     control, recording = Control(LiveState(recording=True)), FakeSink("r.mkv")
     sink = FakeSink("sink", on_write=lambda item: fail() if pts(recording) else None)
     pipeline = Pipeline(
-        LiveSource(endless()), FakeMosaic(), [sink], control=control,  # type: ignore[arg-type]
+        LiveSource(endless()), FakeMosaic(), [sink], control=control,
         open_recording=lambda: recording,
     )  # fmt: skip
     with pytest.raises(SinkError, match="the test's own"):
@@ -288,15 +290,15 @@ def test_an_error_of_the_only_output_ends_all_within_two_seconds(where: str) -> 
     sink = FakeSink("sink", on_write=fail) if where == "sink" else FakeWindow(fail)
     began = time.monotonic()
     with pytest.raises(SinkError, match="the test's own"):
-        Pipeline(source, FakeMosaic(), [sink]).run()  # type: ignore[arg-type]
+        Pipeline(source, FakeMosaic(), [sink]).run()
     assert time.monotonic() - began < 2
     assert (sink.ends, source.closed) == (["aborted"], 1)
 
 
 def test_stop_interrupts_the_source() -> None:
     source, sink = LiveSource([]), FakeSink()
-    source._items = [frame(0), lambda: source.ended.wait(TIMEOUT_S)]
-    pipeline = Pipeline(source, FakeMosaic(), [sink])  # type: ignore[arg-type]
+    source.items = [frame(0), lambda: source.ended.wait(TIMEOUT_S)]
+    pipeline = Pipeline(source, FakeMosaic(), [sink])
     began = time.monotonic()
     assert pipeline.run(on_tick=lambda progress: pipeline.stop() if progress.frames_out else None)
     assert time.monotonic() - began < 2
@@ -307,9 +309,9 @@ def test_stop_interrupts_the_source() -> None:
 
 def test_the_duration_ends_although_nothing_comes() -> None:
     source = LiveSource([])
-    source._items = [frame(0), lambda: source.ended.wait(TIMEOUT_S)]
+    source.items = [frame(0), lambda: source.ended.wait(TIMEOUT_S)]
     began = time.monotonic()
-    assert Pipeline(source, FakeMosaic(), [FakeSink()], duration_s=0.2).run()  # type: ignore[arg-type]
+    assert Pipeline(source, FakeMosaic(), [FakeSink()], duration_s=0.2).run()
     assert time.monotonic() - began < 3
 
 
@@ -318,8 +320,8 @@ def test_the_duration_ends_although_nothing_comes() -> None:
 
 def test_a_window_lives_on_the_caller_s_thread() -> None:
     window = FakeWindow()
-    items = [thing for n in range(5) for thing in (frame(n), until(lambda n=n: n in pts(window)))]
-    assert Pipeline(LiveSource(items), FakeMosaic(), [window]).run()  # type: ignore[arg-type]
+    items = [thing for n in range(5) for thing in (frame(n), until(newest_is(window, n)))]
+    assert Pipeline(LiveSource(items), FakeMosaic(), [window]).run()
     assert window.threads == {threading.current_thread()}
     assert pts(window) == list(range(5))
     assert window.ends == ["closed"]
@@ -332,7 +334,7 @@ def test_a_window_is_served_while_nothing_comes() -> None:
         pumped[0] += 1
 
     source = LiveSource([frame(0), until(lambda: pumped[0] > 20)])
-    assert Pipeline(source, FakeMosaic(), [FakeWindow(pump)]).run()  # type: ignore[arg-type]
+    assert Pipeline(source, FakeMosaic(), [FakeWindow(pump)]).run()
 
 
 def test_quitting_at_the_window() -> None:
@@ -340,11 +342,11 @@ def test_quitting_at_the_window() -> None:
     window = FakeWindow(lambda: control.quit() if window.items else None)
     endless = (thing for n in count() for thing in (frame(n), lambda: time.sleep(0.005)))
     source = LiveSource(endless)
-    assert Pipeline(source, FakeMosaic(), [window, file], control=control).run()  # type: ignore[arg-type]
+    assert Pipeline(source, FakeMosaic(), [window, file], control=control).run()
     assert (window.ends, file.ends) == (["closed"], ["closed"])
 
 
-# ---- what is wanted ----------------------------------------------------------------------
+# ---- the control's state ----------------------------------------------------------------------
 
 
 # So far apart in their own time that a picture made anew between two frames is between them.
@@ -358,8 +360,8 @@ def run_with(
     sink, mosaic = FakeSink(latest_only=True), mosaic or FakeMosaic()
     items: list[Any] = [frame(0), until(lambda: sink.items)]
     for n, step in enumerate(steps, 1):
-        items += [step, frame(FAR * n), until(lambda n=n: sink.items[-1].pts == FAR * n)]
-    pipeline = Pipeline(LiveSource(items), mosaic, [sink], control=control, **options)  # type: ignore[arg-type]
+        items += [step, frame(FAR * n), until(newest_is(sink, FAR * n))]
+    pipeline = Pipeline(LiveSource(items), mosaic, [sink], control=control, **options)
     assert pipeline.run()
     return sink, mosaic
 
@@ -393,7 +395,7 @@ def test_larger_tiles_have_an_end_and_the_promise_may_change() -> None:
     for tile_px, expected in ((20, 40), (MAX_TILE_PX, MAX_TILE_PX)):
         incoming: BlockingQueue[Item] = BlockingQueue(1)
         worker = MosaicWorker(
-            mosaic,  # type: ignore[arg-type]
+            mosaic,
             incoming,
             FanOut([]),
             ThreadGroup(),
@@ -438,7 +440,7 @@ def test_privacy_hides_everybody(gallery: Gallery) -> None:
         replace(picture, pts=FAR),
         until(lambda: pts(sink)[-1:] == [FAR]),
     ]
-    Pipeline(LiveSource(items), Mosaic(gallery, settings), [sink], control=control).run()  # type: ignore[arg-type]
+    Pipeline(LiveSource(items), Mosaic(gallery, settings), [sink], control=control).run()
     hidden = sink.items[-1]
     for plane in ("y", "u", "v"):
         np.testing.assert_array_equal(getattr(hidden, plane), getattr(alone, plane))
@@ -449,14 +451,14 @@ def test_privacy_hides_everybody(gallery: Gallery) -> None:
 def test_what_has_to_be_compiled_does_not_hold_the_picture(change: dict[str, Any]) -> None:
     """Nor what is asked for meanwhile, such as to be hidden."""
     before = MosaicSettings(tile_px=16, size=SIZE, tint=0.0, overlay=0.5)
-    control, gate, mosaic = Control(LiveState(before)), Gate(), FakeMosaic()
+    control, gate = Control(LiveState(before)), Gate()
     seen: list[MosaicSettings] = []
 
-    def warm_up_kernels(settings: MosaicSettings, *frame: object) -> None:
+    def warm_up(settings: MosaicSettings) -> None:
         seen.append(settings)
         gate()
 
-    mosaic.warm_up_kernels = warm_up_kernels  # type: ignore[method-assign]
+    mosaic = FakeMosaic(on_warm_up=warm_up)
     run_with(
         control,
         lambda: control.change(**change),
@@ -474,14 +476,14 @@ def test_what_has_to_be_compiled_does_not_hold_the_picture(change: dict[str, Any
 
 def test_of_many_sizes_that_are_asked_for_the_last_is_warmed_up_next() -> None:
     before = MosaicSettings(tile_px=16, size=SIZE)
-    control, gate, mosaic = Control(LiveState(before)), Gate(), FakeMosaic()
+    control, gate = Control(LiveState(before)), Gate()
     seen: list[int | None] = []
 
-    def warm_up_kernels(settings: MosaicSettings, *frame: object) -> None:
+    def warm_up(settings: MosaicSettings) -> None:
         seen.append(settings.tile_px)
         gate()
 
-    mosaic.warm_up_kernels = warm_up_kernels  # type: ignore[method-assign]
+    mosaic = FakeMosaic(on_warm_up=warm_up)
     run_with(
         control,
         lambda: control.change(tile_px=18),
@@ -511,7 +513,7 @@ def test_mirror() -> None:
         slope(FAR),
         until(lambda: len(sink.items) == 2),
     ]
-    Pipeline(LiveSource(items), FakeMosaic(), [sink], control=control).run()  # type: ignore[arg-type]
+    Pipeline(LiveSource(items), FakeMosaic(), [sink], control=control).run()
     assert (sink.items[1].y == sink.items[0].y[:, ::-1]).all()
 
 
@@ -531,7 +533,7 @@ def test_a_frozen_picture_stays_and_can_still_be_adjusted() -> None:
         frame(10 * FAR),
         until(lambda: sink.items[-1].pts == 10 * FAR),
     ]
-    Pipeline(LiveSource(items), mosaic, [sink], control=control).run()  # type: ignore[arg-type]
+    Pipeline(LiveSource(items), mosaic, [sink], control=control).run()
     assert [int(item.y[0, 0]) for item in sink.items[:3]] == [0, 0, 0]
     assert int(sink.items[-1].y[0, 0]) == 10 * FAR % 256
 
@@ -581,14 +583,14 @@ def test_what_is_wanted_is_done_while_nothing_comes() -> None:
         frame(FAR),
         until(lambda: sink.items[-1].pts == FAR),
     ]
-    Pipeline(LiveSource(items), mosaic, [sink], control=control).run()  # type: ignore[arg-type]
+    Pipeline(LiveSource(items), mosaic, [sink], control=control).run()
     assert overlays[1:] == [0.0] * 4
     times = [item.time_s for item in sink.items]
     assert times == sorted(set(times))
 
 
 def test_pictures_made_anew_have_times_between_two_frames() -> None:
-    """Where the source's ticks leave no room, too, and another may come from behind a card."""
+    """Also where the source's time base has no tick between them, and during a status."""
     control, sink, base = Control(), FakeSink(latest_only=True), Fraction(100)
     items: list[Any] = [
         frame(0, rate=1 / base),
@@ -596,8 +598,8 @@ def test_pictures_made_anew_have_times_between_two_frames() -> None:
             step
             for n in range(1, 4)
             for step in (
-                until(lambda n=n: len(sink.items) == n),
-                lambda n=n: control.change(overlay=n / 10),
+                until(partial(has_items, sink, n)),
+                partial(control.change, overlay=n / 10),
             )
         ),
         until(lambda: len(sink.items) == 4),
@@ -607,11 +609,11 @@ def test_pictures_made_anew_have_times_between_two_frames() -> None:
         until(lambda: len(sink.items) == 6),
         lambda: control.change(overlay=0.5),
         until(lambda: len(sink.items) == 7),
-        frame(100 * 1_000_000 + 1, rate=Fraction(1_000_000)),  # captured before the last card
+        frame(100 * 1_000_000 + 1, rate=Fraction(1_000_000)),  # captured before the last overlay
         frame(2, rate=1 / base),
         until(lambda: len(sink.items) == 8),
     ]
-    Pipeline(LiveSource(items), FakeMosaic(), [sink], control=control).run()  # type: ignore[arg-type]
+    Pipeline(LiveSource(items), FakeMosaic(), [sink], control=control).run()
     times = [item.time_s for item in sink.items]
     assert times == sorted(set(times))
     assert (times[0], times[4], times[7]) == (0, base, 2 * base)
@@ -641,14 +643,14 @@ def test_a_frozen_picture_can_be_mirrored_and_kept() -> None:
         until(lambda: saved),
     ]
     source = LiveSource(items)
-    Pipeline(source, FakeMosaic(), [sink], control=control, save_picture=save).run()  # type: ignore[arg-type]
+    Pipeline(source, FakeMosaic(), [sink], control=control, save_picture=save).run()
     plain = slope(0).y
     assert (sink.items[0].y == plain[:, ::-1]).all()
     assert (sink.items[1].y == plain).all()
     assert (saved[0].y == plain).all()
 
 
-def test_a_notice_becomes_a_card_on_the_last_picture() -> None:
+def test_a_status_becomes_an_overlay_on_the_last_picture() -> None:
     sink = FakeSink(latest_only=True)
 
     def picture(n: int) -> Frame:
@@ -669,10 +671,10 @@ def test_a_notice_becomes_a_card_on_the_last_picture() -> None:
         picture(FAR),
         until(lambda: len(sink.items) == 3),
     ]
-    pipeline = Pipeline(LiveSource(items), Same(), [sink], control=Control())  # type: ignore[arg-type]
+    pipeline = Pipeline(LiveSource(items), Same(), [sink], control=Control())
     pipeline.run()
-    before, card, after = sink.items
-    changed = before.y != card.y
+    before, overlay, after = sink.items
+    changed = before.y != overlay.y
     assert 0.001 < changed.mean() < 0.2
     assert changed[200:280].any()
     assert (before.y == 60).all()
@@ -777,7 +779,7 @@ def test_a_snapshot_that_takes_long_is_waited_for() -> None:
 
     pipeline = Pipeline(
         LiveSource(flow((control.request_snapshot, lambda: not control.snapshot_requested))),
-        FakeMosaic(),  # type: ignore[arg-type]
+        FakeMosaic(),
         [sink],
         control=control,
         save_picture=save,
@@ -788,7 +790,7 @@ def test_a_snapshot_that_takes_long_is_waited_for() -> None:
 
 
 def test_recording_on_and_off_and_on_again() -> None:
-    control, made = Control(), []
+    control, made = Control(), list[FakeSink]()
 
     def open_recording() -> FakeSink:
         made.append(FakeSink(f"recording {len(made)}"))
@@ -805,7 +807,7 @@ def test_recording_on_and_off_and_on_again() -> None:
         FakeMosaic(),
         [sink],
         control=control,
-        open_recording=open_recording,  # type: ignore[arg-type]
+        open_recording=open_recording,
     )
     assert pipeline.run()
     assert [recording.ends for recording in made] == [["closed"], ["closed"]]
@@ -817,9 +819,9 @@ def test_recording_on_and_off_and_on_again() -> None:
     assert pipeline.completed == [sink.name, *(recording.name for recording in made)]
 
 
-def test_a_recording_that_has_ended_is_let_go_of() -> None:
+def test_a_recording_that_has_ended_is_released() -> None:
     """Its encoder holds 80 MB; and how late its last picture was says nothing about the others."""
-    control, made = Control(), []
+    control, made = Control(), list[weakref.ref[FakeSink]]()
 
     def open_recording() -> FakeSink:
         recording = FakeSink("recording")
@@ -837,7 +839,7 @@ def test_a_recording_that_has_ended_is_let_go_of() -> None:
         (lambda: None, lambda: pipeline.report()["governor"]["highest"]),
     )
     pipeline = Pipeline(
-        LiveSource(frames), FakeMosaic(), [late], control=control,  # type: ignore[arg-type]
+        LiveSource(frames), FakeMosaic(), [late], control=control,
         open_recording=open_recording,
     )  # fmt: skip
     assert pipeline.run()
@@ -845,7 +847,7 @@ def test_a_recording_that_has_ended_is_let_go_of() -> None:
 
 def test_a_recording_that_is_on_at_the_end_ends_with_it() -> None:
     """And no other one is begun while a slower output still finishes."""
-    control, made = Control(LiveState(recording=True)), []
+    control, made = Control(LiveState(recording=True)), list[FakeSink]()
     ticked = threading.Semaphore(0)
 
     def open_recording() -> FakeSink:
@@ -866,7 +868,7 @@ def test_a_recording_that_is_on_at_the_end_ends_with_it() -> None:
         FakeMosaic(),
         [sink],
         control=control,
-        open_recording=open_recording,  # type: ignore[arg-type]
+        open_recording=open_recording,
     )
     assert pipeline.run(on_tick=lambda progress: ticked.release())
     assert [recording.ends for recording in made] == [["closed"]]
@@ -884,7 +886,7 @@ def test_a_recording_that_fails_does_not_end_the_others() -> None:
         (sink.items.clear, lambda: sink.items),
     )
     pipeline = Pipeline(
-        LiveSource(frames), FakeMosaic(), [sink], control=control,  # type: ignore[arg-type]
+        LiveSource(frames), FakeMosaic(), [sink], control=control,
         open_recording=lambda: FakeSink("r.mkv", on_write=fail),
     )  # fmt: skip
     assert pipeline.run()
@@ -892,7 +894,7 @@ def test_a_recording_that_fails_does_not_end_the_others() -> None:
 
 
 def test_a_recording_that_fails_at_its_end_does_not_end_the_next() -> None:
-    control, made = Control(), []
+    control, made = Control(), list[FakeSink]()
 
     def end_late() -> None:
         until(lambda: len(made) == 2 and pts(made[1]))()
@@ -911,7 +913,7 @@ def test_a_recording_that_fails_at_its_end_does_not_end_the_next() -> None:
         (lambda: more.append(len(pts(made[1]))), lambda: len(pts(made[1])) > more[0] + 20),
     )
     pipeline = Pipeline(
-        LiveSource(steps), FakeMosaic(), [sink], control=control,  # type: ignore[arg-type]
+        LiveSource(steps), FakeMosaic(), [sink], control=control,
         open_recording=open_recording,
     )  # fmt: skip
     assert pipeline.run()
@@ -920,8 +922,9 @@ def test_a_recording_that_fails_at_its_end_does_not_end_the_next() -> None:
 
 def test_a_source_that_breaks_off_when_it_is_stopped_is_no_error() -> None:
     sink = FakeSink("sink")
+    pipeline: Pipeline
     items = [frame(0), until(lambda: sink.items), lambda: pipeline.stop(), SourceError("gone")]
-    pipeline = Pipeline(FakeSource(items), FakeMosaic(), [sink])  # type: ignore[arg-type]
+    pipeline = Pipeline(FakeSource(items), FakeMosaic(), [sink])
     assert pipeline.run()
     assert sink.ends == ["closed"]
 
@@ -939,7 +942,7 @@ def test_a_recording_that_fails_does_not_stop_a_file() -> None:
         (sink.items.clear, lambda: len(sink.items) > 20),
     )
     pipeline = Pipeline(
-        FakeSource(frames), FakeMosaic(), [sink], control=control,  # type: ignore[arg-type]
+        FakeSource(frames), FakeMosaic(), [sink], control=control,
         open_recording=lambda: FakeSink("r.mkv", on_write=fail),
     )  # fmt: skip
     assert pipeline.run()
@@ -958,9 +961,7 @@ def test_live_and_from_a_file_the_same_pictures(gallery: Gallery) -> None:
     from_file, live = FakeSink("file"), FakeSink("live")
     assert Pipeline(FakeSource(pictures), Mosaic(gallery, settings), [from_file]).run()
     items = [
-        thing
-        for picture in pictures
-        for thing in (picture, until(lambda p=picture: pts(live)[-1:] == [p.pts]))
+        thing for picture in pictures for thing in (picture, until(newest_is(live, picture.pts)))
     ]
     pipeline = Pipeline(
         LiveSource(items, rate=Fraction(1)),
@@ -975,18 +976,19 @@ def test_live_and_from_a_file_the_same_pictures(gallery: Gallery) -> None:
             assert (getattr(a, plane) == getattr(b, plane)).all()
 
 
-def test_vitals_tell_what_happens() -> None:
-    control, seen = Control(), []
+def test_live_stats() -> None:
+    control, seen = Control(), list[LiveStats]()
     sink = FakeSink(latest_only=True)
+    pipeline: Pipeline
     items: list[Any] = []
     for n in range(10):
-        items += [frame(n), until(lambda n=n: n in pts(sink))]
+        items += [frame(n), until(newest_is(sink, n))]
     items += [lambda: seen.append(pipeline.live_stats()), StatusEvent("reconnecting")]
     items += [
         until(lambda: pipeline.live_stats().source),
         lambda: seen.append(pipeline.live_stats()),
     ]
-    pipeline = Pipeline(LiveSource(items), FakeMosaic(), [sink], control=control)  # type: ignore[arg-type]
+    pipeline = Pipeline(LiveSource(items), FakeMosaic(), [sink], control=control)
     assert pipeline.run()
     during, away = seen
     assert during.fps_in > 0

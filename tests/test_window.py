@@ -146,7 +146,7 @@ def test_picture_colours_and_aspect(screen: Screen) -> None:
             np.testing.assert_array_equal(beside, 0)
 
 
-KEYS_OF_CONTROL = [
+KEYS_OF_CONTROL: list[tuple[str, Callable[[Any], object]]] = [
     ("plus", lambda c: c["settings"]["overlay"] == 0.3),
     ("minus", lambda c: c["settings"]["overlay"] == 0.2),
     ("KP_Subtract", lambda c: c["settings"]["overlay"] == 0.1),

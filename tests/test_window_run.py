@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from livemosaic.sources.pattern import _BARS
+from livemosaic.sources.pattern import PatternSource
 
 from .program import COMMAND, ENVIRONMENT, Outcome, finish, needs_jit, pictures, spawn
 from .screen import SIZE, Screen, open_screen, until
@@ -29,6 +29,9 @@ U8 = NDArray[np.uint8]
 TITLE = "livemosaic"
 PATTERN = "pattern:480x270"
 WIDTH, HEIGHT = 960, 540
+
+# The colours of the test picture's bars, (8, 3) BGR.
+BARS = PatternSource(PATTERN).frame(0).to_bgr()[30, 30::60].astype(int)
 
 # The first run ever compiles the kernels.
 _COMPILING_S = 120.0
@@ -114,8 +117,8 @@ def live(screen: Screen, folder: Path, *options: str, rate: int = 30) -> Iterato
 
 def strips(picture: U8) -> list[U8]:
     """Of each of the eight bars, a part over which the disc never comes."""
-    edge = WIDTH // len(_BARS)
-    return [picture[30:150, n * edge + 20 : (n + 1) * edge - 20] for n in range(len(_BARS))]
+    edge = WIDTH // len(BARS)
+    return [picture[30:150, n * edge + 20 : (n + 1) * edge - 20] for n in range(len(BARS))]
 
 
 def bars(picture: U8) -> NDArray[np.float64]:
@@ -129,11 +132,11 @@ def detail(picture: U8) -> float:
 
 
 def is_original(picture: U8) -> bool:
-    return bool(np.abs(bars(picture) - _BARS).max() < 12 and detail(picture) < 1)
+    return bool(np.abs(bars(picture) - BARS).max() < 12 and detail(picture) < 1)
 
 
 def is_mirrored(picture: U8) -> bool:
-    return bool(np.abs(bars(picture) - _BARS[::-1]).max() < 12)
+    return bool(np.abs(bars(picture) - BARS[::-1]).max() < 12)
 
 
 def same(one: U8, other: U8) -> bool:
@@ -167,7 +170,7 @@ def test_every_key(screen: Screen, tmp_path: Path) -> None:
         def corner(picture: U8) -> bool:
             # The second bar, yellow, in a picture a quarter as wide, 8 pixels from the edge.
             yellow = picture[HEIGHT - 8 - 100, WIDTH - 8 - 240 + 45]
-            return bool(np.abs(yellow.astype(int) - _BARS[1]).max() < 12)
+            return bool(np.abs(yellow.astype(int) - BARS[1]).max() < 12)
 
         run.see(corner, "the original in the corner")
         run.press("o")
