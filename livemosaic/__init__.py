@@ -1,4 +1,4 @@
-"""livemosaic turns every frame of a video into a photomosaic, as a stream.
+"""livemosaic turns live video into photomosaics.
 
 >>> import cv2, livemosaic                                        # doctest: +SKIP
 >>> mosaic = livemosaic.Mosaic("photos")                          # doctest: +SKIP
@@ -35,7 +35,7 @@ __all__ = [
     "open_gallery",
 ]
 
-# Imported when first asked for: `livemosaic --help` must not pay for NumPy and Numba.
+# Imported at their first use: `livemosaic --help` must not wait for NumPy and Numba.
 _LAZY = {
     "Colour": ".media.colour",
     "Frame": ".media.frame",
@@ -52,3 +52,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_LAZY[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -4,12 +4,12 @@ import sys
 
 
 def main() -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     try:
-        from .cli import app as cli
-    except KeyboardInterrupt:  # importing takes long enough for a Ctrl-C
+        from .cli import app
+    except KeyboardInterrupt:  # the import takes long enough for a Ctrl-C
         return 130
-    return cli.main()
+    return app.main()
 
 
 if __name__ == "__main__":

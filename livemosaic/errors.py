@@ -1,14 +1,15 @@
 """The exceptions of livemosaic.
 
     LivemosaicError
-    ├── UsageError      (ValueError)  what was asked for makes no sense; the command line exits 2
-    │   └── OptionError               an option does not take a value
-    ├── SourceError     (OSError)     an input cannot be opened or read
-    │   └── RefusedError              and would not be when tried again
-    ├── SinkError       (OSError)     an output cannot be opened or written
-    └── GalleryError    (ValueError)  a gallery or its photos cannot be used
+    ├── UsageError (ValueError)    an option or argument makes no sense
+    │   └── OptionError            an option has a wrong value
+    ├── SourceError (OSError)      an input cannot be opened or read
+    │   └── RefusedError           an input cannot be opened, and a retry is useless
+    ├── SinkError (OSError)        an output cannot be opened or written
+    └── GalleryError (ValueError)  a gallery or its photos cannot be used
 
-Every message names the thing, says what is wrong with it, and says the cure.
+Every message names the thing, the problem and the remedy: *thing: problem; what to do*. The command
+line prints it in one line and exits with 2 for a `UsageError`, with 1 for all others.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ __all__ = [
 
 
 class LivemosaicError(Exception):
-    """The root: catch this to catch everything that livemosaic raises on purpose."""
+    """The base class of every exception that livemosaic raises on purpose."""
 
 
 class UsageError(LivemosaicError, ValueError):
-    """An option, a value or a combination that makes no sense, whatever the machine's state."""
+    """An option, an argument or a combination of them makes no sense on any machine."""
 
 
 class OptionError(UsageError):
-    """A value that an option does not take.
+    """An option has a wrong value.
 
     Attributes
     ----------
@@ -59,16 +60,16 @@ def shown(value: object) -> str:
 
 
 class SourceError(LivemosaicError, OSError):
-    """An input that cannot be opened or read."""
+    """An input cannot be opened or read."""
 
 
 class RefusedError(SourceError):
-    """An input that cannot be opened, and trying again is useless: a wrong address, no rights."""
+    """An input cannot be opened, and a retry is useless: a wrong address, no permission."""
 
 
 class SinkError(LivemosaicError, OSError):
-    """An output that cannot be opened or written."""
+    """An output cannot be opened or written."""
 
 
 class GalleryError(LivemosaicError, ValueError):
-    """A gallery, or the photos for one, that cannot be used."""
+    """A gallery, or the photos for one, cannot be used."""
