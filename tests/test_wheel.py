@@ -1,12 +1,14 @@
-"""The wheel: built, looked into, installed in an environment of its own, and run there."""
+"""The wheel: its contents, and the program in an environment of its own."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import textwrap
 import venv
 import zipfile
 from pathlib import Path
@@ -15,11 +17,11 @@ import pytest
 
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def run(*words: str | Path, cwd: Path, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
-    """Run a program where neither the checkout nor this run's caches can be seen."""
+    """Run a program that sees neither the checkout nor this run's caches."""
     hidden = ("PYTHONPATH", "PYTHONHOME", "NUMBA_CACHE_DIR", "LIVEMOSAIC_CACHE")
     environment = {k: v for k, v in os.environ.items() if k not in hidden}
     environment["LIVEMOSAIC_CACHE"] = str(cwd / "cache")
@@ -41,11 +43,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run(
         sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT, cwd=folder
     )  # fmt: skip
-    said = done.stdout + done.stderr
-    # The build backend comes from the package index, into an environment of its own.
-    if done.returncode and ("No matching distribution" in said or "ConnectionError" in said):
-        pytest.skip("no package index can be reached to get the build backend from")
-    assert done.returncode == 0, said[-3000:]
+    output = done.stdout + done.stderr
+    # pip downloads the build backend from the package index.
+    if done.returncode and ("No matching distribution" in output or "ConnectionError" in output):
+        pytest.skip("there is no package index to get the build backend from")
+    assert done.returncode == 0, output[-3000:]
     (made,) = folder.glob("*.whl")
     return made
 
@@ -68,7 +70,6 @@ def test_contents(wheel: Path) -> None:
     assert expected <= names
     assert {n.split("/")[0] for n in names} == {"livemosaic", info.rstrip("/")}
     assert not [n for n in names if n.endswith((".pyc", ".nbi", ".nbc", ".gallery", ".part"))]
-    # What was made by others is credited where the licences are, too.
     licences = {
         n.removeprefix(info + "licenses/") for n in names if n.startswith(info + "licenses/")
     }
@@ -84,8 +85,9 @@ def test_contents(wheel: Path) -> None:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` folder of an environment with the wheel in it, and this one's dependencies.
 
-    They are lent by a .pth file: installing them anew would download 300 MB. A .pth file inside of
-    what it names is not read, so an editable install of this checkout stays out of sight.
+    A .pth file shares them: installing them again would download 300 MB. Python reads no .pth file
+    in a folder that a .pth file names, so the environment does not see an editable install of this
+    checkout.
     """
     folder = tmp_path_factory.mktemp("installed") / "venv"
     venv.create(folder, with_pip=False, symlinks=os.name != "nt")
@@ -93,7 +95,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = binaries / "python"
     done = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder)
     here = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    (Path(done.stdout.strip()) / "lent.pth").write_text("\n".join(sorted(here)) + "\n")
+    (Path(done.stdout.strip()) / "shared.pth").write_text("\n".join(sorted(here)) + "\n")
     done = run(
         sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--quiet",
         "--disable-pip-version-check", wheel, cwd=folder,
@@ -115,7 +117,7 @@ def test_help(installed: Path, tmp_path: Path) -> None:
 
 
 def test_demo(installed: Path, tmp_path: Path) -> None:
-    """The first run ever of a person who has just installed it; the result plays."""
+    """A new user's first run; the result plays."""
     from livemosaic.media.ffmpeg import av
 
     output = tmp_path / "demo.mp4"
@@ -125,7 +127,7 @@ def test_demo(installed: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert str(output) in done.stderr
-    told = json.loads(done.stdout)
+    report = json.loads(done.stdout)
     clip = next((ROOT / "livemosaic" / "demo").glob("*.mp4"))
     with av.open(str(clip)) as container:
         frames = sum(1 for _ in container.decode(video=0))
@@ -133,28 +135,68 @@ def test_demo(installed: Path, tmp_path: Path) -> None:
     with av.open(str(output)) as container:
         assert len(container.streams) == tracks
         size = {(frame.width, frame.height) for frame in container.decode(video=0)}
-        assert size == {(told["grid"]["width"], told["grid"]["height"])}
+        assert size == {(report["grid"]["width"], report["grid"]["height"])}
     with av.open(str(output)) as container:
         assert sum(1 for _ in container.decode(video=0)) == frames
-    assert told["frames_in"] == told["frames_out"] == frames
-    assert told["dropped"] == 0
-    # Nothing is left beside it but the cache.
+    assert report["frames_in"] == report["frames_out"] == frames
+    assert report["dropped"] == 0
+    # Only the cache is left beside it.
     assert {p.name for p in tmp_path.iterdir()} == {"demo.mp4", "cache"}
 
 
-def test_types(installed: Path, tmp_path: Path) -> None:
-    """The types of the installed package can be used by others' checks."""
+# The last line is wrong on purpose: its error shows that the types were read.
+_USER = """\
+import livemosaic
+
+mosaic = livemosaic.Mosaic("photos", livemosaic.MosaicSettings(tile_px=16))
+frame: livemosaic.Frame
+ids: int = mosaic.tile_ids
+"""
+
+
+def examples() -> list[str]:
+    """The Python examples of the documentation."""
+    pages = sorted((ROOT / "docs").rglob("*.md"))
+    return [
+        textwrap.dedent(example)
+        for page in pages
+        for _, example in re.findall(
+            r"^([ ]*)```python\n(.*?)^\1```$", page.read_text(encoding="utf-8"), re.M | re.S
+        )
+    ]
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Path:
+    """A folder with a program that uses livemosaic, and the examples of the documentation."""
+    (tmp_path / "user.py").write_text(_USER)
+    for number, example in enumerate(examples()):
+        (tmp_path / f"example_{number}.py").write_text(example)
+    return tmp_path
+
+
+def test_types_for_mypy(installed: Path, user: Path) -> None:
     pytest.importorskip("mypy", reason="mypy is not installed")
-    (tmp_path / "user.py").write_text(
-        "import livemosaic\n"
-        "mosaic = livemosaic.Mosaic('photos', livemosaic.MosaicSettings(tile_px=16))\n"
-        "frame: livemosaic.Frame\n"
-        "ids: int = mosaic.tile_ids\n"
-    )
     done = run(
         sys.executable, "-m", "mypy", "--python-executable", installed / "python", "--strict",
-        "--follow-imports", "silent", "--ignore-missing-imports", "user.py", cwd=tmp_path,
+        "--follow-imports", "silent", "--ignore-missing-imports", ".", cwd=user,
     )  # fmt: skip
-    # The one mistake is found, so the types were read, and nothing else is complained about.
-    assert "user.py:4: error: Incompatible types in assignment" in done.stdout, done.stdout
+    assert "user.py:5: error: Incompatible types in assignment" in done.stdout, done.stdout
     assert "Found 1 error" in done.stdout, done.stdout
+
+
+def test_types_for_pyright(installed: Path, user: Path) -> None:
+    pytest.importorskip("basedpyright", reason="basedpyright is not installed")
+    (user / "pyrightconfig.json").write_text('{"typeCheckingMode": "standard"}')
+    command = (sys.executable, "-m", "basedpyright", "--pythonpath", installed / "python")
+    done = run(*command, "--outputjson", cwd=user)
+    found = json.loads(done.stdout)["generalDiagnostics"]
+    errors = [error for error in found if error["severity"] == "error"]
+    assert [Path(error["file"]).name for error in errors] == ["user.py"], errors
+    assert errors[0]["range"]["start"]["line"] == 4
+    done = run(
+        *command, "--verifytypes", "livemosaic", "--ignoreexternal", "--outputjson", cwd=user
+    )
+    counts = json.loads(done.stdout)["typeCompleteness"]["exportedSymbolCounts"]
+    assert counts["withKnownType"] > 500
+    assert counts["withUnknownType"] == 0
