@@ -20,11 +20,15 @@ from tests.conftest import ROOT
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def run(*words: str | Path, cwd: Path, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
+def run(
+    *words: str | Path, cwd: Path, timeout_s: float = 240, path: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a program that sees neither the checkout nor this run's caches."""
     hidden = ("PYTHONPATH", "PYTHONHOME", "NUMBA_CACHE_DIR", "LIVEMOSAIC_CACHE")
     environment = {k: v for k, v in os.environ.items() if k not in hidden}
     environment["LIVEMOSAIC_CACHE"] = str(cwd / "cache")
+    if path is not None:
+        environment["PATH"] = f"{path}{os.pathsep}{environment['PATH']}"
     return subprocess.run(
         [str(word) for word in words],
         cwd=cwd,
@@ -188,14 +192,14 @@ def test_types_for_mypy(installed: Path, user: Path) -> None:
 def test_types_for_pyright(installed: Path, user: Path) -> None:
     pytest.importorskip("basedpyright", reason="basedpyright is not installed")
     (user / "pyrightconfig.json").write_text('{"typeCheckingMode": "standard"}')
-    command = (sys.executable, "-m", "basedpyright", "--pythonpath", installed / "python")
-    done = run(*command, "--outputjson", cwd=user)
+    command = (sys.executable, "-m", "basedpyright", "--outputjson")
+    done = run(*command, cwd=user, path=installed)  # it asks the first Python of PATH
     found = json.loads(done.stdout)["generalDiagnostics"]
     errors = [error for error in found if error["severity"] == "error"]
     assert [Path(error["file"]).name for error in errors] == ["user.py"], errors
     assert errors[0]["range"]["start"]["line"] == 4
     done = run(
-        *command, "--verifytypes", "livemosaic", "--ignoreexternal", "--outputjson", cwd=user
+        *command, "--verifytypes", "livemosaic", "--ignoreexternal", cwd=user, path=installed
     )
     counts = json.loads(done.stdout)["typeCompleteness"]["exportedSymbolCounts"]
     assert counts["withKnownType"] > 500
