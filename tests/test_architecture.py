@@ -301,7 +301,8 @@ def test_the_tree_of_exceptions() -> None:
 
     assert errors.__doc__ is not None
     drawn = re.findall(r"^    (\W*)(\w+Error)(?: \((\w+)\))?(?:  |$)", errors.__doc__, re.M)
-    assert {name for _, name, _ in drawn} == set(errors.__all__)
+    raised = {name for name in errors.__all__ if isinstance(getattr(errors, name), type)}
+    assert {name for _, name, _ in drawn} == raised
     parents: list[tuple[int, type]] = [(-1, Exception)]
     for branch, name, other in drawn:
         while parents[-1][0] >= len(branch):

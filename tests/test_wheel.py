@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import sysconfig
-import textwrap
 import venv
 import zipfile
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.test_docs import PAGES, code_blocks
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -158,24 +157,13 @@ ids: int = mosaic.tile_ids
 """
 
 
-def examples() -> list[str]:
-    """The Python examples of the documentation."""
-    pages = sorted((ROOT / "docs").rglob("*.md"))
-    return [
-        textwrap.dedent(example)
-        for page in pages
-        for _, example in re.findall(
-            r"^([ ]*)```python\n(.*?)^\1```$", page.read_text(encoding="utf-8"), re.M | re.S
-        )
-    ]
-
-
 @pytest.fixture
 def user(tmp_path: Path) -> Path:
     """A folder with a program that uses livemosaic, and the examples of the documentation."""
     (tmp_path / "user.py").write_text(_USER)
-    for number, example in enumerate(examples()):
-        (tmp_path / f"example_{number}.py").write_text(example)
+    for page in PAGES:
+        for line, code in code_blocks(page.read_text(encoding="utf-8"), "python"):
+            (tmp_path / f"{page.stem}_{line}.py".replace("-", "_")).write_text(code)
     return tmp_path
 
 
@@ -192,6 +180,8 @@ def test_types_for_mypy(installed: Path, user: Path) -> None:
 def test_types_for_pyright(installed: Path, user: Path) -> None:
     pytest.importorskip("basedpyright", reason="basedpyright is not installed")
     (user / "pyrightconfig.json").write_text('{"typeCheckingMode": "standard"}')
+    (user / "IPython").mkdir()  # a notebook has it
+    (user / "IPython" / "display.pyi").write_text("def Image(data: bytes) -> object: ...")
     command = (sys.executable, "-m", "basedpyright", "--outputjson")
     done = run(*command, cwd=user, path=installed)  # it asks the first Python of PATH
     found = json.loads(done.stdout)["generalDiagnostics"]
