@@ -14,12 +14,26 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from .colour import Colour, bgr_to_i420, i420_to_bgr
 
-__all__ = ["Chapter", "Frame", "Item", "StatusEvent", "StreamInfo", "TrackPacket"]
+__all__ = ["Chapter", "Frame", "Item", "StatusEvent", "StreamInfo", "TrackPacket", "check_bgr"]
 
 U8 = NDArray[np.uint8]
 
 # So wide, no face is more than a few pixels, even if it fills the picture.
 _VEILED_COLUMNS = 16
+
+
+def check_bgr(picture: object) -> None:
+    """Raise `UsageError` for anything but uint8 (height, width, 3), such as None of cv2.imread."""
+    if not isinstance(picture, np.ndarray):
+        raise UsageError(
+            f"a picture is a NumPy array, not {type(picture).__name__}"
+            + (": cv2.imread gives None for a file that it cannot read" if picture is None else "")
+        )
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise UsageError(
+            "a picture is uint8 (height, width, 3), BGR; convert what is "
+            f"{picture.dtype} {picture.shape}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +85,7 @@ class Frame:
         ------
         UsageError : anything else, such as what OpenCV gives for a file that is not there
         """
-        if not isinstance(bgr, np.ndarray):
-            raise UsageError(
-                f"a picture is a NumPy array, not {type(bgr).__name__}"
-                + (": cv2.imread gives None for a file that it cannot read" if bgr is None else "")
-            )
-        if bgr.dtype != np.uint8 or bgr.ndim != 3 or bgr.shape[2] != 3 or not bgr.size:
-            raise UsageError(
-                "a picture is uint8 (height, width, 3), BGR; convert what is "
-                f"{bgr.dtype} {bgr.shape}"
-            )
+        check_bgr(bgr)
         colour = colour or Colour()
         y, u, v = bgr_to_i420(bgr, colour)
         return cls(y, u, v, colour, **fields)

@@ -1,0 +1,42 @@
+"""Write a file whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["atomic_write"]
+
+_NAME_LENGTH = 40  # of the final name, so that the hidden one has at most 255 bytes
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a hidden file that replaces `path` when the block ends, or is removed if it raises.
+
+    If `path` is a link, the file that it leads to is replaced, not the link.
+
+    Raises
+    ------
+    OSError : the file cannot be written; nothing is left
+    """
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "a name has no zero bytes")
+    final = Path(os.path.realpath(path))
+    # In the same folder: a rename is atomic only within one file system.
+    part = final.with_name(f".{final.name[:_NAME_LENGTH]}.{secrets.token_hex(4)}.part")
+    try:
+        with open(part, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, final)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise

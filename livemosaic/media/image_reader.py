@@ -1,0 +1,303 @@
+"""Read image files of every kind as upright sRGB pixels: photos of a gallery and input pictures.
+
+Pillow (with pillow-heif) reads the headers and the pixels. Only JPEGs without a colour profile are
+left to OpenCV, which decodes small ones in half the time, to the same pixels.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import itertools
+import os
+import re
+import stat
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageCms
+
+__all__ = [
+    "BACKGROUND",
+    "MAX_PIXELS",
+    "BadImage",
+    "ImageReader",
+    "flatten",
+    "image_kind",
+    "read_image_file",
+]
+
+U8 = NDArray[np.uint8]
+
+# The grey level behind transparent pixels: the middle of the scale, so it pulls a match to
+# neither end.
+BACKGROUND = 128
+
+# 16,384 x 16,384. The largest sensors of today have 200 megapixels. Pillow's own limit is below
+# that, and it is a setting of the whole process.
+MAX_PIXELS = 2**28
+
+# Read whole into memory, by every worker at once. No photo of MAX_PIXELS is larger when compressed.
+MAX_BYTES = 2**30
+
+# Opening a pipe would wait for a writer for ever without O_NONBLOCK. Windows has only O_BINARY.
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+# How a file of each kind begins, and the class that reads it.
+_KINDS = {
+    "JPEG": (rb"\xff\xd8", "PIL.JpegImagePlugin", "JpegImageFile"),
+    "PNG": (rb"\x89PNG\r\n\x1a\n", "PIL.PngImagePlugin", "PngImageFile"),
+    "WebP": (rb"RIFF....WEBP", "PIL.WebPImagePlugin", "WebPImageFile"),
+    "GIF": (rb"GIF8[79]a", "PIL.GifImagePlugin", "GifImageFile"),
+    "BMP": (rb"BM", "PIL.BmpImagePlugin", "BmpImageFile"),
+    "TIFF": (rb"II\*\0|MM\0\*", "PIL.TiffImagePlugin", "TiffImageFile"),
+    # The list of brands ends with the first box, whose length stands before it.
+    "AVIF": (rb"\0\0..ftyp(....)*?avi[fs]", "PIL.AvifImagePlugin", "AvifImageFile"),
+    "HEIC": (rb"\0\0..ftyp(....)*?(hei[cmsx]|hev[cx]|mif1)", "pillow_heif", "HeifImageFile"),
+}
+
+_ORIENTATION = 0x0112  # of Exif and TIFF
+_FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # after a transposition from 5 on
+
+_REDUCED = {
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+}
+
+# Colours of a profile that lie this near to sRGB's are left as they are: a profile that means
+# sRGB, but rounds.
+_SRGB_LEVELS = 3
+
+
+class BadImage(Exception):
+    """This file cannot be used; the message is the reason, without the file's name."""
+
+
+def image_kind(data: bytes) -> str | None:
+    """The kind of an image file by its first 256 bytes; None if it is not one of those known."""
+    head = data[:256]
+    if head[4:8] == b"ftyp":
+        head = head[: int.from_bytes(head[:4], "big")]
+    for kind, (start, _, _) in _KINDS.items():
+        if re.match(start, head, re.DOTALL):
+            return kind
+    return None
+
+
+def read_image_file(path: str) -> bytes:
+    """The bytes of an image file.
+
+    Raises
+    ------
+    BadImage : with the reason, whatever is wrong with the file
+    """
+    try:
+        # Not open(): it makes five more system calls, each of which gives up the GIL and has to win
+        # it back from the other workers.
+        file = os.open(path, _OPEN_FLAGS)
+        try:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise BadImage("not a regular file")
+            if status.st_size > MAX_BYTES:
+                raise BadImage(f"too large: {status.st_size:,} bytes")
+            data = os.read(file, status.st_size)
+            # A network may deliver in parts.
+            while len(data) < status.st_size and (more := os.read(file, status.st_size)):
+                data += more
+        finally:
+            os.close(file)
+    except OSError as error:
+        raise BadImage(error.strerror or str(error)) from None
+    return data
+
+
+class ImageReader:
+    """Reads the header of an image file, then its pixels.
+
+    Parameters
+    ----------
+    data : the bytes of the file
+
+    Attributes
+    ----------
+    kind : JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC
+    size : (width, height) of the upright picture
+    animated : whether more pictures follow; the first one is read
+    orientation : Exif's, 1..8; `read` applies it
+
+    Raises
+    ------
+    BadImage : empty, unknown, damaged or too large
+    """
+
+    def __init__(self, data: bytes) -> None:
+        if not data:
+            raise BadImage("the file is empty")
+        kind = image_kind(data)
+        if kind is None:
+            raise BadImage(f"not an image of a known kind ({', '.join(_KINDS)})")
+        self.kind = kind
+        self._data = data
+        _, module, name = _KINDS[kind]
+        file = io.BytesIO(data)
+        try:
+            # Not `Image.open`, which warns of more than 89 megapixels.
+            plugin = getattr(import_module(module), name)
+            if kind == "PNG":  # Pillow decodes pixels without a look at their checksums
+                plugin(io.BytesIO(data)).verify()
+            self._image: Image.Image = plugin(file)
+            self._pixels_start = file.tell()
+        except Exception as error:  # whatever damaged bytes make of Pillow's Python code
+            raise self._damaged(error) from None
+        width, height = self._image.size
+        if width < 1 or height < 1:
+            raise self._damaged("its header gives no size")
+        if width * height > MAX_PIXELS:
+            raise BadImage(
+                f"too large: {width} x {height} pixels, the limit is {MAX_PIXELS:,} in all"
+            )
+        self.animated = kind != "HEIC" and bool(getattr(self._image, "is_animated", False))
+        self.orientation = 1 if kind == "TIFF" else self._read_orientation()  # applied by Pillow
+        self.size = (width, height) if self.orientation < 5 else (height, width)
+
+    @property
+    def converts(self) -> bool:
+        """Whether the file has a colour profile that is not sRGB."""
+        return self._transform() is not None
+
+    def read(self, at_least: int | None = None) -> U8:
+        """Decode the picture, upright and in sRGB.
+
+        Parameters
+        ----------
+        at_least : pixels of the shorter side that are enough. A JPEG is decoded at 1/2, 1/4 or
+            1/8 while it keeps them (fewer coefficients per block: 4 times the speed), and a HEIC's
+            thumbnail is taken if it has them
+
+        Returns
+        -------
+        uint8 (h, w, 3) BGR, or (h, w, 4) BGRA if there is transparency
+
+        Raises
+        ------
+        BadImage : damaged, cut off, or of samples that are not read
+        """
+        try:
+            pixels = self._decode(at_least)
+        except BadImage:
+            raise
+        except Exception as error:  # as in __init__
+            raise self._damaged(error) from None
+        if self.orientation >= 5:
+            pixels = np.asarray(cv2.transpose(pixels), np.uint8)
+        if self.orientation in _FLIPS:
+            pixels = np.asarray(cv2.flip(pixels, _FLIPS[self.orientation]), np.uint8)
+        return pixels
+
+    def _decode(self, at_least: int | None) -> U8:
+        image, transform = self._image, self._transform()
+        if self.kind == "JPEG" and transform is None:
+            return self._decode_jpeg(at_least)
+        if at_least:
+            image.draft(None, (at_least, at_least))
+        image.load()
+        if image.mode.startswith("I;16"):
+            image = _from_16_bit(image)
+        if image.mode in ("I", "F"):
+            raise BadImage("its samples have 32 bits; 8 and 16 are read")
+        mode = "RGBA" if image.has_transparency_data else "RGB"
+        if transform is not None:
+            original = image
+            image = transform.apply(original.convert(transform.input_mode))
+            if mode == "RGBA":
+                image.putalpha(original.convert("RGBA").getchannel("A"))
+        elif image.mode != mode:
+            image = image.convert(mode)
+        raw = image.tobytes("raw", "BGRA" if mode == "RGBA" else "BGR")
+        return np.frombuffer(raw, np.uint8).reshape(image.height, image.width, -1)
+
+    def _decode_jpeg(self, at_least: int | None) -> U8:
+        # libjpeg fills a missing part with grey. The end is searched from the pixels on, because an
+        # embedded thumbnail has an end of its own.
+        if self._data.rfind(b"\xff\xd9", self._pixels_start) < 0:
+            raise self._damaged("it has no end")
+        reductions = (
+            flag
+            for scale, flag in _REDUCED.items()
+            if at_least and min(self.size) // scale >= at_least
+        )
+        flags = next(reductions, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
+        pixels = cv2.imdecode(np.frombuffer(self._data, np.uint8), flags)
+        if pixels is None:
+            raise self._damaged("its pixels cannot be decoded")
+        return np.asarray(pixels, np.uint8)
+
+    def _transform(self) -> ImageCms.ImageCmsTransform | None:
+        profile = self._image.info.get("icc_profile")
+        if not profile:
+            return None
+        mode = self._image.mode
+        return _to_srgb(profile, {"CMYK": "CMYK", "L": "L", "LA": "L", "1": "L"}.get(mode, "RGB"))
+
+    def _read_orientation(self) -> int:
+        try:
+            value = self._image.getexif().get(_ORIENTATION, 1)
+        except Exception:  # as in __init__; the pixels may still be good
+            return 1
+        return value if value in range(1, 9) else 1
+
+    def _damaged(self, reason: object) -> BadImage:
+        text = " ".join(str(reason).split()) or type(reason).__name__
+        return BadImage(f"damaged or cut off {self.kind}: {text}")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    return Image.fromarray(cv2.convertScaleAbs(np.asarray(image, np.uint16), alpha=1 / 257))
+
+
+@functools.lru_cache(16)
+def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """From a colour profile to sRGB; None if it is sRGB, damaged, or one for other samples."""
+    from PIL import Image, ImageCms
+
+    try:
+        transform = ImageCms.buildTransform(
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            mode,
+            "RGB",
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (ImageCms.PyCMSError, OSError):
+        return None
+    if mode != "CMYK":
+        levels = bytes(itertools.chain(*itertools.product(range(0, 256, 15), repeat=3)))
+        before = Image.frombytes("RGB", (len(levels) // 3, 1), levels).convert(mode)
+        apart = np.asarray(transform.apply(before), int) - np.asarray(before.convert("RGB"), int)
+        if np.abs(apart).max() <= _SRGB_LEVELS:
+            return None
+    return transform
+
+
+def flatten(pixels: U8, background: int = BACKGROUND) -> U8:
+    """Lay BGRA pixels over a grey level (0..255): uint8 (h, w, 3) BGR. BGR pixels stay."""
+    if pixels.shape[2] == 3:
+        return pixels
+    # Before any scaling: transparent pixels often have garbage colours, which an average would let
+    # bleed out.
+    alpha, bgr = cv2.extractChannel(pixels, 3), cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR)
+    if alpha.min() < 255:
+        behind = cv2.convertScaleAbs(cv2.bitwise_not(alpha), alpha=background / 255)
+        above = cv2.multiply(bgr, cv2.cvtColor(alpha, cv2.COLOR_GRAY2BGR), scale=1 / 255)
+        bgr = cv2.add(above, cv2.cvtColor(behind, cv2.COLOR_GRAY2BGR))
+    return np.asarray(bgr, np.uint8)
