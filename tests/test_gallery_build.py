@@ -8,22 +8,25 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
+from livemosaic import Mosaic
 from livemosaic.errors import GalleryError, UsageError
 from livemosaic.gallery import Gallery, build_gallery
-from livemosaic.gallery import build as build_module
-from livemosaic.gallery.clusters import cluster_tiles, group_tiles
+from livemosaic.gallery.clusters import Clusters, cluster_tiles, group_tiles
 from livemosaic.gallery.histogram import tile_histograms
 from livemosaic.gallery.photo_paths import find_photos
+from livemosaic.gallery.tiles import Recipe
 
 from .gallery_files import encode, photo, write_photos
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory) -> Path:
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     write_photos(folder, 60)
     write_photos(folder / "more", 40, extension=".png", width=50, height=90)
@@ -34,7 +37,7 @@ def names(paths: list[str]) -> list[str]:
     return [os.path.basename(path) for path in paths]
 
 
-def test_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("b.JPG", "a.png", "notes.txt", ".hidden.jpg", "d/c.heic", "d/.trash/x.jpg", "raw"):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +58,7 @@ def test_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("path", ["gone", "gone/*.jpg", "empty"])
-def test_finding_nothing(tmp_path: Path, path: str):
+def test_finding_nothing(tmp_path: Path, path: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(GalleryError, match=f"no photos .*{path[:4]}"):
         find_photos([tmp_path / path])
@@ -64,8 +67,8 @@ def test_finding_nothing(tmp_path: Path, path: str):
     assert not (tmp_path / "x.gallery").exists()
 
 
-def test_build(photos: Path, tmp_path: Path):
-    seen = []
+def test_build(photos: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
     report = build_gallery(
         [photos], tmp_path / "x.gallery", tile_px=16, crops=2, progress=lambda *a: seen.append(a)
     )
@@ -87,14 +90,15 @@ def test_build(photos: Path, tmp_path: Path):
     assert np.abs(gallery.tiles[0].mean((0, 1)) - expected).max() < 4
 
 
-def test_crops_by_the_number_of_photos(photos: Path, tmp_path: Path, monkeypatch):
+def test_crops_by_the_number_of_photos(photos: Path, tmp_path: Path) -> None:
     assert build_gallery([photos], tmp_path / "a.gallery", tile_px=16).tiles == 600
-    monkeypatch.setattr(build_module, "CROPS_BELOW_PHOTOS", 100)
-    assert build_gallery([photos], tmp_path / "b.gallery", tile_px=16).tiles == 100
+    assert Recipe().for_photos(1999).crops == 5
+    assert Recipe().for_photos(2000).crops == 0
+    assert Recipe(crops=2).for_photos(2000).crops == 2
 
 
-def test_same_photos_same_bytes(photos: Path, tmp_path: Path):
-    data = []
+def test_same_photos_same_bytes(photos: Path, tmp_path: Path) -> None:
+    data: list[bytes] = []
     for i, workers in enumerate((1, 2, 5, None)):
         path = tmp_path / f"{i}.gallery"
         build_gallery([photos], path, tile_px=16, workers=workers, clusters=20)
@@ -104,14 +108,17 @@ def test_same_photos_same_bytes(photos: Path, tmp_path: Path):
     assert path.read_bytes() != data[0]
 
 
-def test_pictures_held_make_no_difference(photos: Path, tmp_path: Path, monkeypatch):
-    build_gallery([photos], tmp_path / "a.gallery", tile_px=16, crops=2)
-    monkeypatch.setattr(build_module, "HELD_BYTES", 0)
-    build_gallery([photos], tmp_path / "b.gallery", tile_px=16, crops=2)
-    assert (tmp_path / "a.gallery").read_bytes() == (tmp_path / "b.gallery").read_bytes()
+def test_large_photos_are_scaled_one_by_one_to_the_same_tiles(tmp_path: Path) -> None:
+    """Of small ones, a worker scales many together."""
+    large = [photo(seed, width=1400, height=1200) for seed in range(3)]
+    together = Gallery.from_images([*large, photo(4), photo(5)], tile=16).tiles
+    alone = [Gallery.from_images([picture], tile=16).tiles for picture in [*large, photo(4)]]
+    np.testing.assert_array_equal(together[:24], np.concatenate(alone))
 
 
-def test_what_cannot_be_read_is_listed(photos: Path, tmp_path: Path, capfd):
+def test_what_cannot_be_read_is_listed(
+    photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     bad = tmp_path / "bad"
     write_photos(bad, 3)
     (bad / "empty.jpg").touch()
@@ -122,16 +129,16 @@ def test_what_cannot_be_read_is_listed(photos: Path, tmp_path: Path, capfd):
     report = build_gallery([bad], tmp_path / "x.gallery", tile_px=16)
     assert report.photos == 3
     reasons = {os.path.basename(path): reason for path, reason in report.unreadable}
-    assert reasons["empty.jpg"] == "the file is empty"
-    assert reasons["text.png"].startswith("not an image of a known kind")
-    assert reasons["cut.jpg"] == "cut off JPEG: it has no end"
+    assert "empty" in reasons["empty.jpg"]
+    assert "known kind" in reasons["text.png"]
+    assert "cut off JPEG" in reasons["cut.jpg"]
     assert reasons["link.jpg"] == "No such file or directory"
     assert sorted(reasons) == ["broken.tif", "cut.jpg", "empty.jpg", "link.jpg", "text.png"]
     assert len(Gallery.open(tmp_path / "x.gallery").sources.photos()) == 3
     assert capfd.readouterr().err == ""
 
 
-def test_nothing_readable(tmp_path: Path):
+def test_nothing_readable(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     with pytest.raises(GalleryError, match=r"none of 1 files can be read .*the file is empty"):
         build_gallery([tmp_path], tmp_path / "x.gallery")
@@ -143,14 +150,15 @@ def test_nothing_readable(tmp_path: Path):
     [
         {"tile_px": 7}, {"tile_px": 256}, {"fit": "squeeze"}, {"clusters": 0},
         {"drop_percentile": -1}, {"drop_percentile": 101}, {"crops": 6}, {"crops": -1},
+        {"seed": -1},
     ],
 )  # fmt: skip
-def test_options_out_of_range(photos: Path, tmp_path: Path, options):
+def test_options_out_of_range(photos: Path, tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="choose"):
         build_gallery([photos], tmp_path / "x.gallery", **options)
 
 
-def test_an_interruption_leaves_the_old_gallery(photos: Path, tmp_path: Path):
+def test_an_interruption_leaves_the_old_gallery(photos: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.gallery"
     path.write_text("the old one")
 
@@ -167,7 +175,7 @@ def test_an_interruption_leaves_the_old_gallery(photos: Path, tmp_path: Path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
-def test_ctrl_c(photos: Path, tmp_path: Path):
+def test_ctrl_c(photos: Path, tmp_path: Path) -> None:
     script = (
         "import signal, time\n"
         "from livemosaic.gallery import build_gallery\n"
@@ -198,7 +206,52 @@ def test_ctrl_c(photos: Path, tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-def test_number_of_clusters():
+# ---- in memory ---------------------------------------------------------------------------
+
+
+def test_from_images_as_from_a_folder(photos: Path, tmp_path: Path) -> None:
+    paths = sorted(photos.glob("more/*.png"))
+    build_gallery(paths, tmp_path / "x.gallery", tile_px=16, clusters=4, seed=2, mirror=False)
+    expected = Gallery.open(tmp_path / "x.gallery")
+    arrays = [np.asarray(cv2.imread(str(path)), np.uint8) for path in paths]
+    options: dict[str, Any] = {"tile": 16, "clusters": 4, "seed": 2, "mirror": False}
+    for images in (paths, list(map(str, paths)), arrays, iter(arrays)):
+        made = Gallery.from_images(images, **options)
+        for name in ("tiles", "features", "points", "texture", "labels", "centres", "members"):
+            np.testing.assert_array_equal(getattr(made, name), getattr(expected, name))
+        assert (made.options, made.mirror) == (expected.options, False)
+        assert [s.crop for s in made.sources] == [s.crop for s in expected.sources]
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "x.gallery"]
+
+
+def test_a_gallery_in_memory(photos: Path) -> None:
+    gallery = Gallery.from_images([photo(1), photos / "0000.jpg"], tile=16, crops=0, name="two")
+    assert (gallery.name, gallery.path, len(gallery)) == ("two", None, 2)
+    assert not gallery.tiles.flags.writeable
+    assert [s.path for s in gallery.sources] == ["images[0]", str(photos / "0000.jpg")]
+    gallery.release()
+    assert np.abs(gallery.tiles[0].mean((0, 1)) - photo(1)[:, 12:84].mean((0, 1))).max() < 2
+    assert Mosaic(gallery).apply(photo(3)).shape[2] == 3
+
+
+def test_errors_name_the_image(photos: Path, tmp_path: Path) -> None:
+    for bad in (None, 3, np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3))):
+        with pytest.raises(UsageError, match=r"images\[1\]: "):
+            Gallery.from_images([photo(1), bad])  # type: ignore[list-item]
+    (tmp_path / "bad.png").write_text("text")
+    for name in ("bad.png", "gone.png"):
+        with pytest.raises(GalleryError, match=name):
+            Gallery.from_images([photos / "0000.jpg", tmp_path / name])
+    with pytest.raises(UsageError, match="images"):
+        Gallery.from_images([])
+    with pytest.raises(UsageError, match="tile"):
+        Gallery.from_images([photo(1)], tile=7)
+
+
+# ---- clusters ----------------------------------------------------------------------------
+
+
+def test_number_of_clusters() -> None:
     rng = np.random.default_rng(0)
     features = rng.random((400, 125)).astype(np.float32)
     features /= features.sum(axis=1, keepdims=True)
@@ -211,7 +264,7 @@ def test_number_of_clusters():
     assert (cluster_tiles(features, seed=3) != cluster_tiles(features, seed=4)).any()
 
 
-def test_clusters_are_of_like_colours():
+def test_clusters_are_of_like_colours() -> None:
     tiles = np.zeros((300, 8, 8, 3), np.uint8)
     truth = np.arange(300) % 3
     rng = np.random.default_rng(0)
@@ -221,22 +274,22 @@ def test_clusters_are_of_like_colours():
     assert len({(a, b) for a, b in zip(labels.tolist(), truth.tolist(), strict=True)}) == 3
 
 
-def test_a_sample_of_a_large_set(monkeypatch):
-    monkeypatch.setattr("livemosaic.gallery.clusters.SAMPLE", 300)
+def test_a_sample_of_a_large_set() -> None:
     rng = np.random.default_rng(0)
     features = rng.random((1000, 125)).astype(np.float32)
-    labels = cluster_tiles(features, clusters=10)
+    labels = cluster_tiles(features, clusters=10, max_sample=300)
     assert len(np.unique(labels)) > 5
+    assert (labels != cluster_tiles(features, clusters=10)).any()
 
 
-def groups(population: list[int], **options):
+def groups(population: list[int], **options: Any) -> Clusters:
     labels = np.repeat(np.arange(len(population)) * 2, population).astype(np.int32)
     features = np.eye(125, dtype=np.float32)[labels % 125]
     photos = np.arange(len(labels), dtype=np.int32)
     return group_tiles(features, labels, photos, **options)
 
 
-def test_small_clusters_are_dropped():
+def test_small_clusters_are_dropped() -> None:
     found = groups([1, 5, 2, 9, 7, 3, 8, 6, 4, 10])
     assert np.diff(found.members_start).tolist() == [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]
     assert found.kept.tolist() == [True] * 6 + [False] * 4  # 35 % of the way from 1 to 10 is 4.15
@@ -253,7 +306,7 @@ def test_small_clusters_are_dropped():
         assert set(mine.tolist()) == set(np.flatnonzero(found.labels == cluster).tolist())
 
 
-def test_rotation_keeps_tiles_of_a_photo_apart():
+def test_rotation_keeps_tiles_of_a_photo_apart() -> None:
     labels = np.zeros(60, np.int32)
     photos = (np.arange(60) // 6).astype(np.int32)
     members = group_tiles(np.ones((60, 125), np.float32), labels, photos, seed=5).members

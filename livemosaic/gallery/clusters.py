@@ -54,7 +54,11 @@ class Clusters(NamedTuple):
 
 
 def cluster_tiles(
-    features: NDArray[np.float32], *, clusters: int = CLUSTERS, seed: int = 0
+    features: NDArray[np.float32],
+    *,
+    clusters: int = CLUSTERS,
+    seed: int = 0,
+    max_sample: int = SAMPLE,
 ) -> NDArray[np.int32]:
     """Assign each tile to a cluster.
 
@@ -67,6 +71,7 @@ def cluster_tiles(
     features : float32 (n, 125), rows sum to 1
     clusters : how many at most
     seed : of every random choice
+    max_sample : the centres are learned from at most this many tiles
 
     Returns
     -------
@@ -83,8 +88,8 @@ def cluster_tiles(
 
     rng = np.random.default_rng(seed)
     sample = features
-    if n > SAMPLE:
-        sample = features[np.sort(rng.choice(n, SAMPLE, replace=False))]
+    if n > max_sample:
+        sample = features[np.sort(rng.choice(n, max_sample, replace=False))]
     model = MiniBatchKMeans(
         count,
         random_state=int(rng.integers(2**31)),

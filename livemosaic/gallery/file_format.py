@@ -1,64 +1,84 @@
-"""The gallery file: one file that is mapped into memory, versioned, checksummed, written whole.
+"""The gallery file format: one file that is mapped into memory, versioned and checksummed.
 
-    offset  what
-    0       magic (8 bytes), format version (u32), zero (u32), offset and length of the header (u64)
-    32      SHA-256 of everything else: bytes 64 to the end, then bytes 0 to 32
-    64      the arrays, each at a multiple of 64 bytes, in C order, little endian
-    ...     the header: JSON, UTF-8; it comes last, so that tiles can be written before anybody
-            knows how many there will be
+| offset | size | content                                                                      |
+|--------|------|------------------------------------------------------------------------------|
+| 0      | 8    | magic                                                                        |
+| 8      | 4    | format version, u32                                                          |
+| 12     | 4    | zero                                                                         |
+| 16     | 16   | offset and length of the header, u64 each                                    |
+| 32     | 32   | SHA-256 of all other bytes: 64 to the end, then 0 to 32                      |
+| 64     |      | the arrays of `ARRAYS`, each at a multiple of 64 bytes, in C order           |
+|        |      | the header at the end of the file: JSON, UTF-8                               |
 
-Nothing in it is code (no pickle): a gallery from a stranger can do no more than look bad.
+| key of the header | content                                                                |
+|-------------------|------------------------------------------------------------------------|
+| arrays            | of each array its dtype, shape and offset                              |
+| root              | the folder that the photos' paths belong to                            |
+| mirror            | may the tiles be shown mirrored?                                       |
+| options           | how the gallery was built, see `OPTIONS`                               |
+
+All numbers are little endian. The header comes last, so that tiles can be written before their
+number is known. Nothing in a gallery file is code (no pickle).
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import mmap
 import os
-import secrets
 import struct
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GalleryError
+from ..media.atomic_write import atomic_write
 
-__all__ = ["FORMAT_VERSION", "TILE_PX_MAX", "Gallery", "GalleryWriter", "Source", "Sources"]
+if TYPE_CHECKING:
+    from .tiles import Fit
+
+__all__ = [
+    "ARRAYS",
+    "FORMAT_VERSION",
+    "OPTIONS",
+    "SUFFIX",
+    "TILE_PX_MAX",
+    "Gallery",
+    "GalleryWriter",
+    "Source",
+    "Sources",
+    "new_gallery_file",
+]
 
 FORMAT_VERSION = 2
 SUFFIX = ".gallery"
 
-# As of PNG: a byte above 127 and both line ends, so that no text file starts like this and a
-# transfer that "corrects" line ends is noticed.
-_MAGIC = b"\x93LMG\r\n\x1a\n"
-_PREFIX = struct.Struct("<8sIIQQ")
-_DIGEST = hashlib.sha256().digest_size
-_START = _PREFIX.size + _DIGEST  # 64, itself aligned
-_ALIGN = 64  # a cache line, and the widest SIMD word
-
-_SPEC: dict[str, tuple[str, int]] = {  # dtype and number of axes
-    "tiles": ("|u1", 4),
-    "features": ("<f4", 2),
-    "points": ("|u1", 4),
-    "texture": ("|u1", 1),
-    "centres": ("<f4", 2),
-    "labels": ("<i4", 1),
-    "kept": ("|b1", 1),
-    "members_start": ("<i4", 1),
-    "members": ("<i4", 1),
-    "source_photo": ("<i4", 1),
-    "source_crop": ("<i4", 2),
-    "photo_start": ("<i8", 1),
-    "photo_path": ("|u1", 1),
+# Dtype and shape of each array, for n tiles of px pixels, k clusters and p photos.
+ARRAYS = {
+    "tiles": ("|u1", "n px px 3"),  # BGR
+    "features": ("<f4", "n 125"),  # colour histograms, see histogram.py
+    "points": ("|u1", "n 4 4 3"),  # BGR, where in the tile which colour lies
+    "texture": ("|u1", "n"),  # see layout_features.py
+    "centres": ("<f4", "k 125"),  # the mean histogram of each cluster, largest cluster first
+    "labels": ("<i4", "n"),  # the cluster of each tile
+    "kept": ("|b1", "k"),  # false for clusters that are too small to be used
+    "members_start": ("<i4", "k+1"),  # where in `members` each cluster begins, and the end
+    "members": ("<i4", "n"),  # tile numbers, cluster by cluster
+    "source_photo": ("<i4", "n"),  # the photo of each tile
+    "source_crop": ("<i4", "n 4"),  # left, top, width, height in the photo
+    "photo_start": ("<i8", "p+1"),  # where in `photo_path` each photo's path begins, and the end
+    "photo_path": ("|u1", "bytes"),  # the paths, UTF-8, relative to the root
 }
 
-# How a gallery was built: what `add` builds it again with.
-_OPTIONS: dict[str, type | tuple[type, ...]] = {
+# How a gallery was built, so that `gallery add` can build it again.
+OPTIONS: dict[str, type | tuple[type, ...]] = {
     "fit": str,
     "crops": int,
     "clusters": int,
@@ -66,14 +86,21 @@ _OPTIONS: dict[str, type | tuple[type, ...]] = {
     "seed": int,
 }
 
-# The longest side of a tile in pixels: above histograms overflow.
+# The longest side of a tile in pixels: the counts of larger ones overflow in histograms.
 TILE_PX_MAX = 255
 
-_CURE = "build it again with: livemosaic gallery build PHOTOS... -o {}"
+# Like PNG's: a byte above 127 and both line ends, so that no text file begins like this and a
+# transfer that converts line ends is noticed.
+_MAGIC = b"\x93LMG\r\n\x1a\n"
+_PREFIX = struct.Struct("<8sIIQQ")
+_START = _PREFIX.size + hashlib.sha256().digest_size  # 64, itself aligned
+_ALIGN = 64  # a cache line, and the widest SIMD word
+
+_FIX = "build it again with: livemosaic gallery build PHOTOS... -o {}"
 
 
 class Source(NamedTuple):
-    """Where a tile came from: a file, and (left, top, width, height) in pixels of it, upright."""
+    """The photo that a tile shows, and the part of it: left, top, width, height in pixels."""
 
     path: str
     crop: tuple[int, int, int, int]
@@ -110,21 +137,21 @@ class Sources(Sequence[Source]):
 
 
 class Gallery:
-    """Tiles with their features and clusters, as the mosaic reads them. Open with `Gallery.open`.
+    """Tiles with their features and clusters. Made by `open_gallery`, `open` or `from_images`.
 
-    All arrays are read-only and mapped from the file: opening costs no copy, and processes that
-    use the same gallery share its memory.
+    All arrays are read-only. Those of a file are mapped from it: opening costs no copy, and
+    processes that use the same gallery share its memory.
 
-    Mirrored copies of tiles are not stored. A colour histogram is the same for the mirror image,
-    so it would have the same features and cluster; the mosaic mirrors a tile when it places it.
+    Mirrored copies of tiles are not stored, since a mirror image has the same histogram and so the
+    same cluster. The mosaic mirrors a tile when it places the tile.
 
     Attributes
     ----------
-    name : what to call it
-    path : the file
+    name : for people
+    path : the file, None for a gallery in memory
     tiles : uint8 (n, tile_px, tile_px, 3), BGR
     tile_px : side of a tile in pixels
-    features : float32 (n, 125), normalised colour histograms as of `livemosaic.gallery.histogram`
+    features : float32 (n, 125), normalised colour histograms, see `livemosaic.gallery.histogram`
     points : uint8 (n, 4, 4, 3), BGR, where in the tile which colour lies
     texture : uint8 (n,), see `livemosaic.gallery.layout_features.tile_points`
     labels : int32 (n,), the cluster of each tile
@@ -133,27 +160,21 @@ class Gallery:
     members_start : int32 (k + 1,), see `members`
     members : int32 (n,), tile numbers: those of cluster c, in the order of its rotation, are
         `members[members_start[c]:members_start[c + 1]]`
-    source_photo : int32 (n,), which photo each tile is taken from
-    sources : for each tile its `Source`
+    source_photo : int32 (n,), the number of the photo that each tile shows
+    sources : the `Source` of each tile
     mirror : may tiles be shown mirrored? (photos may, symbols and letters may not)
-    options : how it was built (fit, crops, clusters, drop_percentile, seed)
+    options : how the gallery was built (fit, crops, clusters, drop_percentile, seed)
     bytes : size of the file
     """
 
-    def __init__(
-        self,
-        path: Path,
-        name: str,
-        arrays: Mapping[str, NDArray[Any]],
-        meta: Mapping[str, Any],
-        mapped: mmap.mmap,
-    ) -> None:
-        self.path = path
+    def __init__(self, data: mmap.mmap | bytes, *, name: str, path: Path | None = None) -> None:
+        arrays, header = _read(data, path or Path(name))
         self.name = name
-        self.bytes = len(mapped)
-        self._mapped = mapped
-        self.mirror = bool(meta["mirror"])
-        self.options: dict[str, Any] = dict(meta["options"])
+        self.path = path
+        self.bytes = len(data)
+        self._data = data
+        self.mirror = bool(header["mirror"])
+        self.options: dict[str, Any] = dict(header["options"])
         self.tiles: NDArray[np.uint8] = arrays["tiles"]
         self.tile_px = int(self.tiles.shape[1])
         self.features: NDArray[np.float32] = arrays["features"]
@@ -165,7 +186,7 @@ class Gallery:
         self.members_start: NDArray[np.int32] = arrays["members_start"]
         self.members: NDArray[np.int32] = arrays["members"]
         self.source_photo: NDArray[np.int32] = arrays["source_photo"]
-        self.sources = Sources(arrays, meta["root"])
+        self.sources = Sources(arrays, header["root"])
 
     def __len__(self) -> int:
         return len(self.tiles)
@@ -178,12 +199,12 @@ class Gallery:
         return self.members[self.members_start[cluster] : self.members_start[cluster + 1]]
 
     def release(self) -> None:
-        """Let go of the memory of what was read so far; it is read again when it is needed."""
-        _release(self._mapped)
+        """Release the memory of the parts read so far. They are read again when needed."""
+        _release(self._data)
 
     @classmethod
-    def open(cls, path: str | Path, *, name: str | None = None) -> Gallery:
-        """Map a gallery file, after its checksum has been verified.
+    def open(cls, path: str | Path, *, name: str | None = None) -> Self:
+        """Map a gallery file into memory, and verify its checksum.
 
         Raises
         ------
@@ -194,19 +215,64 @@ class Gallery:
             with path.open("rb") as file:
                 if not os.fstat(file.fileno()).st_size:
                     raise _refusal(path, "it is empty")
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except FileNotFoundError as error:
             raise GalleryError(
                 f"cannot open gallery {str(path)!r}: {error.strerror}; check the name, or "
-                + _CURE.format(path)
+                + _FIX.format(path)
             ) from None
         except (OSError, ValueError) as error:  # a ValueError if the name itself is impossible
             raise GalleryError(
                 f"cannot open gallery {str(path)!r}: {_reason(error)}; check its name and rights, "
                 "or choose another"
             ) from None
-        arrays, meta = _load(path, mapped)
-        return cls(path, name or path.name.removesuffix(SUFFIX), arrays, meta, mapped)
+        return cls(data, name=name or path.name.removesuffix(SUFFIX), path=path)
+
+    @classmethod
+    def from_images(
+        cls,
+        images: Iterable[NDArray[np.uint8] | str | Path],
+        *,
+        tile: int = 64,
+        fit: Fit = "crop",
+        crops: int | None = None,
+        clusters: int = 500,
+        drop_percentile: float = 35.0,
+        seed: int = 0,
+        mirror: bool = True,
+        name: str = "images",
+    ) -> Self:
+        """Make a gallery in memory; no file is written.
+
+        The same images and options give the same tiles as `build_gallery`.
+
+        Parameters
+        ----------
+        images : uint8 (height, width, 3) BGR arrays, and paths of image files
+        tile : side of a tile in pixels, 8..255
+        fit, crops, clusters, drop_percentile, seed, mirror : see `livemosaic.gallery.build_gallery`
+        name : for people
+
+        Raises
+        ------
+        UsageError : an option out of its range, no image, or an array of another kind; the message
+            says `images[3]`
+        GalleryError : an image file cannot be read; the message has its path
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from livemosaic import Gallery
+        >>> rng = np.random.default_rng(0)
+        >>> images = [rng.integers(0, 256, (48, 64, 3), np.uint8) for _ in range(20)]
+        >>> Gallery.from_images(images, tile=16, crops=0)
+        <Gallery 'images': 20 tiles of 16 px>
+        """
+        from .build import images_gallery
+        from .tiles import Recipe
+
+        recipe = Recipe(tile, fit, crops, clusters, drop_percentile, seed, mirror)
+        return cls(images_gallery(images, recipe), name=name)
 
 
 def _reason(error: OSError | ValueError) -> str:
@@ -214,17 +280,17 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 def _refusal(path: Path, problem: str) -> GalleryError:
-    return GalleryError(f"cannot use gallery {str(path)!r}: {problem}; " + _CURE.format(path))
+    return GalleryError(f"cannot use gallery {str(path)!r}: {problem}; " + _FIX.format(path))
 
 
-def _release(mapped: mmap.mmap) -> None:
-    if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
-        mapped.madvise(mmap.MADV_DONTNEED)
+def _release(data: mmap.mmap | bytes) -> None:
+    if sys.platform != "win32" and isinstance(data, mmap.mmap):
+        data.madvise(mmap.MADV_DONTNEED)
 
 
-def _load(path: Path, mapped: mmap.mmap) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Verify a mapped file; its arrays, and the rest of its header."""
-    view = memoryview(mapped)
+def _read(data: mmap.mmap | bytes, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Verify a gallery file; its arrays and its header."""
+    view = memoryview(data)
     if bytes(view[: len(_MAGIC)]) != _MAGIC:
         raise _refusal(path, "it is not a gallery, or its first bytes are damaged")
     if len(view) < _START:
@@ -238,43 +304,37 @@ def _load(path: Path, mapped: mmap.mmap) -> tuple[dict[str, NDArray[Any]], dict[
         raise _refusal(path, f"it is cut off: {offset + length - len(view)} bytes are missing")
     digest = hashlib.sha256(view[_START:])
     digest.update(view[: _PREFIX.size])
-    _release(mapped)  # reading it all made it all resident
+    _release(data)  # all of it was read
     if offset + length < len(view) or digest.digest() != view[_PREFIX.size : _START]:
         raise _refusal(path, "it is damaged or was altered, its checksum does not match")
-    # From here on the file is as a GalleryWriter left it, or somebody took pains to forge it. A
-    # forged index must still not make compiled code read elsewhere.
+    # A forged file has a good checksum. Its indices must still not make compiled code read outside
+    # the arrays.
     try:
-        meta = json.loads(bytes(view[offset:]))
-        arrays = {
-            name: _array(view, meta["arrays"][name], dtype, axes)
-            for name, (dtype, axes) in _SPEC.items()
-        }
-        _check(arrays)
-        _check_meta(meta)
-        return arrays, {key: meta[key] for key in ("root", "mirror", "options")}
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        header = json.loads(bytes(view[offset:]))
+        arrays = {name: _array(view, header["arrays"][name], ARRAYS[name][0]) for name in ARRAYS}
+        _check_arrays(arrays)
+        _check_header(header)
+        return arrays, header
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise _refusal(path, f"its header is not valid ({error})") from None
 
 
-def _array(view: memoryview, entry: Mapping[str, Any], dtype: str, axes: int) -> NDArray[Any]:
+def _array(view: memoryview, entry: Mapping[str, Any], dtype: str) -> NDArray[Any]:
     shape = tuple(int(v) for v in entry["shape"])
-    if entry["dtype"] != dtype or len(shape) != axes or min(shape) < 0:
+    if entry["dtype"] != dtype or min(shape) < 0:
         raise ValueError(f"an array is {entry['dtype']} {shape}")
     count = int(np.prod(shape, dtype=object))
     return np.frombuffer(view, dtype, count, int(entry["offset"])).reshape(shape)
 
 
-def _check(a: Mapping[str, NDArray[Any]]) -> None:
-    """Do the arrays fit together, and does every index point at something?"""
+def _check_arrays(a: Mapping[str, NDArray[Any]]) -> None:
+    """Raise ValueError if the arrays do not fit together, or an index is out of range."""
     n, px = a["tiles"].shape[:2]
     k, photos = len(a["centres"]), len(a["photo_start"]) - 1
-    shapes = {
-        "tiles": (n, px, px, 3), "features": (n, 125), "points": (n, 4, 4, 3),
-        "texture": (n,), "centres": (k, 125), "labels": (n,),
-        "kept": (k,), "members_start": (k + 1,), "members": (n,), "source_photo": (n,),
-        "source_crop": (n, 4),
-    }  # fmt: skip
-    for name, shape in shapes.items():
+    sizes = {"n": n, "px": px, "k": k, "k+1": k + 1, "p+1": photos + 1}
+    sizes["bytes"] = len(a["photo_path"])
+    for name, (_, axes) in ARRAYS.items():
+        shape = tuple(sizes[axis] if axis in sizes else int(axis) for axis in axes.split())
         if a[name].shape != shape:
             raise ValueError(f"{name} is {a[name].shape}, not {shape}")
     limits = {"labels": k, "members": n, "source_photo": photos}
@@ -297,68 +357,34 @@ def _check(a: Mapping[str, NDArray[Any]]) -> None:
         raise ValueError("a path holds a zero byte")
 
 
-def _check_meta(meta: Mapping[str, Any]) -> None:
-    """Is the rest of the header what a GalleryWriter writes?"""
-    if b"\0" in os.fsencode(meta["root"]):  # which takes names only
+def _check_header(header: Mapping[str, Any]) -> None:
+    """Raise ValueError or TypeError for what no GalleryWriter writes."""
+    if b"\0" in os.fsencode(header["root"]):
         raise ValueError("root holds a zero byte")
-    if not isinstance(meta["mirror"], bool):
+    if not isinstance(header["mirror"], bool):
         raise ValueError("mirror is neither true nor false")
-    options = meta["options"]
+    options = header["options"]
     if not isinstance(options, dict):
         raise ValueError("options is no table")
     for name, value in options.items():
-        if name not in _OPTIONS or not isinstance(value, _OPTIONS[name]):
+        if name not in OPTIONS or not isinstance(value, OPTIONS[name]):
             raise ValueError(f"option {name!r} is {value!r:.40}")
 
 
 class GalleryWriter:
-    """Writes a gallery file as a stream; it appears under its name only when it is whole.
+    """Writes a gallery file as a stream: tiles as they come, then the rest by `finish`."""
 
-    Use as a context manager. Tiles are written as they come, `finish` adds the rest. Leaving the
-    block without `finish`, by whatever exception, leaves no file.
-
-    Raises
-    ------
-    GalleryError : whatever goes wrong with writing
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        if os.path.isdir(self.path):
-            raise self._error("it is a folder")
-        # Beside the target: a rename is atomic only within one file system.
-        self._part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
         self._hash = hashlib.sha256()
         self._arrays: dict[str, dict[str, Any]] = {}
-        self._at = _START
-        self._shape: tuple[int, ...] = ()
-        self._tiles = 0
-        try:
-            self._file = open(self._part, "xb")  # noqa: SIM115 - closed by __exit__
-            self._file.write(bytes(_START))
-        except (OSError, ValueError) as error:  # a ValueError if the name itself is impossible
-            raise self._error(error) from None
-
-    def __enter__(self) -> GalleryWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            self._file.close()
-        except OSError:
-            pass  # a full disk again, at the flush; what counts has been raised
-        finally:
-            self._part.unlink(missing_ok=True)
+        self._tiles_shape: tuple[int, ...] = (0,)
+        file.write(bytes(_START))
+        self._offset = _START
 
     def append(self, tiles: NDArray[np.uint8]) -> None:
         """Add uint8 (m, px, px, 3) BGR tiles; the same px in every call."""
-        self._shape = tiles.shape[1:]
-        self._tiles += len(tiles)
+        self._tiles_shape = (self._tiles_shape[0] + len(tiles), *tiles.shape[1:])
         self._write(np.ascontiguousarray(tiles).data)
 
     def finish(
@@ -370,60 +396,63 @@ class GalleryWriter:
         mirror: bool,
         options: Mapping[str, Any],
     ) -> int:
-        """Write all but the tiles, and put the file under its name.
+        """Write everything but the tiles.
 
         Parameters
         ----------
-        arrays : features, points, texture, centres, labels, kept, members_start, members,
-            source_photo and source_crop, as of `Gallery` and `Sources`
-        photos : paths relative to `root`, in the order that source_photo counts
-        mirror, options : as of `Gallery`; options must go into JSON
+        arrays : all of `ARRAYS` but tiles, photo_start and photo_path
+        photos : paths relative to `root`, in the order of source_photo's numbers
+        root, mirror, options : see the header of the file format
 
         Returns
         -------
         The size of the file in bytes
         """
-        self._describe("tiles", "|u1", (self._tiles, *self._shape), _START)
+        self._describe("tiles", ARRAYS["tiles"][0], self._tiles_shape, _START)
         raw = [photo.encode("utf-8", "surrogateescape") for photo in photos]
         table = {
             "photo_start": np.cumsum([0, *map(len, raw)], dtype=np.int64),
             "photo_path": np.frombuffer(b"".join(raw), np.uint8),
         }
         for name, array in (dict(arrays) | table).items():
-            array = np.ascontiguousarray(array, _SPEC[name][0])
-            self._write(bytes(-self._at % _ALIGN))
-            self._describe(name, array.dtype.str, array.shape, self._at)
+            array = np.ascontiguousarray(array, ARRAYS[name][0])
+            self._write(bytes(-self._offset % _ALIGN))
+            self._describe(name, array.dtype.str, array.shape, self._offset)
             self._write(array.reshape(-1).view(np.uint8).data)
-        offset = self._at
-        meta = {"arrays": self._arrays, "root": root, "mirror": mirror, "options": dict(options)}
-        # ASCII escapes carry what a file name holds that is not UTF-8.
-        self._write(json.dumps(meta, sort_keys=True).encode())
-        prefix = _PREFIX.pack(_MAGIC, FORMAT_VERSION, 0, offset, self._at - offset)
+        offset = self._offset
+        header = {"arrays": self._arrays, "root": root, "mirror": mirror, "options": dict(options)}
+        # ASCII escapes carry bytes of file names that are not UTF-8.
+        self._write(json.dumps(header, sort_keys=True).encode())
+        prefix = _PREFIX.pack(_MAGIC, FORMAT_VERSION, 0, offset, self._offset - offset)
         self._hash.update(prefix)
-        try:
-            self._file.seek(0)
-            self._file.write(prefix + self._hash.digest())
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            os.replace(self._part, self.path)
-        except OSError as error:
-            raise self._error(error) from None
-        return self._at
+        self._file.seek(0)
+        self._file.write(prefix + self._hash.digest())
+        return self._offset
 
     def _describe(self, name: str, dtype: str, shape: tuple[int, ...], offset: int) -> None:
         self._arrays[name] = {"dtype": dtype, "shape": list(shape), "offset": offset}
 
     def _write(self, data: bytes | memoryview) -> None:
-        try:
-            self._file.write(data)
-        except OSError as error:
-            raise self._error(error) from None
+        self._file.write(data)
         self._hash.update(data)
-        self._at += len(data) if isinstance(data, bytes) else data.nbytes
+        self._offset += len(data) if isinstance(data, bytes) else data.nbytes
 
-    def _error(self, error: OSError | ValueError | str) -> GalleryError:
-        problem = error if isinstance(error, str) else _reason(error)
-        return GalleryError(
-            f"cannot write gallery {str(self.path)!r}: {problem}; choose another place"
-        )
+
+@contextlib.contextmanager
+def new_gallery_file(path: str | Path) -> Iterator[GalleryWriter]:
+    """Write a gallery file, which appears under its name when it is whole; else nothing is left.
+
+    Raises
+    ------
+    GalleryError : the file cannot be written
+    """
+    path = Path(path)
+    try:
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        with atomic_write(path) as file:
+            yield GalleryWriter(file)
+    except OSError as error:
+        raise GalleryError(
+            f"cannot write gallery {str(path)!r}: {_reason(error)}; choose another place"
+        ) from None

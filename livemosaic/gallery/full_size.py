@@ -1,6 +1,6 @@
-"""Tiles that are larger than the gallery's, taken from the photos themselves while they are there.
+"""Tiles larger than the gallery's, made from the photos again if they are still there.
 
-A gallery keeps 64 pixels of each tile, which is enough for video. On a poster, tiles are larger.
+A gallery has 64 pixels of each tile, which is enough for video. On a poster, tiles are larger.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .builtin import EMOJI_GROUNDS, builtin_image
-from .decode import GROUND, BadImage, Crop, photo_parts, read_photo, silent_opencv
+from ..media.image_reader import BACKGROUND, BadImage, read_image_file
+from .builtin import EMOJI_BACKGROUNDS, builtin_image
 from .file_format import Gallery
+from .tiles import photo_parts
 
 __all__ = ["full_size_tiles"]
 
 U8 = NDArray[np.uint8]
 
 # A photo that was edited since the gallery was built, or another one of the same name, shows
-# something else. What is the same differs by 0 to 3 levels in the mean, at so few pixels that it
-# does not matter which decoder and filter made them small.
-_MOST_APART, _COMPARED_PX = 10.0, 16
+# something else. The same photo differs by 0 to 3 levels in the mean, at so few pixels that the
+# decoder and the filter that made them small do not matter.
+_MAX_APART, _COMPARED_PX = 10.0, 16
 
 _THREADS = 4  # each may hold a photo of 100 megapixels
 
@@ -41,7 +42,7 @@ def full_size_tiles(gallery: Gallery, tiles: NDArray[np.integer], px: int) -> di
     uint8 (px, px, 3) BGR by number
     """
     ends = np.flatnonzero(np.diff(gallery.source_photo[tiles])) + 1
-    with silent_opencv(), ThreadPoolExecutor(_THREADS) as threads:
+    with ThreadPoolExecutor(_THREADS) as threads:
         photos = threads.map(
             lambda part: _of_one_photo(gallery, part.tolist(), px), np.split(tiles, ends)
         )
@@ -49,27 +50,25 @@ def full_size_tiles(gallery: Gallery, tiles: NDArray[np.integer], px: int) -> di
 
 
 def _of_one_photo(gallery: Gallery, tiles: list[int], px: int) -> dict[int, U8]:
-    sources = [gallery.sources[tile] for tile in tiles]
     # No part of a photo becomes sharper than its pixels are.
-    worth = [min(s.crop[2:]) > gallery.tile_px for s in sources]
-    tiles = [tile for tile, good in zip(tiles, worth, strict=True) if good]
-    crops: list[Crop] = [s.crop for s, good in zip(sources, worth, strict=True) if good]
-    if not tiles:
+    crops = {tile: gallery.sources[tile].crop for tile in tiles}
+    crops = {tile: crop for tile, crop in crops.items() if min(crop[2:]) > gallery.tile_px}
+    if not crops:
         return {}
+    path = gallery.sources[tiles[0]].path
+    image = builtin_image(path)
+    backgrounds = (BACKGROUND,) if image is None else EMOJI_BACKGROUNDS
     try:
-        data = builtin_image(sources[0].path)
-        grounds = EMOJI_GROUNDS if data is not None else (GROUND,)
-        data = data if data is not None else read_photo(sources[0].path)
-        shown = [photo_parts(data, crops, px, ground=ground) for ground in grounds]
+        data = read_image_file(path) if image is None else image
+        parts = photo_parts(data, list(crops.values()), px, backgrounds=backgrounds)
     except BadImage:
         return {}
     found = {}
-    for number, tile in enumerate(tiles):
-        parts = [parts[number] for parts in shown]
+    for tile, versions in zip(crops, zip(*parts, strict=True), strict=True):
         before = _coarse(gallery.tiles[tile])
-        apart = [float(np.abs(_coarse(part) - before).mean()) for part in parts]
-        if min(apart) <= _MOST_APART:
-            found[tile] = parts[int(np.argmin(apart))]
+        apart = [float(np.abs(_coarse(version) - before).mean()) for version in versions]
+        if min(apart) <= _MAX_APART:
+            found[tile] = versions[int(np.argmin(apart))]
     return found
 
 
