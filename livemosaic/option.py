@@ -183,6 +183,19 @@ class Option:
             raise self.error(value)
         return result
 
+    def check(self, value: object) -> None:
+        """Check a value that is not text of the command line.
+
+        Raises
+        ------
+        OptionError : the option does not take this value
+        """
+        if value is None and self.optional:
+            return
+        result = self.read(value)
+        if isinstance(value, str) and not isinstance(result, str):
+            raise self.error(value)
+
     def error(self, value: object) -> OptionError:
         """What to say of a value that the option does not take."""
         words = f"one of {', '.join(self.choices)}" if self.choices else self.kind.words
@@ -248,9 +261,4 @@ def check(declared: Any) -> None:
     OptionError : an option does not take its value
     """
     for known in options_of(declared.__class__):
-        value = getattr(declared, known.field)
-        if value is None and known.optional:
-            continue
-        if isinstance(value, str) and not isinstance(known.read(value), str):
-            raise known.error(value)  # numbers as text are for the command line
-        known.read(value)
+        known.check(getattr(declared, known.field))

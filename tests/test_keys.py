@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pytest
 
-from livemosaic.control.state import Control, LiveState
+from livemosaic.control.state import LIVE_OPTIONS, Control, LiveState
 from livemosaic.mosaic.grid import plan_grid
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.window.keys import KEYS, Keyboard, View, key_name, press, tile_sizes
@@ -146,7 +146,7 @@ def test_tint_goes_round(control: Control, view: View) -> None:
 
 
 def test_match_goes_round(control: Control, view: View) -> None:
-    choices = get_args(get_type_hints(MosaicSettings)["match"])
+    choices = LIVE_OPTIONS["match"].choices
     met = []
     for _ in choices:
         said = press("m", control, view)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..errors import UsageError
 from ..mosaic.settings import MosaicSettings
+from ..option import Option, option, options_of
 
-__all__ = ["Control", "LiveState", "LiveStats"]
+__all__ = ["LIVE_OPTIONS", "Control", "LiveState", "LiveStats"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,23 +20,28 @@ class LiveState:
 
     Attributes
     ----------
-    settings : of the mosaic; fields that set the output's size take effect at the start only
-    gallery : one of `Control.galleries`
-    mirror : turn the picture left to right, as in a mirror
-    frozen : keep the last picture
-    privacy : privacy mode: tiles without the original, matched to a picture of 16 pixels in width,
-        so that no person can be recognised
-    recording : record into a file
-    max_latency_s : limit for a live source; None: that of the start
+    settings : of the mosaic
+    gallery, mirror, frozen, privacy, recording, max_latency_s : see `LIVE_OPTIONS`
     """
 
-    settings: MosaicSettings = field(default_factory=MosaicSettings)
-    gallery: str = "photos"
-    mirror: bool = False
-    frozen: bool = False
-    privacy: bool = False
-    recording: bool = False
-    max_latency_s: float | None = None
+    settings: MosaicSettings = MosaicSettings()
+    # fmt: off
+    gallery: str = option("photos", "photos or emoji, a gallery file, or a folder of photos",
+        live=True)
+    mirror: bool = option(False, "turn the picture left to right, as in a mirror", live=True)
+    frozen: bool = option(False, "keep the last picture", live=True)
+    privacy: bool = option(False, """privacy mode: show only tiles, for a picture of 16 pixels in
+        width, so that no person can be recognised""", live=True)
+    recording: bool = option(False, "record into a file in the current folder", live=True)
+    max_latency_s: float | None = option(None, """latency limit for live inputs in seconds (default:
+        that of the start)""", low=0.01, high=60, live=True)
+    # fmt: on
+
+
+# Every option that may change while a pipeline runs, by the name of its field.
+LIVE_OPTIONS: Mapping[str, Option] = {
+    known.field: known for known in options_of(LiveState) if known.live
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +110,27 @@ class Control:
         return self._state
 
     def change(self, **fields: Any) -> None:
-        """Change fields of `state`, or of its `settings`, all at once.
+        """Change fields of `state` and of its `settings`, all at once.
+
+        Parameters
+        ----------
+        fields : names and values of `LIVE_OPTIONS`, or whole `settings`
 
         Raises
         ------
         UsageError
-            a value that is not valid; the state stays as it was
+            a name or value that is not valid; the state stays as it was
         """
         with self._lock:
+            settings = fields.pop("settings", self._state.settings)
+            for name, value in fields.items():
+                if name not in LIVE_OPTIONS:
+                    known = ", ".join(LIVE_OPTIONS)
+                    raise UsageError(f"{name}: cannot change while it runs; these can: {known}")
+                LIVE_OPTIONS[name].check(value)
             own = {name: value for name, value in fields.items() if name in LiveState.__slots__}
-            settings = {name: value for name, value in fields.items() if name not in own}
-            if settings:
-                own["settings"] = replace(own.get("settings", self._state.settings), **settings)
-            self._state = replace(self._state, **own)
+            others = {name: value for name, value in fields.items() if name not in own}
+            self._state = replace(self._state, settings=replace(settings, **others), **own)
 
     def request_snapshot(self) -> None:
         """Request the next picture as a file."""

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import math
 import time
-import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from ..control.state import Control
+from ..control.state import LIVE_OPTIONS, Control
 from ..errors import UsageError
 from ..mosaic.grid import plan_grid
-from ..mosaic.settings import MosaicSettings
 
 __all__ = ["KEYS", "Key", "Keyboard", "View", "key_name", "press", "tile_sizes"]
 
@@ -128,11 +126,16 @@ def tile_sizes(width: int, height: int) -> list[int]:
 # ---- actions -----------------------------------------------------------------------------
 
 
+def _step(control: Control, field: str, by: float) -> str:
+    """Change a number from 0 to 1 of the settings."""
+    value = round(min(1.0, max(0.0, getattr(control.state.settings, field) + by)), 2)
+    control.change(**{field: value})
+    return f"{field} {value:.0%}"
+
+
 def _step_overlay(control: Control, view: View, name: str, *, by: float) -> str:
-    overlay = round(min(1.0, max(0.0, control.state.settings.overlay + by)), 2)
-    control.change(overlay=overlay)
-    hidden = "; privacy mode (p) shows none of it" if control.state.privacy else ""
-    return f"overlay {overlay:.0%}{hidden}"
+    hint = "; privacy mode (p) shows none of it" if control.state.privacy else ""
+    return _step(control, "overlay", by) + hint
 
 
 def _step_tile(control: Control, view: View, name: str, *, larger: bool) -> str:
@@ -149,21 +152,17 @@ def _step_tile(control: Control, view: View, name: str, *, larger: bool) -> str:
 
 
 def _step_calm(control: Control, view: View, name: str, *, by: float) -> str:
-    calm = round(min(1.0, max(0.0, control.state.settings.calm + by)), 2)
-    control.change(calm=calm)
     by_clusters = control.state.settings.match == "clusters"
-    return f"calm {calm:.0%}{'; has an effect with match layout only (m)' if by_clusters else ''}"
+    hint = "; has an effect with match layout only (m)" if by_clusters else ""
+    return _step(control, "calm", by) + hint
 
 
 def _next_tint(control: Control, view: View, name: str) -> str:
-    now = control.state.settings.tint
-    tint = 0.0 if now >= 1.0 else round(min(1.0, now + _TINT_STEP), 2)
-    control.change(tint=tint)
-    return f"tint {tint:.0%}"
+    return _step(control, "tint", -1.0 if control.state.settings.tint >= 1.0 else _TINT_STEP)
 
 
 def _next_match(control: Control, view: View, name: str) -> str:
-    choices = typing.get_args(typing.get_type_hints(MosaicSettings)["match"])
+    choices = LIVE_OPTIONS["match"].choices
     now = control.state.settings.match
     match = choices[(choices.index(now) + 1) % len(choices)]
     control.change(match=match)
