@@ -7,7 +7,7 @@ A page asks for one with a line of its own:
     {{ rooms }}                 each folder of the package with the first sentence of its docstring
     {{ keys }}                  the keys of the window
     {{ profiles }}              each profile with the options that it sets
-    {{ options }}               the options of `run`
+    {{ live_options }}          the options that may change while a run goes on
     {{ usage gallery build }}   what a subcommand takes, from its argument parser
 
 MkDocs calls `on_page_markdown`; mkdocstrings uses `PlainDescriptions`.
@@ -134,6 +134,13 @@ def profiles(_: str) -> str:
     return "\n".join(lines)
 
 
+def live_options(_: str) -> str:
+    """The options that may change while a run goes on."""
+    from livemosaic.control.options import OPTIONS
+
+    return ", ".join(f"`{option.name}`" for option in OPTIONS if option.live)
+
+
 def usage(words: str) -> str:
     """What a subcommand takes: its arguments and options, from the argument parser."""
     parser = subcommands()[words]
@@ -175,6 +182,7 @@ FACTS: dict[str, Callable[[str], str]] = {
     "rooms": rooms,
     "keys": keys,
     "profiles": profiles,
+    "live_options": live_options,
     "usage": usage,
 }
 

