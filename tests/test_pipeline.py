@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import count
 from typing import Any
@@ -155,6 +156,30 @@ def test_at_most_six_pictures_are_alive() -> None:
     assert make(FakeSource(pictures()), FakeSink(on_write=slow, keep=False), mosaic=Same()).run()
     assert written[0] == total
     assert alive[0] == 0
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("latest_only", [False, True])
+def test_no_thread_holds_a_picture_while_it_waits(live: bool, latest_only: bool) -> None:
+    """Otherwise the mosaic could not paint into its memory again."""
+    released = threading.Event()
+
+    class Lender(FakeMosaic):
+        def process(self, frame: Frame, *, max_cells: int | None = None) -> Frame:
+            picture = super().process(frame, max_cells=max_cells)
+            weakref.finalize(picture.y, released.set)
+            return picture
+
+    def pictures() -> Iterator[Frame]:
+        for number in range(5):
+            yield replace(frame(number), captured_s=time.monotonic())
+            assert released.wait(TIMEOUT_S), "a thread still holds the picture"
+            released.clear()
+
+    source = FakeSource(pictures())
+    source.info = replace(source.info, live=live)
+    sink = FakeSink(keep=False, latest_only=latest_only)
+    assert make(source, sink, mosaic=Lender()).run()
 
 
 # ---- errors ------------------------------------------------------------------------------

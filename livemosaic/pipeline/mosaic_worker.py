@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -95,18 +96,17 @@ class MosaicWorker:
     def run(self) -> None:
         """Filter items until the input ends."""
         timeout_s = _REPAINT_S if self.governor is not None else None
-        while True:
-            try:
-                item = self._incoming.take(timeout_s)
-            except Ended:
-                break
-            result = self._filter(item) if item is not None else self._repaint()
-            if result is not None:
-                self._fan_out.put(result)
-            # The mosaic paints in place on pictures that nothing refers to: release this one.
-            del item, result
+        with contextlib.suppress(Ended):
+            while True:
+                self._pass_on(self._incoming.take(timeout_s))
         self._last_input = None
         self._fan_out.finish()
+
+    def _pass_on(self, item: Item | None) -> None:
+        """Filter an item, or repaint; hold no picture after that: see `Frame`."""
+        result = self._filter(item) if item is not None else self._repaint()
+        if result is not None:
+            self._fan_out.put(result)
 
     def _filter(self, item: Item) -> Frame | TrackPacket | None:
         """The result of an item; None when there is nothing to show."""

@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from ..media.frame import Frame, TrackPacket
 
@@ -27,7 +27,7 @@ class Ended(Exception):
     """The queue is finished and empty."""
 
 
-class FrameQueue(ABC, Generic[T]):
+class FrameQueue(ABC, Iterator[T]):
     """A short queue between two threads; the subclass decides what happens when it is full.
 
     Parameters
@@ -106,15 +106,16 @@ class FrameQueue(ABC, Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         """Take the items until the end. `Closed` when cancelled."""
-        while True:
-            try:
-                item = self.take()
-            except Ended:
-                return
-            if item is not None:
-                yield item
-            # The generator must not keep a picture alive while it waits for the next.
-            del item
+        return self
+
+    def __next__(self) -> T:
+        # Not a generator, which would hold the last frame during the wait: see `Frame`.
+        try:
+            item = self.take()
+        except Ended:
+            raise StopIteration from None
+        assert item is not None  # without a timeout
+        return item
 
     @property
     def _closed(self) -> bool:

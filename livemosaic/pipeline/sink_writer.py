@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-from ..media.frame import Frame, TrackPacket
+from ..media.frame import Frame, TrackPacket, for_each
 from ..media.frame_rate import FrameRate
 from ..sinks.base import Sink, Window
 from .frame_rate import by_clock
@@ -97,9 +97,7 @@ class SinkWriter:
     def run(self) -> None:
         """Write all items and close the sink; abort the sink on an error or a cancel."""
         try:
-            for item, is_new in self._items():
-                self._write(item, is_new=is_new)
-                del item
+            for_each(self._items(), lambda entry: self._write(*entry))
             if self._threads.cancelled:
                 raise Closed
             self._close()
@@ -128,16 +126,14 @@ class SinkWriter:
         return {**self.latency.summary(50, 95, 99), "max": self.latency.max_ms}
 
     def _items(self) -> Iterator[tuple[Frame | TrackPacket, bool]]:
+        """The items to write, and whether each is new; False for repeated frames."""
         if self._frame_rate is None:
-            for item in self.queue:
-                yield item, True
-                del item
-        elif self.sink.latest_only:
-            yield from by_clock(self.queue, self._frame_rate)
-        else:
-            yield from self._frame_rate.nearest(self.queue)
+            return map(lambda item: (item, True), self.queue)
+        if self.sink.latest_only:
+            return by_clock(self.queue, self._frame_rate)
+        return self._frame_rate.nearest(self.queue)
 
-    def _write(self, item: Frame | TrackPacket, *, is_new: bool = True) -> None:
+    def _write(self, item: Frame | TrackPacket, is_new: bool = True) -> None:
         began_s = time.monotonic()
         self.sink.write(item)
         if not isinstance(item, Frame):

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
+from itertools import takewhile
 
 from ..errors import SourceError
-from ..media.frame import Frame, Item
+from ..media.ffmpeg import fraction
+from ..media.frame import Frame, Item, StatusEvent, TrackPacket, for_each
 from ..media.frame_rate import FrameRate
 from ..sources.base import Source
-from ..sources.rate import limited, paced
 from .queues import FrameQueue
 from .stats import Durations, RecentDurations
 from .threads import ThreadGroup
 
-__all__ = ["SourceReader"]
-
+__all__ = ["SourceReader", "limited", "paced"]
 
 # In the first second, a live source may deliver pictures that it captured before the reading began.
 # Those that are older than this show the past, and are dropped.
 _STALE_S, _STARTING_S = 0.05, 1.0
+
+# A container may store a track's packets this much later than the picture of the same time. It is
+# longer than any muxer's interleaving, and limits what is decoded in vain.
+_LATE_S = 2
 
 
 class SourceReader:
@@ -78,20 +83,22 @@ class SourceReader:
     def run(self) -> None:
         """Queue the source's items until its end."""
         stopping = self._threads.stopping
-        items = self._fresh() if self._source.info.live else self._timed()
+        self._began_s = time.monotonic()
+        # No loops and generators, unless an option needs them: these hold a frame, see `Frame`.
+        items = iter(self._source)
+        if self._source.info.live:
+            items = map(self._captured, filter(self._is_fresh, items))
+        else:
+            items = iter(partial(self._decoded, items), None)
         if self._duration_s is not None:
             items = limited(items, self._duration_s)
         if self._realtime:
             items = paced(items, wait=stopping.wait)
-        items = self._counted(items)
+        items = map(self._counted, items)
         if self._rate is not None:
             items = self._rate.newest(items, nominal_rate=self._source.info.rate)
         try:
-            for item in items:
-                if stopping.is_set():
-                    break
-                self._queue.put(item)
-                del item
+            for_each(takewhile(lambda _: not stopping.is_set(), items), self._queue.put)
         except SourceError as error:
             if not self.frames:
                 raise
@@ -101,34 +108,93 @@ class SourceReader:
                 self._threads.record_error(error)
         self._queue.finish()
 
-    def _timed(self) -> Iterator[Item]:
-        """The items of a file; measures each frame's decoding."""
+    def _decoded(self, items: Iterator[Item]) -> Item | None:
+        """The next item of a file; measures a frame's decoding. None at the end."""
         began_s = time.monotonic()
-        for item in self._source:
-            if isinstance(item, Frame):
-                self.durations.add(time.monotonic() - began_s)
-            yield item
-            del item
-            began_s = time.monotonic()
+        item = next(items, None)
+        if isinstance(item, Frame):
+            self.durations.add(time.monotonic() - began_s)
+        return item
 
-    def _fresh(self) -> Iterator[Item]:
-        """The items of a live source, without frames from before the reading began."""
-        began_s = time.monotonic()
-        for item in self._source:
-            if isinstance(item, Frame):
-                now_s = time.monotonic()
-                if item.captured_s < began_s - _STALE_S and now_s < began_s + _STARTING_S:
-                    self._stale += 1
-                    continue
-                item = replace(item, decoding_s=now_s - item.captured_s)
-                self.durations.add(item.decoding_s)
-            yield item
-            del item
+    def _captured(self, item: Item) -> Item:
+        """An item of a live source; measures the time since a frame's capture."""
+        if not isinstance(item, Frame):
+            return item
+        decoding_s = time.monotonic() - item.captured_s
+        self.durations.add(decoding_s)
+        return replace(item, decoding_s=decoding_s)
 
-    def _counted(self, items: Iterable[Item]) -> Iterator[Item]:
-        for item in items:
-            if isinstance(item, Frame):
-                self.frames += 1
-                self.recent_frames.add()
+    def _is_fresh(self, item: Item) -> bool:
+        now_s = time.monotonic()
+        if (
+            isinstance(item, Frame)
+            and item.captured_s < self._began_s - _STALE_S
+            and now_s < self._began_s + _STARTING_S
+        ):
+            self._stale += 1
+            return False
+        return True
+
+    def _counted(self, item: Item) -> Item:
+        if isinstance(item, Frame):
+            self.frames += 1
+            self.recent_frames.add()
+        return item
+
+
+def limited(items: Iterable[Item], seconds: float) -> Iterator[Item]:
+    """Yield the first `seconds` of a stream; all its tracks end at the same time.
+
+    A container may store packets later than the pictures of the same time. So this reads on after
+    the last picture, for at most 2 s, for tracks that have not reached the end.
+    """
+    end_s: Fraction | None = None
+    behind: set[int] = set()  # tracks that may not have reached the end
+    for item in items:
+        if isinstance(item, Frame):
+            time_s = item.pts * item.time_base
+            if end_s is None:
+                # To the microsecond: the float next to 0.2 lets a frame at 0.2 s through.
+                end_s = time_s + Fraction(seconds).limit_denominator(1_000_000)
+            if time_s < end_s:
+                yield item
+            elif not behind or time_s > end_s + _LATE_S:
+                return
+        elif isinstance(item, StatusEvent):
             yield item
-            del item
+        elif end_s is None or not _starts_after(item, end_s):
+            behind.add(item.track)
+            yield item
+        else:
+            behind.discard(item.track)
+
+
+def _starts_after(item: TrackPacket, end_s: Fraction) -> bool:
+    base = fraction(item.packet.time_base)
+    return item.packet.pts is not None and base is not None and item.packet.pts * base >= end_s
+
+
+def paced(
+    items: Iterable[Item],
+    *,
+    wait: Callable[[float], object],
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Item]:
+    """Yield frames no earlier than a live source would, with that time as their capture.
+
+    Parameters
+    ----------
+    wait : waits for so many seconds; may return early when the program has to stop
+    clock : seconds, `time.monotonic` or a test's own
+    """
+    start_s: float | None = None  # the clock at the stream's time 0
+    for item in items:
+        if isinstance(item, Frame):
+            now_s = clock()
+            if start_s is None:
+                start_s = now_s - item.time_s
+            # Waits from frame to frame would drift.
+            if (early_s := start_s + item.time_s - now_s) > 0:
+                wait(early_s)
+            item = replace(item, captured_s=clock())
+        yield item

@@ -94,7 +94,6 @@ class WebcamSource(Source):
         frame, self._first = self._current_first(), None
         while frame is not None:
             yield frame
-            del frame  # not kept while waiting for the next
             frame = self._next(_GONE_S)
 
     def _current_first(self) -> Frame | None:

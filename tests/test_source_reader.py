@@ -8,7 +8,7 @@ from itertools import chain, count
 import pytest
 
 from livemosaic.media.frame import Frame, Item
-from livemosaic.sources.rate import limited, paced
+from livemosaic.pipeline.source_reader import limited, paced
 
 from .fakes import frame, packet, times
 
