@@ -18,12 +18,11 @@ import pytest
 from livemosaic.errors import SinkError
 from livemosaic.gallery import build_gallery, open_gallery
 from livemosaic.gallery.file_format import Gallery
-from livemosaic.media.frame import Frame, TrackPacket
+from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
-from livemosaic.sinks.destination import resolve_map
-from livemosaic.sinks.formats import FileOptions
-from livemosaic.sinks.photo_map import PhotoMapSink, map_page
+from livemosaic.sinks import FileOptions, RunContext, Sink
+from livemosaic.sinks.photo_map import map_page, parse_map
 
 from .clips import picture
 from .conftest import U8
@@ -235,17 +234,12 @@ def test_in_a_browser(tmp_path: Path, odd_gallery: Gallery) -> None:
 # ---- the file ------------------------------------------------------------------------------
 
 
-def sink_of(tmp_path: Path, mosaic: Mosaic) -> tuple[PhotoMapSink, Frame]:
+def sink_of(tmp_path: Path, mosaic: Mosaic) -> tuple[Sink, Frame]:
     bgr = np.asarray(picture(), np.uint8)
     out = mosaic.process(Frame.from_bgr(bgr))
-    target = resolve_map(str(tmp_path / "m.html"), options=FileOptions())
-    sink = PhotoMapSink(
-        target,
-        title="a",
-        grid=mosaic.plan(bgr.shape[1], bgr.shape[0]),
-        gallery=mosaic.gallery,
-        cells=lambda: (mosaic.tile_ids, mosaic.flips),
-    )
+    destination = parse_map(str(tmp_path / "m.html"), FileOptions(source_name="a"))
+    info = StreamInfo(out.width, out.height, still=True)
+    sink = destination.open(info, RunContext(mosaic=mosaic))
     return sink, out
 
 
@@ -303,7 +297,6 @@ def test_run(folder: Path, program: Program, gallery: Gallery) -> None:
     [
         ("a.mp4 out.mp4 --map map.html", "--map map.html: a map is of one picture"),
         ("p.png out.png --map map.png", "--map map.png: it is a page"),
-        ("p.png out.png --map out.png", "the same output is given twice"),
         ("p.png out.png --map none/map.html", "the folder .*none does not exist"),
         ("p.png out.png --map .", "it is a folder"),
         ("a.mp4 out.mp4 --map", "--map: expected one argument"),

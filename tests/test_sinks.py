@@ -93,7 +93,7 @@ class TestConformance:
         first = Path(target.replace("%d", "1"))
         first.write_text("precious")
         other = first.with_stem(f"{first.stem}-2")
-        with pytest.raises(SinkError, match=f"made it meanwhile; the result is {other}"):
+        with pytest.raises(SinkError, match=f"made it; the result is {other}"):
             sink.close()
         assert first.read_text() == "precious"
         assert sorted(first.parent.iterdir()) == sorted([first, other])

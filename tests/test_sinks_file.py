@@ -16,13 +16,12 @@ import cv2
 import numpy as np
 import pytest
 
+import livemosaic.window  # noqa: F401  (registers its kind of output)
 from livemosaic.errors import SinkError, UsageError
 from livemosaic.media.colour import Colour
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
-from livemosaic.sinks import FileOptions, check_target, open_sink
-from livemosaic.sinks.base import Sink
-from livemosaic.sinks.destination import distribute_options
+from livemosaic.sinks import FileOptions, Sink, distribute_options, open_sink, parse_output
 from livemosaic.sources import open_source
 from tests import clips
 
@@ -885,12 +884,12 @@ def test_refused_before_anything_is_made(tmp_path: Path) -> None:
         (tmp_path / "sub").mkdir(exist_ok=True)
         asked = FileOptions(source_name=str(source), **options)  # type: ignore[arg-type]
         with pytest.raises(kind, match=problem) as caught:
-            check_target(str(tmp_path / name), options=asked)
+            parse_output(str(tmp_path / name), asked).check()
         assert "\n" not in str(caught.value)
         (tmp_path / "sub").rmdir()
     files = (str(tmp_path / name) for name in ("new.mp4", "q_%04d.png", "q_%03d.png"))
     for good in ("null", "-", "rtmp://host/live", *files):
-        check_target(good, options=FileOptions(source_name=str(source)))
+        parse_output(good, FileOptions(source_name=str(source))).check()
     assert left(tmp_path) == before
 
 
@@ -899,10 +898,10 @@ def test_a_pipe_is_no_place_for_mp4(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / name)
     for name in ("p.mp4", "p.mov"):
         with pytest.raises(UsageError, match=r"a pipe cannot hold m.*use a name that ends in .mkv"):
-            check_target(str(tmp_path / name), options=FileOptions())
-    check_target(str(tmp_path / "p.mkv"), options=FileOptions())
+            parse_output(str(tmp_path / name), FileOptions()).check()
+    parse_output(str(tmp_path / "p.mkv"), FileOptions()).check()
     with pytest.raises(UsageError, match=r"standard output: .*use --format matroska"):
-        check_target("-", options=FileOptions(format="mp4"))
+        parse_output("-", FileOptions(format="mp4")).check()
 
 
 @pytest.mark.parametrize(
@@ -923,11 +922,11 @@ def test_outputs_share_the_encoders_options(
     asked: dict[str, object], expected: dict[str, str]
 ) -> None:
     names = ["f_%d.png", "o.mp4", "o.gif", "o.webm", "window", "vcam", "null"]
-    shared = distribute_options([(name, FileOptions(**asked)) for name in names])  # type: ignore[arg-type]
-    assert [name for name, _ in shared] == names
+    shared = distribute_options([parse_output(name, FileOptions(**asked)) for name in names])  # type: ignore[arg-type]
+    assert [destination.name for destination in shared] == names
     got = {
-        name: " ".join(k for k in ("codec", "preset", "crf") if getattr(options, k) is not None)
-        for name, options in shared[:5]
+        it.name: " ".join(k for k in ("codec", "preset", "crf") if getattr(it.options, k))
+        for it in shared
     }
     assert {name: keys for name, keys in got.items() if keys} == expected
 
@@ -938,9 +937,9 @@ def test_an_option_that_no_output_takes_is_refused() -> None:
         (["o.mp4", "f_%d.png"], {"codec": "nope"}, "there is no such encoder"),
         (["o.gif", "f_%d.png"], {"preset": "fast"}, "gif: it has no preset"),
     ]:
-        name, options = distribute_options([(name, FileOptions(**asked)) for name in names])[0]  # type: ignore[arg-type]
+        first, _ = distribute_options([parse_output(name, FileOptions(**asked)) for name in names])  # type: ignore[arg-type]
         with pytest.raises(UsageError, match=problem):
-            check_target(name, options=options)
+            first.check()
 
 
 def test_format_is_for_what_has_no_ending(tmp_path: Path) -> None:
@@ -950,13 +949,13 @@ def test_format_is_for_what_has_no_ending(tmp_path: Path) -> None:
         with av.open(str(tmp_path / name)) as container:
             assert container.format.name.startswith(format)
     with pytest.raises(UsageError, match=r"ending \.nope is not known"):
-        check_target(str(tmp_path / "p"), options=FileOptions(format="nope"))
+        parse_output(str(tmp_path / "p"), FileOptions(format="nope")).check()
 
 
 def test_unwritable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
     with pytest.raises(SinkError, match="cannot be written to"):
-        check_target(str(tmp_path / "o.mp4"), options=FileOptions())
+        parse_output(str(tmp_path / "o.mp4"), FileOptions()).check()
 
 
 @pytest.mark.parametrize(
@@ -1001,4 +1000,4 @@ def test_addresses() -> None:
 def test_terminal_is_no_place_for_a_video(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     with pytest.raises(UsageError, match="terminal"):
-        check_target("-", options=FileOptions())
+        parse_output("-", FileOptions()).check()

@@ -213,13 +213,13 @@ def test_addresses_of_files_are_paths(text: str, path: str) -> None:
 
 @pytest.mark.parametrize("text", ["file://server/a.mp4", "file://a.mp4", "file://", "file:///"])
 def test_addresses_of_no_file_here(text: str, tmp_path: Path) -> None:
-    from livemosaic.sinks import FileOptions, check_target
+    from livemosaic.sinks import parse_output
 
     wanted = "folder" if text == "file:///" else "no other machine"
     with pytest.raises((UsageError, SourceError), match=wanted):
         open_source(text)
     with pytest.raises((UsageError, SinkError), match=wanted):
-        check_target(text, options=FileOptions())
+        parse_output(text)
 
 
 def test_address_of_a_file_is_read_as_the_file(tmp_path: Path) -> None:

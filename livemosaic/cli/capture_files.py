@@ -37,13 +37,8 @@ class CaptureFiles:
 
         name = self._name("png")
         info = StreamInfo(frame.width, frame.height, colour=frame.colour, still=True)
-        sink = open_sink(name, info)
-        try:
+        with open_sink(name, info) as sink:
             sink.write(frame)
-            sink.close()
-        except BaseException:
-            sink.abort()
-            raise
         return name
 
     def open_recording(self) -> Sink:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import window  # noqa: F401  (registers its kind of output)
 from ..blocking import call_interruptibly
 from ..errors import UsageError
 from .capture_files import CaptureFiles
@@ -22,41 +23,20 @@ if TYPE_CHECKING:
     from ..mosaic.grid import Grid
     from ..mosaic.mosaic import Mosaic
     from ..pipeline import Pipeline
-    from ..sinks import FileOptions
-    from ..sinks.base import Sink
+    from ..sinks import Destination, Sink
     from ..sources.base import Source
 
-__all__ = ["checked_outputs", "is_watched", "join", "open_input"]
+__all__ = ["join", "open_input", "parse_outputs"]
 
 _log = logging.getLogger("livemosaic")
 
 _SAME_SHAPE = 0.97  # of a side: less than this is seen, as 1366x768 for 16:9 is not
 
 
-def is_watched(output: str) -> bool:
-    """Whether an output is for somebody who watches now."""
-    return output in ("window", "vcam") or output.startswith("vcam:")
-
-
-def _is_for_screens(outputs: Sequence[str]) -> bool:
-    """Whether a size that is not given is that of what somebody watches.
-
-    A stream as wide as a file takes several times the bits and comes later, and so large a GIF is
-    tens of megabytes for each second.
-    """
-    from ..media.urls import is_url, local_path
-    from ..sinks.formats import ending
-
-    paths = [local_path(name) for name in outputs]
-    return any(is_watched(path) or is_url(path) for path in paths) or all(
-        ending(path) == "gif" for path in paths
-    )
-
-
-def checked_outputs(options: RunOptions) -> list[tuple[str, FileOptions]]:
-    """The outputs, each with what a file among them is written by; refused if that cannot work."""
-    from ..sinks import FileOptions, check_target
-    from ..sinks.destination import distribute_options, resolve_map
+def parse_outputs(options: RunOptions) -> list[Destination]:
+    """Parse the outputs and the map, and refuse what cannot work."""
+    from ..sinks import FileOptions, distribute_options, parse_output
+    from ..sinks.photo_map import parse_map
 
     file_options = FileOptions(
         codec=options.codec,
@@ -65,26 +45,36 @@ def checked_outputs(options: RunOptions) -> list[tuple[str, FileOptions]]:
         overwrite=options.overwrite,
         source_name=options.input,
     )
-    outputs = distribute_options(
-        [
-            # --format is of standard output only: a file's ending says what it is.
-            (
-                name,
-                dataclasses.replace(file_options, format=options.format if name == "-" else None),
-            )
-            for name in options.outputs
-        ]
+    # --format is for standard output only: the ending of a file says what the file is.
+    stdout_options = dataclasses.replace(file_options, format=options.format)
+    destinations = distribute_options(
+        [parse_output(it, stdout_options if it == "-" else file_options) for it in options.outputs]
     )
-    for name, its_options in outputs:
-        if not is_watched(name):
-            check_target(name, options=its_options)
     if options.map is not None:
-        resolve_map(options.map, options=file_options)
-    return outputs
+        destinations.append(parse_map(options.map, file_options))
+    _refuse_shared_outputs(destinations, json=options.json)
+    for destination in destinations:
+        destination.check()
+    return destinations
 
 
-def open_input(options: RunOptions) -> Source:
-    """The source; a picture that is watched is one that lasts."""
+def _refuse_shared_outputs(destinations: Sequence[Destination], *, json: bool) -> None:
+    """Refuse two outputs, or an output and the statistics, in the same place."""
+    from ..sinks.destination import STANDARD_OUTPUT
+
+    locations = [destination.location for destination in destinations if destination.location]
+    for destination in destinations:
+        if locations.count(destination.location) > 1:
+            raise UsageError(f"{destination.name}: the same output is given twice; leave one out")
+    to_stdout = STANDARD_OUTPUT in locations
+    if json and to_stdout:
+        raise UsageError("--json and the output - both want standard output; leave one out")
+    if sys.stdout is None and (json or to_stdout):
+        raise UsageError("standard output is closed; leave out --json and the output -")
+
+
+def open_input(options: RunOptions, destinations: Sequence[Destination]) -> Source:
+    """Open the source; a display shows a single picture without an end."""
     from ..sources import open_source
     from ..sources.still import LoopedStill
 
@@ -96,12 +86,12 @@ def open_input(options: RunOptions) -> Source:
             capture=options.capture,
         )
     )
-    if source.info.still and any(map(is_watched, options.outputs)):
+    if source.info.still and any(it.is_display for it in destinations):
         return LoopedStill(source)
     return source
 
 
-def _open_mosaic(options: RunOptions, *, still: bool) -> Mosaic:
+def _open_mosaic(options: RunOptions, *, for_screen: bool, still: bool) -> Mosaic:
     from ..gallery import open_gallery
     from ..mosaic.mosaic import Mosaic
 
@@ -109,7 +99,7 @@ def _open_mosaic(options: RunOptions, *, still: bool) -> Mosaic:
         gallery = open_gallery(options.gallery, progress=progress)
     settings = dataclasses.replace(
         options.mosaic,
-        for_screen=_is_for_screens(options.outputs),
+        for_screen=for_screen,
         full_size=still,
         thorough=still and options.mosaic.match == "layout",
     )
@@ -118,7 +108,7 @@ def _open_mosaic(options: RunOptions, *, still: bool) -> Mosaic:
 
 def join(
     source: Source,
-    outputs: list[tuple[str, FileOptions]],
+    destinations: Sequence[Destination],
     options: RunOptions,
     interrupts: Interrupts,
     undo: contextlib.ExitStack,
@@ -128,15 +118,12 @@ def join(
     from ..gallery import open_gallery
     from ..jit import kernels_are_cached
     from ..pipeline import Pipeline, output_info
-    from ..sinks import open_sink
+    from ..sinks import RunContext, are_for_screen
 
     info = source.info
-    if options.map is not None and not info.still:
-        raise UsageError(
-            f"--map {options.map}: a map is of one picture that goes to files; "
-            f"{options.input} is a video or is shown live, so leave it out"
-        )
-    mosaic = _open_mosaic(options, still=info.still)
+    for destination in destinations:
+        destination.check_stream(info)
+    mosaic = _open_mosaic(options, for_screen=are_for_screen(destinations), still=info.still)
     if not kernels_are_cached():
         _log.info("compiling for this processor, once: the first run takes some seconds more")
     grid = mosaic.plan(info.width, info.height)
@@ -148,34 +135,24 @@ def join(
     _tell_of_another_shape(options.mosaic.size, info.width, info.height)
     realtime = options.realtime or (
         # To be watched, a file runs at its own pace; to be written as well, as fast as it can.
-        not info.live and all(is_watched(name) for name in options.outputs)
+        not info.live and all(it.is_display for it in destinations)
     )
     live = info.live or realtime
     rate: Fraction | None = None if info.still else options.fps
     output = output_info(info, grid, rate=rate)
-    control = (
-        _make_control(mosaic, options.gallery, grid)
-        if live or "window" in options.outputs
-        else None
-    )
+    with_keys = next((it for it in destinations if it.has_keys), None)
+    control = None
+    if live or with_keys is not None:
+        control = _make_control(mosaic, options.gallery, grid)
     if live:
         mosaic.warm_up(info.width, info.height, info.colour)
+    context = RunContext(rate=rate, mosaic=mosaic, control=control)
     sinks: list[Sink] = []
     with interrupts.held():  # half of a sink could not be undone
-        for name, its_options in outputs:
-            if name == "window":
-                assert control is not None
-                from ..window.window import WindowSink
-
-                sinks.append(WindowSink(output, control=control))
-            else:
-                sinks.append(open_sink(name, output, options=its_options, rate=rate))
+        for destination in destinations:
+            sinks.append(destination.open(output, context))
             undo.callback(sinks[-1].abort)
-        if options.map is not None:
-            sinks.append(_open_map(options, outputs[0][1], mosaic, grid))
-            undo.callback(sinks[-1].abort)
-    # Of several outputs, that which keys are pressed in.
-    capture_files = CaptureFiles(output, dict(outputs).get("window", outputs[0][1]))
+    capture_files = CaptureFiles(output, (with_keys or destinations[0]).options)
     return Pipeline(
         source,
         mosaic,
@@ -205,19 +182,6 @@ def _tell_of_another_shape(size: tuple[int, int] | None, width: int, height: int
             "--size %dx%d: the picture is of another shape, and stretched to this one; "
             "--size %dx%d keeps its shape", *size, *kept,
         )  # fmt: skip
-
-
-def _open_map(options: RunOptions, file_options: FileOptions, mosaic: Mosaic, grid: Grid) -> Sink:
-    from ..sinks.destination import resolve_map
-    from ..sinks.photo_map import PhotoMapSink
-
-    return PhotoMapSink(
-        resolve_map(options.map or "", options=file_options),
-        title=Path(options.input).name,
-        grid=grid,
-        gallery=mosaic.gallery,
-        cells=lambda: (mosaic.tile_ids, mosaic.flips),
-    )
 
 
 def _make_control(mosaic: Mosaic, gallery: str, grid: Grid) -> Control:

@@ -19,8 +19,8 @@ from ..errors import LivemosaicError
 from ..media.colour import Colour
 from ..media.ffmpeg import av
 from ..media.frame import Frame, StreamInfo
+from ..sinks import FileOptions
 from ..sinks.encoder import VideoEncoder
-from ..sinks.formats import FileOptions
 from .result import one_line
 
 __all__ = ["encode_one", "main"]

@@ -111,6 +111,11 @@ class Mosaic:
         self._tiles: TileCache | None = None
 
     @property
+    def grid(self) -> Grid:
+        """The grid of the last frame."""
+        return self._grid
+
+    @property
     def tile_ids(self) -> NDArray[np.int32]:
         """Which tile is in each cell now: int32 (rows, columns), a copy."""
         return self._ids.reshape(self._grid.rows, self._grid.columns).copy()

@@ -1,76 +1,105 @@
-"""Where frames go. Importing this package is cheap; a sink is imported when asked for."""
+"""Outputs: every kind of sink, and `parse_output`, which finds the right one."""
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
+from ..media.urls import local_path
 from .base import Sink, Window
+from .destination import Destination, FileOptions, RunContext, are_for_screen, distribute_options
 
 if TYPE_CHECKING:
     from ..media.frame import StreamInfo
-    from .destination import check_target
-    from .formats import FileOptions
 
-__all__ = ["FileOptions", "Sink", "Window", "check_target", "open_sink"]
+__all__ = [
+    "Destination",
+    "FileOptions",
+    "RunContext",
+    "Sink",
+    "Window",
+    "are_for_screen",
+    "distribute_options",
+    "open_sink",
+    "parse_output",
+    "register",
+]
+
+# Every kind of sink: the outputs that it may be, and its module. The modules are tried in this
+# order. Each has a function
+#
+#     parse_output(spec: str, options: FileOptions) -> Destination | None
+#
+# that returns None to leave the output to the next kind. Only modules that are tried are imported.
+_KINDS = [
+    (r"null", ".null"),
+    (r"vcam(:.*)?", ".virtual_camera"),
+    (r"(?i:.*\.(png|jpe?g))", ".image"),
+    (r".*", ".file"),
+]
+
+
+def register(outputs: str, module: str) -> None:
+    """Add a kind of sink of another package. It is tried first.
+
+    Parameters
+    ----------
+    outputs : a regular expression for all of the output
+    module : its full name; it has a `parse_output`, as the modules above
+    """
+    _KINDS.insert(0, (outputs, module))
+
+
+def parse_output(spec: str, options: FileOptions | None = None) -> Destination:
+    """Find out what an output is. Nothing is opened or created.
+
+    Parameters
+    ----------
+    spec : a path, an address, `-` for standard output, a virtual camera (`vcam`,
+        `vcam:/dev/video10`), or `null`
+
+    Raises
+    ------
+    UsageError
+        when `spec` is not valid
+    SinkError
+        when it is a folder
+    """
+    path = local_path(spec)
+    for outputs, module in _KINDS:
+        if re.fullmatch(outputs, path, re.DOTALL):
+            parsed = import_module(module, __name__).parse_output(path, options or FileOptions())
+            if parsed is not None:
+                destination: Destination = parsed
+                return destination
+    raise AssertionError("the last kind takes every output")
 
 
 def open_sink(
-    target: str,
+    spec: str,
     info: StreamInfo,
     *,
     options: FileOptions | None = None,
     rate: Fraction | None = None,
 ) -> Sink:
-    """Open what `target` names.
+    """Open an output.
 
     Parameters
     ----------
-    target : a path, an address, `-` for standard output, a virtual camera (`vcam`,
-        `vcam:/dev/video10`), or `null`
-    info : what will be written
-    options : of a file
+    spec : as `parse_output` takes it
+    info : of the frames that will be written
     rate : frames/s of a virtual camera, 30 by default
 
     Raises
     ------
-    SinkError
-        when it cannot be created
     UsageError
-        when `target` and `options` make no sense; see `check_target`
+        when `spec` and `options` are not valid together, or the output cannot take such frames
+    SinkError
+        when the output cannot be created
     """
-    if target == "null":
-        from .null import NullSink
-
-        return NullSink()
-    from .virtual_camera_devices import is_virtual_camera
-
-    if is_virtual_camera(target):
-        from .virtual_camera import VirtualCameraSink
-
-        return VirtualCameraSink(target, rate=rate, pixel_aspect=info.sample_aspect_ratio)
-    from .destination import resolve
-    from .formats import FileOptions
-
-    options = options or FileOptions()
-    found = resolve(target, options=options)
-    if found.format is None:
-        from .image import ImageSink
-
-        return ImageSink(found, info)
-    from .file import FileSink
-
-    return FileSink(found, info, options=options)
-
-
-def __getattr__(name: str) -> Any:
-    # PyAV is heavy: what needs it is imported at first use.
-    if name == "FileOptions":
-        from .formats import FileOptions
-
-        return FileOptions
-    if name == "check_target":
-        from .destination import check_target
-
-        return check_target
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    destination = parse_output(spec, options)
+    destination.check()
+    destination.check_stream(info)
+    return destination.open(info, RunContext(rate=rate))

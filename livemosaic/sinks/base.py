@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -14,11 +15,11 @@ __all__ = ["Sink", "Window"]
 
 
 class Sink(ABC):
-    """A place that frames go to. Only `write` has no default.
+    """A place that frames go to. A subclass needs `write` only.
 
-    A sink is open once it is constructed. One thread makes all calls but `discard`. Errors are
+    The constructor opens the sink. One thread makes all calls but `discard`. Errors are
     `SinkError`. Exactly one of `close` and `abort` ends a sink, or `discard` when its thread is
-    stuck.
+    stuck. `with sink:` closes it, or aborts it after an exception.
 
     Attributes
     ----------
@@ -50,6 +51,20 @@ class Sink(ABC):
 
     def discard(self) -> None:  # noqa: B027 (or something to remove)
         """Remove what was written, on any thread, even during another call. Never raises."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abort()
 
 
 class Window(Sink):

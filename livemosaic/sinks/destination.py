@@ -1,215 +1,153 @@
-"""Where a result goes, and everything that can be wrong with that before a frame is there."""
+"""Outputs as they were named, before anything is opened."""
 
 from __future__ import annotations
 
-import glob
-import os
-import re
-import stat
-import sys
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
-from ..errors import SinkError, UsageError
-from ..media.ffmpeg import sink_error
-from ..media.urls import is_url, local_path, public_name, split_url
-from .formats import (
-    FORMATS,
-    NETWORK_TIMEOUT_S,
-    PICTURES,
-    URL_FORMATS,
-    FileOptions,
-    Format,
-    ending,
-    find_codec,
-    find_format,
-    supported_options,
-)
-from .virtual_camera_devices import is_virtual_camera
+if TYPE_CHECKING:
+    from ..control.state import Control
+    from ..media.frame import StreamInfo
+    from ..mosaic.mosaic import Mosaic
+    from .base import Sink
 
-__all__ = ["Destination", "check_target", "distribute_options", "resolve", "resolve_map"]
+__all__ = [
+    "STANDARD_OUTPUT",
+    "Destination",
+    "FileOptions",
+    "RunContext",
+    "are_for_screen",
+    "distribute_options",
+]
 
-# Parameters of addresses, by their scheme.
-_URL_OPTIONS = {
-    # Whole MPEG-TS packets in each datagram, as receivers expect; 7 fit into an Ethernet frame.
-    "udp": f"pkt_size={7 * 188}",
-    "tcp": f"timeout={NETWORK_TIMEOUT_S * 1_000_000}",  # microseconds, also to connect
-}
+_log = logging.getLogger("livemosaic")
 
-NUMBER = re.compile(r"%0?\d*d")
+STANDARD_OUTPUT = "pipe:1"
+
+_ENCODER_OPTIONS = ("codec", "preset", "crf")
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
-    """A target that has been looked at.
+class FileOptions:
+    """How to write an output.
 
     Attributes
     ----------
-    name : as shown to a person
-    kind : "file" appears when it is whole; "direct" (standard output, an address, a device) is
-        written as it comes; "picture" and "pictures" are single image files
-    url : path or address
-    format : the container, None for pictures
-    overwrite : replace a file that is there
+    codec, preset, crf : of the video encoder; None: its defaults, see `formats`
+    overwrite : an existing file may be replaced
+    format : the container for standard output, and for a path without a known ending
+    source_name : the input, which must not be the output as well
+    threads : of the video encoder, 0: as many as there are processors
+    zeroed : the first frame is at time 0, and packets before it are left out
+    timeout_s : for a receiver on the network to answer, and to take data
+    """
+
+    codec: str | None = None
+    preset: str | None = None
+    crf: float | None = None
+    overwrite: bool = False
+    format: str | None = None
+    source_name: str | None = None
+    threads: int = 0
+    zeroed: bool = False
+    timeout_s: float = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """The run that a sink is opened for, for sinks that take part in it.
+
+    Attributes
+    ----------
+    rate : constant frames/s of the output; None: the input's own times
+    mosaic : makes the pictures
+    control : changes the run
+    """
+
+    rate: Fraction | None = None
+    mosaic: Mosaic | None = None
+    control: Control | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination(ABC):
+    """An output: `parse_output` makes it, `check` refuses it early, and `open` creates its sink.
+
+    Attributes
+    ----------
+    name : for messages, without credentials
+    location : a path, address or device, which two outputs must not share; empty if they may
+    is_display : shows pictures while the run goes on and keeps none: a window, a virtual camera
+    for_screen : without a size, pictures are made for a screen, not as large as for a file
+    compact : the same, but only if all other outputs are compact, too
+    has_keys : its keys change the run
     """
 
     name: str
-    kind: Literal["file", "direct", "picture", "pictures"]
-    url: str
-    format: Format | None = None
-    overwrite: bool = False
+    options: FileOptions = FileOptions()
+    location: str = ""
+    is_display: bool = False
+    for_screen: bool = False
+    compact: bool = False
+    has_keys: bool = False
 
-    @property
-    def network(self) -> bool:
-        """Whether it is an address."""
-        return self.kind == "direct" and is_url(self.url)
+    def supported_options(self) -> set[str]:
+        """Which of `codec`, `preset` and `crf` go with this output, given the others."""
+        return set()
+
+    def check(self) -> None:
+        """Refuse what cannot work, before anything is decoded or created.
+
+        Raises
+        ------
+        UsageError
+            the output and its options do not go together, a file exists, or it is the input
+        SinkError
+            the folder is missing, or cannot be written to
+        """
+        for name in _ENCODER_OPTIONS:
+            if getattr(self.options, name) is not None:
+                _log.warning("%s: %s is ignored, because nothing is encoded", self.name, name)
+
+    def check_stream(self, info: StreamInfo) -> None:  # noqa: B027
+        """Raise `UsageError` if the output cannot take such a stream."""
+
+    @abstractmethod
+    def open(self, info: StreamInfo, context: RunContext) -> Sink:
+        """Create the sink for a stream.
+
+        Raises
+        ------
+        UsageError
+            the encoder refuses its options
+        SinkError
+            the output cannot be created
+        """
 
 
-def check_target(target: str, *, options: FileOptions) -> None:
-    """Refuse what cannot work, before anything is decoded or created.
+def are_for_screen(destinations: Sequence[Destination]) -> bool:
+    """Whether pictures without a size are made for a screen.
 
-    Raises
-    ------
-    UsageError
-        unknown ending or codec, codec and container that do not go together, a file that exists
-        (without `overwrite`), output equal to input
-    SinkError
-        a folder, a missing or unwritable parent folder
+    A stream as wide as a file takes several times the bits and comes later. So large a GIF is tens
+    of megabytes for each second.
     """
-    if target != "null":
-        resolve(target, options=options)
+    return any(it.for_screen for it in destinations) or all(it.compact for it in destinations)
 
 
-def distribute_options(targets: list[tuple[str, FileOptions]]) -> list[tuple[str, FileOptions]]:
-    """Give each of several targets, of the options that one of them takes, those that it takes.
+def distribute_options(destinations: Sequence[Destination]) -> list[Destination]:
+    """Leave an encoder option only to the destinations that support it.
 
-    What none takes stays with all, to be refused. In a window, recordings take them.
+    An option that no destination supports stays with all, so that `check` refuses it.
     """
-    takes = {
-        name: supported_options(
-            FORMATS["mkv"] if name == "window" else _classify(local_path(name), options).format,
-            options,
-        )
-        for name, options in targets
-        if name != "null" and not is_virtual_camera(name)
-    }
-    shared: set[str] = set().union(*takes.values())
+    supported = [destination.supported_options() for destination in destinations]
+    shared = set().union(*supported)
     result = []
-    for name, options in targets:
-        none: dict[str, Any] = dict.fromkeys(shared - takes.get(name, shared))
-        result.append((name, replace(options, **none)))
+    for destination, own in zip(destinations, supported, strict=True):
+        others: dict[str, Any] = dict.fromkeys(shared - own)
+        options = replace(destination.options, **others)
+        result.append(replace(destination, options=options))
     return result
-
-
-def resolve(target: str, *, options: FileOptions) -> Destination:
-    """Check `target` as `check_target` does, and say how it is to be written."""
-    found = _classify(local_path(target), options)
-    if found.format is None:
-        if options.codec is not None or options.preset is not None or options.crf is not None:
-            raise UsageError(f"{target}: pictures take no --codec, --preset or --crf; leave it out")
-    else:
-        find_codec(found.format, options, target=found.name)
-    if found.kind != "direct":
-        _check_path(found, options)
-    return replace(found, overwrite=options.overwrite)
-
-
-def resolve_map(target: str, *, options: FileOptions) -> Destination:
-    """Check where a map is to go, as `check_target` does for a picture."""
-    target = local_path(target)
-    if os.path.isdir(target):
-        raise SinkError(f"{target}: it is a folder; name a file in it, such as {target}/map.html")
-    if not target.lower().endswith((".html", ".htm")):
-        raise UsageError(f"--map {target}: it is a page; give it a name such as map.html")
-    found = Destination(target, "file", target)
-    _check_path(found, options)
-    return replace(found, overwrite=options.overwrite)
-
-
-def _classify(target: str, options: FileOptions) -> Destination:
-    if target == "-":
-        if sys.stdout is not None and sys.stdout.isatty():
-            raise UsageError("standard output: it is the terminal; pipe it or redirect it")
-        format = find_format(options.format or "matroska", target="standard output")
-        return _pipe(Destination("standard output", "direct", "pipe:1", format))
-    if is_url(target):
-        name = public_name(target)
-        parts = split_url(target)
-        scheme, path = parts.scheme.lower(), parts.path
-        by_scheme = None if options.format else URL_FORMATS.get(scheme)
-        format = by_scheme or find_format(options.format or ending(path), target=name)
-        return Destination(name, "direct", _completed(target, scheme), format)
-    if os.path.isdir(target):
-        raise SinkError(f"{target}: it is a folder; name a file in it, such as {target}/out.mp4")
-    suffix = ending(target)
-    if suffix in PICTURES:
-        return Destination(
-            target, "pictures" if NUMBER.search(Path(target).name) else "picture", target
-        )
-    # `--format` is for what has no ending: beside `-` there may be a file among the outputs.
-    named = suffix if suffix in FORMATS or options.format is None else options.format
-    format = find_format(named, target=target)
-    if os.path.exists(target) and not stat.S_ISREG(os.stat(target).st_mode):
-        # A device or a pipe has no other name.
-        return _pipe(Destination(target, "direct", target, format))
-    return Destination(target, "file", target, format)
-
-
-def _pipe(target: Destination) -> Destination:
-    """Refuse what has to go back in what is written."""
-    assert target.format is not None
-    if target.format.muxer in ("mp4", "mov"):
-        cure = "--format matroska" if target.url == "pipe:1" else "a name that ends in .mkv or .ts"
-        raise UsageError(
-            f"{target.name}: a pipe cannot hold {target.format.muxer}, which is begun when all is "
-            f"known; use {cure}"
-        )
-    return target
-
-
-def _completed(url: str, scheme: str) -> str:
-    """The address with what FFmpeg takes from there only, unless the person says it."""
-    option = _URL_OPTIONS.get(scheme)
-    if option is None or f"{option.partition('=')[0]}=" in url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}{option}"
-
-
-def _check_path(target: Destination, options: FileOptions) -> None:
-    # A link is followed, so that the file it leads to is replaced, not the link.
-    path = Path(os.path.realpath(target.url))
-    if options.source_name is not None and _same(target.url, local_path(options.source_name)):
-        raise UsageError(f"{target.name}: input and output are the same; name another output")
-    try:
-        existing = _numbered(path) if target.kind == "pictures" else [path] * path.exists()
-    except OSError as error:  # the name is too long
-        raise sink_error(target.name, error) from error
-    if existing and not options.overwrite:
-        raise UsageError(f"{existing[0]}: it exists already; add -y to replace it")
-    if not path.parent.is_dir():
-        raise SinkError(f"{target.name}: the folder {path.parent} does not exist; make it first")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise SinkError(
-            f"{target.name}: the folder {path.parent} cannot be written to; choose another"
-        )
-
-
-def _numbered(pattern: Path) -> list[Path]:
-    """The pictures that are there under the names that `pattern`, such as o_%04d.png, gives."""
-    number = NUMBER.search(pattern.name)
-    assert number is not None
-    before, behind = pattern.name[: number.start()], pattern.name[number.end() :]
-    found = []
-    for path in pattern.parent.glob(f"{glob.escape(before)}*{glob.escape(behind)}"):
-        digits = path.name[len(before) : len(path.name) - len(behind)]
-        if digits.strip().isdecimal() and number[0] % int(digits) == digits:
-            found.append(path)
-    return found
-
-
-def _same(target: str, source: str) -> bool:
-    try:
-        return os.path.samefile(target, source)
-    except OSError:
-        return os.path.realpath(target) == os.path.realpath(source)

@@ -14,7 +14,8 @@ from ..errors import SinkError, UsageError
 from ..media.ffmpeg import FULL, LIMITED, SWS_MATRICES, av, matrix_tag, reason
 from ..media.frame import Frame, StreamInfo
 from ..media.frame_rate import FrameRate
-from .formats import ENCODERS, Encoder, FileOptions
+from .destination import FileOptions
+from .formats import ENCODERS, Encoder
 from .gif import PaletteFilter
 
 __all__ = ["VideoEncoder"]

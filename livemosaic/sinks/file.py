@@ -1,29 +1,43 @@
-"""Video files and streams, with everything that came beside the picture."""
+"""Video files and streams, with the tracks beside the picture."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import stat
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 from ..blocking import TimedCalls
-from ..errors import LivemosaicError, SinkError
+from ..errors import LivemosaicError, SinkError, UsageError
 from ..media.ffmpeg import av, fraction, open_container, sink_error
 from ..media.frame import Chapter, Frame, StreamInfo, TrackPacket
+from ..media.urls import is_url, public_name, split_url
 from .atomic_file import AtomicFile
 from .base import Sink
-from .destination import Destination
+from .destination import STANDARD_OUTPUT, Destination, FileOptions, RunContext
 from .encoder import VideoEncoder
-from .formats import NETWORK_OPTIONS, NETWORK_TIMEOUT_S, FileOptions, find_codec
+from .formats import (
+    FORMATS,
+    NETWORK_OPTIONS,
+    URL_FORMATS,
+    Format,
+    find_codec,
+    find_format,
+    supported_options,
+)
+from .output_paths import check_path, ending, refuse_folder
 from .tracks import Tracks
 
-__all__ = ["FileSink"]
+__all__ = ["FileSink", "parse_output"]
 
 _logger = logging.getLogger("livemosaic")
 
@@ -32,18 +46,106 @@ _STALE_KEYS = {"encoder", "major_brand", "minor_version", "compatible_brands"}
 
 _MAX_TIMESCALE = 1_000_000  # ticks per second: beyond, players' 32-bit sums overflow
 
+# Whole MPEG-TS packets in each datagram, as receivers expect; 7 fit into an Ethernet frame.
+_DATAGRAM_BYTES = 7 * 188
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileDestination(Destination):
+    """A video file, or a stream to standard output, a pipe, a device or an address.
+
+    Attributes
+    ----------
+    format : the container
+    is_file : appears when it is complete; a stream is written as it comes
+    is_network : is an address
+    """
+
+    format: Format
+    is_file: bool = False
+    is_network: bool = False
+
+    def supported_options(self) -> set[str]:
+        return supported_options(self.format, self.options)
+
+    def check(self) -> None:
+        find_codec(self.format, self.options, output=self.name)
+        if self.is_file:
+            check_path(self.name, self.location, self.options)
+
+    def open(self, info: StreamInfo, context: RunContext) -> FileSink:
+        return FileSink(self, info)
+
+
+def parse_output(spec: str, options: FileOptions) -> FileDestination:
+    if spec == "-":
+        if sys.stdout is not None and sys.stdout.isatty():
+            raise UsageError("standard output: it is the terminal; pipe it or redirect it")
+        name = "standard output"
+        format = find_format(options.format or "matroska", output=name)
+        return _pipe(name, STANDARD_OUTPUT, format, options)
+    if is_url(spec):
+        return _address(spec, options)
+    refuse_folder(spec, example="out.mp4")
+    suffix = ending(spec)
+    # A known ending counts more than `options.format`.
+    named = suffix if suffix in FORMATS or options.format is None else options.format
+    format = find_format(named, output=spec)
+    if os.path.exists(spec) and not stat.S_ISREG(os.stat(spec).st_mode):
+        return _pipe(spec, spec, format, options)
+    return FileDestination(
+        name=spec,
+        options=options,
+        location=os.path.realpath(spec),
+        compact=format.muxer == "gif",
+        format=format,
+        is_file=True,
+    )
+
+
+def _pipe(name: str, location: str, format: Format, options: FileOptions) -> FileDestination:
+    """A pipe or a device: for a container that is written without going back."""
+    if format.muxer in ("mp4", "mov"):
+        is_stdout = location == STANDARD_OUTPUT
+        fix = "--format matroska" if is_stdout else "a name that ends in .mkv or .ts"
+        raise UsageError(
+            f"{name}: a pipe cannot hold {format.muxer}, whose beginning is written last; use {fix}"
+        )
+    return FileDestination(name=name, options=options, location=location, format=format)
+
+
+def _address(url: str, options: FileOptions) -> FileDestination:
+    name, parts = public_name(url), split_url(url)
+    scheme = parts.scheme.lower()
+    by_scheme = None if options.format else URL_FORMATS.get(scheme)
+    format = by_scheme or find_format(options.format or ending(parts.path), output=name)
+    # FFmpeg reads these from the address only.
+    defaults = {
+        "udp": f"pkt_size={_DATAGRAM_BYTES}",
+        "tcp": f"timeout={_microseconds(options.timeout_s)}",  # also to connect
+    }
+    extra = defaults.get(scheme, "")
+    if extra and f"{extra.partition('=')[0]}=" not in url:
+        url += f"{'&' if '?' in url else '?'}{extra}"
+    return FileDestination(
+        name=name,
+        options=options,
+        location=url,
+        for_screen=True,
+        format=format,
+        is_network=True,
+    )
+
 
 class FileSink(Sink):
     """Encodes frames into a container, and copies or converts the other tracks into it.
 
-    A file is written under a hidden name beside its own, and takes its own when it is whole.
-    It has to be closed before the source that the tracks came from. What goes over the network is
-    coded without delay.
+    Close it before the source that the tracks come from. For the network, frames are encoded
+    without delay.
 
     Attributes
     ----------
     frames_written : frames in the file; repeated ones count where the container has a fixed rate
-    dropped, repeated : frames that had no place there, and that were made to fill it
     bytes_written : of all packets, and after `close` of the file
     duration_s : from the first frame's start to the last one's end
 
@@ -55,47 +157,48 @@ class FileSink(Sink):
         when the encoder refuses its settings
     """
 
-    def __init__(self, target: Destination, info: StreamInfo, *, options: FileOptions) -> None:
-        assert target.format is not None
-        self.name = target.name
+    def __init__(self, destination: FileDestination, info: StreamInfo) -> None:
+        self.name = destination.name
         # Viewers of a live input over the network want the newest frame, too.
-        self.latest_only = info.live and target.network
+        self.latest_only = info.live and destination.is_network
         self.bytes_written = 0
         self.duration_s = 0.0
         self._info = info
         self._start: Fraction | None = None
         self._end = Fraction(0)  # of all that was written
         self._early: deque[TrackPacket] = deque()
-        self._part = AtomicFile(target) if target.kind == "file" else None
-        url = _local(self._part.path) if self._part is not None else target.url
-        codec = find_codec(target.format, options, target=target.name)
+        options, url = destination.options, destination.location
+        self._part: AtomicFile | None = None
+        if destination.is_file:
+            self._part = AtomicFile(url, name=self.name, overwrite=options.overwrite)
+            url = _local(self._part.path)
         self._timed: TimedCalls | None = None
-        if target.network:
-            self._timed = TimedCalls(NETWORK_TIMEOUT_S, name=f"send {target.name}")
+        if destination.is_network:
+            self._timed = TimedCalls(options.timeout_s, name=f"send {self.name}")
         self._container: Any = None
         began_s = time.monotonic()
         try:
-            self._container = _open(url, target, time_base=info.time_base)
+            self._container = _open(url, destination, time_base=info.time_base)
             self._video = VideoEncoder(
                 self._container,
-                codec,
+                find_codec(destination.format, options, output=self.name),
                 info,
                 options=options,
-                name=target.name,
-                low_delay=target.network,
+                name=self.name,
+                low_delay=destination.is_network,
             )
-            self._tracks = Tracks(self._container, info.tracks, format=target.format)
+            self._tracks = Tracks(self._container, info.tracks, format=destination.format)
             self._describe()
             self._container.start_encoding()
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self.abort()
             if isinstance(error, LivemosaicError):
                 raise
-            if target.network:
-                # A server that says nothing is taken for one that talks nonsense in the end, and
-                # FFmpeg's own error names the address with the password in it.
-                late = time.monotonic() - began_s >= NETWORK_TIMEOUT_S
-                raise sink_error(self.name, TimeoutError() if late else error) from None
+            if destination.is_network:
+                # FFmpeg reports a server that says nothing as one that talks nonsense. Its error
+                # names the address with the password, so it is not the cause of ours.
+                is_late = time.monotonic() - began_s >= options.timeout_s
+                raise sink_error(self.name, TimeoutError() if is_late else error) from None
             raise sink_error(self.name, error) from error
 
     @property
@@ -130,7 +233,7 @@ class FileSink(Sink):
             self._end_timed()
             if self._part is not None:
                 self.bytes_written = self._part.path.stat().st_size
-                self._part.keep()
+                self._part.commit()
             self._warn_of_rate()
         except SinkError:
             self.abort()
@@ -243,18 +346,23 @@ class FileSink(Sink):
             self._timed.end()
 
 
-def _open(url: str, target: Destination, *, time_base: Fraction) -> Any:
-    format = target.format
-    assert format is not None
+def _open(url: str, destination: FileDestination, *, time_base: Fraction) -> Any:
+    format = destination.format
     options = dict(format.options)
-    if target.network:
-        options.update(NETWORK_OPTIONS)
+    if destination.is_network:
+        options |= NETWORK_OPTIONS
+    if format.muxer == "rtsp":
+        options["timeout"] = _microseconds(destination.options.timeout_s)
     if format.muxer in ("mp4", "mov"):
-        # Where the first frame begins is noted in this unit: a millisecond unless told.
+        # Where the first frame begins is noted in this unit: by default a millisecond.
         ticks = time_base.denominator
         fine = ticks * -(-1000 // ticks)
         options["movie_timescale"] = str(min(fine, _MAX_TIMESCALE))
     return open_container(url, "w", format=format.muxer, container_options=options)
+
+
+def _microseconds(seconds: float) -> str:
+    return str(round(seconds * 1_000_000))
 
 
 def _copy(packet: Any) -> Any:

@@ -6,19 +6,16 @@ import contextlib
 import difflib
 import io
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from ..media.ffmpeg import av
+from .destination import FileOptions
 
 __all__ = [
     "ENCODERS",
     "FORMATS",
     "NETWORK_OPTIONS",
-    "NETWORK_TIMEOUT_S",
-    "PICTURES",
-    "FileOptions",
     "Format",
     "find_codec",
     "find_format",
@@ -27,30 +24,6 @@ __all__ = [
 
 
 _MAX_CRF = 63  # VP9's and AV1's; x264's end is 51, and it takes more for that
-
-
-@dataclass(frozen=True, slots=True)
-class FileOptions:
-    """How to write a file.
-
-    Attributes
-    ----------
-    codec, preset, crf : of the video encoder, None for its default here
-    overwrite : whether an existing file may be replaced
-    format : the container by name, for a target without a known ending ("matroska" for `-`)
-    source_name : the input as the person named it, which must not be the output as well
-    threads : of the video encoder, 0 for as many as there are processors
-    zeroed : the first frame is at 0, whatever its time; what comes before it is left out
-    """
-
-    codec: str | None = None
-    preset: str | None = None
-    crf: float | None = None
-    overwrite: bool = False
-    format: str | None = None
-    source_name: str | None = None
-    threads: int = 0
-    zeroed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +73,8 @@ _TS = Format("mpegts", "libx264", "aac", None, _TS_AUDIO, frozenset({"dvb_subtit
 # At the end it would go back to write its length, which no server can.
 _NO_LENGTH = {"flvflags": "no_duration_filesize"}
 _FLV = Format("flv", "libx264", "aac", None, frozenset({"aac", "mp3"}), options=_NO_LENGTH)
-# For a server to answer, or to take what was sent.
-NETWORK_TIMEOUT_S = 10
-# Over TCP, which loses nothing and passes every firewall. The time-out is in microseconds.
-_BY_TCP = {"rtsp_transport": "tcp", "timeout": str(NETWORK_TIMEOUT_S * 1_000_000)}
+# TCP loses nothing and passes every firewall.
+_BY_TCP = {"rtsp_transport": "tcp"}
 _GIF = Format("gif", "gif")
 _Y4M = Format("yuv4mpegpipe", "rawvideo", codecs=_Y4M_VIDEO)
 
@@ -120,7 +91,7 @@ FORMATS: dict[str, Format] = {
     "y4m": _Y4M,
 }
 _MUXERS = {format.muxer: format for format in FORMATS.values()}
-PICTURES = frozenset({"png", "jpg", "jpeg"})
+_IMAGES = {"png", "jpg", "jpeg"}
 
 # What the usual servers and receivers expect behind an address.
 URL_FORMATS: dict[str, Format] = {
@@ -178,19 +149,14 @@ ENCODERS: dict[str, Encoder] = {
 }
 
 
-def find_format(name: str, *, target: str) -> Format:
+def find_format(name: str, *, output: str) -> Format:
     """The format that is called `name` (a file ending or FFmpeg's name)."""
     format = FORMATS.get(name.lower()) or _MUXERS.get(name.lower())
     if format is None:
-        known = ", ".join(sorted({*FORMATS, *PICTURES}))
+        known = ", ".join(sorted({*FORMATS, *_IMAGES}))
         what = f"the ending .{name} is not known" if name else "it has no ending"
-        raise UsageError(f"{target}: {what}; use one of {known}")
+        raise UsageError(f"{output}: {what}; use one of {known}")
     return format
-
-
-def ending(target: str) -> str:
-    """The ending of a path, lower case, without the dot."""
-    return Path(target).suffix.lower().removeprefix(".")
 
 
 _X26X_PRESETS = (
@@ -199,7 +165,7 @@ _X26X_PRESETS = (
 )
 
 
-def find_codec(format: Format, options: FileOptions, *, target: str) -> Any:
+def find_codec(format: Format, options: FileOptions, *, output: str) -> Any:
     """The `av.Codec` that will encode, once it is sure that everything asked of it makes sense."""
     name = options.codec or format.codec
     try:
@@ -210,7 +176,7 @@ def find_codec(format: Format, options: FileOptions, *, target: str) -> Any:
         raise UsageError(f"codec {name}: it encodes {codec.type}, not video; try {format.codec}")
     if not _takes(format, codec):
         raise UsageError(
-            f"{target}: {format.muxer} cannot hold {codec.name}; "
+            f"{output}: {format.muxer} cannot hold {codec.name}; "
             f"use --codec {format.codec}, or an .mkv or .mov file"
         )
     private = _private_options(codec)
@@ -227,13 +193,8 @@ def find_codec(format: Format, options: FileOptions, *, target: str) -> Any:
     return codec
 
 
-def supported_options(format: Format | None, options: FileOptions) -> set[str]:
-    """Which of codec, preset and crf, as far as they are asked for, go with a format.
-
-    None are pictures, which take none of them.
-    """
-    if format is None:
-        return set()
+def supported_options(format: Format, options: FileOptions) -> set[str]:
+    """Which of `codec`, `preset` and `crf` go with a container, given the others."""
     name, found = format.codec, set()
     with contextlib.suppress(ValueError):
         if options.codec is not None and _takes(format, av.Codec(options.codec, "w")):

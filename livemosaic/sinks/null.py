@@ -1,11 +1,26 @@
-"""A sink that only counts: for tests and for measuring everything but the encoder."""
+"""The sink that only counts: for tests, and to measure everything but an encoder."""
 
 from __future__ import annotations
 
-from ..media.frame import Frame, TrackPacket
-from .base import Sink
+from dataclasses import dataclass
 
-__all__ = ["NullSink"]
+from ..media.frame import Frame, StreamInfo, TrackPacket
+from .base import Sink
+from .destination import Destination, FileOptions, RunContext
+
+__all__ = ["NullSink", "parse_output"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NullDestination(Destination):
+    """`null`."""
+
+    def open(self, info: StreamInfo, context: RunContext) -> NullSink:
+        return NullSink()
+
+
+def parse_output(spec: str, options: FileOptions) -> NullDestination:
+    return NullDestination(name=spec, options=options)
 
 
 class NullSink(Sink):
@@ -13,7 +28,7 @@ class NullSink(Sink):
 
     Attributes
     ----------
-    frames_written, packets_written : how many were given
+    frames_written, packets_written : how many items were written
     """
 
     name = "null"

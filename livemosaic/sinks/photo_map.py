@@ -13,7 +13,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SinkError
+from ..errors import SinkError, UsageError
 from ..gallery.builtin import builtin_credit
 from ..gallery.file_format import Gallery
 from ..gallery.full_size import full_size_tiles
 from ..media.colour import i420_to_bgr
 from ..media.ffmpeg import sink_error
-from ..media.frame import Frame, TrackPacket, even
+from ..media.frame import Frame, StreamInfo, TrackPacket, even
+from ..media.urls import local_path
 from ..mosaic.grid import Grid
+from ..mosaic.mosaic import Mosaic
 from .atomic_file import AtomicFile
 from .base import Sink
-from .destination import Destination
+from .destination import Destination, FileOptions, RunContext
+from .output_paths import check_path, refuse_folder
 
-__all__ = ["PhotoMapSink"]
+__all__ = ["PhotoMapSink", "parse_map"]
 
 U8 = NDArray[np.uint8]
 Cells = tuple[NDArray[np.int32], NDArray[np.bool_]]
@@ -44,60 +47,88 @@ _SIDES = (112, 96, 80, 64, 48, 32)
 _QUALITY = 82
 
 
+@dataclass(frozen=True, kw_only=True)
+class PhotoMapDestination(Destination):
+    """The file of `--map`."""
+
+    def check(self) -> None:
+        check_path(self.name, self.location, self.options)
+
+    def check_stream(self, info: StreamInfo) -> None:
+        if not info.still:
+            raise UsageError(
+                f"--map {self.name}: a map is of one picture that goes to files; "
+                f"{self.options.source_name} is a video or is shown live, so leave it out"
+            )
+
+    def open(self, info: StreamInfo, context: RunContext) -> PhotoMapSink:
+        assert context.mosaic is not None
+        return PhotoMapSink(self, context.mosaic)
+
+
+def parse_map(spec: str, options: FileOptions) -> PhotoMapDestination:
+    """Parse the file name of a map, as `parse_output` does for an output."""
+    path = local_path(spec)
+    refuse_folder(path, example="map.html")
+    if not path.lower().endswith((".html", ".htm")):
+        raise UsageError(f"--map {path}: it is a page; give it a name such as map.html")
+    return PhotoMapDestination(
+        name=path, options=options, location=os.path.realpath(path), compact=True
+    )
+
+
 class PhotoMapSink(Sink):
-    """Writes the page for one picture; it appears under its name when it is whole.
+    """Writes the page for one picture; it appears under its name when it is complete.
 
     Parameters
     ----------
-    target : a file
-    title : what it is called in the page
-    grid : its cells
-    gallery : its tiles
-    cells : gives the tile numbers and which are mirrored, (rows, columns) each; called by `write`
+    destination : the file, and the input, whose name is the page's title
+    mosaic : has made the picture when `write` is called
 
     Raises
     ------
-    SinkError : the disk says no
+    SinkError
+        the disk refuses
     """
 
-    def __init__(
-        self,
-        target: Destination,
-        *,
-        title: str,
-        grid: Grid,
-        gallery: Gallery,
-        cells: Callable[[], Cells],
-    ) -> None:
-        self.name = target.name
-        self._title, self._grid, self._gallery, self._cells = title, grid, gallery, cells
-        self._part = AtomicFile(target)
-        self._written = False
+    def __init__(self, destination: PhotoMapDestination, mosaic: Mosaic) -> None:
+        self.name = destination.name
+        self._mosaic, self._title = mosaic, Path(destination.options.source_name or "").name
+        self._part = AtomicFile(
+            destination.location, name=self.name, overwrite=destination.options.overwrite
+        )
+        self._is_written = False
         try:
             self._part.path.touch()
         except OSError as error:
             raise sink_error(self.name, error) from error
 
     def write(self, item: Frame | TrackPacket) -> None:
-        """Write the page for a picture; other tracks have no place in it."""
+        """Write the page for a picture; it has no place for other tracks."""
         if isinstance(item, TrackPacket):
             return
-        page = map_page(item, self._grid, self._gallery, self._cells(), title=self._title)
+        mosaic = self._mosaic
+        page = map_page(
+            item,
+            mosaic.grid,
+            mosaic.gallery,
+            (mosaic.tile_ids, mosaic.flips),
+            title=self._title,
+        )
         try:
             self._part.path.write_bytes(page)
         except OSError as error:
             raise sink_error(self.name, error) from error
-        self._written = True
+        self._is_written = True
 
     def close(self) -> None:
         """Give the page its name."""
-        if not self._written:
+        if not self._is_written:
             self.abort()
             raise SinkError(f"{self.name}: no picture came, so that nothing is written")
-        self._part.keep()
+        self._part.commit()
 
     def discard(self) -> None:
-        """Remove what was written; from any thread. Never raises."""
         self._part.discard()
 
 

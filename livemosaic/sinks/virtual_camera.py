@@ -1,12 +1,13 @@
-"""A virtual camera, which programs for calls take for a webcam.
+"""A virtual camera, which programs for video calls show as a webcam.
 
-The only module that imports pyvirtualcam: that is GPL-2.0, livemosaic is MIT.
+The only module that imports pyvirtualcam, which is GPL-2.0. livemosaic is MIT.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 
 from ..errors import SinkError
 from ..media.colour import Colour, conversion
-from ..media.frame import Frame, TrackPacket
+from ..media.frame import Frame, StreamInfo, TrackPacket
 from ..media.scale import letterbox, scaled
 from .base import Sink
+from .destination import Destination, FileOptions, RunContext
 from .virtual_camera_devices import choose_device, refusal
 
-__all__ = ["VirtualCameraSink"]
+__all__ = ["VirtualCameraSink", "parse_output"]
 
 U8 = NDArray[np.uint8]
 
@@ -36,6 +38,22 @@ _BLACK = (16, 128, 128)
 _SAME_ASPECT = 0.01
 
 _CHANGE_OFFSET = 128.0  # so that the change of luma by chroma, +-33 at most, fits into a byte
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualCameraDestination(Destination):
+    """`vcam` or `vcam:DEVICE`."""
+
+    def open(self, info: StreamInfo, context: RunContext) -> VirtualCameraSink:
+        return VirtualCameraSink(
+            self.name, rate=context.rate, pixel_aspect=info.sample_aspect_ratio
+        )
+
+
+def parse_output(spec: str, options: FileOptions) -> VirtualCameraDestination:
+    return VirtualCameraDestination(
+        name=spec, options=options, location=spec, is_display=True, for_screen=True
+    )
 
 
 class VirtualCameraSink(Sink):

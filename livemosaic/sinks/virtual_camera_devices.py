@@ -20,7 +20,6 @@ __all__ = [
     "RELOAD",
     "choose_device",
     "how_to_make_one",
-    "is_virtual_camera",
     "refusal",
     "virtual_cameras",
 ]
@@ -35,11 +34,6 @@ _INSTALL = {
     "arch": "sudo pacman -S v4l2loopback-dkms linux-headers",
     "suse": "sudo zypper install v4l2loopback-kmp-default",
 }
-
-
-def is_virtual_camera(target: str) -> bool:
-    """Whether an output names a virtual camera: `vcam` or `vcam:DEVICE`."""
-    return target == "vcam" or target.startswith("vcam:")
 
 
 def virtual_cameras() -> list[VideoDevice]:

@@ -1,1 +1,43 @@
 """The window: what it shows, and its keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .. import sinks
+from ..control.state import Control
+
+if TYPE_CHECKING:
+    from ..media.frame import StreamInfo
+    from .window import WindowSink
+
+__all__ = ["parse_output"]
+
+sinks.register("window", __name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowDestination(sinks.Destination):
+    """`window`. The options are for recordings."""
+
+    def supported_options(self) -> set[str]:
+        from ..sinks.formats import FORMATS, supported_options
+
+        return supported_options(FORMATS["mkv"], self.options)
+
+    def check(self) -> None:
+        from ..sinks.formats import FORMATS, find_codec
+
+        find_codec(FORMATS["mkv"], self.options, output="a recording")
+
+    def open(self, info: StreamInfo, context: sinks.RunContext) -> WindowSink:
+        from .window import WindowSink
+
+        return WindowSink(info, control=context.control or Control())
+
+
+def parse_output(spec: str, options: sinks.FileOptions) -> WindowDestination:
+    return WindowDestination(
+        name=spec, options=options, location=spec, is_display=True, for_screen=True, has_keys=True
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...control.options import add_options
-from ..session import is_watched
+from ...sinks import parse_output
 from ..signals import Interrupts
 from . import run as run_command
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
     arguments = vars(args) | {"overwrite": overwrite}
     code = run_command.run(arguments, str(_CLIP), [output], interrupts, started_s)
     if code == 0:
-        if not is_watched(output):
+        if not parse_output(output).is_display:
             _log.info("the demo is in %s", output)
         _log.info("next:\n%s", _NEXT.replace("livemosaic", _program()))
     return code

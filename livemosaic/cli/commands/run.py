@@ -7,7 +7,6 @@ import contextlib
 import gc
 import logging
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from ...control.options import (
 )
 from ...errors import LivemosaicError, OptionError, UsageError
 from ..console import print_json, progress_bar
-from ..session import checked_outputs, is_watched, join, open_input
+from ..session import join, open_input, parse_outputs
 from ..signals import Interrupts
 
 if TYPE_CHECKING:
@@ -122,8 +121,7 @@ def _run(
     # and again is a fifth of the start. Nor is there work for NumPy's threads, which spin.
     gc.disable()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    _check_outputs(options)
-    outputs = checked_outputs(options)
+    destinations = parse_outputs(options)
 
     import cv2
 
@@ -131,10 +129,10 @@ def _run(
     # in waiting for each other; the stages are what runs side by side.
     cv2.setNumThreads(1)
     with contextlib.ExitStack() as undo:
-        source = open_input(options)
+        source = open_input(options, destinations)
         undo.callback(source.close)
         still = source.info.still  # and is not held for somebody who watches
-        pipeline = join(source, outputs, options, interrupts, undo, started_s)
+        pipeline = join(source, destinations, options, interrupts, undo, started_s)
         interrupts.pipeline = pipeline  # from here on nothing is thrown: it closes all of them
         undo.pop_all()
     gc.freeze()
@@ -228,21 +226,3 @@ def _summary(pipeline: Pipeline, report: dict[str, Any], *, still: bool) -> str:
         if report["governor"]["highest"]:
             text += f"; to keep the latency: {report['governor']['highest']}"
     return text
-
-
-# ---- checks ------------------------------------------------------------------------------
-
-
-def _check_outputs(options: RunOptions) -> None:
-    """What is wrong with the outputs together, or with their words."""
-    from ...media.urls import local_path
-
-    names = [name for name in (*options.outputs, options.map) if name and name != "null"]
-    places = [name if is_watched(name) else os.path.realpath(local_path(name)) for name in names]
-    for name, place in zip(names, places, strict=True):
-        if places.count(place) > 1:
-            raise UsageError(f"{name}: the same output is given twice; leave one out")
-    if options.json and "-" in options.outputs:
-        raise UsageError("--json and the output - both want standard output; leave one out")
-    if sys.stdout is None and (options.json or "-" in options.outputs):
-        raise UsageError("standard output is closed; leave out --json and the output -")
