@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import threading
 import time
 import weakref
@@ -13,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from livemosaic.control import state
 from livemosaic.errors import SinkError, SourceError
 from livemosaic.media.frame import Frame
-from livemosaic.pipeline import Pipeline, Progress, output_info
+from livemosaic.pipeline import Pipeline, Progress, output_info, pipeline
 
 from .fakes import (
     RATE,
@@ -37,6 +39,13 @@ pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_thread_is_lef
 
 def make(source: Any, *sinks: Any, mosaic: Any = None, **options: Any) -> Pipeline:
     return Pipeline(source, mosaic or FakeMosaic(), sinks, **options)
+
+
+def test_the_docstrings_examples() -> None:
+    for module in (pipeline, state):
+        result = doctest.testmod(module)
+        assert result.attempted > 0
+        assert result.failed == 0
 
 
 # ---- to the end --------------------------------------------------------------------------

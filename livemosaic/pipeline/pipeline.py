@@ -112,7 +112,7 @@ class Pipeline:
 
     Examples
     --------
-    >>> from livemosaic.mosaic import Mosaic, MosaicSettings
+    >>> from livemosaic import Mosaic, MosaicSettings
     >>> from livemosaic.pipeline import Pipeline, output_info
     >>> from livemosaic.sinks import open_sink
     >>> from livemosaic.sources import open_source
