@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import select
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,6 @@ import numpy as np
 import pytest
 
 from livemosaic.blocking import call_interruptibly, leave
-from livemosaic.cli import signals as terminal
 from livemosaic.cli.signals import Interrupts
 from livemosaic.gallery.file_format import Gallery
 
@@ -32,13 +33,13 @@ from .program import SMALL, Run, clip, left, needs_jit, pictures, video_times
 
 class FakePipeline:
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.calls: list[str] = []
 
     def stop(self) -> None:
-        self.asked.append("stop")
+        self.calls.append("stop")
 
     def cancel(self) -> None:
-        self.asked.append("cancel")
+        self.calls.append("cancel")
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
@@ -57,33 +58,36 @@ def test_two_signals_at_once_are_one_request() -> None:
         interrupts.pipeline = pipeline = FakePipeline()
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
-    assert pipeline.asked == ["stop"]
+    assert pipeline.calls == ["stop"]
 
 
-def test_a_pipeline_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terminal, "_SAME_REQUEST_S", 0.0)
-    with Interrupts() as interrupts:
+def slowly() -> Interrupts:
+    """Interrupts for which a second passes between two signals."""
+    return Interrupts(clock=partial(next, itertools.count(1.0)))
+
+
+def test_the_first_stops_a_pipeline_and_the_second_cancels_it() -> None:
+    with slowly() as interrupts:
         interrupts.pipeline = pipeline = FakePipeline()
         for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
             signal.raise_signal(kind)
-    assert pipeline.asked == ["stop", "cancel", "cancel"]
+    assert pipeline.calls == ["stop", "cancel", "cancel"]
 
 
-def test_an_interrupt_is_held_until_a_step_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terminal, "_SAME_REQUEST_S", 0.0)
+def test_an_interrupt_is_deferred_until_a_step_is_done() -> None:
     done: list[int] = []
 
     def step(signals: int) -> None:
-        with interrupts.held():
+        with interrupts.deferred():
             for number in range(signals):
                 signal.raise_signal(signal.SIGINT)
                 done.append(number)
 
-    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
+    with slowly() as interrupts, pytest.raises(KeyboardInterrupt):
         step(1)
     assert done == [0]
     done.clear()
-    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
+    with slowly() as interrupts, pytest.raises(KeyboardInterrupt):
         step(2)
     assert done == [0]  # a second one does not wait
 
@@ -102,13 +106,13 @@ def test_signals_are_left_alone_on_another_thread() -> None:
     assert seen == [before]
 
 
-def test_patiently_gives_what_comes() -> None:
+def test_a_call_returns_or_raises() -> None:
     assert call_interruptibly(divmod, 7, 2) == (3, 1)
     with pytest.raises(ZeroDivisionError):
         call_interruptibly(divmod, 7, 0)
 
 
-def test_patiently_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     codes: list[int] = []
     monkeypatch.setattr(os, "_exit", codes.append)
     gate = Gate()
@@ -175,17 +179,16 @@ def hangups() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hangups")
-def test_a_hangup_never_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hangup_never_cancels() -> None:
     """It comes from the system and from the shell."""
-    monkeypatch.setattr(terminal, "_SAME_REQUEST_S", 0.0)
-    with Interrupts() as interrupts:
+    with slowly() as interrupts:
         interrupts.pipeline = pipeline = FakePipeline()
         signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGHUP)
-    assert pipeline.asked == ["stop"]
+    assert pipeline.calls == ["stop"]
 
 
-def test_nohup(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nohup() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with Interrupts() as interrupts:

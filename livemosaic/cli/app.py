@@ -22,7 +22,7 @@ from ..blocking import leave
 from ..control.options import message
 from ..errors import LivemosaicError, OptionError, UsageError
 from .commands import demo, devices, doctor, gallery, run
-from .console import complain, open_standard_files, set_up_logging
+from .console import open_standard_files, print_error, set_up_logging
 from .signals import Interrupts
 
 __all__ = ["main"]
@@ -58,24 +58,24 @@ def _run_verb(argv: Sequence[str] | None, interrupts: Interrupts, started_s: flo
             return doctor.run(args)
         return gallery.run(args)
     except UsageError as error:
-        complain(message(error) if isinstance(error, OptionError) else error)
+        print_error(message(error) if isinstance(error, OptionError) else error)
         return 2
     except LivemosaicError as error:
-        complain(error)
+        print_error(error)
         return 1
     except KeyboardInterrupt:
         _log.info("interrupted: nothing was written")
         return 130
     except MemoryError:
-        complain("there is not enough memory; choose a smaller --size or --scale")
+        print_error("there is not enough memory; choose a smaller --size or --scale")
         return 1
     except Exception as error:
         if isinstance(error, FileNotFoundError) and _folder_is_gone():
-            complain("the current folder does not exist any more; go to one that does")
+            print_error("the current folder does not exist any more; go to one that does")
             return 1
         if verbose:
             traceback.print_exc()
-        complain(f"internal error: {type(error).__name__}: {error}; run with -v for the details")
+        print_error(f"internal error: {type(error).__name__}: {error}; run with -v for the details")
         return 1
     finally:
         gc.enable()

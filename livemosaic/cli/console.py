@@ -1,4 +1,4 @@
-"""The person at the terminal: what is said to them, and what their Ctrl-C does."""
+"""The console: messages and progress on standard error, data on standard output."""
 
 from __future__ import annotations
 
@@ -9,56 +9,51 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 from ..errors import SinkError
 
 __all__ = [
-    "complain",
     "counting_bar",
     "open_standard_files",
+    "print_error",
     "print_json",
     "print_text",
     "progress_bar",
     "set_up_logging",
 ]
 
-T = TypeVar("T")
 Progress = Callable[[int, int], None]  # done, total
 
 _logger = logging.getLogger("livemosaic")
 
 
 def open_standard_files() -> None:
-    """Open what was closed of standard input, output and error.
+    """Open closed standard input, output and error as the null device.
 
-    A video file would get the free number, and what C libraries say to standard error be
-    written into it.
+    Otherwise a video file could get their number, and messages of C libraries would go into it.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)
 
 
-# ---- words and figures -------------------------------------------------------------------
-
-
 @contextlib.contextmanager
 def progress_bar(*, quiet: bool, when: str = "auto", **settings: Any) -> Iterator[Any]:
-    """A bar with rate and time left on standard error, None where none is wanted.
+    """Show a bar on standard error; yields tqdm's bar, or None for no bar.
 
     Parameters
     ----------
     when : `always`, `never`, or `auto`: on a terminal
     settings : of tqdm
     """
-    at_terminal = sys.stderr is not None and _stderr.isatty()
-    if quiet or not (when == "always" or (when == "auto" and at_terminal)):
+    on_terminal = sys.stderr is not None and _stderr.isatty()
+    if quiet or not (when == "always" or (when == "auto" and on_terminal)):
         yield None
         return
     from tqdm import tqdm
 
-    tqdm.monitor_interval = 0  # no thread of its own: it is updated often enough
+    tqdm.monitor_interval = 0  # no thread of its own: updates come often enough
     tqdm.set_lock(threading.RLock())  # and no semaphore for other processes
     with tqdm(file=_stderr, leave=False, mininterval=0, miniters=0, **settings) as bar:
         yield bar
@@ -66,7 +61,7 @@ def progress_bar(*, quiet: bool, when: str = "auto", **settings: Any) -> Iterato
 
 @contextlib.contextmanager
 def counting_bar(*, quiet: bool, when: str = "auto", unit: str) -> Iterator[Progress]:
-    """A bar that comes with the first call of `progress(done, total)`."""
+    """Show a bar from the first call of `progress(done, total)` on, which it yields."""
     bars: list[Any] = []
     with contextlib.ExitStack() as stack:
 
@@ -81,17 +76,23 @@ def counting_bar(*, quiet: bool, when: str = "auto", unit: str) -> Iterator[Prog
 
 
 def print_json(report: dict[str, Any]) -> None:
-    """Print one object on standard output; `SinkError` as of `print_text`."""
+    """Print one object on standard output; errors as `print_text`."""
     print_text(json.dumps(report) + "\n")
 
 
 def print_text(text: str) -> None:
-    """Print on standard output, at once; `SinkError` when that cannot be written."""
+    """Print on standard output at once.
+
+    Raises
+    ------
+    SinkError
+        standard output cannot be written
+    """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        # What Python still holds of it must not fail again, with a traceback, at its exit.
+        # At its exit, Python would fail again with the buffered rest, with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SinkError(
             f"standard output: it cannot be written: {error.strerror}; "
@@ -99,22 +100,28 @@ def print_text(text: str) -> None:
         ) from None
 
 
+def print_error(error: object) -> None:
+    """Print an error as one line on standard error."""
+    _print_message("error: " + " ".join(str(error).split("\n")))
+
+
 class _Handler(logging.Handler):
-    """Log records as the program's own words."""
+    """Prints log records as messages of the program."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        _say(level + record.getMessage())
+        _print_message(level + record.getMessage())
 
 
 def set_up_logging(*, verbose: bool, quiet: bool) -> None:
+    """Print the program's log records."""
     _logger.handlers[:] = [_Handler()]
     _logger.propagate = False
     _logger.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO)
 
 
 class _StandardError:
-    """Standard error, as long as there is somebody who reads it: without, the work goes on."""
+    """Standard error; once its reader has gone, the program goes on without."""
 
     def write(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -131,13 +138,11 @@ class _StandardError:
 _stderr = _StandardError()
 
 
-def _say(text: str) -> None:
-    """One message on standard error, above a progress bar if there is one."""
-    tqdm = sys.modules.get("tqdm")
-    with tqdm.tqdm.external_write_mode(_stderr) if tqdm else contextlib.nullcontext():
-        _stderr.write(f"livemosaic: {text}\n")
-        _stderr.flush()
-
-
-def complain(error: object) -> None:
-    _say("error: " + " ".join(str(error).split("\n")))
+def _print_message(text: str) -> None:
+    """Print one line on standard error, above the progress bar if there is one."""
+    line = f"livemosaic: {text}"
+    if "tqdm" in sys.modules:
+        sys.modules["tqdm"].tqdm.write(line, file=_stderr)
+    else:
+        _stderr.write(line + "\n")
+    _stderr.flush()

@@ -148,7 +148,7 @@ def join(
         mosaic.warm_up(info.width, info.height, info.colour)
     context = RunContext(rate=rate, mosaic=mosaic, control=control)
     sinks: list[Sink] = []
-    with interrupts.held():  # half of a sink could not be undone
+    with interrupts.deferred():  # half of a sink could not be undone
         for destination in destinations:
             sinks.append(destination.open(output, context))
             undo.callback(sinks[-1].abort)

@@ -1,4 +1,4 @@
-"""What Ctrl-C, SIGTERM and SIGHUP do."""
+"""Signals: Ctrl-C, SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 
@@ -7,77 +7,82 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 __all__ = ["Interrupts"]
 
+# Programs that stop others (`timeout`, service managers) signal the process and then its group: two
+# signals within a millisecond are one request. A person does not press Ctrl-C twice in this time.
+_SAME_REQUEST_S = 0.05
+
+# When a terminal closes, both the system and the shell send this signal. Windows has none.
+_HANGUP: int | None = getattr(signal, "SIGHUP", None)
+
 
 class _Stoppable(Protocol):
-    """What `Interrupts` asks of a pipeline; both are called in a signal handler."""
+    """The part of a pipeline that a signal handler calls."""
 
     def stop(self) -> None: ...
 
     def cancel(self) -> None: ...
 
 
-# Programs that stop others (`timeout`, service managers) signal the process and then its group: two
-# signals within a millisecond are one request. No person presses Ctrl-C twice in this time.
-_SAME_REQUEST_S = 0.05
-
-
-# A terminal that is closed says so by this one, twice: the system and the shell. None on Windows.
-_HANGUP: int | None = getattr(signal, "SIGHUP", None)
-
-
 class Interrupts:
-    """What Ctrl-C, SIGTERM and SIGHUP (unless `nohup` has it ignored) do within the `with` block:
-    end the preparations by a `KeyboardInterrupt`, and later ask the pipeline to end.
+    """Handles Ctrl-C, SIGTERM and SIGHUP (unless `nohup` ignores it) within the `with` block.
+
+    Before there is a pipeline, a signal raises `KeyboardInterrupt`. After that the first signal
+    stops the pipeline, and the second cancels it.
+
+    Parameters
+    ----------
+    clock : seconds
 
     Attributes
     ----------
-    count : how many came; those within 50 ms are one
-    pipeline : set when it takes over: the first one stops it, the second cancels it
+    count : number of signals; those within 50 ms count as one
+    pipeline : set it when the pipeline takes over
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.count = 0
         self.pipeline: _Stoppable | None = None
-        self._holding = False
+        self._clock = clock
+        self._deferring = False
         self._last_s = -math.inf
-        self._before: dict[int, Any] = {}
+        self._handlers: dict[int, Any] = {}  # those before
 
     def __enter__(self) -> Interrupts:
-        # Python allows it on the main thread only.
+        # Python allows this on the main thread only.
         if threading.current_thread() is threading.main_thread():
             for kind in (signal.SIGINT, signal.SIGTERM):
-                self._before[kind] = signal.signal(kind, self._take)
+                self._handlers[kind] = signal.signal(kind, self._handle)
             if _HANGUP is not None and signal.getsignal(_HANGUP) is signal.SIG_DFL:
-                self._before[_HANGUP] = signal.signal(_HANGUP, self._take)
+                self._handlers[_HANGUP] = signal.signal(_HANGUP, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for kind, handler in self._before.items():
+        for kind, handler in self._handlers.items():
             signal.signal(kind, handler)
 
-    def _take(self, kind: int, _: object) -> None:
-        now, before = time.monotonic(), self._last_s
-        self._last_s = now
-        if now - before < _SAME_REQUEST_S or (kind == _HANGUP and self.count):
+    def _handle(self, kind: int, _: object) -> None:
+        now_s, last_s = self._clock(), self._last_s
+        self._last_s = now_s
+        if now_s - last_s < _SAME_REQUEST_S or (kind == _HANGUP and self.count):
             return
         self.count += 1
         if self.pipeline is not None:
             (self.pipeline.stop if self.count == 1 else self.pipeline.cancel)()
-        elif not self._holding or self.count > 1:
+        elif not self._deferring or self.count > 1:
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """The first one takes effect only at the end of the block."""
-        self._holding = True
+    def deferred(self) -> Iterator[None]:
+        """Let the first signal take effect only at the end of the block."""
+        self._deferring = True
         try:
             yield
         finally:
-            self._holding = False
+            self._deferring = False
         if self.count:
             raise KeyboardInterrupt
