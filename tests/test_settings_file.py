@@ -68,7 +68,6 @@ class Watched:
         self.opened: list[str] = []
         self.watcher = SettingsFileWatcher(
             texts,
-            explicit=explicit,
             options=options,
             control=self.control,
             open_gallery=self._open,

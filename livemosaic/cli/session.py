@@ -15,6 +15,7 @@ from ..blocking import call_interruptibly
 from ..errors import UsageError
 from .capture_files import CaptureFiles
 from .console import counting_bar
+from .ignored_options import Circumstances, warn_of_ignored_options
 from .signals import Interrupts
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _SAME_SHAPE = 0.97  # of a side: less than this is seen, as 1366x768 for 16:9 is
 def parse_outputs(options: RunOptions) -> list[Destination]:
     """Parse the outputs and the map, and refuse what cannot work."""
     from ..sinks import FileOptions, distribute_options, parse_output
+    from ..sinks.destination import ENCODER_OPTIONS
     from ..sinks.photo_map import parse_map
 
     file_options = FileOptions(
@@ -50,6 +52,10 @@ def parse_outputs(options: RunOptions) -> list[Destination]:
     destinations = distribute_options(
         [parse_output(it, stdout_options if it == "-" else file_options) for it in options.outputs]
     )
+    if not any(it.encodes for it in destinations):
+        # Settings files are for many runs: only options that were typed may be wrong here.
+        unused = {name for name in ENCODER_OPTIONS if name not in options.explicit}
+        destinations = [it.without_options(unused) for it in destinations]
     if options.map is not None:
         destinations.append(parse_map(options.map, file_options))
     _refuse_shared_outputs(destinations, json=options.json)
@@ -119,6 +125,7 @@ def join(
     from ..jit import kernels_are_cached
     from ..pipeline import Pipeline, output_info
     from ..sinks import RunContext, are_for_screen
+    from ..sources import input_kind
 
     info = source.info
     for destination in destinations:
@@ -144,6 +151,17 @@ def join(
     control = None
     if live or with_keys is not None:
         control = _make_control(mosaic, options.gallery, grid)
+    warn_of_ignored_options(
+        options,
+        Circumstances(
+            kind=input_kind(options.input),
+            still=info.still,
+            live=info.live,
+            paced=live,
+            interactive=control is not None,
+            encodes=any(it.encodes for it in destinations),
+        ),
+    )
     if live:
         mosaic.warm_up(info.width, info.height, info.colour)
     context = RunContext(rate=rate, mosaic=mosaic, control=control)

@@ -30,6 +30,7 @@ __all__ = [
     "read_settings_file",
     "resolve",
     "user_settings_file",
+    "values_of",
 ]
 
 _MAX_LENGTH = 200  # characters of a text of the user in a message
@@ -78,11 +79,13 @@ class RunOptions:
     Attributes
     ----------
     input, outputs : as on the command line
+    explicit : names of the options that were typed
     files : for each option that a settings file sets, the file
     """
 
     input: str = ""
     outputs: tuple[str, ...] = ()
+    explicit: frozenset[str] = field(default=frozenset(), compare=False)
     files: Mapping[str, Path] = field(default_factory=dict, compare=False)
     # fmt: off
     gallery: str = option("photos", """photos or emoji (included), a gallery file, or a folder of
@@ -268,10 +271,20 @@ def resolve(
     return RunOptions(
         input=input,
         outputs=tuple(outputs),
+        explicit=frozenset(explicit),
         files={name: file for file, its in filed.items() for name in its if name not in explicit},
         mosaic=MosaicSettings(**mosaic, round_up=values.pop("round_up")),
         **values,
     )
+
+
+def values_of(options: RunOptions) -> dict[str, Any]:
+    """The values of all options by name."""
+    mosaic = options_of(MosaicSettings)
+    return {
+        known.name: getattr(options.mosaic if known in mosaic else options, known.field)
+        for known in OPTIONS
+    }
 
 
 def message(error: OptionError, files: Mapping[str, Path] | None = None) -> str:

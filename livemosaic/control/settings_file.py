@@ -14,13 +14,12 @@ import stat
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from ..errors import LivemosaicError, OptionError
 from ..mosaic.grid import plan_grid
 from ..mosaic.settings import MosaicSettings
 from ..option import options_of, text_of
-from .options import OPTIONS, RunOptions, message, resolve
+from .options import OPTIONS, RunOptions, message, resolve, values_of
 from .state import Control
 
 __all__ = ["SettingsFileWatcher"]
@@ -45,7 +44,6 @@ class SettingsFileWatcher:
     Parameters
     ----------
     texts : the contents of the files at the start; see `resolve`
-    explicit : options of the command line, which override the files
     options : the result of `resolve` at the start
     control : receives the changes
     open_gallery : raises an error for a gallery that cannot be used
@@ -55,12 +53,13 @@ class SettingsFileWatcher:
         self,
         texts: Mapping[Path, bytes],
         *,
-        explicit: Mapping[str, Any],
         options: RunOptions,
         control: Control,
         open_gallery: Callable[[str], object],
     ) -> None:
-        self._explicit, self._control, self._open_gallery = explicit, control, open_gallery
+        values = values_of(options)
+        self._explicit = {name: values[name] for name in options.explicit}  # overrides the files
+        self._control, self._open_gallery = control, open_gallery
         self._start = self._applied = options
         self._read = self._seen = dict(texts)
         self._stopping = threading.Event()
@@ -124,7 +123,7 @@ class SettingsFileWatcher:
         ------
         LivemosaicError : a value that cannot be used; nothing is changed then
         """
-        old, new, start = map(_values, (self._applied, options, self._start))
+        old, new, start = map(values_of, (self._applied, options, self._start))
         changed = {
             known.name: known.live for known in OPTIONS if new[known.name] != old[known.name]
         }
@@ -168,11 +167,3 @@ class SettingsFileWatcher:
     def _say(self, log: Callable[..., None], text: str) -> None:
         log("%s", text)
         self._control.notify(text)
-
-
-def _values(options: RunOptions) -> dict[str, Any]:
-    """The values of all options by name."""
-    return {
-        known.name: getattr(options.mosaic if known.name in _MOSAIC else options, known.field)
-        for known in OPTIONS
-    }

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from ..control.state import Control
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from .base import Sink
 
 __all__ = [
+    "ENCODER_OPTIONS",
     "STANDARD_OUTPUT",
     "Destination",
     "FileOptions",
@@ -24,11 +24,9 @@ __all__ = [
     "distribute_options",
 ]
 
-_log = logging.getLogger("livemosaic")
-
 STANDARD_OUTPUT = "pipe:1"
 
-_ENCODER_OPTIONS = ("codec", "preset", "crf")
+ENCODER_OPTIONS = ("codec", "preset", "crf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +83,7 @@ class Destination(ABC):
     for_screen : without a size, pictures are made for a screen, not as large as for a file
     compact : the same, but only if all other outputs are compact, too
     has_keys : its keys change the run
+    encodes : it has a video encoder, or makes recordings; others have no use for `ENCODER_OPTIONS`
     """
 
     name: str
@@ -94,12 +93,18 @@ class Destination(ABC):
     for_screen: bool = False
     compact: bool = False
     has_keys: bool = False
+    encodes: bool = False
+
+    def without_options(self, names: Iterable[str]) -> Self:
+        """The same without some options."""
+        others: dict[str, Any] = dict.fromkeys(names)
+        return replace(self, options=replace(self.options, **others))
 
     def supported_options(self) -> set[str]:
         """Which of `codec`, `preset` and `crf` go with this output, given the others."""
         return set()
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027
         """Refuse what cannot work, before anything is decoded or created.
 
         Raises
@@ -109,9 +114,6 @@ class Destination(ABC):
         SinkError
             the folder is missing, or cannot be written to
         """
-        for name in _ENCODER_OPTIONS:
-            if getattr(self.options, name) is not None:
-                _log.warning("%s: %s is ignored, because nothing is encoded", self.name, name)
 
     def check_stream(self, info: StreamInfo) -> None:  # noqa: B027
         """Raise `UsageError` if the output cannot take such a stream."""
@@ -145,9 +147,7 @@ def distribute_options(destinations: Sequence[Destination]) -> list[Destination]
     """
     supported = [destination.supported_options() for destination in destinations]
     shared = set().union(*supported)
-    result = []
-    for destination, own in zip(destinations, supported, strict=True):
-        others: dict[str, Any] = dict.fromkeys(shared - own)
-        options = replace(destination.options, **others)
-        result.append(replace(destination, options=options))
-    return result
+    return [
+        destination.without_options(shared - own)
+        for destination, own in zip(destinations, supported, strict=True)
+    ]

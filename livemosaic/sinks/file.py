@@ -62,6 +62,7 @@ class FileDestination(Destination):
     """
 
     format: Format
+    encodes: bool = True
     is_file: bool = False
     is_network: bool = False
 

@@ -8,7 +8,7 @@ from importlib import import_module
 
 from .base import DEFAULT_CAPTURE, CaptureMode, Source, SourceOptions
 
-__all__ = ["Source", "SourceOptions", "open_source"]
+__all__ = ["Source", "SourceOptions", "input_kind", "open_source"]
 
 # Every kind of source: the inputs that it may open, and its module in this package. The modules
 # are tried in this order. Each has a function
@@ -22,6 +22,11 @@ _KINDS = (
     (r"webcam(:.*)?|/dev/(video|v4l/).*", "camera.webcam"),
     (r".*", "file"),
 )
+
+
+def input_kind(spec: str) -> str:
+    """The kind of an input: the module that is the first to try to open it."""
+    return next(module for inputs, module in _KINDS if re.fullmatch(inputs, spec, re.DOTALL))
 
 
 def open_source(

@@ -39,5 +39,11 @@ class WindowDestination(sinks.Destination):
 
 def parse_output(spec: str, options: sinks.FileOptions) -> WindowDestination:
     return WindowDestination(
-        name=spec, options=options, location=spec, is_display=True, for_screen=True, has_keys=True
+        name=spec,
+        options=options,
+        location=spec,
+        is_display=True,
+        for_screen=True,
+        has_keys=True,
+        encodes=True,
     )

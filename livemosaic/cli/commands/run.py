@@ -22,6 +22,7 @@ from ...control.options import (
 )
 from ...errors import LivemosaicError, OptionError, UsageError
 from ..console import print_json, progress_bar
+from ..ignored_options import refuse_contradictions
 from ..session import join, open_input, parse_outputs
 from ..signals import Interrupts
 
@@ -95,7 +96,7 @@ def run(
     texts = _settings_files(explicit)
     options = resolve(explicit, texts, input=input, outputs=outputs)
     try:
-        return _run(options, explicit, texts, interrupts, started_s)
+        return _run(options, texts, interrupts, started_s)
     except OptionError as error:
         raise UsageError(message(error, options.files)) from None
 
@@ -112,7 +113,6 @@ def _settings_files(explicit: Mapping[str, Any]) -> dict[Path, bytes]:
 
 def _run(
     options: RunOptions,
-    explicit: Mapping[str, Any],
     texts: Mapping[Path, bytes],
     interrupts: Interrupts,
     started_s: float,
@@ -121,6 +121,7 @@ def _run(
     # and again is a fifth of the start. Nor is there work for NumPy's threads, which spin.
     gc.disable()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    refuse_contradictions(options)
     destinations = parse_outputs(options)
 
     import cv2
@@ -138,7 +139,7 @@ def _run(
     gc.freeze()
     gc.enable()
     control = pipeline.control if pipeline.interactive else None
-    with _watching(options, explicit, texts, control):
+    with _watching(options, texts, control):
         code = _drive(pipeline, interrupts, options, still=still)
     if source.bad_frames:
         _log.warning(
@@ -151,10 +152,7 @@ def _run(
 
 
 def _watching(
-    options: RunOptions,
-    explicit: Mapping[str, Any],
-    texts: Mapping[Path, bytes],
-    control: Control | None,
+    options: RunOptions, texts: Mapping[Path, bytes], control: Control | None
 ) -> contextlib.AbstractContextManager[object]:
     """Apply saved changes of the settings files, if there is anything that may change."""
     if not texts or control is None:
@@ -162,9 +160,7 @@ def _watching(
     from ...control.settings_file import SettingsFileWatcher
     from ...gallery import open_gallery
 
-    return SettingsFileWatcher(
-        texts, explicit=explicit, options=options, control=control, open_gallery=open_gallery
-    )
+    return SettingsFileWatcher(texts, options=options, control=control, open_gallery=open_gallery)
 
 
 def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, still: bool) -> int:

@@ -1,0 +1,114 @@
+"""Options of the command line without an effect: a warning if harmless, else an error.
+
+Values of settings files and profiles are for many runs: they never cause a warning. Sizes that
+contradict each other are an error of `plan_grid`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ..control.options import OPTIONS, RunOptions
+from ..errors import UsageError
+
+__all__ = ["Circumstances", "ignored_options", "refuse_contradictions", "warn_of_ignored_options"]
+
+_log = logging.getLogger("livemosaic")
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What the effect of options depends on, apart from other options.
+
+    Attributes
+    ----------
+    kind : of the input, see `sources.input_kind`
+    still : the input is a single picture, which is shown once
+    live : the input cannot wait
+    paced : the newest frame counts: the input is live, or played as if it were
+    interactive : keys or a saved settings file may change the mosaic while it runs
+    encodes : one of the outputs has a video encoder
+    """
+
+    kind: str
+    still: bool = False
+    live: bool = False
+    paced: bool = False
+    interactive: bool = False
+    encodes: bool = True
+
+
+Condition = Callable[[RunOptions, Circumstances], bool]
+
+
+# Names of options, when they have no effect, and why. While keys can change the match, all options
+# of a mosaic may count.
+_RULES: tuple[tuple[tuple[str, ...], Condition, str], ...] = (
+    (
+        ("palette", "seed"),
+        lambda options, run: options.mosaic.match == "layout" and not run.interactive,
+        "only match clusters uses it",
+    ),
+    (
+        ("calm", "variety", "min_distance", "max_uses"),
+        lambda options, run: options.mosaic.match == "clusters" and not run.interactive,
+        "only match layout uses it",
+    ),
+    (
+        ("calm", "activity", "fps", "duration", "realtime"),
+        lambda options, run: run.still,
+        "a single picture does not move",
+    ),
+    (
+        ("overlay_luma",),
+        lambda options, run: options.mosaic.overlay == 0 and not run.interactive,
+        "the overlay is 0",
+    ),
+    (("capture",), lambda options, run: run.kind != "camera.webcam", "the input is no webcam"),
+    (
+        ("reconnect",),
+        lambda options, run: run.kind in ("file", "pattern") or not run.live,
+        "the input is no webcam or live stream",
+    ),
+    (("realtime",), lambda options, run: run.live, "the input is live anyway"),
+    (
+        ("max_latency",),
+        lambda options, run: not run.paced,
+        "it is for live inputs and files that are played with --realtime",
+    ),
+    (
+        ("codec", "preset", "crf"),
+        lambda options, run: not run.encodes,
+        "no output has a video encoder",
+    ),
+)
+
+
+def ignored_options(options: RunOptions, run: Circumstances) -> Iterator[tuple[str, str]]:
+    """The flag of each explicit option without an effect, and why it has none."""
+    for known in OPTIONS:
+        if known.name in options.explicit:
+            reasons = (
+                why
+                for names, is_ignored, why in _RULES
+                if known.name in names and is_ignored(options, run)
+            )
+            if reason := next(reasons, ""):
+                yield known.flag, reason
+
+
+def warn_of_ignored_options(options: RunOptions, run: Circumstances) -> None:
+    """Log a line for each explicit option without an effect."""
+    for flag, reason in ignored_options(options, run):
+        _log.warning("%s has no effect: %s", flag, reason)
+
+
+def refuse_contradictions(options: RunOptions) -> None:
+    """Raise `UsageError` for explicit options that contradict the outputs."""
+    if "format" in options.explicit and "-" not in options.outputs:
+        raise UsageError(
+            f"--format {options.format}: only standard output (-) takes it; the ending of a file "
+            "chooses its container, so leave it out"
+        )
