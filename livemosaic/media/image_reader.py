@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BACKGROUND",
+    "HEAD_BYTES",
     "MAX_PIXELS",
     "BadImage",
     "ImageReader",
@@ -47,6 +48,8 @@ MAX_BYTES = 2**30
 
 # Opening a pipe would wait for a writer for ever without O_NONBLOCK. Windows has only O_BINARY.
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+HEAD_BYTES = 256  # that give the kind of a file
 
 # How a file of each kind begins, and the class that reads it.
 _KINDS = {
@@ -80,8 +83,8 @@ class BadImage(Exception):
 
 
 def image_kind(data: bytes) -> str | None:
-    """The kind of an image file by its first 256 bytes; None if it is not one of those known."""
-    head = data[:256]
+    """The kind of an image file by its first `HEAD_BYTES`; None if it is not one of those known."""
+    head = data[:HEAD_BYTES]
     if head[4:8] == b"ftyp":
         head = head[: int.from_bytes(head[:4], "big")]
     for kind, (start, _, _) in _KINDS.items():

@@ -20,6 +20,7 @@ _KINDS = (
     (r"pattern([:@].*)?", "pattern"),
     (r"[^/]+://.*", "network.stream"),
     (r"webcam(:.*)?|/dev/(video|v4l/).*", "camera.webcam"),
+    (r".*", "image"),
     (r".*", "file"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from fractions import Fraction
 from typing import Any
@@ -193,11 +194,13 @@ def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     The display matrix maps a stored point (x, y) to (a x + c y, b x + d y); it is one of the eight
     symmetries of a rectangle in every file a camera writes.
     """
-    try:
-        data: Any = frame.side_data
-    except ValueError:
-        # PyAV knows not all kinds of side data, and then gives none (EXIF, in every JPEG of a
-        # camera). The angle is to be had still, only mirroring is not.
+    data: Any = None
+    # PyAV 18 frees the name of a PNG's colour profile twice once its side data is read: a crash.
+    if not (_is_rgb(frame.format) or frame.format.name.startswith(_GREY)):
+        # It knows not all kinds of side data, and then gives none (EXIF, in a camera's JPEG).
+        with contextlib.suppress(ValueError):
+            data = frame.side_data
+    if data is None:  # the angle is known still, only mirroring is not
         angle = round(frame.rotation / 90) % 4
         return angle % 2 == 1, angle in (2, 3), angle in (1, 2)
     matrix = data.get("DISPLAYMATRIX")
