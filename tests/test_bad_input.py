@@ -317,6 +317,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.slow
 @needs_jit
 @pytest.mark.parametrize("name", ["x.mp4", "x.mkv", "x_%03d.png"])
 def test_a_full_disk(
@@ -360,6 +361,7 @@ def test_one_of_two_outputs_fails(
 # ---- standard input and output -----------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_jit
 def test_standard_output_whose_reader_goes_away(folder: Path, gallery: Gallery) -> None:
     process = spawn("run", "pattern:64x48@25", "-", "--gallery", gallery.path, *SMALL)
@@ -370,6 +372,7 @@ def test_standard_output_whose_reader_goes_away(folder: Path, gallery: Gallery) 
     one_line(finish(process), WORLD, "standard output: .*the reader has gone away")
 
 
+@pytest.mark.slow
 @needs_jit
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 @pytest.mark.parametrize("words", [["-"], ["null", "--json", "--quiet"]])

@@ -248,6 +248,7 @@ def test_variety_and_calm() -> None:
     assert calm(clip, [photos, photos]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_this_program_as_a_contender(monkeypatch: pytest.MonkeyPatch) -> None:
     clip = noisy("noise", moving_pictures(1)[0][:80, :96], frames=2)
     one = Livemosaic("livemosaic", {"match": "clusters", "tint": "0", "overlay": "0"})

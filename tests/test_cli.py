@@ -349,6 +349,7 @@ def test_a_pipe_on_both_sides(folder: Path, small: list[str]) -> None:
     assert len(pictures(folder / "o.mkv")) == 10
 
 
+@pytest.mark.slow
 @needs_jit
 def test_sound_of_a_broadcast_through_a_pipe(folder: Path, small: list[str]) -> None:
     """What was looked at to find out what it is comes without times, and cannot be read again."""
@@ -526,6 +527,7 @@ def test_a_damaged_input_is_shown_as_far_as_it_goes(
 # ---- demo --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_jit
 @pytest.mark.timeout(120)
 def test_demo(folder: Path, program: Program) -> None:

@@ -47,6 +47,7 @@ def render(tmp_path: Path, real_clip: Path, gallery: Gallery) -> Render:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("match", ["layout", "clusters"])
 def test_the_same_again(render: Render, tmp_path: Path, match: str) -> None:
     words = ("--match", match, "--seed")
@@ -60,15 +61,18 @@ def test_the_same_again(render: Render, tmp_path: Path, match: str) -> None:
     assert (render(*words, "8") == first) is (match == "layout")
 
 
+@pytest.mark.slow
 def test_the_reference_again(render: Render) -> None:
     words = ("--profile", "reference", "--tile", "8")
     first = render(*words)
     assert render(*words, threads=1) == first
 
 
+@pytest.mark.slow
 def test_an_embedded_gallery_again(render: Render) -> None:
     assert render("--gallery", "emoji") == render("--gallery", "emoji", threads=1)
 
 
+@pytest.mark.slow
 def test_pace_changes_no_picture(render: Render) -> None:
     assert render("--realtime") == render()

@@ -350,6 +350,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_an_encoder_that_ends_its_process(capfd: pytest.CaptureFixture[str]) -> None:
     names = ["a", "crash", "loud", "crash2", "hang", "b"]
     command = (sys.executable, "-c", _STUB)
@@ -506,6 +507,7 @@ def test_the_fix_is_the_next_smaller_size_or_rate(size: tuple[int, int, int], sm
 # ---- the program -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_jit
 def test_in_the_program(tmp_path: Path) -> None:
     """Without a display; nothing is left behind."""

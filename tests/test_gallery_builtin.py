@@ -120,6 +120,7 @@ def test_first_use_says_why_and_second_is_quick(
     assert len(caplog.records) == 1
 
 
+@pytest.mark.slow
 def test_damaged_and_outdated_caches(fresh: Path) -> None:
     good = file_of(open_gallery("emoji"))
     data = good.read_bytes()
@@ -145,6 +146,7 @@ def test_cache_folder_that_cannot_be_written(
     assert len(caplog.records) == 1
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(fresh: Path) -> None:
     code = "from livemosaic.gallery import open_gallery; print(len(open_gallery('photos')))"
     both = [

@@ -224,6 +224,7 @@ def test_the_first_finishes_the_file(
         assert len(pictures(folder / "o" / name)) == count
 
 
+@pytest.mark.slow
 @needs_jit
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_the_second_leaves_nothing(
@@ -246,6 +247,7 @@ def test_the_second_leaves_nothing(
     assert left(folder / "o") == []
 
 
+@pytest.mark.slow
 @needs_jit
 def test_the_second_does_not_wait_for_the_encoder(folder: Path, run: Callable[..., Run]) -> None:
     """x265 has half a minute to do for the pictures that it looks ahead at."""

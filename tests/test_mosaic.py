@@ -502,6 +502,7 @@ print(sha.hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_any_number_of_threads(gallery: Gallery, tmp_path: Path, look: dict[str, Any]) -> None:
     digests = set()
     for threads in ("1", "2", "5"):
@@ -657,6 +658,7 @@ def test_a_stream_that_could_not_begin(gallery: Gallery, monkeypatch: pytest.Mon
     assert mosaic.process(frame).width == 64
 
 
+@pytest.mark.slow
 def test_a_warm_up_takes_no_more_memory_than_a_frame(gallery: Gallery) -> None:
     """Cells of many pixels of the input: a picture of four of them has 10240x10240."""
     mosaic = Mosaic(gallery, MosaicSettings(tile_px=256, scale=0.05))

@@ -130,6 +130,7 @@ def test_same_tiles_of_flat_pictures(reference: ModuleType, gallery: Gallery) ->
     assert shares == [1, 0, 1, 1]
 
 
+@pytest.mark.slow
 def test_same_tiles_on_a_real_clip(reference: ModuleType, real_clip: Path) -> None:
     """A crop of 640x360 from the middle, with the embedded photos."""
     crops = []

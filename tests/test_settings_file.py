@@ -312,6 +312,7 @@ def test_its_thread_ends_with_it(file: Path) -> None:
 SPEC = "pattern:64x48@25"
 
 
+@pytest.mark.slow
 @needs_jit
 def test_in_the_program(file: Path, tmp_path: Path, gallery: Gallery) -> None:
     """Only tiles at first, only the original at the end; other tiles, the size as it was."""

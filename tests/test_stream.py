@@ -85,6 +85,7 @@ def test_mjpeg_that_changes_its_size(caplog: pytest.LogCaptureFixture) -> None:
     assert said == ["the picture changes its size midway: fitted into 160x96"]
 
 
+@pytest.mark.slow
 def test_slow_camera_is_no_stall(monkeypatch: pytest.MonkeyPatch) -> None:
     """How long a picture may take is known from the ones before."""
     monkeypatch.setattr("livemosaic.sources.network.stream._STALL_S", 0.05)
@@ -125,6 +126,7 @@ def test_file_behind_a_connection_that_breaks(
     assert not caplog.records
 
 
+@pytest.mark.slow
 def test_a_picture_in_its_place_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     """As a camera's proxy gives it while the camera is away."""
     answers = iter(
@@ -177,6 +179,7 @@ def test_http_refusals(status: int, kind: type[SourceError], why: str) -> None:
     assert str(caught.value).startswith(f"{url}/x?password=***: ")
 
 
+@pytest.mark.slow
 def test_hls_is_shown_at_its_own_pace(tmp_path: Path) -> None:
     need_ffmpeg()
     clip = clips.make(tmp_path / "clip.mp4", clips.frames(250), options=ZERO_LATENCY)
@@ -315,6 +318,7 @@ def test_what_sends_no_picture(tmp_path: Path) -> None:
         open_source(url)
 
 
+@pytest.mark.slow
 def test_udp(tmp_path: Path) -> None:
     need_ffmpeg()
     clip = clips.make(tmp_path / "clip.mp4", clips.frames(250), options=ZERO_LATENCY)
@@ -343,6 +347,7 @@ def test_silent_server_times_out() -> None:
     assert not receiver_threads(address.name)
 
 
+@pytest.mark.slow
 def test_decoder_that_is_too_slow_skips_and_stays_near(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

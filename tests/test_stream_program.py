@@ -55,6 +55,7 @@ def wait_for(process: subprocess.Popen[bytes], text: str) -> str:
     pytest.fail(f"it did not say {text!r} but {said!r}")
 
 
+@pytest.mark.slow
 def test_camera_to_a_file_through_a_power_cut(camera: RtspServer, tmp_path: Path) -> None:
     out = tmp_path / "out.mkv"
     url = camera.url.replace("//", "//me:secret@")

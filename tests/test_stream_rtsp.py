@@ -129,6 +129,7 @@ def test_server_killed_and_restarted(
     assert said[1].startswith(f"{server.url}: back after ")
 
 
+@pytest.mark.slow
 def test_stall_is_noticed_and_survived(serve: Serve, clip: Path) -> None:
     server = serve(clip)
     source = open_source(server.url)
@@ -249,6 +250,7 @@ def test_never_ends_with_the_stream(serve: Serve, clip: Path) -> None:
     assert not watch.notices
 
 
+@pytest.mark.slow
 def test_never_fails_with_a_stall(serve: Serve, clip: Path) -> None:
     server = serve(clip)
     with Watch(open_source(server.url, reconnect="never")) as watch:
@@ -269,6 +271,7 @@ def test_given_up_while_away(serve: Serve, clip: Path) -> None:
     assert "1 attempt;" in str(watch.error)
 
 
+@pytest.mark.slow
 def test_sound_is_kept_across_a_reconnect(serve: Serve, tmp_path: Path, real_clip: Path) -> None:
     server = serve(real_clip, "--audio")
     source = open_source(server.url)

@@ -125,6 +125,7 @@ FIRST = fits(1190, 669)
 # ---- a window ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_picture_colours_and_aspect(screen: Screen) -> None:
     """A window of its own size at first; another size is filled with the aspect kept."""
     with shown(screen.environment, (1280, 720)) as program:
@@ -165,6 +166,7 @@ KEYS_OF_CONTROL: list[tuple[str, Callable[[Any], object]]] = [
 ]
 
 
+@pytest.mark.slow
 def test_every_key(screen: Screen) -> None:
     with shown(screen.environment) as program:
         screen.see(has_picture, what="the picture")
@@ -181,6 +183,7 @@ def test_every_key(screen: Screen) -> None:
         assert program.ended() == (0, "")
 
 
+@pytest.mark.slow
 def test_what_the_window_shows_over_the_picture(screen: Screen) -> None:
     """Statistics, keys, the original: their pixels come and go in their places."""
     with shown(screen.environment) as program:

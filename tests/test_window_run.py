@@ -143,6 +143,7 @@ def same(one: U8, other: U8) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(strips(one), strips(other), strict=True))
 
 
+@pytest.mark.slow
 def test_every_key(screen: Screen, tmp_path: Path) -> None:
     """One after another in one run, and what each does to the picture."""
     # Kernels of the larger tiles, which would be compiled besides for as long as all this takes.
