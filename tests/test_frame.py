@@ -47,7 +47,7 @@ def test_frames_do_not_change() -> None:
         frame.pts = 1  # type: ignore[misc]
 
 
-def test_a_veiled_picture_has_nothing_fine_in_it() -> None:
+def test_a_pixelated_picture_has_nothing_fine_in_it() -> None:
     rng = np.random.default_rng(0)
     frame = Frame.from_bgr(rng.integers(0, 256, (90, 161, 3), np.uint8), pts=5)
     pixelated = frame.pixelated()
@@ -62,7 +62,7 @@ def test_a_veiled_picture_has_nothing_fine_in_it() -> None:
 
 
 @pytest.mark.parametrize("size", [(2, 2), (16, 300), (7, 5)])
-def test_a_small_picture_can_be_veiled(size: tuple[int, int]) -> None:
+def test_a_small_picture_can_be_pixelated(size: tuple[int, int]) -> None:
     width, height = size
     pixelated = Frame.from_bgr(np.full((height, width, 3), 90, np.uint8)).pixelated()
     assert pixelated.y.shape == (height, width)

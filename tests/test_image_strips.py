@@ -41,7 +41,7 @@ def markers(data: bytes) -> Iterator[int]:
 
 def test_bands_are_the_picture(frame: Frame) -> None:
     for rows in (2, 128):
-        bands = list(frame.bands(rows))
+        bands = list(frame.strips(rows))
         assert {len(band) for band in bands[:-1]} <= {rows}
         assert np.array_equal(np.concatenate(bands), frame.to_bgr())
 

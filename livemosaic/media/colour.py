@@ -1,7 +1,7 @@
-"""How Y'CbCr samples relate to R'G'B': matrices, ranges, and the two conversions.
+"""Conversions between Y'CbCr and R'G'B': matrices and ranges.
 
-Everything between decoder and encoder stays in the input's own Y'CbCr (I420). RGB appears at two
-places only: the analysis of a frame (at cell resolution) and the photos of a gallery.
+From decoder to encoder, pictures stay in the input's own Y'CbCr (I420). RGB appears in two places
+only: the analysis of a frame (at cell resolution) and the photos of a gallery.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WEIGHTS: dict[str, tuple[float, float]] = {
     "bt2020": (0.2627, 0.0593),
 }
 
-UNSPECIFIED = 2  # the code point of ISO/IEC 23091-2 (H.273) for "not said"
+UNSPECIFIED = 2  # code point of ISO/IEC 23091-2 (H.273)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class Colour:
 
     Attributes
     ----------
-    matrix : which Y'CbCr matrix the samples are in; never unknown, guessed from the size if need be
+    matrix : of the samples; guessed from the picture's size where the input does not specify it
     full_range : True when luma spans 0..255, False when it spans 16..235
-    tags : (primaries, transfer, matrix, range) as FFmpeg's integers, exactly as the input said
-        them, so that an output can repeat them; `UNSPECIFIED` (range: 0) where it said nothing
+    tags : (primaries, transfer, matrix, range), FFmpeg's integers as in the input, for the output;
+        `UNSPECIFIED` (range: 0) where the input has none
     """
 
     matrix: Matrix = "bt709"
@@ -68,12 +68,12 @@ def _backward(colour: Colour) -> NDArray[np.float64]:
     return np.hstack([inverse, -inverse @ forward[:, 3:]])
 
 
-def conversion(given: Colour, wanted: Colour) -> NDArray[np.float64]:
-    """The affine 3x4 matrix from one colour's (Y, Cb, Cr) in 0..255 to another's."""
-    back, forth = _backward(given), _forward(wanted)
-    both = forth[:, :3] @ back
-    both[:, 3] += forth[:, 3]
-    return both
+def conversion(source: Colour, target: Colour) -> NDArray[np.float64]:
+    """The affine 3x4 matrix from the (Y, Cb, Cr) of one colour to those of another, in 0..255."""
+    forward = _forward(target)
+    matrix = forward[:, :3] @ _backward(source)
+    matrix[:, 3] += forward[:, 3]
+    return matrix
 
 
 def bgr_to_ycbcr(bgr: U8, colour: Colour) -> U8:
@@ -104,7 +104,7 @@ def bgr_to_i420(bgr: U8, colour: Colour) -> tuple[U8, U8, U8]:
 
 
 def i420_to_bgr(y: U8, u: U8, v: U8, colour: Colour) -> U8:
-    """Convert planes as of `bgr_to_i420` to (h, w, 3) BGR, chroma interpolated."""
+    """Convert the planes that `bgr_to_i420` returns to (h, w, 3) BGR; interpolates chroma."""
     height, width = y.shape
     full = (u.shape[1] * 2, u.shape[0] * 2)
     u, v = (
@@ -114,5 +114,5 @@ def i420_to_bgr(y: U8, u: U8, v: U8, colour: Colour) -> U8:
 
 
 def _u8(array: Any) -> U8:
-    """OpenCV's stubs return a union of array types: narrow it to what it is."""
+    """Narrow the union of array types that OpenCV's stubs declare."""
     return np.asarray(array, dtype=np.uint8)

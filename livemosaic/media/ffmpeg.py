@@ -1,8 +1,8 @@
-"""What sources and sinks share of PyAV: the import itself, names, colour codes and errors.
+"""PyAV for sources and sinks: the import itself, colour codes, filter graphs and error messages.
 
-Everybody imports `av` from here. Both wheels, PyAV's and OpenCV's, carry a libxcb-shm, and the
-first OpenCV window hangs for ever when PyAV's was loaded first; so `cv2` must be imported before
-`av`, which an import sorter would turn round in every module that named both.
+All modules import `av` from here, because `cv2` must be imported first. Both wheels contain a
+libxcb-shm, and the first OpenCV window hangs if PyAV's was loaded first. An import sorter would put
+`av` first in every module that imports both.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ __all__ = [
     "source_error",
 ]
 
-# Matrix coefficients of ISO/IEC 23091-2 (FFmpeg's AVColorSpace) that mean one of ours. FCC's
-# weights are BT.601's within a code value.
+# The matrices by their codes in ISO/IEC 23091-2 (FFmpeg's AVColorSpace). FCC's weights (4) differ
+# from those of BT.601 by less than a code value.
 MATRICES: dict[int, Matrix] = {
     1: "bt709",
     4: "bt601",
@@ -58,25 +58,25 @@ LIMITED, FULL = 1, 2  # FFmpeg's AVColorRange
 
 
 def guess_matrix(width: int, height: int) -> Matrix:
-    """The matrix that players assume for a picture that does not say: BT.709 from HD upwards."""
+    """The matrix that players assume for an untagged picture: BT.709 from HD upwards."""
     return "bt709" if height >= 720 or width >= 1280 else "bt601"
 
 
-def matrix_tag(said: int, matrix: Matrix, width: int, height: int) -> int:
-    """The matrix code to write for a `width` x `height` output of an input that said `said`.
+def matrix_tag(code: int, matrix: Matrix, width: int, height: int) -> int:
+    """The matrix code for a `width` x `height` output, from the input's `code` and `matrix`.
 
-    What the input said is repeated. Where it said nothing neither do we, unless the output's size
-    would make players guess another matrix than the one its samples are in.
+    The output repeats the input's code. An untagged input makes an untagged output, unless players
+    would guess a wrong matrix from the output's size.
     """
-    if said != UNSPECIFIED:
-        return said
+    if code != UNSPECIFIED:
+        return code
     return UNSPECIFIED if guess_matrix(width, height) == matrix else MATRIX_CODES[matrix]
 
 
 def fraction(value: Any) -> Fraction | None:
-    """A rational of PyAV as a `Fraction`, None where FFmpeg knows nothing.
+    """A rational of PyAV as a `Fraction`; None where FFmpeg does not know it.
 
-    PyAV 18 gives `Fraction` or None, PyAV 19 a class of its own, whose unknown is 0/0.
+    PyAV 18 has `Fraction` or None, PyAV 19 a class of its own, which is 0/0 if unknown.
     """
     if value is None or not value.denominator or not value.numerator:
         return None
@@ -84,9 +84,9 @@ def fraction(value: Any) -> Fraction | None:
 
 
 def open_container(file: Any, mode: Literal["r", "w"] = "r", **options: Any) -> Any:
-    """Call `av.open`, so that no text in a file is a reason to refuse it.
+    """Call `av.open`; accept metadata that is not UTF-8, such as the Latin-1 of old files.
 
-    Old files hold Latin-1. PyAV 19 always passes such bytes through, PyAV 18 when it is told to.
+    PyAV 19 always passes such bytes through, PyAV 18 needs an option for it.
     """
     if int(av.__version__.partition(".")[0]) < 19:
         options["metadata_errors"] = "surrogateescape"
@@ -106,21 +106,23 @@ def filtered(graph: av.filter.Graph, frame: Any) -> Iterator[Any]:
             return
 
 
-# What FFmpeg's errors mean to a person: problem and cure.
-_REASONS: tuple[tuple[type[Exception], str], ...] = (
+# Problem and fix, for people, by FFmpeg's errors.
+_REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (FileNotFoundError, "there is no such file; check the spelling"),
     (PermissionError, "permission is denied; check the rights of the file and its folder"),
     (IsADirectoryError, "it is a folder; name a file in it"),
     (ConnectionRefusedError, "nothing answers there; check the address, and that it is running"),
-    (TimeoutError, "it did not answer in time; check the address and the network"),
-    (ConnectionResetError, "the other side has broken the connection; check that it is running"),
+    (
+        (TimeoutError, av.error.ExitError),
+        "it did not answer in time; check the address and the network",
+    ),
+    (ConnectionResetError, "the other side closed the connection; check that it is running"),
     (BrokenPipeError, "the reader has gone away; keep it running until the end"),
-    (av.error.ExitError, "it did not answer in time; check the address and the network"),
     (av.error.DecoderNotFoundError, "this FFmpeg has no decoder for it; convert it first"),
-    (av.error.ProtocolNotFoundError, "this FFmpeg cannot speak that protocol; check the address"),
+    (av.error.ProtocolNotFoundError, "this FFmpeg does not have that protocol; check the address"),
     (
         av.error.HTTPUnauthorizedError,
-        "it wants a user name and password, or others; write PROTOCOL://USER:PASSWORD@HOST/PATH",
+        "authentication failed; use PROTOCOL://USER:PASSWORD@HOST/PATH",
     ),
     (av.error.HTTPForbiddenError, "the server forbids it; check the address and the user's rights"),
     (av.error.HTTPNotFoundError, "the server has nothing under that path; check the address"),
@@ -134,7 +136,7 @@ _ERRNO_REASONS = {
 
 
 def reason(error: BaseException) -> str:
-    """Say in one clause what is wrong, and the cure where it is known."""
+    """The problem in one clause, and the fix where it is known."""
     for kind, text in _REASONS:
         if isinstance(error, kind):
             return text
@@ -146,15 +148,15 @@ def reason(error: BaseException) -> str:
 
 
 def source_error(name: str, error: BaseException) -> SourceError:
-    """The `SourceError` for what PyAV (or the system) raised while reading `name`."""
+    """The `SourceError` for an error of PyAV or the system while reading `name`."""
     if isinstance(error, (av.error.InvalidDataError, EOFError)):
         return SourceError(
             f"{name}: not a video or picture that can be read, or cut off; "
-            "play it elsewhere to check, or copy it again"
+            "play it in another program to check, or copy it again"
         )
     return SourceError(f"{name}: cannot be read: {reason(error)}")
 
 
 def sink_error(name: str, error: BaseException) -> SinkError:
-    """The `SinkError` for what PyAV (or the system) raised while writing `name`."""
+    """The `SinkError` for an error of PyAV or the system while writing `name`."""
     return SinkError(f"{name}: cannot be written: {reason(error)}")

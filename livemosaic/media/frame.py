@@ -1,4 +1,4 @@
-"""What flows through the program: pictures, packets of other tracks, and what a stream is like."""
+"""What flows through the program: frames, packets of other tracks, and a stream's description."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ __all__ = [
 U8 = NDArray[np.uint8]
 T = TypeVar("T")
 
-# So wide, no face is more than a few pixels, even if it fills the picture.
-_VEILED_COLUMNS = 16
+# At this width, even a face that fills the picture is only a few pixels.
+_PIXELATED_COLUMNS = 16
 
 
 def check_bgr(picture: object) -> None:
@@ -62,12 +62,12 @@ class Frame:
     y : uint8 (height, width); rows may be padded (any row stride), samples of a row are adjacent
     u, v : uint8 (ceil(height / 2), ceil(width / 2)), Cb and Cr, as `y`
     colour : what the samples mean
-    pts : presentation time in units of `time_base`, never None: a source makes up what is missing
+    pts : presentation time in units of `time_base`; a source replaces missing times
     duration : in units of `time_base`, 0 when unknown
-    captured_s : when the source had it, seconds of `time.monotonic()`; latency counts from here
-    decoding_s : what passed then until the source gave it out: decoding, and waiting for pictures
-        that are sent before it and shown behind it; 0 where nothing is live
-    original : the frame that a mosaic was made of, None for one that comes from a source
+    captured_s : `time.monotonic()` of the capture, or of the arrival; latency counts from here
+    decoding_s : from `captured_s` until a live source yielded it: decoding, and the wait for
+        pictures that are sent earlier and shown later; 0 for files
+    original : the input frame of a mosaic; None for a frame of a source
     """
 
     y: U8
@@ -111,22 +111,22 @@ class Frame:
         """The picture as uint8 (height, width, 3) BGR."""
         return i420_to_bgr(self.y, self.u, self.v, self.colour)
 
-    def bands(self, rows: int) -> Iterator[U8]:
-        """The same in bands of so many rows, an even number, from the top; the last has the rest.
+    def strips(self, rows: int) -> Iterator[U8]:
+        """The picture as BGR strips of an even number of rows, from the top; the last has the rest.
 
-        At 20,000x13,334 pixels the whole would take 800 MB, and twice as much on the way.
+        A whole picture of 20,000x13,334 pixels would take 800 MB, and twice as much meanwhile.
         """
         for top in range(0, self.height, rows):
             bottom = min(top + rows, self.height)
-            # Chroma is interpolated with the rows above and below.
+            # Interpolating chroma needs the rows above and below.
             first, end = max(top // 2 - 1, 0), (bottom + 1) // 2 + 1
-            band = i420_to_bgr(
+            strip = i420_to_bgr(
                 self.y[2 * first : 2 * end], self.u[first:end], self.v[first:end], self.colour
             )
-            yield band[top - 2 * first : bottom - 2 * first]
+            yield strip[top - 2 * first : bottom - 2 * first]
 
     def with_picture(self, y: U8, u: U8, v: U8) -> Frame:
-        """Another picture with the same times and colour, made of this one."""
+        """A picture made of this one, with the same times and colour."""
         return replace(self, y=y, u=u, v=v, original=self)
 
     def with_times_of(self, other: Frame) -> Frame:
@@ -141,35 +141,35 @@ class Frame:
         )
 
     def mirrored(self) -> Frame:
-        """The picture turned left to right, as in a looking-glass."""
+        """The mirror image, left to right."""
         y, u, v = (np.asarray(cv2.flip(plane, 1), np.uint8) for plane in (self.y, self.u, self.v))
         return replace(self, y=y, u=u, v=v)
 
     def pixelated(self) -> Frame:
-        """The picture without what anybody could be recognised by: 16 pixels wide, enlarged."""
+        """The picture at a width of 16 pixels, enlarged, so that no person can be recognised."""
         height, width = self.y.shape
-        coarse = (_VEILED_COLUMNS, max(1, round(_VEILED_COLUMNS * height / width)))
+        coarse = (_PIXELATED_COLUMNS, max(1, round(_PIXELATED_COLUMNS * height / width)))
 
-        def veil(plane: U8) -> U8:
-            # Pixels of 1/16 of the width and more: INTER_AREA leaves none of the input's out.
+        def pixelate(plane: U8) -> U8:
+            # INTER_AREA takes the mean of all samples.
             few = cv2.resize(plane, coarse, interpolation=cv2.INTER_AREA)
             size = (plane.shape[1], plane.shape[0])
             return np.asarray(cv2.resize(few, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
-        return replace(self, y=veil(self.y), u=veil(self.u), v=veil(self.v))
+        return replace(self, y=pixelate(self.y), u=pixelate(self.u), v=pixelate(self.v))
 
 
 class TrackPacket(NamedTuple):
-    """A coded packet of a track that is not turned into a mosaic (audio, subtitles, ...)."""
+    """A coded packet of a track that passes unchanged (audio, subtitles, ...)."""
 
     track: int  # index into `StreamInfo.tracks`
     packet: Any  # av.Packet, in the times of the frames
 
 
 class StatusEvent(NamedTuple):
-    """What a live source has to say instead of pictures, until its next frame."""
+    """The status of a live source that has no frames for a while."""
 
-    text: str  # for a person, such as "reconnecting"
+    text: str  # for people, such as "reconnecting"
 
 
 Item = Frame | TrackPacket | StatusEvent
@@ -186,23 +186,23 @@ class Chapter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """What a source delivers, and so what a sink has to expect.
+    """What a source yields, and what a sink is opened for.
 
     Attributes
     ----------
     width, height : of the frames, in pixels, after rotation
     rate : nominal frames/s
-    peak_rate : frames/s where frames are closest together, None if they always are as `rate` says
+    peak_rate : frames/s where frames are closest together; None for a constant rate
     time_base : of the frames' pts
     colour : of the frames
-    live : True for devices and streams (late frames are dropped), False for files (none is)
+    live : True for devices and streams, which cannot wait: late frames are dropped
     still : True for a single picture
-    frames : how many to expect, None when unknown (for progress only)
+    frames : expected number, for progress only; None when unknown
     duration_s : None when unknown
     sample_aspect_ratio : of a pixel, 1 for square
-    tracks : av streams that sinks may use as templates, in the order of `TrackPacket.track`
-    chapters, metadata : as the container says
-    video_metadata : of the picture's track, without what the program applied (rotation)
+    tracks : `av` streams, templates for sinks, in the order of `TrackPacket.track`
+    chapters, metadata : of the container
+    video_metadata : of the video track, without what the program applied (rotation)
     """
 
     width: int
@@ -223,7 +223,7 @@ class StreamInfo:
 
 
 def even(value: float | Fraction) -> int:
-    """The nearest side that 4:2:0 video can have."""
+    """The nearest width or height that 4:2:0 video can have."""
     return max(2, round(value / 2) * 2)
 
 

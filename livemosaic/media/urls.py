@@ -1,4 +1,4 @@
-"""Paths and addresses as people write them, and as they may be shown."""
+"""Paths and addresses: reading them, and removing credentials before they are shown."""
 
 from __future__ import annotations
 
@@ -11,20 +11,17 @@ from ..errors import UsageError
 __all__ = ["is_url", "local_path", "public_name", "split_url"]
 
 _FILE_URL = re.compile(r"(?is)file:(?=/)(?://([^/]*))?(/.*|)")
-# %04d numbers the pictures of a sequence, and no name has a control character in it.
+# Not %04d, which numbers the pictures of a sequence, and no control characters.
 _ESCAPES = re.compile(r"(?:%[2-9a-fA-F][0-9a-fA-F])+")
 
 
 def local_path(text: str) -> str:
-    """The path that a `file:` address names; anything else as it is.
-
-    What takes paths and addresses asks here first: a file has to be treated as one, however it was
-    named.
+    """The path in a `file:` address; other texts unchanged.
 
     Raises
     ------
     UsageError
-        when it names a file of another machine, or no whole path
+        the address has another machine's name, or no absolute path
     """
     url = _FILE_URL.fullmatch(text)
     if url is None:
@@ -32,7 +29,7 @@ def local_path(text: str) -> str:
     host, path = url.groups()
     if (host or "localhost").lower() != "localhost" or not path:
         raise UsageError(
-            f"{text}: an address of a file holds its whole path, and no other machine; write "
+            f"{text}: a file's address has its absolute path, and no other machine; write "
             "file:///FOLDER/NAME, or the path alone"
         )
     path = _ESCAPES.sub(lambda escapes: unquote(escapes[0], errors="surrogateescape"), path)
@@ -50,30 +47,29 @@ def split_url(url: str) -> SplitResult:
     Raises
     ------
     UsageError
-        when it is none
+        it is not valid
     """
     try:
         return urlsplit(url)
     except ValueError as error:
         raise UsageError(
-            f"{public_name(url)}: it is no address ({error}); write PROTOCOL://HOST/PATH"
+            f"{public_name(url)}: not a valid address ({error}); write PROTOCOL://HOST/PATH"
         ) from None
 
 
-# Words in the names of an address's parameters whose values open doors, and those parameters. Some
-# cameras want them in the path, as in /user=NAME_password=WORD_channel=1; there a value ends where
-# the next parameter begins.
-_DOORS = "user|usr|login|pas|pw|token|jwt|key|secret|auth|sig|credential|session|streamid"
+# Parts of the names of parameters whose values are secret. Some cameras have parameters in the
+# path, as in /user=NAME_password=WORD_channel=1; there the next parameter ends a value.
+_SECRET = "user|usr|login|pas|pw|token|jwt|key|secret|auth|sig|credential|session|streamid"
 _SECRET_IN_PATH = re.compile(
-    rf"(?i)([/&;_][^/&;=]*(?:{_DOORS})[^/&;=]*=)(?:(?!_[^_/&;=]*=)[^/&;#])*"
+    rf"(?i)([/&;_][^/&;=]*(?:{_SECRET})[^/&;=]*=)(?:(?!_[^_/&;=]*=)[^/&;#])*"
 )
-_SECRET_IN_QUERY = re.compile(rf"(?i)([?&;][^&;=]*(?:{_DOORS})[^&;=]*=)[^&;#]*")
+_SECRET_IN_QUERY = re.compile(rf"(?i)([?&;][^&;=]*(?:{_SECRET})[^&;=]*=)[^&;#]*")
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]@]*)(:\d*)?")
-_MAYBE_URL = re.compile(r"(?s)\s*([a-zA-Z][a-zA-Z0-9+.-]+:/+)(.*)")  # with a slash forgotten, too
+_MAYBE_URL = re.compile(r"(?s)\s*([a-zA-Z][a-zA-Z0-9+.-]+:/+)(.*)")  # one slash is enough
 
 
 def public_name(text: str) -> str:
-    """A path or address as it may be shown: without user name, password, tokens and stream keys."""
+    """A path or address without user name, password, tokens and stream keys."""
     url = _MAYBE_URL.fullmatch(text)
     if url is None:
         return text
@@ -81,10 +77,10 @@ def public_name(text: str) -> str:
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if "@" in host:
         rest = rest[host.rindex("@") + 1 :]
-    elif not _HOST.fullmatch(host):  # a password in which there is one of these
+    elif not _HOST.fullmatch(host):  # a password contains / ? or #
         rest = rest.rpartition("@")[2]
     if scheme.lower().startswith("rtmp"):
-        # rtmp://HOST/APPLICATION/KEY: whoever has the key can send in that name.
+        # rtmp://HOST/APPLICATION/KEY: the key allows to send in the user's name.
         rest = re.sub(r"^([^/]*/[^/]+/)[^?]+", r"\1***", rest)
     path, mark, query = rest.partition("?")
     path = _SECRET_IN_PATH.sub(r"\1***", path)

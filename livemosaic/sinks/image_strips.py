@@ -57,7 +57,7 @@ def _png(frame: Frame) -> Iterator[bytes]:
     yield b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", size)
     packer = zlib.compressobj(_LEVEL)
     above = np.zeros(3 * frame.width, np.uint8)
-    for bgr in frame.bands(_ROWS):
+    for bgr in frame.strips(_ROWS):
         lines = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8).reshape(len(bgr), -1)
         coded = np.empty((len(lines), 1 + lines.shape[1]), np.uint8)
         coded[:, 0] = _FROM_ABOVE
@@ -81,7 +81,7 @@ def _jpeg(frame: Frame) -> Iterator[bytes]:
     """
     blocks = -(-frame.width // _BLOCK_PX)
     options = [*_JPEG, cv2.IMWRITE_JPEG_RST_INTERVAL, blocks]
-    for number, bgr in enumerate(frame.bands(_ROWS)):
+    for number, bgr in enumerate(frame.strips(_ROWS)):
         coded: Any = cv2.imencode(".jpg", bgr, options)[1]
         data = coded.tobytes()
         head, body = _split(data)
