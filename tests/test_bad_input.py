@@ -87,7 +87,7 @@ def test_inputs(name: str, says: str, folder: Path, program: Program) -> None:
 
 def test_an_address_that_is_none(folder: Path, program: Program) -> None:
     outcome = program("run", "rtsp://me:secret@[::1/x", "o/x.mp4")
-    one_line(outcome, USAGE, r"rtsp://\[::1/x: it is no address")
+    one_line(outcome, USAGE, r"rtsp://\[::1/x: not a valid address")
 
 
 def test_a_pattern_that_makes_no_sense(folder: Path, program: Program) -> None:
@@ -100,7 +100,7 @@ OUTPUTS = [
     ("o/x.xyz", USAGE, r"the ending \.xyz is not known"),
     ("o/x", USAGE, "it has no ending"),
     ("o/x.png", USAGE, "a video does not fit into one picture"),
-    ("rtmp://me:secret@[::1/x", USAGE, r"rtmp://\[::1/x: it is no address"),
+    ("rtmp://me:secret@[::1/x", USAGE, r"rtmp://\[::1/x: not a valid address"),
     ("rtmp://127.0.0.1:9/x", WORLD, "rtmp://127.0.0.1:9/x: .*nothing answers there"),
 ]
 

@@ -1,16 +1,16 @@
-"""What Linux says of its video devices: which there are, what they can do, who has them open.
+"""Linux's video devices: a list of them, their abilities, and the programs that have them open.
 
-Only for looking, before and after: pictures are captured by OpenCV and sent by pyvirtualcam. The
-numbers are those of the kernel's <linux/videodev2.h>.
+OpenCV captures pictures, and pyvirtualcam sends them; this only asks the kernel. The numbers are
+from its <linux/videodev2.h>.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,30 +24,35 @@ __all__ = [
     "allow_output_again",
     "capture_modes",
     "holders",
+    "opened",
     "video_device",
     "video_devices",
 ]
 
 SYSFS = Path("/sys/class/video4linux")
 
+_OPEN_FLAGS = os.O_RDWR
+if sys.platform != "win32":
+    _OPEN_FLAGS |= os.O_NONBLOCK | os.O_CLOEXEC
+
 _QUERYCAP = 0x80685600  # VIDIOC_QUERYCAP
 _CAPABILITY = struct.Struct("16s32s32s3I12x")  # struct v4l2_capability
 _STREAMON = 0x40045612  # VIDIOC_STREAMON
 _OUTPUT = struct.pack("i", 2)  # V4L2_BUF_TYPE_VIDEO_OUTPUT
 
-# VIDIOC_ENUM_FMT, VIDIOC_ENUM_FRAMESIZES, VIDIOC_ENUM_FRAMEINTERVALS, and their structs. Of the
-# unions, the last named values are of what is discrete, or the least of what comes in steps.
+# VIDIOC_ENUM_FMT, VIDIOC_ENUM_FRAMESIZES, VIDIOC_ENUM_FRAMEINTERVALS, and their structs. The last
+# values before the padding are those of discrete kinds, or the smallest of those in steps.
 _ENUM_FMT, _FORMAT = 0xC0405602, struct.Struct("3I32s4s4x12x")
 _ENUM_SIZES, _SIZE = 0xC02C564A, struct.Struct("2I I2I 16x8x")
 _ENUM_INTERVALS, _INTERVAL = 0xC034564B, struct.Struct("4I I2I 16x8x")
 _CAPTURE = 1  # V4L2_BUF_TYPE_VIDEO_CAPTURE
 _DISCRETE = 1  # V4L2_FRMSIZE_TYPE_DISCRETE
-_MAX_LISTED = 64  # of each kind: no camera has more, and a broken driver must not keep us
+_MAX_LISTED = 64  # of each kind; no camera has more, and a broken driver may never end
 
 _CAPTURES = 0x1 | 0x1000  # V4L2_CAP_VIDEO_CAPTURE, ..._MPLANE
 _OUTPUTS = 0x2  # V4L2_CAP_VIDEO_OUTPUT
 _CODES = 0x4000 | 0x8000  # memory to memory: a codec or scaler, no camera
-_HAS_OWN = 0x80000000  # the node's own capabilities are told beside those of its whole device
+_HAS_OWN = 0x80000000  # the answer has the node's own capabilities, too
 
 _LOOPBACK = "v4l2 loopback"
 
@@ -59,13 +64,13 @@ class VideoDevice:
     Attributes
     ----------
     path : /dev/videoN
-    name : as the driver calls it, for people
-    capture : pictures can be had from it now; False for a virtual camera that nobody sends to, if
-        its driver hides such ones (`exclusive_caps=1`)
-    output : pictures can be sent to it now
+    name : of the driver, for people
+    capture : it can send pictures now; False for a virtual camera without a sender whose driver
+        hides such cameras (`exclusive_caps=1`)
+    output : it can receive pictures now
     virtual : made by v4l2loopback
-    format : what is sent to a virtual camera, as "YU12:1280x720@30"; empty when nobody has it open
-    bus : where it is plugged in, as "usb-0000:00:14.0-2"; empty when that cannot be asked
+    format : of a virtual camera's pictures, as "YU12:1280x720@30"; empty when it is not open
+    bus : its plug, as "usb-0000:00:14.0-2"; empty when unknown
     """
 
     path: str
@@ -83,32 +88,32 @@ class VideoDevice:
 
 
 def video_devices(*, sysfs: Path = SYSFS) -> list[VideoDevice]:
-    """All video devices, by number; empty where there are none. Never raises."""
+    """All video devices, by number. Never raises."""
     try:
         names = [name for name in os.listdir(sysfs) if re.fullmatch(r"video\d+", name)]
     except OSError:
         return []
     return [
-        _look(name, sysfs=sysfs) for name in sorted(names, key=lambda n: int(n[len("video") :]))
+        _device(name, sysfs=sysfs) for name in sorted(names, key=lambda n: int(n[len("video") :]))
     ]
 
 
 def video_device(path: str, *, sysfs: Path = SYSFS) -> VideoDevice | None:
-    """The device at `path`, which may be a link (/dev/v4l/by-id/...); None if it is none."""
+    """The device at `path`, which may be a link (/dev/v4l/by-id/...); None if there is none."""
     name = os.path.basename(os.path.realpath(path))
-    return _look(name, sysfs=sysfs) if (sysfs / name).exists() else None
+    return _device(name, sysfs=sysfs) if (sysfs / name).exists() else None
 
 
-def _look(name: str, *, sysfs: Path) -> VideoDevice:
+def _device(name: str, *, sysfs: Path) -> VideoDevice:
     path, folder = f"/dev/{name}", sysfs / name
     label = _read(folder / "name") or name
-    # An attribute of v4l2loopback only, readable by everybody.
+    # Only v4l2loopback has this attribute; all users can read it.
     virtual = (folder / "max_openers").exists()
     format = _read(folder / "format") if virtual else ""
     try:
         driver, bus, able = _capabilities(path)
     except OSError:
-        # It may not be opened by us, or not now. The second node of a camera is for metadata.
+        # This user may not open it, or not now. The second node of a camera is for metadata.
         first = _read(folder / "index") in ("", "0")
         return VideoDevice(path, label, first and not virtual, virtual, virtual, format)
     captures = bool(able & _CAPTURES) and not able & _CODES
@@ -117,21 +122,35 @@ def _look(name: str, *, sysfs: Path) -> VideoDevice:
     return VideoDevice(path, label, captures, outputs, virtual, format, bus)
 
 
-def _capabilities(path: str) -> tuple[str, str, int]:
-    """Name of the driver, place on the bus, and capability bits."""
-    answer = bytearray(_CAPABILITY.size)
-    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[int]:
+    """Open a device without waiting, and yield its descriptor."""
+    descriptor = os.open(path, _OPEN_FLAGS)
     try:
-        fcntl.ioctl(descriptor, _QUERYCAP, answer)
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _ioctl(descriptor: int, request: int, argument: bytes | bytearray) -> None:
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.ioctl(descriptor, request, argument)
+
+
+def _capabilities(path: str) -> tuple[str, str, int]:
+    """The driver's name, the bus, and the capability bits."""
+    answer = bytearray(_CAPABILITY.size)
+    with opened(path) as descriptor:
+        _ioctl(descriptor, _QUERYCAP, answer)
     *texts, _, whole, own = _CAPABILITY.unpack(answer)
     driver, _, bus = (text.partition(b"\0")[0].decode(errors="replace") for text in texts)
     return driver, bus, own if whole & _HAS_OWN else whole
 
 
 class Mode(NamedTuple):
-    """A size that a camera has, its highest rate, and the pixel format of that."""
+    """A size of a camera, its highest rate, and the pixel format at that rate."""
 
     width: int
     height: int
@@ -140,18 +159,13 @@ class Mode(NamedTuple):
 
 
 def capture_modes(path: str) -> list[Mode]:
-    """The sizes that a camera has, largest first, each at its highest rate; empty when it does not
-    say. Never raises."""
+    """A camera's sizes, largest first, each at its highest rate; empty if unknown. Never raises."""
     best: dict[tuple[int, int], Mode] = {}
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            for mode in _modes(descriptor):
-                size = mode.width, mode.height
-                if size not in best or mode.rate > best[size].rate:
-                    best[size] = mode
-        finally:
-            os.close(descriptor)
+    with contextlib.suppress(OSError), opened(path) as descriptor:
+        for mode in _modes(descriptor):
+            size = mode.width, mode.height
+            if size not in best or mode.rate > best[size].rate:
+                best[size] = mode
     return sorted(best.values(), reverse=True)
 
 
@@ -170,12 +184,12 @@ def _modes(descriptor: int) -> Iterator[Mode]:
                     yield Mode(width, height, Fraction(below, above), code.decode(errors="replace"))
 
 
-def _enumerate(descriptor: int, request: int, layout: struct.Struct, *rest: Any) -> Iterator[Any]:
-    """The answers to a request that counts an index up until the driver refuses."""
+def _enumerate(descriptor: int, request: int, layout: struct.Struct, *values: Any) -> Iterator[Any]:
+    """The answers to a request with an index that counts up until the driver refuses."""
     for index in range(_MAX_LISTED):
-        answer = bytearray(layout.pack(index, *rest))
+        answer = bytearray(layout.pack(index, *values))
         try:
-            fcntl.ioctl(descriptor, request, answer)
+            _ioctl(descriptor, request, answer)
         except OSError:
             return
         yield layout.unpack(answer)
@@ -184,20 +198,16 @@ def _enumerate(descriptor: int, request: int, layout: struct.Struct, *rest: Any)
 def allow_output_again(path: str) -> None:
     """Make v4l2loopback accept a sender again after one has closed. Never raises.
 
-    Version 0.12 with exclusive_caps=1 forgets to, if that one sent by write(), as pyvirtualcam does
-    (upstream issue 470): its STREAMON marks who asks for it as the sender, and closing then
-    restores what a sender's closing should. Must not be called while somebody sends.
+    Version 0.12 with exclusive_caps=1 does not, if the sender used write(), as pyvirtualcam does
+    (upstream issue 470). STREAMON makes its caller the sender, and the caller's close restores what
+    the first close should have restored. Do not call this while a program sends.
     """
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            fcntl.ioctl(descriptor, _STREAMON, _OUTPUT)
-        finally:
-            os.close(descriptor)
+    with contextlib.suppress(OSError), opened(path) as descriptor:
+        _ioctl(descriptor, _STREAMON, _OUTPUT)
 
 
 def holders(path: str) -> list[str]:
-    """Other programs that have `path` open, as "name (process 123)"; to root those of all users."""
+    """Other programs with `path` open, as "name (process 123)"; only root sees all users'."""
     wanted = os.path.realpath(path)
     found = []
     for process in Path("/proc").glob("[0-9]*"):

@@ -190,9 +190,12 @@ def _merit(
 
 
 def _check_device(camera: Camera, spec: str) -> None:
-    """Say what the system says of a device that cannot be opened; OpenCV does not."""
+    """Report the system's reason if a device cannot be opened; OpenCV does not."""
+    from ...media.v4l2 import opened
+
     try:
-        os.close(os.open(camera.path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+        with opened(camera.path):
+            return
     except PermissionError:
         raise RefusedError(
             f"{spec}: you may not use {camera.path}; add yourself to its group: "
