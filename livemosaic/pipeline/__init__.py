@@ -1,7 +1,7 @@
-"""The pipeline: it owns every thread, hand-over, deadline and shutdown.
+"""The pipeline: threads, queues and limits between source, mosaic and sinks.
 
-source --> reader --> hand-over --> stage( Mosaic ) --> hand-over --> writer --> sink
-                                                   \\--> hand-over --> writer --> sink
+source -> SourceReader -> queue -> MosaicWorker -> FanOut -> queue -> SinkWriter -> sink
+                                                         \\-> queue -> SinkWriter -> sink
 """
 
 from __future__ import annotations

@@ -40,16 +40,7 @@ _REPAINT_TIME_BASE = Fraction(1, 1_000_000)
 class MosaicWorker:
     """Filters items on a thread of its own, and hands the results to all sink writers.
 
-    Parameters
-    ----------
-    mosaic : the filter
-    incoming : items of the source reader
-    fan_out : takes the results
-    threads : of the pipeline
-    control : its state says how the picture has to be
-    governor : None where nothing is live
-    open_gallery : opens another gallery, on a thread of its own; None where there is no other
-    save_picture : writes a snapshot and returns its name; None where there are no snapshots
+    The governor is None where nothing is live. See `Pipeline` for the other parameters.
 
     Attributes
     ----------

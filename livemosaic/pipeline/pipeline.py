@@ -161,8 +161,7 @@ class Pipeline:
             duration_s=duration_s,
             realtime=realtime,
         )
-        writers = [self._make_writer(sink) for sink in sinks]
-        fan_out = FanOut(writers)
+        fan_out = FanOut([self._make_writer(sink) for sink in sinks])
         worker = MosaicWorker(
             mosaic,
             incoming,
@@ -173,34 +172,17 @@ class Pipeline:
             open_gallery=open_gallery,
             save_picture=save_picture,
         )
-        self._recorder = Recorder(
-            control,
-            threads,
-            fan_out,
-            open_recording=open_recording,
-            make_writer=self._make_writer,
+        recorder = Recorder(
+            control, threads, fan_out, open_recording=open_recording, make_writer=self._make_writer
         )
-        self._report = RunReport(
-            source,
-            reader,
-            worker,
-            fan_out,
-            self._recorder,
-            started_s=time.monotonic() if started_s is None else started_s,
-        )
-        self._incoming, self._fan_out = incoming, fan_out
+        started_s = time.monotonic() if started_s is None else started_s
+        self._report = RunReport(source, reader, worker, fan_out, recorder, started_s=started_s)
+        self._reader, self._incoming, self._worker = reader, incoming, worker
+        self._fan_out, self._recorder = fan_out, recorder
 
-        threads.create("source", reader.run)
-        threads.create("mosaic", worker.run)
-        self._window: WindowWriter | None = None  # while it is open
-        for writer in writers:
-            if isinstance(writer, WindowWriter):
-                self._window = writer
-            else:
-                writer.thread = threads.create(
-                    f"sink {writer.sink.name}", partial(self._run_sink, writer), awaited=True
-                )
-        self.interactive = self._live or self._window is not None
+        windows = [writer for writer in fan_out.sinks if isinstance(writer, WindowWriter)]
+        self._window = windows[0] if windows else None  # while it is open
+        self.interactive = self._live or bool(windows)
         control.on_quit = self.stop
         control.live_stats = self.live_stats
 
@@ -267,7 +249,7 @@ class Pipeline:
         self._report.running_s = time.monotonic()
         ticked_s = 0.0
         try:
-            self._threads.start()
+            self._start()
             # The loop does not wait for the source, which may be stuck in a read.
             while self._wait() and not self._threads.cancelled:
                 if self._threads.stop_requested or self._is_overdue():
@@ -287,6 +269,15 @@ class Pipeline:
         if on_tick is not None:
             on_tick(self.progress)
         return not self._threads.cancelled
+
+    def _start(self) -> None:
+        self._threads.spawn("source", self._reader.run)
+        self._threads.spawn("mosaic", self._worker.run)
+        for writer in self._fan_out.sinks:
+            if writer is not self._window:
+                writer.thread = self._threads.spawn(
+                    f"sink {writer.sink.name}", partial(self._run_sink, writer), awaited=True
+                )
 
     def _wait(self) -> bool:
         """Wait a moment, or serve the window; False when all sinks have ended."""

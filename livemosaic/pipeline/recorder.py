@@ -19,15 +19,9 @@ _logger = logging.getLogger("livemosaic")
 
 
 class Recorder:
-    """Starts and ends recordings; an error of a recording ends nothing else.
+    """Starts and ends recordings as the control's state says.
 
-    Parameters
-    ----------
-    control : its state says whether to record
-    threads : of the pipeline
-    fan_out : gives the recordings their pictures
-    open_recording : makes a sink; None where there are no recordings
-    make_writer : makes the writer of a sink
+    An error of a recording ends nothing else. Without `open_recording` there are no recordings.
     """
 
     def __init__(
@@ -81,11 +75,10 @@ class Recorder:
             self._control.change(recording=False)
             return
         self._current = recording = self._make_writer(sink)
-        recording.thread = self._threads.create(
+        recording.thread = self._threads.spawn(
             f"sink {sink.name}", partial(self._run, recording), awaited=True
         )
         self._fan_out.recordings = [*self._fan_out.recordings, recording]
-        recording.thread.start()
         if self._fan_out.finished:  # meanwhile
             recording.queue.finish()
 

@@ -44,11 +44,6 @@ class Progress:
 class RunReport:
     """Collects the statistics of a pipeline's parts.
 
-    Parameters
-    ----------
-    source, reader, worker, fan_out, recorder : of the pipeline
-    started_s : `time.monotonic()` at the program's start
-
     Attributes
     ----------
     running_s, ended_s : `time.monotonic()` at the start and end of `Pipeline.run`, which sets them

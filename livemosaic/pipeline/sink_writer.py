@@ -27,9 +27,7 @@ class SinkWriter:
 
     Parameters
     ----------
-    sink : open
-    queue : the mosaic worker's pictures for this sink
-    threads : of the pipeline
+    queue : the mosaic worker's results for this sink
     rate : constant frames/s for the sink; None: frames keep their own times
     nominal_rate : frames/s of the mosaic worker's pictures
 
@@ -41,9 +39,8 @@ class SinkWriter:
     video_s : from the first frame's time to the end of the last frame
     durations : of the sink's work per frame
     latency, recent_latency : from capture to hand-off, over the run and over the last seconds
-    thread : runs this writer; None for a window, which needs the caller's thread
-    completed : the sink is closed, and its result is whole
-    aborted : the sink left no result
+    thread : None for a window, which needs the caller's thread
+    completed, aborted : how the sink has ended
     """
 
     def __init__(
@@ -184,13 +181,9 @@ class WindowWriter(SinkWriter):
 class FanOut:
     """Hands every item of the mosaic worker to all sink writers.
 
-    Parameters
-    ----------
-    sinks : the writers of the pipeline's own sinks
-
     Attributes
     ----------
-    sinks : as passed
+    sinks : the writers of the pipeline's own sinks
     recordings : the writers of recordings, which come and go; the recorder replaces the sequence,
         because other threads may iterate over the old one
     finished : no more items will come
@@ -203,7 +196,6 @@ class FanOut:
 
     @property
     def writers(self) -> list[SinkWriter]:
-        """All writers."""
         return [*self.sinks, *self.recordings]
 
     def put(self, item: Frame | TrackPacket) -> None:

@@ -32,15 +32,6 @@ _LATE_S = 2
 class SourceReader:
     """Reads a source to its end, on a thread of its own.
 
-    Parameters
-    ----------
-    source : open
-    queue : the mosaic worker's input
-    threads : of the pipeline
-    rate : constant frames/s for the mosaic worker; None: frames keep their own times
-    duration_s : stop after so many seconds of the input
-    realtime : pace the input as if it were live
-
     Attributes
     ----------
     frames : how many frames the source gave

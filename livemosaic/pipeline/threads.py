@@ -12,7 +12,7 @@ __all__ = ["ThreadGroup"]
 
 
 class ThreadGroup:
-    """Threads that start and end together.
+    """Threads that end together.
 
     `stop_requested` and `cancelled` are plain flags: a signal handler must not wait for a lock that
     the interrupted thread may own.
@@ -37,36 +37,20 @@ class ThreadGroup:
     def spawn(
         self, name: str, work: Callable[[], None], *, awaited: bool = False
     ) -> threading.Thread:
-        """Start a thread for `work` at once, from any thread; see `create`."""
-        thread = self.create(name, work, awaited=awaited)
-        thread.start()
-        return thread
+        """Start a thread for `work`, from any thread.
 
-    def create(
-        self, name: str, work: Callable[[], None], *, awaited: bool = False
-    ) -> threading.Thread:
-        """Make a thread for `work`; `start` starts it.
-
-        Parameters
-        ----------
-        name : of the thread, after the program's name
-        awaited : the pipeline must not end before this thread, because a result would be lost
+        With `awaited`, the pipeline must not end before the thread: a result would be lost.
         """
         # A daemon: a call into FFmpeg that never returns must not keep the process alive.
         thread = threading.Thread(
             target=self.guard, args=(work,), name=f"livemosaic {name}", daemon=True
         )
         with self._lock:
-            self._threads = [t for t in self._threads if t.ident is None or t.is_alive()]
-            self._threads.append(thread)
             if awaited:
                 self._awaited.add(thread)
-        return thread
-
-    def start(self) -> None:
-        """Start all threads that `create` made."""
-        for thread in self._threads:
             thread.start()
+            self._threads = [t for t in self._threads if t.is_alive()] + [thread]
+        return thread
 
     def guard(self, work: Callable[[], None]) -> None:
         """Call `work`; an error other than `Closed` cancels the whole group."""
@@ -98,8 +82,7 @@ class ThreadGroup:
         """Wait until all threads have ended."""
         deadline_s = time.monotonic() + timeout_s
         for thread in self._threads:
-            if thread.ident is not None:  # started
-                thread.join(max(0.0, deadline_s - time.monotonic()))
+            thread.join(max(0.0, deadline_s - time.monotonic()))
 
     @property
     def working(self) -> bool:

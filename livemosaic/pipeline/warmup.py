@@ -17,12 +17,6 @@ class WarmUp:
 
     On a machine's first use, another match compiles for 4 s, and another tile size for 1 s. During
     that time a picture that stood still would ignore privacy mode.
-
-    Parameters
-    ----------
-    mosaic : the filter
-    settings : of the first frame
-    threads : of the pipeline
     """
 
     def __init__(self, mosaic: Mosaic, settings: MosaicSettings, threads: ThreadGroup) -> None:
@@ -34,10 +28,7 @@ class WarmUp:
     def available(self, wanted: MosaicSettings, last: Frame | None) -> MosaicSettings:
         """The settings to use now: `wanted`, with the current values where kernels are missing.
 
-        Parameters
-        ----------
-        wanted : settings of the control's state
-        last : the last input frame; None before the first, when no picture can stand still
+        Without a `last` frame there is no picture that can stand still: `wanted` is used at once.
         """
         kernels = _kernels(wanted)
         if last is None or kernels in self._warm:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import struct
 import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
 
@@ -81,28 +81,10 @@ def _load(library: Path) -> None:
         ) from None
 
 
-class _Screen(ctypes.Structure):
-    """The first fields of xcb_screen_t."""
-
-    _fields_ = (
-        ("root", ctypes.c_uint32),
-        ("colormap", ctypes.c_uint32),
-        ("white", ctypes.c_uint32),
-        ("black", ctypes.c_uint32),
-        ("masks", ctypes.c_uint32),
-        ("width", ctypes.c_uint16),
-        ("height", ctypes.c_uint16),
-    )
-
-
 class _Screens(ctypes.Structure):
     """xcb_screen_iterator_t."""
 
-    _fields_ = (
-        ("data", ctypes.POINTER(_Screen)),
-        ("rem", ctypes.c_int),
-        ("index", ctypes.c_int),
-    )
+    _fields_ = (("data", ctypes.c_void_p), ("rem", ctypes.c_int), ("index", ctypes.c_int))
 
 
 def _screen_size(timeout_s: float) -> tuple[int, int] | None:
@@ -117,7 +99,11 @@ def _screen_size(timeout_s: float) -> tuple[int, int] | None:
     def ask() -> tuple[int, int] | None:
         link = ctypes.c_void_p(xcb.xcb_connect(None, None))
         failed = xcb.xcb_connection_has_error(link)
-        size = None if failed else _first_screen(xcb, link)
+        size = None
+        if not failed:
+            screens = xcb.xcb_setup_roots_iterator(ctypes.c_void_p(xcb.xcb_get_setup(link)))
+            # In xcb_screen_t, five numbers of 32 bits come before width and height.
+            size = struct.unpack_from("HH", ctypes.string_at(screens.data, 24), offset=20)
         xcb.xcb_disconnect(link)
         return size
 
@@ -129,9 +115,3 @@ def _screen_size(timeout_s: float) -> tuple[int, int] | None:
         f"window: the display {os.environ['DISPLAY']!r} does not answer; check DISPLAY, and "
         f"whether it admits this user (XAUTHORITY), or {_ELSEWHERE}"
     )
-
-
-def _first_screen(xcb: Any, link: ctypes.c_void_p) -> tuple[int, int]:
-    screens = xcb.xcb_setup_roots_iterator(ctypes.c_void_p(xcb.xcb_get_setup(link)))
-    screen = screens.data.contents
-    return int(screen.width), int(screen.height)
