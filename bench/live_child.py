@@ -74,7 +74,7 @@ def main() -> None:
     settings = MosaicSettings(tile_px=args.tile, scale=args.scale, for_screen=True)
     mosaic = Mosaic(args.gallery, settings)
     grid = mosaic.plan(info.width, info.height)
-    mosaic.change(settings.for_grid(grid))
+    mosaic.update_settings(settings.for_grid(grid))
     mosaic.warm_up(info.width, info.height, info.colour)
     control = Control(LiveState(mosaic.settings))
     output = output_info(info, grid)

@@ -24,20 +24,18 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = [
-    "CACHE_FOLDER",
-    "Count",
-    "find_cache_folder",
-    "kernel",
-    "kernel_part",
-    "kernels_are_cached",
-    "source_digest",
-    "temporary_folder",
-    "write_error",
-]
+# Types of arrays that kernels take.
+Bools = NDArray[np.bool_]
+U8 = NDArray[np.uint8]
+U16 = NDArray[np.uint16]
+I16 = NDArray[np.int16]
+I32 = NDArray[np.int32]
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 
 # Kernels pass these numbers to each other as `np.intp`: Numba compiles a kernel again for each
 # other type and for each literal, a third of a second each. int() of an int32 is an int32.

@@ -62,7 +62,7 @@ def histogram(cell: U8) -> NDArray[np.int64]:
 
 def squared_distances(x: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n, k) of rows to centres."""
-    return ((x[:, None, :] - centres[None, :, :]) ** 2).sum(axis=2)
+    return np.asarray(((x[:, None, :] - centres[None, :, :]) ** 2).sum(axis=2))
 
 
 def plus_plus(x: NDArray[np.float64], size: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -153,7 +153,7 @@ def tinted(
     wanted = own + reach * (cells_mean - own)
     room = min(wanted - lowest, highest - wanted)
     gain = 1.0 if shift_only else min(max(room / max(2 * samples.std(), 1e-3), 0.3), 1.0)
-    return (wanted + gain * (samples - own)).clip(0, 255)
+    return np.asarray((wanted + gain * (samples - own)).clip(0, 255))
 
 
 # ---- match by layout --------------------------------------------------------------------------
@@ -200,13 +200,13 @@ def coefficients(lab: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
                 / 4
             )
     order = [(c, p) for b, e in ((0, 1), (1, 99)) for c in range(3) for p in range(b, e)]
-    rough = {0: 10, 1: 3, 2: 3}
-    order.sort(key=lambda at: (at[1] > 0, at[1] >= rough[at[0]], at[0], at[1]))
+    coarse = {0: 10, 1: 3, 2: 3}
+    order.sort(key=lambda at: (at[1] > 0, at[1] >= coarse[at[0]], at[0], at[1]))
     codes = np.array([kept[at] for at in order if at in kept])
     return codes, float((lab.astype(np.float64) ** 2).sum() / 16 - codes @ codes)
 
 
-def partition(points: NDArray[Any], size: int) -> list[list[int]]:
+def kmeans(points: NDArray[Any], size: int) -> list[list[int]]:
     """k-means from points at even distances, six rounds on a sample; small inputs only: there is
     one level, and no part is too large."""
     n = len(points)
@@ -231,14 +231,14 @@ class LayoutMatch:
 
     Parameters
     ----------
-    codes, rest : float (n, 28) and (n,), of the variants
+    codes, residual : float (n, 28) and (n,), of the variants
     texture, photo : (n,)
     """
 
     def __init__(
         self,
         codes: NDArray[Any],
-        rest: NDArray[Any],
+        residual: NDArray[Any],
         texture: NDArray[Any],
         photo: NDArray[Any],
         *,
@@ -247,23 +247,23 @@ class LayoutMatch:
         calm: float,
         variety: float,
         distance: int,
-        most_uses: int,
+        max_uses: int,
     ) -> None:
         self.codes, self.photo = codes, photo
         self.weights = np.where(np.arange(28) < 3, max(1 - tint, 0.2) ** 2, 1.0)
-        self.prices = rest + 2.5 * variety * np.maximum(40 - texture, 0)
-        self.use_price = 80 * variety**2
-        self.columns, self.distance, self.most_uses = grid[1], distance, most_uses
+        self.penalties = residual + 2.5 * variety * np.maximum(40 - texture, 0)
+        self.use_penalty = 80 * variety**2
+        self.columns, self.distance, self.max_uses = grid[1], distance, max_uses
         self.limit, self.better = (3.5 + 5 * calm) ** 2, 1 - 0.4 * calm
         self.place: list[int | None] = [None] * (grid[0] * grid[1])
         self.matched: list[NDArray[Any] | None] = [None] * len(self.place)
 
-    def wants(self, cell: int, lab: NDArray[Any]) -> float:
+    def urgency(self, cell: int, lab: NDArray[Any]) -> float:
         """How far the cell has moved beyond the limit; above 0 if it is to be matched."""
         before = self.matched[cell]
         return np.inf if before is None else float(((lab - before) ** 2).sum() / 16) - self.limit
 
-    def fault(self, variant: int, cell: int) -> int:
+    def violation(self, variant: int, cell: int) -> int:
         """0 none, 1 its photo is used too often, 2 it stands too near; the cell itself is empty."""
         photos = {c: self.photo[v] for c, v in enumerate(self.place) if v is not None}
         here = divmod(cell, self.columns)
@@ -272,12 +272,12 @@ class LayoutMatch:
             away = max(abs(here[0] - there[0]), abs(here[1] - there[1]))
             if photo == self.photo[variant] and away <= self.distance:
                 return 2
-        return int(list(photos.values()).count(self.photo[variant]) >= self.most_uses)
+        return int(list(photos.values()).count(self.photo[variant]) >= self.max_uses)
 
     def cost(self, variant: int, code: NDArray[Any]) -> float:
         uses = sum(v is not None and self.photo[v] == self.photo[variant] for v in self.place)
         away = (self.weights * (self.codes[variant] - code) ** 2).sum()
-        return float(away + self.prices[variant] + self.use_price * uses)
+        return float(away + self.penalties[variant] + self.use_penalty * uses)
 
     def check(
         self, cell: int, lab: NDArray[Any], code: NDArray[Any], chosen: int, *, cut: bool
@@ -290,17 +290,17 @@ class LayoutMatch:
         if cut:
             old = None
         variants = range(len(self.codes))
-        faults = [self.fault(v, cell) for v in variants]
+        violations = [self.violation(v, cell) for v in variants]
         costs = [self.cost(v, code) for v in variants]
-        least = min(costs[v] for v in variants if faults[v] == min(faults))
+        least = min(costs[v] for v in variants if violations[v] == min(violations))
         to_beat = 0.0
         if old is not None:
             to_beat = costs[old] - (1 - self.better) * min(max(costs[old], 100), 200)
         near = 1e-4 * least + 1e-3
-        keep = old is not None and faults[old] <= min(faults)
+        keep = old is not None and violations[old] <= min(violations)
         if keep and least >= to_beat + near:
             assert chosen == old, "nothing is clearly better"
         elif chosen != old or not keep or 1.3 * least + 3 < to_beat:
-            assert faults[chosen] == min(faults)
+            assert violations[chosen] == min(violations)
             assert costs[chosen] <= 1.3 * least + 3
         self.place[cell], self.matched[cell] = chosen, lab.copy()

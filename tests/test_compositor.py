@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.colour import Colour, bgr_to_i420
 from livemosaic.media.frame import Frame
-from livemosaic.mosaic.compositor import Compositor
+from livemosaic.mosaic.compositor import Canvas, Compositor
 from livemosaic.mosaic.grid import Grid
 from livemosaic.mosaic.tile_cache import TileCache
 
@@ -24,14 +25,14 @@ COLOUR = Colour("bt709")
 def test_tiles_are_the_gallery_resized(gallery: Gallery, px: int) -> None:
     store = TileCache(gallery, tile_px=px, colour=COLOUR, overlay=(0.0, 0.0))
     ids = np.array([3, 99, 3, 500], np.int32)
-    places = store.prepare(ids)
-    assert places[0] == places[2]
+    slots = store.slots(ids)
+    assert slots[0] == slots[2]
     mode = cv2.INTER_AREA if px < 32 else cv2.INTER_CUBIC
-    for tile, place in zip(ids, places, strict=True):
+    for tile, slot in zip(ids, slots, strict=True):
         expected = cv2.resize(gallery.tiles[tile], (px, px), interpolation=mode)
         y, u, v = bgr_to_i420(np.asarray(expected, np.uint8), COLOUR)
         for plane, right in ((store.y, y), (store.u, u), (store.v, v)):
-            assert np.abs(plane[place].astype(int) - right).max() <= 1
+            assert np.abs(plane[slot].astype(int) - right).max() <= 1
 
 
 def test_tiles_leave_room_for_the_original(gallery: Gallery) -> None:
@@ -39,7 +40,7 @@ def test_tiles_leave_room_for_the_original(gallery: Gallery) -> None:
     for overlay in np.linspace(0, 1, 21):
         both = (overlay, overlay)
         store = TileCache(gallery, tile_px=8, colour=Colour(full_range=True), overlay=both)
-        store.prepare(np.arange(len(gallery), dtype=np.int32))
+        store.slots(np.arange(len(gallery), dtype=np.int32))
         white = cv2.convertScaleAbs(np.full((1, 1), 255, np.uint8), alpha=overlay)[0, 0]
         assert int(store.y.max()) + int(white) <= 255
 
@@ -48,26 +49,27 @@ def test_many_tiles_at_once(make_gallery: Callable[..., Gallery]) -> None:
     """More than fit into one of OpenCV's pictures."""
     gallery = make_gallery(700)
     together = TileCache(gallery, tile_px=48, colour=COLOUR, overlay=(0.3, 0.3))
-    places = together.prepare(np.arange(700, dtype=np.int32))
+    slots = together.slots(np.arange(700, dtype=np.int32))
     alone = TileCache(gallery, tile_px=48, colour=COLOUR, overlay=(0.3, 0.3))
-    (place,) = alone.prepare(np.array([699], np.int32))
-    np.testing.assert_array_equal(together.y[places[699]], alone.y[place])
-    np.testing.assert_array_equal(together.u[places[699]], alone.u[place])
+    (slot,) = alone.slots(np.array([699], np.int32))
+    np.testing.assert_array_equal(together.y[slots[699]], alone.y[slot])
+    np.testing.assert_array_equal(together.u[slots[699]], alone.u[slot])
 
 
-@pytest.mark.parametrize("most", [24, 25, 50])
-def test_few_places_for_many_tiles(gallery: Gallery, most: int) -> None:
-    """With room for one picture's tiles, or little more, what is painted is the same."""
+@pytest.mark.parametrize("slots", [24, 25, 50])
+def test_few_slots_for_many_tiles(gallery: Gallery, slots: int) -> None:
+    """With slots for one picture's tiles, or a few more, the pictures are the same."""
     grid = Grid(4, 6, 16, 96, 64)
     rng = np.random.default_rng(2)
-    composers = [
+    small: dict[str, Any] = {"min_tiles": slots, "max_bytes": 0}
+    compositors = [
         Compositor(
             grid,
-            TileCache(gallery, tile_px=16, colour=COLOUR, overlay=(0.2, 0.2), most=places),
+            TileCache(gallery, tile_px=16, colour=COLOUR, overlay=(0.2, 0.2), **limits),
             overlay=(0.2, 0.2),
             tint=0.5,
         )
-        for places in (None, most)
+        for limits in ({}, small)
     ]
     picture = rng.integers(0, 256, (32, 48, 3), np.uint8)
     frame = Frame.from_bgr(picture, colour=COLOUR)
@@ -78,56 +80,68 @@ def test_few_places_for_many_tiles(gallery: Gallery, most: int) -> None:
         ids[cells[other]] = rng.integers(0, len(gallery), np.count_nonzero(other))
         flips = rng.random(len(cells)) < 0.5
         means = rng.uniform(30, 220, (len(cells), 3)).astype(np.float32)
-        one, two = (c.compose(frame, cells, ids[cells], flips, means) for c in composers)
+        one, two = (c.compose(frame, cells, ids[cells], flips, means) for c in compositors)
         for a, b in zip(one, two, strict=True):
             np.testing.assert_array_equal(a, b)
 
 
-def test_tiles_that_were_prepared_longest_ago_make_room(gallery: Gallery) -> None:
-    few = TileCache(gallery, tile_px=16, colour=COLOUR, overlay=(0.0, 0.0), most=6)
-    all_of_them = TileCache(gallery, tile_px=16, colour=COLOUR, overlay=(0.0, 0.0))
+def test_the_oldest_tiles_make_room(gallery: Gallery) -> None:
+    options: dict[str, Any] = {"tile_px": 16, "colour": COLOUR, "overlay": (0.0, 0.0)}
+    few = TileCache(gallery, min_tiles=6, max_bytes=0, **options)
+    every = TileCache(gallery, **options)
 
-    def prepare(*ids: int) -> list[int]:
+    def fill(*ids: int) -> list[int]:
         wanted = np.array(ids, np.int32)
-        places = few.prepare(wanted)
-        np.testing.assert_array_equal(few.y[places], all_of_them.y[all_of_them.prepare(wanted)])
-        return places.tolist()
+        slots = few.slots(wanted)
+        np.testing.assert_array_equal(few.y[slots], every.y[every.slots(wanted)])
+        return [int(slot) for slot in slots]
 
-    zero, one, two, three = prepare(0, 1, 2, 3)
-    four, five = prepare(4, 5)
-    assert prepare(6, 0, 7) == [one, zero, two]  # not 0's, which is needed
-    assert prepare(3, 4, 5) == [three, four, five]
-    assert prepare(8, 9) == [three, four]
-    assert prepare(0, 6, 7, 5) == [zero, one, two, five]
+    zero, one, two, three = fill(0, 1, 2, 3)
+    four, five = fill(4, 5)
+    assert fill(6, 0, 7) == [one, zero, two]  # not the slot of 0, which is needed
+    assert fill(3, 4, 5) == [three, four, five]
+    assert fill(8, 9) == [three, four]
+    assert fill(0, 6, 7, 5) == [zero, one, two, five]
     with pytest.raises(AssertionError):
-        prepare(*range(7))
+        fill(*range(7))
 
 
-def composer(gallery: Gallery) -> Compositor:
+@pytest.mark.parametrize(
+    ("min_tiles", "max_bytes", "slots"),
+    [(0, 2**29, 600), (0, 20 * 384, 20), (30, 20 * 384, 30), (30, 40 * 384, 40), (700, 0, 600)],
+)
+def test_slots_are_limited(gallery: Gallery, min_tiles: int, max_bytes: int, slots: int) -> None:
+    """A tile of 16 pixels has 384 bytes."""
+    options: dict[str, Any] = {"tile_px": 16, "colour": COLOUR, "overlay": (0.0, 0.0)}
+    cache = TileCache(gallery, min_tiles=min_tiles, max_bytes=max_bytes, **options)
+    assert len(cache.y) == len(cache.u) == len(cache.v) == slots
+
+
+def compositor(gallery: Gallery, *, pool: list[Canvas] | None = None) -> Compositor:
     grid = Grid(2, 3, 16, 48, 32)
     tiles = TileCache(gallery, tile_px=16, colour=COLOUR, overlay=(0.5, 0.5))
-    return Compositor(grid, tiles, overlay=(0.5, 0.5))
+    return Compositor(grid, tiles, overlay=(0.5, 0.5), pool=pool)
 
 
-def paint(tested: Compositor, level: int, cells: list[int]) -> tuple[np.ndarray, ...]:
+def compose(tested: Compositor, level: int, cells: list[int]) -> tuple[np.ndarray, ...]:
     frame = Frame.from_bgr(np.full((8, 12, 3), level, np.uint8), colour=COLOUR)
     numbers = np.array(cells, np.int32)
     return tested.compose(frame, numbers, numbers, np.zeros(len(cells), bool))
 
 
 def test_nothing_changed_shares_memory(gallery: Gallery) -> None:
-    tested = composer(gallery)
-    first = paint(tested, 0, list(range(6)))
-    second = paint(tested, 0, [])
+    tested = compositor(gallery)
+    first = compose(tested, 0, list(range(6)))
+    second = compose(tested, 0, [])
     for a, b in zip(first, second, strict=True):
         assert np.shares_memory(a, b)
 
 
 def test_a_held_picture_is_left_alone(gallery: Gallery) -> None:
-    tested = composer(gallery)
-    first = paint(tested, 0, list(range(6)))
+    tested = compositor(gallery)
+    first = compose(tested, 0, list(range(6)))
     copies = [plane.copy() for plane in first]
-    second = paint(tested, 255, [2])
+    second = compose(tested, 255, [2])
     for a, b, copy in zip(first, second, copies, strict=True):
         assert not np.shares_memory(a, b)
         np.testing.assert_array_equal(a, copy)
@@ -137,21 +151,21 @@ def test_a_held_picture_is_left_alone(gallery: Gallery) -> None:
 
 @pytest.mark.parametrize("plane", [0, 1, 2])
 def test_one_plane_or_a_slice_of_it_holds_the_picture(gallery: Gallery, plane: int) -> None:
-    tested = composer(gallery)
-    kept = paint(tested, 0, list(range(6)))[plane][1:, 2:].T
+    tested = compositor(gallery)
+    kept = compose(tested, 0, list(range(6)))[plane][1:, 2:].T
     copy = kept.copy()
     for level in (50, 100, 150):
-        paint(tested, level, list(range(6)))
+        compose(tested, level, list(range(6)))
     np.testing.assert_array_equal(kept, copy)
 
 
 def test_memory_is_used_again(gallery: Gallery) -> None:
     """With one picture held at a time there are at most two canvases."""
-    tested = composer(gallery)
+    tested = compositor(gallery)
     places = set()
     held = None
     for level in range(20):
-        made = paint(tested, level * 10, list(range(6)) if level == 0 else [level % 6])
+        made = compose(tested, level * 10, list(range(6)) if level == 0 else [level % 6])
         places.add(made[0].__array_interface__["data"][0])
         held = made
         del made
@@ -160,11 +174,28 @@ def test_memory_is_used_again(gallery: Gallery) -> None:
     gc.collect()
 
 
-def test_memory_that_was_needed_once_is_let_go(gallery: Gallery) -> None:
-    tested = composer(gallery)
+class LatePool(list[Canvas]):
+    """Canvases never come back."""
+
+    def append(self, canvas: Canvas) -> None: ...
+
+
+def test_a_canvas_that_comes_back_late(gallery: Gallery) -> None:
+    """Another thread may have dropped a picture whose canvas is not in the pool yet."""
+    prompt, late = compositor(gallery), compositor(gallery, pool=LatePool())
+    for level in range(8):
+        cells = list(range(6)) if level == 0 else [level % 6, 5]
+        for a, b in zip(
+            compose(prompt, 30 * level, cells), compose(late, 30 * level, cells), strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_memory_that_was_needed_once_is_freed(gallery: Gallery) -> None:
+    tested = compositor(gallery)
     size = 48 * 32 * 3 // 2
     everything = list(range(6))
-    paint(tested, 0, everything)  # the tiles are prepared
+    compose(tested, 0, everything)  # the tiles are in the cache
     tracemalloc.start()
     try:
 
@@ -172,14 +203,14 @@ def test_memory_that_was_needed_once_is_let_go(gallery: Gallery) -> None:
             return tracemalloc.get_traced_memory()[0] / size
 
         before = taken()
-        held = [paint(tested, level, everything) for level in range(60)]
+        held = [compose(tested, level, everything) for level in range(60)]
         assert taken() - before > 59
         del held
         for level in range(250):
-            kept = paint(tested, level, everything if level % 2 else [])
+            kept = compose(tested, level, everything if level % 2 else [])
         assert taken() - before < 30  # the books about canvases are larger than these few
         newest = kept[0].copy()
         del kept
-        np.testing.assert_array_equal(paint(tested, 249, [])[0], newest)
+        np.testing.assert_array_equal(compose(tested, 249, [])[0], newest)
     finally:
         tracemalloc.stop()

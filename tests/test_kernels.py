@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,12 +26,14 @@ from livemosaic.gallery.layout_features import cell_points, points_to_lab, tile_
 from livemosaic.media.colour import Colour, bgr_to_i420
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.activity import Activity
-from livemosaic.mosaic.compositor import Compositor, tile_overlay
+from livemosaic.mosaic.compositor import Compositor, cached_overlay
 from livemosaic.mosaic.grid import Grid
-from livemosaic.mosaic.match import ClusterMatcher, LayoutMatcher
+from livemosaic.mosaic.match.clusters import ClusterMatcher
 from livemosaic.mosaic.match.index import encode
-from livemosaic.mosaic.match.kmeans import partition
+from livemosaic.mosaic.match.kmeans import kmeans
+from livemosaic.mosaic.match.layout import LayoutMatcher
 from livemosaic.mosaic.match.palette import Palette
+from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.mosaic.tile_cache import TileCache
 from livemosaic.mosaic.tint import CellTint
 from tests import naive
@@ -202,8 +205,9 @@ def test_match_takes_the_cluster_of_largest_cosine(seed: int, rows: int) -> None
     gallery = one_tile_clusters()
     counts = np.unique(random_counts(np.random.default_rng(seed), rows), axis=0)
     grid = Grid(1, len(counts), 32, 32 * len(counts), 32)
-    matcher = ClusterMatcher(gallery, grid, palette_size=len(counts) + 2, seed=seed)
-    ids, flips = matcher.choose(counts, active=len(counts))
+    settings = MosaicSettings(match="clusters", palette=len(counts) + 2, seed=seed)
+    matcher = ClusterMatcher(gallery, grid, settings)
+    ids, flips = matcher.match_histograms(counts, active=len(counts))
     best = naive.most_similar(counts / 64, np.asarray(gallery.centres, np.float64))
     np.testing.assert_array_equal(ids, [gallery.tiles_of(cluster)[0] for cluster in best])
     assert flips.shape == ids.shape
@@ -222,19 +226,19 @@ def test_tile_points(seed: int, px: int) -> None:
 def test_coefficients(seed: int) -> None:
     points = np.random.default_rng(seed).integers(0, 256, (3, 4, 4, 3), np.uint8)
     lab = points_to_lab(points)
-    for one, codes, rest in zip(lab, *encode(lab), strict=True):
-        right, left = naive.coefficients(one)
+    for one, codes, residual in zip(lab, *encode(lab), strict=True):
+        right, left_out = naive.coefficients(one)
         np.testing.assert_allclose(codes, right, atol=1e-3)
-        assert rest == pytest.approx(left, abs=0.05)
+        assert residual == pytest.approx(left_out, abs=0.05)
 
 
 @given(seeds, st.integers(1, 150), st.integers(1, 4), st.sampled_from([3, 8, 40]))
-def test_partition(seed: int, count: int, dimensions: int, size: int) -> None:
+def test_kmeans(seed: int, count: int, dimensions: int, size: int) -> None:
     rng = np.random.default_rng(seed)
     points = rng.normal(0, 1, (count, dimensions)).astype(np.float32)
-    start, order = partition(points, size)
+    start, order = kmeans(points, size)
     parts = [order[a:b].tolist() for a, b in pairwise(start)]
-    right = naive.partition(points, size)
+    right = naive.kmeans(points, size)
     if max(map(len, right)) <= 3 * size and len(right) > 1:
         assert parts == right
     assert sorted(order.tolist()) == list(range(count))
@@ -266,39 +270,43 @@ def test_match_by_layout(
     """Every decision of five frames beside a search through all variants."""
     gallery, rng = _made[name], np.random.default_rng(seed)
     grid = Grid(rows, columns, 32, 32 * columns, 32 * rows)
-    look = {"tint": tint, "calm": calm, "variety": variety}
-    matcher = LayoutMatcher(gallery, grid, min_distance=min_distance, max_uses=max_uses, **look)
+    look: dict[str, Any] = {"tint": tint, "calm": calm, "variety": variety}
+    settings = MosaicSettings(min_distance=min_distance, max_uses=max_uses, **look)
+    matcher = LayoutMatcher(gallery, grid, settings)
     index = matcher.index
     points = gallery.points[index.variant // 2]
     points[index.variant % 2 == 1] = points[index.variant % 2 == 1][:, :, ::-1]
-    codes, rest = zip(*map(naive.coefficients, points_to_lab(points)), strict=True)
+    codes, residual = zip(*map(naive.coefficients, points_to_lab(points)), strict=True)
     photo = gallery.source_photo[index.variant // 2]
     photos = len(np.unique(photo))
     twin = naive.LayoutMatch(
         np.array(codes),
-        np.array(rest),
+        np.array(residual),
         gallery.texture[index.variant // 2],
         photo,
         grid=(rows, columns),
         # Half of the photos stay to choose from, but neighbours are kept apart if they can be.
         distance=min(min_distance, max(1, (int((photos / 2) ** 0.5) - 1) // 2)),
-        most_uses=max(max_uses, -(-rows * columns // photos)) if max_uses else 1000,
+        max_uses=max(max_uses, -(-rows * columns // photos)) if max_uses else 1000,
         **look,
     )
     state = np.zeros((rows, columns), np.uint8)
     picture = rng.integers(0, 256, (rows * 8, columns * 8, 3), np.uint8)
     for _ in range(5):
         lab = points_to_lab(cell_points(picture, rows, columns))
-        wants = matcher.observe(picture, state, state)
-        far = np.array([twin.wants(cell, points) for cell, points in enumerate(lab)])
-        np.testing.assert_array_equal((wants > 0)[abs(far) > 0.1], (far > 0)[abs(far) > 0.1])
-        cells = np.flatnonzero(wants).astype(np.int32)
+        urgency = matcher.observe(picture, state, state)
+        far = np.array([twin.urgency(cell, points) for cell, points in enumerate(lab)])
+        np.testing.assert_array_equal((urgency > 0)[abs(far) > 0.1], (far > 0)[abs(far) > 0.1])
+        cells = np.flatnonzero(urgency).astype(np.int32)
         if len(cells):
             matcher.describe(cells)
             ids, flips = matcher.match(cells, active=len(cells))
-            chosen = dict(zip(cells.tolist(), matcher.places[cells].tolist(), strict=True))
+            chosen = dict(
+                zip(cells.tolist(), matcher.assignment.place[cells].tolist(), strict=True)
+            )
             np.testing.assert_array_equal(index.variant[list(chosen.values())], 2 * ids + flips)
-            cut = np.count_nonzero(np.floor(far + twin.limit) > 13**2) > rows * columns / 2
+            moved = np.count_nonzero(np.floor(far + twin.limit) > 13**2)
+            cut = bool(moved > rows * columns / 2)
             if cut:
                 for cell in cells:
                     twin.place[cell] = None
@@ -313,20 +321,20 @@ def test_match_by_layout(
 
 @given(seeds, st.integers(1, 12))
 def test_cell_tint(seed: int, cells: int) -> None:
-    """Means are taken over where they drifted by more than 2.5 levels, or are painted anyway."""
+    """It takes over means that drifted by more than 2.5 levels, and those of outdated cells."""
     rng = np.random.default_rng(seed)
     tint = CellTint(Grid(1, cells, 32, 32 * cells, 32))
     shown = np.full((cells, 3), -1000.0)
     pixels = rng.integers(0, 256, (8, cells, 8, 3))
     for number in range(5):
         means = pixels.mean(axis=(0, 2))
-        paint = rng.random(cells) < 0.2
-        asked = paint.copy()
-        result = tint.update(pixels.reshape(8, 8 * cells, 3).astype(np.uint8), paint)
+        outdated = rng.random(cells) < 0.2
+        before = outdated.copy()
+        result = tint.update(pixels.reshape(8, 8 * cells, 3).astype(np.uint8), outdated)
         drifted = (np.abs(means - shown) > 2.5).any(axis=1)
-        np.testing.assert_array_equal(paint, asked | drifted)
-        assert number > 0 or paint.all()
-        shown[paint] = means[paint]
+        np.testing.assert_array_equal(outdated, before | drifted)
+        assert number > 0 or outdated.all()
+        shown[outdated] = means[outdated]
         np.testing.assert_array_equal(result, shown)
         pixels = (pixels + rng.integers(-4, 5, (1, cells, 1, 3))).clip(0, 255)
 
@@ -368,12 +376,12 @@ class Painter:
     def __init__(self, grid: Grid, *, overlay: tuple[float, float], colour: Colour, tint: float):
         self.grid, self.overlay, self.tint = grid, overlay, tint
         gallery = one_tile_clusters()
-        scaled_for = tile_overlay(overlay, tint)
-        tiles = TileCache(gallery, tile_px=grid.tile_px, colour=colour, overlay=scaled_for)
+        scaled_by = cached_overlay(overlay, tint)
+        tiles = TileCache(gallery, tile_px=grid.tile_px, colour=colour, overlay=scaled_by)
         self.composer = Compositor(grid, tiles, overlay=overlay, tint=tint)
         # As they are, for the twin to tint and scale.
         self.tiles = TileCache(gallery, tile_px=grid.tile_px, colour=colour, overlay=(0, 0))
-        self.tiles.prepare(np.arange(len(gallery), dtype=np.int32))
+        self.tiles.slots(np.arange(len(gallery), dtype=np.int32))
         half = (grid.canvas_height // 2, grid.canvas_width // 2)
         self.planes = [
             np.zeros(shape) for shape in ((grid.canvas_height, grid.canvas_width), half, half)
@@ -391,9 +399,8 @@ class Painter:
         out = self.composer.compose(frame, cells, ids, flips, means)
         width, height, px = self.grid.width, self.grid.height, self.grid.tile_px
         stores = (self.tiles.y, self.tiles.u, self.tiles.v)
-        untouched = np.ones(self.grid.cells, bool)
-        untouched[cells] = False
-        untouched = untouched.reshape(self.grid.rows, self.grid.columns)
+        untouched = np.ones((self.grid.rows, self.grid.columns), bool)
+        untouched.flat[cells] = False
         low, high = (0, 255) if frame.colour.full_range else (16, 235)
         for i, (plane, tiles, source, made) in enumerate(
             zip(self.planes, stores, (frame.y, frame.u, frame.v), out, strict=True)
@@ -469,10 +476,10 @@ def test_compose_every_tile_size_with_a_tint(px: int) -> None:
     check_compose(grid, source, overlay=(0.2, 0.0), seed=px, hold=lambda n: n == 0, tint=0.8)
 
 
-def test_more_tinted_tiles_than_are_painted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("livemosaic.mosaic.blend._TINTED_BYTES", 4 * 16 * 16)
-    grid = Grid(3, 5, 16, 80, 48)
-    check_compose(grid, (40, 24), overlay=0.2, seed=1, hold=lambda n: False, tint=0.8)
+def test_more_tiles_than_are_tinted_at_once() -> None:
+    """128 kB of them, 32 of this size."""
+    grid = Grid(6, 6, 64, 384, 384)
+    check_compose(grid, (48, 48), overlay=0.2, seed=1, hold=lambda n: False, tint=0.8)
 
 
 @given(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,10 +21,11 @@ from livemosaic.gallery.layout_features import points_to_lab
 from livemosaic.media.colour import Colour
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.grid import Grid
-from livemosaic.mosaic.match import LayoutMatcher, layout_index
+from livemosaic.mosaic.match.index import layout_index
+from livemosaic.mosaic.match.layout import LayoutMatcher
+from livemosaic.mosaic.match.refine import RefiningMatcher
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
-from livemosaic.mosaic.tile_cache import TileCache
 from tests.conftest import U8, moving_pictures, synthetic_tiles, write_tiles
 
 SMALL: dict[str, Any] = {"tile_px": 16, "scale": 2, "overlay": 0.0}
@@ -119,7 +121,8 @@ def test_noise_that_is_ugly_is_no_cut(photos: Gallery) -> None:
 def test_what_has_gone_does_not_stay(few: Callable[..., Gallery]) -> None:
     """Also where each photo is in many cells, and costs much for it."""
     gallery, settings = few(40), MosaicSettings(**SMALL, tint=0.0)
-    after_somebody, fresh = [], []
+    after_somebody: list[float] = []
+    fresh: list[float] = []
     for shift in range(4):
         ground = np.clip(np.roll(still(), 40 * shift, axis=1), 60, 255)
         person = ground.copy()
@@ -217,7 +220,7 @@ def test_calm_can_be_changed_while_it_runs(gallery: Gallery) -> None:
     pictures = [ground[n : n + 192, 2 * n : 2 * n + 320].copy() for n in range(16)]
     mosaic.process(Frame.from_bgr(pictures[0]))
     before = shown(mosaic)
-    mosaic.change(replace(settings, calm=1.0))
+    mosaic.update_settings(replace(settings, calm=1.0))
     mosaic.process(Frame.from_bgr(pictures[0]))
     np.testing.assert_array_equal(shown(mosaic), before)
     count = 0
@@ -344,7 +347,7 @@ def test_emoji_are_never_mirrored() -> None:
 def cell_means(plane: U8, rows: int, columns: int) -> NDArray[np.float64]:
     height, width = plane.shape
     cells = plane.reshape(rows, height // rows, columns, width // columns)
-    return cells.mean(axis=(1, 3), dtype=np.float64)
+    return np.asarray(cells.mean(axis=(1, 3), dtype=np.float64))
 
 
 def ramps() -> U8:
@@ -389,7 +392,7 @@ def test_half_a_tint_is_half_way(photos: Gallery) -> None:
     mosaic = Mosaic(photos, settings)
     means = [cell_means(mosaic.process(frame).y, 2, 2)]
     for tint in (0.5, 1.0):
-        mosaic.change(replace(settings, tint=tint))
+        mosaic.update_settings(replace(settings, tint=tint))
         means.append(cell_means(mosaic.process(frame).y, 2, 2))
     np.testing.assert_allclose(means[1], (means[0] + means[2]) / 2, atol=1.5)
 
@@ -401,12 +404,12 @@ def test_another_tint_keeps_the_tiles(gallery: Gallery, tint: float) -> None:
     mosaic = Mosaic(gallery, settings)
     before = mosaic.process(frame)
     before_y, tiles = before.y.copy(), shown(mosaic)
-    mosaic.change(replace(settings, tint=tint))
+    mosaic.update_settings(replace(settings, tint=tint))
     after = mosaic.process(frame)
     np.testing.assert_array_equal(shown(mosaic), tiles)
     assert mosaic.cells.active == 0
     assert (after.y != before.y).mean() > 0.5
-    mosaic.change(settings)
+    mosaic.update_settings(settings)
     assert (mosaic.process(frame).y == before_y).all()
 
 
@@ -440,42 +443,29 @@ def test_only_cells_that_drift_are_painted(gallery: Gallery) -> None:
 def test_another_overlay_needs_no_other_tiles(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a tint: without, they are scaled for the overlay beforehand."""
-    made = []
-    monkeypatch.setattr(
-        "livemosaic.mosaic.mosaic.TileCache", lambda *a, **k: made.append(k) or TileCache(*a, **k)
-    )
+    """With a tint: without one, the cache scales them for the overlay."""
     settings = MosaicSettings(**SMALL)
     mosaic, frame = Mosaic(gallery, settings), Frame.from_bgr(still())
-    for options in ({}, {"overlay": 0.3}, {"tint": 1.0}, {"overlay_luma": True}, {"calm": 1.0}):
-        mosaic.change(replace(mosaic.settings, **options))
-        mosaic.process(frame)
-    assert len(made) == 1
-    mosaic.change(replace(mosaic.settings, tint=0.0))
     mosaic.process(frame)
-    assert len(made) == 2
+    monkeypatch.setattr(gallery, "tiles", None)  # reading them fails
+    for options in ({"overlay": 0.3}, {"tint": 1.0}, {"overlay_luma": True}, {"calm": 1.0}):
+        mosaic.update_settings(replace(mosaic.settings, **options))
+        mosaic.process(frame)
+    with pytest.raises(TypeError):
+        mosaic.update_settings(replace(mosaic.settings, tint=0.0))
 
 
 @pytest.mark.parametrize("match", ["layout", "clusters"])
-def test_tiles_of_a_large_gallery_are_forgotten_again(
-    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, match: Literal["layout", "clusters"]
+def test_a_cache_for_some_of_the_tiles(
+    gallery: Gallery, match: Literal["layout", "clusters"]
 ) -> None:
-    """Memory does not grow with the gallery, and what is shown is the same."""
-    made: list[TileCache] = []
-
-    def store(*args: Any, **options: Any) -> TileCache:
-        made.append(TileCache(*args, **options))
-        return made[-1]
-
-    monkeypatch.setattr("livemosaic.mosaic.mosaic.TileCache", store)
+    """Memory does not grow with the gallery, and the pictures are the same."""
     settings = MosaicSettings(tile_px=64, size=(320, 192), match=match)
     pictures = moving_pictures(12, cut=6)
     shown = []
-    for kept in (2**29, 20 * 64 * 64 * 3 // 2, 40 * 64 * 64 * 3 // 2):
-        monkeypatch.setattr("livemosaic.mosaic.mosaic._KEPT_BYTES", kept)
-        mosaic = Mosaic(gallery, settings)
+    for cache_bytes in (2**29, 20 * 64 * 64 * 3 // 2, 40 * 64 * 64 * 3 // 2):
+        mosaic = Mosaic(gallery, settings, cache_bytes=cache_bytes)
         shown.append([mosaic.apply(picture) for picture in pictures])
-    assert [len(tiles.y) for tiles in made] == [len(gallery), 30, 40]
     for other in shown[1:]:
         np.testing.assert_array_equal(shown[0], other)
 
@@ -519,7 +509,7 @@ def test_every_variant_is_in_one_cluster(
     clusters = np.searchsorted(index.start, index.photo_members, side="right") - 1
     np.testing.assert_array_equal(index.member_cluster, clusters)
     np.testing.assert_array_equal(
-        index.member_room - index.rooms[clusters], index.photo_members - index.start[clusters]
+        index.member_slot - index.slots[clusters], index.photo_members - index.start[clusters]
     )
     np.testing.assert_array_equal(index.photo, gallery.source_photo[index.variant // 2])
     for number in range(len(index.photo_start) - 1):
@@ -539,10 +529,9 @@ def test_the_books_are_right(few: Callable[..., Gallery], seed: int, max_uses: i
     """After any sequence of matches the uses are what is counted anew."""
     rng = np.random.default_rng(seed)
     rows, columns = 4, 6
-    matcher = LayoutMatcher(
-        few(7), Grid(rows, columns, 32, columns * 32, rows * 32),
-        tint=0.5, calm=0.5, variety=0.5, min_distance=1, max_uses=max_uses,
-    )  # fmt: skip
+    settings = MosaicSettings(tint=0.5, variety=0.5, min_distance=1, max_uses=max_uses)
+    grid = Grid(rows, columns, 32, columns * 32, rows * 32)
+    matcher = LayoutMatcher(few(7), grid, settings)
     index, state = matcher.index, np.zeros((rows, columns), np.uint8)
     for number in range(6):
         picture = rng.integers(0, 256, (rows * 8, columns * 8, 3), np.uint8)
@@ -551,8 +540,8 @@ def test_the_books_are_right(few: Callable[..., Gallery], seed: int, max_uses: i
         cells = np.sort(rng.choice(rows * columns, count, replace=False)).astype(np.int32)
         matcher.describe(cells)
         matcher.match(cells, active=int(rng.integers(count, rows * columns + 1)))
-        used = index.photo[matcher.places]
-        books = matcher._shown
+        books = matcher.assignment
+        used = index.photo[books.place]
         uses = np.bincount(used, minlength=len(books.uses))
         np.testing.assert_array_equal(books.uses, uses)
         of_clusters = [
@@ -565,7 +554,7 @@ def test_the_books_are_right(few: Callable[..., Gallery], seed: int, max_uses: i
 @pytest.mark.parametrize(
     ("look", "least"), [({}, 0.93), ({"tint": 0.0}, 0.65), ({"tint": 1.0, "variety": 0.0}, 0.85)]
 )
-def test_recall(photos: Gallery, look: dict[str, float], least: float) -> None:
+def test_recall(photos: Gallery, look: dict[str, Any], least: float) -> None:
     """Nine of ten cells get a tile within 5 % of the cheapest of all; without a tint fewer."""
     from bench.quality.metrics import recall
     from bench.quality.recall import layout_costs
@@ -579,30 +568,28 @@ def test_recall(photos: Gallery, look: dict[str, float], least: float) -> None:
     assert recall(costs.chosen, costs.best) > least
 
 
-@pytest.mark.parametrize("limit", ["_LARGE", "UNHURRIED_CELLS"])
+@pytest.mark.parametrize("limit", ["large_gallery", "unhurried_cells"])
 @pytest.mark.parametrize("variety", [0.0, 0.4])
-def test_a_short_search_keeps_the_rules(
-    photos: Gallery, monkeypatch: pytest.MonkeyPatch, limit: str, variety: float
-) -> None:
+def test_a_short_search_keeps_the_rules(photos: Gallery, limit: str, variety: float) -> None:
     """In a large gallery, and in a hurry: also where many cells want the same few tiles."""
-    monkeypatch.setattr(f"livemosaic.mosaic.match.layout.{limit}", 0)
     settings = MosaicSettings(**SMALL, variety=variety)
-    whole = Mosaic(photos, replace(settings, thorough=True))
-    short = Mosaic(photos, settings)
+    zero: dict[str, Any] = {limit: 0}
+    thorough = Mosaic(photos, settings, matcher=partial(RefiningMatcher, **zero))
+    short = Mosaic(photos, settings, matcher=partial(LayoutMatcher, **zero))
     for picture in (still((640, 384)), np.zeros((384, 640, 3), np.uint8)):
         frame = Frame.from_bgr(picture)
-        for mosaic in (whole, short):
+        for mosaic in (thorough, short):
             mosaic.process(frame)
             assert nearest_repeat(photo(mosaic)) > 3
 
 
-def test_recall_of_a_short_search(photos: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recall_of_a_short_search(photos: Gallery) -> None:
     from bench.quality.metrics import recall
     from bench.quality.recall import layout_costs
 
-    monkeypatch.setattr("livemosaic.mosaic.match.layout.UNHURRIED_CELLS", 0)
     frame = Frame.from_bgr(still((480, 270)))
-    mosaic = Mosaic(photos, MosaicSettings(tile_px=16, scale=1))
+    hurried = partial(LayoutMatcher, unhurried_cells=0)
+    mosaic = Mosaic(photos, MosaicSettings(tile_px=16, scale=1), matcher=hurried)
     mosaic.process(frame)
     costs = layout_costs(mosaic, frame)
     assert 0.2 < recall(costs.chosen, costs.best) < 0.93  # it is shorter

@@ -11,7 +11,8 @@ import pytest
 
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.mosaic.grid import Grid
-from livemosaic.mosaic.match import ClusterMatcher
+from livemosaic.mosaic.match.clusters import ClusterMatcher
+from livemosaic.mosaic.settings import MosaicSettings
 from tests.conftest import write_tiles
 
 GRID = Grid(6, 10, 32, 320, 192)
@@ -35,11 +36,11 @@ def colours(*bins: int) -> np.ndarray:
 
 
 def choose(tested: ClusterMatcher, counts: Any) -> tuple[Any, Any]:
-    return tested.choose(counts, active=len(counts))
+    return tested.match_histograms(counts, active=len(counts))
 
 
 def matcher(gallery: Gallery, *, seed: int = 0) -> ClusterMatcher:
-    return ClusterMatcher(gallery, GRID, palette_size=8, seed=seed)
+    return ClusterMatcher(gallery, GRID, MosaicSettings(match="clusters", palette=8, seed=seed))
 
 
 def test_a_cluster_rotates_over_cells_and_frames(primaries: Gallery) -> None:

@@ -20,15 +20,19 @@ import pytest
 
 from livemosaic.errors import GalleryError, OptionError, UsageError
 from livemosaic.gallery.file_format import Gallery
+from livemosaic.jit import I32, Bools
 from livemosaic.media.colour import Colour, bgr_to_i420
 from livemosaic.media.frame import Frame
+from livemosaic.mosaic.grid import Grid
+from livemosaic.mosaic.match import MATCHERS, matcher_class
+from livemosaic.mosaic.match.base import Matcher
+from livemosaic.mosaic.match.layout import LayoutMatcher
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from tests.conftest import JIT, ROOT, U8, moving_pictures, write_tiles
 
-COLOURS = [
-    Colour(matrix, full_range) for matrix, full_range in product(("bt601", "bt709"), (False, True))
-]
+_MATRICES: tuple[Literal["bt601", "bt709"], ...] = ("bt601", "bt709")
+COLOURS = [Colour(matrix, full_range) for matrix, full_range in product(_MATRICES, (False, True))]
 
 # The superimposed original may be out of date by so many levels of the output...
 STALE = 8
@@ -60,7 +64,7 @@ def noise(width: int, height: int, seed: int) -> U8:
 def digest(frame: Frame) -> str:
     sha = hashlib.sha256()
     for plane in (frame.y, frame.u, frame.v):
-        sha.update(np.ascontiguousarray(plane))
+        sha.update(plane.tobytes())
     return sha.hexdigest()
 
 
@@ -172,7 +176,7 @@ def test_padded_rows(gallery: Gallery, look: dict[str, Any]) -> None:
         assert digest(plain.process(frame)) == digest(padded.process(frame.with_picture(*wide)))
 
 
-def test_stages_are_told(gallery: Gallery, look: dict[str, Any]) -> None:
+def test_stages_are_reported(gallery: Gallery, look: dict[str, Any]) -> None:
     stages: list[str] = []
     mosaic = Mosaic(gallery, MosaicSettings(scale=1, **look))
     mosaic.on_stage = stages.append
@@ -207,7 +211,7 @@ def test_held_pictures_never_change(gallery: Gallery, look: dict[str, Any]) -> N
 
 def test_holding_does_not_change_the_pictures(gallery: Gallery, look: dict[str, Any]) -> None:
     pictures = frames(moving_pictures(24, size=(200, 120), cut=13))
-    runs = {}
+    runs: dict[str, list[str]] = {}
     for name, keep in HOLDS.items():
         mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, **look))
         held: list[Frame] = []
@@ -339,7 +343,8 @@ def test_overlay_of_one_is_the_original_resized(
     frame = Frame.from_bgr(card(), colour=colour)
     out = Mosaic(gallery, MosaicSettings(tile_px=32, scale=scale, overlay=1)).process(frame)
     size = (round(320 * scale), round(192 * scale))
-    wanted = bgr_to_i420(cv2.resize(card(), size, interpolation=cv2.INTER_NEAREST), colour)
+    resized = np.asarray(cv2.resize(card(), size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    wanted = bgr_to_i420(resized, colour)
     for plane, right in zip((out.y, out.u, out.v), wanted, strict=True):
         assert plane.shape == right.shape
         off = np.abs(plane.astype(int) - right)
@@ -532,19 +537,6 @@ def test_pictures_follow_the_input(gallery: Gallery, look: dict[str, Any]) -> No
     assert [x == y for x, y in pairwise(digests)] == [True, False, True, False]
 
 
-def test_a_canvas_that_comes_back_late_costs_no_cell(
-    gallery: Gallery, look: dict[str, Any]
-) -> None:
-    """Another thread may have let go of a picture whose canvas is not in the pool yet."""
-    settings = MosaicSettings(scale=4, tile_px=32, **look)
-    kept, late = Mosaic(gallery, settings), Mosaic(gallery, settings)
-    held = []
-    for frame in frames(moving_pictures(8, size=(96, 64))):
-        held.append(kept.process(frame))
-        assert digest(late.process(frame)) == digest(held[-1])
-        late._composer._pool.clear()  # what was let go of just now is not back
-
-
 @pytest.mark.parametrize("match", ["layout", "clusters"])
 def test_at_most_so_many_cells_are_matched_the_most_changed_first(
     gallery: Gallery, match: Literal["layout", "clusters"]
@@ -593,7 +585,7 @@ def test_another_overlay_keeps_the_tiles_and_looks_as_if_it_had_always_been(
     mosaic = Mosaic(gallery, settings)
     mosaic.process(frame)
     tiles = mosaic.tile_ids
-    mosaic.change(replace(settings, overlay=overlay))
+    mosaic.update_settings(replace(settings, overlay=overlay))
     changed = mosaic.process(frame)
     assert (mosaic.tile_ids == tiles).all()
     assert mosaic.cells.active == 0
@@ -608,7 +600,7 @@ def test_another_tile_size_starts_anew_in_the_same_output(
     settings = MosaicSettings(tile_px=8, size=(64, 32), **look)
     mosaic = Mosaic(gallery, settings)
     mosaic.process(frame)
-    mosaic.change(replace(settings, tile_px=16))
+    mosaic.update_settings(replace(settings, tile_px=16))
     picture = mosaic.process(frame)
     assert mosaic.tile_ids.shape == (2, 4)
     assert picture.y.shape == (32, 64)
@@ -625,7 +617,7 @@ def test_tiles_are_ready_after_a_warm_up(
     warm.warm_up(64, 32, frames[0].colour)
     pictures = [cold.process(frame) for frame in frames]
     with monkeypatch.context() as patch:
-        patch.setattr("livemosaic.mosaic.tile_cache.TileCache._resized", None)  # calling it fails
+        patch.setattr(gallery, "tiles", None)  # reading them fails
         for frame, picture in zip(frames, pictures, strict=True):
             again = warm.process(frame)
             assert (again.y == picture.y).all()
@@ -647,14 +639,19 @@ def test_a_warm_up_for_a_single_picture(gallery: Gallery) -> None:
     assert calls
 
 
-def test_a_stream_that_could_not_begin(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_could_not_start(gallery: Gallery) -> None:
+    failures = iter([True, True, False])
+
+    def make(*arguments: Any) -> Matcher:
+        if next(failures):
+            raise MemoryError
+        return LayoutMatcher(*arguments)
+
     frame = Frame.from_bgr(noise(64, 32, 1))
-    mosaic = Mosaic(gallery, MosaicSettings(tile_px=8, size=(64, 32)))
-    with monkeypatch.context() as patch:
-        patch.setattr("livemosaic.mosaic.mosaic.LayoutMatcher", None)  # calling it fails
-        for _ in range(2):
-            with pytest.raises(TypeError):
-                mosaic.process(frame)
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=8, size=(64, 32)), matcher=make)
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            mosaic.process(frame)
     assert mosaic.process(frame).width == 64
 
 
@@ -668,6 +665,43 @@ def test_a_warm_up_takes_no_more_memory_than_a_frame(gallery: Gallery) -> None:
         assert tracemalloc.get_traced_memory()[1] < 300e6
     finally:
         tracemalloc.stop()
+
+
+class OneTile(Matcher):
+    """A way of one's own: the tile of the cell's brightness, of a gallery sorted by it."""
+
+    def match(self, cells: I32, *, active: int) -> tuple[I32, Bools]:
+        rows, columns = self.grid.rows, self.grid.columns
+        light = self.bgr.reshape(rows, 8, columns, 8, 3).mean(axis=(1, 3, 4)).reshape(-1)
+        ids = light[cells] * len(self.gallery) / 256
+        return ids.astype(np.int32), np.zeros(len(cells), np.bool_)
+
+
+def test_a_matcher_of_ones_own(gallery: Gallery) -> None:
+    """Only `match` has to be written: active cells are matched, the others keep their tiles."""
+    settings = MosaicSettings(tile_px=8, scale=1, tint=0.0, overlay=0.0)
+    mosaic = Mosaic(gallery, settings, matcher=OneTile)
+    mosaic.warm_up(64, 32, Colour())
+    picture = np.full((32, 64, 3), 64, np.uint8)
+    mosaic.process(Frame.from_bgr(picture))
+    assert isinstance(mosaic.matcher, OneTile)
+    before = mosaic.tile_ids
+    assert abs(before / len(gallery) - 0.25).max() < 0.02
+    picture[:, 32:] = 192
+    mosaic.process(Frame.from_bgr(picture))
+    assert mosaic.cells.active == mosaic.cells.changed == 16
+    np.testing.assert_array_equal(mosaic.tile_ids[:, :4], before[:, :4])
+    assert abs(mosaic.tile_ids[:, 4:] / len(gallery) - 0.75).max() < 0.02
+    mosaic.update_settings(replace(settings, tint=0.5))
+    mosaic.process(Frame.from_bgr(picture))
+    assert mosaic.matcher.settings.tint == 0.5
+    assert mosaic.cells.changed == 0
+
+
+def test_every_name_has_a_matcher(gallery: Gallery) -> None:
+    for name in MATCHERS:
+        made = matcher_class(name)(gallery, Grid(2, 3, 8, 24, 16), MosaicSettings())
+        assert isinstance(made, Matcher)
 
 
 @pytest.mark.parametrize("match", ["layout", "clusters"])
@@ -736,7 +770,7 @@ with event.install_recorder("numba:compiler_lock") as recorder:
         held.append(mosaic.process(Frame.from_bgr(picture)))
     # What the governor does when frames are late.
     settings = settings.for_grid(mosaic.plan(width, height))
-    mosaic.change(replace(settings, tile_px=2 * settings.tile_px))
+    mosaic.update_settings(replace(settings, tile_px=2 * settings.tile_px))
     for part in (height // 2, height // 4):
         picture[:part] ^= 255
         held.append(mosaic.process(Frame.from_bgr(picture)))

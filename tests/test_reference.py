@@ -98,7 +98,8 @@ def test_same_tiles_when_little_moves(reference: ModuleType, gallery: Gallery) -
 def test_same_tiles_when_many_new_colours_come(reference: ModuleType, gallery: Gallery) -> None:
     """More than one histogram that is like no centre, in one frame."""
     ground = np.full((192, 320, 3), 90, np.uint8)
-    cv2.randn(noise := np.empty_like(ground), 0, 4)
+    noise = np.empty_like(ground)
+    cv2.randn(noise, np.zeros(3), np.full(3, 4.0))
     ground += noise
     busy = ground.copy()
     for i, colour in enumerate(

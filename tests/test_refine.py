@@ -15,7 +15,7 @@ from livemosaic.gallery.file_format import Gallery
 from livemosaic.gallery.layout_features import cell_points, points_to_lab
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.grid import Grid
-from livemosaic.mosaic.match import RefiningMatcher
+from livemosaic.mosaic.match.refine import RefiningMatcher
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 
@@ -59,7 +59,7 @@ def distance(mosaic: Mosaic, bgr: U8) -> float:
 
 def nearest_repeat(photos: NDArray[np.int32]) -> int:
     """The smallest distance of two cells with the same photo."""
-    nearest = max(photos.shape)
+    nearest = max(map(int, photos.shape))
     for photo in np.unique(photos):
         places = np.argwhere(photos == photo)
         apart = np.abs(places[:, None] - places[None]).max(axis=2)
@@ -92,15 +92,8 @@ def test_rules_hold(gallery: Gallery) -> None:
 def test_it_ends_where_no_cell_finds_a_better_tile(gallery: Gallery) -> None:
     grid = Grid(12, 20, 16, 320, 192)
     reports: list[tuple[int, int]] = []
-    matcher = RefiningMatcher(
-        gallery,
-        grid,
-        tint=0.8,
-        variety=0.4,
-        min_distance=3,
-        max_uses=0,
-        on_progress=lambda done, total: reports.append((done, total)),
-    )
+    matcher = RefiningMatcher(gallery, grid, MosaicSettings())
+    matcher.on_progress = lambda done, total: reports.append((done, total))
     bgr = np.asarray(cv2.resize(moving_pictures(1)[0], (160, 96)), np.uint8)
     state = np.full((12, 20), 2, np.uint8)
     matcher.observe(bgr, state, state)

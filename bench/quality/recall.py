@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from livemosaic.gallery.layout_features import cell_points, points_to_lab
 from livemosaic.media.colour import ycbcr_to_bgr
 from livemosaic.media.frame import Frame
-from livemosaic.mosaic.match import LayoutMatcher
-from livemosaic.mosaic.match.search import LEAST_WEIGHED, MOST_WEIGHED, Rules
+from livemosaic.mosaic.match.layout import LayoutMatcher
+from livemosaic.mosaic.match.search import MAX_WEIGHED, MIN_WEIGHED, Rules
 from livemosaic.mosaic.mosaic import Mosaic, analysis_picture
 
 __all__ = ["Costs", "layout_costs"]
@@ -44,9 +44,9 @@ def layout_costs(mosaic: Mosaic, frame: Frame) -> Costs:
     mirrored = index.variant % 2 == 1
     points[mirrored] = points[mirrored, :, ::-1]
     exact = _distances(lab, points_to_lab(points), float(np.sqrt(rules.weights[0])))
-    exact += rules.prices - index.rest  # what they cost apart from the distance
+    exact += rules.penalties - index.residual
 
-    place, after = before.copy(), matcher.places
+    place, after = before.copy(), matcher.assignment.place
     rows, columns = np.divmod(np.arange(grid.cells), grid.columns)
     uses = np.bincount(index.photo[place[place >= 0]], minlength=len(index.photo_start) - 1)
     chosen, best = np.empty(len(cells)), np.empty(len(cells))
@@ -57,8 +57,8 @@ def layout_costs(mosaic: Mosaic, frame: Frame) -> Costs:
             place[cell] = -1
         beside = np.maximum(abs(rows - rows[cell]), abs(columns - columns[cell]))
         near = place[(beside <= rules.distance) & (place >= 0)]
-        cost = exact[i] + rules.use_price * uses[index.photo]
-        allowed = (uses < rules.most_uses)[index.photo] & ~np.isin(index.photo, index.photo[near])
+        cost = exact[i] + rules.use_penalty * uses[index.photo]
+        allowed = (uses < rules.max_uses)[index.photo] & ~np.isin(index.photo, index.photo[near])
         chosen[i] = cost[new]
         best[i] = cost[allowed].min() if allowed.any() else cost[new]
         if old >= 0 and allowed[old] and best[i] >= _to_beat(cost[old], rules):
@@ -70,7 +70,7 @@ def layout_costs(mosaic: Mosaic, frame: Frame) -> Costs:
 
 def _to_beat(cost: float, rules: Rules) -> float:
     """What is clearly better than an old tile of that cost."""
-    return cost - (1 - rules.better) * min(max(cost, LEAST_WEIGHED), MOST_WEIGHED)
+    return cost - (1 - rules.better) * min(max(cost, MIN_WEIGHED), MAX_WEIGHED)
 
 
 def _distances(

@@ -206,7 +206,7 @@ def _make_control(mosaic: Mosaic, gallery: str, grid: Grid) -> Control:
     from ..control.state import Control, LiveState
     from ..gallery import BUILTIN
 
-    mosaic.change(mosaic.settings.for_grid(grid))
+    mosaic.update_settings(mosaic.settings.for_grid(grid))
     # The number keys: the gallery of the start, then those that everybody has.
     galleries = dict.fromkeys((gallery, *BUILTIN))
     return Control(LiveState(mosaic.settings, gallery), galleries=tuple(galleries))

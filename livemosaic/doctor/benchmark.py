@@ -121,7 +121,7 @@ def measure(
     )
     settings = MosaicSettings(size=(width, height), for_screen=True)
     mosaic = Mosaic(open_gallery("photos"), settings)
-    mosaic.change(settings.for_grid(mosaic.plan(width, height)))
+    mosaic.update_settings(settings.for_grid(mosaic.plan(width, height)))
     if not kernels_are_cached():
         _log.info("compiling for this processor, once: this takes some seconds")
     mosaic.warm_up(width, height, info.colour)

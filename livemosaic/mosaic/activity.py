@@ -1,38 +1,32 @@
-"""Which cells changed: the test that decides what is matched and composed again."""
+"""Activity: which cells changed, and therefore need another tile or another overlay."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..jit import kernel, kernel_part
+from ..jit import U8, kernel, kernel_part
 from .grid import ANALYSIS_PX, Grid
 
 __all__ = ["ACTIVE", "STILL", "TOUCHED", "Activity"]
 
-U8 = NDArray[np.uint8]
-I32 = np.int32
-
 STILL, TOUCHED, ACTIVE = 0, 1, 2
 
-# A superimposed original may be out of date by this many levels of 255 in the output before its
-# cell is composed again. Eight is hardly seen on top of a tile's texture, and above what a camera's
-# noise does to averaged pixels. (Six instead of eight: 50 instead of 43 % of the cells of Big Buck
-# Bunny are composed and encoded again per frame.) Without this second test a thin thing of low
-# contrast would leave a ghost: its pixels come back to their *accepted* value, but were shown
-# otherwise.
+# The overlaid original may differ from the input by this many levels of the output before its cell
+# is composed again: hardly visible over a tile's texture, and more than camera noise does to
+# averaged pixels. Without this second test a thin thing of low contrast would leave a ghost: its
+# pixels return to their *accepted* value, but the cell shows others.
 _MAX_STALE_LEVELS = 8.0
 
-# What is smaller than an analysis pixel (a dot in large cells) may go without being noticed. So a
-# row of cells is looked at once in so many frames, and cells that show anything out of date are
-# composed again: of a still picture none, with a camera's noise less than one in a hundred a frame.
-_TURN_FRAMES = 128
+# The tests above overlook what is smaller than an analysis pixel, such as a dot in a large cell.
+# In so many frames every row of cells is compared exactly once, and cells that differ at all are
+# composed again. Of a still picture there are none; camera noise costs one cell in a hundred.
+_REFRESH_FRAMES = 128
 
 
 @kernel_part
-def _far(a: U8, b: U8, limit: I32, out: U8) -> None:
-    """Flag, uint8 (n,), where two rows of BGR pixels, uint8 (3 * n,), are farther apart than the
-    limit, squared."""
+def _far(a: U8, b: U8, limit: np.int32, out: U8) -> None:
+    """Flag, uint8 (n,), the pixels of two BGR rows, uint8 (3 * n,), whose squared distance is
+    above the limit."""
     for i in range(np.uintp(out.shape[0])):
         j = np.uintp(3) * i
         db = np.int32(a[j]) - np.int32(b[j])
@@ -44,7 +38,7 @@ def _far(a: U8, b: U8, limit: I32, out: U8) -> None:
 
 @kernel_part
 def _accept(a: U8, accepted: U8, far: U8) -> None:
-    """Take over pixels where they are far; by bit operations, as a branch is not vectorised."""
+    """Copy the flagged pixels; by bit operations, as LLVM does not vectorise a branch."""
     for i in range(np.uintp(far.shape[0])):
         j = np.uintp(3) * i
         mask = np.uint8(0) - far[i]
@@ -53,23 +47,29 @@ def _accept(a: U8, accepted: U8, far: U8) -> None:
             accepted[j + k] = np.uint8(old ^ (np.uint8(old ^ a[j + k]) & mask))
 
 
-# Where in a cell stale pixels lie; `_compare` gives one byte of these bits for each.
+# Where in a cell stale pixels are: bits of one byte per cell.
 _ANYWHERE, _LEFT, _RIGHT, _TOP, _BOTTOM = 1, 2, 4, 8, 16
 
 
 @kernel
 def _compare(
-    bgr: U8, accepted: U8, shown: U8, limit: I32, stale_limit: I32, active: U8, stale: U8
+    bgr: U8,
+    accepted: U8,
+    shown: U8,
+    limit: np.int32,
+    stale_limit: np.int32,
+    active: U8,
+    stale: U8,
 ) -> None:
-    """Compare a frame, uint8 (rows * 8, columns * 24), with what was accepted and what is shown.
+    """Compare a frame, uint8 (rows * 8, columns * 24), with the accepted and the shown pixels.
 
-    Whole rows of pixels at a time: loops over a cell's 8 pixels are too short to vectorise. A
-    cell's row of flags is one 64-bit word, which ties this kernel to cells of 8x8.
+    The inner loops take whole rows of pixels: a cell's 8 pixels are too short for vectors. A cell's
+    row of flags is one 64-bit word, so that this kernel only works for cells of 8x8.
 
     Parameters
     ----------
     active : uint8 (rows, columns), overwritten: the number of active pixels
-    stale : uint8 (rows + 2, columns + 2), overwritten inside its margin: where stale pixels lie
+    stale : uint8 (rows + 2, columns + 2), overwritten inside its margin: where stale pixels are
     """
     rows, columns = np.uintp(active.shape[0]), np.uintp(active.shape[1])
     far_flags = np.empty(columns * np.uintp(8), np.uint8)
@@ -109,12 +109,12 @@ def _compare(
 
 
 @kernel
-def _decide(active: U8, stale: U8, half: int, bgr: U8, shown: U8, state: U8) -> None:
-    """Sort the cells into still, touched and active, and note what the latter two will show.
+def _classify(active: U8, stale: U8, half: int, bgr: U8, shown: U8, state: U8) -> None:
+    """Sort the cells into still, touched and active, and update the shown pixels of the last two.
 
     The original is interpolated, so that a cell's border shows some of the next cell: stale pixels
-    at an edge touch the cells beyond it, too. (Otherwise a thing that stood beside a still cell
-    leaves its shine there.)
+    at an edge touch the cells beyond it, too. Otherwise a thing beside a still cell would leave its
+    glow there.
     """
     bgr_words, shown_words = bgr.view(np.uint64), shown.view(np.uint64)
     rows, columns = np.uintp(state.shape[0]), np.uintp(state.shape[1])
@@ -147,23 +147,23 @@ def _decide(active: U8, stale: U8, half: int, bgr: U8, shown: U8, state: U8) -> 
 
 
 class Activity:
-    """Per-stream memory of what was accepted and what is shown.
+    """Per-stream memory of the accepted and of the shown pixels.
 
     A pixel is *active* when its Euclidean BGR distance to its last accepted value is above the
-    threshold; its accepted value is then updated, so that slow drift is caught. A cell is *active*
-    when more than half of its pixels are, *touched* when its superimposed original is out of date
-    (its own pixels, or those beside it, which are interpolated with its own), and *still*
-    otherwise. Source of the first rule: the reference notebook.
+    threshold; this value is then updated, so that slow drift is caught. A cell is *active* when
+    more than half of its pixels are, *touched* when its overlaid original is out of date (its own
+    pixels, or the pixels beside them, which are interpolated with its own), and *still* otherwise.
+    Source of the rule for active cells: the reference notebook (vishnu-chand/videoMosaic).
 
     Parameters
     ----------
     grid : the cells
     threshold : 0..255, in levels of BGR distance (16 in the reference)
-    overlay : alpha of the superimposed original, 0..1; at 0 no cell is ever touched
+    overlay : alpha of the overlaid original, 0..1; at 0 no cell is ever touched
 
     Attributes
     ----------
-    active_pixels : uint8 (rows, columns), how many each cell had in the last frame
+    active_pixels : uint8 (rows, columns), of each cell in the last frame
     """
 
     def __init__(self, grid: Grid, *, threshold: float, overlay: float) -> None:
@@ -176,15 +176,15 @@ class Activity:
         self._frames = 0
 
     def set_limits(self, *, threshold: float, overlay: float) -> None:
-        """Use other limits from the next frame on, which is then shown anew in every cell."""
-        self._superimposed = overlay > 0
+        """Use other limits from the next frame on, in which no cell is still."""
+        self._overlaid = overlay > 0
         self._limit = int(threshold * threshold)
         stale = min(threshold, _MAX_STALE_LEVELS / overlay) if overlay > 0 else 1000.0
         self._stale_limit = int(stale * stale)
-        self._show_all = True
+        self._touch_all = True
 
     def update(self, bgr: U8) -> U8:
-        """Compare a frame with what came before.
+        """Compare a frame with the frames before.
 
         Parameters
         ----------
@@ -200,31 +200,23 @@ class Activity:
             self._state[:] = ACTIVE
             self.active_pixels[:] = ANALYSIS_PX * ANALYSIS_PX
         else:
-            _compare(
-                rows,
-                self._accepted,
-                self._shown,
-                np.int32(self._limit),
-                np.int32(self._stale_limit),
-                self.active_pixels,
-                self._stale,
-            )
+            limits = np.int32(self._limit), np.int32(self._stale_limit)
+            _compare(rows, self._accepted, self._shown, *limits, self.active_pixels, self._stale)
             half = ANALYSIS_PX * ANALYSIS_PX // 2
-            _decide(self.active_pixels, self._stale, half, rows, self._shown, self._state)
-            if self._show_all:
+            _classify(self.active_pixels, self._stale, half, rows, self._shown, self._state)
+            if self._touch_all:
                 self._state[self._state == STILL] = TOUCHED
                 self._shown[:] = rows
-            elif self._superimposed:
+            elif self._overlaid:
                 self._refresh(rows, self._shown)
-        self._show_all = False
+        self._touch_all = False
         return self._state
 
     def _refresh(self, rows: U8, shown: U8) -> None:
-        """Touch the still cells that show anything else than they should, of those whose turn it
-        is."""
+        """Touch the still cells that differ at all, in this frame's share of the rows."""
         count, columns = self._state.shape
-        begin, end = (turn * count // _TURN_FRAMES for turn in (self._frames, self._frames + 1))
-        self._frames = (self._frames + 1) % _TURN_FRAMES
+        begin, end = (n * count // _REFRESH_FRAMES for n in (self._frames, self._frames + 1))
+        self._frames = (self._frames + 1) % _REFRESH_FRAMES
         for row in range(begin, end):
             lines = slice(row * ANALYSIS_PX, (row + 1) * ANALYSIS_PX)
             now, before = (p[lines].reshape(ANALYSIS_PX, columns, -1) for p in (rows, shown))

@@ -1,12 +1,12 @@
-"""Composing the output picture: tiles in their cells, the original superimposed.
+"""The compositor: tiles in their cells, the original over them.
 
-Every plane is computed as
+Every plane is
 
     out = (1 - alpha) * (gain * tile + offset) + alpha * enlarged original
 
-where gain and offset tint the tile (they are 1 and 0 without a tint), and only in the cells that
-changed. The original is scaled before it is enlarged, where it has few samples. Tiles that are not
-tinted are scaled when they are prepared, so that the kernel only adds.
+in the cells that changed. Gain and offset are the tint (1 and 0 without one). The original is
+scaled before it is enlarged, where it has few samples. The tile cache scales tiles that are not
+tinted, so that the kernel only adds.
 """
 
 from __future__ import annotations
@@ -17,32 +17,28 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..jit import F32, I32, U8, Bools
 from ..media.frame import Frame
-from .blend import PlaneTint, Rows, copy_plane, paint_plane, widen_rows
+from .blend import Rows, blend_plane, copy_plane, widen_rows
 from .grid import Grid
 from .tile_cache import TileCache
-from .tint import plane_tints
+from .tint import PlaneTint, plane_tints
 
-__all__ = ["Compositor", "tile_overlay"]
+__all__ = ["Canvas", "Compositor", "cached_overlay"]
 
-U8 = NDArray[np.uint8]
-I32 = NDArray[np.int32]
-
-
-# Canvases that are kept: so many more than were held at once within so many of the last frames.
+# The pool keeps so many more canvases than were lent at once within so many of the last frames.
 _SPARE, _REMEMBERED = 2, 100
 
 
-class _Canvas:
+class Canvas:
     """A reusable picture buffer: three planes of whole cells in one I420 block of memory."""
 
-    __slots__ = ("memory", "painted")
+    __slots__ = ("memory", "number")
 
     def __init__(self, grid: Grid) -> None:
         self.memory = bytearray(grid.canvas_width * grid.canvas_height * 3 // 2)
-        self.painted = -1  # number of the frame that it holds
+        self.number = -1  # of the frame in it
 
 
 def _planes(flat: U8, grid: Grid) -> tuple[U8, U8, U8]:
@@ -57,167 +53,175 @@ def _planes(flat: U8, grid: Grid) -> tuple[U8, U8, U8]:
     )
 
 
-def tile_overlay(overlay: tuple[float, float], tint: float) -> tuple[float, float]:
-    """The overlay that tiles are prepared for: none where the tint scales them, so that another
-    overlay or tint needs no other tiles (16 us each, and there may be thousands)."""
+def cached_overlay(overlay: tuple[float, float], tint: float) -> tuple[float, float]:
+    """The overlay that the tile cache scales tiles for: none where the tint scales them, so that
+    another overlay or tint needs no other tiles."""
     return (0.0, 0.0) if tint > 0 else overlay
 
 
 class Compositor:
-    """Per-stream canvases; composes what changed and copies as little as can be.
+    """Per-stream canvases; composes what changed and copies as little as possible.
 
-    A picture that was handed out is never written while somebody holds it: its canvas comes back
-    to the pool when the last view of its planes is gone. When the newest picture has come back, it
-    is painted on in place. When it is still held (an encoder works on it), another canvas is
-    taken, and the cells that it missed are copied from the newest. Canvases that have not been
-    needed for a while are let go.
+    A picture is never written while a view of its planes exists; then its canvas returns to the
+    pool. If the newest canvas has returned, the next frame is composed in place. If not (an encoder
+    works on it), the compositor takes another canvas and copies the cells that it missed. Canvases
+    that have not been needed for a while are freed.
 
     Parameters
     ----------
     grid : the cells
-    tiles : prepared for `tile_overlay(overlay, tint)`
+    tiles : for `cached_overlay(overlay, tint)`
     overlay : alpha of the original's luma and of its chroma
     tint : 0..1
+    pool : the canvases that no picture uses
     """
 
     def __init__(
-        self, grid: Grid, tiles: TileCache, *, overlay: tuple[float, float], tint: float = 0.0
+        self,
+        grid: Grid,
+        tiles: TileCache,
+        *,
+        overlay: tuple[float, float],
+        tint: float = 0.0,
+        pool: list[Canvas] | None = None,
     ) -> None:
         self._grid, self._tiles, self._tint = grid, tiles, tint
         self._overlays = (overlay[0], overlay[1], overlay[1])
         self._number = -1
         self._changed = np.zeros(grid.cells, np.int64)  # number of the frame that changed a cell
-        self._pool: list[_Canvas] = []
-        self._made = 0  # canvases that there are, in the pool and lent
-        self._held: deque[int] = deque(maxlen=_REMEMBERED)  # how many were lent, frame by frame
-        self._newest: _Canvas | None = None
-        self._lent: weakref.ref[U8] | None = None  # the newest's array while somebody holds it
+        self._pool = [] if pool is None else pool
+        self._count = 0  # of canvases, in the pool and lent
+        self._lent_counts: deque[int] = deque(maxlen=_REMEMBERED)  # in the last frames
+        self._newest: Canvas | None = None
+        self._picture: weakref.ref[U8] | None = None  # the newest's array, while it is lent
         self._rows: dict[tuple[int, int, int], Rows] = {}
 
-    def prepare(self, ids: I32) -> None:
-        """Prepare tiles now that would be when they are first painted."""
-        self._tiles.prepare(ids)
+    def warm_up(self, ids: I32) -> None:
+        """Put tiles into the cache before they are needed."""
+        self._tiles.slots(ids)
 
     def compose(
-        self,
-        frame: Frame,
-        cells: I32,
-        ids: I32,
-        flips: NDArray[np.bool_],
-        means: NDArray[np.float32] | None = None,
+        self, frame: Frame, cells: I32, ids: I32, flips: Bools, means: F32 | None = None
     ) -> tuple[U8, U8, U8]:
-        """Paint the cells that changed.
+        """Compose the cells that changed.
 
         Parameters
         ----------
         frame : the original
-        cells : int32 (m,), ascending numbers of the cells to paint; all of them the first time
+        cells : int32 (m,), ascending numbers of the cells; all of them the first time
         ids, flips : int32 and bool (m,), their tiles, and which are mirrored
-        means : float32 (m, 3), the mean Y'CbCr of each cell; needed for a tint only
+        means : float32 (m, 3), the mean Y'CbCr of each cell; None for no tint
 
         Returns
         -------
-        y, u, v : uint8 planes of the output's size, read-only, never written again while they are
-            held
+        y, u, v : uint8 planes of the output's size, read-only, never written again while they exist
         """
-        self._let_go()
-        lent = self._lent() if self._lent is not None else None
-        if lent is not None and len(cells) == 0:
-            return self._cropped(_planes(lent, self._grid))
-        canvas = max(self._pool, key=lambda c: c.painted, default=None)
-        if canvas is None:
-            canvas = _Canvas(self._grid)
-            self._made += 1
-        else:
-            self._pool.remove(canvas)
+        self._free_canvases()
+        newest = self._picture() if self._picture is not None else None
+        if newest is not None and len(cells) == 0:
+            return self._cropped(newest)
+        canvas = self._take_canvas()
         flat = np.frombuffer(canvas.memory, np.uint8)
         planes = _planes(flat, self._grid)
         if self._newest is not None and self._newest is not canvas:
-            # Not read from what was lent: another thread may let go of that at any moment, a little
-            # before its canvas is back in the pool.
-            newest = np.frombuffer(self._newest.memory, np.uint8)
-            missed = np.flatnonzero(self._changed > canvas.painted).astype(np.int32)
-            # What is painted in any case need not be copied.
-            missed = np.setdiff1d(missed, cells, assume_unique=True)
-            for old, out in zip(_planes(newest, self._grid), planes, strict=True):
+            missed = np.flatnonzero(self._changed > canvas.number).astype(np.int32)
+            missed = np.setdiff1d(missed, cells, assume_unique=True)  # the others are composed now
+            # Not from `newest`: another thread may drop the picture at any moment, a little before
+            # its canvas is back in the pool.
+            before = _planes(np.frombuffer(self._newest.memory, np.uint8), self._grid)
+            for old, out in zip(before, planes, strict=True):
                 copy_plane(missed, out.shape[1] // self._grid.columns, old, out)
-        self._number += 1
+        self._number = canvas.number = self._number + 1
         self._changed[cells] = self._number
-        ids = self._tiles.prepare(ids)
+        self._blend(frame, cells, self._tiles.slots(ids), flips, means, planes)
+        self._newest, self._picture = canvas, weakref.ref(flat)
+        # Every view of the planes keeps `flat` alive as its base.
+        weakref.finalize(flat, self._pool.append, canvas).atexit = False
+        # A caller who drew on a picture would draw on the next ones, too.
+        flat.flags.writeable = False
+        return self._cropped(flat)
+
+    def _blend(
+        self,
+        frame: Frame,
+        cells: I32,
+        slots: I32,
+        flips: Bools,
+        means: F32 | None,
+        planes: tuple[U8, U8, U8],
+    ) -> None:
+        """Blend tiles, from their slots, and original in each plane."""
+        tiles = self._tiles
         tints: Sequence[PlaneTint | None] = [None] * 3
         if means is not None:
             tints = plane_tints(
-                self._tiles.means[ids],
-                self._tiles.deviations[ids],
+                tiles.means[slots],
+                tiles.deviations[slots],
                 means,
                 tint=self._tint,
                 overlays=self._overlays,
                 full_range=frame.colour.full_range,
             )
-        for tiles, source, overlay, tint, out in zip(
-            (self._tiles.y, self._tiles.u, self._tiles.v),
+        for of_tiles, source, overlay, tint, out in zip(
+            (tiles.y, tiles.u, tiles.v),
             (frame.y, frame.u, frame.v),
             self._overlays,
             tints,
             planes,
             strict=True,
         ):
-            wide, rows = self._enlarge(source, overlay, out)
-            paint_plane(tiles, cells, ids, flips, tint, wide, rows, out)
-        canvas.painted = self._number
-        self._newest, self._lent = canvas, weakref.ref(flat)
-        # Every view of the planes keeps `flat` alive as its base.
-        weakref.finalize(flat, self._pool.append, canvas).atexit = False
-        # What somebody draws on a picture would stay in the next ones.
-        flat.flags.writeable = False
-        return self._cropped(_planes(flat, self._grid))
+            wide, rows = self._widened(source, overlay, out)
+            blend_plane(of_tiles, cells, slots, flips, tint, wide, rows, out)
 
-    def _let_go(self) -> None:
-        """Let go of canvases that have not been needed for a while, those painted longest ago.
+    def _take_canvas(self) -> Canvas:
+        """The newest canvas of the pool, or another one."""
+        canvas = max(self._pool, key=lambda c: c.number, default=None)
+        if canvas is None:
+            self._count += 1
+            return Canvas(self._grid)
+        self._pool.remove(canvas)
+        return canvas
+
+    def _free_canvases(self) -> None:
+        """Free the canvases that have not been needed for a while, the oldest first.
 
         The newest is never among them, as more than one is spare.
         """
-        self._held.append(self._made - len(self._pool))
-        while self._made > max(self._held) + _SPARE:
-            self._pool.remove(min(self._pool, key=lambda c: c.painted))
-            self._made -= 1
+        self._lent_counts.append(self._count - len(self._pool))
+        while self._count > max(self._lent_counts) + _SPARE:
+            self._pool.remove(min(self._pool, key=lambda c: c.number))
+            self._count -= 1
 
-    def _cropped(self, planes: tuple[U8, U8, U8]) -> tuple[U8, U8, U8]:
-        grid = self._grid
-        if (grid.canvas_width, grid.canvas_height) == (grid.width, grid.height):
-            return planes
-        y, u, v = planes
-        half = (slice(grid.height // 2), slice(grid.width // 2))
-        return y[: grid.height, : grid.width], u[half], v[half]
+    def _cropped(self, flat: U8) -> tuple[U8, U8, U8]:
+        """The planes of a picture, without what sticks out of the output."""
+        y, u, v = _planes(flat, self._grid)
+        width, height = self._grid.width, self._grid.height
+        half = np.s_[: height // 2, : width // 2]
+        return y[:height, :width], u[half], v[half]
 
-    def _enlarge(self, source: U8, overlay: float, out: U8) -> tuple[U8, Rows]:
-        """Scale a plane by alpha and to the canvas's width; its height is left to the kernel.
+    def _widened(self, source: U8, overlay: float, out: U8) -> tuple[U8, Rows]:
+        """The original of a plane, scaled by alpha and as wide as `out`; and how to enlarge its
+        columns.
 
-        Enlarging rows here and columns in the kernel costs half of enlarging all of it here, and
-        the kernel does it for changed cells only.
+        Enlarging rows here and columns in the kernel takes half the time of enlarging both here,
+        and the kernel does it for changed cells only.
         """
         canvas_height, canvas_width = out.shape
         grid = self._grid
         width = canvas_width * grid.width // grid.canvas_width
         height = canvas_height * grid.height // grid.canvas_height
-        scaled = cv2.convertScaleAbs(source, alpha=overlay)
+        scaled = np.asarray(cv2.convertScaleAbs(source, alpha=overlay), np.uint8)
+        rows = min(height, source.shape[0])
         if source.shape[0] > height or source.shape[1] > width:
-            # Going down, every sample counts: INTER_LINEAR would skip some.
-            size = (width, min(height, source.shape[0]))
-            wide = cv2.resize(scaled, size, interpolation=cv2.INTER_AREA)
+            # INTER_LINEAR would skip samples.
+            wide = cv2.resize(scaled, (width, rows), interpolation=cv2.INTER_AREA)
         else:
-            size = (width, source.shape[0])
-            widened = widen_rows(np.asarray(scaled, np.uint8), width)
-            wide = (
-                cv2.resize(scaled, size, interpolation=cv2.INTER_LINEAR)
-                if widened is None
-                else widened
-            )
+            wide = widen_rows(scaled, width)
         # The kernel reads two rows, and the columns of tiles that stick out.
         below, right = int(wide.shape[0] < 2), canvas_width - width
         if below or right:
             wide = cv2.copyMakeBorder(wide, 0, below, 0, right, cv2.BORDER_REPLICATE)
-        key = (size[1], height, canvas_height)
+        key = (rows, height, canvas_height)
         if key not in self._rows:
             self._rows[key] = Rows(*key)
         return np.asarray(wide, np.uint8), self._rows[key]

@@ -1,13 +1,14 @@
 """The filter: a frame in, its mosaic out.
 
-grid > activity > match (by layout, or by clusters of histograms) > tint > compose
+    grid > activity > match > tint > compose
+
+Each is a module here; `Mosaic.process` is their order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,74 +18,74 @@ from numpy.typing import NDArray
 
 from ..gallery import open_gallery
 from ..gallery.file_format import Gallery
+from ..jit import I32, U8, Bools
 from ..media.colour import Colour, ycbcr_to_bgr
 from ..media.frame import Frame
 from ..option import options_of
 from .activity import STILL, Activity
-from .compositor import Compositor, tile_overlay
+from .compositor import Compositor, cached_overlay
 from .grid import ANALYSIS_PX, Grid, plan_grid
-from .match import ClusterMatcher, LayoutMatcher, Matcher, RefiningMatcher, layout_index
+from .match import matcher_class
+from .match.base import Matcher
 from .settings import MAX_TILE_PX, MosaicSettings
 from .tile_cache import TileCache
 from .tint import CellTint
 
-__all__ = ["CellCounts", "Mosaic"]
+__all__ = ["CellCounts", "Mosaic", "analysis_picture"]
 
-U8 = NDArray[np.uint8]
+# `warm_up` caches all tiles of galleries up to this size. Of larger ones, few are ever shown.
+_WARM_TILES, _WARM_BYTES = 8192, 2**24
 
-
-# Galleries of so many tiles, and bytes of them in the size that is shown, are prepared as a whole
-# before a live source begins. Of more, few are ever shown.
-_PREPARED_TILES, _PREPARED_BYTES = 8192, 2**24
-
-# Prepared tiles that are kept: 350,000 of 32 pixels, so that large galleries stay as they are. Of
-# larger ones, twice as many as there are cells if that is more.
-_KEPT_BYTES = 2**29
-
-# Kernels are loaded for tiles so many times larger, too: the pipeline's governor doubles them when
-# there is no time to lose, and compiling takes 0.3 s.
+# `warm_up` loads kernels for tiles so many times larger, too: the pipeline's governor doubles them
+# when there is no time for a compilation.
 _WARM_SIZES = (1, 2)
 
 # Options that change how tiles are shown, not which.
 _STYLE = [known.field for known in options_of(MosaicSettings) if known.keeps_tiles]
 
+MakeMatcher = Callable[[Gallery, Grid, MosaicSettings], Matcher]
+
 
 @dataclass(frozen=True, slots=True)
 class CellCounts:
-    """What became of the cells of one frame."""
+    """What became of the cells of one frame.
+
+    Attributes
+    ----------
+    total : all cells
+    active : cells that needed a match, in this frame or a later one
+    deferred : active cells that wait for a later frame
+    touched : cells that were composed again with the same tile
+    changed : cells whose tile is another one than before
+    """
 
     total: int = 0
-    active: int = 0  # changed so much that they are matched again, in this frame or a later one
-    deferred: int = 0  # of those, how many are left to a later frame
+    active: int = 0
+    deferred: int = 0
     touched: int = 0
-    changed: int = 0  # cells whose tile is another one than before
-
-
-def _no_stage(name: str) -> None:
-    """Nobody measures."""
-
-
-def _no_progress(done: int, total: int) -> None:
-    """Nobody waits."""
+    changed: int = 0
 
 
 class Mosaic:
     """A photomosaic filter for one stream.
 
-    It knows no clock: the same gallery, settings and frames give the same pictures, bit for bit. It
-    has no threads and does no I/O, but for a thorough one, which reads the photos themselves where
-    the gallery's tiles are too small. Frames of another size or colour start a new stream.
+    The same gallery, settings and frames give the same pictures, bit for bit: the filter has no
+    clock and no threads. It reads no files but the gallery; with `thorough`, also the photos whose
+    tiles it has to enlarge. A frame of another size or colour starts a new stream.
 
     Parameters
     ----------
-    gallery : a `Gallery`, or what `open_gallery` takes: "photos", "emoji", a file or a folder
+    gallery : a `Gallery`, or an argument of `open_gallery`: "photos", "emoji", a file or a folder
     settings : `MosaicSettings`
+    matcher : makes the matcher of a stream from gallery, grid and settings, such as a subclass of
+        `Matcher`; None for the one that `settings.match` names
+    cache_bytes : of tiles in the output's size that are kept
 
     Attributes
     ----------
     cells : what became of the cells of the last frame
-    on_stage : called with the name of each stage when it is done (activity, features, match,
-        compose), for measuring
+    on_stage : called with the name of each stage at its end (activity, features, match, compose),
+        for measuring
     on_progress : called as on_progress(done, total) during a thorough match
 
     Examples
@@ -92,7 +93,7 @@ class Mosaic:
     >>> mosaic = Mosaic()                                     # doctest: +SKIP
     >>> picture = mosaic.apply(cv2.imread("photo.jpg"))       # doctest: +SKIP
 
-    For a single picture, with all the time that it takes:
+    For a single picture, as good as possible:
 
     >>> mosaic = Mosaic(settings=MosaicSettings(thorough=True))     # doctest: +SKIP
     """
@@ -101,13 +102,17 @@ class Mosaic:
         self,
         gallery: Gallery | str | Path = "photos",
         settings: MosaicSettings | None = None,
+        *,
+        matcher: MakeMatcher | None = None,
+        cache_bytes: int = 2**29,
     ) -> None:
         self.gallery = gallery if isinstance(gallery, Gallery) else open_gallery(gallery)
         self.settings = settings or MosaicSettings()
         self.cells = CellCounts()
-        self.on_stage: Callable[[str], None] = _no_stage
-        self.on_progress: Callable[[int, int], None] = _no_progress
-        self._key: tuple[int, int, Colour] | None = None
+        self.on_stage: Callable[[str], None] = lambda name: None
+        self.on_progress: Callable[[int, int], None] = lambda done, total: None
+        self._make_matcher, self._cache_bytes = matcher, cache_bytes
+        self._key: tuple[int, int, Colour] | None = None  # of the stream
         self._tiles: TileCache | None = None
 
     @property
@@ -116,12 +121,12 @@ class Mosaic:
         return self._grid
 
     @property
-    def tile_ids(self) -> NDArray[np.int32]:
+    def tile_ids(self) -> I32:
         """Which tile is in each cell now: int32 (rows, columns), a copy."""
         return self._ids.reshape(self._grid.rows, self._grid.columns).copy()
 
     @property
-    def flips(self) -> NDArray[np.bool_]:
+    def flips(self) -> Bools:
         """Which tiles are mirrored now: bool (rows, columns), a copy."""
         return self._flips.reshape(self._grid.rows, self._grid.columns).copy()
 
@@ -153,66 +158,97 @@ class Mosaic:
 
         Returns
         -------
-        the same of another size, see `plan`: about 2560 pixels on the longer side, unless the
-        settings say otherwise; `MosaicSettings(scale=1)` keeps the picture's
+        the same of another size, see `plan`: without other settings about 2560 pixels on the longer
+        side; `MosaicSettings(scale=1)` keeps the picture's
         """
         return self.process(Frame.from_bgr(bgr)).to_bgr()
 
-    def warm_up(self, width: int, height: int, colour: Colour) -> None:
-        """Do what the first frame of a live source should not have to: load every kernel that
-        frames of this size need, also with tiles twice as large, 0.2 s, price the tiles of a large
-        gallery, and prepare those of one that is not too large, 0.1 s.
+    # ---- the walk of a frame -----------------------------------------------------------------
 
-        A stream that has begun stays as it is, and another thread may go on with it.
+    def process(self, frame: Frame, *, max_cells: int | None = None) -> Frame:
+        """The mosaic of a frame, with the frame's times and colour.
+
+        The arrays of the result are read-only and never written again; when they are gone, the next
+        pictures use their memory. Frames between which nothing changed share them. An exception, or
+        a Ctrl-C, in the middle of a frame ends the stream: the next frame starts another.
+
+        Parameters
+        ----------
+        frame : the picture
+        max_cells : cells to match at most; those that changed most come first, the others keep
+            their tiles until one of the next frames. None for all
         """
-        grid = self.plan(width, height)
-        self.warm_up_kernels(self.settings, width, height, colour)
-        tiles = len(self.gallery.tiles)
-        enough = tiles <= _PREPARED_TILES and tiles * grid.tile_px**2 * 3 // 2 <= _PREPARED_BYTES
-        if self._tiles is None and not self.settings.thorough:
-            self._start(width, height, colour)
-            if enough:
-                self._composer.prepare(np.arange(tiles, dtype=np.int32))
+        if (frame.width, frame.height, frame.colour) != self._key:
+            self._start(frame.width, frame.height, frame.colour)
+        key, self._key = self._key, None  # no stream until all parts know the frame
 
-    def warm_up_kernels(
-        self, settings: MosaicSettings, width: int, height: int, colour: Colour
-    ) -> None:
-        """Load every kernel that frames of this size need with other settings, also with tiles
-        twice as large: 0.2 s, and up to 4 s where they were never used and are compiled. Safe from
-        any thread; the stream's state stays as it is."""
-        grid = Mosaic(self.gallery, settings).plan(width, height)
-        settings = settings.for_grid(grid)
-        for tile_px in {min(n * grid.tile_px, MAX_TILE_PX) for n in _WARM_SIZES}:
-            self._run_once(replace(settings, tile_px=tile_px), width, height, colour)
+        ycbcr = analysis_picture(frame, self._grid)
+        bgr = ycbcr_to_bgr(ycbcr, frame.colour)
+        state = self._activity.update(bgr)
+        urgency = self._matcher.observe(bgr, state, self._activity.active_pixels)
+        active, cells = self._select(urgency, max_cells)
+        self.on_stage("activity")
 
-    def _run_once(self, settings: MosaicSettings, width: int, height: int, colour: Colour) -> None:
-        """Make small mosaics, with the kernels that large ones need.
+        if len(cells):
+            self._matcher.describe(cells)
+        self.on_stage("features")
 
-        Those depend on the tile's size and the scale, not on how many cells there are.
+        outdated = (state != STILL).reshape(-1)
+        changed = self._match(cells, active, outdated) if len(cells) else 0
+        self.on_stage("match")
+
+        means = self._tint.update(ycbcr, outdated) if self._tint is not None else None
+        composed = np.flatnonzero(outdated).astype(np.int32)
+        planes = self._compositor.compose(
+            frame,
+            composed,
+            self._ids[composed],
+            self._flips[composed],
+            None if means is None else means[composed],
+        )
+        self.on_stage("compose")
+
+        self._key = key
+        self.cells = CellCounts(
+            total=len(outdated),
+            active=active,
+            deferred=active - len(cells),
+            touched=len(composed) - int(np.count_nonzero(outdated[cells])),
+            changed=changed,
+        )
+        return frame.with_picture(*planes)
+
+    def _select(self, urgency: I32, max_cells: int | None) -> tuple[int, I32]:
+        """The number of active cells, and the numbers of those to match now.
+
+        Cells that have to wait become more urgent by their changes meanwhile.
         """
-        grid = plan_grid(width, height, tile_px=settings.tile_px, size=settings.size)
-        scale = grid.width / width
-        side = max(2, round(2 * grid.tile_px / scale))
-        if side < min(width, height):
-            width = height = side
-            settings = replace(settings, scale=scale, size=None, round_up=True)
-        scratch = Mosaic(self.gallery, settings)
-        held = []  # a picture that is held has to be copied
-        for level in (0, 255):
-            picture = np.full((height, width, 3), level, np.uint8)
-            held.append(scratch.process(Frame.from_bgr(picture, colour=colour)))
+        active = np.flatnonzero((urgency > 0) | (self._urgency > 0)).astype(np.int32)
+        if max_cells is None or len(active) <= max_cells or self._ids[0] < 0:
+            self._urgency[:] = 0
+            return len(active), active
+        self._urgency[active] += 1 + urgency[active]
+        first = np.argsort(-self._urgency[active], kind="stable")
+        cells = np.sort(active[first[:max_cells]])
+        self._urgency[cells] = 0
+        return len(active), cells
 
-    def warm_up_gallery(self, gallery: Gallery) -> None:
-        """Work out what matching needs of a gallery, 2 s for 300,000 tiles, so that the first frame
-        after a change to it need not. Safe from any thread; the stream's state stays as it is."""
-        if self.settings.match == "layout":
-            layout_index(gallery)
+    def _match(self, cells: I32, active: int, outdated: Bools) -> int:
+        """Match some cells and mark those with another tile; how many had one before."""
+        ids, flips = self._matcher.match(cells, active=active)
+        other = (self._ids[cells] != ids) | (self._flips[cells] != flips)
+        changed = int(np.count_nonzero(self._ids[cells[other]] >= 0))
+        self._ids[cells], self._flips[cells] = ids, flips
+        outdated[cells[other]] = True
+        return changed
 
-    def change(self, settings: MosaicSettings, *, gallery: Gallery | None = None) -> None:
+    # ---- the stream's state --------------------------------------------------------------------
+
+    def update_settings(self, settings: MosaicSettings, *, gallery: Gallery | None = None) -> None:
         """Use other settings, or another gallery, from the next frame on.
 
-        Cells keep their tiles when only `_STYLE` is another. The output's size changes if the
-        settings say so.
+        Cells keep their tiles if only tint, overlay, activity or calm change. The output's size
+        changes with the settings.
         """
         before, self.settings = self.settings, settings
         if gallery is not None and gallery is not self.gallery:
@@ -222,136 +258,106 @@ class Mosaic:
             self._key = None
         elif self._key is not None and settings != before:
             self._activity.set_limits(threshold=settings.activity, overlay=settings.overlay)
-            self._matcher.update_settings(tint=settings.tint, calm=settings.calm)
-            self._tint = CellTint(self._grid) if settings.tint > 0 else None
-            self._composer = self._new_composer(self._grid, self._key[2])
+            self._matcher.update_settings(settings)
+            self._use_style(self._key[2])
 
     def forget(self) -> None:
         """Take the next frame as a stream's first: no cell shows anything from before."""
         self._key = None
 
-    def process(self, frame: Frame, *, max_cells: int | None = None) -> Frame:
-        """The mosaic of a frame, with the frame's times and colour.
-
-        The arrays of the result are read-only and never written again, and its memory is used again
-        when they are gone. Frames between which nothing changed share them. An exception, or a
-        Ctrl-C, in the middle of a frame ends the stream: the next frame begins another.
-
-        Parameters
-        ----------
-        frame : the picture
-        max_cells : how many cells may be matched; those that changed most come first, the others
-            keep their tiles until one of the next frames. None: all
-        """
-        if (frame.width, frame.height, frame.colour) != self._key:
-            self._start(frame.width, frame.height, frame.colour)
-        ycbcr = analysis_picture(frame, self._grid)
-        bgr = ycbcr_to_bgr(ycbcr, frame.colour)
-        key, self._key = self._key, None  # until all parts know of the frame
-        state = self._activity.update(bgr)
-        wants = self._matcher.observe(bgr, state, self._activity.active_pixels)
-        active, matched = self._choose(wants, max_cells)
-        self.on_stage("activity")
-
-        if len(matched):
-            self._matcher.describe(matched)
-        self.on_stage("features")
-        changed = 0
-        # What a cell shows is out of date, whether its own tile is or another takes its place.
-        paint = (state != STILL).reshape(-1)
-        if len(matched):
-            ids, flips = self._matcher.match(matched, active=active)
-            other = (self._ids[matched] != ids) | (self._flips[matched] != flips)
-            changed = int(np.count_nonzero(self._ids[matched[other]] >= 0))
-            self._ids[matched], self._flips[matched] = ids, flips
-            paint[matched[other]] = True
-        self.on_stage("match")
-
-        tints = self._tint.update(ycbcr, paint) if self._tint is not None else None
-        cells = np.flatnonzero(paint).astype(np.int32)
-        planes = self._composer.compose(
-            frame,
-            cells,
-            self._ids[cells],
-            self._flips[cells],
-            None if tints is None else tints[cells],
-        )
-        self.on_stage("compose")
-        touched = int(np.count_nonzero(paint)) - int(np.count_nonzero(paint[matched]))
-        self.cells = CellCounts(
-            total=len(paint),
-            active=active,
-            deferred=active - len(matched),
-            touched=touched,
-            changed=changed,
-        )
-        self._key = key
-        return frame.with_picture(*planes)
-
-    def _choose(
-        self, wants: NDArray[np.int32], max_cells: int | None
-    ) -> tuple[int, NDArray[np.int32]]:
-        """How many cells are to be matched, and the numbers of those to match now.
-
-        Cells that have to wait become more urgent by what they change meanwhile.
-        """
-        active = np.flatnonzero((wants > 0) | (self._urgency > 0)).astype(np.int32)
-        if max_cells is None or len(active) <= max_cells or self._ids[0] < 0:
-            self._urgency[:] = 0
-            return len(active), active
-        self._urgency[active] += 1 + wants[active]
-        first = np.argsort(-self._urgency[active], kind="stable")
-        matched = np.sort(active[first[:max_cells]])
-        self._urgency[matched] = 0
-        return len(active), matched
-
     def _start(self, width: int, height: int, colour: Colour) -> None:
-        """Forget the stream before, and begin one of such frames."""
+        """Start a stream of such frames."""
         s, self._key = self.settings, None
         self._grid = grid = self.plan(width, height)
         self._activity = Activity(grid, threshold=s.activity, overlay=s.overlay)
-        self._matcher = self._new_matcher(grid)
+        make = self._make_matcher or self._built_in_matcher()
+        self._matcher = make(self.gallery, grid, s)
+        self._matcher.on_progress = self.on_progress
         self._tiles = None
-        self._composer = self._new_composer(grid, colour)
-        self._tint = CellTint(grid) if s.tint > 0 else None
+        self._use_style(colour)
         self._urgency = np.zeros(grid.cells, np.int32)  # above 0: active since an earlier frame
         self._ids = np.full(grid.cells, -1, np.int32)
         self._flips = np.zeros(grid.cells, np.bool_)
-        self._key = (width, height, colour)  # not before: any of this may fail
+        self._key = (width, height, colour)  # last, as all of this may fail
 
-    def _new_matcher(self, grid: Grid) -> Matcher:
-        s = self.settings
-        if s.match == "clusters":
-            return ClusterMatcher(self.gallery, grid, palette_size=s.palette, seed=s.seed)
-        by_layout: Callable[..., Matcher] = (
-            partial(RefiningMatcher, on_progress=self.on_progress)
-            if s.thorough
-            else partial(LayoutMatcher, calm=s.calm)
-        )
-        return by_layout(
-            self.gallery,
-            grid,
-            tint=s.tint,
-            variety=s.variety,
-            min_distance=s.min_distance,
-            max_uses=s.max_uses,
-        )
+    def _built_in_matcher(self) -> MakeMatcher:
+        if self.settings.thorough:
+            from .match.refine import RefiningMatcher
 
-    def _new_composer(self, grid: Grid, colour: Colour) -> Compositor:
-        s = self.settings
+            return RefiningMatcher
+        return matcher_class(self.settings.match)
+
+    def _use_style(self, colour: Colour) -> None:
+        """Make the tint and the compositor of a stream, and the tile cache if need be."""
+        s, grid = self.settings, self._grid
         overlay = (s.overlay, 0.0 if s.overlay_luma else s.overlay)
-        scaled_for = tile_overlay(overlay, s.tint)
-        fitting = _KEPT_BYTES * 2 // (3 * grid.tile_px**2)
-        if self._tiles is None or self._tiles.overlay != scaled_for:
+        scaled_by = cached_overlay(overlay, s.tint)
+        if self._tiles is None or self._tiles.overlay != scaled_by:
             self._tiles = TileCache(
                 self.gallery,
                 tile_px=grid.tile_px,
                 colour=colour,
-                overlay=scaled_for,
-                sharp=s.full_size or s.thorough,
-                most=grid.cells if s.thorough else max(2 * grid.cells, fitting),
+                overlay=scaled_by,
+                full_size=s.full_size or s.thorough,
+                min_tiles=grid.cells if s.thorough else 2 * grid.cells,
+                max_bytes=0 if s.thorough else self._cache_bytes,
             )
-        return Compositor(grid, self._tiles, overlay=overlay, tint=s.tint)
+        self._compositor = Compositor(grid, self._tiles, overlay=overlay, tint=s.tint)
+        self._tint = CellTint(grid) if s.tint > 0 else None
+
+    # ---- warm-up: what a live stream must not wait for -------------------------------------------
+
+    def warm_up(self, width: int, height: int, colour: Colour) -> None:
+        """Load every kernel that frames of this size need (0.2 s), index the gallery, and cache its
+        tiles unless they are very many (0.1 s).
+
+        A stream that has started stays as it is, and another thread may continue it.
+        """
+        self.warm_up_kernels(self.settings, width, height, colour)
+        if self._tiles is not None or self.settings.thorough:
+            return
+        self._start(width, height, colour)
+        tiles = len(self.gallery.tiles)
+        if tiles <= _WARM_TILES and tiles * self._grid.tile_px**2 * 3 // 2 <= _WARM_BYTES:
+            self._compositor.warm_up(np.arange(tiles, dtype=np.int32))
+
+    def warm_up_kernels(
+        self, settings: MosaicSettings, width: int, height: int, colour: Colour
+    ) -> None:
+        """Load every kernel that frames of this size need with other settings, also with tiles
+        twice as large: 0.2 s, and up to 4 s where they have to be compiled.
+
+        Safe from any thread; the stream stays as it is.
+        """
+        grid = Mosaic(self.gallery, settings).plan(width, height)
+        settings = settings.for_grid(grid)
+        for tile_px in {min(n * grid.tile_px, MAX_TILE_PX) for n in _WARM_SIZES}:
+            self._run_kernels(replace(settings, tile_px=tile_px), width, height, colour)
+
+    def _run_kernels(
+        self, settings: MosaicSettings, width: int, height: int, colour: Colour
+    ) -> None:
+        """Make two small mosaics, with the kernels of large ones: these depend on the tile's size
+        and the scale, not on the number of cells."""
+        grid = plan_grid(width, height, tile_px=settings.tile_px, size=settings.size)
+        scale = grid.width / width
+        side = max(2, round(2 * grid.tile_px / scale))
+        if side < min(width, height):
+            width = height = side
+            settings = replace(settings, scale=scale, size=None, round_up=True)
+        scratch = Mosaic(self.gallery, settings, matcher=self._make_matcher)
+        lent = []  # so that the second one has to copy the first
+        for level in (0, 255):
+            picture = np.full((height, width, 3), level, np.uint8)
+            lent.append(scratch.process(Frame.from_bgr(picture, colour=colour)))
+
+    def warm_up_gallery(self, gallery: Gallery) -> None:
+        """Index a gallery for the match, 2 s for 300,000 tiles, so that the first frame with it
+        need not. Safe from any thread; the stream stays as it is."""
+        if self.settings.match == "layout":
+            from .match.index import layout_index
+
+            layout_index(gallery)
 
 
 def analysis_picture(frame: Frame, grid: Grid) -> U8:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..option import Size, check, option
+from .match import MATCHERS
 
 if TYPE_CHECKING:
     from .grid import Grid
@@ -62,8 +63,8 @@ class MosaicSettings:
     for_screen: bool = False
     full_size: bool = False
     thorough: bool = False
-    match: Literal["layout", "clusters"] = option("layout", """how photos are chosen: by where their
-        colours are, or as the published algorithm does""", live=True)
+    match: str = option("layout", """how photos are chosen: by where their colours are, or as the
+        published algorithm does""", choices=tuple(MATCHERS), live=True)
     tint: float = option(0.8, """how strongly each photo is recoloured to match the area it
         covers""", low=0, high=1, live=True, keeps_tiles=True)
     calm: float = option(0.5, """resistance to swapping photos while the scene moves: 0 lively, 1

@@ -1,51 +1,50 @@
-"""Tiles as they are composed: planes of the right size, prepared when first needed."""
+"""The tile cache: a gallery's tiles as planes of the output's size and colour."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ..gallery.file_format import Gallery
 from ..gallery.full_size import full_size_tiles
-from ..jit import kernel
+from ..jit import F32, I32, U8, kernel
 from ..media.colour import Colour, bgr_to_ycbcr
 
 __all__ = ["TileCache"]
 
-U8 = NDArray[np.uint8]
-I32 = NDArray[np.int32]
+# Rows of stacked tiles in one of OpenCV's pictures.
+_MAX_ROWS = 32_767
 
-# Rows of stacked tiles that are prepared at once: OpenCV takes no more.
-_MOST_ROWS = 32_767
+# The cache fills this many bytes: 350,000 tiles of 32 pixels.
+_MAX_BYTES = 2**29
 
-# Bytes of a gallery that are read before their memory is let go of. To do it after each frame takes
-# 0.4 ms, of letting go and of mapping again what lies beside; after 16 MB, 7 ms at once.
+# The gallery releases its memory after so many bytes were read. Releasing it after each frame takes
+# 0.4 ms each, with mapping the pages beside it again; after 16 MB, 7 ms at once.
 _READ_BYTES = 2**21
 
 
 class TileCache:
-    """The tiles of a gallery as I420 planes of one size and colour, scaled by 1 - overlay (which
-    is one for luma and one for chroma).
+    """The tiles of a gallery as I420 planes of one size and colour, scaled by 1 - overlay.
 
-    Prepared when first needed: a frame needs a few thousand of what may be 300,000. Pages of the
-    arrays that were never written cost no memory.
+    A tile fills a slot when a cell first needs it: a frame needs a few thousand of what may be
+    300,000 tiles. Pages of the arrays that were never written take no memory.
 
     Parameters
     ----------
     gallery : tiles
     tile_px : their side in the output
     colour : of the output
-    overlay : alpha of the superimposed original, in luma and in chroma
-    sharp : take tiles that have to be enlarged from the photos themselves, where they are there
-    most : tiles that are kept at once, not fewer than a picture has cells; None for all
+    overlay : alpha of the overlaid original, in luma and in chroma
+    full_size : read tiles that must be enlarged from the photos, where these exist: file I/O
+    min_tiles : the number of slots is at least this, or all tiles: not below the cells of a picture
+    max_bytes : and as many as fit here
 
     Attributes
     ----------
-    y, u, v : uint8 (places, px, px), and (places, px / 2, px / 2)
-    means : float32 (places, 3), of Y'CbCr before it is scaled
-    deviations : float32 (places,), of luma before it is scaled
-    overlay : what they are prepared for
+    y, u, v : uint8 (slots, px, px), and (slots, px / 2, px / 2)
+    means : float32 (slots, 3), of Y'CbCr before the overlay scales it
+    deviations : float32 (slots,), the standard deviation of luma, likewise
+    overlay : as given
     """
 
     def __init__(
@@ -55,65 +54,66 @@ class TileCache:
         tile_px: int,
         colour: Colour,
         overlay: tuple[float, float],
-        sharp: bool = False,
-        most: int | None = None,
+        full_size: bool = False,
+        min_tiles: int = 0,
+        max_bytes: int = _MAX_BYTES,
     ) -> None:
         self._gallery, self._colour, self._px = gallery, colour, tile_px
         self.overlay = overlay
-        self._sharp = sharp and tile_px > gallery.tile_px
+        self._full_size = full_size and tile_px > gallery.tile_px
         count, half = len(gallery.tiles), tile_px // 2
-        n = count if most is None else min(count, most)
+        n = min(count, max(min_tiles, max_bytes * 2 // (3 * tile_px**2)))
         self.y = np.empty((n, tile_px, tile_px), np.uint8)
         self.u = np.empty((n, half, half), np.uint8)
         self.v = np.empty((n, half, half), np.uint8)
-        self._place = np.full(count, -1, np.int32)  # of each tile
-        self._tile = np.full(n, -1, np.int32)  # in each place
-        self._next = 0  # place
-        self._read_bytes = 0  # of the gallery, since its memory was let go of
-        # Rounded down, as the superimposed term is rounded to nearest: their sum stays below 256.
+        self._slot = np.full(count, -1, np.int32)  # of each tile
+        self._tile = np.full(n, -1, np.int32)  # in each slot
+        self._next = 0  # slot to fill
+        self._read_bytes = 0  # of the gallery, since it released its memory
+        # Rounded down, as the original is rounded to nearest: their sum stays below 256.
         levels = np.arange(256)[:, None] * (1.0 - np.array([overlay[0], overlay[1], overlay[1]]))
         self._lut = np.floor(levels + 1e-9).astype(np.uint8).reshape(256, 1, 3)
         self.means = np.zeros((n, 3), np.float32)
         self.deviations = np.zeros(n, np.float32)
 
-    def prepare(self, ids: I32) -> I32:
-        """Make sure that the tiles `ids` are there, and say at which places."""
-        places = self._place[ids]
-        if not len(ids) or places.min() >= 0:
-            return places
-        missing = np.unique(ids[places < 0])
-        free = self._free(len(missing), places)
-        most = _MOST_ROWS // max(self._px, self._gallery.tile_px)
-        for start in range(0, len(missing), most):
-            batch = missing[start : start + most]
-            picture = self._resized(self._gallery.tiles[batch])
-            if self._sharp:
-                each = picture.reshape(len(batch), self._px, self._px, 3)
-                found = full_size_tiles(self._gallery, batch, self._px)
-                for number in np.flatnonzero(np.isin(batch, list(found))):
-                    each[number] = found[int(batch[number])]
-            n, px, half = len(batch), self._px, self._px // 2
-            places = free[start : start + most]
-            ycbcr = bgr_to_ycbcr(picture, self._colour)
-            _statistics(ycbcr.reshape(n, -1, 3), places, self.means, self.deviations)
-            y, u, v = cv2.split(cv2.LUT(ycbcr, self._lut))
-            self.y[places] = y.reshape(n, px, px)
-            for plane, full in ((self.u, u), (self.v, v)):
-                small = cv2.resize(full, (half, n * half), interpolation=cv2.INTER_AREA)
-                plane[places] = small.reshape(n, half, half)
-            self._place[batch], self._tile[places] = places, batch
+    def slots(self, ids: I32) -> I32:
+        """The slots of tiles, int32; fills slots for those that have none."""
+        slots = self._slot[ids]
+        if not len(ids) or slots.min() >= 0:
+            return slots
+        missing = np.unique(ids[slots < 0])
+        free = self._free_slots(len(missing), slots)
+        count = _MAX_ROWS // max(self._px, self._gallery.tile_px)
+        for start in range(0, len(missing), count):
+            self._fill(missing[start : start + count], free[start : start + count])
         self._read_bytes += len(missing) * self._gallery.tile_px**2 * 3
-        if self._read_bytes > _READ_BYTES:  # their planes are all that is needed from now on
+        if self._read_bytes > _READ_BYTES:
             self._gallery.release()
             self._read_bytes = 0
-        return self._place[ids]
+        return self._slot[ids]
 
-    def _free(self, count: int, needed: I32) -> I32:
-        """Places for so many tiles, none of the `needed` ones: those that nothing is in, then those
-        filled longest ago.
+    def _fill(self, ids: I32, slots: I32) -> None:
+        n, px, half = len(ids), self._px, self._px // 2
+        picture = self._resized(self._gallery.tiles[ids])
+        if self._full_size:
+            tiles = picture.reshape(n, px, px, 3)
+            found = full_size_tiles(self._gallery, ids, px)
+            for number in np.flatnonzero(np.isin(ids, list(found))):
+                tiles[number] = found[int(ids[number])]
+        ycbcr = bgr_to_ycbcr(picture, self._colour)
+        _statistics(ycbcr.reshape(n, -1, 3), slots, self.means, self.deviations)
+        y, u, v = cv2.split(cv2.LUT(ycbcr, self._lut))
+        self.y[slots] = y.reshape(n, px, px)
+        for plane, full in ((self.u, u), (self.v, v)):
+            small = cv2.resize(full, (half, n * half), interpolation=cv2.INTER_AREA)
+            plane[slots] = small.reshape(n, half, half)
+        self._slot[ids], self._tile[slots] = slots, ids
 
-        Side by side, however far apart the tiles' numbers are: each page of memory that is written
-        for the first time costs as much as a tile.
+    def _free_slots(self, count: int, needed: I32) -> I32:
+        """Slots for so many tiles, none of the `needed` ones: empty ones first, then the oldest.
+
+        They are side by side, however far apart the tiles' numbers are: to write a page of memory
+        for the first time takes as long as a tile.
         """
         n = len(self._tile)
         end = self._next + count
@@ -127,7 +127,7 @@ class TileCache:
         free = window[~np.isin(window, needed)][:count]
         self._next = (int(free[-1]) + 1) % n
         before = self._tile[free]
-        self._place[before[before >= 0]] = -1
+        self._slot[before[before >= 0]] = -1
         self._tile[free] = -1
         return free
 
@@ -138,35 +138,31 @@ class TileCache:
         if px == size:
             return tiles.reshape(n * px, px, 3)
         if px < size:
-            # Area averaging never mixes tiles: their borders fall on whole output rows.
+            # Area averaging never mixes tiles: their borders are borders of output rows.
             stacked = tiles.reshape(n * size, size, 3)
-            return np.asarray(
-                cv2.resize(stacked, (px, n * px), interpolation=cv2.INTER_AREA), np.uint8
-            )
-        return np.concatenate(
-            [cv2.resize(t, (px, px), interpolation=cv2.INTER_CUBIC) for t in tiles]
-        ).astype(np.uint8)
+            small = cv2.resize(stacked, (px, n * px), interpolation=cv2.INTER_AREA)
+            return np.asarray(small, np.uint8)
+        large = [cv2.resize(t, (px, px), interpolation=cv2.INTER_CUBIC) for t in tiles]
+        return np.concatenate(large).astype(np.uint8)
 
 
 @kernel
-def _statistics(
-    pixels: U8, ids: I32, means: NDArray[np.float32], deviations: NDArray[np.float32]
-) -> None:
-    """Means of the channels of tiles, uint8 (n, pixels, 3), and how far the first is from its own.
+def _statistics(pixels: U8, slots: I32, means: F32, deviations: F32) -> None:
+    """Channel means of tiles, uint8 (n, pixels, 3), and the standard deviation of the first.
 
-    2 us for a tile of 32x32; NumPy's reductions of an axis that is not the last take 13.
+    Six times as fast as NumPy's reductions of an axis that is not the last.
     """
     count = np.uintp(pixels.shape[1])
-    for i in range(np.uintp(ids.shape[0])):
+    for i in range(np.uintp(slots.shape[0])):
         first = second = third = np.uint32(0)
-        squares = np.uint64(0)  # of 512x512 pixels they take 35 bits
+        squares = np.uint64(0)  # 35 bits for 512x512 pixels
         for p in range(count):
             value = np.uint32(pixels[i, p, 0])
             first += value
             squares += np.uint64(value * value)
             second += np.uint32(pixels[i, p, 1])
             third += np.uint32(pixels[i, p, 2])
-        n, tile = np.float64(count), ids[i]
+        n, slot = np.float64(count), slots[i]
         mean = first / n
-        means[tile, 0], means[tile, 1], means[tile, 2] = mean, second / n, third / n
-        deviations[tile] = np.sqrt(max(squares / n - mean * mean, 0.0))
+        means[slot, 0], means[slot, 1], means[slot, 2] = mean, second / n, third / n
+        deviations[slot] = np.sqrt(max(squares / n - mean * mean, 0.0))

@@ -1,42 +1,87 @@
-"""Tint: each tile's mean colour moves towards its cell's.
+"""The tint: each tile's mean colour moves towards the mean colour of its cell.
 
-Lightness is shifted, and its contrast lowered where the shifted tile would be clipped, in the darks
-and in the lights; colour is shifted only.
+    mean'   = mean + reach * (cell's mean - mean)
+    sample' = mean' + gain * (sample - mean)
+
+`reach` is the tint, and more near black and white. `gain` is 1 for colour; for luma it is lower
+where the moved tile would be clipped. `_plane_tints` is the formula, `tint_tiles` applies it.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
-from ..jit import kernel
-from .blend import WEIGHT_ONE, PlaneTint
+import numpy as np
+
+from ..jit import F32, I16, I32, U8, U16, Bools, kernel
 from .grid import ANALYSIS_PX, Grid
 
-__all__ = ["CellTint", "plane_tints"]
+__all__ = ["CellTint", "PlaneTint", "plane_tints", "tint_tiles"]
 
-U8 = NDArray[np.uint8]
-F32 = NDArray[np.float32]
-
-# A cell's mean may drift this far, in levels, before its tile is tinted anew: less cannot be seen,
-# and camera noise moves the mean of 64 pixels by half a level.
+# A cell's mean may drift by so many levels before its tile is tinted again: less is invisible, and
+# camera noise moves the mean of 64 pixels by half a level.
 _MAX_STALE_LEVELS = 2.5
 
-# A tile's luma lies within so many standard deviations of its mean, for the most part; and its
-# contrast is never lowered below this share.
-_SPREAD, _LEAST_GAIN = 2.0, 0.3
+# A tile's luma is taken to spread by so many standard deviations. Its gain is never below the
+# minimum, or photos in the darks would be invisible.
+_SPREAD, _MIN_GAIN = 2.0, 0.3
 
-# So near to black and white a tile's mean moves further: most of what the tint leaves of the
-# difference is made good there, or the bars of a film and a fade to black would be grey.
+# The reach grows within so many levels of black and white, or the bars of a film and a fade to
+# black would be grey.
 _NEAR_END_LEVELS = 32.0
+
+# Gains are in 1/256, so that a 16-bit lane just holds their product with an 8-bit sample.
+_GAIN_BITS = 8
+_GAIN_ONE = 1 << _GAIN_BITS
+
+
+class PlaneTint(NamedTuple):
+    """How the tiles of some cells are tinted and scaled in one plane: tile * gain / 256 + offset.
+
+    gain, offset : uint16 and int16 (n,)
+    top : the result is clipped to 0..top, so that adding the original cannot overflow
+    """
+
+    gain: U16
+    offset: I16
+    top: int
+
+
+class CellTint:
+    """Per-stream memory of the mean colour that each cell's tile was tinted for.
+
+    Parameters
+    ----------
+    grid : the cells
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        self._shown = np.full((grid.cells, 3), -1e6, np.float32)
+
+    def update(self, ycbcr: U8, outdated: Bools) -> F32:
+        """Take in a frame.
+
+        Parameters
+        ----------
+        ycbcr : uint8 (rows * 8, columns * 8, 3) Y'CbCr
+        outdated : bool (cells,), the cells that will be composed; those whose mean has drifted are
+            added
+
+        Returns
+        -------
+        float32 (cells, 3), the mean Y'CbCr to tint for; overwritten by the next call
+        """
+        lines = ycbcr.reshape(len(ycbcr), -1)
+        _update(lines, self._shown, np.float32(_MAX_STALE_LEVELS), outdated)
+        return self._shown
 
 
 @kernel
-def _update(ycbcr: U8, shown: F32, limit: np.float32, paint: NDArray[np.bool_]) -> None:
-    """Take over means that have drifted too far, and those of cells that are painted anyway.
+def _update(ycbcr: U8, shown: F32, limit: np.float32, outdated: Bools) -> None:
+    """Take over the means that have drifted beyond the limit, and those of outdated cells.
 
-    `ycbcr` is uint8 (rows * 8, columns * 24). A line of cells is summed before its cells are, so
-    that whole lines of samples are added as vectors.
+    `ycbcr` is uint8 (rows * 8, columns * 24). The lines of a row of cells are summed before its
+    cells are, so that whole lines of samples are added as vectors.
     """
     px, step = np.uintp(ANALYSIS_PX), np.uintp(3 * ANALYSIS_PX)
     columns = np.uintp(ycbcr.shape[1]) // step
@@ -57,107 +102,89 @@ def _update(ycbcr: U8, shown: F32, limit: np.float32, paint: NDArray[np.bool_]) 
                 mean[channel] = np.float32(total) * share
                 far = max(far, abs(mean[channel] - shown[cell, channel]))
             if far > limit:
-                paint[cell] = True
-            if paint[cell]:
+                outdated[cell] = True
+            if outdated[cell]:
                 for channel in range(np.uintp(3)):
                     shown[cell, channel] = mean[channel]
 
 
-class CellTint:
-    """Per-stream memory of the mean colour that each cell's tile was tinted for.
-
-    Parameters
-    ----------
-    grid : the cells
-    """
-
-    def __init__(self, grid: Grid) -> None:
-        self._shown = np.full((grid.cells, 3), -1e6, np.float32)
-
-    def update(self, ycbcr: U8, paint: NDArray[np.bool_]) -> F32:
-        """Take in a frame.
-
-        Parameters
-        ----------
-        ycbcr : uint8 (rows * 8, columns * 8, 3) Y'CbCr
-        paint : bool (cells,), which are painted anyway; set for those whose mean has drifted
-
-        Returns
-        -------
-        float32 (cells, 3), the mean Y'CbCr to tint for; overwritten by the next call
-        """
-        lines = ycbcr.reshape(len(ycbcr), -1)
-        _update(lines, self._shown, np.float32(_MAX_STALE_LEVELS), paint)
-        return self._shown
-
-
 def plane_tints(
-    own: F32,
+    tile_means: F32,
     deviations: F32,
-    means: F32,
+    cell_means: F32,
     *,
     tint: float,
     overlays: tuple[float, float, float],
     full_range: bool,
 ) -> list[PlaneTint]:
-    """How tiles come as near to their cells' means as the tint says.
+    """The tints of tiles in their cells, one for each plane.
 
     Parameters
     ----------
-    own, deviations : float32 (n, 3) and (n,), the tiles' mean Y'CbCr, and deviation of luma
-    means : float32 (n, 3), the cells' mean Y'CbCr
+    tile_means, deviations : float32 (n, 3) and (n,), the tiles' mean Y'CbCr, and standard
+        deviation of luma
+    cell_means : float32 (n, 3), the cells' mean Y'CbCr
     tint : 0..1
-    overlays : alpha of the superimposed original, in each plane
-
-    Returns
-    -------
-    for each plane
+    overlays : alpha of the overlaid original, in each plane; the tiles are scaled by the rest
+    full_range : whether luma is 0..255 and not 16..235
     """
     low, high = (0, 255) if full_range else (16, 235)
     shares = np.array([1.0 - overlay for overlay in overlays], np.float32)
-    gains, offsets = np.empty((3, len(own)), np.uint16), np.empty((3, len(own)), np.int16)
-    _plane_tints(
-        own,
-        deviations,
-        means,
-        np.float32(tint),
-        np.float32(low),
-        np.float32(high),
-        shares,
-        gains,
-        offsets,
-    )
+    shape = (3, len(tile_means))
+    gains, offsets = np.empty(shape, np.uint16), np.empty(shape, np.int16)
+    numbers = np.float32(tint), np.float32(low), np.float32(high)
+    _plane_tints(tile_means, deviations, cell_means, *numbers, shares, gains, offsets)
     tops = [int(share * 255 + 1e-4) for share in shares]
     return [PlaneTint(*plane) for plane in zip(gains, offsets, tops, strict=True)]
 
 
 @kernel
 def _plane_tints(
-    own: F32,
+    tile_means: F32,
     deviations: F32,
-    means: F32,
+    cell_means: F32,
     tint: np.float32,
     low: np.float32,
     high: np.float32,
     shares: F32,
-    gains: NDArray[np.uint16],
-    offsets: NDArray[np.int16],
+    gains: U16,
+    offsets: I16,
 ) -> None:
-    one, least = np.float32(1), np.float32(_LEAST_GAIN)
-    for i in range(np.uintp(own.shape[0])):
-        from_end = max(min(means[i, 0] - low, high - means[i, 0]), np.float32(0))
+    """The formula of the tint, see the top of this module."""
+    one, min_gain = np.float32(1), np.float32(_MIN_GAIN)
+    for i in range(np.uintp(tile_means.shape[0])):
+        from_end = max(min(cell_means[i, 0] - low, high - cell_means[i, 0]), np.float32(0))
         near_end = max(one - from_end / np.float32(_NEAR_END_LEVELS), np.float32(0))
         reach = tint + tint * (one - tint) * near_end
         for channel in range(np.uintp(3)):
-            mean, share, gain = own[i, channel], shares[channel], one
-            wanted = mean + reach * (means[i, channel] - mean)
+            mean, share, gain = tile_means[i, channel], shares[channel], one
+            moved = mean + reach * (cell_means[i, channel] - mean)
             if channel == 0:
-                # Contrast that would be clipped is given up instead; never all of it, or photos in
-                # the darks could not be seen at all.
-                room = min(wanted - low, high - wanted)
+                headroom = min(moved - low, high - moved)
                 spread = max(np.float32(_SPREAD) * deviations[i], np.float32(1e-3))
-                gain = min(max(room / spread, least), one)
-            scaled = np.rint(share * gain * np.float32(WEIGHT_ONE))
-            moved = share * wanted - scaled / np.float32(WEIGHT_ONE) * mean
+                gain = min(max(headroom / spread, min_gain), one)
+            scaled = np.rint(share * gain * np.float32(_GAIN_ONE))
+            offset = share * moved - scaled / np.float32(_GAIN_ONE) * mean
             gains[channel, i] = np.uint16(scaled)
-            offsets[channel, i] = np.int16(np.rint(moved))
+            offsets[channel, i] = np.int16(np.rint(offset))
+
+
+@kernel
+def tint_tiles(tiles: U8, ids: I32, gain: U16, offset: I16, top: int, tinted: U8) -> None:
+    """Tint some tiles in one plane.
+
+    Parameters
+    ----------
+    tiles : uint8 (n, px * px); the lines of most tiles are too short for vectors
+    ids : int32 (m,), which of them
+    gain, offset, top : as in `PlaneTint`
+    tinted : uint8 (m, px * px), overwritten
+    """
+    bits, half = np.uint16(_GAIN_BITS), np.uint16(_GAIN_ONE // 2)
+    highest, lowest = np.int16(top), np.int16(0)
+    for i in range(np.uintp(ids.shape[0])):
+        tile, times, plus = np.uintp(ids[i]), gain[i], offset[i]
+        for p in range(np.uintp(tiles.shape[1])):
+            scaled = np.uint16(np.uint16(tiles[tile, p]) * times + half) >> bits
+            moved = np.int16(np.int16(scaled) + plus)
+            tinted[i, p] = np.uint8(min(max(moved, lowest), highest))

@@ -195,7 +195,7 @@ class MosaicWorker:
         return True
 
     def _update_settings(self, gallery: Gallery | None = None) -> None:
-        self._mosaic.change(self._effective(self._state), gallery=gallery)
+        self._mosaic.update_settings(self._effective(self._state), gallery=gallery)
 
     def _effective(self, state: LiveState) -> MosaicSettings:
         """The state's settings, reduced by warm-up, governor and privacy mode."""

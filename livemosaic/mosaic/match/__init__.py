@@ -1,11 +1,27 @@
-"""Matching: which tile each cell gets. Two ways, and for single pictures a slower one."""
+"""Matching: the tile of each cell. A module for each way; `MosaicSettings.match` names one.
+
+To add a way: write a module with a `Matcher`, and add its line to `MATCHERS`.
+"""
 
 from __future__ import annotations
 
-from .base import Matcher
-from .clusters import ClusterMatcher
-from .index import layout_index
-from .layout import LayoutMatcher
-from .refine import RefiningMatcher
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["ClusterMatcher", "LayoutMatcher", "Matcher", "RefiningMatcher", "layout_index"]
+if TYPE_CHECKING:
+    from .base import Matcher
+
+__all__ = ["MATCHERS", "matcher_class"]
+
+# Module and class of each way; imported when it is used, as `livemosaic --help` lists the names.
+MATCHERS = {
+    "layout": ("layout", "LayoutMatcher"),
+    "clusters": ("clusters", "ClusterMatcher"),
+}
+
+
+def matcher_class(name: str) -> type[Matcher]:
+    """The matcher of a name in `MATCHERS`."""
+    module, class_name = MATCHERS[name]
+    found: type[Matcher] = getattr(import_module(f".{module}", __name__), class_name)
+    return found

@@ -1,52 +1,83 @@
-"""The interface that every way of matching has."""
+"""The base of all ways of matching."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ...gallery.file_format import Gallery
+from ...jit import I32, U8, Bools
+from ..activity import ACTIVE
+from ..grid import Grid
+from ..settings import MosaicSettings
 
 __all__ = ["Matcher"]
 
-U8 = NDArray[np.uint8]
-I32 = NDArray[np.int32]
 
+class Matcher(ABC):
+    """Chooses tiles for the cells of one stream, frame by frame.
 
-class Matcher(Protocol):
-    """Chooses tiles for the cells of one stream, frame by frame."""
+    A way of your own is a subclass that has `match`: `Mosaic(gallery, settings, matcher=MyMatcher)`
+    makes one for each stream. For each frame it calls `observe`, and where cells have to be matched
+    `describe` and `match`.
 
-    def update_settings(self, *, tint: float, calm: float) -> None:
-        """Go by another tint and calm from the next frame on, both 0..1."""
+    Parameters
+    ----------
+    gallery : tiles
+    grid : the cells
+    settings : of the mosaic
+
+    Attributes
+    ----------
+    gallery, grid, settings : as given; `settings` may be updated
+    bgr : the picture of the last `observe`
+    on_progress : to be called as on_progress(done, total) if `match` takes seconds
+    """
+
+    def __init__(self, gallery: Gallery, grid: Grid, settings: MosaicSettings) -> None:
+        self.gallery, self.grid, self.settings = gallery, grid, settings
+        self.on_progress: Callable[[int, int], None] = lambda done, total: None
+
+    def update_settings(self, settings: MosaicSettings) -> None:
+        """Use settings that differ in tint, calm, overlay or activity, from the next frame on.
+
+        Other settings start a new stream, with a new matcher.
+        """
+        self.settings = settings
 
     def observe(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
-        """Take in a frame.
+        """Take in a frame; by default active cells are matched again.
 
         Parameters
         ----------
         bgr : uint8 (rows * 8, columns * 8, 3) BGR, at the analysis resolution
-        state, active_pixels : uint8 (rows, columns), what `Activity` made of the frame
+        state, active_pixels : uint8 (rows, columns), from `Activity`
 
         Returns
         -------
-        int32 (rows * columns,), how much each cell wants to be matched again; 0: not at all
+        int32 (cells,), how urgent it is to match each cell again; 0: not at all
         """
+        self.bgr = bgr
+        return np.where(state == ACTIVE, active_pixels, 0).reshape(-1).astype(np.int32)
 
-    def describe(self, cells: I32) -> None:
-        """Work out what matching has to know of some cells of that frame.
+    def describe(self, cells: I32) -> None:  # noqa: B027 - there may be nothing to do
+        """Work out the features of some cells of that frame, for `match`.
 
         Parameters
         ----------
         cells : int32 (n,), ascending numbers, n >= 1
         """
 
-    def match(self, cells: I32, *, active: int) -> tuple[I32, NDArray[np.bool_]]:
+    @abstractmethod
+    def match(self, cells: I32, *, active: int) -> tuple[I32, Bools]:
         """Choose tiles for the cells that were described.
 
         Parameters
         ----------
         cells : the same
-        active : how many cells want to be matched, if only some are
+        active : the number of cells that need a match, these and those that have to wait
 
         Returns
         -------

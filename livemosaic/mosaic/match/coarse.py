@@ -1,7 +1,7 @@
-"""Rough costs, in 16 bits: 32 tiles at a time, where exact ones take one.
+"""Coarse costs in 16 bits, of 32 tiles in the time of one exact cost.
 
-What a tile costs a cell is estimated from its first coefficients, for a whole cluster; where that
-is promising, from all of them; and only for the tile of the least estimate is the cost worked out.
+The search estimates the costs of a whole cluster from the tiles' first coefficients; where these
+are promising, from all of them; and computes the exact cost only for the lowest estimates.
 """
 
 from __future__ import annotations
@@ -9,43 +9,37 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...jit import Count, kernel_part
+from ...jit import F32, I16, I32, U16, Count, kernel_part
 
 __all__ = [
+    "COARSE",
+    "EXCLUDED",
     "FINE",
     "LANES",
-    "NEVER",
-    "ROUGH",
     "blocks",
-    "least_of",
-    "refine",
-    "roughly",
-    "scan",
-    "sixteenths",
+    "coarse_costs",
+    "fine_costs",
+    "minimum",
+    "quantize",
+    "quantize_weight",
     "to_levels",
 ]
 
-U16 = NDArray[np.uint16]
-I16 = NDArray[np.int16]
-F32 = NDArray[np.float32]
-
-# Coefficients that estimates are made from; the first three are the means.
-ROUGH = 16
-FINE = 12  # that are left
-# Tiles that are looked at together; each cluster has room for a multiple of them.
+# Coefficients for the first estimate, of which the first three are the means; and all others.
+COARSE, FINE = 16, 12
+# Tiles that the kernels estimate together: the slots of a cluster are a multiple of it.
 LANES = 32
-# Coefficients are counted in quarters of a unit, and costs in quarters of a squared one.
+# Coefficients are in quarters of a unit, and costs in quarters of a squared one.
 _LEVELS, _COST_LEVELS = 4.0, 4.0
-# Differences beyond this (64 units) are not told apart, so that their squares fit 16 bits.
-_MOST_AWAY = 255
-# What is never taken; sums stop here.
-NEVER = 65_535
+# Larger differences (64 units) count as this one, so that their squares fit 16 bits.
+_MAX_DIFFERENCE = 255
+# The cost of tiles that must not be chosen; sums stop here.
+EXCLUDED = 65_535
 
 
-def blocks(codes: F32, start: NDArray[np.int32]) -> tuple[I16, NDArray[np.int32]]:
-    """Coefficients as `scan` reads them.
+def blocks(codes: F32, start: I32) -> tuple[I16, I32]:
+    """Coefficients as `coarse_costs` reads them.
 
     Parameters
     ----------
@@ -54,18 +48,17 @@ def blocks(codes: F32, start: NDArray[np.int32]) -> tuple[I16, NDArray[np.int32]
 
     Returns
     -------
-    rough : int16, of each cluster a block (d, m) where m is its size, rounded up to `LANES`
-    rooms : int32 (k + 1,), where each cluster's room begins, counted in tiles
+    blocks : int16, of each cluster a block (d, m); m is its size, rounded up to `LANES`
+    slots : int32 (k + 1,), the first slot of each cluster, and the end
     """
-    rooms = np.cumsum(
-        [0, *(-(-int(size) // LANES) * LANES for size in np.diff(start))], dtype=np.int32
-    )
-    levels = to_levels(codes)
-    rough = np.zeros(int(rooms[-1]) * codes.shape[1], np.int16)
-    for (begin, end), (room, room_end) in zip(pairwise(start), pairwise(rooms), strict=True):
-        block = rough[room * codes.shape[1] : room_end * codes.shape[1]]
-        block.reshape(codes.shape[1], room_end - room)[:, : end - begin] = levels[begin:end].T
-    return rough, rooms
+    sizes = [-(-int(size) // LANES) * LANES for size in np.diff(start)]
+    slots = np.cumsum([0, *sizes], dtype=np.int32)
+    levels, d = to_levels(codes), codes.shape[1]
+    made = np.zeros(int(slots[-1]) * d, np.int16)
+    for (begin, end), (first, last) in zip(pairwise(start), pairwise(slots), strict=True):
+        block = made[first * d : last * d].reshape(d, last - first)
+        block[:, : end - begin] = levels[begin:end].T
+    return made, slots
 
 
 def to_levels(codes: F32) -> I16:
@@ -74,97 +67,105 @@ def to_levels(codes: F32) -> I16:
 
 
 @kernel_part
-def sixteenths(weight: np.float32) -> np.int16:
-    """The weight of a square, for `scan`."""
+def quantize_weight(weight: np.float32) -> np.int16:
+    """The weight of a square, for `coarse_costs`."""
     return np.int16(np.rint(np.sqrt(weight) * np.float32(16)))
 
 
 @kernel_part
-def roughly(cost: np.float32) -> np.uint16:
-    """A cost as `scan` counts it; less than `NEVER`."""
+def quantize(cost: np.float32) -> np.uint16:
+    """A cost in 16 bits; below `EXCLUDED`."""
     levels = cost * np.float32(_COST_LEVELS)
-    return np.uint16(min(max(levels, np.float32(0)), np.float32(NEVER - 1)))
+    return np.uint16(min(max(levels, np.float32(0)), np.float32(EXCLUDED - 1)))
 
 
 @kernel_part
-def _add_square(cost: np.uint16, away: np.int16) -> np.uint16:
+def _add_square(cost: np.uint16, difference: np.int16) -> np.uint16:
     """A cost with the square of a difference; one instruction each for 32 tiles."""
-    size = np.uint16(min(max(away, np.int16(-away)), np.int16(_MOST_AWAY)))
+    size = np.uint16(min(max(difference, np.int16(-difference)), np.int16(_MAX_DIFFERENCE)))
     square = np.uint16(np.uint16(size * size) >> np.uint16(2))
     return np.uint16(cost + min(square, np.uint16(~cost)))
 
 
 @kernel_part
-def least_of(costs: U16, begin: Count, end: Count) -> np.uint16:
-    """The least of some costs, a multiple of `LANES`."""
-    least = np.uint16(NEVER)
+def minimum(costs: U16, begin: Count, end: Count) -> np.uint16:
+    """The lowest of some costs, a multiple of `LANES`."""
+    lowest = np.uint16(EXCLUDED)
     for t in range(np.uintp(begin), np.uintp(end)):
-        least = np.uint16(min(least, costs[t]))
-    return least
+        lowest = np.uint16(min(lowest, costs[t]))
+    return lowest
 
 
 @kernel_part
-def scan(
-    rough: I16, prices: U16, code: I16, mean_weight: np.int16, begin: Count, end: Count, costs: U16
+def coarse_costs(
+    blocks: I16,
+    penalties: U16,
+    code: I16,
+    mean_weight: np.int16,
+    begin: Count,
+    end: Count,
+    costs: U16,
 ) -> np.uint16:
-    """Estimate what the tiles of a block cost.
+    """Estimate the costs of the tiles of a block from their coarse coefficients.
 
     Parameters
     ----------
-    rough : int16, from `blocks`
-    prices : uint16, for each place in it, `NEVER` where nothing is
-    code : int16 (28,), of the cell, in levels, of which the first 16 are looked at
-    mean_weight : of the first three coefficients, from `sixteenths`
-    begin, end : the block's room
+    blocks : int16, from `blocks`
+    penalties : uint16, of each slot, `EXCLUDED` for an empty one
+    code : int16 (28,), of the cell, in levels
+    mean_weight : of the first three coefficients, from `quantize_weight`
+    begin, end : slots of the block
     costs : uint16 (at least end - begin,), overwritten
 
     Returns
     -------
-    the least of them
+    the lowest
     """
     # Constants, so that the inner loops become straight code.
-    size, lanes, three = np.uintp(ROUGH), np.uintp(LANES), np.uintp(3)
-    room, first = np.uintp(end - begin), np.uintp(begin)
-    at, least, four = first * size, np.uint16(NEVER), np.int16(4)
-    for group in range(np.uintp(0), room, lanes):
+    size, lanes, three = np.uintp(COARSE), np.uintp(LANES), np.uintp(3)
+    count, first = np.uintp(end - begin), np.uintp(begin)
+    at, lowest, four = first * size, np.uint16(EXCLUDED), np.int16(4)
+    for group in range(np.uintp(0), count, lanes):
         for lane in range(lanes):
             t = group + lane
-            cost = prices[first + t]
+            cost = penalties[first + t]
             for k in range(three):
-                away = np.int16(rough[at + k * room + t] - code[k])
+                away = np.int16(blocks[at + k * count + t] - code[k])
                 cost = _add_square(cost, np.int16(np.int16(away * mean_weight) >> four))
             for k in range(three, size):
-                cost = _add_square(cost, np.int16(rough[at + k * room + t] - code[k]))
+                cost = _add_square(cost, np.int16(blocks[at + k * count + t] - code[k]))
             costs[t] = cost
-            least = np.uint16(min(least, cost))
-    return least
+            lowest = np.uint16(min(lowest, cost))
+    return lowest
 
 
 @kernel_part
-def refine(fine: I16, details: U16, code: I16, begin: Count, end: Count, costs: U16) -> np.uint16:
-    """Replace, in the estimates of a block, what was expected of the other coefficients.
+def fine_costs(
+    blocks: I16, details: U16, code: I16, begin: Count, end: Count, costs: U16
+) -> np.uint16:
+    """Replace the expected detail in the estimates of a block by the fine coefficients' costs.
 
     Parameters
     ----------
-    fine : int16, from `blocks`, the other coefficients
-    details : uint16, for each place in it, what was expected
+    blocks : int16, from `blocks`, of the fine coefficients
+    details : uint16, of each slot, the expected detail
     code : int16 (28,), of the cell, in levels
-    begin, end : the block's room
-    costs : uint16 (at least end - begin,), from `scan`
+    begin, end : slots of the block
+    costs : uint16 (at least end - begin,), from `coarse_costs`
 
     Returns
     -------
-    the least of them
+    the lowest
     """
-    size, lanes, rough = np.uintp(FINE), np.uintp(LANES), np.uintp(ROUGH)
-    room, first = np.uintp(end - begin), np.uintp(begin)
-    at, least = first * size, np.uint16(NEVER)
-    for group in range(np.uintp(0), room, lanes):
+    size, lanes, coarse = np.uintp(FINE), np.uintp(LANES), np.uintp(COARSE)
+    count, first = np.uintp(end - begin), np.uintp(begin)
+    at, lowest = first * size, np.uint16(EXCLUDED)
+    for group in range(np.uintp(0), count, lanes):
         for lane in range(lanes):
             t = group + lane
             cost = np.uint16(costs[t] - details[first + t])
             for k in range(size):
-                cost = _add_square(cost, np.int16(fine[at + k * room + t] - code[rough + k]))
+                cost = _add_square(cost, np.int16(blocks[at + k * count + t] - code[coarse + k]))
             costs[t] = cost
-            least = np.uint16(min(least, cost))
-    return least
+            lowest = np.uint16(min(lowest, cost))
+    return lowest

@@ -1,7 +1,7 @@
-"""Parts of a set of points, each of points that lie near each other: k-means by levels.
+"""k-means by levels: parts of a set of points, of points that are near each other.
 
 Halving at medians is simpler, but every cut goes through the middle, where the plain tiles are, so
-that each part has a few of them: with it, the cheapest tile was found half as often.
+that each part has a few of them: the search then finds the cheapest tile half as often.
 """
 
 from __future__ import annotations
@@ -9,21 +9,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...jit import kernel
+from ...jit import F32, I32, kernel
 
-__all__ = ["partition"]
+__all__ = ["kmeans"]
 
-F32 = NDArray[np.float32]
-I32 = NDArray[np.int32]
-
-# At more parts than this, a part of the parts is made first: the cost of finding a point's nearest
-# centre is then twice the root of their number.
-_MOST_AT_ONCE = 160
-# Points that each centre is learned from, and how often: more makes no better parts.
+# More parts than this are made in two levels: the time to find a point's nearest centre is then
+# twice the square root of their number.
+_MAX_CENTRES = 160
+# Points that each centre learns from, and how often: more makes no better parts.
 _SAMPLE, _ROUNDS = 32, 6
-# Parts that turn out larger than so many times what was asked for are divided again.
+# Parts larger than so many times the wanted size are divided again.
 _TOO_LARGE = 3
 
 
@@ -58,7 +54,7 @@ def _means(points: F32, members: I32, labels: I32, centres_t: F32) -> None:
                 centres_t[d, c] = np.float32(sums[c, d] / counts[c])
 
 
-def partition(points: F32, size: int) -> tuple[I32, I32]:
+def kmeans(points: F32, size: int) -> tuple[I32, I32]:
     """Divide points.
 
     Parameters
@@ -69,7 +65,7 @@ def partition(points: F32, size: int) -> tuple[I32, I32]:
     Returns
     -------
     start : int32 (parts + 1,), of each part, and the end
-    order : int32 (n,), the numbers of the points, part by part; ascending inside a part
+    order : int32 (n,), the numbers of the points, part by part; ascending within a part
     """
     parts: list[I32] = []
     todo = [np.arange(len(points), dtype=np.int32)]
@@ -80,9 +76,9 @@ def partition(points: F32, size: int) -> tuple[I32, I32]:
             parts.append(members)
             continue
         found = _divide(points, members, count)
-        if len(found) == 1:  # equal points: there is nothing to tell them apart by
+        if len(found) == 1:  # equal points
             found = np.array_split(members, count)
-        by_levels = count > _MOST_AT_ONCE
+        by_levels = count > _MAX_CENTRES
         for part in found:
             if by_levels or len(part) > _TOO_LARGE * size:
                 todo.append(part)
@@ -94,7 +90,7 @@ def partition(points: F32, size: int) -> tuple[I32, I32]:
 
 def _divide(points: F32, members: I32, count: int) -> list[I32]:
     """At most `count` parts of some points, none empty."""
-    k = math.isqrt(count) if count > _MOST_AT_ONCE else count
+    k = math.isqrt(count) if count > _MAX_CENTRES else count
     sample = np.ascontiguousarray(members[:: max(1, len(members) // (k * _SAMPLE))])
     centres_t = np.ascontiguousarray(points[sample[np.arange(k) * len(sample) // k]].T)
     labels = np.empty(len(sample), np.int32)

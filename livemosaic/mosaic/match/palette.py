@@ -1,10 +1,10 @@
-"""The frame palette: clusters of the colours that the cells of a stream have.
+"""The palette: clusters of the colours of a stream's cells.
 
-Incremental mini-batch k-means (Sculley, "Web-scale k-means clustering", 2010), the same update as
-scikit-learn's `MiniBatchKMeans.partial_fit`, which the tests hold it to. Written here because the
-histograms of cells are sparse (of 125 values 3 to 10 are not zero), which makes a kernel about ten
-times as fast as a dense product, serial, and the same on every number of threads; and because
-importing scikit-learn would take most of the time until the first frame.
+Incremental mini-batch k-means (Sculley, "Web-scale k-means clustering", 2010), with the update of
+scikit-learn's `MiniBatchKMeans.partial_fit`, which a test compares it with. scikit-learn itself
+would take most of the time until the first frame to import. And as histograms of cells are sparse
+(3 to 10 of 125 values are not zero), a kernel is ten times as fast as a dense product, and its
+result does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -13,19 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...gallery.histogram import HISTOGRAM_SIZE
-from ...jit import kernel
+from ...jit import F64, I32, U16, kernel
 
 __all__ = ["Palette"]
 
-F64 = NDArray[np.float64]
-I32 = NDArray[np.int32]
-U16 = NDArray[np.uint16]
-
 # A histogram with a smaller cosine to its nearest centre has practically no colour in common with
-# it. Such rows replace the least used centres: without that, a small thing of a new colour would
+# it. Such histograms replace the least used centres: otherwise a small thing of a new colour would
 # get tiles of any colour until the next scene change.
 _NOVEL_COSINE = 0.25
-# At most so many centres are replaced per frame, so that one busy frame does not wipe the palette.
+# Of one frame at most so many, so that a busy frame does not wipe the palette.
 _MAX_NOVEL = 8
 
 
@@ -37,8 +33,8 @@ def _nearest(
 
     Parameters
     ----------
-    scale : what a count of one is worth, so that a row sums to 1
-    centres_t : float64 (125, k), columns are centres: adding multiples of rows is vectorised
+    scale : of the counts, so that a row sums to 1
+    centres_t : float64 (125, k), columns are centres: LLVM vectorises adding multiples of rows
     norms : float64 (k,), squared lengths
     labels, distances : int32 and float64 (n,), overwritten; squared distances
     """
@@ -74,10 +70,9 @@ def _accumulate(
 
 @kernel
 def _lower_distances(counts_t: U16, lengths: I32, scale: float, row: int, distances: F64) -> None:
-    """Lower each histogram's squared distance to that of the number `row` where it is nearer.
+    """Lower each histogram's squared distance to that of the number `row` where this is nearer.
 
-    In whole numbers: exact, and vectorised. Only the few bins that `row` has are looked at: 0.1 ms
-    for 14,400 histograms, 0.4 ms for all bins.
+    In whole numbers: exact, and vectorised; and only in the few bins that are not 0 in `row`.
 
     Parameters
     ----------
@@ -103,12 +98,12 @@ class Palette:
     ----------
     size : number of centres
     rng : chooses the first centres
-    pixels : what each histogram that it is given sums to
+    pixels : the sum of each histogram
 
     Attributes
     ----------
     centres : float64 (size, 125), normalised histograms; zero where not used yet
-    weights : int64 (size,), how many histograms each centre has been made of
+    weights : int64 (size,), the number of histograms in each centre
     """
 
     def __init__(self, size: int, rng: np.random.Generator, *, pixels: int) -> None:
@@ -120,8 +115,8 @@ class Palette:
     def reset(self, counts: U16) -> None:
         """Start again from the histograms of a frame, uint16 (n, 125), n >= 1.
 
-        The first centres are chosen by k-means++ (Arthur and Vassilvitskii, 2007): each next one
-        with a probability proportional to its squared distance to those that are there.
+        By k-means++ (Arthur and Vassilvitskii, 2007): each next centre with a probability
+        proportional to its squared distance to the centres before.
         """
         self.centres[:] = 0.0
         self.weights[:] = 0
@@ -140,7 +135,7 @@ class Palette:
     def learn(self, counts: U16) -> None:
         """Move the centres towards the histograms of a frame, uint16 (n, 125)."""
         labels, distances = self._nearest(counts)
-        # Not in the frame that the first centres were chosen from: none is less used than another.
+        # Not in the frame of the first centres, of which none is less used than another.
         if self.weights.any() and self._replace_unlike(counts, labels, distances):
             labels, _ = self._nearest(counts)
         sums = np.zeros_like(self.centres)
@@ -159,15 +154,15 @@ class Palette:
     def _nearest(self, counts: U16) -> tuple[I32, F64]:
         labels, distances = np.empty(len(counts), np.int32), np.empty(len(counts))
         norms = np.square(self.centres).sum(axis=1)
-        # Centres that are not used yet must not be chosen: zero is near to everything.
+        # Unused centres must not be chosen: zero is near to everything.
         norms[~self.centres.any(axis=1)] = np.inf
         centres_t = np.ascontiguousarray(self.centres.T)
         _nearest(counts, self._scale, centres_t, norms, labels, distances)
         return labels, distances
 
     def _replace_unlike(self, counts: U16, labels: I32, distances: F64) -> bool:
-        """Give histograms that are like no centre a centre each, worst first; was there any?"""
-        # d^2 = |x|^2 + |c|^2 - 2 x.c, so the cosine follows from what is known.
+        """Give histograms that are like no centre a centre each, worst first; False for none."""
+        # d^2 = |x|^2 + |c|^2 - 2 x.c gives the cosine.
         x = counts * self._scale
         own = np.einsum("ib,ib->i", x, x)
         centre = np.square(self.centres).sum(axis=1)[labels]
@@ -180,7 +175,7 @@ class Palette:
             worst = int(np.argmax(remaining))
             row = unlike[worst]
             if remaining[worst] <= own[row] * _NOVEL_COSINE:
-                break  # what was added meanwhile is like it
+                break  # a centre that was just added is like it
             self.centres[free] = x[row]
             self.weights[free] = 0
             _lower_distances(counts_t, lengths, self._scale, worst, remaining)

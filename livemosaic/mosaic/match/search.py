@@ -1,8 +1,7 @@
-"""The choice among tiles: what each costs a cell, and the search for the cheapest.
+"""The search: the cost of a tile in a cell, and the cheapest tile for each cell.
 
-A search on two levels, the nearest clusters and then the tiles in them, so that its cost depends on
-the cells to match and the size of a cluster, and little on the gallery. On both levels rough costs
-come first, see `rough`.
+First the nearest clusters, then the tiles in them: the time depends on the cells to match and the
+size of a cluster, and little on the gallery. On both levels coarse costs come first.
 """
 
 from __future__ import annotations
@@ -12,154 +11,163 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...jit import Count, kernel, kernel_part
-from .coarse import LANES, NEVER, ROUGH, least_of, refine, roughly, scan, sixteenths
+from ...jit import F32, I16, I32, U16, Count, kernel, kernel_part
+from .coarse import (
+    COARSE,
+    EXCLUDED,
+    LANES,
+    coarse_costs,
+    fine_costs,
+    minimum,
+    quantize,
+    quantize_weight,
+)
 from .index import COEFFICIENTS, LayoutIndex, expected_detail
 
-__all__ = ["LEAST_WEIGHED", "MOST_WEIGHED", "Rules", "Shown", "choose", "empty"]
+__all__ = ["MAX_WEIGHED", "MIN_WEIGHED", "Assignment", "Rules", "assign", "empty_assignment"]
 
-F32 = NDArray[np.float32]
-I32 = NDArray[np.int32]
-I16 = NDArray[np.int16]
-U16 = NDArray[np.uint16]
-
-# How much of an old variant's cost is weighed against a new one's, at least and at most. In a large
-# gallery many are nearly as good as the best, and nobody sees that another would be better by 20 (a
-# distance of 4.5): with 338,409 tiles a quarter fewer cells change, for 0.6 % of the cost. Where
-# there are far more cells than photos each costs several times as much, for its many uses, and one
-# that does not fit any more would never be left: people who have gone would stay to be seen.
-LEAST_WEIGHED, MOST_WEIGHED = 100.0, 200.0
+# The part of an old variant's cost that is weighed against a new one's, at least and at most. In a
+# large gallery many are nearly as good as the best, and a gain of 20 (a distance of 4.5) is
+# invisible: with 338,409 tiles a quarter fewer cells change, for 0.6 % of the cost. With far more
+# cells than photos each costs several times as much, for its many uses; without a maximum a tile
+# that does not fit any more would never be replaced: people who have left would remain visible.
+MIN_WEIGHED, MAX_WEIGHED = 100.0, 200.0
 
 
-class Shown(NamedTuple):
-    """What is in the cells now. For kernels: arrays only.
+class Assignment(NamedTuple):
+    """The content of the cells. For kernels: only arrays.
 
-    place : int32 (cells,), where in the index the cell's variant is, -1 for none
+    place : int32 (cells,), the place in the index of the cell's variant, -1 for none
     uses : int32 (photos,), cells that show the photo
     cluster_uses : int32 (k,), the same, summed over the variants of a cluster
-    near : int64 (photos,), number of the decision that the photo was last too near for
-    prices : uint16, of each variant in its room, and `NEVER` where there is none
-    cluster_prices : uint16 (k, rounded up), what they are on average
+    near : int64 (photos,), number of the last decision that the photo was too near for
+    penalties : uint16 (slots,), of each variant, and `EXCLUDED` for an empty slot
+    cluster_penalties : uint16 (k, rounded up), their means
     """
 
     place: I32
     uses: I32
     cluster_uses: I32
     near: NDArray[np.int64]
-    prices: U16
-    cluster_prices: U16
+    penalties: U16
+    cluster_penalties: U16
 
 
 class Rules(NamedTuple):
-    """What `choose` goes by.
+    """The rules of `assign`.
 
     weights : float32 (28,), of the squares of the coefficients' differences
-    prices : float32 (n,), of each variant at its first use
-    member_prices : the same, in the order of the index's photo_members
-    cluster_prices : float32 (k,), their means
-    use_price : of each further use
+    penalties : float32 (n,), of each variant at its first use
+    member_penalties : the same, in the order of the index's photo_members
+    cluster_penalties : float32 (k,), their means
+    use_penalty : of each further use
     columns : cells across
     distance : no photo twice within so many cells
-    most_uses : of a photo in all cells
+    max_uses : of a photo in all cells
     better : a new variant has to cost less than this part of the old one's cost, see `_to_beat`
-    most_probes : clusters to look into, nearest first
-    promising, slack : and none that is farther than so many times the best cost, and so much
-    tries : of a cluster's variants, those that are too near included; like the number of clusters,
-        more where nothing was found
+    max_probes : clusters to search, nearest first
+    promising, slack : but none that is farther than so many times the best cost, and so much
+    tries : variants of a cluster, excluded ones too; as `max_probes`, more until one is found
     """
 
     weights: F32
-    prices: F32
-    member_prices: F32
-    cluster_prices: F32
-    use_price: np.float32
+    penalties: F32
+    member_penalties: F32
+    cluster_penalties: F32
+    use_penalty: np.float32
     columns: int
     distance: int
-    most_uses: int
+    max_uses: int
     better: np.float32
-    most_probes: int
+    max_probes: int
     promising: np.float32
     slack: np.float32
     tries: int
 
 
-def empty(cells: int, index: LayoutIndex, rules: Rules) -> Shown:
-    """Cells with nothing in them."""
+def empty_assignment(cells: int, index: LayoutIndex, rules: Rules) -> Assignment:
+    """Cells without content."""
     photos, clusters = len(index.photo_start) - 1, len(index.start) - 1
-    shown = Shown(
+    empty = Assignment(
         place=np.full(cells, -1, np.int32),
         uses=np.zeros(photos, np.int32),
         cluster_uses=np.zeros(clusters, np.int32),
         near=np.full(photos, -1, np.int64),
-        prices=np.full(index.rooms[-1], NEVER, np.uint16),
-        cluster_prices=np.full(len(index.centres) // ROUGH, NEVER, np.uint16),
+        penalties=np.full(index.slots[-1], EXCLUDED, np.uint16),
+        cluster_penalties=np.full(len(index.centres) // COARSE, EXCLUDED, np.uint16),
     )
-    _price_all(index, shown, rules)
-    return shown
+    _update_penalties(index, empty, rules)
+    return empty
 
 
 @kernel_part
-def _price(index: LayoutIndex, shown: Shown, rules: Rules, number: Count, uses: np.float32) -> None:
-    """Work out what a variant of a photo, and its cluster, cost apart from the distance.
+def _update_penalty(
+    index: LayoutIndex, now: Assignment, rules: Rules, member: Count, uses: np.float32
+) -> None:
+    """Compute the cost of a variant of a photo, and of its cluster, apart from the distance.
 
-    What this reads lies side by side, for it is done twice for each cell, for all of the photo's.
+    It reads arrays side by side, as each cell updates all variants of two photos.
     """
-    m = np.uintp(number)
-    room, cluster = np.uintp(index.member_room[m]), np.uintp(index.member_cluster[m])
-    price = rules.member_prices[m] + rules.use_price * uses
-    expected = min(np.int32(roughly(price)) + np.int32(index.details[room]), np.int32(NEVER - 1))
-    allowed = uses < np.float32(rules.most_uses)
-    shown.prices[room] = np.uint16(expected) if allowed else np.uint16(NEVER)
-    mean_uses = np.float32(shown.cluster_uses[cluster]) * index.cluster_share[cluster]
-    shown.cluster_prices[cluster] = roughly(
-        rules.cluster_prices[cluster] + rules.use_price * mean_uses
+    m = np.uintp(member)
+    slot, cluster = np.uintp(index.member_slot[m]), np.uintp(index.member_cluster[m])
+    cost = quantize(rules.member_penalties[m] + rules.use_penalty * uses)
+    expected = min(np.int32(cost) + np.int32(index.details[slot]), np.int32(EXCLUDED - 1))
+    allowed = uses < np.float32(rules.max_uses)
+    now.penalties[slot] = np.uint16(expected) if allowed else np.uint16(EXCLUDED)
+    mean_uses = np.float32(now.cluster_uses[cluster]) * index.cluster_share[cluster]
+    now.cluster_penalties[cluster] = quantize(
+        rules.cluster_penalties[cluster] + rules.use_penalty * mean_uses
     )
 
 
 @kernel
-def _price_all(index: LayoutIndex, shown: Shown, rules: Rules) -> None:
+def _update_penalties(index: LayoutIndex, now: Assignment, rules: Rules) -> None:
     for m in range(np.uintp(index.photo_members.shape[0])):
-        _price(index, shown, rules, m, np.float32(0))
+        _update_penalty(index, now, rules, m, np.float32(0))
 
 
 @kernel_part
-def _use(index: LayoutIndex, shown: Shown, rules: Rules, place: Count, by: Count) -> None:
-    """Note that one cell more (or less) shows the photo of the variant at a place."""
+def _count_use(
+    index: LayoutIndex, now: Assignment, rules: Rules, place: Count, step: Count
+) -> None:
+    """Count one cell more (or less, with a step of -1) for the photo of the variant at a place."""
     photo = np.uintp(index.photo[place])
-    shown.uses[photo] += by
-    uses = np.float32(shown.uses[photo])
+    now.uses[photo] += step
+    uses = np.float32(now.uses[photo])
     begin, end = index.photo_start[photo], index.photo_start[photo + np.uintp(1)]
     for m in range(np.uintp(begin), np.uintp(end)):
-        shown.cluster_uses[np.uintp(index.member_cluster[m])] += by
-        _price(index, shown, rules, m, uses)
+        now.cluster_uses[np.uintp(index.member_cluster[m])] += step
+        _update_penalty(index, now, rules, m, uses)
 
 
 @kernel_part
-def _empty(index: LayoutIndex, shown: Shown, rules: Rules, cell: Count) -> Count:
-    """Take out of a cell what is in it, and return its place, -1 for nothing."""
-    place = np.intp(shown.place[cell])
+def _vacate(index: LayoutIndex, now: Assignment, rules: Rules, cell: Count) -> Count:
+    """Empty a cell, and return the place of its variant before, -1 for none."""
+    place = np.intp(now.place[cell])
     if place >= 0:
-        _use(index, shown, rules, place, np.intp(-1))
-        shown.place[cell] = -1
+        _count_use(index, now, rules, place, np.intp(-1))
+        now.place[cell] = -1
     return place
 
 
 @kernel_part
-def _note_near(index: LayoutIndex, shown: Shown, rules: Rules, cell: Count, number: Count) -> None:
-    """Mark the photos that stand too near to a cell."""
-    rows, columns = shown.place.shape[0] // rules.columns, rules.columns
+def _mark_near(
+    index: LayoutIndex, now: Assignment, rules: Rules, cell: Count, number: Count
+) -> None:
+    """Mark the photos that are too near to a cell."""
+    rows, columns = now.place.shape[0] // rules.columns, rules.columns
     row, column = cell // columns, cell % columns
     left, right = max(column - rules.distance, 0), min(column + rules.distance + 1, columns)
     for y in range(max(row - rules.distance, 0), min(row + rules.distance + 1, rows)):
         for c in range(np.uintp(y * columns + left), np.uintp(y * columns + right)):
-            place = shown.place[c]
+            place = now.place[c]
             if place >= 0:
-                shown.near[index.photo[np.uintp(place)]] = number
+                now.near[index.photo[np.uintp(place)]] = number
 
 
 @kernel_part
-def _cost(index: LayoutIndex, shown: Shown, rules: Rules, code: F32, place: Count) -> np.float32:
-    """What a variant costs: its exact cost, but for the coefficients that no tile has."""
+def _cost(index: LayoutIndex, now: Assignment, rules: Rules, code: F32, place: Count) -> np.float32:
+    """The exact cost of a variant, without the cell's residual, which is the same for all."""
     v, one, w = np.uintp(place), np.uintp(1), rules.weights
     even = odd = np.float32(0)  # two sums, so that one need not wait for the other
     for k in range(np.uintp(0), np.uintp(COEFFICIENTS), np.uintp(2)):
@@ -167,45 +175,47 @@ def _cost(index: LayoutIndex, shown: Shown, rules: Rules, code: F32, place: Coun
         even += w[k] * away * away
         away = index.codes[v, k + one] - code[k + one]
         odd += w[k + one] * away * away
-    uses = np.float32(shown.uses[index.photo[v]])
-    return np.float32(even + odd + rules.prices[v] + rules.use_price * uses)
+    uses = np.float32(now.uses[index.photo[v]])
+    return np.float32(even + odd + rules.penalties[v] + rules.use_penalty * uses)
 
 
 @kernel_part
 def _to_beat(rules: Rules, cost: np.float32) -> np.float32:
-    """What a new variant has to cost less than, so that it is clearly better than an old one."""
-    weighed = min(max(cost, np.float32(LEAST_WEIGHED)), np.float32(MOST_WEIGHED))
+    """The cost below which a new variant is clearly better than an old one of a cost."""
+    weighed = min(max(cost, np.float32(MIN_WEIGHED)), np.float32(MAX_WEIGHED))
     return np.float32(cost - (1 - rules.better) * weighed)
 
 
 @kernel_part
-def _fault(index: LayoutIndex, shown: Shown, rules: Rules, place: Count, number: Count) -> int:
-    """What is wrong with a variant: 0 nothing, 1 it is used too often, 2 it stands too near."""
+def _violation(
+    index: LayoutIndex, now: Assignment, rules: Rules, place: Count, number: Count
+) -> int:
+    """The rule that a variant violates: 0 none, 1 its photo's uses, 2 its photo's distance."""
     photo = index.photo[place]
-    if shown.near[photo] == number:
+    if now.near[photo] == number:
         return 2
-    return 1 if shown.uses[photo] >= rules.most_uses else 0
+    return 1 if now.uses[photo] >= rules.max_uses else 0
 
 
 @kernel_part
 def _next_cluster(ranks: U16, groups: U16) -> tuple[int, np.uint16]:
-    """The cluster of the least rank, the first of equals, which is then taken; and that rank."""
+    """Take the cluster of the lowest rank, the first of equals; and that rank."""
     group = 0
     for other in range(1, groups.shape[0]):
         if groups[other] < groups[group]:
             group = other
-    least, cluster = groups[group], group * LANES
-    while ranks[cluster] != least:
+    lowest, cluster = groups[group], group * LANES
+    while ranks[cluster] != lowest:
         cluster += 1
-    ranks[cluster] = np.uint16(NEVER)
-    groups[group] = least_of(ranks, group * LANES, (group + 1) * LANES)
-    return cluster, least
+    ranks[cluster] = np.uint16(EXCLUDED)
+    groups[group] = minimum(ranks, group * LANES, (group + 1) * LANES)
+    return cluster, lowest
 
 
 @kernel_part
 def _search(
     index: LayoutIndex,
-    shown: Shown,
+    now: Assignment,
     rules: Rules,
     code: F32,
     levels: I16,
@@ -216,124 +226,115 @@ def _search(
     groups: U16,
     costs: U16,
 ) -> Count:
-    """The cheapest of the best so far (-1 for none) and of what is found in the nearest clusters.
+    """The cheapest of the best so far (-1 for none) and the variants of the nearest clusters.
 
     Parameters
     ----------
-    code, levels : float32 and int16 (28,), the cell's coefficients, and they in levels
+    code, levels : float32 and int16 (28,), the cell's coefficients, and the same in levels
     number, best, best_cost : of this decision, and of the best so far
-    ranks, groups, costs : uint16 (clusters, rounded up), (groups of them,), and (largest room,),
+    ranks, groups, costs : uint16 (clusters, rounded up), (groups of them,), and (max_slots,),
         overwritten
     """
     detail = expected_detail(code)
-    mean_weight = sixteenths(rules.weights[0])
+    mean_weight = quantize_weight(rules.weights[0])
     none = np.intp(0)
-    scan(index.centres, shown.cluster_prices, levels, mean_weight, none, ranks.shape[0], ranks)
+    penalties = now.cluster_penalties
+    coarse_costs(index.centres, penalties, levels, mean_weight, none, ranks.shape[0], ranks)
     for group in range(groups.shape[0]):
-        groups[group] = least_of(ranks, group * LANES, (group + 1) * LANES)
-    limit = roughly(best_cost)
+        groups[group] = minimum(ranks, group * LANES, (group + 1) * LANES)
+    limit = quantize(best_cost)
     for probe in range(index.start.shape[0] - 1):
-        # To find none would be to look at all tiles.
-        if probe >= rules.most_probes and best >= 0:
+        # Without any found, `_search_all` would have to look at all tiles.
+        if probe >= rules.max_probes and best >= 0:
             break
         cluster, rank = _next_cluster(ranks, groups)
-        if rank >= roughly(rules.promising * best_cost + rules.slack):
+        if rank >= quantize(rules.promising * best_cost + rules.slack):
             break
-        begin, room = np.intp(index.start[cluster]), np.intp(index.rooms[cluster])
-        end = np.intp(index.rooms[cluster + 1])
-        least = scan(index.rough, shown.prices, levels, mean_weight, room, end, costs)
-        if least < roughly(best_cost - detail):
-            least = refine(index.fine, index.details, levels, room, end, costs)
+        begin, slot = np.intp(index.start[cluster]), np.intp(index.slots[cluster])
+        end = np.intp(index.slots[cluster + 1])
+        lowest = coarse_costs(index.coarse, now.penalties, levels, mean_weight, slot, end, costs)
+        if lowest < quantize(best_cost - detail):
+            lowest = fine_costs(index.fine, index.details, levels, slot, end, costs)
         last, tried = limit, 0
-        while least < min(limit, last) and (tried < rules.tries or best < 0):
+        while lowest < min(limit, last) and (tried < rules.tries or best < 0):
             t = 0
-            while costs[t] != least:
+            while costs[t] != lowest:
                 t += 1
-            costs[t] = np.uint16(NEVER)
+            costs[t] = np.uint16(EXCLUDED)
             tried += 1
-            if _fault(index, shown, rules, begin + t, number) == 0:
+            if _violation(index, now, rules, begin + t, number) == 0:
                 # Estimates that differ by no more than rounding does are the same.
-                last = np.uint16(min(int(last), int(least) + (int(least) >> 5) + 8))
-                cost = _cost(index, shown, rules, code, begin + t)
+                last = np.uint16(min(int(last), int(lowest) + (int(lowest) >> 5) + 8))
+                cost = _cost(index, now, rules, code, begin + t)
                 if cost < best_cost:
-                    best, best_cost, limit = begin + t, cost, roughly(cost)
-            least = least_of(costs, none, end - room)
+                    best, best_cost, limit = begin + t, cost, quantize(cost)
+            lowest = minimum(costs, none, end - slot)
     return best
 
 
 @kernel_part
 def _search_all(
-    index: LayoutIndex, shown: Shown, rules: Rules, code: F32, number: Count
+    index: LayoutIndex, now: Assignment, rules: Rules, code: F32, number: Count
 ) -> tuple[int, np.float32]:
-    """The cheapest of those with the least fault: rather one that is far away than none."""
-    best, best_cost, least_fault = -1, np.float32(np.inf), 3
+    """The cheapest variant of the least violation: better one too far away than none."""
+    best, best_cost, least = -1, np.float32(np.inf), 3
     for place in range(index.variant.shape[0]):
-        fault = _fault(index, shown, rules, place, number)
-        if fault > least_fault:
+        violation = _violation(index, now, rules, place, number)
+        if violation > least:
             continue
-        cost = _cost(index, shown, rules, code, place)
-        if fault < least_fault or cost < best_cost:
-            best, best_cost, least_fault = place, cost, fault
+        cost = _cost(index, now, rules, code, place)
+        if violation < least or cost < best_cost:
+            best, best_cost, least = place, cost, violation
     return best, best_cost
 
 
 @kernel
-def choose(
+def assign(
     index: LayoutIndex,
-    shown: Shown,
+    now: Assignment,
     rules: Rules,
     cells: I32,
     codes: F32,
     levels: I16,
     first_number: int,
-    anew: bool,
+    from_nothing: bool,
 ) -> None:
-    """Choose a variant for each cell, in this order; each sees what the ones before it took.
+    """Choose a variant for each cell, in this order; each decision sees those before it.
 
     Parameters
     ----------
     cells : int32 (m,)
-    codes, levels : float32 and int16 (m, 28), their coefficients, and they in levels
-    first_number : of these decisions, each of which has a number that no other had
-    anew : as if there had been nothing in these cells
+    codes, levels : float32 and int16 (m, 28), their coefficients, and the same in levels
+    first_number : of these decisions; no two decisions of a stream have the same
+    from_nothing : as if these cells had been empty
     """
-    ranks = np.empty(shown.cluster_prices.shape[0], np.uint16)
+    ranks = np.empty(now.cluster_penalties.shape[0], np.uint16)
     groups = np.empty(ranks.shape[0] // LANES, np.uint16)
-    costs = np.empty(index.largest_room, np.uint16)
-    if anew:
+    costs = np.empty(index.max_slots, np.uint16)
+    if from_nothing:
         for i in range(cells.shape[0]):
-            _empty(index, shown, rules, np.intp(cells[i]))
+            _vacate(index, now, rules, np.intp(cells[i]))
     for i in range(cells.shape[0]):
         cell, number, code = np.intp(cells[i]), first_number + i, codes[i]
-        old, to_beat = _empty(index, shown, rules, cell), np.float32(np.inf)
+        old, to_beat = _vacate(index, now, rules, cell), np.float32(np.inf)
         if old >= 0:
-            to_beat = _to_beat(rules, _cost(index, shown, rules, code, old))
-        _note_near(index, shown, rules, cell, number)
+            to_beat = _to_beat(rules, _cost(index, now, rules, code, old))
+        _mark_near(index, now, rules, cell, number)
         best: Count = -1
         best_cost = np.float32(np.inf)
-        if old >= 0 and _fault(index, shown, rules, old, number) == 0:
+        if old >= 0 and _violation(index, now, rules, old, number) == 0:
             best, best_cost = old, to_beat
         best = _search(
-            index,
-            shown,
-            rules,
-            code,
-            levels[i],
-            number,
-            best,
-            best_cost,
-            ranks,
-            groups,
-            costs,
+            index, now, rules, code, levels[i], number, best, best_cost, ranks, groups, costs
         )
         if best < 0:
-            best, best_cost = _search_all(index, shown, rules, code, number)
+            best, best_cost = _search_all(index, now, rules, code, number)
             if (
                 old >= 0
-                and _fault(index, shown, rules, old, number)
-                <= _fault(index, shown, rules, best, number)
+                and _violation(index, now, rules, old, number)
+                <= _violation(index, now, rules, best, number)
                 and best_cost >= to_beat
             ):
                 best = old
-        shown.place[cell] = best
-        _use(index, shown, rules, best, np.intp(1))
+        now.place[cell] = best
+        _count_use(index, now, rules, best, np.intp(1))
