@@ -22,7 +22,7 @@ from scripts import docs_hooks
 
 from .clips import picture
 from .conftest import ROOT
-from .program import SMALL, Outcome, clip
+from .program import SMALL, Outcome, clip, needs_jit
 
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*.md"))]
 PAGES.append(ROOT / "bench" / "README.md")
@@ -89,6 +89,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@needs_jit
 @pytest.mark.parametrize("code", examples())
 def test_an_example_runs(code: str, desk: Path) -> None:
     exec(compile(code, "example", "exec"), {"__name__": "__main__"})

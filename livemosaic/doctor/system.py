@@ -45,7 +45,7 @@ PACKAGES: tuple[Package, ...] = (
     Package("opencv-python", "cv2", "4.13", "5.0"),
     Package("numba", "numba", "0.60", "0.68"),
     Package("av", "av", "18", "19.0"),
-    Package("pillow", "PIL", "11.3", "12.3"),
+    Package("pillow", "PIL", "11.3", "13.0"),
     Package("pillow-heif", "pillow_heif", "1.0", "1.8"),
     Package("scikit-learn", "sklearn", "1.5", "1.9"),
     Package("threadpoolctl", "threadpoolctl", "3.4", "3.8"),
