@@ -262,7 +262,7 @@ def test_a_track_that_is_coded_otherwise_is_left_out(caplog: pytest.LogCaptureFi
         joined.restart(replace(FakeSource([]).info, tracks=(other,)))
         assert len(through(joined, at(0, 2.0), packet(0))) == 1
     assert [r.getMessage() for r in caplog.records] == [
-        "camera: its audio is coded in another way since it is back: left out"
+        "camera: its audio has another coding after the reconnect: left out"
     ]
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "matrix_tag",
     "open_container",
     "reason",
+    "shift_packet",
     "sink_error",
     "source_error",
 ]
@@ -104,6 +105,18 @@ def filtered(graph: av.filter.Graph, frame: Any) -> Iterator[Any]:
             yield graph.pull()
         except (av.error.BlockingIOError, av.error.EOFError):
             return
+
+
+def shift_packet(packet: Any, seconds: Fraction) -> Any:
+    """Add `seconds` to the times of a packet, in place; return the packet."""
+    base = fraction(packet.time_base)
+    if seconds and base is not None:
+        ticks = round(seconds / base)
+        if packet.pts is not None:
+            packet.pts += ticks
+        if packet.dts is not None:
+            packet.dts += ticks
+    return packet
 
 
 # Problem and fix, for people, by FFmpeg's errors.

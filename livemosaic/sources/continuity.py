@@ -1,4 +1,4 @@
-"""What a source gives after it has come back, joined to what it gave before."""
+"""One continuous stream of a live source that goes away and comes back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from ..media.ffmpeg import fraction
+from ..media.ffmpeg import shift_packet
 from ..media.frame import Frame, Item, StreamInfo, TrackPacket
 from .i420 import fit
 
@@ -16,86 +16,87 @@ __all__ = ["StreamContinuity"]
 
 _logger = logging.getLogger("livemosaic")
 
-# Times that run ahead of the clock by more are a sender's new beginning, or a camera that has set
-# its clock. By less they come from a network that was late before.
+# If times run ahead of the clock by more, the sender began anew, or a camera set its clock. By less,
+# only the network was late before.
 _JUMP_S = 2
-_MICROSECOND = 1_000_000  # per second; finer is noise of the clock
+_MICROSECONDS = 1_000_000  # per second; finer times are noise of the clock
 
 
 class StreamContinuity:
-    """Makes one stream of several: in the times, the size, the colour and the tracks of the first.
+    """Gives the items of several sources the times, size, colour and tracks of the first source.
 
-    Times go on as the clock did while nothing came. Pictures of another size are fitted into the
-    first one's, tracks that a sink could not take for the first ones are left out with a warning.
+    Between two sources, times advance as the clock did. Pictures of another size are fitted into
+    the first size. A track that a sink could not append to the first one is left out, with a
+    warning.
 
     Parameters
     ----------
     info : of the first source
-    name : of all of them, for warnings
+    name : for warnings
     """
 
     def __init__(self, info: StreamInfo, *, name: str) -> None:
         self._name = name
         self._first = self._info = info
-        self._tracks = dict(enumerate(range(len(info.tracks))))  # number here: number at first
-        self._shift = Fraction(0)  # seconds
-        self._last: tuple[Fraction, float] | None = None  # time and capture of a frame
-        self._fresh = False  # no frame of this source has come
+        self._tracks = set(range(len(info.tracks)))  # those that continue
+        self._shift_s = Fraction(0)
+        self._last: tuple[Fraction, float] | None = None  # time and capture of the last frame
+        self._restarted = False  # and no frame since
         self._warned: set[str] = set()
 
     def restart(self, info: StreamInfo) -> None:
-        """What comes now is from a source that is like `info`."""
-        self._info = info
-        self._fresh = self._last is not None
-        self._tracks = {}
-        for number, (first, track) in enumerate(zip(self._first.tracks, info.tracks, strict=False)):
-            if _alike(first, track):
-                self._tracks[number] = number
+        """Begin a new source, which is described by `info`."""
+        first, self._info = self._first, info
+        self._restarted = self._last is not None
+        self._tracks = set()
+        for number, (before, track) in enumerate(zip(first.tracks, info.tracks, strict=False)):
+            if before.type == track.type and _coding(before) == _coding(track):
+                self._tracks.add(number)
             else:
-                self._warn(f"its {track.type} is coded in another way since it is back: left out")
-        size = (info.width, info.height)
-        if size != (self._first.width, self._first.height):
+                self._warn(f"its {track.type} has another coding after the reconnect: left out")
+        if (info.width, info.height) != (first.width, first.height):
             self._warn(
-                "it came back with pictures of {}x{}: fitted into {}x{}".format(
-                    *size, self._first.width, self._first.height
-                )
+                f"it came back with pictures of {info.width}x{info.height}: fitted into "
+                f"{first.width}x{first.height}"
             )
 
     def __call__(self, item: Item) -> Iterator[Item]:
-        """Yield what becomes of an item."""
+        """Yield the adapted item, if it is not left out."""
         if isinstance(item, Frame):
             yield self._frame(item)
         elif isinstance(item, TrackPacket):
-            # Where it belongs is known from the first frame on.
-            if not self._fresh and item.track in self._tracks:
-                yield TrackPacket(self._tracks[item.track], self._shifted(item.packet))
+            # Only the first frame tells how far to shift.
+            if not self._restarted and item.track in self._tracks:
+                shift_packet(item.packet, self._shift_s)
+                yield item
         else:
             yield item
 
     def _frame(self, frame: Frame) -> Frame:
         first, base = self._first, self._first.time_base
-        time = frame.pts * frame.time_base + self._shift
+        time_s = frame.pts * frame.time_base + self._shift_s
         if self._last is not None:
-            last, captured_s = self._last
-            passed = max(Fraction(0), _exact(frame.captured_s - captured_s))
-            if self._fresh or not 0 < time - last <= passed + _JUMP_S:
-                self._shift += last + passed - time
-                time = last + passed
-            time = max(time, last + base)
-        self._fresh = False
-        self._last = time, frame.captured_s
-        frame = self._like_first(frame)
-        if self._shift == 0 and frame.time_base == base:
+            last_s, captured_s = self._last
+            passed_s = max(Fraction(0), _exact(frame.captured_s - captured_s))
+            if self._restarted or not 0 < time_s - last_s <= passed_s + _JUMP_S:
+                self._shift_s += last_s + passed_s - time_s
+                time_s = last_s + passed_s
+            time_s = max(time_s, last_s + base)
+        self._restarted = False
+        self._last = time_s, frame.captured_s
+        frame = self._adapted(frame)
+        if self._shift_s == 0 and frame.time_base == base:
             return frame
         return replace(
             frame,
-            pts=round(time / base),
+            pts=round(time_s / base),
             time_base=base,
             duration=round(frame.duration * frame.time_base / base),
             colour=first.colour,
         )
 
-    def _like_first(self, frame: Frame) -> Frame:
+    def _adapted(self, frame: Frame) -> Frame:
+        """The frame in the first source's colour and size."""
         first = self._first
         colour = first.colour
         if (frame.colour.matrix, frame.colour.full_range) != (colour.matrix, colour.full_range):
@@ -111,16 +112,6 @@ class StreamContinuity:
             frame = replace(frame, y=y, u=u, v=v)
         return frame
 
-    def _shifted(self, packet: Any) -> Any:
-        base = fraction(packet.time_base)
-        if self._shift and base is not None:
-            ticks = round(self._shift / base)
-            if packet.pts is not None:
-                packet.pts += ticks
-            if packet.dts is not None:
-                packet.dts += ticks
-        return packet
-
     def _warn(self, text: str) -> None:
         if text not in self._warned:
             self._warned.add(text)
@@ -128,22 +119,14 @@ class StreamContinuity:
 
 
 def _exact(seconds: float) -> Fraction:
-    return Fraction(round(seconds * _MICROSECOND), _MICROSECOND)
-
-
-def _alike(a: Any, b: Any) -> bool:
-    """Whether packets of track `b` can go where those of `a` went, under `a`'s header."""
-    return bool(a.type == b.type and _coding(a) == _coding(b))
+    return Fraction(round(seconds * _MICROSECONDS), _MICROSECONDS)
 
 
 def _coding(track: Any) -> tuple[Any, ...]:
+    """All that an output's header says of a track: its packets fit only that header."""
     context = track.codec_context
+    coding = (context.codec.canonical_name, context.extradata)
     if track.type != "audio":
-        return (context.codec.canonical_name, context.extradata)
-    layout = context.layout
-    return (
-        context.codec.canonical_name,
-        context.extradata,
-        context.sample_rate,
-        layout.nb_channels if layout is not None else 0,
-    )
+        return coding
+    channels = context.layout.nb_channels if context.layout is not None else 0
+    return (*coding, context.sample_rate, channels)

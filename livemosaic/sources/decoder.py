@@ -1,4 +1,4 @@
-"""The picture's track of a container: which it is, what it is like, and frames of its packets."""
+"""The video track of a container: choosing it, describing it, and decoding its packets."""
 
 from __future__ import annotations
 
@@ -14,34 +14,33 @@ from ..media.frame import Chapter, Frame, StreamInfo
 from .deinterlace import Deinterlacer
 from .i420 import Converter
 from .input_paths import DEFAULT_RATE
-from .timestamps import Clock
+from .timestamps import TimestampRepair
 
-__all__ = ["VideoDecoder", "beside", "left_out"]
+__all__ = ["VideoDecoder", "ignored_streams", "other_tracks"]
 
-# Readers whose videos are one and the same, in several sizes.
+# Demuxers whose videos are one video in several sizes.
 _RENDITIONS = {"hls", "dash"}
 
-# Readers that take the time of the end for a length.
-_SAY_THEIR_END = {"matroska,webm"}
+# Demuxers that report the time of the end as the duration.
+_DURATION_IS_END = {"matroska,webm"}
 
-_MAX_RATE = 1000  # frames/s; so much is a time base (of milliseconds) misread as a rate
+_MAX_RATE = 1000  # frames/s; this is a time base (of milliseconds) misread as a rate
 
-# FFmpeg takes any text file for ANSI art, and draws it.
+# FFmpeg reads any text file as ANSI art, and draws it.
 _NOT_VIDEO = {"tty"}
-# Keys of a track that describe the coded track and are wrong for another coding, or that were
-# applied already.
+# Metadata of a track that is wrong after a new encoding, or that was applied already.
 _STALE_KEYS = {"rotate", "encoder", "vendor_id", "bps", "duration", "number_of_frames"}
 
-# FFmpeg's AVFMT_NOTIMESTAMPS: what such a reader gives as times is a rate it has made up.
+# FFmpeg's AVFMT_NOTIMESTAMPS: the times of such a demuxer come from a rate that it invents.
 _NO_TIMES = 0x0080
-_FINE = Fraction(1, 90_000)  # seconds; MPEG's tick, for times that are made here
-# Pictures that a decoder may hold back, at most 16 in H.264 and HEVC, and some for a filter.
-_MAX_HELD = 32
+_ARRIVAL_TIME_BASE = Fraction(1, 90_000)  # MPEG's tick
+# Pictures inside a decoder: at most 16 in H.264 and HEVC, and some in a filter.
+_MAX_INSIDE = 32
 
 
 @dataclass(frozen=True, slots=True)
-class _About:
-    """What a container says about itself and a track. Neither can be asked once it is closed."""
+class _ContainerInfo:
+    """The description of a container and a track, which is lost when the container is closed."""
 
     aspect: Fraction | None
     duration_s: float | None
@@ -51,7 +50,7 @@ class _About:
     video_metadata: Mapping[str, str]
 
     @classmethod
-    def of(cls, container: Any, video: av.VideoStream) -> _About:
+    def of(cls, container: Any, video: av.VideoStream) -> _ContainerInfo:
         return cls(
             aspect=fraction(video.sample_aspect_ratio),
             duration_s=_duration_s(container, video),
@@ -63,22 +62,21 @@ class _About:
 
 
 class VideoDecoder:
-    """Frames from the packets of a container's first video track.
+    """Decodes the packets of a container's main video track.
 
     Parameters
     ----------
     container : an `av` input container
     name : of the source, for errors
     threads : of the decoder, 0 for as many as there are processors
-    live : decode without delay, and stamp frames with the time of their packet's arrival. The
-        default decodes frames side by side, which costs one frame of delay per thread (80 ms at
-        25 frames/s on two processors)
+    live : decode without delay. The default decodes frames in parallel, which delays them by one
+        frame per thread (80 ms at 25 frames/s on two processors)
 
     Attributes
     ----------
     stream : the `av.VideoStream`, until the container is closed
     time_base, rate : of the frames
-    timed : whether the container has times; those of a live one that has none are of the arrival
+    timed : whether the container has times; live frames without times get their time of arrival
     bad_frames : frames (or packets) that could not be decoded so far
 
     Raises
@@ -90,7 +88,7 @@ class VideoDecoder:
     def __init__(self, container: Any, *, name: str, threads: int = 0, live: bool = False) -> None:
         self.stream = _pick(container, name)
         self.bad_frames = 0
-        self._about = _About.of(container, self.stream)
+        self._container_info = _ContainerInfo.of(container, self.stream)
         self._context: Any = self.stream.codec_context
         self._context.thread_count = threads
         self._context.thread_type = "SLICE" if live else "AUTO"
@@ -102,23 +100,23 @@ class VideoDecoder:
         self.timed = not (live and container.format.flags & _NO_TIMES)
         self._first_s: float | None = None  # when the first frame arrived
         self._packet_base = fraction(self.stream.time_base) or 1 / DEFAULT_RATE
-        self.time_base = self._packet_base if self.timed else _FINE
-        self._clock = Clock(self.time_base, rate=self.rate)
+        self.time_base = self._packet_base if self.timed else _ARRIVAL_TIME_BASE
+        self._repaired = TimestampRepair(self.time_base, rate=self.rate)
         self._deinterlacer = Deinterlacer(self._packet_base)
         self._converter: Converter | None = None
-        self._arrivals: dict[int, float] = {}  # of the pictures inside the decoder, by pts
+        self._arrivals: dict[int, float] = {}  # of pictures inside the decoder, by pts
 
     def decode(self, packet: Any | None, *, arrived_s: float | None = None) -> Iterator[Frame]:
         """Yield the frames that are ready once `packet` is in; None for the end.
 
-        `arrived_s` is when it came, `time.monotonic()`; frames are stamped with it, or with the
-        time of their decoding.
+        `arrived_s`, of `time.monotonic()`, becomes the frame's capture time; None: the time of
+        decoding.
         """
-        # The reader marks what it found cut or incomplete; the decoder may hide that very well.
+        # The demuxer marks incomplete packets; the decoder may conceal the damage.
         self.bad_frames += packet is not None and packet.is_corrupt
         if packet is not None and packet.pts is not None and arrived_s is not None:
-            if len(self._arrivals) > _MAX_HELD:
-                self._arrivals.clear()  # of pictures that were never shown
+            if len(self._arrivals) > _MAX_INSIDE:
+                self._arrivals.clear()  # of pictures that the decoder never gave
             self._arrivals[packet.pts] = arrived_s
         try:
             pictures = self._context.decode(packet)
@@ -134,27 +132,27 @@ class VideoDecoder:
                 yield self._frame(picture, arrived_s)
 
     def flush(self) -> Iterator[Frame]:
-        """Yield what is still inside."""
+        """Yield the frames that are still inside."""
         yield from self.decode(None)
         for picture in self._deinterlacer.flush():
             yield self._frame(picture, None)
 
     def skip(self, *, unused: bool) -> None:
-        """Leave out (or decode again) pictures that no other one is predicted from."""
+        """Skip pictures that no other picture is predicted from, or decode them again."""
         self._context.skip_frame = "NONREF" if unused else "DEFAULT"
 
     def restart(self) -> None:
-        """Forget everything that later pictures could be predicted from: the next is a key."""
+        """Drop all pictures inside: the next packet is a key picture."""
         self._context.flush_buffers()
         self._arrivals.clear()
 
     def describe(
         self, first: Frame, *, tracks: tuple[Any, ...], still: bool = False, live: bool = False
     ) -> StreamInfo:
-        """What the container delivers, once its first frame is there; it may be closed by now."""
+        """Describe the stream after its first frame; the container may be closed."""
         assert self._converter is not None
-        about = self._about
-        # What has not been probed, the decoder knows.
+        about = self._container_info
+        # The decoder knows the aspect if probing did not find it.
         aspect = about.aspect or fraction(self._context.sample_aspect_ratio) or Fraction(1)
         if self._converter.transposed:
             aspect = 1 / aspect
@@ -192,48 +190,45 @@ class VideoDecoder:
         if not self.timed:
             if self._first_s is None:
                 self._first_s = captured_s
-            pts, duration = round((captured_s - self._first_s) / _FINE), 0
+            pts, duration = round((captured_s - self._first_s) / self.time_base), 0
         return Frame(
             y,
             u,
             v,
             self._converter.colour,
-            pts=self._clock(pts),
+            pts=self._repaired(pts),
             time_base=self.time_base,
             duration=duration,
             captured_s=captured_s,
         )
 
 
-def beside(container: Any) -> tuple[Any, ...]:
-    """The tracks that go with the picture into an output."""
+def other_tracks(container: Any) -> tuple[Any, ...]:
+    """The tracks that are copied to outputs beside the video track."""
     kinds = ("audio", "subtitle", "attachment")
     return tuple(stream for stream in container.streams if stream.type in kinds)
 
 
-def left_out(container: Any, chosen: av.VideoStream) -> Iterator[str]:
-    """Say what goes nowhere: other videos, covers, and data."""
+def ignored_streams(container: Any, chosen: av.VideoStream) -> Iterator[str]:
+    """Warnings about streams that no output gets: other videos, covers, and data."""
     if container.format.name in _RENDITIONS:
         return
     for stream in container.streams.video:
         if stream.index == chosen.index or stream.disposition & av.stream.Disposition.dependent:
-            continue  # what depends on others is a part of one
+            continue  # a dependent stream is a part of another one
         if _is_cover(stream):
             yield f"its cover picture (stream {stream.index + 1}) is left out"
         else:
-            yield (
-                f"its other video (stream {stream.index + 1}) is left out: one of them becomes a "
-                "mosaic"
-            )
+            yield f"its other video (stream {stream.index + 1}) is left out"
     chapters = len(container.chapters())
-    data = [s.index + 1 for s in container.streams.data if not _is_told(s, chapters)]
+    data = [s.index + 1 for s in container.streams.data if not _is_known(s, chapters)]
     if data:
         which = f"stream{'s' if len(data) > 1 else ''} {', '.join(map(str, data))}"
         yield f"its data ({which}), such as telemetry, is left out"
 
 
-def _is_told(data: Any, chapters: int) -> bool:
-    """Whether it is also in what is said about the file, which is kept: timecode and chapters."""
+def _is_known(data: Any, chapters: int) -> bool:
+    """Whether the metadata has the same: timecode and chapters."""
     return "timecode" in data.metadata or (
         data.name == "bin_data" and chapters > 0 and data.frames == chapters
     )
@@ -259,7 +254,7 @@ def _pick(container: Any, name: str) -> av.VideoStream:
 
 
 def _rate(*known: Any) -> Fraction:
-    """The first that is a rate."""
+    """The first valid rate."""
     for value in known:
         rate = fraction(value)
         if rate is not None and 0 < rate < _MAX_RATE:
@@ -273,7 +268,7 @@ def _duration_s(container: Any, video: av.VideoStream) -> float | None:
         return float(video.duration * time_base)
     if container.duration is not None:
         start = container.start_time or 0
-        if container.format.name not in _SAY_THEIR_END or not 0 < start < container.duration:
+        if container.format.name not in _DURATION_IS_END or not 0 < start < container.duration:
             start = 0
         return float((container.duration - start) / av.time_base)
     return None

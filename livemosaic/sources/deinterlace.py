@@ -1,4 +1,4 @@
-"""Interlaced pictures to whole ones."""
+"""Deinterlacing."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ __all__ = ["Deinterlacer"]
 class Deinterlacer:
     """Makes one whole picture of each interlaced one (Weston's three-field filter, "bwdif").
 
-    Nothing happens before the first interlaced picture. From then on every picture goes through
-    the filter, which leaves progressive ones alone and is one picture late, so that `flush` must
-    be called at the end.
+    Pictures pass unchanged until the first interlaced one. From then on all go through the filter,
+    which is one picture late and does not change progressive ones. Call `flush` at the end.
     """
 
     def __init__(self, time_base: Fraction) -> None:
@@ -24,7 +23,7 @@ class Deinterlacer:
         self._shape: tuple[int, int, str] | None = None
 
     def __call__(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
-        """Yield what is ready once `frame` is in."""
+        """Yield the pictures that are ready once `frame` is in."""
         shape = (frame.width, frame.height, frame.format.name)
         if self._graph is not None and shape != self._shape:
             yield from self.flush()
@@ -37,7 +36,7 @@ class Deinterlacer:
         yield from self._ready(self._graph, frame)
 
     def flush(self) -> Iterator[av.VideoFrame]:
-        """Yield what is still inside."""
+        """Yield the picture that is still inside."""
         graph, self._graph = self._graph, None
         if graph is not None:
             yield from self._ready(graph, None)

@@ -1,4 +1,4 @@
-"""Whatever FFmpeg opens: video files, pictures, numbered sequences, standard input."""
+"""Video files, pictures, numbered sequences and standard input, read by FFmpeg."""
 
 from __future__ import annotations
 
@@ -16,31 +16,29 @@ from ..media.ffmpeg import av, fraction, open_container, reason, source_error
 from ..media.frame import Chapter, Frame, TrackPacket
 from ..media.urls import is_url
 from .base import Source, SourceOptions
-from .decoder import VideoDecoder, beside, left_out
+from .decoder import VideoDecoder, ignored_streams, other_tracks
 from .discontinuity import Discontinuity
-from .input_paths import STANDARD_INPUT, Location, locate
+from .input_paths import STANDARD_INPUT, InputPath, resolve_input
 
 __all__ = ["FileSource", "open_input"]
 
 _logger = logging.getLogger("livemosaic")
 
-# A file that ends this much before its header says is cut off: tracks are rarely of one length,
-# and some headers round.
+# A file that is shorter than its header says by more than this is cut off. Less is normal: tracks
+# differ in length, and some headers round.
 _SHORT_S, _SHORT_SHARE = 1.0, 0.05
-# Packets without one decodable picture after which a file is given up; also bounds what is held
-# back before the first frame.
+# After so many packets without a decodable picture, a file is given up. This also limits how many
+# packets wait for the first frame.
 _PROBE_PACKETS = 20_000
-# Reading errors in a row after which a damaged file is taken to end. Each costs one retry.
+# After so many reading errors in a row, a damaged file ends. Each costs one retry.
 _MAX_READ_ERRORS = 32
-# A file whose first picture or sound is this much later than 0 is taken to begin there: broadcasts
-# and pieces of streams keep the sender's clock, which says nothing in another file. Less is kept,
-# for it may be exact: a delay of sound, or of pictures sent out of order; and where times do not
-# come from such a clock a minute may be meant, too.
+# A file that begins later than this is shifted to begin at 0: broadcasts and recorded streams keep
+# the sender's clock. An earlier beginning may be meant: a delay of sound, or pictures in coding
+# order; in formats without such a clock, even a minute.
 _LATE_S, _LATE_CLOCK_S = 60, 1
-# FFmpeg's AVFMT_TS_DISCONT: times of such a format may leap, and nothing is missing.
+# FFmpeg's AVFMT_TS_DISCONT: times in such a format may leap, and nothing is missing.
 _LEAPS = 0x0200
-# For the answers of a server, each: seconds, to open and to read.
-_TIMEOUTS_S = (10.0, 10.0)
+_TIMEOUTS_S = (10.0, 10.0)  # for a server's answer: to open, and to read
 
 # Containers of video that also hold single pictures.
 _PICTURE_SUFFIXES = {".avif", ".heic", ".heif"}
@@ -49,11 +47,11 @@ _PICTURE_SUFFIXES = {".avif", ".heic", ".heif"}
 class FileSource(Source):
     """Frames of the first video track of a file, and the packets of its other tracks.
 
-    Times are the file's own, unless it begins more than a minute from 0 (of broadcasts, MPEG-TS and
-    such, a second): then they count from its first picture or sound.
+    Times are the file's own. A file that begins more than a minute from 0 (MPEG-TS and such: more
+    than a second) is shifted, so that its first picture or sound is at 0.
 
-    The tracks in `info.tracks` belong to the open file: a sink that copies them has to be closed
-    before the source is.
+    The tracks in `info.tracks` belong to the open file: close sinks that copy them before the
+    source.
 
     Parameters
     ----------
@@ -64,33 +62,33 @@ class FileSource(Source):
     Raises
     ------
     SourceError
-        when there is no picture in it that can be decoded; the message says why. While iterating,
-        behind everything that could be read, when the connection broke
+        when it has no picture that can be decoded. While iterating, after all items that could be
+        read, when the connection broke
     """
 
     def __init__(self, spec: str, *, rate: Fraction | None = None, threads: int = 0) -> None:
-        location = locate(spec, rate=rate)
-        self.name = location.name
-        self._remote = is_url(location.url)
-        self._piped = location.url == STANDARD_INPUT
+        path = resolve_input(spec, rate=rate)
+        self.name = path.name
+        self._remote = is_url(path.url)
+        self._piped = path.url == STANDARD_INPUT
         if not self._remote and not self._piped:
             self._piped = Path(self.name).is_fifo()
-        self._broken: SourceError | None = None  # the connection
+        self._connection_error: SourceError | None = None
         self._start_s: float | None = None  # of the packets so far
         self._end_s: float | None = None
         self._read_errors = 0
-        self._head = b""  # of the picture's first packet
-        self._pictures = location.pictures
-        self._container = _open(location)
+        self._head = b""  # of the first video packet
+        self._pictures = path.pictures
+        self._container = _open(path)
         self._items: Iterator[Frame | TrackPacket] = iter(())
         self._ready: deque[Frame | TrackPacket] = deque()
         try:
             self._video = VideoDecoder(self._container, name=self.name, threads=threads)
-            self._tracks = beside(self._container)
+            self._tracks = other_tracks(self._container)
             leaps = bool(self._container.format.flags & _LEAPS)
             late_s = _LATE_CLOCK_S if leaps else _LATE_S
             self._origin_s = _origin_s(self._video.stream, *self._tracks, late_s=late_s)
-            self._joint = Discontinuity(
+            self._discontinuity = Discontinuity(
                 self._video.stream.index,
                 rate=self._video.rate,
                 origin_s=self._origin_s,
@@ -103,9 +101,9 @@ class FileSource(Source):
             if self._origin_s:
                 chapters = tuple(_earlier(c, self._origin_s) for c in self.info.chapters)
                 self.info = replace(self.info, chapters=chapters)
-            for text in () if still else left_out(self._container, self._video.stream):
+            for text in () if still else ignored_streams(self._container, self._video.stream):
                 _logger.warning("%s: %s", self.name, text)
-            if self._pictures:  # of which the container is but one
+            if self._pictures:  # the container is only one of them
                 count = len(self._pictures)
                 self.info = replace(
                     self.info, frames=count, duration_s=float(count / self.info.rate)
@@ -122,12 +120,11 @@ class FileSource(Source):
         while self._ready:
             yield self._ready.popleft()
         yield from self._items
-        if self._broken is not None:
-            raise self._broken
+        if self._connection_error is not None:
+            raise self._connection_error
         self._warn_if_short()
 
     def close(self) -> None:
-        """Release the file. May be called twice."""
         self._items = iter(())
         self._container.close()
 
@@ -140,8 +137,8 @@ class FileSource(Source):
                 return item
             if len(self._ready) > _PROBE_PACKETS:
                 break
-        if self._broken is not None:
-            raise self._broken
+        if self._connection_error is not None:
+            raise self._connection_error
         webp = self._head[:4] == b"RIFF" and self._head[8:16] == b"WEBPVP8X"
         if webp and int.from_bytes(self._head[20:21]) & 2:
             raise RefusedError(
@@ -160,15 +157,15 @@ class FileSource(Source):
 
     def _is_still(self) -> bool:
         name = self._container.format.name
-        if name == "image2" or name.endswith("_pipe"):  # FFmpeg's readers of single pictures
-            return not self._piped or not self._goes_on()  # of which a pipe may bring many
+        if name == "image2" or name.endswith("_pipe"):  # FFmpeg's demuxers of single pictures
+            return not self._piped or not self._has_more()  # a pipe may bring many
         if name == "gif":
-            return not self._goes_on()
+            return not self._has_more()
         suffix = Path(self._container.name).suffix.lower()
         return suffix in _PICTURE_SUFFIXES and self._video.stream.frames <= 1
 
-    def _goes_on(self) -> bool:
-        """Whether there is a picture behind the first."""
+    def _has_more(self) -> bool:
+        """Whether there is a picture after the first."""
         for item in self._items:
             self._ready.append(item)
             if isinstance(item, Frame):
@@ -179,7 +176,7 @@ class FileSource(Source):
 
     def _read(self) -> Iterator[Frame | TrackPacket]:
         track_of = {stream.index: number for number, stream in enumerate(self._tracks)}
-        for packet in self._joined():
+        for packet in self._continuous():
             self._note_time(packet)
             track = track_of.get(packet.stream_index)
             if track is None:
@@ -189,24 +186,24 @@ class FileSource(Source):
                 yield TrackPacket(track, packet)
         yield from self._video.flush()
 
-    def _joined(self) -> Iterator[Any]:
+    def _continuous(self) -> Iterator[Any]:
         for packet in self._packets():
-            if packet.size:  # else PyAV's request to flush; ours comes, even after damage
-                yield from self._joint(packet)
-        yield from self._joint.flush()
+            if packet.size:  # an empty one is PyAV's request to flush, which `_read` does itself
+                yield from self._discontinuity(packet)
+        yield from self._discontinuity.flush()
 
     def _warn_if_short(self) -> None:
-        """Readers of most containers take the end of a file that is cut off for its end."""
-        wanted = self.info.duration_s
-        if wanted is None or self._end_s is None or self._start_s is None:
+        """Warn of a file that is cut off: most demuxers report its end as a normal one."""
+        expected_s = self.info.duration_s
+        if expected_s is None or self._end_s is None or self._start_s is None:
             return
-        got = self._end_s - self._start_s + float(self._joint.left_out_s)
-        if wanted - got > max(_SHORT_S, _SHORT_SHARE * wanted):
+        read_s = self._end_s - self._start_s + float(self._discontinuity.removed_s)
+        if expected_s - read_s > max(_SHORT_S, _SHORT_SHARE * expected_s):
             _logger.warning(
                 "%s: it ends after %.1f s of %.1f s: it is cut off or damaged; copy it again",
                 self.name,
-                got,
-                wanted,
+                read_s,
+                expected_s,
             )
 
     def _note_time(self, packet: Any) -> None:
@@ -214,14 +211,14 @@ class FileSource(Source):
         if packet.pts is None or base is None:
             return
         start_s = float(packet.pts * base)
-        # A text may last until behind the end.
-        lasts = 0 if packet.stream.type == "subtitle" else packet.duration or 0
-        end_s = float((packet.pts + lasts) * base)
+        # A subtitle may last longer than the video.
+        duration = 0 if packet.stream.type == "subtitle" else packet.duration or 0
+        end_s = float((packet.pts + duration) * base)
         self._start_s = start_s if self._start_s is None else min(start_s, self._start_s)
         self._end_s = end_s if self._end_s is None else max(end_s, self._end_s)
 
     def _packets(self) -> Iterator[Any]:
-        """Demultiplex, and go on behind damage as long as the reader gets anywhere."""
+        """Demultiplex; continue after damage as long as the demuxer finds packets."""
         errors = 0
         while errors < _MAX_READ_ERRORS:
             try:
@@ -233,27 +230,27 @@ class FileSource(Source):
                 errors += 1
                 self._read_errors += 1
             except (av.error.FFmpegError, OSError) as error:
-                # There is no more. Of a file here that is mostly damage: readers take what ends too
-                # early for a failing disk.
-                why = f"{self.name}: reading failed before its end: {reason(error)}"
+                # For a local file this is mostly damage: demuxers report a file that is cut off as a
+                # failing disk.
+                text = f"{self.name}: reading failed before its end: {reason(error)}"
                 if self._remote:
-                    self._broken = SourceError(why)
+                    self._connection_error = SourceError(text)
                 else:
-                    _logger.warning("%s", why)
+                    _logger.warning("%s", text)
                 return
 
     def _read_pictures(self) -> Iterator[Frame]:
-        shown = 0
-        coming = chain.from_iterable(map(self._video.decode, self._numbered()))
-        for frame in chain(coming, self._video.flush()):
-            shown += 1
+        frames = 0
+        decoded = chain.from_iterable(map(self._video.decode, self._numbered()))
+        for frame in chain(decoded, self._video.flush()):
+            frames += 1
             yield frame
-        # Of what is in its threads at the end, the decoder does not say what was bad.
-        lost = len(self._pictures) - shown
+        # The decoder does not report bad pictures that are in its threads at the end.
+        lost = len(self._pictures) - frames
         self._read_errors = max(self._read_errors, lost - self._video.bad_frames)
 
     def _numbered(self) -> Iterator[Any]:
-        """The pictures of a sequence, each at its time; one that is bad costs no other."""
+        """The pictures of a sequence as packets; a bad one does not affect others."""
         for number, path in enumerate(self._pictures):
             try:
                 data = path.read_bytes()
@@ -277,24 +274,24 @@ def open_input(spec: str, options: SourceOptions) -> FileSource:
     return FileSource(spec, rate=options.rate, threads=options.threads)
 
 
-def _open(location: Location) -> Any:
+def _open(path: InputPath) -> Any:
     try:
         return open_container(
-            location.url,
-            format=location.format,
-            options=location.options,
-            timeout=_TIMEOUTS_S if is_url(location.url) else None,
+            path.url,
+            format=path.format,
+            options=path.options,
+            timeout=_TIMEOUTS_S if is_url(path.url) else None,
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise source_error(location.name, error) from error
+        raise source_error(path.name, error) from error
 
 
 def _origin_s(*streams: Any, late_s: float) -> Fraction:
-    """The time of the input, in seconds, that is 0 for its reader: its start if that is late."""
+    """The time of the input that becomes 0: its start if that is late, else 0."""
     starts = [
         stream.start_time * base
         for stream in streams
-        if stream.type in ("video", "audio")  # texts begin when somebody speaks
+        if stream.type in ("video", "audio")  # subtitles begin at any time
         and stream.start_time is not None
         and (base := fraction(stream.time_base)) is not None
     ]

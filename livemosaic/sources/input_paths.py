@@ -1,4 +1,4 @@
-"""From what a person typed to what FFmpeg opens."""
+"""Paths, numbered sequences and addresses as FFmpeg has to open them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import SourceError
 from ..media.ffmpeg import source_error
 from ..media.urls import is_url, local_path, public_name
 
-__all__ = ["Location", "locate"]
+__all__ = ["InputPath", "resolve_input"]
 
 _logger = logging.getLogger("livemosaic")
 
@@ -25,14 +25,14 @@ DEFAULT_RATE = Fraction(25)  # of pictures that carry no times; FFmpeg's own cho
 
 
 @dataclass(frozen=True, slots=True)
-class Location:
-    """What to give to `av.open`.
+class InputPath:
+    """An input for `av.open`.
 
     Attributes
     ----------
-    name : as shown to a person
-    url, format, options : for FFmpeg; `format` None when it is to find out
-    pictures : the files of a numbered sequence, in order; `url` is the first that is not empty
+    name : for people
+    url, format, options : for FFmpeg; `format` None to detect it
+    pictures : files of a numbered sequence, in order; `url` is the first that is not empty
     """
 
     name: str
@@ -42,36 +42,41 @@ class Location:
     pictures: tuple[Path, ...] = ()
 
 
-def locate(spec: str, *, rate: Fraction | None = None) -> Location:
-    """Find the input that `spec` names, or say in a `SourceError` why there is none.
+def resolve_input(spec: str, *, rate: Fraction | None = None) -> InputPath:
+    """Find an input.
 
     Parameters
     ----------
     spec : a path, a numbered sequence such as `img_%04d.png`, an address, or `-`
     rate : frames/s of a sequence, 25 by default
+
+    Raises
+    ------
+    SourceError
+        there is no such input, or it cannot be read
     """
     if spec == "-":
         if sys.stdin is not None and sys.stdin.isatty():
             raise SourceError("standard input: it is the keyboard; pipe a video into it")
-        # By descriptor, so that reading needs no Python and a redirected file can be sought in.
-        return Location("standard input", STANDARD_INPUT, options={"fd": "0"})
+        # With a descriptor, FFmpeg reads without Python, and can seek in a redirected file.
+        return InputPath("standard input", STANDARD_INPUT, options={"fd": "0"})
     spec = local_path(spec)
     if is_url(spec):
-        return Location(public_name(spec), spec)
+        return InputPath(public_name(spec), spec)
     path = Path(spec)
     if _NUMBER.search(path.name) and not path.exists():
         return _sequence(path, rate or DEFAULT_RATE)
     _check_file(path)
-    return Location(spec, _local(path))
+    return InputPath(spec, _local(path))
 
 
 def _check_file(path: Path) -> None:
-    """Tell apart what FFmpeg would lump together, or answer with a blank."""
+    """Raise `SourceError` for errors that FFmpeg reports badly, or not at all."""
     try:
         about = path.stat()
         if stat.S_ISREG(about.st_mode):
             path.open("rb").close()
-        elif not os.access(path, os.R_OK):  # opening a pipe and leaving it would kill its writer
+        elif not os.access(path, os.R_OK):  # opening and closing a pipe would kill its writer
             raise PermissionError
     except OSError as error:
         raise source_error(str(path), error) from error
@@ -81,8 +86,8 @@ def _check_file(path: Path) -> None:
         raise SourceError(f"{path}: the file is empty; copy or record it again")
 
 
-def _sequence(pattern: Path, rate: Fraction) -> Location:
-    """All pictures that there are: FFmpeg's own reader takes the first hole for the end."""
+def _sequence(pattern: Path, rate: Fraction) -> InputPath:
+    """All pictures of a sequence: FFmpeg's own reader stops at the first missing number."""
     number = _NUMBER.search(pattern.name)
     assert number is not None
     head, tail = pattern.name[: number.start()], pattern.name[number.end() :]
@@ -109,15 +114,14 @@ def _sequence(pattern: Path, rate: Fraction) -> Location:
     if missing:
         hole = next(n for n in range(min(found), max(found)) if n not in found)
         _logger.warning(
-            "%s: %d of its numbers %s missing, the first is %d: the pictures go on without a gap",
+            "%s: missing numbers: %d, the first is %d; the video has no gap there",
             pattern,
             missing,
-            "is" if missing == 1 else "are",
             hole,
         )
     options = {"framerate": str(rate), "pattern_type": "none"}
     pictures = tuple(found[n] for n in sorted(found))
-    return Location(str(pattern), _local(found[first]), "image2", options, pictures)
+    return InputPath(str(pattern), _local(found[first]), "image2", options, pictures)
 
 
 def _has_content(path: Path) -> bool:
@@ -128,6 +132,6 @@ def _has_content(path: Path) -> bool:
 
 
 def _local(path: Path) -> str:
-    """The path, made unmistakable: "a:b.mp4" would be read as protocol "a"."""
+    """The path so that FFmpeg does not read "a:b.mp4" as protocol "a"."""
     text = str(path)
     return f"file:{text}" if ":" in text else text
