@@ -16,8 +16,8 @@ __all__ = ["StreamContinuity"]
 
 _logger = logging.getLogger("livemosaic")
 
-# If times run ahead of the clock by more, the sender began anew, or a camera set its clock. By less,
-# only the network was late before.
+# If times run ahead of the clock by more, the sender began anew, or a camera set its clock. If by
+# less, only the network was late before.
 _JUMP_S = 2
 _MICROSECONDS = 1_000_000  # per second; finer times are noise of the clock
 

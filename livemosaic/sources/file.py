@@ -230,8 +230,8 @@ class FileSource(Source):
                 errors += 1
                 self._read_errors += 1
             except (av.error.FFmpegError, OSError) as error:
-                # For a local file this is mostly damage: demuxers report a file that is cut off as a
-                # failing disk.
+                # For a local file this is mostly damage: demuxers report a failing disk when a file
+                # is cut off.
                 text = f"{self.name}: reading failed before its end: {reason(error)}"
                 if self._remote:
                     self._connection_error = SourceError(text)
