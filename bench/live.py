@@ -5,8 +5,8 @@
 
     python bench/live.py ... --gallery FILE     with a gallery of your own, see bench/crops.py
 
-TRAILER is any clip with motion, CLIP one of a webcam. Both are made into clips of the sizes and
-rates that are needed, by ffmpeg, and are played as if they were live.
+TRAILER is any clip with motion, CLIP one of a webcam. ffmpeg makes clips of the necessary sizes and
+rates of them, which are played as if they were live.
 """
 
 from __future__ import annotations
@@ -64,32 +64,29 @@ def one_core_taken() -> Iterator[None]:
             busy.kill()
 
 
-def figures(result: Any, *, sink: int = 0) -> str:
+def summary(result: Any, *, sink: int = 0) -> str:
+    """Rate, latency, drops and the governor's steps of a run, in words."""
     report = result["report"]
     latency = report["sinks"][sink]["latency_ms"]
     fps = report["fps"] * report["sinks"][sink]["frames"] / report["frames_out"]
     text = f"{fps:.1f} frames/s, p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms"
     dropped = report["frames_in"] - report["sinks"][sink]["frames"]
     text += f", {dropped} of {report['frames_in']} dropped"
-    governed = governed_s(report)
-    total_s = sum(governed.values())
-    return text + (f", governed for {total_s:.1f} s ({steps(governed)})" if governed else "")
+    durations = governor_s(report)
+    steps = "; ".join(f"{step}: {seconds:.1f} s" for step, seconds in durations.items())
+    return text + (f", governed for {sum(durations.values()):.1f} s ({steps})" if steps else "")
 
 
-def governed_s(report: Any) -> dict[str, float]:
-    """How long the governor gave up what, in seconds."""
+def governor_s(report: Any) -> dict[str, float]:
+    """The duration of each of the governor's steps, in seconds."""
     changes = report["governor"]["changes"]
     ends = [change["at_s"] for change in changes[1:]] + [report["duration_s"]]
-    spent: dict[str, float] = {}
-    for change, end in zip(changes, ends, strict=False):  # of none there is an end, too
+    durations: dict[str, float] = {}
+    for change, end in zip(changes, ends, strict=False):  # without changes there is one end, too
         if change["step"]:
-            words = STEPS[change["step"]].description
-            spent[words] = spent.get(words, 0.0) + end - change["at_s"]
-    return spent
-
-
-def steps(governed: dict[str, float]) -> str:
-    return "; ".join(f"{words}: {seconds:.1f} s" for words, seconds in governed.items())
+            step = STEPS[change["step"]].description
+            durations[step] = durations.get(step, 0.0) + end - change["at_s"]
+    return durations
 
 
 def growth(result: Any) -> str:
@@ -103,7 +100,7 @@ def growth(result: Any) -> str:
 def idle(args: argparse.Namespace, folder: Path) -> list[Row]:
     source = clip(args.clip, folder / "720p30.mp4", filters="scale=1280:720", rate=30)
     result = live(args, source, "null", seconds=args.seconds, options=TILE)
-    return [("1280x720 at 30, tile 16, idle", figures(result), "p50 10 ms, p99 33 ms, no drop")]
+    return [("1280x720 at 30, tile 16, idle", summary(result), "p50 10 ms, p99 33 ms, no drop")]
 
 
 def busy(args: argparse.Namespace, folder: Path) -> list[Row]:
@@ -112,7 +109,7 @@ def busy(args: argparse.Namespace, folder: Path) -> list[Row]:
         result = live(args, source, "null", seconds=args.long, options=TILE)
     bar = "25 frames/s, p99 66 ms, no growth over 5 minutes"
     return [
-        (f"the same, one core taken by another process, {args.long:.0f} s", figures(result), bar),
+        (f"the same, one core taken by another process, {args.long:.0f} s", summary(result), bar),
         ("its growth", growth(result), ""),
     ]
 
@@ -123,7 +120,7 @@ def hd(args: argparse.Namespace, folder: Path) -> list[Row]:
     for tile in ("24", "16"):
         options = ("--tile", tile, "--scale", "1")
         result = live(args, source, "null", seconds=args.seconds, options=options)
-        rows.append((f"1920x1080 at 60, tile {tile}", figures(result), "50 frames/s, p99 50 ms"))
+        rows.append((f"1920x1080 at 60, tile {tile}", summary(result), "50 frames/s, p99 50 ms"))
     return rows
 
 
@@ -133,7 +130,7 @@ def cpu(args: argparse.Namespace, folder: Path) -> list[Row]:
     result = live(args, source, "null", seconds=args.seconds, options=TILE)
     first, last = result["series"][1], result["series"][-1]
     share = (last["cpu_s"] - first["cpu_s"]) / (last["at_s"] - first["at_s"])
-    text = f"{share:.0%} of one core; {figures(result)}"
+    text = f"{share:.0%} of one core; {summary(result)}"
     return [("whole process, webcam clip at 720p30, decoding included", text, "45 %")]
 
 
@@ -143,7 +140,7 @@ def cuts(args: argparse.Namespace, folder: Path) -> list[Row]:
     result = live(args, source, "null", seconds=args.seconds, options=TILE)
     bar = "promise kept (100 ms), 25 frames/s, delay flat"
     changed = result["report"]["cells"]["active_mean"]
-    text = f"{figures(result)}, {changed:.0%} of cells active; {growth(result)}"
+    text = f"{summary(result)}, {changed:.0%} of cells active; {growth(result)}"
     return [("every frame new (a cut per frame), 720p30", text, bar)]
 
 
@@ -152,18 +149,18 @@ def blocked(args: argparse.Namespace, folder: Path) -> list[Row]:
     rows = []
     for outputs in (("null",), ("null", "blocking")):
         result = live(args, source, *outputs, seconds=args.seconds, options=TILE)
-        rows.append((f"outputs {' and '.join(outputs)}: of null", figures(result), "unchanged"))
+        rows.append((f"outputs {' and '.join(outputs)}: of null", summary(result), "unchanged"))
     return rows
 
 
 def recorded(args: argparse.Namespace, folder: Path) -> list[Row]:
-    """With an encoder at work beside the mosaic: x264 with the defaults of this program."""
+    """With an encoder at work at the same time: x264 with the defaults of this program."""
     source = clip(args.clip, folder / "recorded.mp4", filters="scale=1280:720", rate=30)
     file = str(folder / "recording.mkv")
     result = live(args, source, "null", file, seconds=args.seconds, options=TILE)
     return [
-        ("the first again, beside a recording: of null", figures(result), ""),
-        ("of the recording, an .mkv with default options", figures(result, sink=1), ""),
+        ("the first again, beside a recording: of null", summary(result), ""),
+        ("of the recording, an .mkv with default options", summary(result, sink=1), ""),
     ]
 
 
@@ -190,7 +187,7 @@ def ends(args: argparse.Namespace, folder: Path) -> list[Row]:
 
 
 def rtsp(args: argparse.Namespace, folder: Path) -> list[Row]:
-    """A server that is killed and comes back, and one that stands still, five times each."""
+    """A server that ends and comes back, and one that stands still, five times each."""
     sys.path.insert(0, str(ROOT))
     from livemosaic.media.frame import Frame, StatusEvent
     from livemosaic.sources import open_source

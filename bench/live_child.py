@@ -1,8 +1,7 @@
-"""One live pipeline in a process of its own, watched from inside once a second.
+"""A live pipeline in a process of its own, measured from inside once a second.
 
-Does what `livemosaic run INPUT OUTPUTS` does, with two things more: the output `blocking`, which
-takes nothing for two seconds at a time, and a line of figures for each second. Prints one JSON
-object: the report, the figures and the processor time.
+It does the same as `livemosaic run INPUT OUTPUTS`, and has the output `blocking`, which takes two
+seconds for each frame. It prints one JSON object: the report, and measurements of each second.
 """
 
 from __future__ import annotations
@@ -14,12 +13,10 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import cv2
 
 from livemosaic.control.state import Control, LiveState
-from livemosaic.jit import import_quickly
 from livemosaic.media.frame import Frame, TrackPacket
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
@@ -31,12 +28,10 @@ BLOCKED_S = 2.0
 
 
 class BlockingSink(Sink):
-    """Like a window that is dragged: takes one frame, then none for two seconds."""
+    """Like a window that is being moved: takes one frame, then none for two seconds."""
 
     name = "blocking"
-
-    def __init__(self, *, latest_only: bool) -> None:
-        self.latest_only = latest_only
+    latest_only = True
 
     def write(self, item: Frame | TrackPacket) -> None:
         time.sleep(BLOCKED_S)
@@ -67,7 +62,6 @@ def main() -> None:
     parser.add_argument("--reconnect")
     args = parser.parse_args()
 
-    import_quickly()
     cv2.setNumThreads(1)
     source = open_source(args.input, reconnect=args.reconnect)
     info = source.info
@@ -78,8 +72,8 @@ def main() -> None:
     mosaic.warm_up(info.width, info.height, info.colour)
     control = Control(LiveState(mosaic.settings))
     output = output_info(info, grid)
-    sinks: list[Any] = [
-        BlockingSink(latest_only=True)
+    sinks: list[Sink] = [
+        BlockingSink()
         if name == "blocking"
         else open_sink(name, output, options=FileOptions(overwrite=True))
         for name in args.outputs
@@ -105,14 +99,14 @@ def main() -> None:
                 "threads": threading.active_count(),
                 "descriptors": descriptors(),
                 "cpu_s": round(time.process_time() - began_cpu_s, 3),
-                "notice": bool(live_stats.source),
+                "no_picture": bool(live_stats.source),
             }
         )
 
     pipeline.run(on_tick=watch)
     sys.stdout.write(json.dumps({"report": pipeline.report(), "series": series}) + "\n")
     sys.stdout.flush()
-    if pipeline.stuck:  # the blocking sink is in the middle of its two seconds
+    if pipeline.stuck:  # in the blocking sink
         os._exit(0)
 
 
