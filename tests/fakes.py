@@ -132,7 +132,7 @@ class FakeMosaic(Mosaic):
         self.on_stage: Callable[[str], None] = lambda name: None
 
     def plan(self, width: int, height: int) -> Grid:
-        return plan_grid(width, height, scale=1, tile_px=16)
+        return plan_grid(width, height, MosaicSettings(scale=1, tile_px=16))
 
     def warm_up_gallery(self, gallery: object) -> None: ...
 

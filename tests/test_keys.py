@@ -82,7 +82,7 @@ def test_tile_size(control: Control, view: View) -> None:
     sizes: list[int | None] = []
     while "largest" not in press("]", control, view):
         sizes.append(control.state.settings.tile_px)
-        grid = plan_grid(640, 360, tile_px=sizes[-1], size=control.state.settings.size)
+        grid = plan_grid(640, 360, replace(control.state.settings, tile_px=sizes[-1]))
         assert (grid.width, grid.height) == (grid.canvas_width, grid.canvas_height) == (2560, 1440)
     assert sizes == [40, 80, 160]
     said = ""
@@ -96,7 +96,7 @@ def test_tile_size_from_another(view: View, settings: dict[str, int]) -> None:
     """Whatever the grid was asked for by, the next size is next to what it is now."""
     start = MosaicSettings(**settings)  # type: ignore[arg-type]
     control = Control(LiveState(start))
-    now = plan_grid(2560, 1440, tile_px=start.tile_px, columns=start.columns, size=(2560, 1440))
+    now = plan_grid(2560, 1440, replace(start, scale=None, size=(2560, 1440)))
     press("Right", control, view)
     larger = control.state.settings.tile_px
     control.change(settings=start)
@@ -116,7 +116,7 @@ def test_tile_sizes(size: tuple[int, int]) -> None:
     assert sizes == sorted(set(sizes))
     assert len(sizes) >= 4 or min(size) < 200
     for px in sizes:
-        plan_grid(*size, tile_px=px, size=size)
+        plan_grid(*size, MosaicSettings(tile_px=px, size=size))
 
 
 def test_a_picture_that_is_too_small_for_another_tile(control: Control) -> None:

@@ -13,6 +13,7 @@ import logging
 import stat
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import LivemosaicError, OptionError
@@ -155,14 +156,10 @@ class SettingsFileWatcher:
         """The side of a tile for an output that keeps its size."""
         settings = self._control.state.settings
         assert settings.size is not None  # a control's settings are `for_grid`
-        return plan_grid(
-            *settings.size,
-            tile_px=wanted.tile_px,
-            # Both together are the output's size, too, which waits for the next start.
-            columns=None if wanted.tile_px else wanted.columns,
-            size=settings.size,
-            for_screen=settings.for_screen,
-        ).tile_px
+        # Tile and columns together are the output's size, too, which waits for the next start.
+        columns = None if wanted.tile_px else wanted.columns
+        grid = replace(settings, tile_px=wanted.tile_px, columns=columns)
+        return plan_grid(*settings.size, grid).tile_px
 
     def _say(self, log: Callable[..., None], text: str) -> None:
         log("%s", text)

@@ -137,17 +137,7 @@ class Mosaic:
 
     def plan(self, width: int, height: int) -> Grid:
         """The grid for frames of a size."""
-        s = self.settings
-        return plan_grid(
-            width,
-            height,
-            tile_px=s.tile_px,
-            columns=s.columns,
-            scale=s.scale,
-            size=s.size,
-            round_up=s.round_up,
-            for_screen=s.for_screen,
-        )
+        return plan_grid(width, height, self.settings)
 
     def apply(self, bgr: NDArray[Any]) -> U8:
         """The mosaic of a picture.
@@ -329,7 +319,7 @@ class Mosaic:
 
         Safe from any thread; the stream stays as it is.
         """
-        grid = Mosaic(self.gallery, settings).plan(width, height)
+        grid = plan_grid(width, height, settings)
         settings = settings.for_grid(grid)
         for tile_px in {min(n * grid.tile_px, MAX_TILE_PX) for n in _WARM_SIZES}:
             self._run_kernels(replace(settings, tile_px=tile_px), width, height, colour)
@@ -339,7 +329,7 @@ class Mosaic:
     ) -> None:
         """Make two small mosaics, with the kernels of large ones: these depend on the tile's size
         and the scale, not on the number of cells."""
-        grid = plan_grid(width, height, tile_px=settings.tile_px, size=settings.size)
+        grid = plan_grid(width, height, settings)
         scale = grid.width / width
         side = max(2, round(2 * grid.tile_px / scale))
         if side < min(width, height):

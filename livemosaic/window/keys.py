@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ..control.state import LIVE_OPTIONS, Control
 from ..errors import UsageError
 from ..mosaic.grid import plan_grid
+from ..mosaic.settings import MosaicSettings
 
 __all__ = ["KEYS", "Key", "Keyboard", "View", "key_name", "press", "tile_sizes"]
 
@@ -141,13 +142,14 @@ def _step_overlay(control: Control, view: View, name: str, *, by: float) -> str:
 def _step_tile(control: Control, view: View, name: str, *, larger: bool) -> str:
     settings = control.state.settings
     size = (view.width, view.height)
-    now = plan_grid(*size, tile_px=settings.tile_px, columns=settings.columns, size=size).tile_px
+    now = plan_grid(*size, replace(settings, scale=None, size=size)).tile_px
     sizes = tile_sizes(*size)
     others = [px for px in sizes if px > now] if larger else [px for px in sizes if px < now][::-1]
     if not others:
         return f"tiles of {now} pixels are the {'largest' if larger else 'smallest'}"
     # The output's size stays: files and virtual cameras cannot change theirs.
-    control.change(settings=settings.for_grid(plan_grid(*size, tile_px=others[0], size=size)))
+    grid = plan_grid(*size, MosaicSettings(tile_px=others[0], size=size))
+    control.change(settings=settings.for_grid(grid))
     return f"tiles of {others[0]} pixels"
 
 
