@@ -224,7 +224,8 @@ def test_the_input_is_no_output(how: str, folder: Path, program: Program) -> Non
 
 
 def altered(gallery: Gallery, change: Callable[[bytearray], Any]) -> Path:
-    data = bytearray(Path(gallery.path).read_bytes())
+    assert gallery.path is not None
+    data = bytearray(gallery.path.read_bytes())
     change(data)
     path = Path("bad.gallery")
     path.write_bytes(data)
@@ -292,6 +293,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="rights are another m
 @posix
 @pytest.mark.parametrize("what", ["input", "target", "pictures", "gallery"])
 def test_rights(what: str, folder: Path, gallery: Gallery) -> None:
+    assert gallery.path is not None
     source, target, chosen = Path("a.mp4"), "o/x.mp4", Path(shutil.copy(gallery.path, "g.gallery"))
     refused = {"input": source, "gallery": chosen}.get(what, folder / "o")
     if what == "pictures":

@@ -13,6 +13,7 @@ from bench.quality.clips import CELL_PX, Clip, flat, noisy, read_lossless, real,
 from bench.quality.contenders import Costs, Livemosaic, Reference, Rival, Shot, photo_of_tile
 from bench.quality.score import HEADINGS, calm, markdown, score, variety
 from bench.quality.sheet import GAP_PX, LABEL_PX, PART, THUMB, contact_sheet
+from livemosaic.control.options import PROFILES
 from livemosaic.gallery import open_gallery
 from tests.conftest import U8, moving_pictures
 
@@ -268,7 +269,7 @@ def test_profiles_that_agree_are_one_row() -> None:
     found = contenders.profiles(clip)
     assert len({one.settings(clip) for one in found}) == len(found) >= 2
     names = " ".join(one.name for one in found)
-    assert all(profile in names for profile in contenders.PROFILES)
+    assert all(profile in names for profile in PROFILES)
 
 
 def test_parts_of_a_photo_are_that_photo() -> None:
