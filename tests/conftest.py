@@ -1,10 +1,9 @@
-"""What all tests share: a cache folder, no unexpected errors in the log, a small gallery.
+"""Fixtures of all tests: a cache folder, no unexpected errors in the log, small galleries.
 
 Environment
 -----------
-LIVEMOSAIC_CLIPS : a folder with real clips (`bigbuckbunny.mp4`, ...), for tests that want one where
-    the package embeds none
-NUMBA_DISABLE_JIT : the kernels run as plain Python then; hypothesis tries fewer examples
+LIVEMOSAIC_CLIPS : a folder with more real clips (`bigbuckbunny.mp4`, ...)
+NUMBA_DISABLE_JIT : 1 runs the kernels as plain Python; hypothesis tries fewer examples
 """
 
 from __future__ import annotations
@@ -22,9 +21,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-# Before any module of livemosaic: nothing of a test may reach the user's own cache.
+# Before the import of livemosaic: no test may use the user's own cache or settings file.
 _CACHE = tempfile.mkdtemp(prefix="livemosaic-tests-")
 os.environ["LIVEMOSAIC_CACHE"] = _CACHE
+os.environ["XDG_CONFIG_HOME"] = os.path.join(_CACHE, "config")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -39,8 +39,8 @@ JIT = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 
 U8 = NDArray[np.uint8]
 
-# No deadline: the first example of a kernel pays for its compilation. The same examples each time:
-# a failure in CI must be one that can be had again.
+# No deadline: the first example of a kernel includes its compilation. The same examples each time:
+# a failure in CI must be reproducible.
 settings.register_profile(
     "livemosaic",
     deadline=None,
@@ -54,7 +54,7 @@ settings.load_profile("livemosaic")
 
 @pytest.fixture
 def program(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Any]]:
-    """`tests.program.Program`: runs the command line in this process, and leaves no thread."""
+    """`tests.program.Program`: runs the command line in this process and leaves no thread."""
     from tests.program import program_in_process
 
     with program_in_process(capfd) as run:
@@ -63,7 +63,7 @@ def program(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Any]]:
 
 
 def _await_pipeline_threads() -> None:
-    """Give the pipeline's threads their time to end; some are in the middle of a read."""
+    """Wait for the threads of pipelines; some are in the middle of a read."""
     deadline = time.monotonic() + TIMEOUT_S
     for thread in threading.enumerate():
         if thread.name.startswith("livemosaic "):
@@ -71,8 +71,8 @@ def _await_pipeline_threads() -> None:
 
 
 def pytest_unconfigure() -> None:
-    # What was left in the middle of a read ends by FFmpeg's own time-out. At the interpreter's end
-    # it would crash, and the tests fail for it; the program itself leaves by `os._exit`.
+    # FFmpeg's own timeout ends a thread in a read. A thread that still runs when the interpreter
+    # ends would crash it; the program itself leaves by `os._exit`.
     _await_pipeline_threads()
     shutil.rmtree(_CACHE, ignore_errors=True)
 
@@ -81,7 +81,7 @@ def pytest_unconfigure() -> None:
 def _no_error_logs(
     request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> Iterator[None]:
-    """A log line of level ERROR fails a test that did not ask for it with `mark.error_logs`."""
+    """A log line of level ERROR fails a test without `mark.error_logs`."""
     yield
     if request.node.get_closest_marker("error_logs"):
         return
@@ -102,7 +102,7 @@ def _included_galleries() -> None:
 
 @pytest.fixture(autouse=not JIT)
 def _wrapping_integers() -> Iterator[None]:
-    """Kernels rely on integers that wrap round, of which NumPy's own scalars warn."""
+    """Kernels rely on integers that wrap around; NumPy's scalars warn about it."""
     with np.errstate(over="ignore"):
         yield
 
@@ -118,7 +118,7 @@ def write_tiles(
 ) -> Gallery:
     """Write uint8 (n, px, px, 3) tiles with their clusters as a gallery file, and open it.
 
-    `photos` says which photo each tile is of, 0 ... n; each of its own if not given.
+    `photos` has the photo of each tile, 0 ... n; by default each tile has its own.
     """
     from livemosaic.gallery.clusters import group_tiles
     from livemosaic.gallery.histogram import tile_histograms
@@ -163,7 +163,7 @@ def synthetic_tiles(count: int, px: int, *, seed: int = 0) -> U8:
 
 @pytest.fixture(scope="session")
 def make_gallery(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Gallery]:
-    """A function that makes a gallery of synthetic tiles; the same arguments give the same one."""
+    """A function that returns a gallery of synthetic tiles, the same for the same arguments."""
     made: dict[object, Gallery] = {}
     folder = tmp_path_factory.mktemp("galleries")
 
@@ -186,7 +186,7 @@ def make_gallery(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Gall
 
 @pytest.fixture(scope="session")
 def gallery(make_gallery: Callable[..., Gallery]) -> Gallery:
-    """600 tiles of 32 pixels in 60 clusters, of which small ones are dropped."""
+    """600 tiles of 32 pixels in 60 clusters; the small clusters are dropped."""
     return make_gallery()
 
 
@@ -206,25 +206,25 @@ def reference() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def real_clip() -> Path:
-    """A real video: the package's own, or one of LIVEMOSAIC_CLIPS."""
+    """A real video: the included one, or one of LIVEMOSAIC_CLIPS."""
     clips = sorted((ROOT / "livemosaic").rglob("*.mp4"))
     folder = os.environ.get("LIVEMOSAIC_CLIPS")
     if folder:
         clips += sorted(Path(folder).glob("bigbuckbunny.mp4"))
     if not clips:
-        pytest.skip("no clip: the package embeds none yet, and LIVEMOSAIC_CLIPS names no folder")
+        pytest.skip("no clip in the package, and LIVEMOSAIC_CLIPS names no folder")
     return clips[0]
 
 
 def moving_pictures(
     count: int, *, size: tuple[int, int] = (320, 192), seed: int = 0, cut: int | None = None
 ) -> list[U8]:
-    """Smooth coloured backgrounds with a block that moves and a little noise; uint8 BGR.
+    """Smooth coloured backgrounds with a moving block and a little noise; uint8 BGR.
 
     Parameters
     ----------
     size : width and height
-    cut : number of the frame where the scene changes, if any
+    cut : number of the frame where the scene changes, None for no change
     """
     import cv2
 
@@ -246,7 +246,7 @@ def moving_pictures(
 
 @pytest.fixture
 def no_thread_is_left() -> Iterator[None]:
-    """A test of the pipeline ends all of its threads."""
+    """Fails a test that leaves a thread of a pipeline behind."""
     _await_pipeline_threads()  # of the tests before
     assert pipeline_threads() == []
     yield
