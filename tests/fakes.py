@@ -50,11 +50,11 @@ class Gate:
     def __call__(self) -> None:
         """Wait here; on the thread under test."""
         self._reached.set()
-        assert self._opened.wait(TIMEOUT_S), "nobody opened the gate"
+        assert self._opened.wait(TIMEOUT_S), "no thread opened the gate"
 
     def reached(self) -> None:
         """Wait until a thread waits here."""
-        assert self._reached.wait(TIMEOUT_S), "nobody came to the gate"
+        assert self._reached.wait(TIMEOUT_S), "no thread came to the gate"
 
     def open(self) -> None:
         self._opened.set()
@@ -154,11 +154,11 @@ class FakeMosaic(Mosaic):
 
 
 class MosaicError(Exception):
-    """The fake mosaic was told to fail."""
+    """The fake mosaic fails."""
 
 
 class FakeSink(Sink):
-    """Keeps what it is given.
+    """Keeps its items.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
 
     @property
     def lines(self) -> list[str]:
-        """What it said."""
+        """Its lines on standard error."""
         return self.err.splitlines()
 
 
@@ -53,9 +53,9 @@ Program = Callable[..., Outcome]
 
 def spawn(*words: Any, **options: Any) -> subprocess.Popen[bytes]:
     """Start the program in a process of its own, with pipes for its standard files."""
-    given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     environment = {**ENVIRONMENT, **options.pop("env", {})}
-    return subprocess.Popen([*COMMAND, *map(str, words)], env=environment, **{**given, **options})
+    return subprocess.Popen([*COMMAND, *map(str, words)], env=environment, **{**streams, **options})
 
 
 def finish(process: subprocess.Popen[bytes], *, timeout: float = 60) -> Outcome:
@@ -65,7 +65,7 @@ def finish(process: subprocess.Popen[bytes], *, timeout: float = 60) -> Outcome:
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
-        pytest.fail(f"it does not end; it said {err.decode()}")
+        pytest.fail(f"it does not end; it printed {err.decode()}")
     return Outcome(process.returncode, (out or b"").decode(errors="replace"), (err or b"").decode())
 
 
@@ -74,17 +74,17 @@ class Run:
 
     def __init__(self, *words: Any, **options: Any) -> None:
         self.process = spawn(*words, **options)
-        self._said = b""
+        self._output = b""
 
-    def says(self, pattern: bytes) -> re.Match[bytes]:
-        """Wait until it has said `pattern`."""
+    def wait_for(self, pattern: bytes) -> re.Match[bytes]:
+        """Wait until it prints `pattern`."""
         assert self.process.stderr is not None
         number, deadline = self.process.stderr.fileno(), time.monotonic() + 60
-        while (match := re.search(pattern, self._said)) is None:
+        while (match := re.search(pattern, self._output)) is None:
             ready, _, _ = select.select([number], [], [], max(0, deadline - time.monotonic()))
             data = os.read(number, 65536) if ready else b""
-            assert data, f"it ended or hangs, and said only {self._said.decode()}"
-            self._said += data
+            assert data, f"it ended or hangs, and printed only {self._output.decode()}"
+            self._output += data
         return match
 
     def interrupt(self, kind: signal.Signals = signal.SIGINT) -> float:
@@ -92,9 +92,9 @@ class Run:
         return time.monotonic()
 
     def end(self) -> Outcome:
-        """Wait for the end; all that it said."""
+        """Wait for the end; all of its output."""
         outcome = finish(self.process, timeout=30)
-        return outcome._replace(err=self._said.decode() + outcome.err)
+        return outcome._replace(err=self._output.decode() + outcome.err)
 
 
 @contextmanager

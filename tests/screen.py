@@ -23,11 +23,11 @@ SIZE = (1400, 900)
 _TOOLS = ("Xvfb", "openbox", "xdotool", "wmctrl", "xwd")
 
 
-def until(look: Callable[[], T | None], *, what: str, timeout_s: float = TIMEOUT_S) -> T:
-    """Look again and again until something is there; other processes do not tell when."""
+def until(find: Callable[[], T | None], *, what: str, timeout_s: float = TIMEOUT_S) -> T:
+    """Call `find` until it returns something: other processes send no events."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
-        found = look()
+        found = find()
         if found is not None:
             return found
     pytest.fail(f"{what}: not within {timeout_s:g} s")
@@ -51,7 +51,7 @@ class Screen:
 
     def shot(self) -> U8:
         """All that is to be seen: uint8 (height, width, 3) BGR."""
-        # It asks window by window, and fails when one moves or goes in between.
+        # It queries one window after the other, and fails when one moves or closes in between.
         dump = until(lambda: self.run("xwd", "-root", "-silent", check=False) or None, what="xwd")
         header = np.frombuffer(dump, ">u4", 25)  # XWDFileHeader of X11/XWDFile.h
         start, colours = int(header[0]), int(header[19])
@@ -63,11 +63,11 @@ class Screen:
     def see(self, true: Callable[[U8], object], *, what: str) -> U8:
         """Look until `true` of a screenshot; returns that."""
 
-        def look() -> U8 | None:
+        def find() -> U8 | None:
             shot = self.shot()
             return shot if true(shot) else None
 
-        return until(look, what=what)
+        return until(find, what=what)
 
     def find(self, title: str) -> str | None:
         """The number of the window with this title, if there is one."""
@@ -82,7 +82,7 @@ class Screen:
     def press(self, title: str, key: str) -> None:
         """Press a key (of X11: `q`, `Escape`, `plus`) in the window with this title.
 
-        One at a time: of two that come in one look at the events, OpenCV gives the second only.
+        One at a time: of two keys in one round of events, OpenCV returns the second only.
         """
         # Not `key --window`: it presses in one way and lets go in another when the key has closed
         # the window, so that it stays pressed, for the next one.

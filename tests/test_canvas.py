@@ -93,7 +93,7 @@ def test_the_same_picture_is_not_drawn_again() -> None:
 
 
 def test_memory_that_is_used_again_is_another_picture() -> None:
-    """A mosaic paints into the memory of a picture that everybody has let go of."""
+    """A mosaic paints into the memory of a picture that nothing refers to."""
     canvas = Canvas(64, 36, aspect=Fraction(16, 9))
     memory = bytearray(64 * 36)
     _, u, v = (np.full(s, 128, np.uint8) for s in ((36, 64), (18, 32), (18, 32)))

@@ -199,6 +199,7 @@ def test_nohup() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.mark.slow
 @needs_jit
 @pytest.mark.usefixtures("hangups")
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -207,7 +208,7 @@ def test_the_first_finishes_the_file(
     kind: signal.Signals, name: str, folder: Path, run: Callable[..., Run]
 ) -> None:
     running = run(PATTERN, f"o/{name}", "--realtime")
-    running.says(RUNS)
+    running.wait_for(RUNS)
     sent = running.interrupt(kind)
     outcome = running.end()
     assert time.monotonic() - sent < 5
@@ -225,6 +226,7 @@ def test_the_first_finishes_the_file(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @needs_jit
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_the_second_leaves_nothing(
@@ -236,9 +238,9 @@ def test_the_second_leaves_nothing(
     """
     clip(folder / "a.mkv", 500, size=(640, 480))
     running = run("a.mkv", "-", "o/x.mkv", "o/y_%03d.png", "--format", "y4m")
-    running.says(RUNS)
+    running.wait_for(RUNS)
     running.interrupt()
-    running.says(b"once more stops at once")
+    running.wait_for(b"once more stops at once")
     sent = running.interrupt(kind)
     code = running.process.wait(30)
     assert time.monotonic() - sent < 1.5  # promised is 1; the machine may be busy with tests
@@ -248,15 +250,16 @@ def test_the_second_leaves_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @needs_jit
 def test_the_second_does_not_wait_for_the_encoder(folder: Path, run: Callable[..., Run]) -> None:
     """x265 has half a minute to do for the pictures that it looks ahead at."""
     need_encoder("libx265")
     words = ["--codec", "libx265", "--preset", "veryslow", "--size", "2560x1920"]
     running = run("pattern:640x480@25", "o/x.mkv", *words)
-    running.says(RUNS)
+    running.wait_for(RUNS)
     running.interrupt()
-    running.says(b"once more stops at once")
+    running.wait_for(b"once more stops at once")
     sent = running.interrupt()
     code = running.process.wait(30)
     assert time.monotonic() - sent < 1.5
@@ -264,15 +267,16 @@ def test_the_second_does_not_wait_for_the_encoder(folder: Path, run: Callable[..
     assert left(folder / "o") == []
 
 
+@pytest.mark.slow
 @needs_jit
 def test_a_standard_input_that_stalls(folder: Path, run: Callable[..., Run]) -> None:
-    """What came until then is finished; nobody waits for the thread that reads."""
+    """The frames so far are finished, without the thread that reads."""
     data = clip(folder / "a.mkv", 100, options={"g": "10"}).read_bytes()
     running = run("-", "o/x.mkv", stdin=subprocess.PIPE)
     assert running.process.stdin is not None
     running.process.stdin.write(data[: len(data) * 9 // 10])
     running.process.stdin.flush()
-    running.says(RUNS)
+    running.wait_for(RUNS)
     sent = running.interrupt()
     code = running.process.wait(30)
     assert time.monotonic() - sent < 2
@@ -315,7 +319,7 @@ def test_while_a_gallery_is_built(folder: Path, run: Callable[..., Run]) -> None
     clip(folder / "a.mp4")
     cache = {"LIVEMOSAIC_CACHE": str(folder / "cache")}
     running = run("a.mp4", "o/x.mp4", "--gallery", "mine", env=cache)
-    running.says(b"building a gallery")
+    running.wait_for(b"building a gallery")
     sent = running.interrupt(signal.SIGTERM)
     outcome = running.end()
     assert time.monotonic() - sent < 5

@@ -1,4 +1,4 @@
-"""The table of keys: each has its help and does what it says."""
+"""The table of keys: each has its help and does what that describes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_quit(control: Control, view: View, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "overlay", "said"),
+    ("names", "overlay", "message"),
     [
         ("+", 0.6, "overlay 60%"),
         ("=", 0.6, "overlay 60%"),
@@ -64,11 +64,11 @@ def test_quit(control: Control, view: View, name: str) -> None:
         ("--------+", 0.1, "overlay 10%"),
     ],
 )
-def test_overlay(control: Control, view: View, names: str, overlay: float, said: str) -> None:
+def test_overlay(control: Control, view: View, names: str, overlay: float, message: str) -> None:
     for name in names:
         last = press(name, control, view)
     assert control.state.settings.overlay == overlay
-    assert last == said
+    assert last == message
 
 
 def test_overlay_while_it_cannot_be_seen(control: Control, view: View) -> None:
@@ -85,15 +85,15 @@ def test_tile_size(control: Control, view: View) -> None:
         grid = plan_grid(640, 360, replace(control.state.settings, tile_px=sizes[-1]))
         assert (grid.width, grid.height) == (grid.canvas_width, grid.canvas_height) == (2560, 1440)
     assert sizes == [40, 80, 160]
-    said = ""
-    while "smallest" not in said:
-        said = press("[", control, view)
+    message = ""
+    while "smallest" not in message:
+        message = press("[", control, view)
     assert control.state.settings.tile_px == 8
 
 
 @pytest.mark.parametrize("settings", [{"columns": 100, "scale": 2.0}, {"tile_px": 25 * 2}])
 def test_tile_size_from_another(view: View, settings: dict[str, int]) -> None:
-    """Whatever the grid was asked for by, the next size is next to what it is now."""
+    """The next size is next to the current one, whichever options set the grid."""
     start = MosaicSettings(**settings)  # type: ignore[arg-type]
     control = Control(LiveState(start))
     now = plan_grid(2560, 1440, replace(start, scale=None, size=(2560, 1440)))
@@ -130,16 +130,16 @@ def test_a_picture_that_is_too_small_for_another_tile(control: Control) -> None:
 )
 def test_calm(control: Control, view: View, names: str, calm: float) -> None:
     for name in names:
-        said = press(name, control, view)
+        message = press(name, control, view)
     assert control.state.settings.calm == calm
-    assert said == f"calm {calm:.0%}"
+    assert message == f"calm {calm:.0%}"
     press("m", control, view)
     assert "match layout" in press(".", control, view)
 
 
 def test_tint_goes_round(control: Control, view: View) -> None:
-    said = [press("t", control, view) for _ in range(7)]
-    assert said == [f"tint {tint}%" for tint in (100, 0, 20, 40, 60, 80, 100)]
+    message = [press("t", control, view) for _ in range(7)]
+    assert message == [f"tint {tint}%" for tint in (100, 0, 20, 40, 60, 80, 100)]
     control.change(tint=0.75)
     press("t", control, view)
     assert control.state.settings.tint == 0.95
@@ -149,8 +149,8 @@ def test_match_goes_round(control: Control, view: View) -> None:
     choices = LIVE_OPTIONS["match"].choices
     met = []
     for _ in choices:
-        said = press("m", control, view)
-        assert control.state.settings.match in said
+        message = press("m", control, view)
+        assert control.state.settings.match in message
         met.append(control.state.settings.match)
     assert sorted(met) == sorted(choices)
 

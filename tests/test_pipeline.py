@@ -41,6 +41,7 @@ def make(source: Any, *sinks: Any, mosaic: Any = None, **options: Any) -> Pipeli
     return Pipeline(source, mosaic or FakeMosaic(), sinks, **options)
 
 
+@pytest.mark.slow
 def test_the_docstrings_examples() -> None:
     for module in (pipeline, state):
         result = doctest.testmod(module)
@@ -132,7 +133,7 @@ def test_output_info() -> None:
 
 def test_at_most_six_pictures_are_alive() -> None:
     """Two wait for the mosaic, one for the sink, and each of the three stages has one in hand."""
-    total, most = 60, 6
+    total, limit = 60, 6
     alive: list[int] = [0]
     produced, written = [0], [0]
     changed = threading.Condition()
@@ -147,15 +148,15 @@ def test_at_most_six_pictures_are_alive() -> None:
             weakref.finalize(picture.y, gone)
             with changed:
                 produced[0] += 1
-                assert produced[0] - written[0] <= most, "more than the hand-overs may hold"
+                assert produced[0] - written[0] <= limit, "more than the queues may contain"
                 changed.notify_all()
             yield picture
             del picture
 
     def slow(item: Frame) -> None:
         with changed:
-            wanted = min(total, written[0] + most)
-            assert changed.wait_for(lambda: produced[0] >= wanted, TIMEOUT_S)
+            expected = min(total, written[0] + limit)
+            assert changed.wait_for(lambda: produced[0] >= expected, TIMEOUT_S)
             written[0] += 1
 
     class Same(FakeMosaic):
@@ -379,16 +380,16 @@ def test_cancel_does_not_wait_for_a_sink_that_is_stuck(where: str) -> None:
     gate, source = Gate(), FakeSource(map(frame, range(2)))
     sink = FakeSink(on_write=lambda item: gate()) if where == "write" else FakeSink(on_close=gate)
     pipeline = make(source, sink)
-    asked: list[float] = []
+    cancelled_s: list[float] = []
 
     def cancel(progress: Progress) -> None:
-        if not asked:
+        if not cancelled_s:
             gate.reached()
-            asked.append(time.monotonic())
+            cancelled_s.append(time.monotonic())
             pipeline.cancel()
 
     assert not pipeline.run(on_tick=cancel)
-    assert time.monotonic() - asked[0] < 1
+    assert time.monotonic() - cancelled_s[0] < 1
     assert sink.ends == ["discarded"]
     assert pipeline.completed == []
     assert source.closed == 0

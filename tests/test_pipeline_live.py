@@ -47,7 +47,7 @@ pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_thread_is_lef
 
 
 class LiveSource(FakeSource):
-    """A live `FakeSource`; its frames are captured when they are asked for."""
+    """A live `FakeSource`; captures a frame when the reader takes it."""
 
     def __init__(self, items: Any, *, rate: Fraction = RATE) -> None:
         super().__init__(items)
@@ -349,7 +349,7 @@ def test_quitting_at_the_window() -> None:
 # ---- the control's state ----------------------------------------------------------------------
 
 
-# So far apart in their own time that a picture made anew between two frames is between them.
+# Frames so far apart in their own time that a repainted picture is between two of them.
 FAR = 1000
 
 
@@ -449,7 +449,7 @@ def test_privacy_hides_everybody(gallery: Gallery) -> None:
 
 @pytest.mark.parametrize("change", [{"match": "clusters"}, {"tile_px": 18}, {"tint": 0.5}])
 def test_what_has_to_be_compiled_does_not_hold_the_picture(change: dict[str, Any]) -> None:
-    """Nor what is asked for meanwhile, such as to be hidden."""
+    """Nor does it delay other changes, such as privacy mode."""
     before = MosaicSettings(tile_px=16, size=SIZE, tint=0.0, overlay=0.5)
     control, gate = Control(LiveState(before)), Gate()
     seen: list[MosaicSettings] = []
@@ -523,7 +523,7 @@ def test_a_frozen_picture_stays_and_can_still_be_adjusted() -> None:
         frame(0),
         until(lambda: sink.items),
         lambda: control.change(frozen=True),
-        frame(FAR),  # the picture is shown anew, because something was changed
+        frame(FAR),  # the picture is painted again, because of the change
         until(lambda: len(sink.items) == 2),
         *(thing for n in range(2, 9) for thing in (frame(n * FAR), lambda: time.sleep(0.01))),
         lambda: control.change(overlay=0.1),
@@ -555,7 +555,7 @@ def test_a_picture_can_be_frozen_at_any_pace(source: Any) -> None:
 
 
 def test_what_is_wanted_is_done_while_nothing_comes() -> None:
-    """Nobody can be seen a moment after privacy, though the camera may be gone or slow."""
+    """Privacy mode hides faces at once, even if the camera is gone or slow."""
     control, sink, mosaic = (
         Control(LiveState(MosaicSettings(overlay=0.5))),
         FakeSink(latest_only=True),
@@ -715,7 +715,7 @@ def test_a_gallery_that_cannot_be_opened_is_said() -> None:
     )
     assert "nope: no such thing" in control.take_message()
     assert set(mosaic.galleries) == {None}
-    assert control.state.gallery == "photos"  # the other one can be asked for again
+    assert control.state.gallery == "photos"  # the same choice is possible again
 
 
 def test_a_gallery_that_is_in_use_is_not_opened_again(gallery: Gallery) -> None:
@@ -820,7 +820,7 @@ def test_recording_on_and_off_and_on_again() -> None:
 
 
 def test_a_recording_that_has_ended_is_released() -> None:
-    """Its encoder holds 80 MB; and how late its last picture was says nothing about the others."""
+    """Its encoder needs 80 MB, and its last latency must not count for the others."""
     control, made = Control(), list[weakref.ref[FakeSink]]()
 
     def open_recording() -> FakeSink:
@@ -930,7 +930,7 @@ def test_a_source_that_breaks_off_when_it_is_stopped_is_no_error() -> None:
 
 
 def test_a_recording_that_fails_does_not_stop_a_file() -> None:
-    """Of a file nothing is dropped; but nobody waits for a recording that is gone."""
+    """A file's frames wait for every sink, but not for a recording that has failed."""
     control = Control()
 
     def fail(item: Any) -> None:

@@ -112,7 +112,7 @@ def test_cancel_wakes_both_sides_and_forgets() -> None:
 
 
 def test_a_picture_that_was_taken_is_not_kept_alive(queue: BlockingQueue[Any]) -> None:
-    """The mosaic paints in place on a picture that nobody holds."""
+    """The mosaic paints in place on a picture that nothing refers to."""
     pictures = [np.zeros(4), np.zeros(4)]
     gone = [weakref.ref(picture) for picture in pictures]
     for picture in pictures:

@@ -297,7 +297,7 @@ def test_the_latency_promise(file: Path) -> None:
 def test_its_thread_ends_with_it(file: Path) -> None:
     watched = Watched(file)
     said = threading.Event()
-    watched.control.notify = lambda text: said.set()  # type: ignore[method-assign]
+    watched.control.notify = lambda message: said.set()  # type: ignore[method-assign]
     with watched.watcher:
         save_by_renaming(file, "[run]\noverlay = 0.75\n")
         assert said.wait(TIMEOUT_S)
@@ -323,13 +323,15 @@ def test_in_the_program(file: Path, tmp_path: Path, gallery: Gallery) -> None:
     assert finish(spawn("run", SPEC, "null", *words, "--tile", "16", "--duration", "1")).code == 0
     running = Run("run", SPEC, output, *words, "--config", file, "--progress", "always")
     try:
-        running.says(rb"[1-9]\d* frames? \[")
+        running.wait_for(rb"[1-9]\d* frames? \[")
         save_in_place(file, "[run]\noverlay = 3\n")
-        running.says(rb"warning: \S+: overlay = 3: must be .* stay in effect\n")
+        running.wait_for(rb"warning: \S+: overlay = 3: must be .* stay in effect\n")
         save_by_renaming(file, "[run]\noverlay = 1\ncolumns = 8\nfps = 5\n")
-        running.says(rb"settings.toml: columns = 8, overlay = 1; at the next start: codec, fps\n")
-        shown: Any = running.says(rb"(\d+) frames? \[[^\n\r]*[\r\n][^\n\r]*$")
-        running.says(rb"%d frames? \[" % (int(shown[1]) + 10))
+        running.wait_for(
+            rb"settings.toml: columns = 8, overlay = 1; at the next start: codec, fps\n"
+        )
+        shown: Any = running.wait_for(rb"(\d+) frames? \[[^\n\r]*[\r\n][^\n\r]*$")
+        running.wait_for(rb"%d frames? \[" % (int(shown[1]) + 10))
         running.interrupt(signal.SIGINT)
         outcome = running.end()
     finally:

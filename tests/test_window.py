@@ -34,7 +34,7 @@ U8 = NDArray[np.uint8]
 
 TITLE = "livemosaic"
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="X11 is asked")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs X11")
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +51,11 @@ class Shown:
         self._rest = b""
 
     def line(self) -> dict[str, Any]:
-        """The next thing that it says."""
+        """The next object that it prints."""
         assert self.process.stdout is not None
         while b"\n" not in self._rest:
             ready, _, _ = select.select([self.process.stdout], [], [], TIMEOUT_S)
-            assert ready, "it says nothing"
+            assert ready, "it prints nothing"
             more = os.read(self.process.stdout.fileno(), 65536)
             assert more, f"it ended: {self.process.stderr.read().decode()}"  # type: ignore[union-attr]
             self._rest += more
@@ -64,7 +64,7 @@ class Shown:
         return found
 
     def ended(self) -> tuple[int, str]:
-        """Its exit code, and what it said to standard error, once it is there."""
+        """Its exit code and its standard error, once it has ended."""
         _, err = self.process.communicate(timeout=TIMEOUT_S)
         return self.process.returncode, err.decode()
 
@@ -111,11 +111,11 @@ def has_picture(shot: U8) -> bool:
 def fits(width: int, height: int) -> Callable[[U8], bool]:
     """Whether the picture is there in this size."""
 
-    def look(shot: U8) -> bool:
+    def check(shot: U8) -> bool:
         found = picture_box(shot)[2:] if has_picture(shot) else (0, 0)
         return bool(np.abs(np.subtract(found, (width, height))).max() <= 2)
 
-    return look
+    return check
 
 
 # A 720p picture's window at first: 85 % of the screen's width.
@@ -125,6 +125,7 @@ FIRST = fits(1190, 669)
 # ---- a window ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_picture_colours_and_aspect(screen: Screen) -> None:
     """A window of its own size at first; another size is filled with the aspect kept."""
@@ -167,6 +168,7 @@ KEYS_OF_CONTROL: list[tuple[str, Callable[[Any], object]]] = [
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_every_key(screen: Screen) -> None:
     with shown(screen.environment) as program:
         screen.see(has_picture, what="the picture")
@@ -183,6 +185,7 @@ def test_every_key(screen: Screen) -> None:
         assert program.ended() == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_what_the_window_shows_over_the_picture(screen: Screen) -> None:
     """Statistics, keys, the original: their pixels come and go in their places."""
@@ -234,6 +237,7 @@ def test_closed_by_the_window_manager(screen: Screen) -> None:
         assert program.ended() == (0, "")
 
 
+@pytest.mark.slow
 def test_a_window_that_is_minimised_is_not_closed(screen: Screen) -> None:
     with shown(screen.environment) as program:
         screen.see(has_picture, what="the picture")
@@ -303,8 +307,9 @@ def test_no_display_is_an_error_and_no_abort(variables: dict[str, str], named: s
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_desktop_that_wants_wayland_gets_a_window(screen: Screen) -> None:
-    """Qt programs are asked for Wayland there, which OpenCV's Qt cannot speak."""
+    """It sets Wayland for all Qt programs, and OpenCV's Qt has none."""
     wayland = {
         "QT_QPA_PLATFORM": "wayland",
         "XDG_SESSION_TYPE": "wayland",

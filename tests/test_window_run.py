@@ -22,7 +22,7 @@ from livemosaic.sources.pattern import PatternSource
 from .program import COMMAND, ENVIRONMENT, Outcome, finish, needs_jit, pictures, spawn
 from .screen import SIZE, Screen, open_screen, until
 
-pytestmark = needs_jit
+pytestmark = [needs_jit, pytest.mark.slow]
 
 U8 = NDArray[np.uint8]
 
@@ -62,12 +62,12 @@ class Live:
         """Press keys in turns, whose effects add up, until `true` of what is in the window."""
         turns = itertools.cycle(keys)
 
-        def look() -> U8 | None:
+        def check() -> U8 | None:
             self.press(next(turns))
             picture = self.picture()
             return picture if true(picture) else None
 
-        return until(look, what=what)
+        return until(check, what=what)
 
     def size(self) -> tuple[int, int]:
         return self._place()[2:]
@@ -80,23 +80,23 @@ class Live:
     def see(self, true: Callable[[U8], Any], what: str) -> U8:
         """Look until `true` of what is in the window; returns that."""
 
-        def look() -> U8 | None:
+        def check() -> U8 | None:
             picture = self.picture()
             return picture if picture.shape[:2] == (HEIGHT, WIDTH) and true(picture) else None
 
-        return until(look, what=what)
+        return until(check, what=what)
 
     def _place(self) -> tuple[int, int, int, int]:
         window = until(self.window, what="the window")
-        said = self.screen.run("xdotool", "getwindowgeometry", "--shell", window)
-        found = dict(line.split("=") for line in said.decode().split())
+        output = self.screen.run("xdotool", "getwindowgeometry", "--shell", window)
+        found = dict(line.split("=") for line in output.decode().split())
         left, top, width, height = (int(found[name]) for name in ("X", "Y", "WIDTH", "HEIGHT"))
         return left, top, width, height
 
 
 @contextmanager
 def live(screen: Screen, folder: Path, *options: str, rate: int = 30) -> Iterator[Live]:
-    """The test picture in a window, without the figures over it."""
+    """The test picture in a window, without statistics."""
     process = spawn(
         *("run", f"{PATTERN}@{rate}", "window", "--size", f"{WIDTH}x{HEIGHT}"),
         *("--tile", "20", *options),
@@ -108,7 +108,7 @@ def live(screen: Screen, folder: Path, *options: str, rate: int = 30) -> Iterato
         until(run.window, what="the window", timeout_s=_COMPILING_S)
         run.see(lambda picture: bars(picture)[4:].max() > 80, "the mosaic")
         run.press("h")
-        run.see(lambda picture: bars(picture)[0].min() > 120, "the mosaic without the figures")
+        run.see(lambda picture: bars(picture)[0].min() > 120, "the mosaic without statistics")
         yield run
     finally:
         process.kill()
@@ -146,7 +146,7 @@ def same(one: U8, other: U8) -> bool:
 @pytest.mark.slow
 def test_every_key(screen: Screen, tmp_path: Path) -> None:
     """One after another in one run, and what each does to the picture."""
-    # Kernels of the larger tiles, which would be compiled besides for as long as all this takes.
+    # Compile the kernels of larger tiles now; in the background it would take too long.
     words = ("run", f"{PATTERN}@30", "null", "--size", f"{WIDTH}x{HEIGHT}", "--tile", "30")
     assert finish(spawn(*words, "--duration", "0.1"), timeout=_COMPILING_S).code == 0
     # Little to do for the governor, whose larger tiles would be taken for what a key did.
@@ -273,6 +273,6 @@ def test_no_display(tmp_path: Path, display: str | None) -> None:
 
 
 def assert_calm(outcome: Outcome) -> None:
-    """It said one line about what it did, and neither OpenCV nor Qt said anything."""
+    """All lines are the program's own: OpenCV and Qt print nothing."""
     assert all(line.startswith("livemosaic: ") for line in outcome.lines)
     assert not any("error" in line or "warning" in line for line in outcome.lines)
