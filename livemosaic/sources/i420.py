@@ -1,4 +1,4 @@
-"""From whatever a decoder gives to upright I420 planes of one size."""
+"""Conversion of decoded pictures to upright I420 planes of one size."""
 
 from __future__ import annotations
 
@@ -30,30 +30,29 @@ Planes = tuple[U8, U8, U8]
 
 _logger = logging.getLogger("livemosaic")
 
-_RGB_MATRIX = 0  # "the samples are R, G, B": not true any more once converted
+_RGB_MATRIX = 0  # the matrix code of R'G'B' samples, wrong after the conversion
 
 _GREY = ("gray", "mono", "ya8", "ya16")
 _RGB_LIKE = ("bayer", "xyz")
 
 
 class Converter:
-    """Turns decoded pictures into planes: 8 bit, 4:2:0, upright, of the first picture's size.
+    """Converts decoded pictures to planes: 8 bit, 4:2:0, upright, of the first picture's size.
 
-    Pictures of another size are fitted into the first one's, with black bars.
-
-    Y'CbCr keeps its matrix and range; R'G'B' becomes limited range in the matrix usual for its
-    size. Planes of a picture that is 8-bit 4:2:0 already are views of the decoder's memory (kept
-    alive by the view), and must not be written to: the decoder may still predict from them.
+    Pictures of another size are fitted into the first size, with black bars. Y'CbCr keeps its
+    matrix and range; R'G'B' becomes limited range in the usual matrix for its size. The planes of
+    a picture that is 8-bit 4:2:0 already are views of the decoder's memory, which they keep alive.
+    Do not write to them: the decoder may still predict from them.
 
     Parameters
     ----------
-    first : the first decoded picture, which fixes size, orientation and colour
-    lossless : whether the codec is one for exact pictures (PNG, FFV1, ...), where untagged grey
-        means full range; untagged grey of a video codec is limited, as its standard says
+    first : the first decoded picture, which determines size, orientation and colour
+    lossless : the codec is for exact pictures (PNG, FFV1, ...), whose untagged grey has full range;
+        untagged grey of other codecs has limited range, as their standards say
     """
 
     def __init__(self, first: av.VideoFrame, *, lossless: bool = False) -> None:
-        # One reformatter for all frames: each sets up its scaler only when something changes.
+        # One reformatter for all frames: it sets up its scaler again only for another format.
         self._reformatter = av.video.reformatter.VideoReformatter()
         self._size = (first.width, first.height)
         self._warned = False
@@ -72,7 +71,7 @@ class Converter:
         if name in ("yuv420p", "yuvj420p"):
             return _views(frame)
         if name in ("yuv422p", "yuvj422p"):
-            # Webcams' JPEG. The scaler needs 2.5 ms for a 1280x720 frame of it, this 0.1 ms.
+            # JPEG of webcams: the scaler takes 25 times as long.
             y, u, v = _views(frame)
             half = (u.shape[1], (y.shape[0] + 1) // 2)
             return y, _shrink(u, half), _shrink(v, half)
@@ -111,15 +110,15 @@ class Converter:
             dst_colorspace=matrix,
             src_color_range=range_in,
             dst_color_range=range_in if range_out is None else range_out,
-            # Without the two flags colour bars are off by up to three levels.
+            # Without the last two flags colour bars are wrong by up to three levels.
             interpolation=flags.BILINEAR | flags.ACCURATE_RND | flags.FULL_CHR_H_INP,
-            threads=1,  # the other cores belong to the next stages
+            threads=1,  # the mosaic and the encoder need the other cores
         )
 
     def _fit(self, planes: Planes) -> Planes:
         if not self._warned:
             self._warned = True
-            _logger.warning("the picture changes its size midway: fitted into %dx%d", *self._size)
+            _logger.warning("the picture changes its size: fitted into %dx%d", *self._size)
         return fit(planes, self._size, full_range=self.colour.full_range)
 
     def _upright(self, planes: Planes) -> Planes:
@@ -140,12 +139,12 @@ class Converter:
 def fit(
     planes: Planes, size: tuple[int, int], *, full_range: bool, aspect: Fraction = Fraction(1)
 ) -> Planes:
-    """Scale planes into `size` (width, height), with black bars where their shape is another.
+    """Scale planes into `size` (width, height), with black bars where the aspect differs.
 
     Parameters
     ----------
-    full_range : of the samples, for what black is
-    aspect : how wide a pixel is, relative to one of the result
+    full_range : of the samples, for the value of black
+    aspect : width of a pixel by that of a pixel in the result
     """
     height, width = planes[0].shape
     left, top, w, h = letterbox(width, height, size, aspect=aspect)
@@ -169,30 +168,30 @@ def _is_rgb(format: Any) -> bool:
 
 
 def _colour(frame: av.VideoFrame, lossless: bool) -> Colour:
-    """What the samples of `frame` will mean once they are I420."""
+    """The colour of `frame` after the conversion to I420."""
     name = frame.format.name
     primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
-    said, range_ = int(frame.colorspace), int(frame.color_range)
-    matrix = MATRICES.get(said) or guess_matrix(frame.width, frame.height)
+    code, range_ = int(frame.colorspace), int(frame.color_range)
+    matrix = MATRICES.get(code) or guess_matrix(frame.width, frame.height)
     if _is_rgb(frame.format):
-        # Nobody can guess what we converted to: say it.
+        # No player can guess the matrix of the conversion, so the output is tagged.
         return Colour(matrix, False, (primaries, transfer, MATRIX_CODES[matrix], LIMITED))
-    if said == _RGB_MATRIX:
-        said = UNSPECIFIED
+    if code == _RGB_MATRIX:
+        code = UNSPECIFIED
     if name.startswith(_GREY):
         full = range_ == FULL or (range_ == 0 and lossless)
     else:
         full = range_ == FULL or name.startswith("yuvj")
     if full:
         range_ = FULL
-    return Colour(matrix, full, (primaries, transfer, said, range_))
+    return Colour(matrix, full, (primaries, transfer, code, range_))
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
-    """How to show `frame` upright: (transpose, then mirror left to right, top to bottom).
+    """The steps that make `frame` upright: (transpose, then mirror left to right, top to bottom).
 
-    The display matrix maps a stored point (x, y) to (a x + c y, b x + d y); it is one of the eight
-    symmetries of a rectangle in every file a camera writes.
+    The display matrix maps a stored point (x, y) to (a x + c y, b x + d y). In files of cameras it
+    is one of the eight symmetries of a rectangle.
     """
     data: Any = None
     # PyAV 18 frees the name of a PNG's colour profile twice once its side data is read: a crash.
@@ -218,8 +217,8 @@ def _views(frame: av.VideoFrame) -> Planes:
 
 
 def _view(plane: Any) -> U8:
-    """The samples of a plane, without a copy; rows are padded as the decoder likes it."""
+    """The samples of a plane without a copy; rows have the decoder's padding."""
     rows = np.frombuffer(plane, np.uint8).reshape(plane.height, abs(plane.line_size))
     view = rows[:, : plane.width]
-    # Stored bottom row first: rare, and not every kernel can walk backwards.
+    # A negative line size means bottom row first: rare, and not all kernels can walk backwards.
     return np.ascontiguousarray(view[::-1]) if plane.line_size < 0 else view

@@ -26,9 +26,9 @@ U8 = NDArray[np.uint8]
 _SPEC = re.compile(
     r"pattern(?::(?P<width>\d{1,9})x(?P<height>\d{1,9}))?(?:@(?P<rate>\d+(?:[./]\d+)?))?"
 )
-_MAX_SIDE = 16384  # pixels; what H.264 encoders and OpenCV's remapping still take
+_MAX_SIDE = 16384  # pixels; the limit of H.264 encoders and of OpenCV's remapping
 
-# Bars of 75 % amplitude, white to black as in SMPTE RP 219, in B, G, R.
+# BGR bars of 75 % amplitude, white to black as in SMPTE RP 219.
 _BARS = np.array(
     [
         (191, 191, 191),
@@ -42,15 +42,15 @@ _BARS = np.array(
     ],
     np.uint8,
 )
-_DISC = np.array([[(40, 120, 255)]], np.uint8)  # orange: none of the bars
-_PERIOD = 120  # frames for the disc to cross the picture
+_DISC = np.array([[(40, 120, 255)]], np.uint8)  # orange, unlike all bars
+_CROSSING = 120  # frames
 
 
 class PatternSource(Source):
     """Colour bars over a grey ramp, with a disc crossing them; live and endless.
 
-    Frame n is the same on every machine: it depends on the specification and on n only. It comes
-    at n / rate seconds, as from a camera.
+    Frame n comes at n / rate seconds, as from a camera. It depends on `spec` and n only, so it is
+    the same on every machine.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class PatternSource(Source):
     Raises
     ------
     UsageError
-        when `spec` is none of these, or the size is not even or beyond 16384
+        when `spec` is none of these, or the size is odd or above 16384
     """
 
     def __init__(self, spec: str = "pattern") -> None:
@@ -103,8 +103,8 @@ class PatternSource(Source):
         y, u, v = (plane.copy() for plane in self._still)
         radius = min(width, height) // 8
         span = width - 2 * radius
-        step = number % (2 * _PERIOD)
-        x = radius + span * min(step, 2 * _PERIOD - step) // _PERIOD
+        step = number % (2 * _CROSSING)
+        x = radius + span * min(step, 2 * _CROSSING - step) // _CROSSING
         for plane, value, factor in zip((y, u, v), self._disc, (1, 2, 2), strict=True):
             _fill_disc(plane, x // factor, height // 2 // factor, radius // factor, value)
         return Frame(
@@ -124,7 +124,7 @@ class PatternSource(Source):
         ramp = height * 3 // 4 & ~1
         y[ramp:] = np.linspace(16, 235, width).round().astype(np.uint8)
         u[ramp:] = v[ramp:] = 128
-        # The bars' edges lie where they do: a chroma sample is that of its left column.
+        # A chroma sample is that of its left column, so that the bars' edges stay in place.
         return y, u[::2, ::2], v[::2, ::2]
 
 

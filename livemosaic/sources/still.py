@@ -1,4 +1,4 @@
-"""A still picture for somebody who watches: it stays until they have seen enough."""
+"""A still picture for live sinks: it stays until the program is stopped."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .base import Source
 
 __all__ = ["LoopedStill"]
 
-# Often enough that a changed setting is seen at once; what did not change costs next to nothing.
+# Often enough to show a changed setting at once; an unchanged picture costs next to nothing.
 _RATE = Fraction(15)
 
 
 class LoopedStill(Source):
-    """Shows the one picture of a source for ever, as a live source of 15 frames/s.
+    """Repeats the picture of a source without end, as a live source of 15 frames/s.
 
     Parameters
     ----------
-    source : of a still picture; closed with this one
+    source : of a still picture; `close` closes it, too
     """
 
     def __init__(self, source: Source) -> None:
@@ -53,5 +53,4 @@ class LoopedStill(Source):
         self._interrupted.set()
 
     def close(self) -> None:
-        """Release the file. May be called twice."""
         self._source.close()
