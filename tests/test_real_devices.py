@@ -187,7 +187,7 @@ def test_interrupt_wakes(machine: dict[str, Any]) -> None:
         ("number", ["webcam:7", "no such camera", "/dev/video0 (vivid-000-vid-cap)"]),
         ("name", ["webcam:front", "no such camera", "/dev/video0 (vivid-000-vid-cap)"]),
         ("path", ["/dev/video7", "no such camera"]),
-        ("nobody sends", ["virtual camera that nobody sends to"]),
+        ("nobody sends", ["virtual camera without a sender"]),
         ("permission", ["/dev/video0", "sudo usermod -aG video $USER"]),
     ],
 )

@@ -20,12 +20,12 @@ def _may_use(path: str) -> bool:
 
 def cameras(*, may_use: Callable[[str], bool] = _may_use) -> CheckResult:
     """Check which cameras there are, and whether this user may use them. None is opened."""
-    from ..sources.camera.devices import list_cameras, no_camera_cure
+    from ..sources.camera.devices import list_cameras, no_camera_fix
 
     found = [camera for camera in list_cameras() if not camera.virtual]
     details = {"cameras": [{"name": c.name, "path": c.path, "input": c.spec} for c in found]}
     if not found:
-        return CheckResult("cameras", "warning", "no camera found", no_camera_cure(), details)
+        return CheckResult("cameras", "warning", "no camera found", no_camera_fix(), details)
     if refused := [camera.path for camera in found if not may_use(camera.path)]:
         text = f"no permission to use {', '.join(refused)}"
         fix = "sudo usermod -aG video $USER, then log out and in again"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...doctor.cameras import list_virtual_cameras
 from ...sinks.virtual_camera_devices import how_to_make_one
-from ...sources.camera.devices import Camera, list_cameras, no_camera_cure
+from ...sources.camera.devices import Camera, list_cameras, no_camera_fix
 from ..console import print_json, print_text
 
 __all__ = ["add_parser", "devices", "run"]
@@ -81,7 +81,7 @@ def _text(found: dict[str, list[dict[str, Any]]]) -> str:
         if modes:
             lines.append(f"  {'':<20}  {modes}")
     if not found["cameras"]:
-        lines.append(f"  none; {no_camera_cure()}")
+        lines.append(f"  none; {no_camera_fix()}")
     lines.append("virtual cameras:")
     for camera in found["virtual_cameras"]:
         busy = "  (in use)" if camera["busy"] else ""

@@ -1,7 +1,7 @@
 """One camera, opened by OpenCV in its own pixel format.
 
-OpenCV and not FFmpeg's devices: those ask the driver for 256 buffers (32 is what it gives, a second
-of pictures), cannot give up waiting, and refuse a rate that is not exactly one of the camera's.
+FFmpeg's devices would fill 32 buffers, a second of pictures, could not stop waiting, and refuse a
+rate that is not exactly one of the camera's.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ from numpy.typing import NDArray
 from ...errors import RefusedError, SourceError
 from .devices import Camera, opencv_backend
 
-__all__ = ["BUFFERS", "Capture", "CaptureGone", "OpenCvCapture", "open_capture"]
+__all__ = ["BUFFERS", "Capture", "CaptureGone", "OpenCvCapture"]
 
 U8 = NDArray[np.uint8]
 
-# One that we hold, one that the driver fills, and one for the moment between: with two, a UVC
-# camera has nowhere to put the picture that begins while the last one is fetched, and loses it.
+# One for this program, one for the driver, and one for the moment between. With two, a UVC camera
+# loses the picture that begins while this program fetches the last one.
 BUFFERS = 3
 
-# Uncompressed first: it costs 0.3 ms of processor time per 1280x720 frame, MJPEG 2.5 ms. But USB 2
-# carries 1280x720 uncompressed at 10 frames/s only.
+# Uncompressed first: decoding MJPEG takes ten times as long. But USB 2 carries 1280x720 at only 10
+# uncompressed frames/s.
 _RAW, _COMPRESSED = "YUYV", "MJPG"
 _OTHERS = ("NV12", "YU12", "UYVY", "YV12", "NV21", "GREY")
 
-# OpenCV asks for whole frames/s, and drivers say 30 for 29.97: no reason to prefer another format.
+# OpenCV asks for whole frames/s, and drivers round, too. Such a difference is no reason for another
+# format.
 _SAME_RATE = 0.9
 
 
 class CaptureGone(Exception):
-    """The camera does not answer any more: it was unplugged, or its driver failed."""
+    """The camera no longer answers: it was unplugged, or its driver failed."""
 
 
 class Capture(Protocol):
@@ -47,7 +48,7 @@ class Capture(Protocol):
     ----------
     size : width and height of its pictures
     rate : nominal frames/s; 0 when unknown
-    fourcc : the pixel format that `read` gives, as Linux names them; "BGR3" is OpenCV's own
+    fourcc : pixel format of `read`, with Linux's name; "BGR3" is OpenCV's own
     """
 
     size: tuple[int, int]
@@ -55,47 +56,52 @@ class Capture(Protocol):
     fourcc: str
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether a picture came in this time. `CaptureGone` when there will be none."""
+        """Whether a picture came in time. Raises `CaptureGone` if none will come."""
 
     def read(self) -> U8 | None:
-        """The picture that came, in `fourcc`: an array of its own. None when it is damaged."""
+        """The picture after `wait`, in `fourcc`, as an array of its own; None if it is damaged."""
 
     def stamp_s(self) -> float:
-        """When the driver had that picture, seconds of its own clock; 0 when it does not say."""
+        """The time of that picture in seconds of the driver's clock; 0 when unknown."""
 
     def close(self) -> None:
         """Release the camera. May be called twice."""
 
 
-def open_capture(camera: Camera, *, spec: str, size: tuple[int, int], rate: Fraction) -> Capture:
-    """Open a camera at the size and rate that come nearest to those asked for.
+class OpenCvCapture:
+    """A camera, opened by `cv2.VideoCapture` at the nearest size and rate that it has.
+
+    Parameters
+    ----------
+    spec : the input of the user, for messages
+    size, rate : to ask for
+    video : a `cv2.VideoCapture` that is not open, or a test's own
 
     Raises
     ------
     SourceError
-        when it cannot be opened; the message says what is in the way
+        when it cannot be opened; `RefusedError` without permission
     """
-    return OpenCvCapture(camera, spec=spec, size=size, rate=rate)
 
-
-class OpenCvCapture:
-    """A `Capture` by `cv2.VideoCapture`; see `open_capture`."""
-
-    def __init__(self, camera: Camera, *, spec: str, size: tuple[int, int], rate: Fraction) -> None:
-        # What goes wrong is said by us, in words.
+    def __init__(
+        self,
+        camera: Camera,
+        *,
+        spec: str,
+        size: tuple[int, int],
+        rate: Fraction,
+        video: Any = None,
+    ) -> None:
+        # The errors of this program replace OpenCV's log.
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        # OpenCV reads this once, when it first waits; unless told it would wait for 10 s.
+        # OpenCV reads this once, at its first wait; the default is 10 s.
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
         self._linux = sys.platform == "linux"
-        self._video: Any = cv2.VideoCapture()
+        self._video = cv2.VideoCapture() if video is None else video
         try:
-            if self._linux:
-                _check_device(camera, spec)
-                opened = self._video.open(camera.path, opencv_backend())
-            else:
-                opened = self._video.open(camera.number, opencv_backend())
-            if not opened:
-                raise SourceError(f"{spec}: {_why_not_open(camera)}")
+            device = camera.path if self._linux else camera.number
+            if not self._video.open(device, opencv_backend()):
+                raise _refusal(camera, spec)
             if self._linux:
                 self._choose_mode(size, rate)
             else:
@@ -103,14 +109,14 @@ class OpenCvCapture:
                 self.fourcc = "BGR3"
             self.size, self.rate = self._mode()
             if min(self.size) <= 0:
-                raise SourceError(f"{spec}: {_why_not_open(camera)}")
+                raise _refusal(camera, spec)
         except BaseException:
             self.close()
             raise
 
     def wait(self, timeout_s: float) -> bool:
         if not self._linux:
-            # Only V4L2 can be waited for; here `grab` does.
+            # OpenCV can wait for V4L2 only; elsewhere `grab` waits.
             if not self._video.grab():
                 raise CaptureGone
             return True
@@ -130,19 +136,19 @@ class OpenCvCapture:
     def close(self) -> None:
         self._video.release()
 
-    # ---- what the camera can do ------------------------------------------------------------
+    # ---- modes -------------------------------------------------------------------------------
 
     def _choose_mode(self, size: tuple[int, int], rate: Fraction) -> None:
-        """Set the format that is nearest to what was asked for, and the cheapest of equals."""
+        """Set the format that allows the nearest size and rate; of equals, the cheapest."""
         best: tuple[tuple[float, float], str] | None = None
         for fourcc in (_RAW, _COMPRESSED, *_OTHERS):
             if fourcc in _OTHERS and best is not None:
                 break
             if not self._ask(size, rate, fourcc):
                 continue
-            merit = _merit(self._mode(), size, rate)
-            if best is None or merit > best[0]:
-                best = merit, fourcc
+            score = _score(self._mode(), size, rate)
+            if best is None or score > best[0]:
+                best = score, fourcc
             if best[0] == (1.0, 1.0):
                 break
         self.fourcc = best[1] if best is not None else "BGR3"
@@ -151,11 +157,11 @@ class OpenCvCapture:
         self._video.set(cv2.CAP_PROP_CONVERT_RGB, int(best is None))
 
     def _ask(self, size: tuple[int, int], rate: Fraction, fourcc: str | None) -> bool:
-        """Ask for a mode; whether the camera has that format."""
+        """Ask for a mode, and return whether the camera has that format."""
         video = self._video
         if fourcc is not None:
             code = cv2.VideoWriter.fourcc(*fourcc)
-            # Asked for what it has not, OpenCV takes something else and says it did well.
+            # OpenCV reports success even if it has set another format.
             if int(video.get(cv2.CAP_PROP_FOURCC)) != code and not (
                 video.set(cv2.CAP_PROP_FOURCC, code) and self._has(code)
             ):
@@ -169,7 +175,7 @@ class OpenCvCapture:
         return int(self._video.get(cv2.CAP_PROP_FOURCC)) == code
 
     def _mode(self) -> tuple[tuple[int, int], Fraction]:
-        """The size and rate that are set."""
+        """The current size and rate."""
         video = self._video
         size = (
             round(video.get(cv2.CAP_PROP_FRAME_WIDTH)),
@@ -179,52 +185,46 @@ class OpenCvCapture:
         return size, Fraction(rate).limit_denominator(1001) if 0 < rate <= 1000 else Fraction(0)
 
 
-def _merit(
+def _score(
     mode: tuple[tuple[int, int], Fraction], size: tuple[int, int], rate: Fraction
 ) -> tuple[float, float]:
-    """How near a mode is to what was asked for, size first; (1.0, 1.0) is all of it."""
-    (width, height), got = mode
-    asked, given = size[0] * size[1], max(1, width * height)
-    speed = float(got / rate) if got else 1.0
-    return min(asked / given, given / asked), 1.0 if speed >= _SAME_RATE else speed
+    """How near a mode is to the requested one, size first; (1.0, 1.0) is the best."""
+    pixels, requested = max(1, mode[0][0] * mode[0][1]), size[0] * size[1]
+    speed = float(mode[1] / rate) if mode[1] else 1.0
+    return min(requested / pixels, pixels / requested), 1.0 if speed >= _SAME_RATE else speed
 
 
-def _check_device(camera: Camera, spec: str) -> None:
-    """Report the system's reason if a device cannot be opened; OpenCV does not."""
-    from ...media.v4l2 import opened
-
-    try:
-        with opened(camera.path):
-            return
-    except PermissionError:
-        raise RefusedError(
-            f"{spec}: you may not use {camera.path}; add yourself to its group: "
-            "sudo usermod -aG video $USER, then log out and in again"
-        ) from None
-    except OSError as error:
-        if error.errno == errno.EBUSY:
-            raise SourceError(f"{spec}: {_why_not_open(camera)}") from None
-        raise SourceError(
-            f"{spec}: {camera.path} cannot be opened ({os.strerror(error.errno or 0)}); "
-            "unplug the camera and plug it in again"
-        ) from None
-
-
-def _why_not_open(camera: Camera) -> str:
-    what = f"{camera.name} cannot be opened"
+def _refusal(camera: Camera, spec: str) -> SourceError:
+    """The error for a camera that cannot be opened; OpenCV does not report the reason."""
+    text = f"{spec}: {camera.name} cannot be opened"
     if sys.platform == "darwin":
-        return (
-            f"{what}; allow your terminal to use the camera in System Settings > Privacy & "
+        return SourceError(
+            f"{text}; allow your terminal to use the camera in System Settings > Privacy & "
             "Security > Camera"
         )
     if sys.platform != "linux":
-        return f"{what}; close other programs that use it (calls, browsers), and try again"
-    from ...media.v4l2 import holders
+        return SourceError(f"{text}; close other programs that use it (calls, browsers)")
+    from ...media.v4l2 import holders, opened
 
-    users = holders(camera.path)
-    if users:
-        return f"{what}: it is in use by {', '.join(users)}; close that, or choose another camera"
-    return (
-        f"{what}; another program may be using it: close calls and browsers, or unplug it and plug "
-        "it in again"
-    )
+    try:
+        with opened(camera.path):
+            pass
+    except PermissionError:
+        return RefusedError(
+            f"{spec}: you may not use {camera.path}; add yourself to its group: "
+            "sudo usermod -aG video $USER, then log out and in again"
+        )
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            return SourceError(
+                f"{spec}: {camera.path} cannot be opened ({os.strerror(error.errno or 0)}); "
+                "unplug the camera and plug it in again"
+            )
+    if users := ", ".join(holders(camera.path)):
+        text += f": it is in use by {users}; close that, or choose another camera"
+    else:
+        text += (
+            "; another program may be using it: close calls and browsers, or unplug it and plug "
+            "it in again"
+        )
+    return SourceError(text)

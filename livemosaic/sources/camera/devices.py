@@ -1,4 +1,4 @@
-"""Which cameras there are, by name."""
+"""The list of cameras, and finding one in it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = [
     "find_again",
     "find_camera",
     "list_cameras",
-    "no_camera_cure",
+    "no_camera_fix",
     "opencv_backend",
 ]
 
-# Names of virtual cameras on systems that do not mark them.
+# How names of virtual cameras begin on systems that do not mark them.
 _VIRTUAL_NAMES = ("virtual", "obs", "unity video capture")
 
-_NONE_HERE = {
+_FIXES = {
     "linux": "plug one in; `sudo dmesg` says whether the kernel sees it",
     "darwin": "plug one in, and allow your terminal to use it in System Settings > Privacy & "
     "Security > Camera",
@@ -30,15 +30,15 @@ _NONE_HERE = {
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A camera that can be captured from.
+    """A camera.
 
     Attributes
     ----------
     name : for people
-    path : /dev/videoN, or what else the system calls it
-    number : what OpenCV calls it in `opencv_backend()`; the N of /dev/videoN on Linux
+    path : /dev/videoN, or the system's identifier
+    number : OpenCV's number in `opencv_backend()`; the N of /dev/videoN on Linux
     virtual : another program sends its pictures
-    place : where it is plugged in, or another thing that stays while it does
+    place : the plug, or another constant of a plugged-in camera
     """
 
     name: str
@@ -49,76 +49,75 @@ class Camera:
 
     @property
     def spec(self) -> str:
-        """What to type for it."""
+        """The input that names this camera."""
         return self.path if self.path.startswith("/dev/") else f"webcam:{self.number}"
 
 
 def opencv_backend() -> int:
-    """The interface of this system that OpenCV captures from."""
+    """OpenCV's interface to this system's cameras."""
     import cv2
 
     if sys.platform == "linux":
         return cv2.CAP_V4L2
-    # Media Foundation takes many seconds to open a camera; DirectShow does it at once.
+    # Media Foundation takes many seconds to open a camera, DirectShow none.
     return cv2.CAP_DSHOW if sys.platform == "win32" else cv2.CAP_AVFOUNDATION
 
 
 def list_cameras() -> list[Camera]:
-    """All cameras, none of them opened for capture. Virtual ones are marked and come last."""
+    """All cameras; virtual ones come last. Opens none for capture."""
     found = _linux() if sys.platform == "linux" else _elsewhere()
     return sorted(found, key=lambda camera: camera.virtual)
 
 
 def find_camera(spec: str) -> Camera:
-    """The camera that `spec` names.
+    """Find a camera.
 
     Parameters
     ----------
     spec : `webcam` for the first that is not virtual; `webcam:N`, `webcam:/dev/videoN`,
-        `/dev/videoN`; or `webcam:NAME` with a part of one camera's name, in any case
+        `/dev/videoN`; or `webcam:NAME` with a part of its name, in any case
 
     Raises
     ------
     SourceError
-        there is none, or several; the message lists them
+        there is no such camera, or several; the message lists all cameras
     """
-    wanted = spec.removeprefix("webcam").removeprefix(":")
+    name = spec.removeprefix("webcam").removeprefix(":")
     cameras = list_cameras()
-    if not wanted:
-        fitting = [camera for camera in cameras if not camera.virtual][:1]
-    elif wanted.startswith("/dev/"):
-        return _by_path(wanted, spec, cameras)
-    elif re.fullmatch(r"\d+", wanted):
-        fitting = [camera for camera in cameras if camera.number == int(wanted)]
+    if not name:
+        matches = [camera for camera in cameras if not camera.virtual][:1]
+    elif name.startswith("/dev/"):
+        return _by_path(name, spec, cameras)
+    elif re.fullmatch(r"\d+", name):
+        matches = [camera for camera in cameras if camera.number == int(name)]
     else:
-        exact = [camera for camera in cameras if camera.name.lower() == wanted.lower()]
-        fitting = exact or [c for c in cameras if wanted.lower() in c.name.lower()]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        raise RefusedError(f"{spec}: several cameras fit; name one of {_listing(fitting)}")
+        exact = [camera for camera in cameras if camera.name.lower() == name.lower()]
+        matches = exact or [c for c in cameras if name.lower() in c.name.lower()]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise RefusedError(f"{spec}: several cameras fit; name one of {_listing(matches)}")
     raise _no_such(spec, cameras)
 
 
 def twins(known: Camera) -> set[str]:
-    """The places of other cameras that have the same name."""
+    """The places of other cameras with the same name."""
     return {c.place for c in list_cameras() if c.name == known.name and c.place != known.place}
 
 
 def find_again(known: Camera, spec: str, *, twins: set[str]) -> Camera:
-    """The camera that `spec` meant before, which may have another path now, or be plugged in
-    elsewhere, where none of its twins was.
+    """Find a camera again, which may have another path now, or another plug than its twins had.
 
     Raises
     ------
     SourceError
-        it is not there
+        the camera is not there
     """
     same = [camera for camera in list_cameras() if camera.name == known.name]
-    fitting = [camera for camera in same if camera.place not in twins]
-    if fitting:
-        # A camera may have two devices that give pictures, of one name and at one place.
-        return min(fitting, key=lambda c: (c.place != known.place, c.path != known.path))
+    matches = [camera for camera in same if camera.place not in twins]
+    if matches:
+        # One camera may have two devices with pictures, with the same name and place.
+        return min(matches, key=lambda c: (c.place != known.place, c.path != known.path))
     raise SourceError(f"{spec}: {known.name} is not there; plug it in again")
 
 
@@ -135,29 +134,29 @@ def _by_path(path: str, spec: str, cameras: list[Camera]) -> Camera:
         raise _no_such(spec, cameras)
     if device.virtual:
         raise SourceError(
-            f"{spec}: it is a virtual camera that nobody sends to; start its sender first, or name "
-            f"one of {_listing(cameras)}"
+            f"{spec}: a virtual camera without a sender; start its sender first, or name one of "
+            f"{_listing(cameras)}"
         )
     raise SourceError(
-        f"{spec}: it gives no pictures (it is a camera's second device, or no camera); "
+        f"{spec}: it has no pictures (it is a camera's second device, or no camera); "
         f"name one of {_listing(cameras)}"
     )
 
 
 def _no_such(spec: str, cameras: list[Camera]) -> SourceError:
     if not cameras:
-        return SourceError(f"{spec}: there is no camera; {no_camera_cure()}")
-    what = "there is no such camera" if spec != "webcam" else "there is no camera but virtual ones"
-    return SourceError(f"{spec}: {what}; name one of {_listing(cameras)}")
+        return SourceError(f"{spec}: there is no camera; {no_camera_fix()}")
+    problem = "there is no such camera" if spec != "webcam" else "all cameras are virtual"
+    return SourceError(f"{spec}: {problem}; name one of {_listing(cameras)}")
 
 
-def no_camera_cure() -> str:
-    """What to do on this system when no camera is found."""
-    return _NONE_HERE.get(sys.platform, "plug one in")
+def no_camera_fix() -> str:
+    """The advice for this system when it has no camera."""
+    return _FIXES.get(sys.platform, "plug one in")
 
 
 def _listing(cameras: list[Camera]) -> str:
-    return ", ".join(f"{c.spec} ({c.name})" for c in cameras) or "none, as there is no camera"
+    return ", ".join(f"{c.spec} ({c.name})" for c in cameras) or "none (there is no camera)"
 
 
 def _linux() -> list[Camera]:

@@ -1,4 +1,4 @@
-"""From the pixel formats of cameras to I420 planes."""
+"""Conversion of cameras' pixel formats to I420 planes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...media.colour import UNSPECIFIED, Colour, bgr_to_i420
-from ...media.ffmpeg import MATRIX_CODES, av
+from ...media.ffmpeg import LIMITED, MATRIX_CODES, av
 from ..i420 import Converter
 
 __all__ = ["Pixels"]
@@ -17,26 +17,24 @@ __all__ = ["Pixels"]
 U8 = NDArray[np.uint8]
 Planes = tuple[U8, U8, U8]
 
-_LIMITED = 1  # FFmpeg's AVColorRange
-
-# What cameras give uncompressed, at any size: the default of V4L2 and of the USB video class. It
-# is said to outputs, because players would guess BT.709 from 1280x720 upwards.
-_CAMERA = Colour("bt601", False, (UNSPECIFIED, UNSPECIFIED, MATRIX_CODES["bt601"], _LIMITED))
+# The default of V4L2 and of the USB video class for uncompressed pictures of any size. Outputs are
+# tagged with it, because players would guess BT.709 from 1280x720 upwards.
+_CAMERA = Colour("bt601", False, (UNSPECIFIED, UNSPECIFIED, MATRIX_CODES["bt601"], LIMITED))
 
 _PACKED = {"YUYV": "yuyv422", "UYVY": "uyvy422"}  # FFmpeg's names
 
 
 class Pixels:
-    """Turns a camera's pictures into planes.
+    """Converts a camera's pictures to planes.
 
     Parameters
     ----------
-    fourcc : the pixel format, as Linux names them
+    fourcc : the pixel format, with Linux's name
     size : width and height of the pictures
 
     Attributes
     ----------
-    colour : of the planes; known once the first picture was converted
+    colour : of the planes; final after the first picture
     """
 
     def __init__(self, fourcc: str, size: tuple[int, int]) -> None:
@@ -47,10 +45,10 @@ class Pixels:
         self._decoder: Any = None
         if fourcc == "MJPG":
             self._decoder = av.CodecContext.create("mjpeg", "r")
-            self._decoder.thread_count = 1  # more would hold pictures back
+            self._decoder.thread_count = 1  # more would delay pictures
 
     def __call__(self, raw: U8) -> Planes | None:
-        """The planes y (h, w), u and v (ceil(h/2), ceil(w/2)) of a picture; None if damaged."""
+        """The planes y (h, w), u and v (ceil(h/2), ceil(w/2)); None for a damaged picture."""
         if self._decoder is not None:
             return self._decode(raw)
         width, height = self._size
@@ -96,7 +94,7 @@ class Pixels:
         height, width = bgr.shape[:2]
         if (width | height) & 1:
             return bgr_to_i420(bgr, self.colour)
-        # OpenCV's own is BT.601 of limited range, at a tenth of the time.
+        # OpenCV's own conversion (BT.601, limited range) is ten times as fast.
         planes = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420), np.uint8).reshape(-1)
         u, v = planes[width * height :].reshape(2, height // 2, width // 2)
         return planes[: width * height].reshape(height, width), u, v

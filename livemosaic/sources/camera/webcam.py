@@ -12,7 +12,7 @@ from ...errors import SourceError
 from ...media.frame import Frame, StreamInfo
 from ..base import DEFAULT_CAPTURE, CaptureMode, Source, SourceOptions
 from ..reconnect import ReconnectingSource
-from . import capture as _capture
+from .capture import BUFFERS, Capture, CaptureGone, OpenCvCapture
 from .devices import Camera, find_again, find_camera, twins
 from .pixel_formats import Pixels
 
@@ -20,32 +20,34 @@ __all__ = ["WebcamSource", "open_input", "webcam_opener"]
 
 _logger = logging.getLogger("livemosaic")
 
-_TIME_BASE = Fraction(1, 90_000)  # the clock of RTP and MPEG: finer than any camera's
+_TIME_BASE = Fraction(1, 90_000)  # the tick of RTP and MPEG, finer than any camera's
 
-_START_S = 5.0  # to the first picture; cameras that wake up take up to 3 s
-_GONE_S = 2.0  # without a picture it is gone: in the dark they slow down to 5 frames/s, not to 0.5
-_FRESH_S = 0.1  # how old the first picture may be
-_SLICE_S = 0.1  # of waiting, between looks at whether somebody wants to leave
+_START_S = 5.0  # limit for the first picture; cameras take up to 3 s to wake up
+_GONE_S = 2.0  # limit for the next one; in the dark, cameras slow down to 5 frames/s, not to 0.5
+_FRESH_S = 0.1  # maximum age of the first picture
+_POLL_S = 0.1  # `interrupt` ends a wait within this time
 
-# A driver's stamp that is of the clock of `time.monotonic`, as nearly always on Linux, is a little
-# in the past; if the driver guesses when the exposure began it may be some ms in the future.
+# A driver's time stamp of the clock of `time.monotonic`, as nearly always on Linux, is a little in
+# the past. It may be some ms in the future if the driver guesses the beginning of the exposure.
 _PAST_S, _FUTURE_S = 2.0, 0.1
 
 
 class WebcamSource(Source):
-    """Frames of a camera, as it has them; endless.
+    """The frames of a camera; endless.
 
     Parameters
     ----------
     spec : `webcam`, `webcam:N`, `webcam:NAME`, `webcam:/dev/videoN` or `/dev/videoN`
-    capture : (width, height, frames/s) to ask for; what comes nearest is taken, and logged
-    camera : the one to open; found by `spec` if not given
+    capture : (width, height, frames/s) to ask for; the camera's nearest mode is used and logged
+    camera : to open; None: found by `spec`
+    open_capture : opens the camera; `OpenCvCapture` or a test's own
+    clock : seconds, `time.monotonic` or a test's own
 
     Raises
     ------
     SourceError
-        when there is no such camera, it cannot be opened, or no picture comes from it; while
-        iterating, when it is gone
+        when there is no such camera, it cannot be opened, or it sends no picture; while iterating,
+        when it has gone
     """
 
     bad_frames = 0
@@ -56,38 +58,41 @@ class WebcamSource(Source):
         *,
         capture: CaptureMode = DEFAULT_CAPTURE,
         camera: Camera | None = None,
+        open_capture: Callable[..., Capture] = OpenCvCapture,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = spec
+        self._clock = clock
         self._interrupted = threading.Event()
         camera = camera or find_camera(spec)
         width, height, rate = capture
-        self._capture = _capture.open_capture(camera, spec=spec, size=(width, height), rate=rate)
+        self._capture = open_capture(camera, spec=spec, size=(width, height), rate=rate)
         try:
             self._pixels = Pixels(self._capture.fourcc, self._capture.size)
             self._start_s: float | None = None
             self._pts = -1
             first = self._next(_START_S)
-            assert first is not None  # nobody can interrupt yet
+            assert first is not None  # `interrupt` cannot be called yet
         except BaseException:
             self.close()
             raise
         self._first: Frame | None = first
-        got_rate = self._capture.rate or rate
+        actual_rate = self._capture.rate or rate
         self.info = StreamInfo(
             first.width,
             first.height,
-            rate=got_rate,
+            rate=actual_rate,
             time_base=_TIME_BASE,
             colour=first.colour,
             live=True,
         )
-        got = (first.width, first.height, got_rate)
+        mode = (first.width, first.height, actual_rate)
         _logger.info(
             "%s: %s, %s%s",
             spec,
             camera.name,
-            _mode_text(got),
-            "" if got == capture else f" (asked for {_mode_text(capture)})",
+            _mode_text(mode),
+            "" if mode == capture else f" (asked for {_mode_text(capture)})",
         )
 
     def __iter__(self) -> Iterator[Frame]:
@@ -97,14 +102,13 @@ class WebcamSource(Source):
             frame = self._next(_GONE_S)
 
     def _current_first(self) -> Frame | None:
-        """The first picture to give: not the one of the opening, nor one that has waited in the
-        driver since, if whoever opened it took their time."""
-        began_s = time.monotonic()
+        """The first current picture, without those that waited in the driver since the opening."""
+        began_s = self._clock()
         frame = self._first or self._next(_GONE_S)
-        for _ in range(_capture.BUFFERS):
+        for _ in range(BUFFERS):
             if frame is None or frame.captured_s > began_s - _FRESH_S:
                 break
-            self._start_s, self._pts = None, -1  # times begin with what is given
+            self._start_s, self._pts = None, -1  # times begin at the yielded picture
             frame = self._next(_GONE_S)
         return frame
 
@@ -113,16 +117,15 @@ class WebcamSource(Source):
         self._interrupted.set()
 
     def close(self) -> None:
-        """Release the camera. May be called twice."""
         self._capture.close()
 
     def _next(self, limit_s: float) -> Frame | None:
         """The next picture; None when interrupted."""
-        deadline_s = time.monotonic() + limit_s
+        deadline_s = self._clock() + limit_s
         while not self._interrupted.is_set():
             try:
-                ready = self._capture.wait(_SLICE_S)
-            except _capture.CaptureGone:
+                ready = self._capture.wait(_POLL_S)
+            except CaptureGone:
                 raise SourceError(
                     f"{self.name}: the camera has gone; plug it in again, or check its cable"
                 ) from None
@@ -131,7 +134,7 @@ class WebcamSource(Source):
                 if frame is not None:
                     return frame
                 self.bad_frames += 1
-            if time.monotonic() > deadline_s:
+            if self._clock() > deadline_s:
                 raise SourceError(
                     f"{self.name}: no picture came from it for {limit_s:g} s; unplug the camera "
                     "and plug it in again"
@@ -140,7 +143,7 @@ class WebcamSource(Source):
 
     def _frame(self) -> Frame | None:
         raw = self._capture.read()
-        now_s = time.monotonic()
+        now_s = self._clock()
         planes = self._pixels(raw) if raw is not None else None
         if planes is None:
             return None
@@ -149,7 +152,7 @@ class WebcamSource(Source):
         captured_s = min(stamp_s, now_s) if known else now_s
         if self._start_s is None:
             self._start_s = captured_s
-        # Two pictures never have one time, whatever the driver says.
+        # Two pictures must not have the same time, even if the driver says so.
         self._pts = max(self._pts + 1, round((captured_s - self._start_s) / _TIME_BASE))
         return Frame(
             *planes,
@@ -165,10 +168,12 @@ def open_input(spec: str, options: SourceOptions) -> Source:
     return ReconnectingSource(opener, name=spec, reconnect=options.reconnect)
 
 
-def webcam_opener(spec: str, *, capture: CaptureMode) -> Callable[[], WebcamSource]:
+def webcam_opener(
+    spec: str, *, capture: CaptureMode, open_capture: Callable[..., Capture] = OpenCvCapture
+) -> Callable[[], WebcamSource]:
     """A function that opens a webcam, and later the same one again, but never another one.
 
-    It may come back under another number, and `webcam` could mean another one meanwhile.
+    The camera may come back with another number, and `webcam` may mean another camera by then.
     """
     known: Camera | None = None
     others: set[str] = set()
@@ -176,7 +181,7 @@ def webcam_opener(spec: str, *, capture: CaptureMode) -> Callable[[], WebcamSour
     def open_it() -> WebcamSource:
         nonlocal known, others
         camera = find_camera(spec) if known is None else find_again(known, spec, twins=others)
-        source = WebcamSource(spec, capture=capture, camera=camera)
+        source = WebcamSource(spec, capture=capture, camera=camera, open_capture=open_capture)
         known, others = camera, twins(camera)
         return source
 
