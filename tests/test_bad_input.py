@@ -114,9 +114,9 @@ def test_outputs(
 
 
 WORDS = [
-    ("--codec x265", "codec x265: there is no such encoder; did you mean libx265"),
-    ("--codec aac", "codec aac: it encodes audio"),
-    ("--codec libvpx", "mp4 cannot hold libvpx"),
+    ("--codec x265", "--codec x265: .*did you mean libx265"),
+    ("--codec aac", "--codec aac: .*audio"),
+    ("--codec libvpx", "--codec libvpx: .*mp4"),
     ("--codec ffv1 --preset fast", "ffv1"),
     ("--crf 99", "--crf 99: "),
     ("--crf=-1", "--crf -1: "),
@@ -162,7 +162,7 @@ def test_words(words: str, says: str, folder: Path, program: Program, gallery: G
         ("run a.mp4 - --json", "both want standard output"),
         ("run a.mp4 o/x.mp4 ./o/x.mp4", "given twice"),
         ("run a.mp4 - -", "given twice"),
-        ("run p.png o/x.png --crf 20", "pictures take no --codec"),
+        ("run p.png o/x.png --crf 20", "--crf 20: o/x.png"),
         ("demo o/x.mp4 o/y.mp4", "unknown: o/y.mp4; see livemosaic demo --help"),
         ("gallery", "COMMAND; see livemosaic gallery --help"),
     ],

@@ -22,7 +22,7 @@ from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.sinks import FileOptions, RunContext, Sink
-from livemosaic.sinks.photo_map import map_page, parse_map
+from livemosaic.sinks.photo_map import PICTURE_PIXELS, SHEET_PIXELS, map_page, parse_map
 
 from .clips import picture
 from .conftest import U8
@@ -138,7 +138,6 @@ def test_nothing_is_loaded(gallery: Gallery) -> None:
 def test_its_size_is_bounded(tmp_path: Path) -> None:
     """Too many photos for the sheet: those used most are in it; and the picture is reduced."""
     from livemosaic.mosaic.grid import Grid
-    from livemosaic.sinks import photo_map as module
 
     from .conftest import write_tiles
 
@@ -153,8 +152,8 @@ def test_its_size_is_bounded(tmp_path: Path) -> None:
     page = map_page(frame, grid, gallery, (ids, flips), title="a")
     data = read(page)
     sheet, shown = images(page)
-    assert shown.shape[0] * shown.shape[1] <= 1.01 * module._PICTURE_PIXELS
-    assert sheet.shape[0] * sheet.shape[1] <= 1.02 * module._SHEET_PIXELS
+    assert shown.shape[0] * shown.shape[1] <= 1.01 * PICTURE_PIXELS
+    assert sheet.shape[0] * sheet.shape[1] <= 1.02 * SHEET_PIXELS
     assert 10_000 < data["sheet"]["count"] < len(data["photos"]) == 15_000
     first = {name for name, *_ in data["photos"][:200]}
     assert first == {f"{n}.png" for n in range(200)}
@@ -257,7 +256,7 @@ def test_it_appears_when_it_is_whole(tmp_path: Path, gallery: Gallery) -> None:
 def test_nothing_is_left(tmp_path: Path, gallery: Gallery, way: str) -> None:
     sink, out = sink_of(tmp_path, Mosaic(gallery, MosaicSettings(tile_px=16)))
     if way == "close":
-        with pytest.raises(SinkError, match="no picture came"):
+        with pytest.raises(SinkError, match="no frames"):
             sink.close()
     else:
         sink.write(out)

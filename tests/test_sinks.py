@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from livemosaic.errors import SinkError
-from livemosaic.media.frame import Frame, TrackPacket
+from livemosaic.media.frame import Frame
 from livemosaic.sinks import FileOptions, open_sink
-from livemosaic.sinks.base import Sink
 from livemosaic.sources import open_source
 from tests import clips
 
@@ -33,13 +32,16 @@ class TestConformance:
 
     def test_takes_all_that_a_source_gives(self, target: str, clip: Path) -> None:
         source = open_source(str(clip))
-        sink: Sink = open_sink(target, source.info)
+        sink = open_sink(target, source.info)
         for item in source:
             sink.write(item)
         sink.close()
         source.close()
         assert sink.name == target
-        assert sink.frames_written == 10  # type: ignore[attr-defined]
+        if target != "null":
+            written = open_source(target)
+            assert sum(isinstance(item, Frame) for item in written) == 10
+            written.close()
 
     def test_does_not_change_or_keep_the_frame(self, target: str) -> None:
         source = open_source("pattern:160x96@25")
@@ -69,7 +71,7 @@ class TestConformance:
         if target == "null":
             sink.close()
             return
-        with pytest.raises(SinkError, match="not one frame"):
+        with pytest.raises(SinkError, match="no frames"):
             sink.close()
         assert list(Path(target).parent.iterdir()) == []
 
@@ -105,15 +107,6 @@ class TestConformance:
             sink = open_sink(target, source.info, options=FileOptions(overwrite=True))
             sink.write(next(iter(source)))
             sink.close()
-
-
-def test_null_counts() -> None:
-    source = open_source("pattern:160x96@25")
-    sink = open_sink("null", source.info)
-    sink.write(next(iter(source)))
-    sink.write(TrackPacket(0, None))
-    sink.close()
-    assert (sink.frames_written, sink.packets_written) == (1, 1)  # type: ignore[attr-defined]
 
 
 def test_unknown_attribute_is_an_error() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,13 +12,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 import livemosaic.window  # noqa: F401  (registers its kind of output)
-from livemosaic.errors import SinkError, UsageError
+from livemosaic.errors import OptionError, SinkError, UsageError
 from livemosaic.media.colour import Colour
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
@@ -26,25 +28,23 @@ from livemosaic.sources import open_source
 from tests import clips
 
 
-def info(like: Frame, **fields: object) -> StreamInfo:
-    return StreamInfo(like.width, like.height, colour=like.colour, **fields)  # type: ignore[arg-type]
+def info(like: Frame, **fields: Any) -> StreamInfo:
+    return StreamInfo(like.width, like.height, colour=like.colour, **fields)
 
 
-def write(
-    path: Path | str, items: list[Frame], *, still: bool = False, **options: object
-) -> object:
-    sink = open_sink(str(path), info(items[0], still=still), options=FileOptions(**options))  # type: ignore[arg-type]
+def write(path: Path | str, items: list[Frame], *, still: bool = False, **options: Any) -> Sink:
+    sink = open_sink(str(path), info(items[0], still=still), options=FileOptions(**options))
     for item in items:
         sink.write(item)
     sink.close()
     return sink
 
 
-def copy(source: Path | str, target: Path, **options: object) -> object:
+def copy(source: Path | str, target: Path, **options: Any) -> Sink:
     """Through source and sink, with nothing between."""
     opened = open_source(str(source))
     try:
-        sink = open_sink(str(target), opened.info, options=FileOptions(**options))  # type: ignore[arg-type]
+        sink = open_sink(str(target), opened.info, options=FileOptions(**options))
         for item in opened:
             sink.write(item)
         sink.close()
@@ -113,7 +113,6 @@ def test_kinds_of_files(tmp_path: Path, name: str, codec: str | None) -> None:
     sink.close()
     got = read(tmp_path / name)
     assert len(got) == 12
-    assert sink.frames_written == 12  # type: ignore[attr-defined]
     for a, b in zip(got, sent, strict=True):
         assert np.abs(a.to_bgr().astype(int) - b.to_bgr()).mean() < 12
         if codec in ("ffv1", "rawvideo") or name.endswith("y4m"):
@@ -206,11 +205,11 @@ def test_aspect_of_pixels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
             assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
     with caplog.at_level(logging.WARNING, "livemosaic"):
         copy(source, tmp_path / "o.webm")
-    assert "the pixels are not square" in caplog.text
+    assert "not square" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING, "livemosaic"):
         copy(source, tmp_path / "o_%d.png")
-    assert "pictures cannot say so: show them at 213x96" in caplog.text
+    assert "213x96" in caplog.text
 
 
 def test_size_must_not_change(tmp_path: Path) -> None:
@@ -272,7 +271,6 @@ def test_duration_of_the_last_frame(tmp_path: Path) -> None:
     for frame in sent:
         sink.write(frame)
     sink.close()
-    assert sink.duration_s == pytest.approx(0.78)  # type: ignore[attr-defined]
     source = open_source(str(tmp_path / "o.mp4"))
     assert source.info.duration_s == pytest.approx(0.78)
     source.close()
@@ -293,7 +291,6 @@ def test_of_pictures_of_one_tick_the_first_is_taken(
     for frame in sent:
         sink.write(frame)
     sink.close()
-    assert isinstance(sink, Sink)
     assert (sink.dropped, sink.repeated) == (3, 0)
     assert clips.packet_times(tmp_path / f"o.{ending}", "video") == [0, 1, 2, 3]
     assert not caplog.text
@@ -320,7 +317,6 @@ def test_fixed_rate_repeats_and_drops(
         sink.write(frame)
     with caplog.at_level(logging.WARNING, "livemosaic"):
         sink.close()
-    assert isinstance(sink, Sink)
     assert (sink.dropped, sink.repeated) == (1, 2)
     assert f"{name}: its frame rate is constant, and 1 of 6 frames had no place" in caplog.text
     got = read(tmp_path / name)
@@ -345,7 +341,6 @@ def test_bursts_keep_their_frames_at_a_fixed_rate(
     )
     with caplog.at_level(logging.WARNING, "livemosaic"):
         sink = copy(path, tmp_path / name, codec=codec)
-    assert isinstance(sink, Sink)
     assert (sink.dropped, sink.repeated) == (0, 50)
     assert not caplog.records
     got = read(tmp_path / name)
@@ -862,31 +857,31 @@ def test_refused_before_anything_is_made(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "folder.mp4").mkdir()
     before = left(tmp_path)
-    for name, options, kind, problem in [
-        ("there.mp4", {}, UsageError, "exists already; add -y"),
-        ("p_%04d.png", {}, UsageError, "p_0007.png: it exists already"),
-        ("in.mp4", {"overwrite": True}, UsageError, "input and output are the same"),
-        ("link.mp4", {"overwrite": True}, UsageError, "input and output are the same"),
-        ("./sub/../in.mp4", {"overwrite": True}, UsageError, "input and output are the same"),
-        ("x" * 260 + ".mp4", {}, SinkError, "cannot be written: File name too long"),
-        ("o.xyz", {}, UsageError, "ending .xyz is not known; use one of avi, gif"),
+    (tmp_path / "sub").mkdir()
+    for name, options, kind, named in [
+        ("there.mp4", {}, UsageError, "there.mp4"),
+        ("p_%04d.png", {}, UsageError, "p_0007.png"),
+        ("in.mp4", {"overwrite": True}, UsageError, "input and output"),
+        ("link.mp4", {"overwrite": True}, UsageError, "input and output"),
+        ("./sub/../in.mp4", {"overwrite": True}, UsageError, "input and output"),
+        ("x" * 260 + ".mp4", {}, SinkError, "too long"),
+        ("o.xyz", {}, UsageError, ".xyz is not known; use one of avi, gif"),
         ("o", {}, UsageError, "no ending; use one of"),
-        ("o.mp4", {"codec": "nope"}, UsageError, "codec nope: there is no such encoder"),
-        ("o.mp4", {"codec": "libx246"}, UsageError, "did you mean .*libx264"),
-        ("o.mp4", {"codec": "aac"}, UsageError, "encodes audio, not video"),
-        ("o.webm", {"codec": "libx264"}, UsageError, "webm cannot hold libx264"),
-        ("o.mkv", {"codec": "ffv1", "crf": 20}, UsageError, "codec ffv1: it has no crf"),
-        ("o.mkv", {"codec": "ffv1", "preset": "fast"}, UsageError, "it has no preset"),
-        ("o_%d.png", {"crf": 3}, UsageError, "pictures take no"),
-        ("folder.mp4", {}, SinkError, "it is a folder"),
-        ("none/o.mp4", {}, SinkError, "does not exist"),
+        ("o.mp4", {"codec": "nope"}, OptionError, "codec 'nope'"),
+        ("o.mp4", {"codec": "libx246"}, OptionError, "libx264"),
+        ("o.mp4", {"codec": "aac"}, OptionError, "codec 'aac'"),
+        ("o.webm", {"codec": "libx264"}, OptionError, "webm"),
+        ("o.mkv", {"codec": "ffv1", "crf": 20}, OptionError, "crf 20"),
+        ("o.mkv", {"codec": "ffv1", "preset": "fast"}, OptionError, "preset 'fast'"),
+        ("o_%d.png", {"crf": 3}, UsageError, "o_%d.png"),
+        ("folder.mp4", {}, SinkError, "folder.mp4"),
+        ("none/o.mp4", {}, SinkError, "none does not exist"),
     ]:
-        (tmp_path / "sub").mkdir(exist_ok=True)
-        asked = FileOptions(source_name=str(source), **options)  # type: ignore[arg-type]
-        with pytest.raises(kind, match=problem) as caught:
+        asked = FileOptions(source_name=str(source), **options)
+        with pytest.raises(kind, match=re.escape(named)) as caught:
             parse_output(str(tmp_path / name), asked).check()
         assert "\n" not in str(caught.value)
-        (tmp_path / "sub").rmdir()
+    (tmp_path / "sub").rmdir()
     files = (str(tmp_path / name) for name in ("new.mp4", "q_%04d.png", "q_%03d.png"))
     for good in ("null", "-", "rtmp://host/live", *files):
         parse_output(good, FileOptions(source_name=str(source))).check()
@@ -897,10 +892,10 @@ def test_a_pipe_is_no_place_for_mp4(tmp_path: Path) -> None:
     for name in ("p.mp4", "p.mov", "p.mkv"):
         os.mkfifo(tmp_path / name)
     for name in ("p.mp4", "p.mov"):
-        with pytest.raises(UsageError, match=r"a pipe cannot hold m.*use a name that ends in .mkv"):
+        with pytest.raises(UsageError, match=r"p\.m.*ends in \.mkv"):
             parse_output(str(tmp_path / name), FileOptions()).check()
     parse_output(str(tmp_path / "p.mkv"), FileOptions()).check()
-    with pytest.raises(UsageError, match=r"standard output: .*use --format matroska"):
+    with pytest.raises(UsageError, match=r"standard output.*matroska"):
         parse_output("-", FileOptions(format="mp4")).check()
 
 
@@ -919,10 +914,10 @@ def test_a_pipe_is_no_place_for_mp4(tmp_path: Path) -> None:
     ],
 )
 def test_outputs_share_the_encoders_options(
-    asked: dict[str, object], expected: dict[str, str]
+    asked: dict[str, Any], expected: dict[str, str]
 ) -> None:
     names = ["f_%d.png", "o.mp4", "o.gif", "o.webm", "window", "vcam", "null"]
-    shared = distribute_options([parse_output(name, FileOptions(**asked)) for name in names])  # type: ignore[arg-type]
+    shared = distribute_options([parse_output(name, FileOptions(**asked)) for name in names])
     assert [destination.name for destination in shared] == names
     got = {
         it.name: " ".join(k for k in ("codec", "preset", "crf") if getattr(it.options, k))
@@ -932,13 +927,13 @@ def test_outputs_share_the_encoders_options(
 
 
 def test_an_option_that_no_output_takes_is_refused() -> None:
-    for names, asked, problem in [
-        (["f_%d.png", "null"], {"crf": 18}, "pictures take no"),
-        (["o.mp4", "f_%d.png"], {"codec": "nope"}, "there is no such encoder"),
-        (["o.gif", "f_%d.png"], {"preset": "fast"}, "gif: it has no preset"),
+    for names, asked, named in [
+        (["f_%d.png", "null"], {"crf": 18}, "crf"),
+        (["o.mp4", "f_%d.png"], {"codec": "nope"}, "nope"),
+        (["o.gif", "f_%d.png"], {"preset": "fast"}, "preset"),
     ]:
-        first, _ = distribute_options([parse_output(name, FileOptions(**asked)) for name in names])  # type: ignore[arg-type]
-        with pytest.raises(UsageError, match=problem):
+        first, _ = distribute_options([parse_output(name, FileOptions(**asked)) for name in names])
+        with pytest.raises(UsageError, match=named):
             first.check()
 
 
@@ -958,22 +953,12 @@ def test_unwritable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         parse_output(str(tmp_path / "o.mp4"), FileOptions()).check()
 
 
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        ({"preset": "hasty"}, "--preset hasty: libx264 knows ultrafast, "),
-        ({"crf": 5000}, "--crf 5000: it"),
-    ],
-)
-def test_encoder_refuses_its_settings(
-    tmp_path: Path, options: dict[str, object], problem: str
-) -> None:
-    with pytest.raises(UsageError, match=problem):
-        open_sink(
-            str(tmp_path / "o.mp4"),
-            info(clips.frames(1)[0]),
-            options=FileOptions(**options),  # type: ignore[arg-type]
-        )
+@pytest.mark.parametrize(("option", "value"), [("preset", "hasty"), ("crf", 5000)])
+def test_an_encoder_refuses_its_options(tmp_path: Path, option: str, value: Any) -> None:
+    options = FileOptions(**{option: value})
+    with pytest.raises(OptionError) as caught:
+        open_sink(str(tmp_path / "o.mp4"), info(clips.frames(1)[0]), options=options)
+    assert (caught.value.option, caught.value.value) == (option, value)
     assert left(tmp_path) == []
 
 

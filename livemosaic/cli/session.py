@@ -37,7 +37,7 @@ _SAME_SHAPE = 0.97  # of a side: less than this is seen, as 1366x768 for 16:9 is
 def parse_outputs(options: RunOptions) -> list[Destination]:
     """Parse the outputs and the map, and refuse what cannot work."""
     from ..sinks import FileOptions, distribute_options, parse_output
-    from ..sinks.destination import ENCODER_OPTIONS
+    from ..sinks.base import ENCODER_OPTIONS
     from ..sinks.photo_map import parse_map
 
     file_options = FileOptions(
@@ -66,7 +66,7 @@ def parse_outputs(options: RunOptions) -> list[Destination]:
 
 def _refuse_shared_outputs(destinations: Sequence[Destination], *, json: bool) -> None:
     """Refuse two outputs, or an output and the statistics, in the same place."""
-    from ..sinks.destination import STANDARD_OUTPUT
+    from ..sinks.base import STANDARD_OUTPUT
 
     locations = [destination.location for destination in destinations if destination.location]
     for destination in destinations:

@@ -300,7 +300,7 @@ def message(error: OptionError, files: Mapping[str, Path] | None = None) -> str:
     value = text_of(error.value) if isinstance(error.value, tuple) else error.value
     if files and name in files:
         return f"{files[name]}: {name} = {shown(value)}: {error.problem}"
-    return f"{flag} {_short(str(value))}: {error.problem}"
+    return f"{flag} {_short(text_of(value))}: {error.problem}"
 
 
 def _short(text: str) -> str:

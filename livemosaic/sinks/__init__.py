@@ -8,8 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ..media.urls import local_path
-from .base import Sink, Window
-from .destination import Destination, FileOptions, RunContext, are_for_screen, distribute_options
+from .base import (
+    Destination,
+    FileOptions,
+    RunContext,
+    Sink,
+    Window,
+    are_for_screen,
+    distribute_options,
+)
 
 if TYPE_CHECKING:
     from ..media.frame import StreamInfo

@@ -1,4 +1,4 @@
-"""Files that appear under their names when they are complete."""
+"""Files that appear under their names when they are complete, and the checks before them."""
 
 from __future__ import annotations
 
@@ -7,40 +7,88 @@ import itertools
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import SinkError
-from ..media.ffmpeg import sink_error
+from ..errors import LivemosaicError, SinkError, UsageError
+from ..media.ffmpeg import av, sink_error
+from ..media.paths import numbered_files
+from ..media.urls import local_path
+from .base import Destination
 
-__all__ = ["AtomicFile"]
+__all__ = ["AtomicFile", "check_path", "refuse_folder", "sink_errors"]
 
 _MAX_STEM = 40  # characters of the name in the hidden one, which must not exceed 255 bytes
 
 
+@contextlib.contextmanager
+def sink_errors(name: str) -> Iterator[None]:
+    """Turn errors of PyAV and of the system into `SinkError`."""
+    try:
+        yield
+    except LivemosaicError:
+        raise
+    except (av.error.FFmpegError, OSError) as error:
+        raise sink_error(name, error) from error
+
+
+def refuse_folder(path: str, *, example: str) -> None:
+    """Raise `SinkError` if the path is a folder; `example` is a file in it."""
+    if os.path.isdir(path):
+        raise SinkError(f"{path}: it is a folder; name a file in it, such as {path}/{example}")
+
+
+def check_path(destination: Destination, *, numbered: bool = False) -> None:
+    """Refuse a file, or a numbered sequence, that cannot be written or must not.
+
+    Raises
+    ------
+    UsageError
+        it is the input, or exists and must not be replaced
+    SinkError
+        the folder is missing, or cannot be written to
+    """
+    name, path, options = destination.name, Path(destination.location), destination.options
+    if options.source_name is not None and _is_same(path, local_path(options.source_name)):
+        raise UsageError(f"{name}: input and output are the same; name another output")
+    if not path.parent.is_dir():
+        raise SinkError(f"{name}: the folder {path.parent} does not exist; make it first")
+    with sink_errors(name):  # for example, the name is too long
+        existing = numbered_files(path).values() if numbered else [path] * path.exists()
+    if existing and not options.overwrite:
+        raise UsageError(f"{next(iter(existing))}: it exists already; add -y to replace it")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise SinkError(f"{name}: the folder {path.parent} cannot be written to; choose another")
+
+
+def _is_same(path: Path, source: str) -> bool:
+    try:
+        return os.path.samefile(path, source)
+    except OSError:
+        return os.path.realpath(path) == os.path.realpath(source)
+
+
 class AtomicFile:
-    """A hidden place for a file, or a folder of files, beside its final one.
+    """A hidden place for a file, or for a folder of files, beside the final one.
 
     Parameters
     ----------
-    final : path of the complete file
-    name : for messages
-    overwrite : replace a file that is there
+    destination : its location is the final path
 
     Attributes
     ----------
     path : the hidden place; nothing is there yet
     """
 
-    def __init__(self, final: str, *, name: str, overwrite: bool) -> None:
-        self.final = Path(final)
+    def __init__(self, destination: Destination) -> None:
+        self._destination, self._final = destination, Path(destination.location)
         # A random number, because in a container all runs have the same process number, and the
         # remains of a killed run would be in the way.
-        stem = self.final.name[:_MAX_STEM]
-        self.path = self.final.with_name(f".{stem}.{secrets.token_hex(4)}.part")
-        self._name, self._overwrite = name, overwrite
+        stem = self._final.name[:_MAX_STEM]
+        self.path = self._final.with_name(f".{stem}.{secrets.token_hex(4)}.part")
 
     def commit(self, *names: str) -> None:
-        """Move the file to its final path, or files of the folder beside it.
+        """Move the file to its final path, or files of the folder next to it.
 
         Raises
         ------
@@ -48,15 +96,14 @@ class AtomicFile:
             the disk refuses, and nothing is left; or another program has made such a file
             meanwhile: it stays, and the message names the result
         """
-        moves = [(self.path / name, self.final.with_name(name)) for name in names]
+        moves = [(self.path / name, self._final.with_name(name)) for name in names]
         renamed = ""
         try:
-            for part, final in moves or [(self.path, self.final)]:
-                path = self._move(part, final)
-                if path != final and not renamed:
-                    renamed = f"{final}: another program has made it; the result is {path}"
-        except OSError as error:
-            raise sink_error(self._name, error) from error
+            with sink_errors(self._destination.name):
+                for part, final in moves or [(self.path, self._final)]:
+                    path = self._move(part, final)
+                    if path != final and not renamed:
+                        renamed = f"{final}: another program has made it; the result is {path}"
         finally:
             self.discard()
         if renamed:
@@ -71,7 +118,7 @@ class AtomicFile:
 
     def _move(self, part: Path, final: Path) -> Path:
         """Move a file; return its path, which is another one if `final` must not be replaced."""
-        if self._overwrite:
+        if self._destination.options.overwrite:
             os.replace(part, final)
             return final
         others = (final.with_stem(f"{final.stem}-{n}") for n in itertools.count(2))

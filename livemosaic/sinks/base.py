@@ -1,17 +1,75 @@
-"""The base of all sinks."""
+"""The base classes of all kinds of sinks."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-if TYPE_CHECKING:
-    from fractions import Fraction
+if TYPE_CHECKING:  # brings NumPy
+    from ..control.state import Control
+    from ..media.frame import Frame, StreamInfo, TrackPacket
+    from ..mosaic.mosaic import Mosaic
 
-    from ..media.frame import Frame, TrackPacket
+__all__ = [
+    "ENCODER_OPTIONS",
+    "STANDARD_OUTPUT",
+    "Destination",
+    "FileOptions",
+    "RunContext",
+    "Sink",
+    "Window",
+    "are_for_screen",
+    "distribute_options",
+]
 
-__all__ = ["Sink", "Window"]
+ENCODER_OPTIONS = ("codec", "preset", "crf")
+STANDARD_OUTPUT = "pipe:1"  # as FFmpeg calls it
+
+
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """How to write an output. Each kind of sink reads the options that concern it.
+
+    Attributes
+    ----------
+    codec, preset, crf : of the video encoder; None: its default, see `formats`
+    overwrite : replace existing files
+    format : container for standard output, and for a path without a known ending
+    source_name : the input, which must not be the output
+    threads : of the video encoder, 0: as many as there are processors
+    zeroed : the first frame is at time 0; packets before it are left out
+    timeout_s : for a receiver on the network to answer, and to take data
+    """
+
+    codec: str | None = None
+    preset: str | None = None
+    crf: float | None = None
+    overwrite: bool = False
+    format: str | None = None
+    source_name: str | None = None
+    threads: int = 0
+    zeroed: bool = False
+    timeout_s: float = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """The run that a sink belongs to, for sinks that take part in it.
+
+    Attributes
+    ----------
+    rate : constant frames/s of the output; None: the times of the input
+    mosaic : makes the pictures
+    control : changes the run
+    """
+
+    rate: Fraction | None = None
+    mosaic: Mosaic | None = None
+    control: Control | None = None
 
 
 class Sink(ABC):
@@ -26,9 +84,8 @@ class Sink(ABC):
     name : for messages and reports, without credentials
     latest_only : True if only the newest frame counts, as in a window; False if every frame does,
         as in a file
-    rate : constant frames/s that the sink needs, by repeated frames if necessary; None if it takes
-        frames as they come
-    dropped : frames that had no place in the result
+    rate : constant frames/s that the sink needs; None if it takes frames as they come
+    dropped : frames without a place in the result
     repeated : how often the sink itself has repeated a frame
     """
 
@@ -42,14 +99,14 @@ class Sink(ABC):
     def write(self, item: Frame | TrackPacket) -> None:
         """Take a frame, or a packet of another track. The frame's arrays are not read later."""
 
-    def close(self) -> None:  # noqa: B027 (not every sink has something to finish)
+    def close(self) -> None:  # noqa: B027
         """Finish: write what is pending, and give the result its name."""
 
     def abort(self) -> None:
         """Give up, and leave nothing behind. Never raises."""
         self.discard()
 
-    def discard(self) -> None:  # noqa: B027 (or something to remove)
+    def discard(self) -> None:  # noqa: B027
         """Remove what was written, on any thread, even during another call. Never raises."""
 
     def __enter__(self) -> Self:
@@ -78,3 +135,85 @@ class Window(Sink):
     @abstractmethod
     def pump(self) -> None:
         """Process keys and clicks; called at least 30 times a second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination(ABC):
+    """An output before it is opened: what it is, what it accepts, and how to open it.
+
+    Attributes
+    ----------
+    name : for messages, without credentials
+    location : a path, address or device that two outputs must not share; empty if they may
+    is_display : shows pictures during the run and keeps none: a window, a virtual camera
+    for_screen : without a size, pictures are made for a screen, not as large as for a file
+    compact : the same, if all other outputs are compact
+    has_keys : its keys change the run
+    encodes : uses `ENCODER_OPTIONS`, for itself or for recordings
+    """
+
+    name: str
+    options: FileOptions = FileOptions()
+    location: str = ""
+    is_display: bool = False
+    for_screen: bool = False
+    compact: bool = False
+    has_keys: bool = False
+    encodes: bool = False
+
+    def without_options(self, names: Iterable[str]) -> Self:
+        """The same destination without some options."""
+        unset: dict[str, Any] = dict.fromkeys(names)
+        return replace(self, options=replace(self.options, **unset))
+
+    def supported_options(self) -> set[str]:
+        """Which of `codec`, `preset` and `crf` the output supports, given the others."""
+        return set()
+
+    def check(self) -> None:  # noqa: B027
+        """Refuse what cannot work, before anything is decoded or created.
+
+        Raises
+        ------
+        UsageError
+            the output does not support its options, a file exists, or it is the input
+        SinkError
+            the folder is missing, or cannot be written to
+        """
+
+    def check_stream(self, info: StreamInfo) -> None:  # noqa: B027
+        """Raise `UsageError` if the output cannot take such a stream."""
+
+    @abstractmethod
+    def open(self, info: StreamInfo, context: RunContext) -> Sink:
+        """Open the sink for a stream.
+
+        Raises
+        ------
+        UsageError
+            the encoder refuses its options
+        SinkError
+            the output cannot be created
+        """
+
+
+def are_for_screen(destinations: Sequence[Destination]) -> bool:
+    """Whether pictures without a size are made for a screen.
+
+    A stream as wide as a file takes several times the bits and comes later. A GIF as wide as a file
+    takes tens of megabytes per second.
+    """
+    return any(it.for_screen for it in destinations) or all(it.compact for it in destinations)
+
+
+def distribute_options(destinations: Sequence[Destination]) -> list[Destination]:
+    """Take encoder options from the destinations that do not support them.
+
+    An option that no destination supports stays with all, and `check` refuses it.
+    """
+    supported = [destination.supported_options() for destination in destinations]
+    shared = set().union(*supported)
+    return [
+        destination.without_options(shared - own)
+        for destination, own in zip(destinations, supported, strict=True)
+    ]

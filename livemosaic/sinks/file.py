@@ -12,18 +12,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 from ..blocking import TimedCalls
 from ..errors import LivemosaicError, SinkError, UsageError
 from ..media.ffmpeg import av, fraction, open_container, sink_error
 from ..media.frame import Chapter, Frame, StreamInfo, TrackPacket
+from ..media.paths import ending, ffmpeg_path
 from ..media.urls import is_url, public_name, split_url
-from .atomic_file import AtomicFile
-from .base import Sink
-from .destination import STANDARD_OUTPUT, Destination, FileOptions, RunContext
+from .atomic_file import AtomicFile, check_path, refuse_folder, sink_errors
+from .base import STANDARD_OUTPUT, Destination, FileOptions, RunContext, Sink
 from .encoder import VideoEncoder
 from .formats import (
     FORMATS,
@@ -34,20 +34,14 @@ from .formats import (
     find_format,
     supported_options,
 )
-from .output_paths import check_path, ending, refuse_folder
 from .tracks import Tracks
 
 __all__ = ["FileSink", "parse_output"]
 
 _logger = logging.getLogger("livemosaic")
 
-# What the container writes itself about itself.
 _STALE_KEYS = {"encoder", "major_brand", "minor_version", "compatible_brands"}
-
-_MAX_TIMESCALE = 1_000_000  # ticks per second: beyond, players' 32-bit sums overflow
-
-# Whole MPEG-TS packets in each datagram, as receivers expect; 7 fit into an Ethernet frame.
-_DATAGRAM_BYTES = 7 * 188
+_MAX_TIMESCALE = 1_000_000  # ticks per second: with more, 32-bit sums in players overflow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +50,8 @@ class FileDestination(Destination):
 
     Attributes
     ----------
-    format : the container
     is_file : appears when it is complete; a stream is written as it comes
-    is_network : is an address
+    is_network : an address
     """
 
     format: Format
@@ -72,47 +65,42 @@ class FileDestination(Destination):
     def check(self) -> None:
         find_codec(self.format, self.options, output=self.name)
         if self.is_file:
-            check_path(self.name, self.location, self.options)
+            check_path(self)
 
     def open(self, info: StreamInfo, context: RunContext) -> FileSink:
         return FileSink(self, info)
 
 
 def parse_output(spec: str, options: FileOptions) -> FileDestination:
+    if is_url(spec):
+        return _address(spec, options)
     if spec == "-":
         if sys.stdout is not None and sys.stdout.isatty():
             raise UsageError("standard output: it is the terminal; pipe it or redirect it")
-        name = "standard output"
-        format = find_format(options.format or "matroska", output=name)
-        return _pipe(name, STANDARD_OUTPUT, format, options)
-    if is_url(spec):
-        return _address(spec, options)
-    refuse_folder(spec, example="out.mp4")
-    suffix = ending(spec)
-    # A known ending counts more than `options.format`.
-    named = suffix if suffix in FORMATS or options.format is None else options.format
-    format = find_format(named, output=spec)
-    if os.path.exists(spec) and not stat.S_ISREG(os.stat(spec).st_mode):
-        return _pipe(spec, spec, format, options)
-    return FileDestination(
-        name=spec,
-        options=options,
-        location=os.path.realpath(spec),
-        compact=format.muxer == "gif",
-        format=format,
-        is_file=True,
-    )
-
-
-def _pipe(name: str, location: str, format: Format, options: FileOptions) -> FileDestination:
-    """A pipe or a device: for a container that is written without going back."""
-    if format.muxer in ("mp4", "mov"):
-        is_stdout = location == STANDARD_OUTPUT
-        fix = "--format matroska" if is_stdout else "a name that ends in .mkv or .ts"
+        name, location, is_file = "standard output", STANDARD_OUTPUT, False
+        suffix = options.format or "matroska"
+    else:
+        refuse_folder(spec, example="out.mp4")
+        # A pipe or a device is written in place, and /dev/stdout has no other path.
+        is_file = not os.path.exists(spec) or stat.S_ISREG(os.stat(spec).st_mode)
+        name, location = spec, os.path.realpath(spec) if is_file else spec
+        suffix = ending(spec)
+        if suffix not in FORMATS:
+            suffix = options.format or suffix
+    format = find_format(suffix, output=name)
+    if not is_file and format.muxer in ("mp4", "mov"):
+        fix = "--format matroska" if spec == "-" else "a name that ends in .mkv or .ts"
         raise UsageError(
             f"{name}: a pipe cannot hold {format.muxer}, whose beginning is written last; use {fix}"
         )
-    return FileDestination(name=name, options=options, location=location, format=format)
+    return FileDestination(
+        name=name,
+        options=options,
+        location=location,
+        compact=format.muxer == "gif",
+        format=format,
+        is_file=is_file,
+    )
 
 
 def _address(url: str, options: FileOptions) -> FileDestination:
@@ -121,58 +109,42 @@ def _address(url: str, options: FileOptions) -> FileDestination:
     by_scheme = None if options.format else URL_FORMATS.get(scheme)
     format = by_scheme or find_format(options.format or ending(parts.path), output=name)
     # FFmpeg reads these from the address only.
-    defaults = {
-        "udp": f"pkt_size={_DATAGRAM_BYTES}",
-        "tcp": f"timeout={_microseconds(options.timeout_s)}",  # also to connect
-    }
-    extra = defaults.get(scheme, "")
-    if extra and f"{extra.partition('=')[0]}=" not in url:
-        url += f"{'&' if '?' in url else '?'}{extra}"
+    parameter, value = {
+        # Whole MPEG-TS packets per datagram, as receivers expect; 7 fit into an Ethernet frame.
+        "udp": ("pkt_size", str(7 * 188)),
+        "tcp": ("timeout", _microseconds(options.timeout_s)),  # also to connect
+    }.get(scheme, ("", ""))
+    if parameter and f"{parameter}=" not in url:
+        url += f"{'&' if '?' in url else '?'}{parameter}={value}"
     return FileDestination(
-        name=name,
-        options=options,
-        location=url,
-        for_screen=True,
-        format=format,
-        is_network=True,
+        name=name, options=options, location=url, for_screen=True, format=format, is_network=True
     )
 
 
 class FileSink(Sink):
     """Encodes frames into a container, and copies or converts the other tracks into it.
 
-    Close it before the source that the tracks come from. For the network, frames are encoded
-    without delay.
-
-    Attributes
-    ----------
-    frames_written : frames in the file; repeated ones count where the container has a fixed rate
-    bytes_written : of all packets, and after `close` of the file
-    duration_s : from the first frame's start to the last one's end
+    Close it before the source of the tracks. Over the network, frames are encoded without delay.
 
     Raises
     ------
     SinkError
-        when it cannot be created or written
+        the output cannot be created or written
     UsageError
-        when the encoder refuses its settings
+        the encoder refuses its options
     """
 
     def __init__(self, destination: FileDestination, info: StreamInfo) -> None:
         self.name = destination.name
         # Viewers of a live input over the network want the newest frame, too.
         self.latest_only = info.live and destination.is_network
-        self.bytes_written = 0
-        self.duration_s = 0.0
         self._info = info
-        self._start: Fraction | None = None
-        self._end = Fraction(0)  # of all that was written
+        self._end_s = Fraction(0)  # of all that was written
         self._early: deque[TrackPacket] = deque()
         options, url = destination.options, destination.location
-        self._part: AtomicFile | None = None
-        if destination.is_file:
-            self._part = AtomicFile(url, name=self.name, overwrite=options.overwrite)
-            url = _local(self._part.path)
+        self._part = AtomicFile(destination) if destination.is_file else None
+        if self._part is not None:
+            url = ffmpeg_path(self._part.path)
         self._timed: TimedCalls | None = None
         if destination.is_network:
             self._timed = TimedCalls(options.timeout_s, name=f"send {self.name}")
@@ -189,63 +161,63 @@ class FileSink(Sink):
                 low_delay=destination.is_network,
             )
             self._tracks = Tracks(self._container, info.tracks, format=destination.format)
-            self._describe()
+            self._container.metadata.update(
+                {key: text for key, text in info.metadata.items() if key.lower() not in _STALE_KEYS}
+            )
+            if not destination.is_file:  # a file gets them at its end, if they were reached
+                self._set_chapters(info.chapters)
             self._container.start_encoding()
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self.abort()
             if isinstance(error, LivemosaicError):
                 raise
             if destination.is_network:
-                # FFmpeg reports a server that says nothing as one that talks nonsense. Its error
-                # names the address with the password, so it is not the cause of ours.
+                # FFmpeg reports a silent server as one that talks nonsense. Its error names the
+                # address with the password, so it must not be the cause of ours.
                 is_late = time.monotonic() - began_s >= options.timeout_s
                 raise sink_error(self.name, TimeoutError() if is_late else error) from None
             raise sink_error(self.name, error) from error
-
-    @property
-    def frames_written(self) -> int:
-        return self._video.frames
+        mux = self._container.mux_one
+        self._mux_one = mux if self._timed is None else partial(self._timed, mux)
 
     def write(self, item: Frame | TrackPacket) -> None:
         """Encode a frame, or copy or convert a packet."""
-        try:
+        with sink_errors(self.name):
             if isinstance(item, Frame):
                 self._write_frame(item)
             elif self._video.origin is None:
-                self._early.append(item)  # where 0 is, only the first frame tells
+                self._early.append(item)  # the first frame decides where 0 is
             else:
                 self._write_packet(item)
-        except SinkError:
-            raise
-        except (av.error.FFmpegError, OSError) as error:
-            raise sink_error(self.name, error) from error
 
     def close(self) -> None:
-        """Write what is still inside the encoders and the container's end; name the file."""
-        if self.frames_written == 0:
-            self.abort()
-            raise SinkError(f"{self.name}: not one frame came, so that nothing is written")
+        """Write the frames inside the encoders and the container's end; name the file."""
         try:
-            self._mux(self._video.flush())
-            self._mux(self._tracks.flush())
-            if self._part is not None:
-                self._set_chapters(self._chapters_so_far())
-            self._container.close()
-            self._end_timed()
-            if self._part is not None:
-                self.bytes_written = self._part.path.stat().st_size
-                self._part.commit()
-            self._warn_of_rate()
+            if self._video.frames == 0:
+                raise SinkError(f"{self.name}: no frames received; nothing was written")
+            with sink_errors(self.name):
+                self._mux(self._video.flush())
+                self._mux(self._tracks.flush())
+                if self._part is not None:
+                    self._set_chapters(self._reached_chapters())
+                self._container.close()
+                self._end_timed()
+                if self._part is not None:
+                    self._part.commit()
         except SinkError:
             self.abort()
             raise
-        except (av.error.FFmpegError, OSError) as error:
-            self.abort()
-            raise sink_error(self.name, error) from error
+        if self.dropped and self._video.fixed_rate:
+            _logger.warning(
+                "%s: its frame rate is constant, and %d of %d frames had no place in it: "
+                "write .mkv or .mp4 by libx264, or ask for a higher rate by --fps",
+                self.name,
+                self.dropped,
+                self._video.frames - self.repeated + self.dropped,
+            )
 
     def abort(self) -> None:
-        """Close and remove what was written. Never raises."""
-        # What a call is in the middle of cannot be closed.
+        # A container cannot be closed during a call.
         if self._container is not None and not (self._timed and self._timed.stuck):
             with contextlib.suppress(Exception):
                 self._container.close()
@@ -253,68 +225,34 @@ class FileSink(Sink):
         self.discard()
 
     def discard(self) -> None:
-        """Remove what was written; from any thread. Never raises."""
         if self._part is not None:
             self._part.discard()
 
-    def _warn_of_rate(self) -> None:
-        if self.dropped and self._video.fixed_rate:
-            _logger.warning(
-                "%s: its frame rate is constant, and %d of %d frames had no place in it: "
-                "write .mkv or .mp4 by libx264, or ask for a higher rate by --fps",
-                self.name,
-                self.dropped,
-                self.frames_written - self.repeated + self.dropped,
-            )
-
-    def _describe(self) -> None:
-        info = self._info
-        self._container.metadata.update(
-            {key: value for key, value in info.metadata.items() if key.lower() not in _STALE_KEYS}
-        )
-        if self._part is None:  # there is no going back at the end
-            self._set_chapters(info.chapters)
-
     def _set_chapters(self, chapters: Iterable[Chapter]) -> None:
-        self._container.set_chapters(
-            [
-                {
-                    "id": number,
-                    "start": chapter.start,
-                    "end": chapter.end,
-                    "time_base": chapter.time_base,
-                    "metadata": dict(chapter.metadata),
-                }
-                for number, chapter in enumerate(chapters)
-            ]
-        )
+        entries = (chapter._replace(metadata=dict(chapter.metadata)) for chapter in chapters)
+        self._container.set_chapters([{"id": n, **it._asdict()} for n, it in enumerate(entries)])
 
-    def _chapters_so_far(self) -> Iterator[Chapter]:
-        """The chapters of what was written: it may have been stopped before its end."""
+    def _reached_chapters(self) -> Iterator[Chapter]:
+        """The chapters of what was written: the run may have been stopped early."""
         for chapter in self._info.chapters:
-            end = min(chapter.end, ceil(self._end / chapter.time_base))
+            end = min(chapter.end, ceil(self._end_s / chapter.time_base))
             if chapter.start < end:
                 yield chapter._replace(end=end)
 
     def _write_frame(self, frame: Frame) -> None:
         self._mux(self._video.encode(frame))
         self.dropped, self.repeated = self._video.dropped, self._video.repeated
-        start = frame.pts * frame.time_base
-        if self._start is None:
-            self._start = start
-        last = frame.duration * frame.time_base or 1 / self._info.rate
-        self.duration_s = float(start + last - self._start)
         while self._early:
             self._write_packet(self._early.popleft())
 
     def _write_packet(self, item: TrackPacket) -> None:
-        # Writing puts a packet into the output's stream and time; another sink has it, too.
+        # Writing puts a packet into the output's stream and time. Other sinks need the original.
         hidden = item.packet.is_discard  # which PyAV cannot copy
         item = item._replace(packet=_copy(item.packet))
         try:
             self._mux(self._shifted(item, hidden=hidden))
         except (av.error.InvalidDataError, av.error.ArgumentError):
-            # Muxers look into what they copy. A bad packet is no reason to lose the rest.
+            # Muxers look into the packets. A bad packet is no reason to lose the rest.
             self._tracks.warn(item.track)
 
     def _shifted(self, item: TrackPacket, *, hidden: bool) -> Iterable[Any]:
@@ -333,14 +271,10 @@ class FileSink(Sink):
 
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:
-            self.bytes_written += packet.size
             if self._info.chapters and packet.pts is not None:
                 end = packet.pts + (packet.duration or 0)
-                self._end = max(self._end, end * (fraction(packet.time_base) or 1))
-            if self._timed is None:
-                self._container.mux_one(packet)
-            else:
-                self._timed(self._container.mux_one, packet)
+                self._end_s = max(self._end_s, end * (fraction(packet.time_base) or 1))
+            self._mux_one(packet)
 
     def _end_timed(self) -> None:
         if self._timed is not None:
@@ -355,10 +289,9 @@ def _open(url: str, destination: FileDestination, *, time_base: Fraction) -> Any
     if format.muxer == "rtsp":
         options["timeout"] = _microseconds(destination.options.timeout_s)
     if format.muxer in ("mp4", "mov"):
-        # Where the first frame begins is noted in this unit: by default a millisecond.
+        # The unit of the first frame's time, by default a millisecond.
         ticks = time_base.denominator
-        fine = ticks * -(-1000 // ticks)
-        options["movie_timescale"] = str(min(fine, _MAX_TIMESCALE))
+        options["movie_timescale"] = str(min(ticks * -(-1000 // ticks), _MAX_TIMESCALE))
     return open_container(url, "w", format=format.muxer, container_options=options)
 
 
@@ -369,15 +302,8 @@ def _microseconds(seconds: float) -> str:
 def _copy(packet: Any) -> Any:
     """A packet of our own."""
     copy: Any = av.Packet(packet)  # its bytes only
-    copy.stream, copy.time_base = packet.stream, packet.time_base
-    copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
-    copy.is_keyframe = packet.is_keyframe
+    for name in ("stream", "time_base", "pts", "dts", "duration", "is_keyframe"):
+        setattr(copy, name, getattr(packet, name))
     for data in packet.iter_sidedata():
         copy.set_sidedata(data)
     return copy
-
-
-def _local(path: Path) -> str:
-    """The path, made unmistakable: "a:b.mp4" would be read as protocol "a"."""
-    text = str(path)
-    return f"file:{text}" if ":" in text else text

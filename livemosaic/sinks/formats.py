@@ -1,4 +1,4 @@
-"""Which containers a file may be, what goes into each, and what a person may ask for."""
+"""Containers and encoders: what goes into each container, and the defaults of each encoder."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import io
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import OptionError, UsageError
 from ..media.ffmpeg import av
-from .destination import FileOptions
+from .base import FileOptions
 
 __all__ = [
     "ENCODERS",
     "FORMATS",
     "NETWORK_OPTIONS",
+    "URL_FORMATS",
+    "Encoder",
     "Format",
     "find_codec",
     "find_format",
@@ -23,26 +25,62 @@ __all__ = [
 ]
 
 
-_MAX_CRF = 63  # VP9's and AV1's; x264's end is 51, and it takes more for that
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """Defaults of a video encoder.
+
+    Attributes
+    ----------
+    options : the encoder's own; `preset` and `crf` replace two of them
+    low_delay : more options over the network, where each picture must come out at once
+    qscale : a fixed quantiser scale
+    """
+
+    options: dict[str, str] = field(default_factory=dict)
+    low_delay: dict[str, str] = field(default_factory=dict)
+    qscale: int | None = None
+
+
+ENCODERS: dict[str, Encoder] = {
+    # The encoder limits the speed from file to file. At crf 20 tiles keep their fine detail.
+    "libx264": Encoder({"preset": "veryfast", "crf": "20"}, {"tune": "zerolatency"}),
+    "libx265": Encoder(
+        {"preset": "ultrafast", "crf": "22", "x265-params": "log-level=none"},
+        {"tune": "zerolatency"},
+    ),
+    # With b=0, crf is a constant quality, not an upper bound within a bit rate.
+    "libvpx-vp9": Encoder(
+        {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "30", "b": "0"},
+        {"lag-in-frames": "0"},
+    ),
+    "libvpx": Encoder(
+        {"deadline": "realtime", "cpu-used": "6", "crf": "10", "b": "20M"}, {"lag-in-frames": "0"}
+    ),
+    "libsvtav1": Encoder({"preset": "10", "crf": "30"}),
+    # Their own default is 200 kbit/s, too little for pictures of today.
+    "mpeg4": Encoder(qscale=3),
+    "mpeg2video": Encoder(qscale=3),
+    "mjpeg": Encoder(qscale=2),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A container, and what to put into it.
+    """A container, and what goes into it.
 
     Attributes
     ----------
     muxer : FFmpeg's name
-    codec : video encoder unless asked otherwise
-    audio, subtitle : encoder for tracks that cannot be copied, None when it holds no such track
-    audio_copies, subtitle_copies : codecs that are copied; None for whatever the muxer takes
-    codecs : video codecs it takes, None to ask the muxer
+    codec : the default video encoder
+    audio, subtitle : encoder for tracks that cannot be copied, None if it has no such tracks
+    audio_copies, subtitle_copies : codecs that are copied; None: all that the muxer accepts
+    codecs : video codecs; None: ask the muxer
     options : for the muxer
-    timeless : its sound has no times, and is played from the start of the picture on
+    timeless : sound has no times, and plays from the start of the picture on
     """
 
     muxer: str
-    codec: str
+    codec: str = "libx264"
     audio: str | None = None
     subtitle: str | None = None
     audio_copies: frozenset[str] | None = frozenset()
@@ -52,144 +90,111 @@ class Format:
     timeless: bool = False
 
 
-# Muxers accept more than players do: PCM or Vorbis in MP4 is written happily and plays nowhere.
+# Muxers accept more than players do: PCM or Vorbis in MP4 can be written and plays nowhere.
 _MP4_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"})
 _MOV_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le"})
 _AVI_AUDIO = frozenset({"mp3", "mp2", "ac3", "pcm_s16le", "pcm_u8"})
 _TS_AUDIO = frozenset({"aac", "mp2", "mp3", "ac3", "eac3"})
-# These two muxers never say what they take.
+# The muxers of MPEG-TS, RTSP and Y4M do not tell what they accept.
 _TS_VIDEO = frozenset({"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"})
-_Y4M_VIDEO = frozenset({"rawvideo"})
 
-# The encoder delay of sound has times below 0. Making room for it would shift the picture too.
+_MOV_TEXT = frozenset({"mov_text"})
+# The encoder delay of sound has times below 0. By default muxers shift the picture, too.
 _AS_IS = {"avoid_negative_ts": "disabled"}
-
-_MP4 = Format("mp4", "libx264", "aac", "mov_text", _MP4_AUDIO, frozenset({"mov_text"}))
-_MOV = Format("mov", "libx264", "aac", "mov_text", _MOV_AUDIO, frozenset({"mov_text"}))
-_MKV = Format("matroska", "libx264", "aac", "srt", None, None, options=_AS_IS)
-_WEBM = Format("webm", "libvpx-vp9", "libopus", "webvtt", None, None, options=_AS_IS)
-_AVI = Format("avi", "libx264", "libmp3lame", None, _AVI_AUDIO, options=_AS_IS, timeless=True)
+_MP4 = Format("mp4", "libx264", "aac", "mov_text", _MP4_AUDIO, _MOV_TEXT)
 _TS = Format("mpegts", "libx264", "aac", None, _TS_AUDIO, frozenset({"dvb_subtitle"}), _TS_VIDEO)
-# At the end it would go back to write its length, which no server can.
-_NO_LENGTH = {"flvflags": "no_duration_filesize"}
-_FLV = Format("flv", "libx264", "aac", None, frozenset({"aac", "mp3"}), options=_NO_LENGTH)
-# TCP loses nothing and passes every firewall.
-_BY_TCP = {"rtsp_transport": "tcp"}
-_GIF = Format("gif", "gif")
-_Y4M = Format("yuv4mpegpipe", "rawvideo", codecs=_Y4M_VIDEO)
+# By default the FLV muxer goes back at the end to write its length, which no server can.
+_FLV = Format(
+    *("flv", "libx264", "aac", None, frozenset({"aac", "mp3"})),
+    options={"flvflags": "no_duration_filesize"},
+)
+_RTSP = Format(
+    *("rtsp", "libx264", "aac", None, _TS_AUDIO),
+    codecs=_TS_VIDEO,
+    options={"rtsp_transport": "tcp"},  # loses nothing and passes every firewall
+)
 
-# By file ending; the names that `--format` takes are these and the muxers' own.
+# By the ending of a file; `--format` takes these names and the muxers' own.
 FORMATS: dict[str, Format] = {
     "mp4": _MP4,
     "m4v": _MP4,
-    "mov": _MOV,
-    "mkv": _MKV,
-    "webm": _WEBM,
-    "avi": _AVI,
+    "mov": Format("mov", "libx264", "aac", "mov_text", _MOV_AUDIO, _MOV_TEXT),
+    "mkv": Format("matroska", "libx264", "aac", "srt", None, None, options=_AS_IS),
+    "webm": Format("webm", "libvpx-vp9", "libopus", "webvtt", None, None, options=_AS_IS),
+    "avi": Format("avi", "libx264", "libmp3lame", None, _AVI_AUDIO, options=_AS_IS, timeless=True),
     "ts": _TS,
-    "gif": _GIF,
-    "y4m": _Y4M,
+    "gif": Format("gif", "gif"),
+    "y4m": Format("yuv4mpegpipe", "rawvideo", codecs=frozenset({"rawvideo"})),
 }
 _MUXERS = {format.muxer: format for format in FORMATS.values()}
 _IMAGES = {"png", "jpg", "jpeg"}
 
-# What the usual servers and receivers expect behind an address.
+# By the scheme of an address: what the usual servers and receivers expect.
 URL_FORMATS: dict[str, Format] = {
     "rtmp": _FLV,
     "rtmps": _FLV,
-    "rtsp": Format("rtsp", "libx264", "aac", None, _TS_AUDIO, codecs=_TS_VIDEO, options=_BY_TCP),
+    "rtsp": _RTSP,
     "udp": _TS,
     "tcp": _TS,
     "srt": _TS,
 }
-
-
-# For every container that goes over the network: each picture is sent when it is there, and does
-# not wait for sound that does not come (10 s by default, in microseconds).
+# For every container over the network: each picture is sent at once, and does not wait for sound
+# that does not come (by default 10 s; here microseconds).
 NETWORK_OPTIONS = {"flush_packets": "1", "max_interleave_delta": "200000"}
 
-
-@dataclass(frozen=True, slots=True)
-class Encoder:
-    """What an encoder is told unless asked otherwise.
-
-    Attributes
-    ----------
-    options : its own
-    qscale : a fixed quantiser scale
-    low_delay : options that make it give out each picture at once
-    """
-
-    options: dict[str, str] = field(default_factory=dict)
-    qscale: int | None = None
-    low_delay: dict[str, str] = field(default_factory=dict)
-
-
-ENCODERS: dict[str, Encoder] = {
-    # The encoder is the limit of file to file. crf 20: tiles keep their fine detail.
-    "libx264": Encoder({"preset": "veryfast", "crf": "20"}, low_delay={"tune": "zerolatency"}),
-    "libx265": Encoder(
-        {"preset": "ultrafast", "crf": "22", "x265-params": "log-level=none"},
-        low_delay={"tune": "zerolatency"},
-    ),
-    # b=0 makes crf the quality asked for, not an upper bound within a bit rate.
-    "libvpx-vp9": Encoder(
-        {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "30", "b": "0"},
-        low_delay={"lag-in-frames": "0"},
-    ),
-    "libvpx": Encoder(
-        {"deadline": "realtime", "cpu-used": "6", "crf": "10", "b": "20M"},
-        low_delay={"lag-in-frames": "0"},
-    ),
-    "libsvtav1": Encoder({"preset": "10", "crf": "30"}),
-    # Their default is a bit rate of 200 kbit/s, which is for another century's pictures.
-    "mpeg4": Encoder(qscale=3),
-    "mpeg2video": Encoder(qscale=3),
-    "mjpeg": Encoder(qscale=2),
-}
-
-
-def find_format(name: str, *, output: str) -> Format:
-    """The format that is called `name` (a file ending or FFmpeg's name)."""
-    format = FORMATS.get(name.lower()) or _MUXERS.get(name.lower())
-    if format is None:
-        known = ", ".join(sorted({*FORMATS, *_IMAGES}))
-        what = f"the ending .{name} is not known" if name else "it has no ending"
-        raise UsageError(f"{output}: {what}; use one of {known}")
-    return format
-
-
+_MAX_CRF = 63  # of VP9 and AV1; x264 takes more than its own limit of 51
 _X26X_PRESETS = (
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),
     *("medium", "slow", "slower", "veryslow", "placebo"),
 )
 
 
+def find_format(name: str, *, output: str) -> Format:
+    """The format with this name: the ending of a file, or FFmpeg's name of a muxer."""
+    format = FORMATS.get(name.lower()) or _MUXERS.get(name.lower())
+    if format is None:
+        known = ", ".join(sorted({*FORMATS, *_IMAGES}))
+        problem = f"the ending .{name} is not known" if name else "it has no ending"
+        raise UsageError(f"{output}: {problem}; use one of {known}")
+    return format
+
+
 def find_codec(format: Format, options: FileOptions, *, output: str) -> Any:
-    """The `av.Codec` that will encode, once it is sure that everything asked of it makes sense."""
+    """The `av.Codec` to encode with, if the codec supports all options.
+
+    Raises
+    ------
+    UsageError
+    """
     name = options.codec or format.codec
     try:
         codec = av.Codec(name, "w")
     except ValueError:
-        raise UsageError(f"codec {name}: there is no such encoder{_similar(name)}") from None
+        raise OptionError("codec", name, f"there is no such encoder{_similar(name)}") from None
     if codec.type != "video":
-        raise UsageError(f"codec {name}: it encodes {codec.type}, not video; try {format.codec}")
+        problem = f"it encodes {codec.type}, not video; try {format.codec}"
+        raise OptionError("codec", name, problem)
     if not _takes(format, codec):
-        raise UsageError(
-            f"{output}: {format.muxer} cannot hold {codec.name}; "
-            f"use --codec {format.codec}, or an .mkv or .mov file"
+        raise OptionError(
+            "codec",
+            name,
+            f"{output}: {format.muxer} cannot contain it; use {format.codec}, or an .mkv or .mov "
+            "file",
         )
     private = _private_options(codec)
     for option, value in (("preset", options.preset), ("crf", options.crf)):
         if value is not None and option not in private:
-            raise UsageError(f"codec {codec.name}: it has no {option}; leave --{option} out")
-    x26x = codec.name in ("libx264", "libx265")
-    if x26x and options.preset is not None and options.preset not in _X26X_PRESETS:
-        # The encoder would complain on standard error by itself.
+            raise OptionError(option, value, f"codec {codec.name} has no {option}; leave it out")
+    if (
+        codec.name in ("libx264", "libx265")
+        and options.preset is not None
+        and options.preset not in _X26X_PRESETS
+    ):
+        # Refused here, because the encoder would complain on standard error.
         presets = ", ".join(_X26X_PRESETS)
-        raise UsageError(f"--preset {options.preset}: {codec.name} knows {presets}")
+        raise OptionError("preset", options.preset, f"{codec.name} knows {presets}")
     if options.crf is not None and not 0 <= options.crf <= _MAX_CRF:
-        raise UsageError(f"--crf {options.crf:g}: it must be 0 (best) to {_MAX_CRF} (smallest)")
+        raise OptionError("crf", options.crf, f"must be 0 (best) to {_MAX_CRF} (smallest)")
     return codec
 
 
@@ -199,8 +204,7 @@ def supported_options(format: Format, options: FileOptions) -> set[str]:
     with contextlib.suppress(ValueError):
         if options.codec is not None and _takes(format, av.Codec(options.codec, "w")):
             name, found = options.codec, {"codec"}
-    private = _private_options(av.Codec(name, "w"))
-    return found | {key for key in ("preset", "crf") if key in private}
+    return found | _private_options(av.Codec(name, "w")) & {"preset", "crf"}
 
 
 def _takes(format: Format, codec: Any) -> bool:
@@ -217,7 +221,7 @@ def _private_options(codec: Any) -> set[str]:
 
 
 def _similar(name: str) -> str:
-    encoders = [c for c in av.codecs_available if _is_video_encoder(c)]
+    encoders = [known for known in av.codecs_available if _is_video_encoder(known)]
     close = difflib.get_close_matches(name, encoders, n=3)
     return f"; did you mean {' or '.join(close)}?" if close else "; try libx264, libx265 or ffv1"
 

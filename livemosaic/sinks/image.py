@@ -7,15 +7,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import SinkError, UsageError
-from ..media.ffmpeg import sink_error
+from ..errors import OptionError, SinkError, UsageError
 from ..media.frame import Frame, StreamInfo, TrackPacket
+from ..media.paths import is_numbered, numbered_name
 from ..media.urls import is_url
-from .atomic_file import AtomicFile
-from .base import Sink
-from .destination import Destination, FileOptions, RunContext
+from .atomic_file import AtomicFile, check_path, refuse_folder, sink_errors
+from .base import ENCODER_OPTIONS, Destination, FileOptions, RunContext, Sink
 from .image_strips import encode_strips
-from .output_paths import NUMBER, check_path, refuse_folder
 
 __all__ = ["ImageSink", "parse_output"]
 
@@ -28,29 +26,28 @@ class ImageDestination(Destination):
 
     @property
     def is_numbered(self) -> bool:
-        return NUMBER.search(Path(self.location).name) is not None
+        return is_numbered(Path(self.location))
 
     def check(self) -> None:
-        options = self.options
-        if options.codec is not None or options.preset is not None or options.crf is not None:
-            raise UsageError(
-                f"{self.name}: pictures take no --codec, --preset or --crf; leave it out"
-            )
-        check_path(self.name, self.location, options, numbered=self.is_numbered)
+        for option in ENCODER_OPTIONS:
+            value = getattr(self.options, option)
+            if value is not None:
+                raise OptionError(option, value, f"{self.name}: pictures have no {option}")
+        check_path(self, numbered=self.is_numbered)
 
     def check_stream(self, info: StreamInfo) -> None:
-        if not self.is_numbered and not info.still:
+        if not info.still and not self.is_numbered:
             path = Path(self.name)
             raise UsageError(
                 f"{self.name}: a video does not fit into one picture; "
-                f"write {path.with_name(path.stem + '_%04d' + path.suffix)} for all of them"
+                f"write {path.with_stem(f'{path.stem}_%04d')} for all of them"
             )
 
     def open(self, info: StreamInfo, context: RunContext) -> ImageSink:
-        if self.is_numbered and info.sample_aspect_ratio != 1:
-            # PNG and JPEG have a place for it, but FFmpeg reads both the wrong way round.
+        if info.sample_aspect_ratio != 1 and self.is_numbered:
+            # PNG and JPEG can store it, but FFmpeg reads both the wrong way round.
             _logger.warning(
-                "%s: the pixels are not square, and pictures cannot say so: show them at %dx%d",
+                "%s: the pixels are not square, which pictures cannot store: show them at %dx%d",
                 self.name,
                 round(info.width * info.sample_aspect_ratio),
                 info.height,
@@ -68,7 +65,7 @@ def parse_output(spec: str, options: FileOptions) -> ImageDestination | None:
 class ImageSink(Sink):
     """Writes a picture, or several with numbers from 1.
 
-    The pictures are written to a hidden folder beside their place, and appear when all are there.
+    A hidden folder beside their place holds the pictures until all are complete.
 
     Raises
     ------
@@ -77,43 +74,28 @@ class ImageSink(Sink):
     """
 
     def __init__(self, destination: ImageDestination) -> None:
-        self.name = destination.name
-        self.frames_written = 0
-        self.bytes_written = 0
-        self._folder = AtomicFile(
-            destination.location, name=self.name, overwrite=destination.options.overwrite
-        )
-        self._is_numbered = destination.is_numbered
+        self.name, self._path = destination.name, Path(destination.location)
+        self._folder = AtomicFile(destination)
         self._names: list[str] = []
-        try:
+        with sink_errors(self.name):
             self._folder.path.mkdir()
-        except OSError as error:
-            raise sink_error(self.name, error) from error
 
     def write(self, item: Frame | TrackPacket) -> None:
-        """Write one picture; other tracks have no place in pictures."""
+        """Write a picture; there is no place for other tracks."""
         if isinstance(item, TrackPacket):
             return
-        self.frames_written += 1
-        name = self._folder.final.name
-        if self._is_numbered:
-            name = NUMBER.sub(lambda match: match[0] % self.frames_written, name, count=1)
-        try:
-            with (self._folder.path / name).open("wb") as file:
-                for data in encode_strips(self._folder.final.suffix.lower(), item):
-                    file.write(data)
-                    self.bytes_written += len(data)
-        except OSError as error:
-            raise sink_error(self.name, error) from error
+        name = numbered_name(self._path, len(self._names) + 1)
+        with sink_errors(self.name), (self._folder.path / name).open("wb") as file:
+            for data in encode_strips(self._path.suffix.lower(), item):
+                file.write(data)
         self._names.append(name)
 
     def close(self) -> None:
         """Move all pictures to their place."""
         if not self._names:
             self.abort()
-            raise SinkError(f"{self.name}: not one frame came, so that nothing is written")
+            raise SinkError(f"{self.name}: no frames received; nothing was written")
         self._folder.commit(*self._names)
 
     def discard(self) -> None:
-        """Remove what was written; from any thread. Never raises."""
         self._folder.discard()

@@ -19,8 +19,7 @@ from ..errors import SinkError
 from ..media.colour import Colour, conversion
 from ..media.frame import Frame, StreamInfo, TrackPacket
 from ..media.scale import letterbox, scaled
-from .base import Sink
-from .destination import Destination, FileOptions, RunContext
+from .base import Destination, FileOptions, RunContext, Sink
 from .virtual_camera_devices import choose_device, refusal
 
 __all__ = ["VirtualCameraSink", "parse_output"]

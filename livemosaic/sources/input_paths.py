@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import stat
 import sys
 from dataclasses import dataclass, field
@@ -13,13 +12,13 @@ from pathlib import Path
 
 from ..errors import SourceError
 from ..media.ffmpeg import source_error
+from ..media.paths import ffmpeg_path, is_numbered, numbered_files, numbered_name
 from ..media.urls import is_url, local_path, public_name
 
 __all__ = ["InputPath", "resolve_input"]
 
 _logger = logging.getLogger("livemosaic")
 
-_NUMBER = re.compile(r"%0?(\d*)d")
 STANDARD_INPUT = "fd:"  # FFmpeg's protocol for an open descriptor
 DEFAULT_RATE = Fraction(25)  # of pictures that carry no times; FFmpeg's own choice
 
@@ -64,10 +63,10 @@ def resolve_input(spec: str, *, rate: Fraction | None = None) -> InputPath:
     if is_url(spec):
         return InputPath(public_name(spec), spec)
     path = Path(spec)
-    if _NUMBER.search(path.name) and not path.exists():
+    if is_numbered(path) and not path.exists():
         return _sequence(path, rate or DEFAULT_RATE)
     _check_file(path)
-    return InputPath(spec, _local(path))
+    return InputPath(spec, ffmpeg_path(path))
 
 
 def _check_file(path: Path) -> None:
@@ -88,26 +87,16 @@ def _check_file(path: Path) -> None:
 
 def _sequence(pattern: Path, rate: Fraction) -> InputPath:
     """All pictures of a sequence: FFmpeg's own reader stops at the first missing number."""
-    number = _NUMBER.search(pattern.name)
-    assert number is not None
-    head, tail = pattern.name[: number.start()], pattern.name[number.end() :]
-    digits = int(number[1] or 0)
-
-    def name(n: int) -> str:
-        return f"{head}{n:0{digits}d}{tail}"
-
-    wanted = re.compile(re.escape(head) + r"(\d+)" + re.escape(tail))
     try:
-        there = [(wanted.fullmatch(path.name), path) for path in pattern.parent.iterdir()]
+        found = numbered_files(pattern)
     except OSError as error:
         raise source_error(str(pattern), error) from error
-    found = {int(m[1]): path for m, path in there if m and path.name == name(int(m[1]))}
     if not found:
         raise SourceError(
-            f"{pattern}: no picture has such a name; the first could be {name(1)}, check the "
-            "number of digits"
+            f"{pattern}: no picture has such a name; the first could be "
+            f"{numbered_name(pattern, 1)}, check the number of digits"
         )
-    first = next((n for n in sorted(found) if _has_content(found[n])), None)
+    first = next((n for n in found if _has_content(found[n])), None)
     if first is None:
         raise SourceError(f"{pattern}: all its pictures are empty; copy or record them again")
     missing = max(found) - min(found) + 1 - len(found)
@@ -120,8 +109,8 @@ def _sequence(pattern: Path, rate: Fraction) -> InputPath:
             hole,
         )
     options = {"framerate": str(rate), "pattern_type": "none"}
-    pictures = tuple(found[n] for n in sorted(found))
-    return InputPath(str(pattern), _local(found[first]), "image2", options, pictures)
+    pictures = tuple(found.values())
+    return InputPath(str(pattern), ffmpeg_path(found[first]), "image2", options, pictures)
 
 
 def _has_content(path: Path) -> bool:
@@ -129,9 +118,3 @@ def _has_content(path: Path) -> bool:
         return path.is_file() and path.stat().st_size > 0
     except OSError:
         return False
-
-
-def _local(path: Path) -> str:
-    """The path so that FFmpeg does not read "a:b.mp4" as protocol "a"."""
-    text = str(path)
-    return f"file:{text}" if ":" in text else text
