@@ -123,6 +123,7 @@ class Option:
     live : it may change while a run goes on
     keeps_tiles : a change of it is drawn with the tiles that are there
     filed : a settings file may set it
+    is_path : it may name a file
     """
 
     field: str
@@ -140,6 +141,7 @@ class Option:
     live: bool = False
     keeps_tiles: bool = False
     filed: bool = True
+    is_path: bool = False
 
     @property
     def flag(self) -> str:

@@ -161,7 +161,7 @@ def usage(words: str) -> str:
 
 def subcommands() -> dict[str, argparse.ArgumentParser]:
     """The parser of each subcommand by its words, such as "gallery build"."""
-    from livemosaic.cli.app import _parser
+    from livemosaic.cli.app import make_parser
 
     found: dict[str, argparse.ArgumentParser] = {}
 
@@ -172,7 +172,7 @@ def subcommands() -> dict[str, argparse.ArgumentParser]:
                 for word, sub in action.choices.items():
                     walk(sub, (*words, word))
 
-    walk(_parser(), ())
+    walk(make_parser(), ())
     return found
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from livemosaic.cli.arguments import add_options
 from livemosaic.control.options import (
     OPTIONS,
     PROFILES,
     RunOptions,
-    add_options,
     explicit_options,
     message,
     read_settings_file,

@@ -1,7 +1,7 @@
-"""The command line: words, errors and exit codes. Each verb has a module in `commands`.
+"""The command line: the parser, errors and exit codes. `commands` has a module per subcommand.
 
-Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted (the output is finished first).
-Nothing heavy is imported before the verb is known: `--help` must answer at once.
+Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted (outputs are finished first).
+Nothing heavy is imported before the subcommand is known: `--help` must answer at once.
 """
 
 from __future__ import annotations
@@ -21,42 +21,46 @@ from .. import __version__
 from ..blocking import leave
 from ..control.options import message
 from ..errors import LivemosaicError, OptionError, UsageError
-from .commands import demo, devices, doctor, gallery, run
+from .commands import completion, demo, devices, doctor, gallery, run
 from .console import open_standard_files, print_error, set_up_logging
 from .signals import Interrupts
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 _log = logging.getLogger("livemosaic")
 
-_NUMBER = re.compile(r"-\d*\.?\d+")  # a value below 0, as argparse knows it
+_NUMBER = re.compile(r"-\d*\.?\d+")  # a value below 0, by argparse's rule
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line; return the exit code."""
     started_s = time.monotonic()
     open_standard_files()
     with Interrupts() as interrupts:
-        code = _run_verb(argv, interrupts, started_s)
+        code = _run_subcommand(argv, interrupts, started_s)
     return leave(code)
 
 
-def _run_verb(argv: Sequence[str] | None, interrupts: Interrupts, started_s: float) -> int:
-    """Do what is asked for; every error becomes one line and an exit code."""
+def _run_subcommand(argv: Sequence[str] | None, interrupts: Interrupts, started_s: float) -> int:
+    """Run a subcommand; every error becomes one line and an exit code."""
     verbose = False
     try:
         args = _parse(argv)
-        verbose = getattr(args, "verbose", False)
-        set_up_logging(verbose=verbose, quiet=getattr(args, "quiet", False))
-        if args.verb == "run":
+        verbose, quiet = getattr(args, "verbose", False), getattr(args, "quiet", False)
+        if verbose and quiet:
+            raise UsageError("--verbose and --quiet exclude each other; use one of them")
+        set_up_logging(verbose=verbose, quiet=bool(quiet))
+        if args.subcommand == "run":
             return run.run(vars(args), args.input, args.outputs, interrupts, started_s)
-        if args.verb == "demo":
+        if args.subcommand == "demo":
             return demo.run(args, interrupts, started_s)
-        if args.verb == "devices":
-            return devices.run(args)
-        if args.verb == "doctor":
-            return doctor.run(args)
-        return gallery.run(args)
+        subcommands = {
+            "devices": devices.run,
+            "doctor": doctor.run,
+            "gallery": gallery.run,
+            "completion": completion.run,
+        }
+        return subcommands[args.subcommand](args)
     except UsageError as error:
         print_error(message(error) if isinstance(error, OptionError) else error)
         return 2
@@ -67,11 +71,11 @@ def _run_verb(argv: Sequence[str] | None, interrupts: Interrupts, started_s: flo
         _log.info("interrupted: nothing was written")
         return 130
     except MemoryError:
-        print_error("there is not enough memory; choose a smaller --size or --scale")
+        print_error("not enough memory; choose a smaller --size or --scale")
         return 1
     except Exception as error:
         if isinstance(error, FileNotFoundError) and _folder_is_gone():
-            print_error("the current folder does not exist any more; go to one that does")
+            print_error("the current folder does not exist any more; change to another one")
             return 1
         if verbose:
             traceback.print_exc()
@@ -91,32 +95,32 @@ def _folder_is_gone() -> bool:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     try:
-        args, rest = _parser().parse_known_args(argv)
+        args, rest = make_parser().parse_known_args(argv)
     except UsageError:
         _check_names(sys.argv[1:] if argv is None else argv)
         raise
     _check_names(rest)
     unknown = [word for word in rest if word.startswith("-") and word != "-"]
-    if unknown or (rest and args.verb != "run"):
-        raise UsageError(f"unknown: {' '.join(rest)}; see livemosaic {args.verb} --help")
-    if rest:  # argparse does not take outputs up again behind options
+    if unknown or (rest and args.subcommand != "run"):
+        raise UsageError(f"unknown: {' '.join(rest)}; see livemosaic {args.subcommand} --help")
+    if rest:  # outputs behind options, which argparse leaves over
         args.outputs += rest
     return args
 
 
 def _check_names(words: Sequence[str]) -> None:
-    """Raise `UsageError` for the name of a file that argparse takes for an option."""
+    """Raise `UsageError` for a name of a file that argparse reads as an option."""
     for word in words:
         if word == "--":
             return
         if word.startswith("-") and "=" not in word and not _NUMBER.fullmatch(word):
             named = word not in ("-", "-v", "-y") and os.path.lexists(word)
             if named or os.path.splitext(word)[1]:
-                raise UsageError(f"{word}: it is read as an option; if it is a file, say ./{word}")
+                raise UsageError(f"{word}: not an option; if it is a file, write ./{word}")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors in one line, as all others; no abbreviations, which a later option could break."""
+    """A parser with errors of one line and without abbreviations, which new options could break."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
@@ -125,20 +129,19 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see {self.prog} --help")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
     common = _Parser(add_help=False)
-    common.add_argument("-v", "--verbose", action="store_true", help="say more, also of errors")
+    common.add_argument("-v", "--verbose", action="store_true", help="print more details")
     parser = _Parser(
         prog="livemosaic",
-        description="Turns every frame of a video into a photomosaic, as a stream.",
+        description="Turns live video into photomosaics, in a window, as a virtual camera or in "
+        "a file,\nwithin a latency limit that you choose. Also for video files and pictures.",
         epilog=run.EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"livemosaic {__version__}")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    run.add_parser(verbs, parents=[common])
-    demo.add_parser(verbs, parents=[common])
-    doctor.add_parser(verbs, parents=[common])
-    gallery.add_parser(verbs, parents=[common])
-    devices.add_parser(verbs, parents=[common])
+    subcommands = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
+    for module in (run, demo, doctor, gallery, devices, completion):
+        module.add_parser(subcommands, parents=[common])
     return parser

@@ -6,9 +6,8 @@ which overrides the profile.
 
 from __future__ import annotations
 
-import argparse
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, Literal
 
 from ..errors import OptionError, UsageError, shown
 from ..mosaic.settings import MosaicSettings
-from ..option import Kind, Option, option, options_of, read_size, text_of
+from ..option import Kind, option, options_of, read_size, text_of
 from ..parse import HIGHEST_RATE, LOWEST_RATE, rate, reconnect_attempts
 from ..sources.base import DEFAULT_CAPTURE, CaptureMode
 
@@ -24,7 +23,6 @@ __all__ = [
     "OPTIONS",
     "PROFILES",
     "RunOptions",
-    "add_options",
     "explicit_options",
     "message",
     "read_settings_file",
@@ -89,7 +87,8 @@ class RunOptions:
     files: Mapping[str, Path] = field(default_factory=dict, compare=False)
     # fmt: off
     gallery: str = option("photos", """photos or emoji (included), a gallery file, or a folder of
-        photos, from which a gallery is built once and kept""", metavar="G", live=True)
+        photos, from which a gallery is built once and kept""",
+        metavar="G", live=True, is_path=True)
     profile: str = option("default", """a named set of mosaic options; reference is the published
         algorithm with its parameters""", choices=tuple(PROFILES), live=True)
     mosaic: MosaicSettings = MosaicSettings()
@@ -116,12 +115,12 @@ class RunOptions:
     format: Literal["matroska", "y4m"] | None = option(None,
         "container on standard output (default: matroska)", group="output")
     map: str | None = option(None, """also write a page (html) that names the photo in each cell of
-        a picture""", metavar="FILE", group="output", filed=False)
+        a picture""", metavar="FILE", group="output", filed=False, is_path=True)
     overwrite: bool = option(False, "replace existing files", short="-y", group="output",
         filed=False)
 
     config: Path | None = option(None, """settings file (TOML); while a live run goes on, changes
-        that you save in it are applied""", group="program", filed=False)
+        that you save in it are applied""", group="program", filed=False, is_path=True)
     no_config: bool = option(False, "do not read your own settings file", group="program",
         filed=False)
     json: bool = option(False, "print statistics as JSON when finished", group="program",
@@ -139,34 +138,6 @@ _FILED = {name: known for name, known in _BY_NAME.items() if known.filed}
 # Of two that exclude each other, the one from the nearer source counts. (A tile and columns from
 # the same source are an output size.)
 _EXCLUSIVE = (("tile", "columns"), ("scale", "size"))
-
-
-# ---- the command line --------------------------------------------------------------------
-
-
-def add_options(parser: argparse.ArgumentParser, names: Collection[str] = _BY_NAME) -> None:
-    """Add options to a parser; those not typed stay None."""
-    headings: dict[str, Any] = {}
-    for known in OPTIONS:
-        if known.name not in names:
-            continue
-        if known.group not in headings:
-            headings[known.group] = parser.add_argument_group(f"{known.group} options")
-        settings: dict[str, Any] = {"dest": known.name, "help": _help(known)}
-        if known.is_switch:
-            settings |= {"action": "store_const", "const": True}
-        elif known.choices:
-            settings["choices"] = known.choices
-        else:
-            settings["metavar"] = known.metavar
-        headings[known.group].add_argument(*filter(None, (known.short, known.flag)), **settings)
-
-
-def _help(known: Option) -> str:
-    text = known.help.replace("%", "%%")
-    if known.is_switch or known.default is None:
-        return text
-    return f"{text} (default: {text_of(known.default)})"
 
 
 def explicit_options(arguments: Mapping[str, Any]) -> dict[str, Any]:

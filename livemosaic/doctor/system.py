@@ -51,6 +51,7 @@ PACKAGES: tuple[Package, ...] = (
     Package("threadpoolctl", "threadpoolctl", "3.4", "3.8"),
     Package("platformdirs", "platformdirs", "4", "4.14"),
     Package("tqdm", "tqdm", "4.66", "4.70"),
+    Package("shtab", "shtab", "1.13", "1.13"),
 )
 if sys.platform in ("win32", "darwin"):
     PACKAGES += (Package("cv2-enumerate-cameras", "cv2_enumerate_cameras", "1.2", "1.3"),)

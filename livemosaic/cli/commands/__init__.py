@@ -1,1 +1,1 @@
-"""The verbs of the command line, a module each. Nothing heavy is imported before a verb runs."""
+"""The subcommands, a module each. Nothing heavy is imported before one runs."""

@@ -1,4 +1,4 @@
-"""The verb `demo`: the embedded clip, to see that it works."""
+"""The subcommand `demo`: the included clip, to see that livemosaic works."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ...control.options import add_options
 from ...sinks import parse_output
+from ..arguments import add_options, completed_as_file
 from ..signals import Interrupts
 from . import run as run_command
 
@@ -23,36 +23,39 @@ _OUTPUT = "livemosaic-demo.mp4"
 _OPTIONS = ("overwrite", "config", "no_config", "json", "quiet", "progress")
 
 _NEXT = """\
-  livemosaic run webcam window              yourself, live; press ? in it
+  livemosaic run webcam window              yourself, live; press ? for the keys
   livemosaic run webcam vcam                in a video call
   livemosaic run YOUR.mp4 mosaic.mp4        your own video
   livemosaic run YOUR.jpg mosaic.png        your own picture
   livemosaic run YOUR.mp4 out.mp4 --gallery ~/Pictures
                                             made of your own photos
-  livemosaic doctor                         what this machine has and can do
+  livemosaic doctor                         check what this machine can do
   livemosaic run --help                     everything else"""
 
 
-def add_parser(verbs: Any, **settings: Any) -> None:
-    """Add the verb to the result of `ArgumentParser.add_subparsers`."""
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        "demo", help="render the embedded clip, to see that it works", **settings
+def add_parser(subcommands: Any, **settings: Any) -> None:
+    """Add the subcommand to the result of `ArgumentParser.add_subparsers`."""
+    parser: argparse.ArgumentParser = subcommands.add_parser(
+        "demo",
+        help="turn the included clip into a photomosaic, to see that it works",
+        description="Turns the included clip into a photomosaic, to see that livemosaic works.",
+        **settings,
     )
-    parser.add_argument(
+    output = parser.add_argument(
         "output",
         metavar="OUTPUT",
         nargs="?",
-        help=f"where to: a file, or window ({_OUTPUT}, replaced if it is there)",
+        help=f"a file, or window (default: {_OUTPUT}, which is replaced if it exists)",
     )
+    completed_as_file(output)
     add_options(parser, names=_OPTIONS)
 
 
 def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> int:
-    """Run the embedded clip and say what to try next; the exit code."""
+    """Run the included clip and suggest what to try next; return the exit code."""
     output = args.output or _OUTPUT
-    # The default name is the program's own; what somebody names may be theirs.
-    overwrite = True if args.output is None else args.overwrite
-    arguments = vars(args) | {"overwrite": overwrite}
+    # The default name is the program's own; a file with another name may be the user's.
+    arguments = vars(args) | {"overwrite": True if args.output is None else args.overwrite}
     code = run_command.run(arguments, str(_CLIP), [output], interrupts, started_s)
     if code == 0:
         if not parse_output(output).is_display:
@@ -62,7 +65,7 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
 
 
 def _program() -> str:
-    """What to type for this program: just after its installation it may not be on the PATH."""
+    """The command to start this program: just after its installation PATH may not have it."""
     if shutil.which("livemosaic") is not None:
         return "livemosaic"
     called = Path(sys.argv[0])

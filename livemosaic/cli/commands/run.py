@@ -1,4 +1,4 @@
-"""The verb `run`: an input, its mosaic, and where that goes."""
+"""The subcommand `run`: an input, its mosaic, and the outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...control.options import (
     RunOptions,
-    add_options,
     explicit_options,
     message,
     read_settings_file,
@@ -21,13 +20,13 @@ from ...control.options import (
     user_settings_file,
 )
 from ...errors import LivemosaicError, OptionError, UsageError
+from ..arguments import add_options, completed_as_file
 from ..console import print_json, progress_bar
 from ..ignored_options import refuse_contradictions
 from ..session import join, open_input, parse_outputs
 from ..signals import Interrupts
 
 if TYPE_CHECKING:
-    from ...control.state import Control
     from ...pipeline import Pipeline, Progress
 
 __all__ = ["EXAMPLES", "add_parser", "run"]
@@ -36,11 +35,11 @@ _log = logging.getLogger("livemosaic")
 
 EXAMPLES = """\
 examples:
-  livemosaic demo                            the embedded clip, to see that it works
-  livemosaic run webcam window               a live view; press ? in it
+  livemosaic demo                            the included clip, to see that it works
+  livemosaic run webcam window               a live view; press ? for its keys
   livemosaic run webcam vcam window          for a video call, with a preview
   livemosaic run rtsp://host/cam window      a network camera
-  livemosaic run in.mp4 out.mp4              a video file, its sound kept
+  livemosaic run in.mp4 out.mp4              a video, with its sound
   livemosaic run photo.jpg out.png           a picture
   livemosaic run in.mp4 out.mp4 --profile reference
   livemosaic run in.mp4 out.mkv --gallery ~/Pictures --columns 120 --overlay 0.4
@@ -48,30 +47,33 @@ examples:
 """
 
 
-def add_parser(verbs: Any, **settings: Any) -> None:
-    """Add the verb to the result of `ArgumentParser.add_subparsers`."""
-    parser: argparse.ArgumentParser = verbs.add_parser(
+def add_parser(subcommands: Any, **settings: Any) -> None:
+    """Add the subcommand to the result of `ArgumentParser.add_subparsers`."""
+    parser: argparse.ArgumentParser = subcommands.add_parser(
         "run",
-        help="make a mosaic of an input, for one or more outputs",
-        description="Makes a mosaic of INPUT and gives it to each OUTPUT.",
+        help="turn an input into a photomosaic, for one or more outputs",
+        description="Turns INPUT into a photomosaic and sends it to each OUTPUT.\n"
+        "Command-line options override the settings file, which overrides the profile.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EXAMPLES,
         **settings,
     )
-    parser.add_argument(
+    input = parser.add_argument(
         "input",
         metavar="INPUT",
-        help="webcam, webcam:N, webcam:NAME or /dev/videoN; a video or picture, a numbered "
-        "sequence (in_%%04d.png), an address (rtsp://...), - for standard input, or "
-        "pattern:WxH@FPS",
+        help="webcam, webcam:N, webcam:NAME or /dev/videoN; a video or picture; a numbered "
+        "sequence (in_%%04d.png); an address (rtsp://...); - for standard input; or a test "
+        "picture, pattern:WxH@FPS",
     )
-    parser.add_argument(
+    outputs = parser.add_argument(
         "outputs",
         metavar="OUTPUT",
         nargs="+",
-        help="window, vcam or vcam:DEVICE, a file (mp4 mkv mov webm avi gif png jpg), a numbered "
-        "sequence, an address, - for standard output, or null",
+        help="window; vcam or vcam:DEVICE; a file (mp4 mkv mov webm avi gif png jpg); a numbered "
+        "sequence; an address; - for standard output; or null",
     )
+    for action in (input, outputs):
+        completed_as_file(action)
     add_options(parser)
 
 
@@ -112,13 +114,10 @@ def _settings_files(explicit: Mapping[str, Any]) -> dict[Path, bytes]:
 
 
 def _run(
-    options: RunOptions,
-    texts: Mapping[Path, bytes],
-    interrupts: Interrupts,
-    started_s: float,
+    options: RunOptions, texts: Mapping[Path, bytes], interrupts: Interrupts, started_s: float
 ) -> int:
-    # Imports make a million objects that live to the end: looking through them for garbage again
-    # and again is a fifth of the start. Nor is there work for NumPy's threads, which spin.
+    # Imports make a million objects that live to the end. To search them for garbage again and
+    # again is a fifth of the start. NumPy's threads would spin without any work.
     gc.disable()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     refuse_contradictions(options)
@@ -126,20 +125,19 @@ def _run(
 
     import cv2
 
-    # OpenCV's own threads help little on pictures of this size and cost 40 % more processor time
-    # in waiting for each other; the stages are what runs side by side.
+    # OpenCV's own threads help little with pictures of this size, and wait for each other in busy
+    # loops. The stages run side by side instead.
     cv2.setNumThreads(1)
     with contextlib.ExitStack() as undo:
         source = open_input(options, destinations)
         undo.callback(source.close)
-        still = source.info.still  # and is not held for somebody who watches
+        still = source.info.still  # and not shown live
         pipeline = join(source, destinations, options, interrupts, undo, started_s)
-        interrupts.pipeline = pipeline  # from here on nothing is thrown: it closes all of them
+        interrupts.pipeline = pipeline  # it closes everything from here on
         undo.pop_all()
     gc.freeze()
     gc.enable()
-    control = pipeline.control if pipeline.interactive else None
-    with _watching(options, texts, control):
+    with _watching(options, texts, pipeline):
         code = _drive(pipeline, interrupts, options, still=still)
     if source.bad_frames:
         _log.warning(
@@ -148,34 +146,33 @@ def _run(
     return code
 
 
-# ---- running -----------------------------------------------------------------------------
-
-
 def _watching(
-    options: RunOptions, texts: Mapping[Path, bytes], control: Control | None
+    options: RunOptions, texts: Mapping[Path, bytes], pipeline: Pipeline
 ) -> contextlib.AbstractContextManager[object]:
-    """Apply saved changes of the settings files, if there is anything that may change."""
-    if not texts or control is None:
+    """Apply saved changes of the settings files, if anything may change."""
+    if not texts or not pipeline.interactive:
         return contextlib.nullcontext()
     from ...control.settings_file import SettingsFileWatcher
     from ...gallery import open_gallery
 
-    return SettingsFileWatcher(texts, options=options, control=control, open_gallery=open_gallery)
+    return SettingsFileWatcher(
+        texts, options=options, control=pipeline.control, open_gallery=open_gallery
+    )
 
 
 def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, still: bool) -> int:
-    """Run a pipeline with progress, and say how it went."""
-    told = False
-    words: dict[str, Any] = {"unit": " frames", "total": pipeline.expected_frames}
-    if still:  # neither a count nor a rate: what is done, and since when
-        words = {"bar_format": "{elapsed}{postfix}"}
-    with progress_bar(quiet=options.quiet, when=options.progress, **words) as bar:
+    """Run a pipeline with a progress bar, and report the result."""
+    reported = False
+    settings: dict[str, Any] = {"unit": " frames", "total": pipeline.expected_frames}
+    if still:  # a picture has neither a count nor a rate
+        settings = {"bar_format": "{elapsed}{postfix}"}
+    with progress_bar(quiet=options.quiet, when=options.progress, **settings) as bar:
 
         def tick(progress: Progress) -> None:
-            nonlocal told
-            if interrupts.count and not told:
-                told = True
-                _log.info("finishing what was begun; once more stops at once")
+            nonlocal reported
+            if interrupts.count and not reported:
+                reported = True
+                _log.info("finishing the current output (press Ctrl-C again to stop immediately)")
             if bar is not None:
                 cells = progress.cells
                 share = cells.active / cells.total if cells.total else 0.0
@@ -184,15 +181,15 @@ def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, s
                 bar.update(progress.frames_out - bar.n)
 
         try:
-            whole = pipeline.run(on_tick=tick)
+            finished = pipeline.run(on_tick=tick)
         except LivemosaicError:
             if interrupts.count and not pipeline.progress.frames_out:
                 raise KeyboardInterrupt from None  # no sink can make a file of no frame
             if pipeline.completed:
-                _log.info("finished all the same: %s", ", ".join(pipeline.completed))
+                _log.info("completed: %s", ", ".join(pipeline.completed))
             raise
-    if not whole:
-        _log.info("stopped at once; kept: %s", ", ".join(pipeline.completed) or "nothing")
+    if not finished:
+        _log.info("stopped immediately; completed: %s", ", ".join(pipeline.completed) or "nothing")
         return 130
     report = pipeline.report()
     if options.json:
