@@ -20,7 +20,7 @@ from ..mosaic.settings import MAX_TILE_PX, MosaicSettings
 from .governor import Governor
 from .queues import Ended, FrameQueue
 from .sink_writer import FanOut
-from .stats import Durations, RecentDurations
+from .stats import Durations
 from .status_overlay import with_status_overlay
 from .threads import ThreadGroup
 from .warmup import WarmUp
@@ -50,7 +50,7 @@ class MosaicWorker:
     dropped_by_governor : frames that the governor refused, and frames older than a repainted one
     status : of the source while it has no picture
     phase : progress of a single picture's long work, such as "matching 40%"
-    durations, recent_durations : of each stage, over the run and over the last seconds
+    durations : of each stage
     """
 
     def __init__(
@@ -79,7 +79,6 @@ class MosaicWorker:
         self.frames = self.dropped_by_governor = 0
         self.status = self.phase = ""
         self.durations = {name: Durations() for name in STAGES}
-        self.recent_durations = {name: RecentDurations() for name in STAGES}
         self._stage_began_s = 0.0
         mosaic.on_stage = self._on_stage
         mosaic.on_progress = self._on_progress
@@ -243,9 +242,7 @@ class MosaicWorker:
 
     def _on_stage(self, name: str) -> None:
         now_s = time.monotonic()
-        took_s = now_s - self._stage_began_s
-        self.durations[name].add(took_s)
-        self.recent_durations[name].add(took_s)
+        self.durations[name].add(now_s - self._stage_began_s)
         self._stage_began_s = now_s
         if self._mosaic.settings.thorough:
             self.phase = {"match": "painting", "compose": "writing"}.get(name, "matching")

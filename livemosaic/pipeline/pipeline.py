@@ -328,8 +328,7 @@ class Pipeline:
 
     def _shut_down(self) -> None:
         """End every thread; close the source and the sinks, unless a thread is stuck in them."""
-        self._threads.stopping.set()
-        self._source.interrupt()
+        self._end_input()
         writers = self._fan_out.writers
         if self._threads.cancelled:
             self._incoming.cancel()

@@ -89,15 +89,14 @@ class RunReport:
 
     def live_stats(self) -> LiveStats:
         first, worker, cells = self.first, self._worker, self._worker.cells
-        stages = worker.recent_durations.items()
         return LiveStats(
-            fps_in=self._reader.recent_frames.per_second,
-            fps_out=first.recent_latency.per_second,
-            latency_ms_p50=first.recent_latency.percentile_ms(50),
-            latency_ms_p95=first.recent_latency.percentile_ms(95),
+            fps_in=self._reader.durations.recent_rate,
+            fps_out=first.latency.recent_rate,
+            latency_ms_p50=first.latency.recent_ms(50),
+            latency_ms_p95=first.latency.recent_ms(95),
             dropped=self._dropped,
             active_share=cells.active / cells.total if cells.total else 0.0,
-            stages_ms={name: recent.percentile_ms(50) for name, recent in stages},
+            stages_ms={name: stage.recent_ms(50) for name, stage in worker.durations.items()},
             governor=worker.governor.step.description if worker.governor is not None else "",
             source=worker.status,
             recording=self._recorder.name,

@@ -14,7 +14,7 @@ from ..media.frame_rate import FrameRate
 from ..sinks.base import Sink, Window
 from .frame_rate import by_clock
 from .queues import Closed, Ended, FrameQueue
-from .stats import Durations, RecentDurations
+from .stats import Durations
 from .threads import ThreadGroup
 
 __all__ = ["FanOut", "SinkWriter", "WindowWriter"]
@@ -38,7 +38,7 @@ class SinkWriter:
     last_latency_s, last_decoding_s : of the newest frame that the sink took
     video_s : from the first frame's time to the end of the last frame
     durations : of the sink's work per frame
-    latency, recent_latency : from capture to hand-off, over the run and over the last seconds
+    latency : from capture to hand-off
     thread : None for a window, which needs the caller's thread
     completed, aborted : how the sink has ended
     """
@@ -60,7 +60,6 @@ class SinkWriter:
         self.last_latency_s = self.last_decoding_s = 0.0
         self.video_s = 0.0
         self.durations, self.latency = Durations(), Durations()
-        self.recent_latency = RecentDurations()
         self.thread: threading.Thread | None = None
         self.completed = self.aborted = False
         self._start_time_s = 0.0  # the first frame's own time
@@ -145,7 +144,6 @@ class SinkWriter:
         if is_new:
             self.last_latency_s, self.last_decoding_s = now_s - item.captured_s, item.decoding_s
             self.latency.add(self.last_latency_s)
-            self.recent_latency.add(self.last_latency_s)
 
     def _close(self) -> None:
         self.sink.close()

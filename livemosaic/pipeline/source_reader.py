@@ -15,7 +15,7 @@ from ..media.frame import Frame, Item, StatusEvent, TrackPacket, for_each
 from ..media.frame_rate import FrameRate
 from ..sources.base import Source
 from .queues import FrameQueue
-from .stats import Durations, RecentDurations
+from .stats import Durations
 from .threads import ThreadGroup
 
 __all__ = ["SourceReader", "limited", "paced"]
@@ -30,13 +30,12 @@ _LATE_S = 2
 
 
 class SourceReader:
-    """Reads a source to its end, on a thread of its own.
+    """Reads a source to its end, on a thread of its own. See `Pipeline` for the parameters.
 
     Attributes
     ----------
     frames : how many frames the source gave
     durations : of reading and decoding a frame; live, from its capture
-    recent_frames : for the input's current frame rate
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class SourceReader:
         self._duration_s, self._realtime = duration_s, realtime
         self.frames = 0
         self._stale = 0
-        self.durations, self.recent_frames = Durations(), RecentDurations()
+        self.durations = Durations()
 
     @property
     def dropped(self) -> int:
@@ -129,7 +128,6 @@ class SourceReader:
     def _counted(self, item: Item) -> Item:
         if isinstance(item, Frame):
             self.frames += 1
-            self.recent_frames.add()
         return item
 
 

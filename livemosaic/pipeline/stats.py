@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-__all__ = ["Durations", "RecentDurations", "peak_rss_mb", "percentile"]
+__all__ = ["Durations", "peak_rss_mb", "percentile"]
 
 Number = TypeVar("Number", int, float)
 
@@ -40,35 +40,7 @@ def percentile(counts: Mapping[Number, int], percent: float) -> Number:
 
 
 class Durations:
-    """A distribution of durations over the whole run."""
-
-    def __init__(self) -> None:
-        self._bins: Counter[int] = Counter()
-        self._max_s = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count one duration."""
-        self._bins[round(math.log(max(seconds, _SMALLEST_S)) / _BIN_RATIO)] += 1
-        self._max_s = max(self._max_s, seconds)
-
-    @property
-    def max_ms(self) -> float:
-        return round(self._max_s * 1e3, 3)
-
-    def percentile_ms(self, percent: float) -> float:
-        """A percentile in ms; 0 when no duration was counted."""
-        if not self._bins:
-            return 0.0
-        middle_s = math.exp(percentile(self._bins, percent) * _BIN_RATIO)
-        return round(min(middle_s, self._max_s) * 1e3, 3)
-
-    def summary(self, *percents: int) -> dict[str, float]:
-        """{"p50": ..., ...} in ms."""
-        return {f"p{p}": self.percentile_ms(p) for p in percents}
-
-
-class RecentDurations:
-    """Durations of the last seconds, for live statistics.
+    """A distribution of durations: of the whole run, and of the last seconds.
 
     One thread adds; any thread may read.
 
@@ -79,26 +51,45 @@ class RecentDurations:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._entries: deque[tuple[float, float]] = deque(maxlen=_MAX_RECENT)
+        self._bins: Counter[int] = Counter()
+        self._max_s = 0.0
+        self._last: deque[tuple[float, float]] = deque(maxlen=_MAX_RECENT)
 
-    def add(self, seconds: float = 0.0) -> None:
+    def add(self, seconds: float) -> None:
         """Count one duration that ends now."""
-        self._entries.append((self._clock(), seconds))
+        self._bins[round(math.log(max(seconds, _SMALLEST_S)) / _BIN_RATIO)] += 1
+        self._max_s = max(self._max_s, seconds)
+        self._last.append((self._clock(), seconds))
 
     @property
-    def per_second(self) -> float:
-        """How many durations were added per second."""
-        times = [at for at, _ in self._recent()]
-        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+    def max_ms(self) -> float:
+        return round(self._max_s * 1e3, 3)
 
     def percentile_ms(self, percent: float) -> float:
-        """A percentile in ms; 0 when there is no recent duration."""
+        """A percentile of the run in ms; 0 when no duration was counted."""
+        if not self._bins:
+            return 0.0
+        middle_s = math.exp(percentile(self._bins, percent) * _BIN_RATIO)
+        return round(min(middle_s, self._max_s) * 1e3, 3)
+
+    def summary(self, *percents: int) -> dict[str, float]:
+        """{"p50": ..., ...} of the run in ms."""
+        return {f"p{p}": self.percentile_ms(p) for p in percents}
+
+    @property
+    def recent_rate(self) -> float:
+        """Durations per second, of the last seconds."""
+        times = [at_s for at_s, _ in self._recent()]
+        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+
+    def recent_ms(self, percent: float) -> float:
+        """A percentile of the last seconds in ms; 0 when there was no duration."""
         durations = Counter(seconds for _, seconds in self._recent())
         return percentile(durations, percent) * 1e3 if durations else 0.0
 
     def _recent(self) -> list[tuple[float, float]]:
-        oldest = self._clock() - _RECENT_S
-        return [entry for entry in tuple(self._entries) if entry[0] >= oldest]
+        oldest_s = self._clock() - _RECENT_S
+        return [entry for entry in tuple(self._last) if entry[0] >= oldest_s]
 
 
 def peak_rss_mb() -> float:
