@@ -8,7 +8,8 @@ A page asks for one with a line of its own:
     {{ keys }}                  the keys of the window
     {{ profiles }}              each profile with the options that it sets
     {{ live_options }}          the options that may change while a run goes on
-    {{ usage gallery build }}   what a subcommand takes, from its argument parser
+    {{ options mosaic }}        a group of the options of `run`
+    {{ usage gallery build }}   what a subcommand says with --help
 
 MkDocs calls `on_page_markdown`; mkdocstrings uses `PlainDescriptions`.
 """
@@ -18,13 +19,19 @@ from __future__ import annotations
 import argparse
 import ast
 import inspect
+import os
 import posixpath
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import griffe
+
+if TYPE_CHECKING:
+    from livemosaic.option import Option
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -141,22 +148,50 @@ def live_options(_: str) -> str:
     return ", ".join(f"`{option.name}`" for option in OPTIONS if option.live)
 
 
-def usage(words: str) -> str:
-    """What a subcommand takes: its arguments and options, from the argument parser."""
-    parser = subcommands()[words]
-    lines = ["| argument | meaning |", "|---|---|"]
-    for action in parser._actions:
-        if isinstance(action, argparse._HelpAction):
+def options(group: str) -> str:
+    """The options of `run` in a group: mosaic, input, output or program."""
+    from livemosaic.control.options import OPTIONS
+    from livemosaic.option import text_of
+
+    lines = ["| option | meaning | values | default | live |", "|---|---|---|---|---|"]
+    for option in OPTIONS:
+        if option.group != group:
             continue
-        names = ", ".join(f"`{name}`" for name in action.option_strings)
-        metavar = action.metavar or ("|".join(action.choices) if action.choices else "")
-        if not names:
-            names = f"`{metavar or action.dest}`"
-        elif metavar:
-            names += f" `{metavar}`"
-        text = (action.help or "").replace("%%", "%").replace("|", "\\|")
-        lines.append(f"| {names.replace('|', chr(92) + '|')} | {text} |")
+        names = ", ".join(f"`{name}`" for name in (option.short, option.flag) if name)
+        if option.metavar and not option.choices:
+            names += f" `{option.metavar}`"
+        default = "" if option.is_switch or option.default is None else text_of(option.default)
+        live = "yes" if option.live else ""
+        lines.append(f"| {names} | {option.help} | {_values(option)} | {default} | {live} |")
     return "\n".join(lines)
+
+
+def _values(option: Option) -> str:
+    """The values that an option takes, as far as they are limited."""
+    low, high = option.low, option.high
+    if option.choices:
+        return ", ".join(f"`{choice}`" for choice in option.choices)
+    if low is None:
+        return ""
+    if 0 < low < 0.01:
+        return "above 0"  # how far does not matter
+    if high is None or high >= 100_000:
+        return f"{float(low):g} or more"
+    return f"{float(low):g} to {float(high):g}"
+
+
+def usage(words: str) -> str:
+    """What a subcommand says about itself with --help."""
+    program = [sys.executable, "-m", "livemosaic", *words.split(), "--help"]
+    done = subprocess.run(
+        program,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "90", "NO_COLOR": "1"},
+    )
+    return f"```text\n{done.stdout}```"
 
 
 def subcommands() -> dict[str, argparse.ArgumentParser]:
@@ -183,6 +218,7 @@ FACTS: dict[str, Callable[[str], str]] = {
     "keys": keys,
     "profiles": profiles,
     "live_options": live_options,
+    "options": options,
     "usage": usage,
 }
 

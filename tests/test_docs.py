@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import pyvirtualcam
 
+from livemosaic.control.options import OPTIONS
 from livemosaic.doctor import CheckResult
 from livemosaic.window.keys import KEYS
 from scripts import docs_hooks
@@ -249,4 +250,13 @@ def test_descriptions_move_below_their_names(section: str, text: str, expected: 
 
 def test_a_page_gets_what_it_asks_for() -> None:
     assert "| `livemosaic` |" not in docs_hooks.on_page_markdown("text {{ keys }} in a line")
-    assert "`--tint` `X`" in docs_hooks.on_page_markdown("{{ usage run }}")
+    assert "| `--tint` `X` " in docs_hooks.on_page_markdown("{{ options mosaic }}")
+    assert "--crops N" in docs_hooks.on_page_markdown("{{ usage gallery build }}")
+
+
+def test_the_reference_has_all_options_and_commands() -> None:
+    page = docs_hooks.on_page_markdown((ROOT / "docs" / "cli.md").read_text(encoding="utf-8"))
+    for option in OPTIONS:
+        assert f"`{option.flag}`" in page
+    for words in docs_hooks.subcommands():
+        assert words in ("", "run", "gallery") or f"usage: livemosaic {words} " in page
