@@ -1,4 +1,4 @@
-"""What waits between receiving a stream and decoding it, and what is let go when that is slow."""
+"""The packets between receiving a stream and decoding it; drops some when decoding is slow."""
 
 from __future__ import annotations
 
@@ -8,28 +8,26 @@ from typing import Any, NamedTuple
 
 __all__ = ["Arrival", "PacketQueue"]
 
-# When the oldest waiting picture is this old, decoding does not keep up, and what waits is let go
-# up to the newest key picture. Long enough for the burst after a busy moment, which is caught up
-# with.
+# If the oldest waiting picture is this old, decoding does not keep up, and the pictures before the
+# newest key picture are dropped. A decoder can catch up with less, the burst after a busy moment.
 _LATE_S = 0.5
-# Without a key picture to go on from, the picture would stand until the next one comes, 10 s with
-# some cameras: only a decoder that is hopelessly late is worth that.
-_HOPELESS_S = 2.0
-# Nothing is received faster than it is decoded from a stream that is paced by its reader.
-_AHEAD = 256  # packets, some seconds of picture and sound
-_MOST = 4096  # packets, when nobody takes anything: minutes of sound
+# Without a key picture in the queue, the output would stand still until the next one comes, which
+# takes 10 s with some cameras. So the delay has to be longer to drop all.
+_VERY_LATE_S = 2.0
+_MAX_AHEAD = 256  # packets, some seconds of picture and sound, where the receiver waits
+_MAX_WAITING = 4096  # packets, minutes of sound, when the decoder takes none
 
 
 class Arrival(NamedTuple):
-    """A packet that has come.
+    """A received packet.
 
     Attributes
     ----------
     packet : av.Packet
-    track : index into `StreamInfo.tracks`, None for the picture's
-    at_s : when it came, `time.monotonic()`
+    track : index into `StreamInfo.tracks`, None for a picture
+    at_s : time of arrival, `time.monotonic()`
     key : whether decoding can begin with it
-    after_gap : whether packets of the same track before it were let go
+    after_gap : whether packets of the same track before it were dropped
     """
 
     packet: Any
@@ -40,13 +38,13 @@ class Arrival(NamedTuple):
 
 
 class PacketQueue:
-    """Packets on their way from the thread that receives to the one that decodes.
+    """Packets on their way from the receiving thread to the decoding one.
 
     Attributes
     ----------
-    waits : True where the receiver has to wait for the decoder, because the stream's reader is what
-        paces it; False where the stream comes at its own pace and late pictures are let go
-    dropped : packets of the picture that were let go
+    waits : True where reading paces the stream: `put` waits for the decoder. False where the stream
+        has its own pace: late pictures are dropped
+    dropped : how many pictures were dropped
     """
 
     def __init__(self) -> None:
@@ -60,9 +58,9 @@ class PacketQueue:
         self._closed = False
 
     def put(self, arrival: Arrival) -> bool:
-        """Add a packet; False when nobody wants any more."""
+        """Add a packet; False after `close`."""
         with self._changed:
-            while self.waits and len(self._waiting) >= _AHEAD and not self._closed:
+            while self.waits and len(self._waiting) >= _MAX_AHEAD and not self._closed:
                 self._changed.wait()
             if self._closed:
                 return False
@@ -74,25 +72,25 @@ class PacketQueue:
                 self._skipping = False
             self._waiting.append(arrival)
             if not self.waits:
-                self._let_go(arrival.at_s)
+                self._drop_late(arrival.at_s)
             self._changed.notify_all()
             return True
 
     def finish(self, error: BaseException | None = None) -> None:
-        """No more will come; `error` is what `get` raises at the end."""
+        """End the queue; after the last packet `get` raises `error`, or returns None."""
         with self._changed:
             self._finished, self._error = True, error
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Wake both sides, for good; from any thread."""
+        """End both sides at once, from any thread."""
         with self._changed:
             self._closed = True
             self._waiting.clear()
             self._changed.notify_all()
 
     def get(self, timeout: float) -> Arrival | None:
-        """The next packet; None at the end, or when it is closed.
+        """The next packet; None at the end, and after `close`.
 
         Raises
         ------
@@ -112,11 +110,10 @@ class PacketQueue:
     def _ready(self) -> bool:
         return bool(self._waiting) or self._finished or self._closed
 
-    def _let_go(self, now_s: float) -> None:
-        """Forget what would be late."""
+    def _drop_late(self, now_s: float) -> None:
         pictures = [arrival for arrival in self._waiting if arrival.track is None]
         age_s = now_s - pictures[0].at_s if pictures else 0.0
-        if len(self._waiting) > _MOST:
+        if len(self._waiting) > _MAX_WAITING:
             self.dropped += len(pictures)
             self._waiting.clear()
             self._skipping = True
@@ -125,7 +122,7 @@ class PacketQueue:
             return
         resume = next((arrival for arrival in reversed(pictures) if arrival.key), None)
         if resume is None or resume is pictures[0]:
-            if age_s < _HOPELESS_S:
+            if age_s < _VERY_LATE_S:
                 return
             resume = None
         kept: deque[Arrival] = deque()

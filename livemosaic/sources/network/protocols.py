@@ -1,4 +1,4 @@
-"""Network addresses: how FFmpeg is to open each kind so that pictures come early and fresh."""
+"""Protocols of network streams: FFmpeg's options for an early first picture and little delay."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from ...media.urls import public_name, split_url
 
 __all__ = ["Address", "find_protocol"]
 
-# Enough to see an elementary stream's codec and a sound's rate (0.3 s with MPEG-TS). FFmpeg's
-# defaults show the first picture after 0.9 s (MPEG-TS) to 1.7 s (FLV). Without any look at the
-# times of pictures, 25 frames/s are taken for 50.
+# Enough to detect an elementary stream's codec and a sound's rate (0.3 s with MPEG-TS). With
+# FFmpeg's defaults the first picture takes 0.9 s (MPEG-TS) to 1.7 s (FLV). With no picture for the
+# rate, 25 frames/s are detected as 50.
 _PROBE = {"analyzeduration": "500000", "fpsprobesize": "3"}  # microseconds, pictures
 
 _OPTIONS: dict[str, dict[str, str]] = {
-    # Its description names the tracks, so that nothing has to be probed: a camera's first picture
-    # comes after 0.1 s and not 1.2 s. (`fflags=nobuffer` would be as quick, but throws away the
-    # first key picture.) TCP loses nothing and passes every firewall; a server that has none is
-    # asked for UDP. A packet that is lost there is waited for 0.1 s, not 0.5.
+    # The description of the session names the tracks. Without probing, a camera's first picture
+    # takes 0.1 s and not 1.2 s (`fflags=nobuffer` would be as quick, but drops the first key
+    # picture). TCP loses no packets and passes every firewall; UDP is for servers without it.
+    # There, a lost packet delays for 0.1 s, not 0.5 s.
     "rtsp": {
         "probesize": "32",
         "rtsp_flags": "prefer_tcp",
         "max_delay": "100000",
         "allowed_media_types": "video+audio+subtitle",
     },
-    # 100 ms: how far the server may run ahead. Its default of 3 s is delay.
+    # The server may send 100 ms ahead. The default of 3 s would be delay.
     "rtmp": {**_PROBE, "rtmp_live": "live", "rtmp_buffer": "100"},
     "http": dict(_PROBE),
-    # A receiver that was too slow for a moment has lost packets, and goes on. One that has been
-    # given up may still have the port.
+    # Continue when a slow receiver has lost packets. An abandoned receiver may still use the port.
     "udp": {**_PROBE, "overrun_nonfatal": "1", "reuse": "1"},
     "tcp": dict(_PROBE),
     "srt": dict(_PROBE),
@@ -48,9 +47,9 @@ class Address:
 
     Attributes
     ----------
-    name : as shown to a person, without credentials
+    name : for people, without credentials
     url, options : for FFmpeg
-    maybe_file : whether a file may be behind it as well as a stream
+    maybe_file : whether it may be a file's address, too
     """
 
     name: str
@@ -60,7 +59,7 @@ class Address:
 
 
 def find_protocol(spec: str) -> Address | None:
-    """The stream that `spec` names; None for a scheme of files."""
+    """The address in `spec`, with its protocol's options; None for a protocol of files."""
     scheme = split_url(spec).scheme.lower()
     kind = _SCHEMES.get(scheme)
     if kind is None:

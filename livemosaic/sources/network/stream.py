@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...errors import LivemosaicError, RefusedError, SourceError
-from ...media.ffmpeg import av, fraction, open_container, reason
+from ...media.ffmpeg import av, open_container, reason, shift_packet
 from ...media.frame import Frame, TrackPacket
 from ..base import Source, SourceOptions
 from ..decoder import VideoDecoder
@@ -27,33 +27,32 @@ __all__ = ["FiniteError", "StreamSource", "open_input", "stream_opener"]
 
 _logger = logging.getLogger("livemosaic")
 
-# For a server to answer and describe itself. Proxies that fetch a stream when it is asked for take
-# some seconds.
+# Limit for a server's answer and description. Proxies that fetch a stream on demand take seconds.
 _OPEN_S = 10.0
-# To come back: a host that is switched on hears nothing of attempts that it missed, and TCP repeats
-# its own after 1, 3 and 7 s.
-_AGAIN_S = 4.0
-# For the first picture after that: cameras send a key picture every 1 to 10 s.
+# The same for a reconnect. A host that has just been switched on has missed earlier attempts, and
+# TCP repeats its own only after 1, 3 and 7 s.
+_REOPEN_S = 4.0
+# Limit for the first picture after that: cameras send a key picture every 1 to 10 s.
 _FIRST_S = 20.0
-# Without a picture for so long, a stream is taken for stalled: noticed within 3 s. Slow cameras get
-# a multiple of the time between their pictures.
+# A stream without a picture for this time is stalled. Slow cameras get a multiple of the time
+# between their pictures.
 _STALL_S, _STALL_INTERVALS = 2.5, 4
 _INTERVALS = 8  # of the last pictures
-# FFmpeg's own time-out ends a receiver that decoding has given up; slower cameras are none.
+# FFmpeg's own limit, which ends a receiver that the decoding thread has left.
 _READ_S = 10.0
-# Streams that come as files of up to 10 s each, all pictures of one at once.
+# Streams in files of up to 10 s; all pictures of a file come at once.
 _SEGMENTED = {"hls", "dash"}
 _SEGMENT_STALL_S = 30.0
-# A segment that came late moves what follows; by less, the buffers of the outputs even it out.
+# A segment that is later than this delays all pictures after it; outputs can even out less.
 _PACE_S = 1.0
-# Pictures this much late are decoded without those that no other is predicted from.
+# When pictures are later than this, those that no other is predicted from are not decoded.
 _LATE_S = 0.15
-# Some readers do not mark key pictures. Decoders find their own beginning, less well.
+# Some demuxers do not mark key pictures. After this time the decoder has to find one itself.
 _KEYLESS_S = 12.0
-# How long `close` waits for the connection to be closed. A receiver that is stuck closes it later.
+# `close` waits this long for the connection's end. A receiver that is stuck ends it later.
 _CLOSE_S = 0.3
 
-# What will be the same the next time.
+# Errors that a retry would meet again.
 _FINAL = (
     av.error.ProtocolNotFoundError,
     av.error.DemuxerNotFoundError,
@@ -64,38 +63,47 @@ _FINAL = (
 
 
 class FiniteError(Exception):
-    """It is a file: `FileSource` reads it without losing anything."""
+    """The address is a file's: `FileSource` reads it without dropping pictures."""
 
 
 class StreamSource(Source):
-    """The newest pictures of a network stream, and the packets of its other tracks.
+    """The latest pictures of a network stream, and the packets of its other tracks.
 
-    One thread receives and the one that iterates decodes, so that FFmpeg's own buffers stay empty.
-    What comes faster than it is decoded is let go, see `PacketQueue`. Times begin at 0 with the
-    first frame, which is a key picture; frames are stamped with the time at which they arrived.
-    `info.tracks` are copies, which outlive the connection.
+    One thread receives, and the iterating thread decodes, so that FFmpeg's own buffers stay empty.
+    `PacketQueue` drops pictures when decoding is slower. Times begin at 0 with the first frame,
+    which is a key picture. The capture time of a frame is that of its arrival. `info.tracks` are
+    copies, which outlive the connection.
 
     Parameters
     ----------
-    address : where it comes from
+    address : of the stream
     threads : of the decoder, 0 for as many as there are processors
-    open_s : seconds for the server to answer
+    open_s : limit for the server's answer
+    stall_s : without a picture for this time, the stream is stalled
 
     Raises
     ------
     SourceError
-        when there is no picture; `RefusedError` when that will not change
+        when there is no picture; `RefusedError` if a retry is useless
     FiniteError
-        when the address is one of a file
+        when the address is a file's
     """
 
-    def __init__(self, address: Address, *, threads: int = 0, open_s: float = _OPEN_S) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        threads: int = 0,
+        open_s: float = _OPEN_S,
+        stall_s: float = _STALL_S,
+    ) -> None:
         self.name = address.name
-        self._address, self._threads, self._open_s = address, threads, open_s
+        self._address, self._threads = address, threads
+        self._open_s, self._stall_s = open_s, stall_s
         self._opened = threading.Event()
         self._stopped = threading.Event()
         self._error: BaseException | None = None
-        self._backlog = PacketQueue()
+        self._queue = PacketQueue()
         self._video: VideoDecoder | None = None
         self._tracks: tuple[Any, ...] = ()
         self._segmented = False
@@ -116,11 +124,10 @@ class StreamSource(Source):
 
     @property
     def dropped(self) -> int:
-        """Pictures that were let go because decoding did not keep up."""
-        return self._backlog.dropped
+        return self._queue.dropped
 
     def __iter__(self) -> Iterator[Frame | TrackPacket]:
-        start_s: float | None = None  # what the clock says at the stream's time 0
+        start_s: float | None = None  # the clock at the stream's time 0
         for item in self._all():
             if self._segmented and isinstance(item, Frame):
                 now = time.monotonic()
@@ -136,17 +143,16 @@ class StreamSource(Source):
     def interrupt(self) -> None:
         """End the iteration at once, from any thread."""
         self._stopped.set()
-        self._backlog.close()
+        self._queue.close()
 
     def close(self) -> None:
-        """End the connection. May be called twice."""
         self.interrupt()
         self._receiver.join(_CLOSE_S)
 
     # ---- opening -------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        # The receiver's own time-outs come first, unless a name server keeps it waiting.
+        # The receiver's own limits are shorter, unless it waits for a name server.
         if not self._opened.wait(2 * self._open_s + 1):
             raise SourceError(_cannot(self.name, TimeoutError()))
         if self._error is not None:
@@ -170,7 +176,7 @@ class StreamSource(Source):
     # ---- receiving -----------------------------------------------------------------------
 
     def _receive(self) -> None:
-        """Receive until nobody wants any more; on its own thread, which may get stuck."""
+        """Receive until the end or `close`, on a thread of its own, which may get stuck."""
         error: BaseException | None = None
         began_s = time.monotonic()
         try:
@@ -188,41 +194,41 @@ class StreamSource(Source):
         except (av.error.FFmpegError, OSError, ValueError) as failed:
             kind = RefusedError if isinstance(failed, _FINAL) else SourceError
             if not self._opened.is_set() and time.monotonic() - began_s >= self._open_s:
-                failed = TimeoutError()  # readers take what they got until then for damage
-            # FFmpeg's errors name the address with the password in it: they are not the cause.
+                failed = TimeoutError()  # demuxers report an incomplete answer as damage
+            # Without `from failed`: FFmpeg's errors contain the address with its password.
             error = kind(_cannot(self.name, failed))
         except BaseException as unexpected:
             error = unexpected
         self._error = error
         self._opened.set()
-        self._backlog.finish(error)
+        self._queue.finish(error)
 
     def _take(self, container: Any) -> None:
         if self._address.maybe_file and _is_finite(container):
             raise FiniteError
         video = VideoDecoder(container, name=self.name, threads=self._threads, live=True)
-        self._segmented = self._backlog.waits = container.format.name in _SEGMENTED
+        self._segmented = self._queue.waits = container.format.name in _SEGMENTED
         templates = _templates(container, name=self.name)
         self._tracks = tuple(templates.values())
         numbers = {index: number for number, index in enumerate(templates)}
         self._video = video
         self._opened.set()
-        beside = [stream for stream in container.streams if stream.index in templates]
-        for packet in container.demux(video.stream, *beside):
+        others = [stream for stream in container.streams if stream.index in templates]
+        for packet in container.demux(video.stream, *others):
             if packet.size == 0:
                 continue  # PyAV's request to flush
             track = numbers.get(packet.stream_index)
             if track is not None:
-                # What outlives the container must not refer to it.
+                # The packet may outlive the container, so it must not refer to it.
                 packet.stream = self._tracks[track]
             key = track is None and packet.is_keyframe
-            if not self._backlog.put(Arrival(packet, track, time.monotonic(), key)):
+            if not self._queue.put(Arrival(packet, track, time.monotonic(), key)):
                 return
 
     # ---- decoding ------------------------------------------------------------------------
 
     def _all(self) -> Iterator[Frame | TrackPacket]:
-        """Everything, in times that begin at the first frame."""
+        """All items, in times that begin at the first frame."""
         while self._ready:
             yield from self._zeroed(self._ready.popleft())
         for item in self._items:
@@ -232,12 +238,9 @@ class StreamSource(Source):
         if isinstance(item, Frame):
             yield replace(item, pts=item.pts - round(self._origin / item.time_base))
             return
-        packet = item.packet
-        shift = round(self._origin / (fraction(packet.time_base) or 1))
-        if packet.pts is not None and packet.dts is not None and packet.dts >= shift:
-            packet.pts -= shift
-            packet.dts -= shift
-            yield item  # what belongs before the first picture is left out
+        packet = shift_packet(item.packet, -self._origin)
+        if packet.pts is not None and packet.dts is not None and packet.dts >= 0:
+            yield item  # but not those from before the first picture
 
     def _decode(self, video: VideoDecoder) -> Iterator[Frame | TrackPacket]:
         last_s, limit_s = time.monotonic(), _FIRST_S
@@ -257,10 +260,10 @@ class StreamSource(Source):
             if began_s is None:
                 began_s = now
             if not decoding and not arrival.key and now - began_s < _KEYLESS_S:
-                continue  # it would be a picture full of holes
+                continue  # a picture without its key picture would be damaged
             if not decoding:
                 decoding = True
-                # Without times the rate is made up, and what was probed comes all at once.
+                # Without times the rate is invented, and the probed pictures come all at once.
                 limit_s = self._limit_s(float(1 / video.rate)) if video.timed else _READ_S
             if arrival.after_gap:
                 video.restart()
@@ -273,16 +276,16 @@ class StreamSource(Source):
             yield from video.flush()
 
     def _limit_s(self, interval_s: float) -> float:
-        """How long the next picture may take when the last ones took up to `interval_s`."""
+        """The limit for the next picture if the last ones took up to `interval_s`."""
         if self._segmented:
             return _SEGMENT_STALL_S
-        return max(_STALL_S, _STALL_INTERVALS * interval_s)
+        return max(self._stall_s, _STALL_INTERVALS * interval_s)
 
     def _next(self, last_s: float, limit_s: float) -> Arrival | None:
-        """The next packet, unless pictures have stayed away for too long."""
-        # By times of arrival: it is no stall when nobody has looked for a while.
+        """The next packet. Raises `SourceError` if no picture came for too long."""
+        # By times of arrival, because a pause of this thread is no stall.
         try:
-            arrival = self._backlog.get(max(0.0, last_s + limit_s - time.monotonic()))
+            arrival = self._queue.get(max(0.0, last_s + limit_s - time.monotonic()))
         except TimeoutError:
             arrival = None
             if self._stopped.is_set():
@@ -308,50 +311,49 @@ def open_input(spec: str, options: SourceOptions) -> Source | None:
 
 
 def _is_finite(container: Any) -> bool:
-    """Whether there is a file behind the address, as far as its reader knows."""
+    """Whether the address is a file's, as far as its demuxer knows."""
     name = container.format.name
-    # A stream's duration is not known, or is given as 0 (FLV).
+    # A stream's duration is unknown, or 0 (FLV).
     if container.duration or name.endswith(("_pipe", "image2")):
         return True
-    # A size is that of a file, but for playlists, and for cameras that make one up.
+    # Only files have a size, except for playlists, and for cameras that invent one.
     return name not in _SEGMENTED and name != "mpjpeg" and container.size > 0
 
 
 def stream_opener(address: Address, *, threads: int = 0) -> Callable[[], StreamSource]:
-    """What opens a stream: with patience at first, and sooner for another attempt later."""
-    patience_s = itertools.chain([_OPEN_S], itertools.repeat(_AGAIN_S))
-    has_been = False
+    """A function that opens a stream, and waits longer for it the first time."""
+    limits_s = itertools.chain([_OPEN_S], itertools.repeat(_REOPEN_S))
+    was_open = False
 
     def open_it() -> StreamSource:
-        nonlocal has_been
+        nonlocal was_open
         try:
-            source = StreamSource(address, threads=threads, open_s=next(patience_s))
+            source = StreamSource(address, threads=threads, open_s=next(limits_s))
         except FiniteError:
-            if not has_been:
+            if not was_open:
                 raise
-            # A camera's proxy may say so that the camera is away.
+            # A camera's proxy may send a picture in the camera's place.
             raise SourceError(
-                f"{address.name}: a file comes from there now, and no stream; check the camera"
+                f"{address.name}: it is a file now, and no stream; check the camera"
             ) from None
-        has_been = True
+        was_open = True
         return source
 
     return open_it
 
 
 def _templates(container: Any, *, name: str) -> dict[int, Any]:
-    """Copies of the tracks beside the picture, by their number in the container.
+    """Copies of the other tracks, by their index in the container.
 
-    PyAV copies all parameters of a stream only into a stream of an output, so there is one, to
-    nowhere.
+    PyAV copies all parameters of a stream only into an output, so this makes one without a target.
     """
-    nowhere = open_container(io.BytesIO(), "w", format="null")
+    output = open_container(io.BytesIO(), "w", format="null")
     copies: dict[int, Any] = {}
     for stream in container.streams:
         if stream.type not in ("audio", "subtitle") or stream.codec_context is None:
             continue
         try:
-            copy = nowhere.add_stream_from_template(stream, opaque=True)
+            copy = output.add_stream_from_template(stream, opaque=True)
         except (av.error.FFmpegError, ValueError) as error:
             _logger.warning("%s: its %s is left out: %s", name, stream.type, reason(error))
             continue
@@ -363,11 +365,11 @@ def _templates(container: Any, *, name: str) -> dict[int, Any]:
 
 
 def _cannot(name: str, error: BaseException) -> str:
-    """One line on why the stream cannot be read."""
+    """The message for a stream that cannot be read."""
     if isinstance(error, (av.error.InvalidDataError, EOFError)):
-        why = "what comes from there is no video; check the address"
+        problem = "it is not a video; check the address"
     elif getattr(error, "errno", None) == errno.EIO:
-        why = "there is no such host, or the connection broke; check the address and the network"
+        problem = "there is no such host, or the connection broke; check the address"
     else:
-        why = reason(error)
-    return f"{name}: cannot be read: {why}"
+        problem = reason(error)
+    return f"{name}: cannot be read: {problem}"
