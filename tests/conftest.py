@@ -25,6 +25,7 @@ from typing import Any
 _CACHE = tempfile.mkdtemp(prefix="livemosaic-tests-")
 os.environ["LIVEMOSAIC_CACHE"] = _CACHE
 os.environ["XDG_CONFIG_HOME"] = os.path.join(_CACHE, "config")
+os.environ["WIN_PD_OVERRIDE_LOCAL_APPDATA"] = _CACHE
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

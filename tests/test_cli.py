@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic.control.options import OPTIONS
+from livemosaic.control.options import OPTIONS, user_settings_file
 from livemosaic.control.state import Control
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.frame import StreamInfo
@@ -494,6 +494,58 @@ def test_a_settings_file(folder: Path, program: Program, gallery: Gallery) -> No
         "rows": 6, "columns": 8, "tile_px": 24, "width": 192, "height": 144,
     }  # fmt: skip
     assert grid_of(program(*words, "--columns", "4"))["columns"] == 4
+
+
+@pytest.fixture
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's own settings file, which is not there yet."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("WIN_PD_OVERRIDE_LOCAL_APPDATA", str(tmp_path / "config"))
+    file = user_settings_file()
+    assert file.is_relative_to(tmp_path)
+    file.parent.mkdir(parents=True)
+    return file
+
+
+@needs_jit
+def test_the_users_own_settings_file(
+    folder: Path, own_settings: Path, program: Program, gallery: Gallery
+) -> None:
+    own_settings.write_text(
+        f"[run]\ngallery = '{gallery.path}'\nsize = '192x144'\ntile = 24\nduration = 0.1\n"
+    )
+    words = ["run", "a.mp4", "null", "--json"]
+    grid = grid_of(program(*words))
+    assert (grid["tile_px"], grid["width"], grid["columns"]) == (24, 192, 8)
+    (folder / "s.toml").write_text("[run]\ntile = 48\n")
+    assert grid_of(program(*words, "--config", "s.toml"))["tile_px"] == 48
+    assert grid_of(program(*words, "--config", "s.toml", "--tile", "12"))["tile_px"] == 12
+    without = ["--no-config", "--gallery", gallery.path, "--tile", "16", "--scale", "1"]
+    assert grid_of(program(*words, *without))["width"] == 64
+
+
+@needs_jit
+def test_verbose_names_the_settings_files(
+    folder: Path, own_settings: Path, program: Program, small: list[str]
+) -> None:
+    own_settings.write_text("")
+    (folder / "s.toml").write_text("")
+    words = ["run", "a.mp4", "null", "-v", "--duration", "0.1", *small]
+    names = [f"settings file: {name}" for name in (own_settings, "s.toml")]
+    assert [name in program(*words, "--config", "s.toml").err for name in names] == [True, True]
+    outcome = program(*words, "--config", "s.toml", "--no-config")
+    assert [name in outcome.err for name in names] == [False, True]
+
+
+@pytest.mark.parametrize("words", [["run", "a.mp4", "o.mp4"], ["demo", "o.mp4"]])
+@pytest.mark.parametrize("line", ["tint = 5", "tile = 33"])
+def test_an_error_names_the_settings_file(
+    line: str, words: list[str], folder: Path, own_settings: Path, program: Program
+) -> None:
+    own_settings.write_text(f"[run]\n{line}\n")
+    outcome = program(*words)
+    assert outcome.code == 2
+    assert f"{own_settings}: {line}: must be " in outcome.err
 
 
 @needs_jit

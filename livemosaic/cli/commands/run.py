@@ -106,7 +106,7 @@ def run(
 def _settings_files(explicit: Mapping[str, Any]) -> dict[Path, bytes]:
     """The settings files to read, and their contents."""
     files = [explicit["config"]] if "config" in explicit else []
-    if not explicit.get("no_config") and (own := user_settings_file()).exists():
+    if not explicit.get("no_config") and os.path.exists(own := user_settings_file()):
         files.insert(0, own)
     for file in files:
         _log.debug("settings file: %s", file)
