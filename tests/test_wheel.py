@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from livemosaic.control.options import OPTIONS
 from tests.conftest import ROOT
 from tests.test_docs import PAGES, code_blocks
 
@@ -71,7 +72,9 @@ def test_contents(wheel: Path) -> None:
         }
     expected |= {"livemosaic/py.typed", "livemosaic/sinks/photo_map.html"}
     assert expected <= names
-    assert {n.split("/")[0] for n in names} == {"livemosaic", info.rstrip("/")}
+    data = info.replace(".dist-info/", ".data")
+    assert {n.split("/")[0] for n in names} == {"livemosaic", info.rstrip("/"), data}
+    assert [n for n in names if n.startswith(data)] == [f"{data}/data/share/man/man1/livemosaic.1"]
     assert not [n for n in names if n.endswith((".pyc", ".nbi", ".nbc", ".gallery", ".part"))]
     licences = {
         n.removeprefix(info + "licenses/") for n in names if n.startswith(info + "licenses/")
@@ -117,6 +120,16 @@ def test_help(installed: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert "usage: livemosaic" in done.stdout
         assert done.stderr == ""
+
+
+def test_the_man_page_has_every_option(installed: Path) -> None:
+    page = (installed.parent / "share/man/man1/livemosaic.1").read_text(encoding="utf-8")
+    assert page.startswith(".TH LIVEMOSAIC")
+    words = page.replace("\\-", "-")
+    for option in OPTIONS:
+        assert f"\\fB{option.flag}\\fR" in words
+    for subcommand in ("run", "demo", "doctor", "gallery build", "devices", "completion"):
+        assert f"'livemosaic {subcommand}'" in words
 
 
 def test_demo(installed: Path, tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     """Add the subcommand to the result of `ArgumentParser.add_subparsers`."""
     parser: argparse.ArgumentParser = subcommands.add_parser(
         "run",
+        usage="%(prog)s [OPTIONS] INPUT OUTPUT [OUTPUT ...]",
         help="turn an input into a photomosaic, for one or more outputs",
         description="Turns INPUT into a photomosaic and sends it to each OUTPUT.\n"
         "Command-line options override the settings file, which overrides the profile.",
