@@ -48,7 +48,7 @@ def _plain(text: str) -> str:
     return text if _TRUETYPE else text.encode("ascii", "replace").decode()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Panel:
     """A picture to lay over another.
 
@@ -131,15 +131,10 @@ class PanelCanvas:
 
 def _rounded(width: int, height: int, radius: int) -> U8:
     """A box with round corners as uint8 (height, width), 255 inside."""
-    radius = min(radius, width // 2, height // 2)
-    box = np.full((height, width), 255, np.uint8)
-    if radius > 0:
-        # One corner, four times as large so that its edge is smooth when it is shrunk.
-        corner = np.zeros((4 * radius, 4 * radius), np.uint8)
-        cv2.circle(corner, (4 * radius, 4 * radius), 4 * radius, 255, cv2.FILLED)
-        quarter = cv2.resize(corner, (radius, radius), interpolation=cv2.INTER_AREA)
-        box[:radius, :radius] = quarter
-        box[:radius, -radius:] = quarter[:, ::-1]
-        box[-radius:, :radius] = quarter[::-1]
-        box[-radius:, -radius:] = quarter[::-1, ::-1]
+    radius = min(radius, (width - 1) // 2, (height - 1) // 2)
+    right, bottom = width - 1 - radius, height - 1 - radius
+    box = np.zeros((height, width), np.uint8)
+    box[:, radius : right + 1] = box[radius : bottom + 1] = 255
+    for x, y in ((radius, radius), (right, radius), (radius, bottom), (right, bottom)):
+        cv2.circle(box, (x, y), radius, 255, cv2.FILLED, cv2.LINE_AA)
     return box

@@ -162,13 +162,15 @@ class Pipeline:
             realtime=realtime,
         )
         fan_out = FanOut([self._make_writer(sink) for sink in sinks])
+        interval_s = max(float(1 / source.info.rate), 1 / _MAX_RATE)
+        governor = Governor(max_latency_s=max_latency_s, interval_s=interval_s)
         worker = MosaicWorker(
             mosaic,
             incoming,
             fan_out,
             threads,
             control=control,
-            governor=self._make_governor(max_latency_s),
+            governor=governor if self._live else None,
             open_gallery=open_gallery,
             save_picture=save_picture,
         )
@@ -362,9 +364,3 @@ class Pipeline:
             rate=None if is_window else rate,
             nominal_rate=self._rate or self._source.info.rate,
         )
-
-    def _make_governor(self, max_latency_s: float) -> Governor | None:
-        if not self._live:
-            return None
-        interval_s = max(float(1 / self._source.info.rate), 1 / _MAX_RATE)
-        return Governor(max_latency_s=max_latency_s, interval_s=interval_s)

@@ -1,9 +1,9 @@
-"""The panels over a window's picture: statistics, keys, messages. Drawing only."""
+"""The panels over a window's picture: statistics, keys, messages. Equal panels are drawn once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..control.state import LiveState, LiveStats
 from ..media.text import LINE, Panel, PanelCanvas, fitted, text_width
@@ -49,7 +49,7 @@ def text_px(width: int, height: int) -> int:
 
 
 def gauges(stats: LiveStats) -> tuple[Gauge, ...]:
-    """The lines of the statistics. Equal lines need not be drawn again."""
+    """The lines of the statistics."""
     p50, p95 = stats.latency_ms_p50, stats.latency_ms_p95
     lines = [
         Gauge("frames/s", (f"{stats.fps_in:.1f} in", f"{stats.fps_out:.1f} out")),
@@ -66,7 +66,8 @@ def gauges(stats: LiveStats) -> tuple[Gauge, ...]:
     return tuple(lines)
 
 
-def stats_panel(lines: Sequence[Gauge], *, px: int) -> Panel:
+@lru_cache(maxsize=8)
+def stats_panel(lines: tuple[Gauge, ...], *, px: int) -> Panel:
     """The statistics in text of size `px`.
 
     The panel's size depends only on the number of lines and the longest name: it does not change
@@ -105,6 +106,7 @@ def badges(state: LiveState, stats: LiveStats) -> tuple[str, ...]:
     return tuple(text for text in (recording, privacy, frozen) if text)
 
 
+@lru_cache(maxsize=8)
 def message_panel(text: str, *, px: int, width: int) -> Panel:
     """A panel with one line, at most `width` wide; a `*` at its beginning becomes a red dot."""
     pad = round(0.9 * px)
@@ -118,6 +120,7 @@ def message_panel(text: str, *, px: int, width: int) -> Panel:
     return canvas.panel()
 
 
+@lru_cache(maxsize=8)
 def help_panel(*, px: int, height: int) -> Panel:
     """The keys in text of size `px`, or smaller to fit into `height`."""
     px = max(6, min(px, int(height / (len(KEYS) * LINE + 4))))

@@ -92,8 +92,7 @@ class WindowSink(Window):
         self._gauges: tuple[hud.Gauge, ...] = ()
         self._badges: tuple[str, ...] = ()
         self._stats_s = -math.inf
-        self._panels: list[tuple[Panel, int, int]] = []
-        self._panels_content: object = None
+        self._shown: object = None
         self._refresh(changed=True)
 
     def write(self, item: Frame | TrackPacket) -> None:
@@ -104,9 +103,8 @@ class WindowSink(Window):
             self._message = ""
         changed = self._resize()
         changed |= self._canvas.draw(item)
-        corner = item.original if self._wants_corner else None
-        changed |= corner is not None or self._corner is not None
-        self._corner = None if corner is None else self._canvas.corner(corner)
+        if item.original is not None and self._wants_corner:
+            self._corner = self._canvas.corner(item.original)
         self._update_texts()
         self._refresh(changed=changed)
 
@@ -153,7 +151,6 @@ class WindowSink(Window):
         if min(width, height) < 1 or (width, height) == (self._canvas.width, self._canvas.height):
             return False
         self._canvas = self._canvas.resized(width, height)
-        self._panels_content = None
         return True
 
     def _press(self, code: int) -> None:
@@ -168,20 +165,17 @@ class WindowSink(Window):
         self._stats_s = -math.inf  # show the key's effect at once
 
     def _refresh(self, *, changed: bool) -> None:
-        """Arrange new panels, and show the picture with the panels, if anything has changed."""
-        content = (self._gauges, self._badges, self._message, self.view.help)
-        if content != self._panels_content:
-            self._panels_content, self._panels = content, list(self._arrange())
-            changed = True
-        if self._corner is not None and not self._wants_corner:
+        """Show the picture with all panels, if either has changed."""
+        if not self._wants_corner:
             self._corner = None
-            changed = True
-        if not changed:
+        panels = (self._corner, self._gauges, self._badges, self._message, self.view.help)
+        if not changed and panels == self._shown:
             return
+        self._shown = panels
         self._canvas.uncover()
         if self._corner is not None:
             self._canvas.cover_corner(self._corner, margin=self._margin)
-        for panel, left, top in self._panels:
+        for panel, left, top in self._arrange():
             self._canvas.cover(panel, left, top)
         cv2.imshow(self._title, self._canvas.pixels)
 
