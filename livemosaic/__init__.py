@@ -9,40 +9,73 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import GalleryError, LivemosaicError, SinkError, SourceError, UsageError
+from .errors import GalleryError, LivemosaicError, OptionError, SinkError, SourceError, UsageError
 
 if TYPE_CHECKING:
-    from .gallery import open_gallery
+    from .api import mosaic_frames, render
+    from .control.state import Control, LiveState
+    from .gallery import build_gallery, open_gallery
     from .gallery.file_format import Gallery
     from .media.colour import Colour
-    from .media.frame import Frame
+    from .media.frame import Frame, StreamInfo
+    from .mosaic.match.base import Matcher
     from .mosaic.mosaic import Mosaic
     from .mosaic.settings import MosaicSettings
+    from .pipeline import Pipeline, output_info
+    from .sinks import Sink, open_sink
+    from .sources import Source, open_source
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Colour",
+    "Control",
     "Frame",
     "Gallery",
     "GalleryError",
+    "LiveState",
     "LivemosaicError",
+    "Matcher",
     "Mosaic",
     "MosaicSettings",
+    "OptionError",
+    "Pipeline",
+    "Sink",
     "SinkError",
+    "Source",
     "SourceError",
+    "StreamInfo",
     "UsageError",
+    "build_gallery",
+    "mosaic_frames",
     "open_gallery",
+    "open_sink",
+    "open_source",
+    "output_info",
+    "render",
 ]
 
 # Imported at their first use: `livemosaic --help` must not wait for NumPy and Numba.
 _LAZY = {
     "Colour": ".media.colour",
+    "Control": ".control.state",
     "Frame": ".media.frame",
     "Gallery": ".gallery.file_format",
+    "LiveState": ".control.state",
+    "Matcher": ".mosaic.match.base",
     "Mosaic": ".mosaic.mosaic",
     "MosaicSettings": ".mosaic.settings",
+    "Pipeline": ".pipeline",
+    "Sink": ".sinks",
+    "Source": ".sources",
+    "StreamInfo": ".media.frame",
+    "build_gallery": ".gallery",
+    "mosaic_frames": ".api",
     "open_gallery": ".gallery",
+    "open_sink": ".sinks",
+    "open_source": ".sources",
+    "output_info": ".pipeline",
+    "render": ".api",
 }
 
 

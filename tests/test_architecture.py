@@ -22,7 +22,7 @@ ROOMS = [
     *("errors", "parse", "option", "blocking", "jit"),
     *("media", "gallery", "mosaic"),
     *("sources", "sinks"),
-    *("control", "pipeline", "window"),
+    *("control", "pipeline", "window", "session", "api"),
     *("doctor", "cli", "__main__"),
 ]
 ORDER = {name: place for place, name in enumerate(ROOMS)}

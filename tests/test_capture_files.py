@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from livemosaic.cli.capture_files import CaptureFiles
+from livemosaic.control.capture_files import CaptureFiles
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Chapter, Frame, StreamInfo
 from livemosaic.sinks import FileOptions

@@ -283,8 +283,8 @@ def test_a_size_of_another_shape_is_told(folder: Path, program: Program, small: 
     words = ["--tile", "16", *small[small.index("--gallery") :], "--duration", "0.1"]
     outcome = program("run", "a.mp4", "wide.mp4", "--size", "128x64", *words)
     assert outcome.code == 0
-    assert "--size 128x64: the picture is of another shape" in outcome.err
-    assert "; --size 86x64 keeps its shape" in outcome.err
+    assert "the size 128x64 stretches the picture" in outcome.err
+    assert "; 86x64 keeps its shape" in outcome.err
     for kept in ("86x64", "128x96", "126x96"):
         assert len(program("run", "a.mp4", "null", "--size", kept, *words).lines) == 1
 

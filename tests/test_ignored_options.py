@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from livemosaic.cli.ignored_options import Circumstances, ignored_options
+from livemosaic.control.ignored_options import Circumstances, ignored_options
 from livemosaic.control.options import explicit_options, resolve
 from livemosaic.gallery.file_format import Gallery
 
@@ -25,15 +25,12 @@ PATTERN = Circumstances(kind="pattern", live=True, paced=True, interactive=True)
 
 
 def ignored(words: str, run: Circumstances) -> set[str]:
-    """The flags that are ignored among `flag=value ...`."""
+    """The options that are ignored among `flag=value ...`."""
     arguments = dict(word.split("=") for word in words.split())
     explicit = explicit_options(
         {name: True if value == "on" else value for name, value in arguments.items()}
     )
-    return {
-        flag.removeprefix("--").replace("-", "_")
-        for flag, _ in ignored_options(resolve(explicit), run)
-    }
+    return set(ignored_options(resolve(explicit), run))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...control.ignored_options import refuse_contradictions
 from ...control.options import (
     RunOptions,
     explicit_options,
@@ -20,10 +21,9 @@ from ...control.options import (
     user_settings_file,
 )
 from ...errors import LivemosaicError, OptionError, UsageError
+from ...session import open_input, open_pipeline, parse_outputs
 from ..arguments import add_options, completed_as_file
-from ..console import print_json, progress_bar
-from ..ignored_options import refuse_contradictions
-from ..session import join, open_input, parse_outputs
+from ..console import counting_bar, print_json, progress_bar
 from ..signals import Interrupts
 
 if TYPE_CHECKING:
@@ -133,7 +133,17 @@ def _run(
         source = open_input(options, destinations)
         undo.callback(source.close)
         still = source.info.still  # and not shown live
-        pipeline = join(source, destinations, options, interrupts, undo, started_s)
+        with counting_bar(quiet=options.quiet, when=options.progress, unit=" photos") as count:
+            pipeline = open_pipeline(
+                source,
+                destinations,
+                options,
+                undo,
+                on_photos=count,
+                deferred=interrupts.deferred,
+                named=lambda name: f"--{name.replace('_', '-')}",
+                started_s=started_s,
+            )
         interrupts.pipeline = pipeline  # it closes everything from here on
         undo.pop_all()
     gc.freeze()

@@ -1,33 +1,35 @@
-"""From options to a pipeline: its source, its mosaic and its sinks, opened and joined."""
+"""From the options of a run to its pipeline: opens the source, the mosaic and the sinks."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import window  # noqa: F401  (registers its kind of output)
-from ..blocking import call_interruptibly
-from ..errors import UsageError
-from .capture_files import CaptureFiles
-from .console import counting_bar
-from .ignored_options import Circumstances, warn_of_ignored_options
-from .signals import Interrupts
+from . import window  # noqa: F401  (registers its kind of output)
+from .blocking import call_interruptibly
+from .control.capture_files import CaptureFiles
+from .control.ignored_options import Circumstances, ignored_options
+from .errors import UsageError
 
 if TYPE_CHECKING:
-    from ..control.options import RunOptions
-    from ..control.state import Control
-    from ..mosaic.grid import Grid
-    from ..mosaic.mosaic import Mosaic
-    from ..pipeline import Pipeline
-    from ..sinks import Destination, Sink
-    from ..sources.base import Source
+    from contextlib import ExitStack
 
-__all__ = ["join", "open_input", "parse_outputs"]
+    from .control.options import RunOptions
+    from .control.state import Control
+    from .gallery import Gallery
+    from .mosaic.grid import Grid
+    from .mosaic.mosaic import Mosaic
+    from .pipeline import Pipeline
+    from .sinks import Destination, Sink
+    from .sources import Source
+
+__all__ = ["open_input", "open_pipeline", "parse_outputs"]
 
 _log = logging.getLogger("livemosaic")
 
@@ -36,9 +38,9 @@ _SAME_SHAPE = 0.97  # of a side: less than this is seen, as 1366x768 for 16:9 is
 
 def parse_outputs(options: RunOptions) -> list[Destination]:
     """Parse the outputs and the map, and refuse what cannot work."""
-    from ..sinks import FileOptions, distribute_options, parse_output
-    from ..sinks.base import ENCODER_OPTIONS
-    from ..sinks.photo_map import parse_map
+    from .sinks import FileOptions, distribute_options, parse_output
+    from .sinks.base import ENCODER_OPTIONS
+    from .sinks.photo_map import parse_map
 
     file_options = FileOptions(
         codec=options.codec,
@@ -66,7 +68,7 @@ def parse_outputs(options: RunOptions) -> list[Destination]:
 
 def _refuse_shared_outputs(destinations: Sequence[Destination], *, json: bool) -> None:
     """Refuse two outputs, or an output and the statistics, in the same place."""
-    from ..sinks.base import STANDARD_OUTPUT
+    from .sinks.base import STANDARD_OUTPUT
 
     locations = [destination.location for destination in destinations if destination.location]
     for destination in destinations:
@@ -81,8 +83,8 @@ def _refuse_shared_outputs(destinations: Sequence[Destination], *, json: bool) -
 
 def open_input(options: RunOptions, destinations: Sequence[Destination]) -> Source:
     """Open the source; a display shows a single picture without an end."""
-    from ..sources import open_source
-    from ..sources.still import LoopedStill
+    from .sources import open_source
+    from .sources.still import LoopedStill
 
     source = call_interruptibly(
         lambda: open_source(
@@ -97,40 +99,51 @@ def open_input(options: RunOptions, destinations: Sequence[Destination]) -> Sour
     return source
 
 
-def _open_mosaic(options: RunOptions, *, for_screen: bool, still: bool) -> Mosaic:
-    from ..gallery import open_gallery
-    from ..mosaic.mosaic import Mosaic
-
-    with counting_bar(quiet=options.quiet, when=options.progress, unit=" photos") as progress:
-        gallery = open_gallery(options.gallery, progress=progress)
-    settings = dataclasses.replace(
-        options.mosaic,
-        for_screen=for_screen,
-        full_size=still,
-        thorough=still and options.mosaic.match == "layout",
-    )
-    return Mosaic(gallery, settings)
-
-
-def join(
+def open_pipeline(
     source: Source,
     destinations: Sequence[Destination],
     options: RunOptions,
-    interrupts: Interrupts,
-    undo: contextlib.ExitStack,
-    started_s: float,
+    undo: ExitStack,
+    *,
+    gallery: Gallery | str | Path | None = None,
+    on_photos: Callable[[int, int], None] | None = None,
+    deferred: Callable[[], AbstractContextManager[None]] = nullcontext,
+    named: Callable[[str], str] = str,
+    started_s: float | None = None,
 ) -> Pipeline:
-    """Open the mosaic and the outputs, and make the pipeline; `undo` closes what was opened."""
-    from ..gallery import open_gallery
-    from ..jit import kernels_are_cached
-    from ..pipeline import Pipeline, output_info
-    from ..sinks import RunContext, are_for_screen
-    from ..sources import input_kind
+    """Open the mosaic and the sinks of a run, and connect them to its source.
+
+    Parameters
+    ----------
+    source : see `open_input`
+    destinations : see `parse_outputs`
+    undo : gets the calls that close everything, until the pipeline does that
+    gallery : instead of the options' gallery
+    on_photos : called as on_photos(done, total) while a gallery is built
+    deferred : makes a context in which no exception comes from a signal
+    named : how warnings name an option
+    started_s : when the run began, `time.monotonic()`
+    """
+    from .gallery import Gallery, open_gallery
+    from .jit import kernels_are_cached
+    from .mosaic.mosaic import Mosaic
+    from .pipeline import Pipeline, output_info
+    from .sinks import RunContext, are_for_screen
+    from .sources import input_kind
 
     info = source.info
     for destination in destinations:
         destination.check_stream(info)
-    mosaic = _open_mosaic(options, for_screen=are_for_screen(destinations), still=info.still)
+    gallery = gallery or options.gallery
+    if not isinstance(gallery, Gallery):
+        gallery = open_gallery(gallery, progress=on_photos)
+    settings = dataclasses.replace(
+        options.mosaic,
+        for_screen=are_for_screen(destinations),
+        full_size=info.still,
+        thorough=info.still and options.mosaic.match == "layout",
+    )
+    mosaic = Mosaic(gallery, settings)
     if not kernels_are_cached():
         _log.info("compiling for this processor, once: the first run takes some seconds more")
     grid = mosaic.plan(info.width, info.height)
@@ -139,7 +152,7 @@ def join(
             "%d columns instead of %d: tiles have even sides, here %d of %d pixels",
             grid.columns, options.mosaic.columns, grid.tile_px, grid.width,
         )  # fmt: skip
-    _tell_of_another_shape(options.mosaic.size, info.width, info.height)
+    _warn_of_another_shape(options.mosaic.size, info.width, info.height)
     realtime = options.realtime or (
         # To be watched, a file runs at its own pace; to be written as well, as fast as it can.
         not info.live and all(it.is_display for it in destinations)
@@ -151,22 +164,21 @@ def join(
     control = None
     if live or with_keys is not None:
         control = _make_control(mosaic, options.gallery, grid)
-    warn_of_ignored_options(
-        options,
-        Circumstances(
-            kind=input_kind(options.input),
-            still=info.still,
-            live=info.live,
-            paced=live,
-            interactive=control is not None,
-            encodes=any(it.encodes for it in destinations),
-        ),
+    circumstances = Circumstances(
+        kind=input_kind(options.input),
+        still=info.still,
+        live=info.live,
+        paced=live,
+        interactive=control is not None,
+        encodes=any(it.encodes for it in destinations),
     )
+    for name, reason in ignored_options(options, circumstances).items():
+        _log.warning("%s has no effect: %s", named(name), reason)
     if live:
         mosaic.warm_up(info.width, info.height, info.colour)
     context = RunContext(rate=rate, mosaic=mosaic, control=control)
     sinks: list[Sink] = []
-    with interrupts.deferred():  # half of a sink could not be undone
+    with deferred():  # half of a sink could not be undone
         for destination in destinations:
             sinks.append(destination.open(output, context))
             undo.callback(sinks[-1].abort)
@@ -187,24 +199,23 @@ def join(
     )
 
 
-def _tell_of_another_shape(size: tuple[int, int] | None, width: int, height: int) -> None:
-    """Say that the picture is stretched to the size that was asked for, if that can be seen."""
+def _warn_of_another_shape(size: tuple[int, int] | None, width: int, height: int) -> None:
+    """Warn if the size stretches the picture so much that it can be seen."""
     if size is None:
         return
-    from ..media.frame import even
+    from .media.frame import even
 
     scale = min(size[0] / width, size[1] / height)
     kept = [even(side * scale) for side in (width, height)]
     if any(side < _SAME_SHAPE * asked for side, asked in zip(kept, size, strict=True)):
         _log.warning(
-            "--size %dx%d: the picture is of another shape, and stretched to this one; "
-            "--size %dx%d keeps its shape", *size, *kept,
+            "the size %dx%d stretches the picture; %dx%d keeps its shape", *size, *kept,
         )  # fmt: skip
 
 
 def _make_control(mosaic: Mosaic, gallery: str, grid: Grid) -> Control:
-    from ..control.state import Control, LiveState
-    from ..gallery import BUILTIN
+    from .control.state import Control, LiveState
+    from .gallery import BUILTIN
 
     mosaic.update_settings(mosaic.settings.for_grid(grid))
     # The number keys: the gallery of the start, then those that everybody has.

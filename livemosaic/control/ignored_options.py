@@ -6,16 +6,13 @@ contradict each other are an error of `plan_grid`.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..control.options import OPTIONS, RunOptions
 from ..errors import UsageError
+from .options import RunOptions
 
-__all__ = ["Circumstances", "ignored_options", "refuse_contradictions", "warn_of_ignored_options"]
-
-_log = logging.getLogger("livemosaic")
+__all__ = ["Circumstances", "ignored_options", "refuse_contradictions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +83,14 @@ _RULES: tuple[tuple[tuple[str, ...], Condition, str], ...] = (
 )
 
 
-def ignored_options(options: RunOptions, run: Circumstances) -> Iterator[tuple[str, str]]:
-    """The flag of each explicit option without an effect, and why it has none."""
-    for known in OPTIONS:
-        if known.name in options.explicit:
-            reasons = (
-                why
-                for names, is_ignored, why in _RULES
-                if known.name in names and is_ignored(options, run)
-            )
-            if reason := next(reasons, ""):
-                yield known.flag, reason
-
-
-def warn_of_ignored_options(options: RunOptions, run: Circumstances) -> None:
-    """Log a line for each explicit option without an effect."""
-    for flag, reason in ignored_options(options, run):
-        _log.warning("%s has no effect: %s", flag, reason)
+def ignored_options(options: RunOptions, run: Circumstances) -> dict[str, str]:
+    """The explicit options without an effect, by name, and why each has none."""
+    ignored: dict[str, str] = {}
+    for names, is_ignored, why in _RULES:
+        if is_ignored(options, run):
+            for name in options.explicit & set(names):
+                ignored.setdefault(name, why)
+    return ignored
 
 
 def refuse_contradictions(options: RunOptions) -> None:

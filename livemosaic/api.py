@@ -1,0 +1,179 @@
+"""Whole runs in one call: `render` writes outputs, `mosaic_frames` yields frames."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .control.options import OPTIONS, RunOptions, resolve
+from .errors import UsageError
+from .gallery.file_format import Gallery
+from .media.frame import Frame
+from .mosaic.mosaic import Mosaic
+from .session import open_input, open_pipeline, parse_outputs
+from .sinks.base import Destination, RunContext, Sink
+from .sources import Source, open_source
+
+if TYPE_CHECKING:
+    from .media.frame import StreamInfo
+    from .mosaic.mosaic import MakeMatcher
+    from .pipeline import Progress
+
+__all__ = ["mosaic_frames", "render"]
+
+
+def render(
+    input: str | Path | Source,
+    *outputs: str | Path | Sink,
+    gallery: str | Path | Gallery = "photos",
+    on_progress: Callable[[Progress], None] | None = None,
+    **options: object,
+) -> dict[str, Any]:
+    """Make a mosaic of an input, for one or more outputs.
+
+    Parameters
+    ----------
+    input : as `livemosaic run` takes it, or your own `Source`
+    outputs : as `livemosaic run` takes them, or your own `Sink`; a window needs the main thread
+    gallery : a `Gallery`, or what `open_gallery` takes
+    on_progress : called about ten times a second on this thread
+    options : the options of `livemosaic run` by name, such as tint=0.5, size=(1280, 720), fps=25,
+        codec="libx265", overwrite=True
+
+    Returns
+    -------
+    the statistics that `livemosaic run --json` prints
+
+    Raises
+    ------
+    UsageError : options or outputs make no sense, or an output exists
+    SourceError, SinkError, GalleryError : the run failed; unfinished outputs are removed
+
+    Examples
+    --------
+    >>> import livemosaic
+    >>> statistics = livemosaic.render("pattern:320x240@25", "null", tint=0.5, duration=0.2)
+    >>> statistics["frames_in"]
+    5
+    """
+    if not outputs:
+        raise UsageError("render: there is no output; name one, such as out.mp4")
+    chosen = _options(
+        options,
+        input=input.name if isinstance(input, Source) else str(input),
+        outputs=[str(output) for output in outputs if not isinstance(output, Sink)],
+    )
+    destinations: list[Destination] = [
+        *parse_outputs(chosen),
+        *(_OwnSink.of(output) for output in outputs if isinstance(output, Sink)),
+    ]
+    with contextlib.ExitStack() as undo:
+        source = input if isinstance(input, Source) else open_input(chosen, destinations)
+        undo.callback(source.close)
+        pipeline = open_pipeline(source, destinations, chosen, undo, gallery=gallery)
+        undo.pop_all()  # the pipeline closes everything from here on
+    pipeline.run(on_tick=on_progress)
+    return pipeline.report()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OwnSink(Destination):
+    """A sink that the caller has opened."""
+
+    sink: Sink
+
+    @classmethod
+    def of(cls, sink: Sink) -> _OwnSink:
+        latest_only = sink.latest_only
+        return cls(name=sink.name, sink=sink, is_display=latest_only, for_screen=latest_only)
+
+    def open(self, info: StreamInfo, context: RunContext) -> Sink:
+        return self.sink
+
+
+def mosaic_frames(
+    source: str | Path | Source | Iterable[Frame | NDArray[np.uint8]],
+    gallery: str | Path | Gallery = "photos",
+    *,
+    matcher: MakeMatcher | None = None,
+    **options: object,
+) -> Generator[Frame, None, None]:
+    """Yield the mosaic of each frame.
+
+    The frames of a file, or of arrays, come as fast as the caller takes them. A live source drops
+    the frames that come while the caller is busy.
+
+    Parameters
+    ----------
+    source : an input as `livemosaic run` takes it, a `Source`, or frames: `Frame` objects or arrays
+        uint8 (height, width, 3) BGR
+    gallery : a `Gallery`, or what `open_gallery` takes
+    matcher : your own; see `Mosaic`
+    options : the options of `livemosaic run` for mosaics by name, such as tint=0.5; for an input
+        also capture, reconnect, and fps for a numbered sequence
+
+    Yields
+    ------
+    frames with the times of the input's; `Frame.to_bgr` gives an array, which is not changed later
+
+    Raises
+    ------
+    UsageError : an option makes no sense
+    SourceError, GalleryError : the input or the gallery cannot be opened or read
+
+    Examples
+    --------
+    >>> import livemosaic
+    >>> frames = livemosaic.mosaic_frames("pattern:320x240@25", scale=1, tile=8, tint=0.5)
+    >>> frame = next(frames)
+    >>> frame.to_bgr().shape, frame.time_s
+    ((240, 320, 3), 0.0)
+    >>> frames.close()
+    """
+    chosen = _options(options, input=source.name if isinstance(source, Source) else "")
+    mosaic = Mosaic(gallery, chosen.mosaic, matcher=matcher)
+
+    def frames() -> Generator[Frame, None, None]:
+        with contextlib.ExitStack() as undo:
+            items: Iterable[object]
+            if isinstance(source, str | Path):
+                items = undo.enter_context(
+                    open_source(
+                        str(source),
+                        rate=chosen.fps,
+                        reconnect=chosen.reconnect,
+                        capture=chosen.capture,
+                    )
+                )
+            else:
+                items = source
+            for number, item in enumerate(items):
+                if isinstance(item, np.ndarray):
+                    item = Frame.from_bgr(item, pts=number)
+                if isinstance(item, Frame):  # not a packet of another track
+                    yield mosaic.process(item)
+
+    return frames()
+
+
+def _options(values: Mapping[str, object], **places: Any) -> RunOptions:
+    """The options of a run, by the names of the table or of the fields.
+
+    Raises
+    ------
+    OptionError : an option does not take its value
+    TypeError : there is no such option
+    """
+    known = {name: it for it in OPTIONS for name in (it.name, it.field) if it.group != "program"}
+    if unknown := values.keys() - known.keys():
+        raise TypeError(f"no option {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    for name, value in values.items():
+        known[name].check(value)
+    given = {known[name]: value for name, value in values.items() if value is not None}
+    return resolve({it.name: it.read(value) for it, value in given.items()}, **places)
