@@ -1,10 +1,10 @@
-"""What the match by layout takes per cell, with galleries of any size.
+"""The time of the match by layout per cell, with galleries of any size.
 
     python bench/match.py --clip CLIP GALLERY... [--frames 200]
 
-The clip is made 1280x720 (3,600 cells of 16 pixels); every frame is processed, none is left out.
-What is found in galleries that are not too large is compared with a search through all tiles;
-`python -m bench.quality` has the same for pictures of 920 cells, which are not hurried.
+The clip is scaled to 1280x720 (3,600 cells of 16 pixels); every frame is processed. For galleries
+that are not too large the choices are compared with a search through all tiles;
+`python -m bench.quality` does the same for pictures of 920 cells, which are not hurried.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.sources import open_source
 
-MOST_COMPARED = 20_000  # tiles; a table of what each costs each cell takes 60 kB a tile
+MAX_COMPARED = 20_000  # tiles; a table of all costs takes 60 kB a tile
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def main() -> None:
         ]
         what = f"{name}, {len(gallery):,} tiles: match per cell; hurried; index"
         rows.append((what, f"{'; '.join(per_cell)}; {index_s:.2f} s", ""))
-        if len(gallery) > MOST_COMPARED:
+        if len(gallery) > MAX_COMPARED:
             continue
         picture = frames[len(frames) // 2]
         mosaic = Mosaic(gallery, mosaic.settings)

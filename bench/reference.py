@@ -1,18 +1,15 @@
-"""The reference algorithm, written plainly: the baseline for speed, and the oracle of the tests.
+"""The reference algorithm, plainly written: the baseline for speed, and the oracle of the tests.
 
-What the public notebook (vishnu-chand/videoMosaic) does, in NumPy, scikit-learn and OpenCV, one
-frame at a time instead of 256 (which only adds latency and memory), with everything seeded. Nothing
-of livemosaic is used but the gallery file: with the same clusters and seed both choose the same
-tiles.
+The algorithm of the public notebook (vishnu-chand/videoMosaic) in NumPy, scikit-learn and OpenCV,
+one frame at a time instead of 256 (which only adds latency and memory), with seeded randomness. It
+only uses livemosaic's gallery file: with the same clusters and seed both choose the same tiles.
 
     python bench/reference.py IN.mp4 OUT.mp4 [--frames N] [--gallery photos] [--json]
 
-It is written as the notebook is, with a loop over cells where that has one, and PyAV as it comes.
-In three things it is kinder: the analysis is done at the input's size and not four times enlarged,
-tiles are in memory and not on disk, and scikit-learn runs under `threadpool_limits(1)`. (The match
-of 20 frames of 720p Big Buck Bunny, 300 to 1,300 active cells each, on two cores that others used,
-too, best of three runs in turn: median 6.2 ms and 95th percentile 8 ms with one thread, 8.0 and
-16 ms with scikit-learn's default.) `--threads 0` lets the encoder use all processors.
+It loops over cells where the notebook does, and uses PyAV's defaults. In three things it is faster:
+it analyses the picture at the input's size and not four times enlarged, it keeps tiles in memory
+and not on disk, and scikit-learn runs under `threadpool_limits(1)`, which takes three quarters of
+the default's time for the match. `--threads 0` lets the encoder use all processors.
 """
 
 from __future__ import annotations
@@ -43,7 +40,7 @@ BINS = 5
 SCENE_CHANGE_SHARE = 0.5  # of all cells, active in one frame
 
 # Not in the notebook, which re-seeds small clusters at random: histograms that are like no centre
-# replace the least used ones. The same numbers as in livemosaic/palette.py.
+# replace the least used ones. The same numbers as in livemosaic/mosaic/match/palette.py.
 NOVEL_COSINE = 0.25
 MAX_NOVEL = 8
 
@@ -53,7 +50,7 @@ class ReferenceMosaic:
 
     Parameters
     ----------
-    gallery : as of `livemosaic.gallery.open_gallery`
+    gallery : from `livemosaic.gallery.open_gallery`
     seed : of all randomness
     threshold : activity threshold, levels of BGR distance
     overlay : alpha of the superimposed original
@@ -63,8 +60,8 @@ class ReferenceMosaic:
 
     Attributes
     ----------
-    tile_ids, flips : int64 and bool (rows, columns), what is in the cells now
-    active : bool (rows, columns), the cells that were matched for the newest frame
+    tile_ids, flips : int64 and bool (rows, columns), the tiles in the cells, and which are mirrored
+    active : bool (rows, columns), the cells matched in the last frame
     palette_s : seconds spent on the palette so far
     """
 
@@ -120,7 +117,7 @@ class ReferenceMosaic:
         return cv2.addWeighted(self._canvas, 1 - self._overlay, enlarged, self._overlay, 0)
 
     def _activity(self, bgr: U8, accepted: U8) -> NDArray[np.bool_]:
-        """Which cells have more than half of their pixels far from their last accepted value."""
+        """The cells with more than half of their pixels far from their last accepted value."""
         difference = bgr.astype(np.int32) - accepted
         far = (difference * difference).sum(axis=2) > self._threshold**2
         accepted[far] = bgr[far]
@@ -144,8 +141,8 @@ class ReferenceMosaic:
     def _match(self, x: F64) -> NDArray[np.int64]:
         """The tile cluster of each histogram."""
         if self._kmeans is None or len(x) > SCENE_CHANGE_SHARE * self.active.size:
-            # An array as `init`: given a callable or a name, the first partial_fit would show it
-            # a random subset of 3,072 rows only.
+            # An array as `init`: for a callable or a name, the first partial_fit would use a random
+            # subset of 3,072 rows only.
             self._kmeans = MiniBatchKMeans(
                 self._size, init=self._plus_plus(x), n_init=1, reassignment_ratio=0.0
             )
@@ -157,7 +154,7 @@ class ReferenceMosaic:
         return cosines.argmax(axis=1)[self._kmeans.labels_]
 
     def _plus_plus(self, x: F64) -> F64:
-        """First centres by k-means++; those that are not needed lie where nothing is near."""
+        """First centres by k-means++; the unneeded ones are far from everything."""
         centres = np.full((self._size, x.shape[1]), 10.0)
         distances = np.full(len(x), np.inf)
         row = int(self._rng.integers(len(x)))
@@ -173,6 +170,7 @@ class ReferenceMosaic:
 
     def _replace_unlike(self, kmeans: MiniBatchKMeans, x: F64) -> None:
         """Histograms that are like no centre replace the least used centres, worst first."""
+        # scikit-learn has no public way to give a centre away.
         centres, weights = kmeans.cluster_centers_, kmeans._counts
         own, lengths = (x * x).sum(axis=1), (centres * centres).sum(axis=1)
         products = x @ centres.T

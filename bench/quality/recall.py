@@ -1,4 +1,4 @@
-"""The match by layout against a search through all tiles."""
+"""The match by layout compared with a search through all tiles."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = ["Costs", "layout_costs"]
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What the tiles of some cells cost their matcher, float (n,): `chosen`, and `best` of all."""
+    """Costs of tiles in some cells, float (n,): of the chosen ones, and of the best of all."""
 
     chosen: NDArray[Any]
     best: NDArray[Any]
 
 
 def layout_costs(mosaic: Mosaic, frame: Frame) -> Costs:
-    """Repeat the decisions that the match took for a frame, one by one, by looking at every tile.
+    """Repeat the decisions of a frame's match, one by one, with a look at every tile.
 
-    By the exact cost, of all 16 points in three channels, and by the same rules, that of calm too:
-    where not even the cheapest of all tiles is clearly better, the cell's own is the best choice.
+    By the exact cost, of all 16 points in three channels, and by the same rules, also that of calm:
+    if even the cheapest of all tiles is not clearly better, the cell's own is the best choice.
     """
     matcher = mosaic.matcher
     assert isinstance(matcher, LayoutMatcher)
@@ -69,7 +69,7 @@ def layout_costs(mosaic: Mosaic, frame: Frame) -> Costs:
 
 
 def _to_beat(cost: float, rules: Rules) -> float:
-    """What is clearly better than an old tile of that cost."""
+    """The cost below which a tile is clearly better than an old one of that cost."""
     return cost - (1 - rules.better) * min(max(cost, MIN_WEIGHED), MAX_WEIGHED)
 
 

@@ -1,12 +1,11 @@
-"""Runs photomosaic-video 0.1.0 and notes which photo is in each cell. For its own environment.
+"""Run photomosaic-video 0.1.0 in its own environment, and write down the photo of each cell.
 
     PYTHON_OF_THAT_ENVIRONMENT rival.py IN.mkv PHOTOS OUT.mkv IDS.npy --cells N --height H [--plain]
 
-It is the program's own command line, with two changes from outside: its picture is written without
-loss, and what its matcher returns for each frame is kept. IDS.npy is int32 (frames, cells): photos
-in the order of their names are numbered from 0, and there are four variants of each photo, so that
-tile t is photo t % (number of photos). With --plain its last step is left out, which changes gamma,
-saturation, contrast and sharpness of the finished mosaic.
+It is the program's own command line, with two changes from outside: the picture is lossless, and
+the matcher's results are kept. IDS.npy is int32 (frames, cells). Photos in the order of their names
+have the numbers from 0, and each has four variants, so that tile t is photo t % (number of photos).
+--plain omits the last step, which changes gamma, saturation, contrast and sharpness.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ def main() -> None:
     tiles: list[np.ndarray] = []
     render = mosaic.render_frame
 
-    def noting(*given: Any) -> Any:
-        picture, chosen, changed = render(*given)
+    def recording(*arguments: Any) -> Any:
+        picture, chosen, changed = render(*arguments)
         tiles.append(chosen.astype(np.int32))
         return picture, chosen, changed
 
-    mosaic.render_frame = noting
+    mosaic.render_frame = recording
     video._X264 = ["-c:v", "ffv1", "-pix_fmt", "bgr0"]
     if args.plain:
         postprocess.postprocess = lambda raw, *_: raw

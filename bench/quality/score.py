@@ -1,4 +1,4 @@
-"""From a clip and a contender's answers to one row of the table."""
+"""The score of a contender: one row of the table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Score:
     difference_far: float  # CIEDE2000, mean of the points
     psnr_cells: float  # the same at 4x4 points per cell
     difference_cells: float
-    changed_still: float  # share of the cells of still regions whose tile is another than before
+    changed_still: float  # share of the cells of still regions with another tile than before
     changed: float  # the same of all cells
     photos: float  # different ones in a frame
     contrast: float  # mean standard deviation of luma within a cell, levels
@@ -59,7 +59,7 @@ def _shown(name: str, value: float) -> str:
 
 
 def score(clip: Clip, shots: Iterable[Shot]) -> tuple[Score, Shot]:
-    """The row of a contender, and its last answer."""
+    """The score of a contender, and its last shot."""
     per_frame: list[tuple[float, ...]] = []
     recalls: list[float] = []
     tiles = []
@@ -95,14 +95,14 @@ def _fidelity(bgr: metrics.U8, shot: Shot, size: tuple[int, int]) -> tuple[float
 
 
 def calm(clip: Clip, tiles: Sequence[NDArray[Any]]) -> tuple[float, float]:
-    """The share of cells whose tile is another than before: in still regions, and in all."""
+    """The share of cells with another tile than before: in still regions, and of all."""
     changed = np.diff(np.stack(tiles), axis=0) != 0
     everywhere = np.ones_like(changed)
     return metrics.share(changed, clip.still()[1:]), metrics.share(changed, everywhere)
 
 
 def variety(shot: Shot) -> tuple[int, float]:
-    """How many different photos, and the smallest distance of two that are the same."""
+    """The number of different photos, and the smallest distance of two equal ones."""
     return metrics.distinct(shot.photos), metrics.nearest_repeat(shot.photos)
 
 

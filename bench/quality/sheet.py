@@ -1,4 +1,4 @@
-"""A contact sheet: the same frame by everybody, small and a part of it at full size."""
+"""A contact sheet: the same frame by all contenders, small, and a part of it at full size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAPER, INK = 255, (40, 40, 40)
 
 
 def contact_sheet(clips: Sequence[Sequence[tuple[str, U8]]]) -> U8:
-    """Panels with a label, four beside each other; each clip begins a new row.
+    """Panels with a label, four beside each other; each clip starts a new row.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jit import I32, U8, U16, Bools, kernel
+from ..jit import I32, U8, U16, Bools, kernel, kernel_part
 from .tint import PlaneTint, tint_tiles
 
 __all__ = ["Rows", "blend_plane", "copy_plane", "widen_rows"]
@@ -101,6 +101,14 @@ def _blend(tiles: U8, cells: I32, ids: I32, flips: Bools, wide: U8, rows: Rows, 
     blend(planes[0], cells, ids, flips, planes[1], rows.above, rows.weight, planes[2])
 
 
+@kernel_part
+def _mix(upper: np.uint8, lower: np.uint8, weight: np.uint16) -> np.uint16:
+    """A sample between two rows, `weight` in 1/256 below the upper one."""
+    one, bits, half = np.uint16(_WEIGHT_ONE), np.uint16(_WEIGHT_BITS), np.uint16(_WEIGHT_ONE // 2)
+    mixed = np.uint16(np.uint16(upper) * np.uint16(one - weight) + np.uint16(lower) * weight + half)
+    return np.uint16(mixed >> bits)
+
+
 @cache
 def _blend_bytes(tile_px: int) -> Any:
     """The kernel for any tile size; LLVM vectorises its loops from 32 samples on."""
@@ -117,9 +125,7 @@ def _blend_bytes(tile_px: int) -> Any:
         weight: U16,
         out: U8,
     ) -> None:
-        columns = np.uintp(out.shape[1]) // px
-        one, bits, last = np.uint16(_WEIGHT_ONE), np.uint16(_WEIGHT_BITS), px - np.uintp(1)
-        half = np.uint16(_WEIGHT_ONE // 2)
+        columns, last = np.uintp(out.shape[1]) // px, px - np.uintp(1)
         for i in range(np.uintp(cells.shape[0])):
             row = np.uintp(cells[i]) // columns
             left, tile = (np.uintp(cells[i]) - row * columns) * px, np.uintp(ids[i])
@@ -127,29 +133,17 @@ def _blend_bytes(tile_px: int) -> Any:
             for y in range(px):
                 line = row * px + y
                 upper = np.uintp(above[line])
-                lower = upper + np.uintp(1)
-                w1 = np.uint16(weight[line])
-                w0 = np.uint16(one - w1)
+                lower, w = upper + np.uintp(1), np.uint16(weight[line])
                 if flip:
                     for x in range(px):
-                        mixed = np.uint16(
-                            np.uint16(wide[upper, left + x]) * w0
-                            + np.uint16(wide[lower, left + x]) * w1
-                            + half
-                        )
-                        out[line, left + x] = np.uint8(
-                            np.uint16(tiles[tile, y, last - x]) + np.uint16(mixed >> bits)
-                        )
+                        mixed = _mix(wide[upper, left + x], wide[lower, left + x], w)
+                        sample = np.uint16(tiles[tile, y, last - x])
+                        out[line, left + x] = np.uint8(sample + mixed)
                 else:
                     for x in range(px):
-                        mixed = np.uint16(
-                            np.uint16(wide[upper, left + x]) * w0
-                            + np.uint16(wide[lower, left + x]) * w1
-                            + half
-                        )
-                        out[line, left + x] = np.uint8(
-                            np.uint16(tiles[tile, y, x]) + np.uint16(mixed >> bits)
-                        )
+                        mixed = _mix(wide[upper, left + x], wide[lower, left + x], w)
+                        sample = np.uint16(tiles[tile, y, x])
+                        out[line, left + x] = np.uint8(sample + mixed)
 
     return blend_bytes
 

@@ -344,10 +344,8 @@ class Mosaic:
     def warm_up_gallery(self, gallery: Gallery) -> None:
         """Index a gallery for the match, 2 s for 300,000 tiles, so that the first frame with it
         need not. Safe from any thread; the stream stays as it is."""
-        if self.settings.match == "layout":
-            from .match.index import layout_index
-
-            layout_index(gallery)
+        if self._make_matcher is None:
+            matcher_class(self.settings.match).warm_up(gallery)
 
 
 def analysis_picture(frame: Frame, grid: Grid) -> U8:

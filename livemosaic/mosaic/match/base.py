@@ -40,6 +40,10 @@ class Matcher(ABC):
         self.gallery, self.grid, self.settings = gallery, grid, settings
         self.on_progress: Callable[[int, int], None] = lambda done, total: None
 
+    @classmethod  # noqa: B027 - there may be nothing to do
+    def warm_up(cls, gallery: Gallery) -> None:
+        """Work out what all streams with a gallery share, before one starts; on any thread."""
+
     def update_settings(self, settings: MosaicSettings) -> None:
         """Use settings that differ in tint, calm, overlay or activity, from the next frame on.
 
