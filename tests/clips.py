@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -54,15 +54,15 @@ def av_frame(frame: Frame, *, pix_fmt: str = "yuv420p") -> Any:
     """A frame as PyAV's, in another pixel format of the same range where asked."""
     picture = av.VideoFrame(frame.width, frame.height, "yuv420p")
     for plane, samples in zip(picture.planes, (frame.y, frame.u, frame.v), strict=True):
-        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
         rows[:, : plane.width] = samples
     picture.color_range = FULL if frame.colour.full_range else LIMITED
     if pix_fmt == "yuv420p":
         return picture
-    if pix_fmt.startswith("gray"):  # swscale takes grey for full range, whatever is said
+    if pix_fmt.startswith("gray"):  # swscale takes grey for full range, whatever its tag
         shift = 0 if pix_fmt == "gray" else 2
         grey = av.VideoFrame(frame.width, frame.height, pix_fmt)
-        rows = np.frombuffer(grey.planes[0], np.uint16 if shift else np.uint8)
+        rows = np.frombuffer(memoryview(grey.planes[0]), np.uint16 if shift else np.uint8)
         rows = rows.reshape(frame.height, -1)
         rows[:, : frame.width] = frame.y.astype(rows.dtype) << shift
         return grey
@@ -98,7 +98,7 @@ def make(
     chapters: Sequence[tuple[int, int, str]] = (),
     metadata: dict[str, str] | None = None,
 ) -> Path:
-    """Encode `items` (10 frames by default) and tracks beside them to `path`.
+    """Encode `items` (10 frames by default) and other tracks to `path`.
 
     `sound` and `texts` are encoder names, one track each; `languages` go to these in turn.
     """
@@ -107,7 +107,7 @@ def make(
     if options is None:
         options = {"qp": "0"} if codec == "libx264" else {}
     with av.open(str(path), "w", format=format) as container:
-        video = container.add_stream(codec, rate=rate, options=options)
+        video: Any = container.add_stream(codec, rate=rate, options=options)
         video.width, video.height, video.pix_fmt = items[0].width, items[0].height, pix_fmt
         video.codec_context.time_base = video.time_base = time_base
         if tags is not None:
@@ -132,13 +132,13 @@ def make(
                 for n, (start, end, title) in enumerate(chapters)
             ]
         )
-        beside = [_add(container, name) for name in (*sound, *texts)]
-        for stream, language in zip(beside, languages, strict=False):
+        others = [add_track(container, name) for name in (*sound, *texts)]
+        for stream, language in zip(others, languages, strict=False):
             stream.metadata["language"] = language
         container.start_encoding()
         seconds = Fraction(len(items), 1) / Fraction(rate)
-        for stream in beside:
-            packets = _tone(stream, seconds) if stream.type == "audio" else _text(stream)
+        for stream in others:
+            packets = tone(stream, seconds) if stream.type == "audio" else _text(stream)
             container.mux(list(packets))
         for number, item in enumerate(items):
             coded = av_frame(item, pix_fmt=pix_fmt)
@@ -148,7 +148,8 @@ def make(
     return path
 
 
-def _add(container: Any, name: str) -> Any:
+def add_track(container: Any, name: str) -> Any:
+    """A track of sound or text for an encoder's name."""
     need_encoder(name)
     if av.Codec(name, "w").type == "subtitle":
         stream = container.add_stream(name)
@@ -174,7 +175,8 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
 
 
-def _tone(stream: Any, seconds: Fraction) -> Any:
+def tone(stream: Any, seconds: Fraction) -> Iterator[Any]:
+    """The packets of a tone of 440 Hz."""
     context = stream.codec_context
     rate = context.sample_rate
     total = int(seconds * rate)
@@ -189,7 +191,7 @@ def _tone(stream: Any, seconds: Fraction) -> Any:
     yield from stream.encode(None)
 
 
-def _text(stream: Any) -> Any:
+def _text(stream: Any) -> Iterator[Any]:
     for number, (start, end) in enumerate(((40, 120), (200, 320))):
         line = f"{number},0,Default,,0,0,0,,line {number + 1}".encode()
         shown = av.subtitles.subtitle.SubtitleSet.create(line, 0, end - start, pts=start)

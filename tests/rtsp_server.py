@@ -12,6 +12,7 @@ It wants the system's Python: GStreamer's bindings come with the distribution.
 
 import argparse
 import sys
+from typing import Any
 
 import gi
 
@@ -83,7 +84,7 @@ def count(_factory: object, media: GstRtspServer.RTSPMedia) -> None:
     media.get_element().get_by_name("out").connect("handoff", handoff)
 
 
-def demand(server: object, factory: object, name: str, password: str) -> None:
+def demand(server: Any, factory: Any, name: str, password: str) -> None:
     """Let in only who knows the password."""
     auth = GstRtspServer.RTSPAuth()
     auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)

@@ -9,12 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livemosaic.media.colour import Colour, bgr_to_i420, bgr_to_ycbcr, i420_to_bgr, ycbcr_to_bgr
+from livemosaic.media.colour import (
+    Colour,
+    Matrix,
+    bgr_to_i420,
+    bgr_to_ycbcr,
+    i420_to_bgr,
+    ycbcr_to_bgr,
+)
 
-COLOURS = [
-    Colour(matrix, full_range)
-    for matrix, full_range in product(("bt601", "bt709", "bt2020"), (False, True))
-]
+MATRICES: tuple[Matrix, ...] = ("bt601", "bt709", "bt2020")
+COLOURS = [Colour(matrix, full_range) for matrix, full_range in product(MATRICES, (False, True))]
 every_colour = pytest.mark.parametrize("colour", COLOURS, ids=str)
 
 

@@ -277,7 +277,7 @@ def test_another_size_shape_and_colour(caplog: pytest.LogCaptureFixture) -> None
     )
     (found,) = through(joined, Frame(y, u, v, full, pts=0, captured_s=2.0))
     assert (found.width, found.height) == SIZE
-    assert found.colour == splice()._first.colour
+    assert found.colour == FakeSource([]).info.colour
     # 24 wide pixels are as 48 square ones: 8 columns of bars on both sides.
     assert (found.y[:, 8:56] == 235).all()
     assert (found.y[:, :8] == 16).all()

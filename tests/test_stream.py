@@ -118,7 +118,7 @@ def test_file_behind_a_connection_that_breaks(
     path = clips.make(tmp_path / "c.mkv", clips.frames(100), options=ZERO_LATENCY)
     with http_server(half_of(path)) as url:
         source = open_source(f"{url}/c.mkv")
-        got = []
+        got: list[bool] = []
         with pytest.raises(SourceError, match=f"^{url}/c.mkv: .*before its end: .*connection"):
             got.extend(isinstance(item, Frame) for item in source)
         source.close()

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def test_plays(serve: Serve, clip: Path, scheme: str, caplog: pytest.LogCaptureF
     server = serve(clip)
     source = open_source(server.url.replace("rtsp", scheme))
     info = source.info
-    assert (info.width, info.height, info.rate) == (160, 96, 25)
+    assert (info.width, info.height, info.rate) == (160, 96, Fraction(25))
     assert info.live
     assert info.duration_s is None
     assert source.name == server.url.replace("rtsp", scheme)
@@ -81,8 +82,9 @@ def test_plays(serve: Serve, clip: Path, scheme: str, caplog: pytest.LogCaptureF
     steps = [b.time_s - a.time_s for a, b in pairwise(watch.frames)]
     assert watch.frames[0].pts == 0
     assert steps == pytest.approx([0.04] * len(steps), abs=0.001)
-    # Stamped when they came, not when somebody looked.
+    # The capture time is that of arrival, not of reading.
     for at, item in watch.items[5:]:
+        assert isinstance(item, Frame)
         assert 0 <= at - item.captured_s < 1.0
     # Whole from the first on.
     for frame in watch.frames[:3]:

@@ -72,6 +72,7 @@ class VirtualCameraSink(Sink):
     ----------
     device : as the system calls it
     size : what the driver agreed to
+    buffer : uint8, the I420 picture that is sent
 
     Raises
     ------
@@ -107,9 +108,9 @@ class VirtualCameraSink(Sink):
             size = agreed
         self.size = size
         width, height = size
-        self._buffer = np.empty(width * height * 3 // 2, np.uint8)
-        chroma = self._buffer[width * height :].reshape(2, height // 2, width // 2)
-        self._planes = (self._buffer[: width * height].reshape(height, width), *chroma)
+        self.buffer = np.empty(width * height * 3 // 2, np.uint8)
+        chroma = self.buffer[width * height :].reshape(2, height // 2, width // 2)
+        self._planes = (self.buffer[: width * height].reshape(height, width), *chroma)
 
     def write(self, item: Frame | TrackPacket) -> None:
         """Send one picture at once."""
@@ -119,7 +120,7 @@ class VirtualCameraSink(Sink):
             self._draw(item)
             self._drawn = item.y
         try:
-            self._camera.send(self._buffer)
+            self._camera.send(self.buffer)
         except (RuntimeError, OSError) as error:
             raise SinkError(
                 f"{self.name}: {self.device} takes no pictures any more ({error}); start again"

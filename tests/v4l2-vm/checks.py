@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import itertools
 import json
 import logging
@@ -18,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,10 @@ def ffmpeg(device: str, *options: str) -> subprocess.Popen[str]:
     )
 
 
+def has_ended(process: subprocess.Popen[str]) -> bool:
+    return process.poll() is not None
+
+
 def read_back(count: int, filter: str = "null") -> subprocess.Popen[str]:
     """Another program that reads the virtual camera, and prints a digest for each picture."""
     return ffmpeg(LOOPBACK, "-frames:v", str(count), "-vf", filter, "-f", "framemd5", "-")
@@ -125,7 +131,7 @@ def send(source: Any, sink: VirtualCameraSink, sent: set[str], until: Callable[[
     count = 0
     for frame in source:
         sink.write(frame)
-        sent.add(hashlib.md5(sink._buffer).hexdigest())
+        sent.add(hashlib.md5(sink.buffer.tobytes()).hexdigest())
         count += 1
         if until() or count > 3000:
             break
@@ -218,7 +224,7 @@ def reader_restarts() -> Any:
     equal = []
     for _ in range(2):
         reader = read_back(15)
-        send(source, sink, sent, until=lambda reader=reader: reader.poll() is not None)
+        send(source, sink, sent, until=partial(has_ended, reader))
         equal.append(sum(digest in sent for digest in digests(reader)))
     killed = read_back(10_000)
     send(source, sink, sent, until=iter(itertools.chain([False] * 30, [True])).__next__)
@@ -242,7 +248,7 @@ def sender_restarts() -> Any:
         sizes.append([*sink.size])
         sink.close()
     other = pyvirtualcam.Camera(640, 360, 30, fmt=pyvirtualcam.PixelFormat.I420, device=LOOPBACK)
-    other.send(sink._buffer[: 640 * 540])
+    other.send(sink.buffer[: 640 * 540])
     other.close()
     stale = v4l2.video_device(LOOPBACK).output  # type: ignore[union-attr]
     sink = VirtualCameraSink("vcam", size=(640, 360))
@@ -400,7 +406,7 @@ def program_small() -> Any:
 @check
 def camera_refusals() -> Any:
     user = ffmpeg(CAMERA, "-f", "rawvideo", "-")
-    assert user.stdout is not None
+    assert isinstance(user.stdout, io.TextIOWrapper)
     assert len(user.stdout.buffer.read(1)) == 1  # a picture: it has it
     busy = refused(lambda: open_source("webcam", capture=QUICK))
     user.kill()
