@@ -207,6 +207,7 @@ def shape(value: Any) -> Any:
     return [shape(item) for item in value[:1]] if isinstance(value, list) else None
 
 
+@needs_jit
 def test_the_json_page_has_the_names_of_a_run(
     program: Callable[..., Outcome], tmp_path: Path
 ) -> None:
