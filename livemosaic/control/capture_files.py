@@ -1,4 +1,4 @@
-"""Snapshots and recordings: files that are made while it runs, here, named by the time."""
+"""Snapshots and recordings: files in the current folder, named by the time."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..media.frame import Frame, StreamInfo
-    from ..sinks import FileOptions
-    from ..sinks.base import Sink
+    from ..sinks import FileOptions, Sink
 
 __all__ = ["CaptureFiles"]
 
 
 class CaptureFiles:
-    """Makes snapshots and recordings; from any thread.
+    """Makes snapshots and recordings. Safe from any thread.
 
     Parameters
     ----------
-    output : what the pictures are like
-    options : of recordings
+    info : of the run's pictures
+    options : for recordings
     """
 
-    def __init__(self, output: StreamInfo, options: FileOptions) -> None:
-        self._output, self._options = output, options
+    def __init__(self, info: StreamInfo, options: FileOptions) -> None:
+        # A recording begins in the middle: at time 0, and without chapters.
+        self._info = dataclasses.replace(info, chapters=())
+        self._options = dataclasses.replace(options, zeroed=True)
         self._lock = threading.Lock()
-        self._given: set[str] = set()  # names, of files that may not be there yet
+        self._names: set[str] = set()  # of files that may not exist yet
 
     def save_picture(self, frame: Frame) -> str:
-        """Write a picture; its name."""
+        """Write a snapshot; return its name."""
         from ..media.frame import StreamInfo
         from ..sinks import open_sink
 
@@ -42,21 +43,17 @@ class CaptureFiles:
         return name
 
     def open_recording(self) -> Sink:
-        """A file for what comes from now on."""
+        """Open a new file for the pictures from now on."""
         from ..sinks import open_sink
 
-        # It begins in the middle: no chapters, and not so long as what came before.
-        options = dataclasses.replace(self._options, zeroed=True)
-        output = dataclasses.replace(self._output, chapters=())
-        return open_sink(self._name("mkv"), output, options=options)
+        return open_sink(self._name("mkv"), self._info, options=self._options)
 
     def _name(self, suffix: str) -> str:
-        """A new file's name."""
         stem = time.strftime("livemosaic-%Y%m%d-%H%M%S")
         with self._lock:
             name, number = f"{stem}.{suffix}", 1
-            while name in self._given or os.path.exists(name):
+            while name in self._names or os.path.exists(name):
                 number += 1
                 name = f"{stem}-{number}.{suffix}"
-            self._given.add(name)
+            self._names.add(name)
         return name

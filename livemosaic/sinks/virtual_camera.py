@@ -20,20 +20,19 @@ from ..media.colour import Colour, conversion
 from ..media.frame import Frame, StreamInfo, TrackPacket
 from ..media.scale import letterbox, scaled
 from .base import Destination, FileOptions, RunContext, Sink
-from .virtual_camera_devices import choose_device, refusal
+from .virtual_camera_devices import choose_device, device_size, refusal, release_device
 
 __all__ = ["VirtualCameraSink", "parse_output"]
 
 U8 = NDArray[np.uint8]
 
-DEFAULT_SIZE = (1280, 720)  # what calls expect, at
-DEFAULT_RATE = Fraction(30)  # frames/s
+_SIZE, _RATE = (1280, 720), Fraction(30)  # frames/s; what programs for calls expect
 
-# What calls take a camera's samples for, at any size: V4L2's default for what says nothing.
+# These programs read a camera's samples so, at any size: V4L2's default for untagged samples.
 _CAMERA = Colour("bt601", full_range=False)
 _BLACK = (16, 128, 128)
 
-# Nobody sees that much distortion, but everybody a bar of four pixels: 848x480 is meant as 16:9.
+# Viewers do not see that much distortion, but a bar of four pixels: 848x480 is meant as 16:9.
 _SAME_ASPECT = 0.01
 
 _CHANGE_OFFSET = 128.0  # so that the change of luma by chroma, +-33 at most, fits into a byte
@@ -56,22 +55,21 @@ def parse_output(spec: str, options: FileOptions) -> VirtualCameraDestination:
 
 
 class VirtualCameraSink(Sink):
-    """Sends each frame as it is written; the pace is its caller's.
+    """Sends each frame when it is written, fitted into the camera's picture.
 
-    Frames are fitted into the camera's picture, with black bars where the aspect differs, and
-    converted to BT.601 of limited range if they are not.
+    Black bars fill the rest of the picture. Samples are converted to limited-range BT.601.
 
     Parameters
     ----------
-    target : `vcam` or `vcam:DEVICE`
-    size : width and height of the camera's picture, both even
-    rate : frames/s that it has to be given
-    pixel_aspect : width by height of a frame's pixels; those of a camera are square
+    name : `vcam` or `vcam:DEVICE`
+    size : of the camera's picture, width and height, both even
+    rate : frames/s, 30 by default
+    pixel_aspect : width by height of a frame's pixels; a camera's pixels are square
 
     Attributes
     ----------
-    device : as the system calls it
-    size : what the driver agreed to
+    device : the system's name
+    size : that the driver agreed to
     buffer : uint8, the I420 picture that is sent
 
     Raises
@@ -84,39 +82,34 @@ class VirtualCameraSink(Sink):
 
     def __init__(
         self,
-        target: str = "vcam",
+        name: str = "vcam",
         *,
-        size: tuple[int, int] = DEFAULT_SIZE,
+        size: tuple[int, int] = _SIZE,
         rate: Fraction | None = None,
         pixel_aspect: Fraction = Fraction(1),
     ) -> None:
-        self.name = target
-        self.rate = rate or DEFAULT_RATE
-        self.frames_written = 0
+        self.name, self.rate = name, rate or _RATE
         self._pixel_aspect = pixel_aspect
-        self._camera: Any = None
-        self._drawn: U8 | None = None  # luma of the picture that is in the buffer
-        self._shape: tuple[int, int] | None = None
-        device = choose_device(target.removeprefix("vcam").removeprefix(":") or None)
+        self._drawn: U8 | None = None  # luma of the frame in the buffer
+        self._box: tuple[int, int, int, int] | None = None  # of that frame
+        device = choose_device(name.removeprefix("vcam").removeprefix(":") or None)
         self._camera = _open(device, size, self.rate)
         self.device: str = self._camera.device
-        agreed = _agreed(self.device)
-        if agreed is not None and agreed != size:
-            # A program that watches holds the driver to the size that it was opened with.
+        agreed = device_size(self.device) or size
+        if agreed != size:
+            # The driver keeps the size that a watching program opened it with.
             self.abort()
             self._camera = _open(device, agreed, self.rate)
-            size = agreed
-        self.size = size
-        width, height = size
+        self.size = width, height = agreed
         self.buffer = np.empty(width * height * 3 // 2, np.uint8)
         chroma = self.buffer[width * height :].reshape(2, height // 2, width // 2)
         self._planes = (self.buffer[: width * height].reshape(height, width), *chroma)
 
     def write(self, item: Frame | TrackPacket) -> None:
-        """Send one picture at once."""
+        """Send a frame; a camera has no other tracks."""
         if not isinstance(item, Frame):
             return
-        if item.y is not self._drawn:  # a picture that is repeated is a frame of its own
+        if item.y is not self._drawn:  # a repeated picture is another frame with the same arrays
             self._draw(item)
             self._drawn = item.y
         try:
@@ -125,7 +118,6 @@ class VirtualCameraSink(Sink):
             raise SinkError(
                 f"{self.name}: {self.device} takes no pictures any more ({error}); start again"
             ) from error
-        self.frames_written += 1
 
     def close(self) -> None:
         """Release the device."""
@@ -134,24 +126,19 @@ class VirtualCameraSink(Sink):
     def abort(self) -> None:
         """Release the device. Never raises."""
         camera, self._camera, self._drawn = self._camera, None, None
-        if camera is None:
-            return
-        with contextlib.suppress(Exception):
-            camera.close()
-        if sys.platform == "linux":
-            from ..media.v4l2 import allow_output_again, video_device
-
-            device = video_device(self.device)
-            if device is not None and device.virtual and not device.output:
-                allow_output_again(self.device)
+        if camera is not None:
+            with contextlib.suppress(Exception):
+                camera.close()
+            release_device(self.device)
 
     def _draw(self, frame: Frame) -> None:
         """Put a frame into the buffer."""
-        left, top, width, height = self._place(frame)
-        if self._shape != (width, height):
-            self._shape = width, height
+        box = self._fit(frame)
+        if box != self._box:
+            self._box = box
             for plane, black in zip(self._planes, _BLACK, strict=True):
                 plane[:] = black
+        left, top, width, height = box
         y, u, v = (
             plane[top // f : (top + height) // f, left // f : (left + width) // f]
             for plane, f in zip(self._planes, (1, 2, 2), strict=True)
@@ -161,7 +148,7 @@ class VirtualCameraSink(Sink):
         if (frame.colour.matrix, frame.colour.full_range) != ("bt601", False):
             _convert(y, u, v, frame.colour)
 
-    def _place(self, frame: Frame) -> tuple[int, int, int, int]:
+    def _fit(self, frame: Frame) -> tuple[int, int, int, int]:
         """Left, top, width and height of a frame in the camera's picture."""
         width, height = self.size
         ratio = frame.width * self._pixel_aspect * height / (frame.height * width)
@@ -186,41 +173,19 @@ def _open(device: str | None, size: tuple[int, int], rate: Fraction) -> Any:
         raise refusal(device, error) from error
 
 
-def _agreed(device: str) -> tuple[int, int] | None:
-    """The size that the driver has set, where it tells; pyvirtualcam does not look."""
-    if sys.platform != "linux":
-        return None
-    from ..media.v4l2 import video_device
-
-    found = video_device(device)
-    # "YU12:1280x720@30"
-    fourcc, _, mode = (found.format if found else "").partition(":")
-    width, _, height = mode.partition("@")[0].partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        return None
-    if fourcc != "YU12":
-        raise SinkError(
-            f"vcam: {device} is held to the pixel format {fourcc} by a program that watches it; "
-            "close that program, start livemosaic, and open it again"
-        )
-    return int(width), int(height)
-
-
 def _convert(y: U8, u: U8, v: U8, colour: Colour) -> None:
-    """Turn the samples into a camera's, in place."""
+    """Convert samples to those of a camera, in place."""
     matrix = conversion(colour, _CAMERA)
     if colour.matrix == _CAMERA.matrix:
-        for plane, row, column in ((y, 0, 0), (u, 1, 1), (v, 2, 2)):
-            cv2.convertScaleAbs(
-                plane, dst=plane, alpha=float(matrix[row, column]), beta=float(matrix[row, 3])
-            )
+        for n, plane in enumerate((y, u, v)):
+            scale, offset = float(matrix[n, n]), float(matrix[n, 3])
+            cv2.convertScaleAbs(plane, dst=plane, alpha=scale, beta=offset)
         return
-    # New chroma depends on chroma only. Luma gets a change by chroma besides, which is made at
-    # chroma's resolution and spread. Three sums of two cost an eighth of one matrix product.
-    change, new_u, new_v = (
+    # New chroma depends on chroma only. Luma changes by chroma, too: that change is computed at the
+    # resolution of chroma and enlarged. Three sums of two cost an eighth of one matrix product.
+    change, u[:], v[:] = (
         cv2.addWeighted(u, float(row[1]), v, float(row[2]), float(row[3] + offset))
         for row, offset in zip(matrix, (_CHANGE_OFFSET, 0, 0), strict=True)
     )
-    u[:], v[:] = new_u, new_v
-    spread = cv2.resize(change, (y.shape[1], y.shape[0]), interpolation=cv2.INTER_LINEAR)
-    cv2.addWeighted(y, float(matrix[0, 0]), spread, 1.0, -_CHANGE_OFFSET, dst=y)
+    enlarged = cv2.resize(change, (y.shape[1], y.shape[0]), interpolation=cv2.INTER_LINEAR)
+    cv2.addWeighted(y, float(matrix[0, 0]), enlarged, 1.0, -_CHANGE_OFFSET, dst=y)

@@ -1,6 +1,6 @@
-"""Virtual cameras of this system: which there are, and what to do where there is none.
+"""The virtual cameras of this system, and how to make one.
 
-On Linux they are made by the kernel module v4l2loopback, elsewhere by OBS or Unity Capture.
+On Linux the kernel module v4l2loopback makes them, elsewhere OBS or Unity Capture.
 """
 
 from __future__ import annotations
@@ -19,13 +19,19 @@ if TYPE_CHECKING:
 __all__ = [
     "RELOAD",
     "choose_device",
+    "device_size",
     "how_to_make_one",
     "refusal",
+    "release_device",
     "virtual_cameras",
 ]
 
-_MODPROBE = "sudo modprobe v4l2loopback video_nr=10 card_label=livemosaic exclusive_caps=1"
-RELOAD = f"sudo modprobe -r v4l2loopback && {_MODPROBE}"
+_LOAD = "sudo modprobe v4l2loopback video_nr=10 card_label=livemosaic exclusive_caps=1"
+RELOAD = f"sudo modprobe -r v4l2loopback && {_LOAD}"
+_LOAD_TWO = (
+    "sudo modprobe -r v4l2loopback && sudo modprobe v4l2loopback video_nr=10,11 "
+    "card_label=livemosaic,second exclusive_caps=1,1"
+)
 
 # By the ID and ID_LIKE of /etc/os-release.
 _INSTALL = {
@@ -37,7 +43,7 @@ _INSTALL = {
 
 
 def virtual_cameras() -> list[VideoDevice]:
-    """The virtual cameras that can be listed without opening them; only Linux can."""
+    """The virtual cameras that are listed without opening them; empty but on Linux."""
     if sys.platform != "linux":
         return []
     from ..media.v4l2 import video_devices
@@ -46,29 +52,29 @@ def virtual_cameras() -> list[VideoDevice]:
 
 
 def choose_device(device: str | None) -> str | None:
-    """Find what `vcam:DEVICE` names, and make it ready; what to give to pyvirtualcam.
+    """Find the device of `vcam:DEVICE`, and make it ready; return its name for pyvirtualcam.
 
     Parameters
     ----------
-    device : /dev/videoN, N, or a part of one virtual camera's name; None for the first that nobody
-        sends to
+    device : /dev/videoN, N, or a part of one virtual camera's name; None for the first without a
+        sender
 
     Raises
     ------
     SinkError
-        there is none, it is in use, or it may not be used; the message says what to type
+        there is none, it is in use, or this user has no permission; the message says what to type
     """
     if sys.platform != "linux":
         return device  # pyvirtualcam finds it by its name
     found = virtual_cameras()
     if device is not None:
-        return _ready(_named(device, found)).path
+        return _ready(_named(device, found))
     if not found:
         raise SinkError(f"vcam: there is no virtual camera; {how_to_make_one()}")
     errors = []
     for camera in found:
         try:
-            return _ready(camera).path
+            return _ready(camera)
         except SinkError as error:
             errors.append(error)
     raise errors[0]
@@ -77,32 +83,29 @@ def choose_device(device: str | None) -> str | None:
 def _named(device: str, found: list[VideoDevice]) -> VideoDevice:
     from ..media.v4l2 import video_device
 
-    spec = f"vcam:{device}"
+    problem = "there is no such virtual camera"
     if device.startswith("/"):
         camera = video_device(device)
-        if camera is None and os.path.exists(device):
-            raise SinkError(f"{spec}: it is no video device; {_choice(found)}")
-        if camera is not None and not camera.virtual:
-            raise SinkError(f"{spec}: {camera.name} is no virtual camera; {_choice(found)}")
-        fitting = [camera] if camera is not None else []
+        matches = [camera] if camera is not None and camera.virtual else []
+        if camera is not None:
+            problem = f"{camera.name} is no virtual camera"
+        elif os.path.exists(device):
+            problem = "it is no video device"
     elif device.isdecimal():
-        fitting = [camera for camera in found if camera.number == int(device)]
+        matches = [camera for camera in found if camera.number == int(device)]
     else:
-        fitting = [camera for camera in found if device.lower() in camera.name.lower()]
-    if len(fitting) != 1:
-        what = "several virtual cameras fit" if fitting else "there is no such virtual camera"
-        raise SinkError(f"{spec}: {what}; {_choice(fitting or found)}")
-    return fitting[0]
+        matches = [camera for camera in found if device.lower() in camera.name.lower()]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        problem = "several virtual cameras match"
+    names = ", ".join(f"vcam:{camera.path} ({camera.name})" for camera in matches or found)
+    fix = f"name one of {names}" if names else how_to_make_one()
+    raise SinkError(f"vcam:{device}: {problem}; {fix}")
 
 
-def _choice(found: list[VideoDevice]) -> str:
-    if not found:
-        return how_to_make_one()
-    return "name one of " + ", ".join(f"vcam:{c.path} ({c.name})" for c in found)
-
-
-def _ready(camera: VideoDevice) -> VideoDevice:
-    """A virtual camera that takes a sender."""
+def _ready(camera: VideoDevice) -> str:
+    """The path of a virtual camera that accepts a sender."""
     from ..media.v4l2 import allow_output_again, holders, video_device
 
     path = camera.path
@@ -112,7 +115,7 @@ def _ready(camera: VideoDevice) -> VideoDevice:
             "sudo usermod -aG video $USER, then log out and in again"
         )
     if not camera.output and not camera.format:
-        # Nobody has it open, and still it wants no sender: the fault of v4l2loopback 0.12.
+        # No program has it open, but it accepts no sender: the fault of v4l2loopback 0.12.
         allow_output_again(path)
         camera = video_device(path) or camera
         if not camera.output:
@@ -121,27 +124,65 @@ def _ready(camera: VideoDevice) -> VideoDevice:
                 f"v4l2loopback 0.12 with exclusive_caps=1); load it again: {RELOAD}"
             )
     if not camera.output:
-        users = holders(path)
-        by = f"in use by {', '.join(users)}" if users else "in use by another program"
+        users = ", ".join(holders(path)) or "another program"
         raise SinkError(
-            f"vcam: {path} ({camera.name}) is {by}; close that, or make a second one: "
-            "sudo modprobe -r v4l2loopback && sudo modprobe v4l2loopback video_nr=10,11 "
-            "card_label=livemosaic,second exclusive_caps=1,1"
+            f"vcam: {path} ({camera.name}) is in use by {users}; close that, or make a second "
+            f"one: {_LOAD_TWO}"
         )
-    return camera
+    return path
+
+
+def device_size(device: str) -> tuple[int, int] | None:
+    """The size that the driver has set, None if unknown; pyvirtualcam does not check it.
+
+    Raises
+    ------
+    SinkError
+        the pixel format is another one than pyvirtualcam's
+    """
+    if sys.platform != "linux":
+        return None
+    from ..media.v4l2 import video_device
+
+    found = video_device(device)
+    # "YU12:1280x720@30"
+    fourcc, _, mode = (found.format if found else "").partition(":")
+    width, _, height = mode.partition("@")[0].partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        return None
+    if fourcc != "YU12":
+        raise SinkError(
+            f"vcam: a program that watches {device} keeps it at the pixel format {fourcc}; close "
+            "that program, start livemosaic, and open it again"
+        )
+    return int(width), int(height)
+
+
+def release_device(device: str) -> None:
+    """Make the driver accept another sender after the last one has closed. Never raises."""
+    if sys.platform == "linux":
+        from ..media.v4l2 import allow_output_again, video_device
+
+        found = video_device(device)
+        if found is not None and found.virtual and not found.output:
+            allow_output_again(device)
 
 
 def refusal(device: str | None, error: Exception) -> SinkError:
-    """What pyvirtualcam's error means, where nothing was found wrong before."""
+    """The `SinkError` for an error of pyvirtualcam, when `choose_device` has found no problem."""
     name = f"vcam:{device}" if device else "vcam"
-    said = " ".join(str(error).split())
-    if sys.platform == "linux":
-        return SinkError(f"{name}: it cannot be opened ({said}); load it again: {RELOAD}")
-    return SinkError(f"{name}: it cannot be opened ({said}); {how_to_make_one()}")
+    reason = " ".join(str(error).split())
+    fix = f"load it again: {RELOAD}" if sys.platform == "linux" else how_to_make_one()
+    return SinkError(f"{name}: it cannot be opened ({reason}); {fix}")
 
 
-def how_to_make_one() -> str:
-    """The commands that make a virtual camera on this system."""
+def how_to_make_one(*, modules: Path = Path("/lib/modules")) -> str:
+    """The commands that make a virtual camera on this system.
+
+    Parameters
+    ----------
+    modules : the folder of Linux's kernel modules
+    """
     if sys.platform == "darwin":
         return (
             "install OBS 30 or later from https://obsproject.com, press Start Virtual Camera and "
@@ -152,14 +193,9 @@ def how_to_make_one() -> str:
             "install OBS from https://obsproject.com (its virtual camera comes with it) or Unity "
             "Capture from https://github.com/schellingb/UnityCapture, and close what uses it"
         )
-    if _has_module():
-        return f"make one: {_MODPROBE}"
-    return f"make one: {_install()} && {_MODPROBE}"
-
-
-def _has_module() -> bool:
-    folder = Path("/lib/modules") / platform.release()
-    return any(folder.glob("*/**/v4l2loopback.ko*"))
+    if any((modules / platform.release()).glob("*/**/v4l2loopback.ko*")):
+        return f"make one: {_LOAD}"
+    return f"make one: {_install()} && {_LOAD}"
 
 
 def _install() -> str:
@@ -167,8 +203,7 @@ def _install() -> str:
         release = platform.freedesktop_os_release()
     except OSError:
         release = {}
-    words = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
-    for word in words:
+    for word in (release.get("ID", ""), *release.get("ID_LIKE", "").split()):
         for family, command in _INSTALL.items():
             if family in word:
                 return command
