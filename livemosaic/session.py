@@ -38,8 +38,8 @@ _SAME_SHAPE = 0.97  # of a side: less than this is seen, as 1366x768 for 16:9 is
 
 def parse_outputs(options: RunOptions) -> list[Destination]:
     """Parse the outputs and the map, and refuse what cannot work."""
-    from .sinks import FileOptions, distribute_options, parse_output
-    from .sinks.base import ENCODER_OPTIONS
+    from .sinks import FileOptions, parse_output
+    from .sinks.base import ENCODER_OPTIONS, distribute_options
     from .sinks.photo_map import parse_map
 
     file_options = FileOptions(
@@ -128,7 +128,7 @@ def open_pipeline(
     from .jit import kernels_are_cached
     from .mosaic.mosaic import Mosaic
     from .pipeline import Pipeline, output_info
-    from .sinks import RunContext, are_for_screen
+    from .sinks.base import RunContext, are_for_screen
     from .sources import input_kind
 
     info = source.info

@@ -21,7 +21,8 @@ from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
-from livemosaic.sinks import FileOptions, RunContext, Sink
+from livemosaic.sinks import FileOptions, Sink
+from livemosaic.sinks.base import RunContext
 from livemosaic.sinks.photo_map import PICTURE_PIXELS, SHEET_PIXELS, map_page, parse_map
 
 from .clips import picture

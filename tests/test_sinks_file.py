@@ -23,7 +23,8 @@ from livemosaic.errors import OptionError, SinkError, UsageError
 from livemosaic.media.colour import Colour
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
-from livemosaic.sinks import FileOptions, Sink, distribute_options, open_sink, parse_output
+from livemosaic.sinks import FileOptions, Sink, open_sink, parse_output
+from livemosaic.sinks.base import distribute_options
 from livemosaic.sources import open_source
 from tests import clips
 

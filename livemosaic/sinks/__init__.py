@@ -8,15 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ..media.urls import local_path
-from .base import (
-    Destination,
-    FileOptions,
-    RunContext,
-    Sink,
-    Window,
-    are_for_screen,
-    distribute_options,
-)
+from .base import Destination, FileOptions, RunContext, Sink, Window
 
 if TYPE_CHECKING:
     from ..media.frame import StreamInfo
@@ -27,11 +19,8 @@ __all__ = [
     "RunContext",
     "Sink",
     "Window",
-    "are_for_screen",
-    "distribute_options",
     "open_sink",
     "parse_output",
-    "register",
 ]
 
 # Every kind of sink: the outputs that it may be, and its module. The modules are tried in this

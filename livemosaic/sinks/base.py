@@ -40,7 +40,6 @@ class FileOptions:
     overwrite : replace existing files
     format : container for standard output, and for a path without a known ending
     source_name : the input, which must not be the output
-    threads : of the video encoder, 0: as many as there are processors
     zeroed : the first frame is at time 0; packets before it are left out
     timeout_s : for a receiver on the network to answer, and to take data
     """
@@ -51,7 +50,6 @@ class FileOptions:
     overwrite: bool = False
     format: str | None = None
     source_name: str | None = None
-    threads: int = 0
     zeroed: bool = False
     timeout_s: float = 10
 

@@ -16,7 +16,6 @@ from ..media.frame import Frame, StreamInfo
 from ..media.frame_rate import FrameRate
 from .base import FileOptions
 from .formats import ENCODERS, Encoder
-from .gif import palette_graph
 
 __all__ = ["VideoEncoder"]
 
@@ -63,9 +62,9 @@ class VideoEncoder:
     ----------
     origin : seconds of the input's time that are 0 in the output; None until the first frame
     fixed_rate : frames are repeated or dropped for a constant rate
+    frame_rate : counts the frames that are repeated for it, and those without a place or at the
+        time of another one
     frames : encoded so far, repeated frames included
-    dropped : without a place at the fixed rate, or at the time of another frame
-    repeated : to fill the fixed rate
 
     Raises
     ------
@@ -110,10 +109,10 @@ class VideoEncoder:
             self._time_base = min(self._time_base, _MPEG_TICK)
         # At the container's own times, a gap is a longer picture, which is not repeated.
         max_gap_s = None if self.fixed_rate else 0
-        self._frame_rate = FrameRate(1 / self._time_base, max_gap_s=max_gap_s)
+        self.frame_rate = FrameRate(1 / self._time_base, max_gap_s=max_gap_s)
         self._palette: av.filter.Graph | None = None
         if codec.name == "gif":
-            self._palette = palette_graph(*self._size, self._time_base)
+            self._palette = _palette_graph(*self._size, self._time_base)
         self._stream = container.add_stream(codec.name, rate=self._rate)
         self._stream.metadata.update(info.video_metadata)
         self._stream.disposition = int(av.stream.Disposition.default)
@@ -130,14 +129,6 @@ class VideoEncoder:
                 codec.name,
             )
 
-    @property
-    def dropped(self) -> int:
-        return self._frame_rate.dropped
-
-    @property
-    def repeated(self) -> int:
-        return self._frame_rate.repeated
-
     def encode(self, frame: Frame) -> Iterator[Any]:
         """Yield the packets that are ready once `frame` is in. Its arrays are free afterwards."""
         if (frame.width, frame.height) != self._size:
@@ -148,7 +139,7 @@ class VideoEncoder:
         time = frame.pts * frame.time_base
         if self.origin is None:
             self.origin = time
-        ticks = self._frame_rate.ticks(time - self.origin)
+        ticks = self.frame_rate.ticks(time - self.origin)
         if not ticks:
             return
         if self._previous is not None:
@@ -243,7 +234,7 @@ class VideoEncoder:
         context.sample_aspect_ratio = info.sample_aspect_ratio
         # Frame threads would delay the output by one frame each.
         context.thread_type = "SLICE" if self._low_delay else "AUTO"
-        context.thread_count = options.threads
+        context.thread_count = 0  # as many as there are processors
         context.flags |= _FRAME_DURATION
         self._tag(context)
         defaults = ENCODERS.get(self._codec.name, Encoder())
@@ -302,6 +293,27 @@ def _pixel_format(codec: Any) -> str:
         return "yuvj420p"
     best, _ = av.codec.codec.find_best_pix_fmt_of_list(names or ["yuv420p"], "yuv420p")
     return best.name if best is not None else "yuv420p"
+
+
+def _palette_graph(width: int, height: int, time_base: Fraction) -> av.filter.Graph:
+    """A filter graph that gives each rgb24 picture the 256 colours that suit it best.
+
+    A palette for each picture needs no second pass over the video. Ordered dither stands still
+    where the picture does, which keeps the GIF small. Error diffusion would crawl.
+    """
+    graph = av.filter.Graph()
+    rgb = av.VideoFormat("rgb24")
+    source = graph.add_buffer(width=width, height=height, format=rgb, time_base=time_base)
+    split = graph.add("split", "2")
+    palette = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
+    use = graph.add("paletteuse", "new=1:dither=bayer:bayer_scale=3")
+    source.link_to(split)
+    split.link_to(use, 0, 0)
+    split.link_to(palette, 1, 0)
+    palette.link_to(use, 0, 1)
+    use.link_to(graph.add("buffersink"))
+    graph.configure()
+    return graph
 
 
 def _one_buffer(y: U8, u: U8, v: U8) -> U8 | None:

@@ -22,18 +22,10 @@ from ..media.ffmpeg import av, fraction, open_container, sink_error
 from ..media.frame import Chapter, Frame, StreamInfo, TrackPacket
 from ..media.paths import ending, ffmpeg_path
 from ..media.urls import is_url, public_name, split_url
+from . import formats
 from .atomic_file import AtomicFile, check_path, refuse_folder, sink_errors
 from .base import STANDARD_OUTPUT, Destination, FileOptions, RunContext, Sink
 from .encoder import VideoEncoder
-from .formats import (
-    FORMATS,
-    NETWORK_OPTIONS,
-    URL_FORMATS,
-    Format,
-    find_codec,
-    find_format,
-    supported_options,
-)
 from .tracks import Tracks
 
 __all__ = ["FileSink", "parse_output"]
@@ -54,16 +46,16 @@ class FileDestination(Destination):
     is_network : an address
     """
 
-    format: Format
+    format: formats.Format
     encodes: bool = True
     is_file: bool = False
     is_network: bool = False
 
     def supported_options(self) -> set[str]:
-        return supported_options(self.format, self.options)
+        return formats.supported_options(self.format, self.options)
 
     def check(self) -> None:
-        find_codec(self.format, self.options, output=self.name)
+        formats.find_codec(self.format, self.options, output=self.name)
         if self.is_file:
             check_path(self)
 
@@ -85,9 +77,9 @@ def parse_output(spec: str, options: FileOptions) -> FileDestination:
         is_file = not os.path.exists(spec) or stat.S_ISREG(os.stat(spec).st_mode)
         name, location = spec, os.path.realpath(spec) if is_file else spec
         suffix = ending(spec)
-        if suffix not in FORMATS:
+        if suffix not in formats.FORMATS:
             suffix = options.format or suffix
-    format = find_format(suffix, output=name)
+    format = formats.find_format(suffix, output=name)
     if not is_file and format.muxer in ("mp4", "mov"):
         fix = "--format matroska" if spec == "-" else "a name that ends in .mkv or .ts"
         raise UsageError(
@@ -106,8 +98,8 @@ def parse_output(spec: str, options: FileOptions) -> FileDestination:
 def _address(url: str, options: FileOptions) -> FileDestination:
     name, parts = public_name(url), split_url(url)
     scheme = parts.scheme.lower()
-    by_scheme = None if options.format else URL_FORMATS.get(scheme)
-    format = by_scheme or find_format(options.format or ending(parts.path), output=name)
+    by_scheme = None if options.format else formats.URL_FORMATS.get(scheme)
+    format = by_scheme or formats.find_format(options.format or ending(parts.path), output=name)
     # FFmpeg reads these from the address only.
     parameter, value = {
         # Whole MPEG-TS packets per datagram, as receivers expect; 7 fit into an Ethernet frame.
@@ -154,7 +146,7 @@ class FileSink(Sink):
             self._container = _open(url, destination, time_base=info.time_base)
             self._video = VideoEncoder(
                 self._container,
-                find_codec(destination.format, options, output=self.name),
+                formats.find_codec(destination.format, options, output=self.name),
                 info,
                 options=options,
                 name=self.name,
@@ -241,7 +233,8 @@ class FileSink(Sink):
 
     def _write_frame(self, frame: Frame) -> None:
         self._mux(self._video.encode(frame))
-        self.dropped, self.repeated = self._video.dropped, self._video.repeated
+        rate = self._video.frame_rate
+        self.dropped, self.repeated = rate.dropped, rate.repeated
         while self._early:
             self._write_packet(self._early.popleft())
 
@@ -285,7 +278,7 @@ def _open(url: str, destination: FileDestination, *, time_base: Fraction) -> Any
     format = destination.format
     options = dict(format.options)
     if destination.is_network:
-        options |= NETWORK_OPTIONS
+        options |= formats.NETWORK_OPTIONS
     if format.muxer == "rtsp":
         options["timeout"] = _microseconds(destination.options.timeout_s)
     if format.muxer in ("mp4", "mov"):

@@ -42,6 +42,9 @@ _CHANGE_OFFSET = 128.0  # so that the change of luma by chroma, +-33 at most, fi
 class VirtualCameraDestination(Destination):
     """`vcam` or `vcam:DEVICE`."""
 
+    is_display: bool = True
+    for_screen: bool = True
+
     def open(self, info: StreamInfo, context: RunContext) -> VirtualCameraSink:
         return VirtualCameraSink(
             self.name, rate=context.rate, pixel_aspect=info.sample_aspect_ratio
@@ -49,9 +52,7 @@ class VirtualCameraDestination(Destination):
 
 
 def parse_output(spec: str, options: FileOptions) -> VirtualCameraDestination:
-    return VirtualCameraDestination(
-        name=spec, options=options, location=spec, is_display=True, for_screen=True
-    )
+    return VirtualCameraDestination(name=spec, options=options, location=spec)
 
 
 class VirtualCameraSink(Sink):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import sinks
 from ..control.state import Control
+from ..sinks.base import RunContext
 
 if TYPE_CHECKING:
     from ..media.frame import StreamInfo
@@ -21,6 +22,11 @@ sinks.register("window", __name__)
 class WindowDestination(sinks.Destination):
     """`window`. The options are for recordings."""
 
+    is_display: bool = True
+    for_screen: bool = True
+    has_keys: bool = True
+    encodes: bool = True
+
     def supported_options(self) -> set[str]:
         from ..sinks.formats import FORMATS, supported_options
 
@@ -31,19 +37,11 @@ class WindowDestination(sinks.Destination):
 
         find_codec(FORMATS["mkv"], self.options, output="a recording")
 
-    def open(self, info: StreamInfo, context: sinks.RunContext) -> WindowSink:
+    def open(self, info: StreamInfo, context: RunContext) -> WindowSink:
         from .window import WindowSink
 
         return WindowSink(info, control=context.control or Control())
 
 
 def parse_output(spec: str, options: sinks.FileOptions) -> WindowDestination:
-    return WindowDestination(
-        name=spec,
-        options=options,
-        location=spec,
-        is_display=True,
-        for_screen=True,
-        has_keys=True,
-        encodes=True,
-    )
+    return WindowDestination(name=spec, options=options, location=spec)
