@@ -254,10 +254,10 @@ def test_profiles_that_cannot_be_used(profile: bytes) -> None:
 
 
 def test_grey_with_a_profile() -> None:
-    file = io.BytesIO()
-    # A linear grey of 55 is sRGB's 128.
-    Image.new("L", (20, 20), 55).save(file, "PNG", icc_profile=icc_profile("grey"))
-    assert near(read(file.getvalue()), 128, 1)
+    for image in (Image.new("L", (20, 20), 55), Image.new("I;16", (20, 20), 55 * 257)):
+        file = io.BytesIO()
+        image.save(file, "PNG", icc_profile=icc_profile("grey"))
+        assert near(read(file.getvalue()), 128, 1)  # a linear grey of 55 is sRGB's 128
 
 
 def test_a_profile_leaves_transparency() -> None:

@@ -46,9 +46,6 @@ MAX_PIXELS = 2**28
 # Read whole into memory, by every worker at once. No photo of MAX_PIXELS is larger when compressed.
 MAX_BYTES = 2**30
 
-# Opening a pipe would wait for a writer for ever without O_NONBLOCK. Windows has only O_BINARY.
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-
 HEAD_BYTES = 256  # that give the kind of a file
 
 # How a file of each kind begins, and the class that reads it.
@@ -58,7 +55,7 @@ _KINDS = {
     "WebP": (rb"RIFF....WEBP", "PIL.WebPImagePlugin", "WebPImageFile"),
     "GIF": (rb"GIF8[79]a", "PIL.GifImagePlugin", "GifImageFile"),
     "BMP": (rb"BM", "PIL.BmpImagePlugin", "BmpImageFile"),
-    "TIFF": (rb"II\*\0|MM\0\*", "PIL.TiffImagePlugin", "TiffImageFile"),
+    "TIFF": (rb"II[*+]\0|MM\0[*+]", "PIL.TiffImagePlugin", "TiffImageFile"),
     # The list of brands ends with the first box, whose length stands before it.
     "AVIF": (rb"\0\0..ftyp(....)*?avi[fs]", "PIL.AvifImagePlugin", "AvifImageFile"),
     "HEIC": (rb"\0\0..ftyp(....)*?(hei[cmsx]|hev[cx]|mif1)", "pillow_heif", "HeifImageFile"),
@@ -67,11 +64,10 @@ _KINDS = {
 _ORIENTATION = 0x0112  # of Exif and TIFF
 _FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # after a transposition from 5 on
 
-_REDUCED = {
-    8: cv2.IMREAD_REDUCED_COLOR_8,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-}
+_REDUCED = [(n, getattr(cv2, f"IMREAD_REDUCED_COLOR_{n}")) for n in (8, 4, 2)]
+
+# The samples that a profile is about, by the mode of an image; RGB for other modes.
+_PROFILED = dict.fromkeys(("1", "L", "LA", "I;16", "I;16B"), "L") | {"CMYK": "CMYK"}
 
 # Colours of a profile that lie this near to sRGB's are left as they are: a profile that means
 # sRGB, but rounds.
@@ -98,27 +94,18 @@ def read_image_file(path: str) -> bytes:
 
     Raises
     ------
-    BadImage : with the reason, whatever is wrong with the file
+    BadImage : with the reason
     """
     try:
-        # Not open(): it makes five more system calls, each of which gives up the GIL and has to win
-        # it back from the other workers.
-        file = os.open(path, _OPEN_FLAGS)
-        try:
-            status = os.fstat(file)
-            if not stat.S_ISREG(status.st_mode):
-                raise BadImage("not a regular file")
-            if status.st_size > MAX_BYTES:
-                raise BadImage(f"too large: {status.st_size:,} bytes")
-            data = os.read(file, status.st_size)
-            # A network may deliver in parts.
-            while len(data) < status.st_size and (more := os.read(file, status.st_size)):
-                data += more
-        finally:
-            os.close(file)
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
+            raise BadImage("not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise BadImage(f"too large: {status.st_size:,} bytes")
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
         raise BadImage(error.strerror or str(error)) from None
-    return data
 
 
 class ImageReader:
@@ -231,12 +218,9 @@ class ImageReader:
         # embedded thumbnail has an end of its own.
         if self._data.rfind(b"\xff\xd9", self._pixels_start) < 0:
             raise self._damaged("it has no end")
-        reductions = (
-            flag
-            for scale, flag in _REDUCED.items()
-            if at_least and min(self.size) // scale >= at_least
-        )
-        flags = next(reductions, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
+        enough = at_least or min(self.size)
+        reduced = (flag for scale, flag in _REDUCED if min(self.size) // scale >= enough)
+        flags = next(reduced, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
         pixels = cv2.imdecode(np.frombuffer(self._data, np.uint8), flags)
         if pixels is None:
             raise self._damaged("its pixels cannot be decoded")
@@ -246,8 +230,7 @@ class ImageReader:
         profile = self._image.info.get("icc_profile")
         if not profile:
             return None
-        mode = self._image.mode
-        return _to_srgb(profile, {"CMYK": "CMYK", "L": "L", "LA": "L", "1": "L"}.get(mode, "RGB"))
+        return _to_srgb(profile, _PROFILED.get(self._image.mode, "RGB"))
 
     def _read_orientation(self) -> int:
         try:
