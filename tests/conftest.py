@@ -124,6 +124,7 @@ def write_tiles(
     from livemosaic.gallery.clusters import group_tiles
     from livemosaic.gallery.histogram import tile_histograms
     from livemosaic.gallery.layout_features import tile_points
+    from livemosaic.gallery.recipe import Recipe
 
     n, px = tiles.shape[:2]
     features = tile_histograms(tiles)
@@ -138,15 +139,13 @@ def write_tiles(
         "source_crop": np.tile(np.array([0, 0, px, px], np.int32), (n, 1)),
         **groups._asdict(),
     }
-    options = {"fit": "crop", "crops": 0, "clusters": 500, "drop_percentile": drop, "seed": 0}
     with new_gallery_file(path) as writer:
         writer.append(tiles)
         writer.finish(
             arrays,
             photos=[f"{i}.png" for i in range(int(source_photo.max()) + 1)],
             root="",
-            mirror=mirror,
-            options=options,
+            recipe=Recipe(crops=0, drop_percentile=drop, mirror=mirror),
         )
     return Gallery.open(path)
 

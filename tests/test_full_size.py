@@ -82,19 +82,19 @@ def test_photos_that_are_not_there_any_more(made: Gallery) -> None:
 
 
 @needs_jit
-def test_embedded_photos_and_emoji() -> None:
+def test_builtin_photos_and_emoji() -> None:
     photos, emoji = open_gallery("photos"), open_gallery("emoji")
     found = full_size_tiles(photos, np.arange(60), 120)
     # Of 120 pixels; their crops have fewer than the gallery's 64.
     assert set(found) == {n for n in range(60) if photos.sources[n].crop == (0, 0, 120, 120)}
     assert set(found) == set(range(0, 60, 6))
     found = full_size_tiles(emoji, np.arange(40), 96)
-    for number, tile in found.items():  # each before its own ground
+    for number, tile in found.items():  # each over its own background
         assert np.abs(tile[0, 0].astype(int) - emoji.tiles[number][0, 0]).max() <= 2
     assert len(found) == 30
 
 
-def test_embedded_images_and_their_credits() -> None:
+def test_builtin_images_and_their_credits() -> None:
     assert builtin_image("photos.zip/s0001.jpg") is not None
     assert builtin_image("photos.zip/none.jpg") is None
     assert builtin_image("/home/me/s0001.jpg") is None

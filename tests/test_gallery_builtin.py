@@ -1,4 +1,4 @@
-"""The embedded galleries, folders of photos, and the cache they are built in."""
+"""The built-in galleries, folders of photos, and the cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb `gallery`, as the command line calls it, and the figures and sheets it shows."""
+"""The subcommand `gallery`, its statistics and its contact sheets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from livemosaic.cli.commands.gallery import add_parser, run
-from livemosaic.errors import GalleryError, UsageError
+from livemosaic.errors import GalleryError, OptionError, UsageError
 from livemosaic.gallery import Gallery, build_gallery
 from livemosaic.gallery.report import contact_sheet_html, contact_sheet_png, gallery_info
 
@@ -86,7 +86,7 @@ def test_many_bad_files_are_counted(photos: Path, capsys: pytest.CaptureFixture[
 
 def test_existing_output(photos: Path) -> None:
     Path("x.gallery").write_text("precious")
-    with pytest.raises(UsageError, match=r"'x\.gallery' exists already: say -y"):
+    with pytest.raises(UsageError, match=r"x\.gallery.*-y"):
         gallery("build", photos, "-o", "x.gallery")
     assert Path("x.gallery").read_text() == "precious"
     gallery("build", photos, "-o", "x.gallery", "-y", "--tile", 16)
@@ -101,14 +101,14 @@ def test_output_that_cannot_be_written(photos: Path, tmp_path: Path, output: str
 
 
 def test_bad_options(photos: Path) -> None:
-    with pytest.raises(UsageError, match="a tile of 3 px"):
+    with pytest.raises(OptionError, match=r"tile_px .*3"):
         gallery("build", photos, "-o", "x.gallery", "--tile", 3)
     assert not Path("x.gallery").exists()
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 10**90])
 def test_a_seed_that_is_none(seed: int, photos: Path) -> None:
-    with pytest.raises(UsageError, match=f"seed {seed}: choose 0 to {2**63 - 1}"):
+    with pytest.raises(OptionError, match=f"seed .* from 0 to {2**63 - 1}"):
         gallery("build", photos, "-o", "x.gallery", "--tile", 16, "--seed", seed)
     assert not Path("x.gallery").exists()
 
@@ -188,7 +188,7 @@ def test_sheets_of_one_cluster(photos: Path) -> None:
 def test_sheet_that_cannot_be_written(built: Path) -> None:
     with pytest.raises(GalleryError, match=r"cannot write 'none/x\.png'"):
         gallery("show", built, "-o", "none/x.png")
-    with pytest.raises(UsageError, match=r"name it \.html or \.png"):
+    with pytest.raises(UsageError, match=r"x\.pdf"):
         gallery("show", built, "-o", "x.pdf")
 
 
@@ -212,7 +212,7 @@ def test_add_when_photos_are_gone(
     write_photos(tmp_path / "new", 2)
     (photos / "0003.jpg").unlink()
     data = built.read_bytes()
-    with pytest.raises(GalleryError, match=r"1 of 40 photos .*0003\.jpg.*say -y"):
+    with pytest.raises(GalleryError, match=r"1 of 40 photos .*0003\.jpg.*-y"):
         gallery("add", built, "new")
     assert built.read_bytes() == data
     gallery("add", built, "new", "-y")
@@ -220,8 +220,8 @@ def test_add_when_photos_are_gone(
     assert "gone: 1 file" in capsys.readouterr().err
 
 
-def test_add_to_an_embedded_gallery(photos: Path) -> None:
-    with pytest.raises(UsageError, match="build your own"):
+def test_add_to_a_builtin_gallery(photos: Path) -> None:
+    with pytest.raises(UsageError, match="'photos'"):
         gallery("add", "photos", photos)
 
 

@@ -1,4 +1,4 @@
-"""The gallery file: what comes back, what is refused, what is left behind."""
+"""The gallery file format: reading, refusals, and nothing left of a failed write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from livemosaic.gallery.clusters import group_tiles
 from livemosaic.gallery.file_format import ARRAYS, FORMAT_VERSION, GalleryWriter, new_gallery_file
 from livemosaic.gallery.histogram import tile_histograms
 from livemosaic.gallery.layout_features import tile_points
+from livemosaic.gallery.recipe import Recipe
 
+RECIPE = Recipe(8, "stretch", crops=0, seed=7, mirror=False)
 PHOTOS = ["a.jpg", "ü/b.jpg", "bad\udcff.jpg"]
 
 
@@ -41,9 +43,7 @@ def write(path: Path, *, tiles: int = 6) -> NDArray[np.uint8]:
             "source_crop": np.arange(tiles * 4, dtype=np.int32).reshape(tiles, 4),
             **groups._asdict(),
         }
-        size = writer.finish(
-            arrays, photos=PHOTOS, root="/photos", mirror=False, options={"seed": 7}
-        )
+        size = writer.finish(arrays, photos=PHOTOS, root="/photos", recipe=RECIPE)
     assert size == path.stat().st_size
     return pixels
 
@@ -77,7 +77,9 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     gallery = Gallery.open(path)
     assert (gallery.name, gallery.path, gallery.tile_px, len(gallery)) == ("small", path, 8, 6)
     assert gallery.mirror is False
-    assert gallery.options == {"seed": 7}
+    assert gallery.options == {
+        "fit": "stretch", "crops": 0, "clusters": 500, "drop_percentile": 35.0, "seed": 7,
+    }  # fmt: skip
     assert gallery.bytes == path.stat().st_size
     np.testing.assert_array_equal(gallery.tiles, pixels)
     np.testing.assert_array_equal(gallery.features, tile_histograms(pixels))
@@ -219,6 +221,8 @@ DEEP = "[" * 100_000 + "]" * 100_000
         ("options", {"seed": "1"}),
         ("options", {"mirror": True}),
         ("options", {"fit": ["crop"]}),
+        ("options", {"fit": "squeeze"}),
+        ("options", {"crops": 6}),
     ],
 )
 def test_forged_header_is_refused(file: Path, old: str, new: object) -> None:

@@ -6,23 +6,19 @@ import cv2
 import numpy as np
 import pytest
 
+from livemosaic.gallery.recipe import Recipe
 from livemosaic.gallery.resize import shrink
-from livemosaic.gallery.tiles import Crop, Recipe, photo_parts, photo_regions, scale_tiles
+from livemosaic.gallery.tiles import photo_parts, photo_tiles, scale_tiles
 from livemosaic.media.image_reader import BadImage, ImageReader
 
 from .gallery_files import U8, encode, heic, oriented, photo
-
-
-def tiles_of(data: bytes, recipe: Recipe) -> tuple[U8, list[Crop]]:
-    regions, crops = photo_regions(data, recipe)
-    return scale_tiles(regions, recipe.tile_px), crops
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_scaled_decode_looks_like_the_full_one(orientation: int) -> None:
     picture = np.asarray(cv2.GaussianBlur(photo(2, width=640, height=400), (0, 0), 5), np.uint8)
     data = oriented(picture, ".jpg", orientation)
-    (scaled,), crops = tiles_of(data, Recipe(32, crops=0))
+    (scaled,), crops = photo_tiles(data, Recipe(32, crops=0))
     left, top, w, h = crops[0]
     assert (w, h) == (400, 400)
     square = ImageReader(data).read()[top : top + h, left : left + w]
@@ -34,10 +30,10 @@ def test_crop_and_stretch() -> None:
     picture = np.zeros((20, 60, 3), np.uint8)
     picture[:, 20:40] = 255
     data = encode(picture, ".png")
-    (tile,), crops = tiles_of(data, Recipe(16, crops=0))
+    (tile,), crops = photo_tiles(data, Recipe(16, crops=0))
     assert crops == [(20, 0, 20, 20)]
     assert tile.min() == 255
-    (tile,), crops = tiles_of(data, Recipe(16, "stretch", crops=0))
+    (tile,), crops = photo_tiles(data, Recipe(16, "stretch", crops=0))
     assert crops == [(0, 0, 60, 20)]
     assert tile[:, 0].max() == 0
     assert tile[:, 8].min() == 255
@@ -50,23 +46,24 @@ def test_crop_and_stretch() -> None:
 def test_shrinking_is_a_mean_of_areas(height: int, width: int, px: int) -> None:
     rng = np.random.default_rng(height)
     pictures = rng.integers(0, 256, (3, height, width, 3), dtype=np.uint8)
-    for small, picture in zip(shrink(pictures, px), pictures, strict=True):
+    small = np.empty((px, px, 3), np.uint8)
+    for picture in pictures:
+        shrink(picture, small)
         expected = cv2.resize(picture, (px, px), interpolation=cv2.INTER_AREA)
         difference = np.abs(small.astype(int) - expected)
         assert difference.max() <= 1
         assert (difference > 0).mean() < 0.02
     for level in (0, 1, 254, 255):
-        assert (shrink(np.full_like(pictures, level), px) == level).all()
+        shrink(np.full_like(pictures[0], level), small)
+        assert (small == level).all()
 
 
-def test_tiles_scaled_together_are_those_scaled_alone() -> None:
-    shapes = [(40, 40), (33, 50), (40, 40), (20, 64), (40, 40), (8, 8), (20, 64)]
-    rng = np.random.default_rng(0)
-    regions = [rng.integers(0, 256, (70, 70, 3), dtype=np.uint8)[3 : 3 + h, :w] for h, w in shapes]
-    together = scale_tiles(regions, 32)
-    assert together.shape == (7, 32, 32, 3)
-    for region, tile in zip(regions, together, strict=True):
-        np.testing.assert_array_equal(scale_tiles([region], 32)[0], tile)
+def test_views_are_scaled_as_copies() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (70, 70, 3), dtype=np.uint8)
+    regions = [picture[3 : 3 + h, :w] for h, w in [(40, 40), (33, 50), (20, 64), (8, 8)]]
+    tiles = scale_tiles(regions, 32)
+    assert tiles.shape == (4, 32, 32, 3)
+    np.testing.assert_array_equal(tiles, scale_tiles([region.copy() for region in regions], 32))
     assert scale_tiles([], 32).shape == (0, 32, 32, 3)
 
 
@@ -82,14 +79,14 @@ def quarters() -> tuple[U8, list[tuple[int, int, int]]]:
 def test_crops_of_a_photo() -> None:
     picture, colours = quarters()
     data = encode(picture, ".png")
-    tiles, crops = tiles_of(data, Recipe(32, crops=5))
+    tiles, crops = photo_tiles(data, Recipe(32, crops=5))
     assert crops[:3] == [(0, 0, 64, 64), (16, 16, 32, 32), (0, 0, 32, 32)]
     assert len(tiles) == 6
     for tile, colour in zip(tiles[2:], colours, strict=True):
         assert (tile == colour).all()
-    assert len(tiles_of(data, Recipe(32, crops=2))[0]) == 3
+    assert len(photo_tiles(data, Recipe(32, crops=2))[0]) == 3
     # Crops of 32 pixels would be blurred as tiles of 64.
-    assert len(tiles_of(data, Recipe(64, crops=5))[0]) == 1
+    assert len(photo_tiles(data, Recipe(64, crops=5))[0]) == 1
 
 
 @pytest.mark.parametrize("kind", ["png", "heic"])
@@ -113,5 +110,5 @@ def test_parts_over_several_backgrounds() -> None:
 
 def test_tiny_and_thin_photos() -> None:
     for shape in ((1, 1, 3), (1, 500, 3)):
-        (tile,), _ = tiles_of(encode(np.full(shape, 77, np.uint8), ".png"), Recipe(16))
+        (tile,), _ = photo_tiles(encode(np.full(shape, 77, np.uint8), ".png"), Recipe(16))
         assert (tile == 77).all()

@@ -1,9 +1,9 @@
-"""Arguments of the parser: the options of a run, from their table, and names of files."""
+"""Arguments of the parser: options from their table, and names of files."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ..control.options import OPTIONS
@@ -20,13 +20,18 @@ def completed_as_file(action: argparse.Action) -> None:
     action.complete = FILE_COMPLETION  # type: ignore[attr-defined]  # read by shtab
 
 
-def add_options(parser: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
-    """Add options of a run to a parser, all or those with some names.
+def add_options(
+    parser: argparse.ArgumentParser,
+    names: Collection[str] | None = None,
+    *,
+    table: Iterable[Option] = OPTIONS,
+) -> None:
+    """Add options of a table to a parser, all or those with some names.
 
     Options that were not typed are None.
     """
     groups: dict[str, Any] = {}
-    for known in OPTIONS:
+    for known in table:
         if names is not None and known.name not in names:
             continue
         if known.group not in groups:

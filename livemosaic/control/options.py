@@ -267,7 +267,8 @@ def message(error: OptionError, files: Mapping[str, Path] | None = None) -> str:
         line
     """
     known = next((known for known in OPTIONS if known.field == error.option), None)
-    name, flag = (known.name, known.flag) if known else (error.option, f"--{error.option}")
+    name = known.name if known else error.option
+    flag = known.flag if known else "--" + error.option.replace("_", "-")
     value = text_of(error.value) if isinstance(error.value, tuple) else error.value
     if files and name in files:
         return f"{files[name]}: {name} = {shown(value)}: {error.problem}"

@@ -1,10 +1,9 @@
-"""The gallery: the photos that a mosaic is made of, with their features and clusters.
+"""The photos that a mosaic is made of: galleries of tiles, with their features and clusters.
 
-from livemosaic.gallery import build_gallery, open_gallery
-
-gallery = open_gallery()                      # the embedded photos
-build_gallery(["~/Pictures"], "my.gallery")   # see livemosaic.gallery.build
-gallery = open_gallery("my.gallery")
+>>> from livemosaic.gallery import build_gallery, open_gallery
+>>> gallery = open_gallery()                              # doctest: +SKIP
+>>> report = build_gallery(["~/Pictures"], "my.gallery")  # doctest: +SKIP
+>>> gallery = open_gallery("my.gallery")                  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from .builtin import BUILTIN
     from .file_format import Gallery, Source
 
-# Imported when they are asked for: `livemosaic --help` needs no NumPy, and a mosaic no builder.
-_HOMES = {
+# Imported when first used: `livemosaic --help` needs no NumPy, and a mosaic no builder.
+_LAZY = {
     "BuildReport": "build",
     "build_gallery": "build",
     "Gallery": "file_format",
@@ -34,18 +33,24 @@ __all__ = ["BUILTIN", "BuildReport", "Gallery", "Source", "build_gallery", "open
 
 
 def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = None) -> Gallery:
-    """Open whatever names a gallery.
+    """Open a gallery by its name or path.
 
     Parameters
     ----------
-    spec : `photos` or `emoji` (embedded; built in the user's cache folder at their first use), a
+    spec : `photos` or `emoji` (built-in; unpacked in the user's cache folder at their first use), a
         gallery file, or a folder of photos (built in the cache folder, and again when its photos
-        change). A file or folder that is called `photos` is meant by `./photos`
+        change). Write `./photos` for a file or folder with the name of a built-in gallery
     progress : called as progress(done, total) while a folder's photos are read
 
     Raises
     ------
-    GalleryError : there is no such thing, or it cannot be used
+    GalleryError : the gallery does not exist, or cannot be used
+
+    Examples
+    --------
+    >>> from livemosaic import open_gallery
+    >>> open_gallery("photos")
+    <Gallery 'photos': 5514 tiles of 64 px>
     """
     from .builtin import BUILTIN, open_builtin
     from .file_format import Gallery
@@ -61,16 +66,16 @@ def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = Non
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise GalleryError(
-            f"no gallery {str(spec)!r}: it is neither embedded ({', '.join(BUILTIN)}) nor a file "
+            f"no gallery {str(spec)!r}: it is neither built-in ({', '.join(BUILTIN)}) nor a file "
             "or folder; check the name, or build it with: livemosaic gallery build PHOTOS... "
             f"-o {spec}"
         ) from None
     except (OSError, ValueError):
-        pass  # opening it says what is wrong
+        pass  # opening it reports the problem
     return Gallery.open(path)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    if name in _LAZY:
+        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,26 +19,23 @@ from numpy.typing import NDArray
 from ..errors import GalleryError, UsageError
 from ..media.frame import check_bgr
 from ..media.image_reader import BadImage, read_image_file
-from .clusters import CLUSTERS, DROP_PERCENTILE, cluster_tiles, group_tiles
-from .file_format import OPTIONS, GalleryWriter, new_gallery_file
-from .histogram import HISTOGRAM_SIZE, tile_histograms
+from .clusters import cluster_tiles, group_tiles
+from .file_format import GalleryWriter, new_gallery_file
+from .histogram import tile_histograms
 from .layout_features import tile_points
 from .photo_paths import find_photos
-from .tiles import TILE_PX, Crop, Fit, Recipe, Regions, photo_regions, picture_regions, scale_tiles
+from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Recipe
+from .tiles import Crop, Tiles, photo_tiles, picture_tiles
 
 __all__ = ["BuildReport", "Progress", "build_gallery", "images_gallery", "write_gallery"]
 
 U8 = NDArray[np.uint8]
 Progress = Callable[[int, int], None]  # photos done, photos in all; called by the building thread
-Cut = Callable[[str], Regions]  # the regions of a photo, by its name; raises BadImage
+Cut = Callable[[str], Tiles]  # the tiles of a photo, by its name; raises BadImage
 
 # Photos per task: large enough that a task's overhead is small beside 0.2 ms a photo, small enough
 # that the progress bar moves and Ctrl-C works when photos take 50 ms.
 BATCH = 32
-
-# A worker scales photos of a batch together, but keeps no more than this unscaled: a picture of the
-# largest size takes 800 MB.
-UNSCALED_BYTES = 2**22
 
 # While one thread waits for a file or for the GIL, another has its core. With photos in memory, two
 # cores read as many with two threads as with three; four are slower.
@@ -73,22 +70,9 @@ class _Batch(NamedTuple):
     """The tiles that a worker made of some photos."""
 
     read: list[str]
-    photos: list[int]  # of each tile, into `read`
-    crops: list[Crop]
-    tiles: U8
-    features: NDArray[np.float32]
-    points: U8
-    texture: U8
     unreadable: list[tuple[str, str]]
-
-
-class _Written(NamedTuple):
-    photos: int
-    tiles: int
-    unreadable: tuple[tuple[str, str], ...]
-    clusters: int
-    kept: int
-    bytes: int
+    tiles: U8
+    arrays: dict[str, NDArray[Any]]  # of the gallery file; source_photo counts from 0
 
 
 def build_gallery(
@@ -117,18 +101,19 @@ def build_gallery(
     output : the file to write; an existing one is replaced when the new one is complete
     tile_px : side of a tile in pixels, 8..255
     fit : `crop` takes the largest square in the middle of a photo, `stretch` distorts the whole
-    clusters, drop_percentile : see `livemosaic.gallery.clusters`
-    seed : of all randomness, 0..2^63 - 1
-    crops : in addition to each whole photo, this many crops of half its size (0..5; the centre,
-        then the quadrants), unless they would have to be enlarged by more than a third. None: 5 for
-        fewer than 2,000 photos, else 0
+    clusters : highest number of clusters of tiles with similar colours
+    drop_percentile : percentage of the clusters, the smallest ones, that are not used, 0..100
+    seed : of all random choices, 0..2^63 - 1
+    crops : number of crops of half the size of each photo, in addition to the whole, 0..5: the
+        centre, then the quadrants, unless they would have to be enlarged by more than a third.
+        None: 5 for fewer than 2,000 photos, else 0
     mirror : may the tiles be shown mirrored?
     progress : called as progress(done, total), in photos
     workers : threads that read photos, by default one more than cores
 
     Raises
     ------
-    UsageError : an option out of its range
+    OptionError : an option does not take its value
     GalleryError : no photo found, none readable, or the file cannot be written
 
     Examples
@@ -139,17 +124,17 @@ def build_gallery(
     (2460, ())
     >>> gallery = open_gallery("my.gallery")                    # doctest: +SKIP
     """
-    began = time.perf_counter()
     recipe = Recipe(tile_px, fit, crops, clusters, drop_percentile, seed, mirror)
     photos = find_photos(paths)
     recipe = recipe.for_photos(len(photos))
 
-    def cut(path: str) -> Regions:
-        return photo_regions(read_image_file(path), recipe)
+    def cut(path: str) -> Tiles:
+        return photo_tiles(read_image_file(path), recipe)
 
     with new_gallery_file(output) as writer:
-        written = write_gallery(writer, photos, cut, recipe, progress=progress, workers=workers)
-    return BuildReport(Path(output), *written, time.perf_counter() - began)
+        return write_gallery(
+            writer, photos, cut, recipe, path=Path(output), progress=progress, workers=workers
+        )
 
 
 def images_gallery(images: Iterable[U8 | str | Path], recipe: Recipe) -> bytes:
@@ -168,17 +153,17 @@ def images_gallery(images: Iterable[U8 | str | Path], recipe: Recipe) -> bytes:
         arrays[names[-1]] = image
     recipe = recipe.for_photos(len(names))
 
-    def cut(name: str) -> Regions:
+    def cut(name: str) -> Tiles:
         if name not in arrays:
-            return photo_regions(read_image_file(name), recipe)
+            return photo_tiles(read_image_file(name), recipe)
         array = arrays[name]
-        return picture_regions(array, (array.shape[1], array.shape[0]), recipe)
+        return picture_tiles(array, (array.shape[1], array.shape[0]), recipe)
 
     if not names:
         raise UsageError("images: the list is empty; give at least one array or path")
     file = io.BytesIO()
-    written = write_gallery(GalleryWriter(file), names, cut, recipe, root="")
-    for name, reason in written.unreadable:
+    report = write_gallery(GalleryWriter(file), names, cut, recipe, root="")
+    for name, reason in report.unreadable:
         raise GalleryError(f"{name}: cannot be read: {reason}; leave it out, or save it again")
     return file.getvalue()
 
@@ -189,18 +174,20 @@ def write_gallery(
     cut: Cut,
     recipe: Recipe,
     *,
+    path: Path = Path(),
     root: str | None = None,
     labels: NDArray[np.int32] | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
-) -> _Written:
+) -> BuildReport:
     """Write the gallery of some photos.
 
     Parameters
     ----------
     writer : of the file
     names : of the photos
-    cut : the regions of the photo of a name; called by several threads; raises `BadImage`
+    cut : makes the tiles of the photo of a name; called by several threads; raises `BadImage`
+    path : for the report
     root : the folder that the names belong to; by default the one that all of them lie in
     labels : int32 (n,), the cluster of each tile; by default they are computed
 
@@ -208,22 +195,16 @@ def write_gallery(
     ------
     GalleryError : none of the photos can be read
     """
-    features = np.empty((len(names) * (1 + (recipe.crops or 0)), HISTOGRAM_SIZE), np.float32)
-    points: list[U8] = []
-    texture: list[U8] = []
-    crops: list[Crop] = []
-    photo_of_tile: list[int] = []
+    began = time.perf_counter()
+    batches: list[dict[str, NDArray[Any]]] = []
     used: list[str] = []
     unreadable: list[tuple[str, str]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about damaged files: they are reported
         for batch in _read_all(names, cut, recipe.tile_px, workers or _cores() + EXTRA_WORKERS):
             writer.append(batch.tiles)
-            features[len(crops) : len(crops) + len(batch.tiles)] = batch.features
-            points.append(batch.points)
-            texture.append(batch.texture)
-            crops += batch.crops
-            photo_of_tile += [len(used) + i for i in batch.photos]
+            batch.arrays["source_photo"] += len(used)
+            batches.append(batch.arrays)
             used += batch.read
             unreadable += batch.unreadable
             if progress:
@@ -235,29 +216,32 @@ def write_gallery(
             f"none of {len(names)} files can be read (the first, {name!r}: {reason}); "
             "name other photos"
         )
-    features = features[: len(crops)]
+    arrays = {name: np.concatenate([part[name] for part in batches]) for name in batches[0]}
+    features = arrays["features"]
     if labels is None:
         labels = cluster_tiles(features, clusters=recipe.clusters, seed=recipe.seed)
-    source_photo = np.array(photo_of_tile, np.int32)
     groups = group_tiles(
-        features, labels, source_photo, drop_percentile=recipe.drop_percentile, seed=recipe.seed
+        features,
+        labels,
+        arrays["source_photo"],
+        drop_percentile=recipe.drop_percentile,
+        seed=recipe.seed,
     )
     if root is None:
         root = _common_folder(used)
         start = len(os.path.join(root, ""))
         used = [path[start:] for path in used]
-    arrays = {
-        "features": features,
-        "points": np.concatenate(points),
-        "texture": np.concatenate(texture),
-        "source_photo": source_photo,
-        "source_crop": np.array(crops, np.int32),
-        **groups._asdict(),
-    }
-    options = {name: getattr(recipe, name) for name in OPTIONS}
-    size = writer.finish(arrays, photos=used, root=root, mirror=recipe.mirror, options=options)
-    kept = int(groups.kept.sum())
-    return _Written(len(used), len(crops), tuple(unreadable), len(groups.kept), kept, size)
+    size = writer.finish(arrays | groups._asdict(), photos=used, root=root, recipe=recipe)
+    return BuildReport(
+        path=path,
+        photos=len(used),
+        tiles=len(features),
+        unreadable=tuple(unreadable),
+        clusters=len(groups.kept),
+        kept=int(groups.kept.sum()),
+        bytes=size,
+        seconds=time.perf_counter() - began,
+    )
 
 
 def _read_all(names: Sequence[str], cut: Cut, tile_px: int, workers: int) -> Iterator[_Batch]:
@@ -277,32 +261,30 @@ def _read_all(names: Sequence[str], cut: Cut, tile_px: int, workers: int) -> Ite
 
 def _read_batch(names: Sequence[str], cut: Cut, tile_px: int) -> _Batch:
     read: list[str] = []
+    unreadable: list[tuple[str, str]] = []
     photos: list[int] = []
     crops: list[Crop] = []
-    unreadable: list[tuple[str, str]] = []
-    tiles = [np.empty((0, tile_px, tile_px, 3), np.uint8)]
-    regions: list[U8] = []
-    unscaled = 0
+    parts = [np.empty((0, tile_px, tile_px, 3), np.uint8)]
     for name in names:
         try:
-            parts, places = cut(name)
+            tiles, places = cut(name)
         except BadImage as reason:
             unreadable.append((name, str(reason)))
             continue
-        photos += [len(read)] * len(parts)
+        photos += [len(read)] * len(tiles)
         read.append(name)
         crops += places
-        regions += parts
-        picture = parts[0].base  # that all of them are views of
-        unscaled += picture.nbytes if picture is not None else 0
-        if unscaled > UNSCALED_BYTES:
-            tiles.append(scale_tiles(regions, tile_px))
-            regions, unscaled = [], 0
-    tiles.append(scale_tiles(regions, tile_px))
-    stack = np.concatenate(tiles)
-    return _Batch(
-        read, photos, crops, stack, tile_histograms(stack), *tile_points(stack), unreadable
-    )
+        parts.append(tiles)
+    tiles = np.concatenate(parts)
+    points, texture = tile_points(tiles)
+    arrays: dict[str, NDArray[Any]] = {
+        "features": tile_histograms(tiles),
+        "points": points,
+        "texture": texture,
+        "source_photo": np.array(photos, np.int32),
+        "source_crop": np.array(crops, np.int32).reshape(-1, 4),
+    }
+    return _Batch(read, unreadable, tiles, arrays)
 
 
 def _common_folder(paths: Sequence[str]) -> str:

@@ -22,7 +22,8 @@ import numpy as np
 from ..media.image_reader import ImageReader, flatten
 from .cache import cached_gallery
 from .file_format import FORMAT_VERSION, Gallery, new_gallery_file
-from .tiles import Recipe, Regions, photo_regions
+from .recipe import Recipe
+from .tiles import Tiles, photo_tiles, scale_tiles
 
 __all__ = [
     "BUILTIN",
@@ -31,14 +32,14 @@ __all__ = [
     "BuiltinGallery",
     "builtin_credit",
     "builtin_image",
-    "image_regions",
+    "image_tiles",
     "open_builtin",
 ]
 
 LABELS = "labels.npy"  # int16, the cluster of each tile
 CREDITS = "CREDITS.md"
 
-RECIPE_VERSION = 1  # goes up when `image_regions` gives other regions of the same images
+RECIPE_VERSION = 1  # goes up when `image_tiles` makes other tiles of the same images
 
 # Lower than the reference's 35, which suits 200,000 photos. Here that would drop every cluster of
 # fewer than 8 tiles, and with them a quarter of the colours. At 10 the smallest has 4 tiles, 8 with
@@ -130,17 +131,18 @@ def _archive(path: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(io.BytesIO(path.read_bytes()))
 
 
-def image_regions(chosen: BuiltinGallery, data: bytes) -> Regions:
-    """The parts of an image of a built-in gallery that become tiles."""
+def image_tiles(chosen: BuiltinGallery, data: bytes) -> Tiles:
+    """Make the tiles of an image of a built-in gallery."""
     if chosen.name != "emoji":
-        return photo_regions(data, chosen.recipe)
+        return photo_tiles(data, chosen.recipe)
     pixels = ImageReader(data).read()
     side = pixels.shape[0]
     inner = round(side * EMOJI_ZOOM) // 2 * 2
     edge = (side - inner) // 2
     regions = [flatten(pixels, background) for background in EMOJI_BACKGROUNDS]
     regions.append(regions[1][edge : edge + inner, edge : edge + inner])
-    return regions, [(0, 0, side, side)] * 3 + [(edge, edge, inner, inner)]
+    crops = [(0, 0, side, side)] * 3 + [(edge, edge, inner, inner)]
+    return scale_tiles(regions, chosen.recipe.tile_px), crops
 
 
 def _build(chosen: BuiltinGallery, archive: zipfile.ZipFile, path: Path) -> None:
@@ -152,7 +154,7 @@ def _build(chosen: BuiltinGallery, archive: zipfile.ZipFile, path: Path) -> None
         write_gallery(
             writer,
             names,
-            lambda name: image_regions(chosen, archive.read(name)),
+            lambda name: image_tiles(chosen, archive.read(name)),
             chosen.recipe,
             root=chosen.file.name,
             labels=labels,

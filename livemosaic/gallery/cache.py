@@ -20,14 +20,14 @@ __all__ = ["CACHE_VARIABLE", "cache_folder", "cached_gallery", "folder_gallery"]
 
 CACHE_VARIABLE = "LIVEMOSAIC_CACHE"
 
-log = logging.getLogger("livemosaic")
+_logger = logging.getLogger("livemosaic")
 
 
 def cache_folder() -> Path:
-    """The folder for built galleries, made if need be.
+    """The folder for built galleries, which is created if it does not exist.
 
-    `LIVEMOSAIC_CACHE` names it, else the system's place for a user's caches. If nothing can be
-    written there: a temporary one that goes with the process, and a warning.
+    `LIVEMOSAIC_CACHE` names it; the default is the system's folder for a user's caches. If it
+    cannot be written, this warns and returns a temporary one, which is removed with the process.
     """
     import platformdirs
 
@@ -35,7 +35,7 @@ def cache_folder() -> Path:
     folder = Path(chosen) if chosen else platformdirs.user_cache_path("livemosaic")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # os.access does not know about read-only mounts on every system: try.
+        # os.access does not detect read-only mounts on every system.
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError as error:
@@ -44,11 +44,13 @@ def cache_folder() -> Path:
 
 @functools.cache
 def _temporary_folder(wanted: str, reason: str) -> Path:
-    log.warning(
-        "nothing can be kept in the cache folder %r (%s): galleries are built again each time; "
-        "set %s to a folder that can be written",
-        wanted, reason, CACHE_VARIABLE,
-    )  # fmt: skip
+    _logger.warning(
+        "the cache folder %r cannot be written (%s): galleries are built again each time; set %s "
+        "to a folder that can be written",
+        wanted,
+        reason,
+        CACHE_VARIABLE,
+    )
     folder = tempfile.mkdtemp(prefix="livemosaic-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
@@ -59,14 +61,15 @@ def cached_gallery(
 ) -> Gallery:
     """Open `<cache>/<stem>-<key>.gallery`, after building it if it is missing or damaged.
 
-    Galleries of the same stem and another key are out of date and are removed. Two processes may
-    do all this at once: each builds its own file and puts it in place whole; the last one stays.
+    Galleries of the same stem and another key are out of date and are removed. When two processes
+    do this at once, each builds its own file and renames it when it is complete; the last one
+    stays.
 
     Parameters
     ----------
-    stem : what the gallery is of
+    stem : says which photos
     key : changes whenever the gallery has to be built again
-    build : writes the gallery to the path it is given
+    build : writes the gallery to a path
     name : of the gallery, for people
     """
     folder = cache_folder()
@@ -83,7 +86,7 @@ def cached_gallery(
 
 
 def folder_gallery(folder: Path, *, progress: Callable[[int, int], None] | None = None) -> Gallery:
-    """The gallery of a folder of photos, built again when any photo came, went or changed.
+    """The gallery of a folder of photos, built again when a photo was added, removed or changed.
 
     Raises
     ------
@@ -95,21 +98,24 @@ def folder_gallery(folder: Path, *, progress: Callable[[int, int], None] | None 
     root = os.path.abspath(folder)
     state = hashlib.sha256(f"{FORMAT_VERSION}\n".encode())
     for photo in find_photos([root]):
-        with contextlib.suppress(OSError):  # gone since; the build will not find it either
+        with contextlib.suppress(OSError):  # removed since; the build will not find it either
             status = os.stat(photo)
             entry = f"{os.path.relpath(photo, root)}\0{status.st_size}\0{status.st_mtime_ns}\n"
             state.update(entry.encode("utf-8", "surrogateescape"))
     place = hashlib.sha256(root.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
     def build(path: Path) -> None:
-        log.info("building a gallery of the photos in %r, once until they change", str(folder))
+        _logger.info("building a gallery of the photos in %r, once until they change", str(folder))
         report = build_gallery([root], path, progress=progress)
         if report.unreadable:
             name, reason = report.unreadable[0]
-            log.warning(
+            _logger.warning(
                 "%d of the photos in %r cannot be read (the first, %r: %s)",
-                len(report.unreadable), str(folder), name, reason,
-            )  # fmt: skip
+                len(report.unreadable),
+                str(folder),
+                name,
+                reason,
+            )
 
     return cached_gallery(
         f"folder-{place}", state.hexdigest()[:16], build, name=os.path.basename(root)

@@ -1,8 +1,7 @@
-"""Tiles of like colours: MiniBatchKMeans over their histograms, small clusters dropped.
+"""Clusters of tiles with similar colours: MiniBatchKMeans over histograms, without small clusters.
 
-Source of the method and of its numbers (500 clusters, 35th percentile): the reference notebook
-(vishnu-chand/videoMosaic). A cluster of few tiles would repeat the same photos wherever its colour
-is wanted; its cells do better with the next cluster.
+Source of the method: the reference notebook (vishnu-chand/videoMosaic). A cluster of few tiles
+would repeat the same photos wherever its colour is needed; its cells do better with the next one.
 """
 
 from __future__ import annotations
@@ -13,38 +12,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "CLUSTERS",
-    "DROP_PERCENTILE",
-    "Clusters",
-    "cluster_tiles",
-    "group_tiles",
-]
+from .recipe import CLUSTERS, DROP_PERCENTILE
 
-CLUSTERS = 500
-DROP_PERCENTILE = 35.0
+__all__ = ["Clusters", "cluster_tiles", "group_tiles"]
 
 # A small gallery has fewer clusters: one for each 8 tiles of different colours. With fewer tiles a
 # cluster's rotation would show the same photos side by side.
 TILES_PER_CLUSTER = 8
 
-# Centres are learned from at most this many tiles, 100 for each of 500 clusters: more tiles move
-# them no more, and the time to learn stays the same for a gallery of any size.
+# The centres are learned from at most this many tiles, 100 for each of 500 clusters: more tiles
+# change them little, and the time to learn is the same for a gallery of any size.
 SAMPLE = 50_000
 BATCH = 2048  # of MiniBatchKMeans
-STEPS = 60  # batches learned from at most, about 2.5 looks at each of SAMPLE tiles
+STEPS = 60  # batches at most, so that each of SAMPLE tiles is used about 2.5 times
 PREDICT_ROWS = 16_384  # labelled at a time: the distances to 500 centres take 32 MB
 
 
 class Clusters(NamedTuple):
-    """Clusters of n tiles, the largest first.
-
-    labels : int32 (n,), the cluster of each tile
-    centres : float32 (k, 125), the mean histogram of each cluster
-    kept : bool (k,), False for the small ones that are not to be used
-    members_start : int32 (k + 1,), `members[members_start[c]:members_start[c + 1]]` are c's tiles
-    members : int32 (n,), tile numbers
-    """
+    """k clusters of n tiles, the largest first; see the attributes of `Gallery`."""
 
     labels: NDArray[np.int32]
     centres: NDArray[np.float32]
@@ -63,14 +48,14 @@ def cluster_tiles(
     """Assign each tile to a cluster.
 
     There are `clusters` of them, or one for each 8 distinct histograms if that is less, at least 1.
-    One thread does the arithmetic: with more, sums would be taken in another order and the same
-    photos would give another gallery on another machine.
+    One thread computes them: with more, the order of sums would differ, and the same photos would
+    give another gallery on another machine.
 
     Parameters
     ----------
     features : float32 (n, 125), rows sum to 1
-    clusters : how many at most
-    seed : of every random choice
+    clusters : their highest number
+    seed : of all random choices
     max_sample : the centres are learned from at most this many tiles
 
     Returns
@@ -82,7 +67,7 @@ def cluster_tiles(
     if count <= 1:
         return np.zeros(n, np.int32)
 
-    # 1.2 s that only a build has to pay.
+    # 1.2 s, which only a build needs.
     from sklearn.cluster import MiniBatchKMeans
     from threadpoolctl import threadpool_limits
 
@@ -96,13 +81,13 @@ def cluster_tiles(
         batch_size=BATCH,
         max_iter=max(1, STEPS * BATCH // len(sample)),
         n_init=1,
-        # k-means++ looks at all of these for each centre: the default, three batches, takes longer
-        # than all the learning after it, for 1 % less inertia.
+        # k-means++ reads all of these for each centre. With the default, three batches, it takes
+        # longer than the learning after it, for 1 % less inertia.
         init_size=3 * count,
         compute_labels=False,  # of the sample
     )
     with threadpool_limits(1), warnings.catch_warnings():
-        # Fewer clusters than asked for, found when tiles are alike: nothing anybody has to act on.
+        # About fewer clusters than requested, when tiles are alike.
         warnings.simplefilter("ignore")
         model.fit(sample)
         labels = np.empty(n, np.int32)
@@ -122,16 +107,16 @@ def group_tiles(
 ) -> Clusters:
     """Turn labels into clusters.
 
-    Empty clusters go; the others are numbered by falling population, then by their first tile.
-    Those at or below `drop_percentile` of the populations are dropped; if that is all of them, the
-    most populous stay. The tiles of a cluster come in random order, but each photo has had its
-    turn before a second tile of the same photo comes, so that crops do not stand side by side.
+    Empty clusters are removed; the others are numbered by falling population, then by their first
+    tile. Those at or below `drop_percentile` of the populations are dropped; if that is all of
+    them, the most populous stay. The tiles of a cluster are in random order, but one tile of each
+    photo comes before a second one of any photo, so that crops do not stand side by side.
 
     Parameters
     ----------
     features : float32 (n, 125)
     labels : int32 (n,), any numbers from 0 on
-    photos : int32 (n,), the photo that each tile was taken from
+    photos : int32 (n,), the photo of each tile
     drop_percentile : 0 drops none, 100 all but the most populous
     seed : of the order of a cluster's tiles
     """
@@ -156,7 +141,7 @@ def group_tiles(
 
 
 def _rotation(labels: NDArray[np.int32], photos: NDArray[np.int32], seed: int) -> NDArray[np.int32]:
-    """Tile numbers by cluster, by round (a photo's first tile, its second, ...), then by chance."""
+    """Tile numbers by cluster, by round (a photo's first tile, its second, ...), then at random."""
     n = len(labels)
     chance = np.random.default_rng(seed).permutation(n)
     by_photo = np.lexsort((chance, photos, labels))

@@ -33,23 +33,21 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, overload
+from typing import Any, BinaryIO, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GalleryError
 from ..media.atomic_write import atomic_write
-
-if TYPE_CHECKING:
-    from .tiles import Fit
+from ..option import options_of
+from .recipe import MAX_TILE_PX, TILE_PX, Fit, Recipe
 
 __all__ = [
     "ARRAYS",
     "FORMAT_VERSION",
     "OPTIONS",
     "SUFFIX",
-    "TILE_PX_MAX",
     "Gallery",
     "GalleryWriter",
     "Source",
@@ -78,16 +76,7 @@ ARRAYS = {
 }
 
 # How a gallery was built, so that `gallery add` can build it again.
-OPTIONS: dict[str, type | tuple[type, ...]] = {
-    "fit": str,
-    "crops": int,
-    "clusters": int,
-    "drop_percentile": (int, float),
-    "seed": int,
-}
-
-# The longest side of a tile in pixels: the counts of larger ones overflow in histograms.
-TILE_PX_MAX = 255
+OPTIONS = {known.field: known for known in options_of(Recipe) if known.field != "tile_px"}
 
 # Like PNG's: a byte above 127 and both line ends, so that no text file begins like this and a
 # transfer that converts line ends is noticed.
@@ -233,7 +222,7 @@ class Gallery:
         cls,
         images: Iterable[NDArray[np.uint8] | str | Path],
         *,
-        tile: int = 64,
+        tile: int = TILE_PX,
         fit: Fit = "crop",
         crops: int | None = None,
         clusters: int = 500,
@@ -269,7 +258,6 @@ class Gallery:
         <Gallery 'images': 20 tiles of 16 px>
         """
         from .build import images_gallery
-        from .tiles import Recipe
 
         recipe = Recipe(tile, fit, crops, clusters, drop_percentile, seed, mirror)
         return cls(images_gallery(images, recipe), name=name)
@@ -349,7 +337,7 @@ def _check_arrays(a: Mapping[str, NDArray[Any]]) -> None:
         raise ValueError("no cluster is kept")
     if not np.diff(a["members_start"])[a["kept"]].all():
         raise ValueError("a cluster without tiles is kept")
-    if not 0 < px <= TILE_PX_MAX:
+    if not 0 < px <= MAX_TILE_PX:
         raise ValueError(f"tiles are of {px} px")
     if a["source_crop"].min() < 0:
         raise ValueError("source_crop is out of range")
@@ -367,8 +355,9 @@ def _check_header(header: Mapping[str, Any]) -> None:
     if not isinstance(options, dict):
         raise ValueError("options is no table")
     for name, value in options.items():
-        if name not in OPTIONS or not isinstance(value, OPTIONS[name]):
-            raise ValueError(f"option {name!r} is {value!r:.40}")
+        if name not in OPTIONS:
+            raise ValueError(f"there is no option {name!r:.40}")
+        OPTIONS[name].check(value)
 
 
 class GalleryWriter:
@@ -393,8 +382,7 @@ class GalleryWriter:
         *,
         photos: Sequence[str],
         root: str,
-        mirror: bool,
-        options: Mapping[str, Any],
+        recipe: Recipe,
     ) -> int:
         """Write everything but the tiles.
 
@@ -402,7 +390,8 @@ class GalleryWriter:
         ----------
         arrays : all of `ARRAYS` but tiles, photo_start and photo_path
         photos : paths relative to `root`, in the order of source_photo's numbers
-        root, mirror, options : see the header of the file format
+        root : see the header of the file format
+        recipe : how the tiles were made
 
         Returns
         -------
@@ -420,7 +409,10 @@ class GalleryWriter:
             self._describe(name, array.dtype.str, array.shape, self._offset)
             self._write(array.reshape(-1).view(np.uint8).data)
         offset = self._offset
-        header = {"arrays": self._arrays, "root": root, "mirror": mirror, "options": dict(options)}
+        options = {name: getattr(recipe, name) for name in OPTIONS}
+        header = {
+            "arrays": self._arrays, "root": root, "mirror": recipe.mirror, "options": options,
+        }  # fmt: skip
         # ASCII escapes carry bytes of file names that are not UTF-8.
         self._write(json.dumps(header, sort_keys=True).encode())
         prefix = _PREFIX.pack(_MAGIC, FORMAT_VERSION, 0, offset, self._offset - offset)

@@ -1,7 +1,6 @@
 """The colour histogram of a cell or tile: 5 bins per channel, 5x5x5 = 125 values.
 
-Source of the feature: the reference notebook (vishnu-chand/videoMosaic), which matches cells and
-photos by it.
+Source: the reference notebook (vishnu-chand/videoMosaic), which matches cells and photos by it.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ __all__ = ["BINS", "HISTOGRAM_SIZE", "cell_histograms", "tile_histograms"]
 BINS = 5
 HISTOGRAM_SIZE = BINS**3
 
-# bin = value * 5 // 256, as a table: a look-up is cheaper than two multiplications, and the tables
-# of the channels have their place value built in.
+# bin = value * 5 // 256, as a table: a look-up is cheaper than two multiplications. The tables
+# include the place value of their channel.
 _RED = (np.arange(256) * BINS // 256).astype(np.uintp)
 _GREEN = _RED * np.uintp(BINS)
 _BLUE = _GREEN * np.uintp(BINS)

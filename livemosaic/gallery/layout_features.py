@@ -1,8 +1,6 @@
 """Where in a cell which colour lies: tiles and cells at 4x4 points.
 
-A histogram cannot tell a tile that is dark above from one that is dark below. On one frame and
-20,000 tiles the mean colour difference (CIEDE2000) at these points was 10.7 for a match by clusters
-of histograms and 4.9 for the nearest by points.
+A histogram cannot tell a tile that is dark at the top from one that is dark at the bottom.
 """
 
 from __future__ import annotations
@@ -17,11 +15,10 @@ __all__ = ["POINTS", "cell_points", "points_to_lab", "tile_points"]
 
 U8 = NDArray[np.uint8]
 
-POINTS = 4  # per side: more tell the mosaic's photos from each other, but nothing from afar
+POINTS = 4  # per side; more points help to tell photos apart, but make no difference from afar
 
-# Of a* and b* beside L*. With 1 the mean CIEDE2000 is 2 % better; with 0.7 the PSNR is by 0.2 to
-# 0.5 dB, and 10 % more photos come in, because more of them fit. (Oklab, compared at equal PSNR,
-# has a mean CIEDE2000 that is 5 to 10 % worse.)
+# Of a* and b* relative to L*: with 1 the mean CIEDE2000 is better, with 0.7 the PSNR, and 10 % more
+# photos are used, because more of them fit. (Oklab has a worse CIEDE2000 at the same PSNR.)
 COLOUR_WEIGHT = 0.7
 
 
@@ -76,8 +73,8 @@ def tile_points(tiles: U8) -> tuple[U8, U8]:
     Returns
     -------
     points : uint8 (n, 4, 4, 3) BGR, the mean colours of the 4x4 parts
-    texture : uint8 (n,), standard deviation of luma from these means in levels: what is to be seen
-        in a photo from near, and vanishes from afar
+    texture : uint8 (n,), standard deviation of luma from these means in levels: the detail that is
+        visible from near, and vanishes from afar
     """
     points = np.empty((len(tiles), POINTS, POINTS, 3), np.uint8)
     texture = np.empty(len(tiles), np.uint8)
@@ -100,7 +97,7 @@ def cell_points(bgr: U8, rows: int, columns: int) -> U8:
 
 @kernel
 def _uncode(coded: U8, lab: NDArray[np.float32]) -> None:
-    """OpenCV's CIELAB in 8 bits, (n, 3), to units; NumPy takes ten times as long."""
+    """Convert OpenCV's CIELAB in 8 bits, (n, 3), to units, in a tenth of NumPy's time."""
     middle, colour = np.float32(128), np.float32(COLOUR_WEIGHT)
     lightness = np.float32(100 / 255)
     for i in range(np.uintp(coded.shape[0])):
@@ -113,7 +110,7 @@ def points_to_lab(points: U8) -> NDArray[np.float32]:
     """uint8 (n, 4, 4, 3) BGR to CIELAB with less weight on colour: float32 (n, 16, 3), L* 0..100,
     then 0.7 a* and 0.7 b*.
 
-    Rounded to 8 bits on the way, which is far below what can be seen and four times as fast.
+    The conversion rounds to 8 bits, which is invisible and four times as fast.
     """
     if not len(points):
         return np.empty((0, POINTS * POINTS, 3), np.float32)

@@ -1,4 +1,4 @@
-"""Which files are meant by the PATHs of a command line."""
+"""From the PATHs of a command line to image files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..errors import GalleryError
 
 __all__ = ["find_photos", "photos_in"]
 
-# Looked for in folders. HEIC is among them to be listed with its reason, not passed over.
+# Of image files in folders.
 EXTENSIONS = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib"),
-        *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"),
+        *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".hif"),
     )
 )
 
@@ -23,17 +23,17 @@ EXTENSIONS = frozenset(
 def find_photos(paths: Iterable[str | Path]) -> list[str]:
     """List image files: absolute, each once, sorted by name.
 
-    A folder is searched with all its folders (links to folders are not followed, hidden names are
-    passed over) for the extensions of images. A file that is named, or that a glob finds, is taken
-    whatever its name. A path that exists is never read as a glob.
+    A folder is searched with its subfolders (without links to folders and hidden names) for the
+    extensions of images. A file that is named, or that a glob finds, is used whatever its name. An
+    existing path is never read as a glob.
 
     Raises
     ------
     GalleryError : a path that does not exist, a glob without a match, or no image at all
     """
     found: set[str] = set()
-    given = [os.fspath(path) for path in paths]
-    for path in given:
+    names = [os.fspath(path) for path in paths]
+    for path in names:
         if not os.path.lexists(path):
             path = os.path.expanduser(path)
         if os.path.lexists(path):
@@ -44,29 +44,28 @@ def find_photos(paths: Iterable[str | Path]) -> list[str]:
                 raise GalleryError(
                     f"no photos at {path!r}: there is no such file or folder; check the name"
                 )
-        for match in matches:
-            match = os.path.abspath(match)
+        for match in map(os.path.abspath, matches):
             found.update(photos_in(match) if os.path.isdir(match) else [match])
     if not found:
-        where = ", ".join(repr(path) for path in given) or "nothing"
+        where = ", ".join(map(repr, names)) or "nothing"
         raise GalleryError(
-            f"no photos in {where}: folders are searched for JPEG, PNG, WebP, BMP, TIFF, GIF and "
-            "AVIF files; name a folder, a file or a glob that holds some"
+            f"no photos in {where}: a folder needs JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC "
+            "files; name another folder, a file or a glob"
         )
     return sorted(found)
 
 
 def photos_in(folder: str) -> Iterator[str]:
-    """Image files in a folder and its folders, by their extension, in no particular order.
+    """Image files in a folder and its subfolders, by their extension, in no particular order.
 
     Raises
     ------
-    GalleryError : the folder, or one in it, cannot be read
+    GalleryError : the folder or a subfolder cannot be read
     """
 
     def refuse(error: OSError) -> None:
         raise GalleryError(
-            f"folder {error.filename!r} cannot be read: {error.strerror}; check its rights"
+            f"folder {error.filename!r} cannot be read: {error.strerror}; check its permissions"
         )
 
     for parent, folders, names in os.walk(folder, onerror=refuse):

@@ -1,4 +1,4 @@
-"""The verb `gallery` of the command line: build, info, show, add.
+"""The subcommand `gallery`: build, info, show, add.
 
 Only what argparse needs is imported here; the rest when a command runs, so that --help is quick.
 """
@@ -13,52 +13,67 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import GalleryError, UsageError
+from ...gallery.recipe import Recipe
+from ...option import options_of
+from ..arguments import add_options, completed_as_file
 from ..console import counting_bar, print_json
 
 if TYPE_CHECKING:
     from ...gallery.build import BuildReport
+    from ...gallery.file_format import Gallery
 
 __all__ = ["add_parser", "run"]
 
-LISTED = 20  # of the files that could not be read; a count says the rest
+MAX_LISTED = 20  # files that could not be read; a number stands for the others
+
+_GALLERY_HELP = "photos, emoji, a gallery file, or a folder of photos"
 
 
-def add_parser(subparsers: Any, **settings: Any) -> None:
-    """Add the verb to the result of `ArgumentParser.add_subparsers`; `settings` are of each of its
-    commands."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+def add_parser(subcommands: Any, **settings: Any) -> None:
+    """Add the subcommand to the result of `ArgumentParser.add_subparsers`.
+
+    `settings` are for the parser of each of its own subcommands.
+    """
+    parser: argparse.ArgumentParser = subcommands.add_parser(
         "gallery",
-        help="build a gallery of photos, and look into one",
-        description="Build a gallery of photos, and look into one.",
+        help="build and inspect galleries of photos",
+        description="Builds and inspects galleries of photos.",
     )
-    verbs = parser.add_subparsers(dest="gallery_command", required=True, metavar="COMMAND")
+    own = parser.add_subparsers(dest="gallery_command", required=True, metavar="COMMAND")
 
-    build = verbs.add_parser(
-        "build",
-        help="make a gallery of photos",
-        description="Make a gallery of photos.",
-        **settings,
-    )
-    build.add_argument("paths", nargs="+", metavar="PATH", help="folders, files or globs")
-    build.add_argument("-o", "--output", required=True, metavar="NAME.gallery")
-    build.add_argument("--tile", type=int, metavar="PX", help="side of a tile (default 64)")
+    def command(name: str, help: str, description: str) -> argparse.ArgumentParser:
+        return own.add_parser(name, help=help, description=description, **settings)
+
+    def add_gallery(parser: argparse.ArgumentParser, help: str = _GALLERY_HELP) -> None:
+        completed_as_file(parser.add_argument("gallery", metavar="GALLERY", help=help))
+
+    def add_paths(parser: argparse.ArgumentParser, yes: str) -> None:
+        completed_as_file(
+            parser.add_argument("paths", nargs="+", metavar="PATH", help="folders, files or globs")
+        )
+        parser.add_argument("-y", action="store_true", dest="yes", help=yes)
+        parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+
+    build = command("build", "make a gallery of photos", "Makes a gallery file of photos.")
     build.add_argument(
-        "--fit",
-        choices=("crop", "stretch"),
-        help="the largest square in the middle (default), or the whole photo distorted",
+        "-o", "--output", required=True, metavar="NAME.gallery", help="the file to write"
     )
-    _add_options(build)
+    add_paths(build, "replace NAME.gallery if it exists")
+    add_options(build, table=options_of(Recipe))
     build.add_argument(
-        "--no-mirror", action="store_true", help="never show these tiles mirrored (letters, signs)"
+        "--no-mirror", action="store_true", help="never show the tiles mirrored (letters, signs)"
     )
-    _add_running(build, "replace NAME.gallery if it exists")
 
-    info = verbs.add_parser("info", help="figures about a gallery", **settings)
-    info.add_argument("gallery", metavar="GALLERY", help=_GALLERY_HELP)
-    info.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    info = command("info", "show statistics of a gallery", "Shows statistics of a gallery.")
+    add_gallery(info)
+    info.add_argument("--json", action="store_true", help="print one JSON object")
 
-    show = verbs.add_parser("show", help="a contact sheet of a gallery's clusters", **settings)
-    show.add_argument("gallery", metavar="GALLERY", help=_GALLERY_HELP)
+    show = command(
+        "show",
+        "make a contact sheet of a gallery's clusters",
+        "Makes a contact sheet of a gallery's clusters, a web page or a picture.",
+    )
+    add_gallery(show)
     show.add_argument(
         "-o",
         "--output",
@@ -67,45 +82,22 @@ def add_parser(subparsers: Any, **settings: Any) -> None:
     )
     show.add_argument("-y", action="store_true", dest="yes", help="replace SHEET if it exists")
 
-    add = verbs.add_parser(
+    add = command(
         "add",
-        help="build a gallery file again with more photos",
-        description="Build a gallery file again from the photos it was made of, and more.",
-        **settings,
+        "build a gallery file again with more photos",
+        "Builds a gallery file again from its photos and more, with the same options.",
     )
-    add.add_argument("gallery", metavar="GALLERY", help="a gallery file")
-    add.add_argument("paths", nargs="+", metavar="PATH", help="folders, files or globs")
-    _add_running(add, "go on although photos of the gallery are gone")
-
-
-_GALLERY_HELP = "photos, emoji, a gallery file, or a folder of photos"
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--clusters", type=int, metavar="N", help="at most (default 500)")
-    parser.add_argument(
-        "--drop-percentile",
-        type=float,
-        metavar="P",
-        help="drop clusters as small as the smallest P percent (default 35, 0 for none)",
-    )
-    parser.add_argument("--seed", type=int, metavar="N", help="of all randomness (default 0)")
-    parser.add_argument(
-        "--crops",
-        type=int,
-        metavar="N",
-        help="tiles of parts of each photo besides the whole, 0 to 5 (default: 5 for fewer than "
-        "2,000 photos, else 0)",
-    )
-
-
-def _add_running(parser: argparse.ArgumentParser, yes: str) -> None:
-    parser.add_argument("-y", action="store_true", dest="yes", help=yes)
-    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+    add_gallery(add, "a gallery file")
+    add_paths(add, "go on although photos of the gallery are gone")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the parsed arguments ask for; the exit code. Raises LivemosaicError."""
+    """Run the subcommand; return the exit code.
+
+    Raises
+    ------
+    LivemosaicError : it failed
+    """
     commands: dict[str, Callable[[argparse.Namespace], None]] = {
         "build": _build,
         "info": _info,
@@ -119,31 +111,20 @@ def run(args: argparse.Namespace) -> int:
 def _build(args: argparse.Namespace) -> None:
     from ...gallery.build import build_gallery
 
-    if os.path.lexists(args.output) and not args.yes:
-        raise UsageError(f"{args.output!r} exists already: say -y to replace it")
-    given = {
-        "tile_px": args.tile,
-        "fit": args.fit,
-        "clusters": args.clusters,
-        "drop_percentile": args.drop_percentile,
-        "seed": args.seed,
-        "crops": args.crops,
-    }
-    options = {key: value for key, value in given.items() if value is not None}
+    texts = {known: getattr(args, known.name) for known in options_of(Recipe)}
+    options = {known.field: known.read(text) for known, text in texts.items() if text is not None}
+    _check_new(args.output, args.yes)
     with counting_bar(quiet=args.quiet, unit=" photos") as progress:
         report = build_gallery(
             args.paths, args.output, mirror=not args.no_mirror, progress=progress, **options
         )
-    _tell(report, quiet=args.quiet)
+    _print_report(report, quiet=args.quiet)
 
 
 def _info(args: argparse.Namespace) -> None:
-    from ...gallery import open_gallery
     from ...gallery.report import gallery_info, info_text
 
-    with counting_bar(quiet=False, unit=" photos") as progress:
-        gallery = open_gallery(args.gallery, progress=progress)
-    info = gallery_info(gallery)
+    info = gallery_info(_open(args.gallery))
     if args.json:
         print_json(info)
     else:
@@ -151,19 +132,16 @@ def _info(args: argparse.Namespace) -> None:
 
 
 def _show(args: argparse.Namespace) -> None:
-    from ...gallery import open_gallery
     from ...gallery.report import contact_sheet_html, contact_sheet_png
 
     if args.output and Path(args.output).suffix.lower() not in (".html", ".htm", ".png"):
-        raise UsageError(f"a sheet {args.output!r}: name it .html or .png")
-    with counting_bar(quiet=False, unit=" photos") as progress:
-        gallery = open_gallery(args.gallery, progress=progress)
+        raise UsageError(f"{args.output!r}: a contact sheet's name ends in .html or .png")
+    gallery = _open(args.gallery)
     output = Path(args.output or f"{gallery.name}.html")
-    if os.path.lexists(output) and not args.yes:
-        raise UsageError(f"{str(output)!r} exists already: say -y to replace it")
+    _check_new(output, args.yes)
     write = contact_sheet_png if output.suffix.lower() == ".png" else contact_sheet_html
     write(gallery, output)
-    sys.stderr.write(f"the clusters of {gallery.name} are in {output}\n")
+    sys.stderr.write(f"{output}: the clusters of {gallery.name}\n")
 
 
 def _add(args: argparse.Namespace) -> None:
@@ -174,17 +152,17 @@ def _add(args: argparse.Namespace) -> None:
 
     if args.gallery in BUILTIN:
         raise UsageError(
-            f"the embedded gallery {args.gallery!r} cannot be added to: build your own with: "
-            "livemosaic gallery build PHOTOS... -o my.gallery"
+            f"{args.gallery!r} is a built-in gallery, which nothing can be added to; build your "
+            "own with: livemosaic gallery build PHOTOS... -o my.gallery"
         )
     gallery = Gallery.open(args.gallery)
     before = gallery.sources.photos()
     gone = [photo for photo in before if not os.path.exists(photo)]
     if gone and not args.yes:
-        # It may be a drive that is not mounted; the tiles would be lost.
+        # Their drive may not be mounted; the tiles would be lost.
         raise GalleryError(
             f"{len(gone)} of {len(before)} photos of {args.gallery!r} are gone (the first: "
-            f"{gone[0]!r}): put them back, or say -y to go on without them"
+            f"{gone[0]!r}); put them back, or add -y to go on without them"
         )
     more = find_photos(args.paths)
     with counting_bar(quiet=args.quiet, unit=" photos") as progress:
@@ -196,14 +174,24 @@ def _add(args: argparse.Namespace) -> None:
             progress=progress,
             **gallery.options,
         )
-    _listing("gone", gone)
-    _tell(report, quiet=args.quiet)
+    _print_list("gone", gone)
+    _print_report(report, quiet=args.quiet)
 
 
-def _tell(report: BuildReport, *, quiet: bool) -> None:
-    """Say what a build did. What could not be read is said even when quiet."""
-    bad = [f"{name}: {reason}" for name, reason in report.unreadable]
-    _listing("could not be read", bad)
+def _open(name: str) -> Gallery:
+    from ...gallery import open_gallery
+
+    with counting_bar(quiet=False, unit=" photos") as progress:
+        return open_gallery(name, progress=progress)
+
+
+def _check_new(output: str | Path, yes: bool) -> None:
+    if os.path.lexists(output) and not yes:
+        raise UsageError(f"{output}: it exists already; add -y to replace it")
+
+
+def _print_report(report: BuildReport, *, quiet: bool) -> None:
+    _print_list("could not be read", [f"{name}: {reason}" for name, reason in report.unreadable])
     if not quiet:
         sys.stderr.write(
             f"{report.path}: {report.tiles:,} tiles of {report.photos:,} photos in "
@@ -212,11 +200,11 @@ def _tell(report: BuildReport, *, quiet: bool) -> None:
         )
 
 
-def _listing(what: str, lines: Sequence[str]) -> None:
+def _print_list(what: str, lines: Sequence[str]) -> None:
     if not lines:
         return
     sys.stderr.write(f"{what}: {len(lines)} file{'s' if len(lines) > 1 else ''}\n")
-    for line in lines[:LISTED]:
+    for line in lines[:MAX_LISTED]:
         sys.stderr.write(f"  {line}\n".encode(errors="replace").decode())
-    if len(lines) > LISTED:
-        sys.stderr.write(f"  ... and {len(lines) - LISTED} more\n")
+    if len(lines) > MAX_LISTED:
+        sys.stderr.write(f"  ... and {len(lines) - MAX_LISTED} more\n")

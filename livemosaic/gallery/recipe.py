@@ -1,0 +1,65 @@
+"""The options of a gallery: how it is made of photos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ..option import check, option
+
+__all__ = ["CLUSTERS", "DROP_PERCENTILE", "MAX_CROPS", "MAX_TILE_PX", "TILE_PX", "Fit", "Recipe"]
+
+Fit = Literal["crop", "stretch"]
+
+# Tiles of 64 pixels serve mosaics of 8 to 64 pixels per cell, and 5,000 of them take 60 MB. Nothing
+# can be recognised in tiles of fewer than 8; the counts in a histogram overflow above 255.
+TILE_PX, MIN_TILE_PX, MAX_TILE_PX = 64, 8, 255
+
+CLUSTERS, DROP_PERCENTILE = 500, 35.0  # as the reference notebook (vishnu-chand/videoMosaic)
+
+MAX_CROPS = 5  # the centre and four quadrants
+
+# A small set of photos covers few colours, and crops cover more. A large one needs no crops, which
+# would only make it larger: six tiles of each of 2,000 photos take 150 MB.
+CROPS_BELOW_PHOTOS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a gallery is made of photos, checked; `livemosaic gallery build --help` explains it.
+
+    Attributes
+    ----------
+    mirror : may the tiles be shown mirrored?
+
+    Raises
+    ------
+    OptionError : an option does not take its value
+    """
+
+    # fmt: off
+    tile_px: int = option(TILE_PX, "side of a tile in pixels", name="tile", low=MIN_TILE_PX,
+        high=MAX_TILE_PX, metavar="PX", group="gallery")
+    fit: Fit = option("crop", """the largest square in the middle of each photo, or the whole photo,
+        distorted""", group="gallery")
+    crops: int | None = option(None, f"""number of crops of half the size of each photo, in addition
+        to the whole: the centre, then the quadrants (default: {MAX_CROPS} for fewer than
+        {CROPS_BELOW_PHOTOS:,} photos, else 0)""", low=0, high=MAX_CROPS, group="gallery")
+    clusters: int = option(CLUSTERS, """highest number of clusters of tiles with similar
+        colours""", low=1, group="gallery")
+    drop_percentile: float = option(DROP_PERCENTILE, """percentage of the clusters, the smallest
+        ones, that are not used by the match by clusters""", low=0, high=100, metavar="P",
+        group="gallery")
+    seed: int = option(0, "seed of all random choices", low=0, high=2**63 - 1,
+        group="gallery")
+    # fmt: on
+    mirror: bool = True
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def for_photos(self, count: int) -> Recipe:
+        """The recipe for a number of photos, which decides about crops unless they are chosen."""
+        if self.crops is not None:
+            return self
+        return replace(self, crops=MAX_CROPS if count < CROPS_BELOW_PHOTOS else 0)
