@@ -385,6 +385,20 @@ def test_settings_reach_the_mosaic() -> None:
     assert mosaic.settings.overlay == 0.25
 
 
+def test_a_pipeline_without_a_control_has_one_that_keeps_the_size(gallery: Gallery) -> None:
+    sink = FakeSink()
+    pipeline: Pipeline
+    items = [frame(0), until(lambda: sink.items), lambda: pipeline.control.change(tile_px=8)]
+    pipeline = Pipeline(
+        FakeSource([*items, frame(1)]), Mosaic(gallery, MosaicSettings(columns=4)), [sink]
+    )
+    assert not pipeline.interactive
+    assert pipeline.run()
+    first, second = sink.items
+    assert first.y.shape == second.y.shape
+    assert (first.y != second.y).any()
+
+
 def test_larger_tiles_have_an_end_and_the_promise_may_change() -> None:
     governor, mosaic = Governor(max_latency_s=0.1, interval_s=0.04), FakeMosaic()
     now_s = 0.0

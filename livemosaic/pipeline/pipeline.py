@@ -98,8 +98,8 @@ class Pipeline:
     realtime : pace a file as if it were live
     max_latency_s : limit for live sources
     started_s : `time.monotonic()` at the program's start, for the report; None: now
-    control : changes the picture while the pipeline runs; `settings.for_grid` fixes the output's
-        size in its settings. None: a new one
+    control : changes the picture while the pipeline runs; its settings need the fixed output size
+        of `MosaicSettings.for_grid`. None: a new one of this kind
     open_gallery : opens the gallery that the control's state names; None: the gallery never changes
     save_picture : writes a snapshot and returns its name; None: there are no snapshots
     open_recording : opens the sink of a recording; None: there are no recordings
@@ -145,7 +145,10 @@ class Pipeline:
         self._source, self._mosaic = source, mosaic
         self._live, self._rate = source.info.live or realtime, rate
         self._duration_s = duration_s
-        self.control = control = control or Control(LiveState(mosaic.settings))
+        if control is None:
+            grid = mosaic.plan(source.info.width, source.info.height)
+            control = Control(LiveState(mosaic.settings.for_grid(grid)))
+        self.control = control
         self._threads = threads = ThreadGroup()
 
         # source reader -> incoming -> mosaic worker -> fan-out -> a queue and a writer per sink

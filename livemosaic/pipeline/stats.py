@@ -94,10 +94,10 @@ class Durations:
 
 def peak_rss_mb() -> float:
     """The peak of this process's memory in MB; 0 on systems that do not report it."""
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         return 0.0
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unit = 1 if sys.platform == "darwin" else 1024  # bytes; kilobytes of 1,024 elsewhere
     return float(round(peak * unit / 1e6, 1))
