@@ -10,7 +10,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import cache
 from numbers import Integral, Real
@@ -29,21 +29,12 @@ Size = tuple[int, int]  # width and height in pixels
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of values.
+    """A kind of values."""
 
-    Attributes
-    ----------
-    words : completes "must be"
-    example : completes "such as"; may be empty
-    metavar : stands for a value in the help of the command line
-    read : converts text, or a value of the settings file; raises ValueError, TypeError or
-        ArithmeticError for anything else
-    """
-
-    words: str
-    example: str
-    metavar: str
-    read: Callable[[Any], Any]
+    words: str  # completes "must be"
+    metavar: str  # stands for a value in the help of the command line
+    read: Callable[[Any], Any]  # converts text or a value; raises ValueError, TypeError, ...
+    example: str = ""  # completes "such as"
 
 
 def _whole(value: Any) -> int:
@@ -93,13 +84,13 @@ def _switch(value: Any) -> bool:
 
 # By the type of the field; without its "| None".
 _KINDS: Mapping[object, Kind] = {
-    int: Kind("a whole number", "", "N", _whole),
-    float: Kind("a number", "", "X", _number),
-    Fraction: Kind("a rate", "25 or 30000/1001", "RATE", _rate),
-    str: Kind("text", "", "NAME", _text),
-    Path: Kind("a path", "", "FILE", lambda value: Path(_text(value))),
-    Size: Kind("WIDTHxHEIGHT", "1920x1080", "WxH", read_size),
-    bool: Kind("true or false", "", "", _switch),
+    int: Kind("a whole number", "N", _whole),
+    float: Kind("a number", "X", _number),
+    Fraction: Kind("a rate", "RATE", _rate, "25 or 30000/1001"),
+    str: Kind("text", "NAME", _text),
+    Path: Kind("a path", "FILE", lambda value: Path(_text(value))),
+    Size: Kind("WIDTHxHEIGHT", "WxH", read_size, "1920x1080"),
+    bool: Kind("true or false", "", _switch),
 }
 
 
@@ -153,25 +144,8 @@ class Option:
         """Whether it is only on or off."""
         return self.kind is _KINDS[bool]
 
-    @property
-    def range(self) -> str:
-        """Its bounds in words; empty if there are none."""
-        low = "" if self.low is None else f"{float(self.low):g}"
-        if self.high is None:
-            return low and f"at least {low}"
-        return f"{low} to {self.high if isinstance(self.high, int) else f'{float(self.high):g}'}"
-
     def read(self, value: object) -> Any:
-        """Convert and check a value.
-
-        Parameters
-        ----------
-        value : text of the command line, a value of a TOML file, or the value itself
-
-        Raises
-        ------
-        OptionError : the option does not take this value
-        """
+        """Convert and check text, a value of a TOML file, or the value itself; `OptionError`."""
         try:
             result = self.kind.read(value)
             good = (
@@ -186,12 +160,7 @@ class Option:
         return result
 
     def check(self, value: object) -> None:
-        """Check a value that is not text of the command line.
-
-        Raises
-        ------
-        OptionError : the option does not take this value
-        """
+        """Check a value that is not text of the command line; `OptionError`."""
         if value is None and self.optional:
             return
         result = self.read(value)
@@ -199,10 +168,11 @@ class Option:
             raise self.error(value)
 
     def error(self, value: object) -> OptionError:
-        """What to say of a value that the option does not take."""
+        """The error for a value that the option does not take."""
         words = f"one of {', '.join(self.choices)}" if self.choices else self.kind.words
-        if self.range:
-            words += f" {'of' if self.high is None else 'from'} {self.range}"
+        if self.low is not None:
+            low = f"{float(self.low):g}"
+            words += f" of at least {low}" if self.high is None else f" from {low} to {self.high}"
         if self.kind.example:
             words += f", such as {self.kind.example}"
         return OptionError(self.field, value, f"must be {words}")
@@ -219,14 +189,7 @@ def text_of(value: object) -> str:
 
 
 def option(default: T, help: str, **details: Any) -> T:
-    """Declare a field of a dataclass as an option.
-
-    Parameters
-    ----------
-    default : None if it depends on other things, which `help` explains
-    help : without the default
-    details : attributes of `Option` that the field's name and type do not tell
-    """
+    """Declare a field of a dataclass as an option; `details` are more attributes of `Option`."""
     return field(default=default, metadata={"option": {"help": " ".join(help.split()), **details}})
 
 
@@ -238,29 +201,21 @@ def options_of(declared: Any) -> tuple[Option, ...]:
     for its in fields(declared):
         hint = hints[its.name]
         if "option" not in its.metadata:
-            nested = is_dataclass(hint)
-            found += options_of(hint) if nested else ()
+            found += options_of(hint) if hasattr(hint, "__dataclass_fields__") else ()
             continue
         optional = typing.get_origin(hint) in (typing.Union, types.UnionType)
         if optional:
             (hint,) = (each for each in typing.get_args(hint) if each is not types.NoneType)
-        details: dict[str, Any] = dict(its.metadata["option"])
+        details: dict[str, Any] = {"name": its.name, **its.metadata["option"]}
         if typing.get_origin(hint) is typing.Literal:
             details["choices"], hint = typing.get_args(hint), str
-        details.setdefault("name", its.name)
-        if "kind" not in details:
-            details["kind"] = _KINDS[hint]
-        details.setdefault("metavar", details["kind"].metavar)
+        kind = details["kind"] = details.get("kind") or _KINDS[hint]
+        details.setdefault("metavar", kind.metavar)
         found.append(Option(field=its.name, default=its.default, optional=optional, **details))
     return tuple(found)
 
 
 def check(declared: Any) -> None:
-    """Check the values of a dataclass's own options.
-
-    Raises
-    ------
-    OptionError : an option does not take its value
-    """
+    """Check the values of a dataclass's own options; `OptionError`."""
     for known in options_of(declared.__class__):
         known.check(getattr(declared, known.field))

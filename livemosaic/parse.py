@@ -1,7 +1,7 @@
-"""Numbers as people write them, within what a computer can do with them at once.
+"""Numbers in text, of a size that a computer reads at once.
 
-`int` and `Fraction` take every text that is a number: of a million digits, or 1e999999999, which
-has a thousand million of them and keeps the whole process waiting.
+`int` and `Fraction` take every number: also one of a million digits, or 1e999999999, which keeps
+the whole process waiting.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["HIGHEST_RATE", "LOWEST_RATE", "exact", "rate", "reconnect_attempts",
 
 LOWEST_RATE, HIGHEST_RATE = Fraction(1, 100), Fraction(1000)  # frames/s
 
-_MAX_LENGTH = 100  # characters; nobody writes more, and all that follows takes microseconds
+_MAX_LENGTH = 100  # characters; the rest takes microseconds then
 _MAX_EXPONENT = 999  # of ten; doubles end at 308
 
 # FFmpeg's rationals have 32 bits above and below. 1001 is below all rates of NTSC's family, and a
@@ -23,14 +23,14 @@ _SAME = Fraction(1, 10**6)
 
 
 def whole(text: str) -> int:
-    """The whole number that is written in `text`; `ValueError` where there is none."""
+    """The whole number in a text; `ValueError` if there is none."""
     if len(text) > _MAX_LENGTH:
         raise ValueError(text)
     return int(text)
 
 
 def exact(text: str) -> Fraction:
-    """The number that is written in `text`, such as 25, 0.5, 2e3 or 30000/1001.
+    """The number in a text, such as 25, 0.5, 2e3 or 30000/1001.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def exact(text: str) -> Fraction:
 
 
 def rate(text: str) -> Fraction:
-    """The frames per second that are written in `text`, as a fraction that containers can hold.
+    """The frames/s in a text, as a fraction that containers can hold.
 
     A decimal within a millionth of a rate with a denominator up to 1001 is that rate:
     29.97002997003 is 30000/1001.
@@ -54,13 +54,13 @@ def rate(text: str) -> Fraction:
     ValueError : there is no number, or it is not from 0.01 to 1000
     ZeroDivisionError : 1/0
     """
-    said = exact(text)
-    if not LOWEST_RATE <= said <= HIGHEST_RATE:
+    value = exact(text)
+    if not LOWEST_RATE <= value <= HIGHEST_RATE:
         raise ValueError(text)
-    near = said.limit_denominator(_NTSC)
-    if "/" not in text and abs(near - said) <= said * _SAME:
+    near = value.limit_denominator(_NTSC)
+    if "/" not in text and abs(near - value) <= value * _SAME:
         return near
-    return said.limit_denominator(_MAX_BELOW)
+    return value.limit_denominator(_MAX_BELOW)
 
 
 def reconnect_attempts(text: str) -> float:

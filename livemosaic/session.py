@@ -33,7 +33,7 @@ __all__ = ["open_input", "open_pipeline", "parse_outputs"]
 
 _log = logging.getLogger("livemosaic")
 
-_SAME_SHAPE = 0.97  # of a side: less than this is seen, as 1366x768 for 16:9 is not
+_SAME_SHAPE = 0.97  # of a side; a smaller share is visible, unlike that of 1366x768 for 16:9
 
 
 def parse_outputs(options: RunOptions) -> list[Destination]:
@@ -154,7 +154,7 @@ def open_pipeline(
         )  # fmt: skip
     _warn_of_another_shape(options.mosaic.size, info.width, info.height)
     realtime = options.realtime or (
-        # To be watched, a file runs at its own pace; to be written as well, as fast as it can.
+        # On displays only, a file runs at its own pace; for files, as fast as possible.
         not info.live and all(it.is_display for it in destinations)
     )
     live = info.live or realtime
@@ -218,6 +218,6 @@ def _make_control(mosaic: Mosaic, gallery: str, grid: Grid) -> Control:
     from .gallery import BUILTIN
 
     mosaic.update_settings(mosaic.settings.for_grid(grid))
-    # The number keys: the gallery of the start, then those that everybody has.
+    # For the number keys: the gallery of the start, then the included ones.
     galleries = dict.fromkeys((gallery, *BUILTIN))
     return Control(LiveState(mosaic.settings, gallery), galleries=tuple(galleries))

@@ -21,10 +21,12 @@ from livemosaic.control.state import Control, LiveState
 from livemosaic.errors import GalleryError
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.option import Option
 from livemosaic.sources.pattern import PatternSource
 
 from .fakes import TIMEOUT_S
 from .program import Run, finish, needs_jit, pictures, spawn
+from .test_options import another_value
 
 SIZE = (640, 480)
 
@@ -102,21 +104,16 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "settings.toml"
 
 
-LIVE = {
-    "match": "'clusters'", "tint": 0.25, "calm": 0.25, "variety": 0.25, "min_distance": 7,
-    "max_uses": 7, "palette": 7, "overlay": 0.25, "overlay_luma": "true", "activity": 7, "seed": 7,
-    "tile": 32, "columns": 20, "gallery": "'emoji'", "max_latency": 70, "profile": "'reference'",
-}  # fmt: skip
-
-
-def test_every_live_option_is_applied(file: Path) -> None:
-    assert {option.name for option in OPTIONS if option.live} == set(LIVE)
-    for name, value in LIVE.items():
-        watched = Watched(file)
-        before = watched.control.state
-        message = watched.save(f"{name} = {value}")
-        assert watched.control.state != before, name
-        assert f"{name} = " in message or name == "profile"
+@pytest.mark.parametrize(
+    "option", [option for option in OPTIONS if option.live], ids=lambda option: option.name
+)
+def test_every_live_option_is_applied(option: Option, file: Path) -> None:
+    watched = Watched(file)
+    before = watched.control.state
+    value = {"tile": "32", "columns": "20"}.get(option.name) or another_value(option)
+    message = watched.save(f"{option.name} = {value}")
+    assert watched.control.state != before
+    assert f"{option.name} = " in message or option.name == "profile"
 
 
 def test_your_own_file_is_watched_too(file: Path) -> None:

@@ -17,70 +17,49 @@ __all__ = ["Circumstances", "ignored_options", "refuse_contradictions"]
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What the effect of options depends on, apart from other options.
+    """What the effect of options depends on, apart from other options."""
 
-    Attributes
-    ----------
-    kind : of the input, see `sources.input_kind`
-    still : the input is a single picture, which is shown once
-    live : the input cannot wait
-    paced : the newest frame counts: the input is live, or played as if it were
-    interactive : keys or a saved settings file may change the mosaic while it runs
-    encodes : one of the outputs has a video encoder
-    """
-
-    kind: str
-    still: bool = False
-    live: bool = False
-    paced: bool = False
-    interactive: bool = False
-    encodes: bool = True
+    kind: str  # of the input, see `sources.input_kind`
+    still: bool = False  # the input is a single picture, which is shown once
+    live: bool = False  # the input cannot wait
+    paced: bool = False  # the input is live, or a file that is played as if it were
+    interactive: bool = False  # keys or a settings file may change the mosaic while it runs
+    encodes: bool = True  # one of the outputs has a video encoder
 
 
-Condition = Callable[[RunOptions, Circumstances], bool]
-
-
-# Names of options, when they have no effect, and why. While keys can change the match, all options
-# of a mosaic may count.
-_RULES: tuple[tuple[tuple[str, ...], Condition, str], ...] = (
-    (
-        ("palette", "seed"),
-        lambda options, run: options.mosaic.match == "layout" and not run.interactive,
-        "only match clusters uses it",
-    ),
-    (
-        ("calm", "variety", "min_distance", "max_uses"),
-        lambda options, run: options.mosaic.match == "clusters" and not run.interactive,
-        "only match layout uses it",
-    ),
-    (
-        ("calm", "activity", "fps", "duration", "realtime"),
-        lambda options, run: run.still,
-        "a single picture does not move",
-    ),
-    (
-        ("overlay_luma",),
-        lambda options, run: options.mosaic.overlay == 0 and not run.interactive,
-        "the overlay is 0",
-    ),
-    (("capture",), lambda options, run: run.kind != "camera.webcam", "the input is no webcam"),
-    (
-        ("reconnect",),
-        lambda options, run: run.kind in ("file", "pattern") or not run.live,
-        "the input is no webcam or live stream",
-    ),
-    (("realtime",), lambda options, run: run.live, "the input is live anyway"),
-    (
-        ("max_latency",),
-        lambda options, run: not run.paced,
-        "it is for live inputs and files that are played with --realtime",
-    ),
-    (
-        ("codec", "preset", "crf"),
-        lambda options, run: not run.encodes,
-        "no output has a video encoder",
-    ),
+# Options, when they have no effect, and why. While a key may change the match, all may have one.
+_Rule = tuple[str, Callable[[RunOptions, Circumstances], bool], str]
+# fmt: off
+_RULES: tuple[_Rule, ...] = (
+    ("palette seed",
+     lambda options, run: options.mosaic.match == "layout" and not run.interactive,
+     "only match clusters uses it"),
+    ("calm variety min_distance max_uses",
+     lambda options, run: options.mosaic.match == "clusters" and not run.interactive,
+     "only match layout uses it"),
+    ("overlay_luma",
+     lambda options, run: options.mosaic.overlay == 0 and not run.interactive,
+     "the overlay is 0"),
+    ("calm activity fps duration realtime",
+     lambda options, run: run.still,
+     "a single picture does not move"),
+    ("capture",
+     lambda options, run: run.kind != "camera.webcam",
+     "the input is no webcam"),
+    ("reconnect",
+     lambda options, run: run.kind in ("file", "pattern") or not run.live,
+     "the input is no webcam or live stream"),
+    ("realtime",
+     lambda options, run: run.live,
+     "the input is live anyway"),
+    ("max_latency",
+     lambda options, run: not run.paced,
+     "it is for live inputs and files that are played with --realtime"),
+    ("codec preset crf",
+     lambda options, run: not run.encodes,
+     "no output has a video encoder"),
 )
+# fmt: on
 
 
 def ignored_options(options: RunOptions, run: Circumstances) -> dict[str, str]:
@@ -88,7 +67,7 @@ def ignored_options(options: RunOptions, run: Circumstances) -> dict[str, str]:
     ignored: dict[str, str] = {}
     for names, is_ignored, why in _RULES:
         if is_ignored(options, run):
-            for name in options.explicit & set(names):
+            for name in options.explicit & set(names.split()):
                 ignored.setdefault(name, why)
     return ignored
 

@@ -66,8 +66,8 @@ def _capture(value: Any) -> CaptureMode:
     return *read_size(size), rate(frames) if at else DEFAULT_CAPTURE[2]
 
 
-_CAPTURE = Kind("WIDTHxHEIGHT@RATE", "640x480@30", "WxH@RATE", _capture)
-_ATTEMPTS = Kind("never, always, or a number of attempts", "", "N", _attempts)
+_CAPTURE = Kind("WIDTHxHEIGHT@RATE", "WxH@RATE", _capture, "640x480@30")
+_ATTEMPTS = Kind("never, always, or a number of attempts", "N", _attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,15 +141,9 @@ _EXCLUSIVE = (("tile", "columns"), ("scale", "size"))
 
 
 def explicit_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of the options that were typed, by name.
+    """The values of the options that were typed, by name; `OptionError`.
 
-    Parameters
-    ----------
-    arguments : text by name, None for options that were not typed; other names are ignored
-
-    Raises
-    ------
-    OptionError : an option does not take its value
+    Other names among the arguments, and options that are None, are left out.
     """
     return {
         name: known.read(arguments[name])
@@ -259,13 +253,7 @@ def values_of(options: RunOptions) -> dict[str, Any]:
 
 
 def message(error: OptionError, files: Mapping[str, Path] | None = None) -> str:
-    """What to say of a wrong value, as the user wrote it.
-
-    Parameters
-    ----------
-    files : for options of settings files, the file; see `RunOptions`. Others are of the command
-        line
-    """
+    """The message for a wrong value, as the user wrote it: in one of the files, or typed."""
     known = next((known for known in OPTIONS if known.field == error.option), None)
     name = known.name if known else error.option
     flag = known.flag if known else "--" + error.option.replace("_", "-")
