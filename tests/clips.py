@@ -12,7 +12,8 @@ import pytest
 
 from livemosaic.media.colour import Colour
 from livemosaic.media.ffmpeg import av
-from livemosaic.media.frame import Frame
+from livemosaic.media.frame import Frame, StatusEvent, TrackPacket
+from livemosaic.sources import Source
 
 FULL, LIMITED = 2, 1
 MATRIX_CODES = {"bt601": 6, "bt709": 1}
@@ -48,6 +49,13 @@ def frames(
         )
         for n in range(count)
     ]
+
+
+def items(source: Source) -> Iterator[Frame | TrackPacket]:
+    """All that sinks take of a source of files."""
+    for item in source:
+        assert not isinstance(item, StatusEvent)
+        yield item
 
 
 def av_frame(frame: Frame, *, pix_fmt: str = "yuv420p") -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from livemosaic.control.capture_files import CaptureFiles
-from livemosaic.media.ffmpeg import av
+from livemosaic.media.ffmpeg import av, open_container
 from livemosaic.media.frame import Chapter, Frame, StreamInfo
 from livemosaic.sinks import FileOptions
 from livemosaic.sources import open_source
@@ -51,7 +51,8 @@ def test_a_recording_begins_at_its_first_frame(
     capture_files = CaptureFiles(replace(source.info, chapters=chapters), FileOptions(codec=codec))
     recording = capture_files.open_recording()
     frames = 0
-    for item in source:  # as if ten minutes had passed, and of the pictures only from 1 s on
+    # As if ten minutes had passed; of the pictures only from 1 s on.
+    for item in clips.items(source):
         if isinstance(item, Frame):
             if item.time_s >= 1:
                 frames += 1
@@ -68,6 +69,6 @@ def test_a_recording_begins_at_its_first_frame(
     heard = clips.packet_times(Path(recording.name), "audio")
     assert 0 <= heard[0] < 0.03
     assert heard[-1] == pytest.approx(1, abs=0.06)
-    with av.open(recording.name) as container:
+    with open_container(recording.name) as container:
         assert container.duration / av.time_base == pytest.approx(1, abs=0.06)
         assert container.chapters() == []

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from livemosaic.errors import SinkError
-from livemosaic.media.ffmpeg import av
+from livemosaic.media.ffmpeg import av, open_container
 from livemosaic.media.frame import Frame, StreamInfo
 from livemosaic.sinks import FileOptions, open_sink
 from tests import clips
@@ -73,7 +73,10 @@ class Receiver:
 def decoded(data: bytes) -> list[Any]:
     """The frames of what may be cut off anywhere."""
     frames: list[Any] = []
-    with contextlib.suppress(av.error.FFmpegError), av.open(io.BytesIO(data), format="mpegts") as c:
+    with (
+        contextlib.suppress(av.error.FFmpegError),
+        open_container(io.BytesIO(data), format="mpegts") as c,
+    ):
         frames.extend(c.decode(video=0))
     return frames
 
@@ -106,7 +109,7 @@ def test_key_pictures_every_two_seconds(receiver: Receiver) -> None:
         sink.write(replace(still, pts=n, time_base=Fraction(1, 10)))
     sink.close()
     receiver.close()
-    with av.open(io.BytesIO(receiver.data), format="mpegts") as container:
+    with open_container(io.BytesIO(receiver.data), format="mpegts") as container:
         packets = [p for p in container.demux(video=0) if p.size]
     assert [n for n, packet in enumerate(packets) if packet.is_keyframe] == [0, 20, 40, 60]
     assert all(packet.pts == packet.dts for packet in packets)
@@ -124,7 +127,7 @@ def test_a_file_is_sent_whole(receiver: Receiver) -> None:
 
 def test_missing_sound_does_not_hold_the_picture_back(tmp_path: Path, receiver: Receiver) -> None:
     clip = clips.make(tmp_path / "a.mp4", sound=["aac"])
-    with av.open(str(clip)) as container:
+    with open_container(str(clip)) as container:
         sink = open_sink(receiver.url, info(tracks=(container.streams.audio[0],)))
         for frame in clips.frames(50):
             sink.write(frame)

@@ -10,9 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["atomic_write"]
+__all__ = ["atomic_write", "hidden_path"]
 
 _NAME_LENGTH = 40  # of the final name, so that the hidden one has at most 255 bytes
+
+
+def hidden_path(final: Path) -> Path:
+    """A path for an unfinished file.
+
+    It is in the same folder, because a rename is atomic only within one file system. It is random,
+    because in a container all runs have the same process number, and the remains of a killed run
+    would be in the way.
+    """
+    return final.with_name(f".{final.name[:_NAME_LENGTH]}.{secrets.token_hex(4)}.part")
 
 
 @contextlib.contextmanager
@@ -28,8 +38,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     if "\0" in str(path):
         raise OSError(errno.EINVAL, "a name has no zero bytes")
     final = Path(os.path.realpath(path))
-    # In the same folder: a rename is atomic only within one file system.
-    part = final.with_name(f".{final.name[:_NAME_LENGTH]}.{secrets.token_hex(4)}.part")
+    part = hidden_path(final)
     try:
         with open(part, "xb") as file:
             yield file

@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import LivemosaicError, SinkError, UsageError
+from ..media.atomic_write import hidden_path
 from ..media.ffmpeg import av, sink_error
 from ..media.paths import numbered_files
 from ..media.urls import local_path
 from .base import Destination
 
 __all__ = ["AtomicFile", "check_path", "refuse_folder", "sink_errors"]
-
-_MAX_STEM = 40  # characters of the name in the hidden one, which must not exceed 255 bytes
 
 
 @contextlib.contextmanager
@@ -82,10 +80,7 @@ class AtomicFile:
 
     def __init__(self, destination: Destination) -> None:
         self._destination, self._final = destination, Path(destination.location)
-        # A random number, because in a container all runs have the same process number, and the
-        # remains of a killed run would be in the way.
-        stem = self._final.name[:_MAX_STEM]
-        self.path = self._final.with_name(f".{stem}.{secrets.token_hex(4)}.part")
+        self.path = hidden_path(self._final)
 
     def commit(self, *names: str) -> None:
         """Move the file to its final path, or files of the folder next to it.
