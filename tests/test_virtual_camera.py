@@ -240,7 +240,7 @@ def test_released_once_however_it_ends(backend: type[FakeBackend]) -> None:
 def test_a_driver_that_fails_is_told(backend: type[FakeBackend]) -> None:
     sink = VirtualCameraSink("vcam:/dev/video10")
     backend.made[0].broken = True
-    with pytest.raises(SinkError, match=r"vcam:/dev/video10: .* takes no pictures any more"):
+    with pytest.raises(SinkError, match="vcam:/dev/video10: "):
         sink.write(picture())
     sink.abort()
 
@@ -342,10 +342,10 @@ def test_the_first_that_is_free(machine: Machine) -> None:
     assert loopback.choose_device(None) == "/dev/video11"
     machine.devices.pop()
     machine.holders = ["zoom (process 7)"]
-    with pytest.raises(SinkError, match=r"/dev/video10 \(livemosaic\) is in use by zoom \(process"):
+    with pytest.raises(SinkError, match=r"/dev/video10 \(livemosaic\) .* zoom \(process 7"):
         loopback.choose_device(None)
     machine.holders = []
-    with pytest.raises(SinkError, match="in use by another program; close that, or make a second"):
+    with pytest.raises(SinkError, match=r"another program; .*video_nr=10,11"):
         loopback.choose_device(None)
     assert machine.healed == []  # never while somebody sends
 
@@ -356,7 +356,7 @@ def test_a_driver_that_forgot_is_healed(machine: Machine, monkeypatch: pytest.Mo
     def heal(path: str) -> None:
         machine.devices[1] = FREE
 
-    with pytest.raises(SinkError, match=r"fault of v4l2loopback 0\.12 .* load it again: sudo modp"):
+    with pytest.raises(SinkError, match=r"/dev/video10 .*sudo modprobe -r"):
         loopback.choose_device(None)
     assert machine.healed == ["/dev/video10"]
     monkeypatch.setattr(v4l2, "allow_output_again", heal)
@@ -365,7 +365,7 @@ def test_a_driver_that_forgot_is_healed(machine: Machine, monkeypatch: pytest.Mo
 
 def test_no_rights(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(SinkError, match=r"may not use /dev/video10; .*sudo usermod -aG video"):
+    with pytest.raises(SinkError, match=r"/dev/video10; .*sudo usermod -aG video"):
         loopback.choose_device("10")
 
 
