@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import pyvirtualcam
 
+import livemosaic
 from livemosaic.control.options import OPTIONS
 from livemosaic.doctor import CheckResult
 from livemosaic.window.keys import KEYS
@@ -221,6 +222,14 @@ def test_the_doctor_page_has_the_names_of_a_check() -> None:
     ((_, code), *_) = code_blocks((ROOT / "docs" / "doctor.md").read_text(encoding="utf-8"), "json")
     (check,) = json.loads(code)["checks"]
     assert set(check) == {field.name for field in dataclasses.fields(CheckResult)}
+
+
+def test_the_api_page_has_all_public_names() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    errors = {name for name in livemosaic.__all__ if name.endswith("Error")}
+    assert "::: livemosaic.errors\n" in page
+    documented = {name.rpartition(".")[2] for name in re.findall(r"^::: (\S+)$", page, re.M)}
+    assert documented - {"errors"} == set(livemosaic.__all__) - errors
 
 
 # ---- the hooks ---------------------------------------------------------------------------
