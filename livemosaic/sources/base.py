@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -20,16 +19,7 @@ DEFAULT_CAPTURE: CaptureMode = (1280, 720, Fraction(30))  # what video calls exp
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """Options of `open_source`. Each kind of source reads those that concern it.
-
-    Attributes
-    ----------
-    rate : frames/s of a numbered sequence of pictures, None for 25
-    threads : of the decoder, 0 for as many as there are processors
-    reconnect : how often to try again after a live input was lost: "never", "always", or a number
-        of attempts in a row. None: an error at the start is final, later ones are tried again
-    capture : width, height and frames/s to ask a webcam for
-    """
+    """The options of `open_source`; each kind of source reads those that concern it."""
 
     rate: Fraction | None = None
     threads: int = 0
@@ -87,10 +77,5 @@ class Source(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

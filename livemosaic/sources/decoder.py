@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -38,29 +38,6 @@ _ARRIVAL_TIME_BASE = Fraction(1, 90_000)  # MPEG's tick
 _MAX_INSIDE = 32
 
 
-@dataclass(frozen=True, slots=True)
-class _ContainerInfo:
-    """The description of a container and a track, which is lost when the container is closed."""
-
-    aspect: Fraction | None
-    duration_s: float | None
-    frames: int | None
-    chapters: tuple[Chapter, ...]
-    metadata: Mapping[str, str]
-    video_metadata: Mapping[str, str]
-
-    @classmethod
-    def of(cls, container: Any, video: av.VideoStream) -> _ContainerInfo:
-        return cls(
-            aspect=fraction(video.sample_aspect_ratio),
-            duration_s=_duration_s(container, video),
-            frames=video.frames or None,
-            chapters=tuple(_chapters(container)),
-            metadata=dict(container.metadata),
-            video_metadata=_without_stale(video.metadata),
-        )
-
-
 class VideoDecoder:
     """Decodes the packets of a container's main video track.
 
@@ -88,7 +65,6 @@ class VideoDecoder:
     def __init__(self, container: Any, *, name: str, threads: int = 0, live: bool = False) -> None:
         self.stream = _pick(container, name)
         self.bad_frames = 0
-        self._container_info = _ContainerInfo.of(container, self.stream)
         self._context: Any = self.stream.codec_context
         self._context.thread_count = threads
         self._context.thread_type = "SLICE" if live else "AUTO"
@@ -102,6 +78,16 @@ class VideoDecoder:
         self._packet_base = fraction(self.stream.time_base) or 1 / DEFAULT_RATE
         self.time_base = self._packet_base if self.timed else _ARRIVAL_TIME_BASE
         self._repaired = TimestampRepair(self.time_base, rate=self.rate)
+        # Taken now, because a container that is closed cannot be asked.
+        self._aspect = fraction(self.stream.sample_aspect_ratio)
+        self._info = StreamInfo(
+            *(0, 0, self.rate, self._peak_rate, self.time_base),
+            frames=self.stream.frames or None,
+            duration_s=_duration_s(container, self.stream),
+            chapters=tuple(_chapters(container)),
+            metadata=dict(container.metadata),
+            video_metadata=_without_stale(self.stream.metadata),
+        )
         self._deinterlacer = Deinterlacer(self._packet_base)
         self._converter: Converter | None = None
         self._arrivals: dict[int, float] = {}  # of pictures inside the decoder, by pts
@@ -151,31 +137,23 @@ class VideoDecoder:
     ) -> StreamInfo:
         """Describe the stream after its first frame; the container may be closed."""
         assert self._converter is not None
-        about = self._container_info
         # The decoder knows the aspect if probing did not find it.
-        aspect = about.aspect or fraction(self._context.sample_aspect_ratio) or Fraction(1)
-        if self._converter.transposed:
-            aspect = 1 / aspect
-        duration_s = None if still or live else about.duration_s
-        frames = 1 if still else None if live else about.frames
+        aspect = self._aspect or fraction(self._context.sample_aspect_ratio) or Fraction(1)
+        duration_s = None if still or live else self._info.duration_s
+        frames = 1 if still else None if live else self._info.frames
         if frames is None and duration_s is not None:
             frames = max(1, round(duration_s * self.rate))
-        return StreamInfo(
+        return replace(
+            self._info,
             width=first.width,
             height=first.height,
-            rate=self.rate,
-            peak_rate=self._peak_rate,
-            time_base=self.time_base,
             colour=self._converter.colour,
             live=live,
             still=still,
             frames=frames,
             duration_s=duration_s,
-            sample_aspect_ratio=aspect,
+            sample_aspect_ratio=1 / aspect if self._converter.transposed else aspect,
             tracks=tracks,
-            chapters=about.chapters,
-            metadata=about.metadata,
-            video_metadata=about.video_metadata,
         )
 
     def _frame(self, picture: av.VideoFrame, arrived_s: float | None) -> Frame:

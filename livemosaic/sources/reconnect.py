@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import math
 import random
@@ -100,7 +99,9 @@ class ReconnectingSource(Source):
             if reconnect is None or not self._max_attempts or isinstance(error, RefusedError):
                 raise
             _logger.warning("%s; trying again", error)
-            source = self._retry(refusals_are_final=True)
+            retried = self._retry(refusals_are_final=True)
+            assert retried is not None  # `interrupt` cannot be called yet
+            source = retried
         self._source = source
         self.info = source.info
         self._continuity = StreamContinuity(self.info, name=name)
@@ -134,9 +135,7 @@ class ReconnectingSource(Source):
                 self._backoff.reset()
             _logger.warning("%s; reconnecting", failure or f"{self.name}: the stream has ended")
             yield StatusEvent("reconnecting")
-            try:
-                self._reconnect()
-            except _InterruptedError:
+            if not self._reconnect():
                 return
 
     def interrupt(self) -> None:
@@ -149,31 +148,34 @@ class ReconnectingSource(Source):
         self.interrupt()
         self._source.close()
 
-    def _reconnect(self) -> None:
-        """Replace the source by a new one."""
+    def _reconnect(self) -> bool:
+        """Replace the source by a new one; False after `interrupt`."""
         since_s = self._clock()
         self._source.close()
         source = self._retry(refusals_are_final=False)
+        if source is None:
+            return False
         self._bad_before, self._dropped_before = self.bad_frames, self.dropped
         self._source = source
         self.reconnects += 1
         self._continuity.restart(source.info)
         _logger.info("%s: back after %.1f s", self.name, self._clock() - since_s)
+        return True
 
-    def _retry(self, *, refusals_are_final: bool) -> Source:
-        """Open the source, and retry until it works.
+    def _retry(self, *, refusals_are_final: bool) -> Source | None:
+        """Open the source, and retry until it works; None after `interrupt`.
 
         A server that restarts may refuse paths and users at first. So refusals are final only for a
         source that was never open.
         """
-        for failed in itertools.count(1):
-            if wait([self._interrupted], self._backoff.next_s()).done:
-                break
+        failed = 0
+        while not wait([self._interrupted], self._backoff.next_s()).done:
             try:
                 return self._open_interruptibly()
             except SourceError as error:
                 if refusals_are_final and isinstance(error, RefusedError):
                     raise
+                failed += 1
                 if failed >= self._max_attempts:
                     attempts = "attempt" if failed == 1 else "attempts in a row"
                     raise SourceError(
@@ -181,21 +183,17 @@ class ReconnectingSource(Source):
                         "to keep trying, set reconnect to always"
                     ) from None
                 _logger.debug("%s", error)
-        raise _InterruptedError
+        return None
 
-    def _open_interruptibly(self) -> Source:
+    def _open_interruptibly(self) -> Source | None:
         """Open on a thread of its own: `interrupt` can end this wait, but not a call in C."""
         opened = start_call(self._open, name=f"open {self.name}")
         both: list[Future[Any]] = [opened, self._interrupted]
         wait(both, return_when=FIRST_COMPLETED)
         if not opened.done() or self._interrupted.done():
             opened.add_done_callback(_close)
-            raise _InterruptedError
+            return None
         return opened.result()
-
-
-class _InterruptedError(Exception):
-    """`interrupt` was called: the source is no longer needed."""
 
 
 def _attempts(reconnect: str | int) -> float:

@@ -21,7 +21,11 @@ Planes = tuple[U8, U8, U8]
 # tagged with it, because players would guess BT.709 from 1280x720 upwards.
 _CAMERA = Colour("bt601", False, (UNSPECIFIED, UNSPECIFIED, MATRIX_CODES["bt601"], LIMITED))
 
-_PACKED = {"YUYV": "yuyv422", "UYVY": "uyvy422"}  # FFmpeg's names
+# Linux's names of uncompressed formats, and FFmpeg's. YV12 is YU12 with u and v swapped.
+_UNCOMPRESSED = {
+    **{"YUYV": "yuyv422", "UYVY": "uyvy422", "NV12": "nv12", "NV21": "nv21"},
+    **{"YU12": "yuv420p", "YV12": "yuv420p", "GREY": "gray"},
+}
 
 
 class Pixels:
@@ -40,36 +44,20 @@ class Pixels:
     def __init__(self, fourcc: str, size: tuple[int, int]) -> None:
         self.colour = _CAMERA
         self._fourcc = fourcc
-        self._size = size
         self._converter: Converter | None = None
-        self._decoder: Any = None
+        self._decoder: Any = None  # None for "BGR3"
         if fourcc == "MJPG":
             self._decoder = av.CodecContext.create("mjpeg", "r")
             self._decoder.thread_count = 1  # more would delay pictures
+        elif fourcc in _UNCOMPRESSED:
+            self._decoder = av.CodecContext.create("rawvideo", "r")
+            self._decoder.width, self._decoder.height = size
+            self._decoder.pix_fmt = _UNCOMPRESSED[fourcc]
 
     def __call__(self, raw: U8) -> Planes | None:
         """The planes y (h, w), u and v (ceil(h/2), ceil(w/2)); None for a damaged picture."""
-        if self._decoder is not None:
-            return self._decode(raw)
-        width, height = self._size
-        if self._fourcc in _PACKED:
-            return self._unpack(raw.reshape(height, width * 2))
-        if self._fourcc == "GREY":
-            grey = np.full(((height + 1) // 2, (width + 1) // 2), 128, np.uint8)
-            return raw.reshape(height, width), grey, grey
-        if self._fourcc in ("NV12", "NV21"):
-            rows = raw.reshape(height * 3 // 2, width)
-            first, second = cv2.split(rows[height:].reshape(height // 2, width // 2, 2))
-            return rows[:height], *_ordered(first, second, swapped=self._fourcc == "NV21")
-        if self._fourcc in ("YU12", "YV12"):
-            samples = raw.reshape(-1)
-            y, chroma = samples[: width * height], samples[width * height :]
-            first, second = chroma.reshape(2, height // 2, width // 2)
-            ordered = _ordered(first, second, swapped=self._fourcc == "YV12")
-            return y.reshape(height, width), *ordered
-        return self._from_bgr(raw)
-
-    def _decode(self, raw: U8) -> Planes | None:
+        if self._decoder is None:
+            return self._from_bgr(raw)
         try:
             pictures = self._decoder.decode(av.Packet(raw.tobytes()))
         except (av.error.FFmpegError, ValueError):
@@ -78,17 +66,10 @@ class Pixels:
             return None
         if self._converter is None:
             self._converter = Converter(pictures[-1])
-            self.colour = self._converter.colour
-        return self._converter(pictures[-1])
-
-    def _unpack(self, rows: U8) -> Planes:
-        frame = av.VideoFrame(*self._size, _PACKED[self._fourcc])
-        plane: Any = frame.planes[0]
-        memory = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-        memory[: rows.shape[0], : rows.shape[1]] = rows
-        if self._converter is None:
-            self._converter = Converter(frame)
-        return self._converter(frame)
+            if self._fourcc == "MJPG":
+                self.colour = self._converter.colour
+        y, u, v = self._converter(pictures[-1])
+        return (y, v, u) if self._fourcc == "YV12" else (y, u, v)
 
     def _from_bgr(self, bgr: U8) -> Planes:
         height, width = bgr.shape[:2]
@@ -98,8 +79,3 @@ class Pixels:
         planes = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420), np.uint8).reshape(-1)
         u, v = planes[width * height :].reshape(2, height // 2, width // 2)
         return planes[: width * height].reshape(height, width), u, v
-
-
-def _ordered(first: Any, second: Any, *, swapped: bool) -> tuple[U8, U8]:
-    u, v = np.asarray(first, np.uint8), np.asarray(second, np.uint8)
-    return (v, u) if swapped else (u, v)
