@@ -20,7 +20,7 @@ from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame
 from livemosaic.sources import open_source
 from livemosaic.sources.camera import devices
-from livemosaic.sources.camera.capture import CaptureGone, OpenCvCapture
+from livemosaic.sources.camera.capture import Capture, CaptureGone
 from livemosaic.sources.camera.devices import Camera, find_camera
 from livemosaic.sources.camera.pixel_formats import Pixels
 from livemosaic.sources.camera.webcam import WebcamSource, webcam_opener
@@ -34,7 +34,7 @@ USB = Camera("USB Camera: HD", "/dev/video2", 2, place="usb-2")
 OBS = Camera("OBS Virtual Camera", "/dev/video10", 10, virtual=True)
 
 
-class FakeCapture:
+class FakeCapture(Capture):
     """Gives the pictures it was made of; an exception among them is raised, False is no picture,
     None a damaged one, anything callable is called before the next."""
 
@@ -392,8 +392,8 @@ class FakeVideo:
         self.released += 1
 
 
-def open_video(video: FakeVideo) -> OpenCvCapture:
-    return OpenCvCapture(FRONT, spec="webcam", size=(1280, 720), rate=Fraction(30), video=video)
+def open_video(video: FakeVideo) -> Capture:
+    return Capture(FRONT, spec="webcam", size=(1280, 720), rate=Fraction(30), video=video)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Colour", "bgr_to_i420", "bgr_to_ycbcr", "conversion", "i420_to_bgr", "ycbcr_to_bgr"]
+__all__ = [
+    "U8",
+    "Colour",
+    "Planes",
+    "bgr_to_i420",
+    "bgr_to_ycbcr",
+    "conversion",
+    "i420_to_bgr",
+    "ycbcr_to_bgr",
+]
 
 U8 = NDArray[np.uint8]
+Planes = tuple[U8, U8, U8]  # y, u and v of I420
 
 Matrix = Literal["bt601", "bt709", "bt2020"]
 
@@ -86,7 +96,7 @@ def ycbcr_to_bgr(ycbcr: U8, colour: Colour) -> U8:
     return _u8(cv2.transform(ycbcr, _backward(colour)))
 
 
-def bgr_to_i420(bgr: U8, colour: Colour) -> tuple[U8, U8, U8]:
+def bgr_to_i420(bgr: U8, colour: Colour) -> Planes:
     """Convert (h, w, 3) BGR to planes: y (h, w), u and v (ceil(h/2), ceil(w/2))."""
     y, u, v = cv2.split(bgr_to_ycbcr(bgr, colour))
     height, width = y.shape

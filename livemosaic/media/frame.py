@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from .colour import Colour, bgr_to_i420, i420_to_bgr
+from .colour import U8, Colour, bgr_to_i420, i420_to_bgr
 
 __all__ = [
     "Chapter",
@@ -25,7 +25,6 @@ __all__ = [
     "for_each",
 ]
 
-U8 = NDArray[np.uint8]
 T = TypeVar("T")
 
 # At this width, even a face that fills the picture is only a few pixels.

@@ -6,13 +6,11 @@ from fractions import Fraction
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from .colour import U8
 from .frame import even
 
 __all__ = ["letterbox", "scaled"]
-
-U8 = NDArray[np.uint8]
 
 
 def letterbox(

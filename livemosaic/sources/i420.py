@@ -9,9 +9,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from ..media.colour import UNSPECIFIED, Colour
+from ..media.colour import U8, UNSPECIFIED, Colour, Planes
 from ..media.ffmpeg import (
     FULL,
     LIMITED,
@@ -24,9 +23,6 @@ from ..media.ffmpeg import (
 from ..media.scale import letterbox, scaled
 
 __all__ = ["Converter", "fit"]
-
-U8 = NDArray[np.uint8]
-Planes = tuple[U8, U8, U8]
 
 _logger = logging.getLogger("livemosaic")
 

@@ -10,18 +10,15 @@ from dataclasses import replace
 from itertools import count
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..media.colour import Colour, bgr_to_ycbcr
+from ..media.colour import U8, Colour, Planes, bgr_to_ycbcr
 from ..media.ffmpeg import guess_matrix
 from ..media.frame import Frame, StreamInfo
 from ..parse import HIGHEST_RATE, LOWEST_RATE, rate
 from .base import Source, SourceOptions
 
 __all__ = ["PatternSource", "open_input"]
-
-U8 = NDArray[np.uint8]
 
 _SPEC = re.compile(
     r"pattern(?::(?P<width>\d{1,9})x(?P<height>\d{1,9}))?(?:@(?P<rate>\d+(?:[./]\d+)?))?"
@@ -117,7 +114,7 @@ class PatternSource(Source):
             duration=1,
         )
 
-    def _draw_still(self) -> tuple[U8, U8, U8]:
+    def _draw_still(self) -> Planes:
         width, height = self.info.width, self.info.height
         row = bgr_to_ycbcr(_BARS[None, np.arange(width) * len(_BARS) // width], self.info.colour)
         y, u, v = (np.repeat(row[:, :, i], height, axis=0) for i in range(3))

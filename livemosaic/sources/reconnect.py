@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
 from typing import Any
 
 from ..blocking import start_call
-from ..errors import RefusedError, SourceError, UsageError
+from ..errors import OptionError, RefusedError, SourceError
 from ..media.frame import Item, StatusEvent
 from ..parse import reconnect_attempts
 from .base import Source
@@ -90,7 +89,13 @@ class ReconnectingSource(Source):
         self.name = name
         self._open, self._clock = open, clock
         self._backoff = backoff or Backoff()
-        self._max_attempts = math.inf if reconnect is None else _attempts(reconnect)
+        try:
+            self._max_attempts = reconnect_attempts(
+                "always" if reconnect is None else str(reconnect)
+            )
+        except ValueError:
+            problem = "must be never, always, or a number of attempts"
+            raise OptionError("reconnect", reconnect, problem) from None
         self._interrupted: Future[None] = Future()
         self._bad_before = self._dropped_before = 0
         try:
@@ -194,15 +199,6 @@ class ReconnectingSource(Source):
             opened.add_done_callback(_close)
             return None
         return opened.result()
-
-
-def _attempts(reconnect: str | int) -> float:
-    try:
-        return reconnect_attempts(str(reconnect))
-    except ValueError:
-        raise UsageError(
-            f"reconnect {reconnect}: must be never, always, or a number of attempts"
-        ) from None
 
 
 def _close(opened: Future[Source]) -> None:

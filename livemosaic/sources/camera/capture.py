@@ -10,18 +10,16 @@ import errno
 import os
 import sys
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import RefusedError, SourceError
+from ...media.colour import U8
 from .devices import Camera, opencv_backend
 
-__all__ = ["BUFFERS", "Capture", "CaptureGone", "OpenCvCapture"]
-
-U8 = NDArray[np.uint8]
+__all__ = ["BUFFERS", "Capture", "CaptureGone"]
 
 # One for this program, one for the driver, and one for the moment between. With two, a UVC camera
 # loses the picture that begins while this program fetches the last one.
@@ -41,34 +39,7 @@ class CaptureGone(Exception):
     """The camera no longer answers: it was unplugged, or its driver failed."""
 
 
-class Capture(Protocol):
-    """An open camera.
-
-    Attributes
-    ----------
-    size : width and height of its pictures
-    rate : nominal frames/s; 0 when unknown
-    fourcc : pixel format of `read`, with Linux's name; "BGR3" is OpenCV's own
-    """
-
-    size: tuple[int, int]
-    rate: Fraction
-    fourcc: str
-
-    def wait(self, timeout_s: float) -> bool:
-        """Whether a picture came in time. Raises `CaptureGone` if none will come."""
-
-    def read(self) -> U8 | None:
-        """The picture after `wait`, in `fourcc`, as an array of its own; None if it is damaged."""
-
-    def stamp_s(self) -> float:
-        """The time of that picture in seconds of the driver's clock; 0 when unknown."""
-
-    def close(self) -> None:
-        """Release the camera. May be called twice."""
-
-
-class OpenCvCapture:
+class Capture:
     """A camera, opened by `cv2.VideoCapture` at the nearest size and rate that it has.
 
     Parameters
@@ -76,6 +47,12 @@ class OpenCvCapture:
     spec : the input of the user, for messages
     size, rate : to ask for
     video : a `cv2.VideoCapture` that is not open, or a test's own
+
+    Attributes
+    ----------
+    size : width and height of the pictures
+    rate : nominal frames/s; 0 when unknown
+    fourcc : pixel format of `read`, with Linux's name; "BGR3" is OpenCV's own
 
     Raises
     ------
@@ -115,6 +92,7 @@ class OpenCvCapture:
             raise
 
     def wait(self, timeout_s: float) -> bool:
+        """Whether a picture came in time. Raises `CaptureGone` if none will come."""
         if not self._linux:
             # OpenCV can wait for V4L2 only; elsewhere `grab` waits.
             if not self._video.grab():
@@ -127,13 +105,16 @@ class OpenCvCapture:
         return bool(ready)
 
     def read(self) -> U8 | None:
+        """The picture after `wait`, in `fourcc`, as an array of its own; None if it is damaged."""
         good, picture = self._video.retrieve()
         return np.asarray(picture, np.uint8) if good and picture is not None else None
 
     def stamp_s(self) -> float:
+        """The time of that picture in seconds of the driver's clock; 0 when unknown."""
         return float(self._video.get(cv2.CAP_PROP_POS_MSEC)) / 1000 if self._linux else 0.0
 
     def close(self) -> None:
+        """Release the camera. May be called twice."""
         self._video.release()
 
     # ---- modes -------------------------------------------------------------------------------

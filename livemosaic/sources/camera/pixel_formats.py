@@ -6,16 +6,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from ...media.colour import UNSPECIFIED, Colour, bgr_to_i420
+from ...media.colour import U8, UNSPECIFIED, Colour, Planes, bgr_to_i420
 from ...media.ffmpeg import LIMITED, MATRIX_CODES, av
 from ..i420 import Converter
 
 __all__ = ["Pixels"]
-
-U8 = NDArray[np.uint8]
-Planes = tuple[U8, U8, U8]
 
 # The default of V4L2 and of the USB video class for uncompressed pictures of any size. Outputs are
 # tagged with it, because players would guess BT.709 from 1280x720 upwards.

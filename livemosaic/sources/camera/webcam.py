@@ -12,7 +12,7 @@ from ...errors import SourceError
 from ...media.frame import Frame, StreamInfo
 from ..base import DEFAULT_CAPTURE, CaptureMode, Source, SourceOptions
 from ..reconnect import ReconnectingSource
-from .capture import BUFFERS, Capture, CaptureGone, OpenCvCapture
+from .capture import BUFFERS, Capture, CaptureGone
 from .devices import Camera, find_again, find_camera, twins
 from .pixel_formats import Pixels
 
@@ -40,7 +40,7 @@ class WebcamSource(Source):
     spec : `webcam`, `webcam:N`, `webcam:NAME`, `webcam:/dev/videoN` or `/dev/videoN`
     capture : (width, height, frames/s) to ask for; the camera's nearest mode is used and logged
     camera : to open; None: found by `spec`
-    open_capture : opens the camera; `OpenCvCapture` or a test's own
+    open_capture : opens the camera; `Capture` or a test's own
     clock : seconds, `time.monotonic` or a test's own
 
     Raises
@@ -58,7 +58,7 @@ class WebcamSource(Source):
         *,
         capture: CaptureMode = DEFAULT_CAPTURE,
         camera: Camera | None = None,
-        open_capture: Callable[..., Capture] = OpenCvCapture,
+        open_capture: Callable[..., Capture] = Capture,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = spec
@@ -169,7 +169,7 @@ def open_input(spec: str, options: SourceOptions) -> Source:
 
 
 def webcam_opener(
-    spec: str, *, capture: CaptureMode, open_capture: Callable[..., Capture] = OpenCvCapture
+    spec: str, *, capture: CaptureMode, open_capture: Callable[..., Capture] = Capture
 ) -> Callable[[], WebcamSource]:
     """A function that opens a webcam, and later the same one again, but never another one.
 
