@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from .mosaic.mosaic import MakeMatcher
     from .pipeline import Progress
 
-__all__ = ["mosaic_frames", "render"]
-
 
 def render(
     input: str | Path | Source,

@@ -11,8 +11,6 @@ from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-__all__ = ["TimedCalls", "call_interruptibly", "leave", "start_call"]
-
 T = TypeVar("T")
 
 # The names of all threads that this program starts begin with it.

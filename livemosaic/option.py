@@ -20,8 +20,6 @@ from typing import Any, TypeVar
 from .errors import OptionError
 from .parse import exact, rate, whole
 
-__all__ = ["Kind", "Option", "Size", "check", "option", "options_of", "read_size", "text_of"]
-
 T = TypeVar("T")
 
 Size = tuple[int, int]  # width and height in pixels

@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-__all__ = ["HIGHEST_RATE", "LOWEST_RATE", "exact", "rate", "reconnect_attempts", "whole"]
-
 LOWEST_RATE, HIGHEST_RATE = Fraction(1, 100), Fraction(1000)  # frames/s
 
 _MAX_LENGTH = 100  # characters; the rest takes microseconds then

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from .sinks import Destination, Sink
     from .sources import Source
 
-__all__ = ["open_input", "open_pipeline", "parse_outputs"]
-
 _log = logging.getLogger("livemosaic")
 
 _SAME_SHAPE = 0.97  # of a side; a smaller share is visible, unlike that of 1366x768 for 16:9

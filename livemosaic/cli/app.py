@@ -25,8 +25,6 @@ from .commands import completion, demo, devices, doctor, gallery, run
 from .console import open_standard_files, print_error, set_up_logging
 from .signals import Interrupts
 
-__all__ = ["main", "make_parser"]
-
 _log = logging.getLogger("livemosaic")
 
 _NUMBER = re.compile(r"-\d*\.?\d+")  # a value below 0, by argparse's rule

@@ -9,8 +9,6 @@ from typing import Any
 from ..control.options import OPTIONS
 from ..option import Option, text_of
 
-__all__ = ["FILE_COMPLETION", "add_options", "completed_as_file"]
-
 # How each shell completes the name of a file; `livemosaic completion` fills it with shtab's.
 FILE_COMPLETION: dict[str, Any] = {}
 

@@ -13,16 +13,6 @@ from typing import Any
 
 from ..errors import SinkError
 
-__all__ = [
-    "counting_bar",
-    "open_standard_files",
-    "print_error",
-    "print_json",
-    "print_text",
-    "progress_bar",
-    "set_up_logging",
-]
-
 Progress = Callable[[int, int], None]  # done, total
 
 _logger = logging.getLogger("livemosaic")

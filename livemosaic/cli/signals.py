@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
-__all__ = ["Interrupts"]
-
 # Programs that stop others (`timeout`, service managers) signal the process and then its group: two
 # signals within a millisecond are one request. A person does not press Ctrl-C twice in this time.
 _SAME_REQUEST_S = 0.05

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from ..media.frame import Frame, StreamInfo
     from ..sinks import FileOptions, Sink
 
-__all__ = ["CaptureFiles"]
-
 
 class CaptureFiles:
     """Makes snapshots and recordings. Safe from any thread.

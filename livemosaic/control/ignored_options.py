@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from ..errors import UsageError
 from .options import RunOptions
 
-__all__ = ["Circumstances", "ignored_options", "refuse_contradictions"]
-
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:

@@ -19,18 +19,6 @@ from ..option import Kind, option, options_of, read_size, text_of
 from ..parse import HIGHEST_RATE, LOWEST_RATE, rate, reconnect_attempts
 from ..sources.base import DEFAULT_CAPTURE, CaptureMode
 
-__all__ = [
-    "OPTIONS",
-    "PROFILES",
-    "RunOptions",
-    "explicit_options",
-    "message",
-    "read_settings_file",
-    "resolve",
-    "user_settings_file",
-    "values_of",
-]
-
 _MAX_LENGTH = 200  # characters of a text of the user in a message
 
 # The values of the reference notebook (vishnu-chand/videoMosaic). Its 500 tile clusters and the

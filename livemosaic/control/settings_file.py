@@ -23,8 +23,6 @@ from ..option import options_of, text_of
 from .options import OPTIONS, RunOptions, message, resolve, values_of
 from .state import Control
 
-__all__ = ["SettingsFileWatcher"]
-
 _log = logging.getLogger("livemosaic")
 
 _POLL_S = 0.1

@@ -11,8 +11,6 @@ from ..errors import UsageError
 from ..mosaic.settings import MosaicSettings
 from ..option import Option, option, options_of
 
-__all__ = ["LIVE_OPTIONS", "Control", "LiveState", "LiveStats"]
-
 
 @dataclass(frozen=True, slots=True)
 class LiveState:

@@ -20,8 +20,6 @@ from .result import CheckResult, State
 if TYPE_CHECKING:
     from ..media.frame import Frame, StreamInfo, TrackPacket
 
-__all__ = ["Measurement", "judge", "measure", "speed"]
-
 _log = logging.getLogger("livemosaic")
 
 _CLIP = Path(__file__).parents[1] / "demo" / "bigbuckbunny.mp4"

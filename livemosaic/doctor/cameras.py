@@ -11,8 +11,6 @@ from typing import Any
 
 from .result import CheckResult, problem_and_fix
 
-__all__ = ["cameras", "list_virtual_cameras", "virtual_cameras"]
-
 
 def _may_use(path: str) -> bool:
     return not os.path.exists(path) or os.access(path, os.R_OK | os.W_OK)

@@ -13,8 +13,6 @@ from .result import CheckResult, State, one_line, problem_and_fix
 from .storage import cache, gallery
 from .system import cpu, display, packages, python
 
-__all__ = ["CHECKS", "Check", "run_checks"]
-
 
 @dataclass(frozen=True, slots=True)
 class Check:

@@ -23,8 +23,6 @@ from ..sinks import FileOptions
 from ..sinks.encoder import VideoEncoder
 from .result import one_line
 
-__all__ = ["encode_one", "main"]
-
 # Every hardware encoder supports this size, and needs only milliseconds for it.
 _WIDTH, _HEIGHT = 640, 384
 

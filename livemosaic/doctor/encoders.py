@@ -13,8 +13,6 @@ from typing import IO, Any
 
 from .result import CheckResult
 
-__all__ = ["HARDWARE", "SOFTWARE", "encoders", "probe"]
-
 SOFTWARE = ("libx264", "libx265", "libsvtav1", "libvpx-vp9")
 # FFmpeg lists every encoder it was built with: only a try shows whether there is a driver.
 HARDWARE = tuple(

@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 from ..errors import LivemosaicError
 
-__all__ = ["CheckResult", "State", "one_line", "problem_and_fix"]
-
 State = Literal["good", "warning", "problem"]
 
 

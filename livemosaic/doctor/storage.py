@@ -12,8 +12,6 @@ from typing import Any
 
 from .result import CheckResult
 
-__all__ = ["cache", "gallery"]
-
 
 def cache(*, least_free_mb: float = 500) -> CheckResult:
     """Check that galleries and compiled kernels can be saved, and how much space they take.

@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 
 from .result import CheckResult, State, one_line, problem_and_fix
 
-__all__ = ["PACKAGES", "Package", "cpu", "display", "load_average", "packages", "python"]
-
 # The first that has everything we use; the last that passed all tests.
 _FIRST_PYTHON, _LAST_PYTHON = (3, 11), (3, 13)
 

@@ -27,8 +27,6 @@ from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Recipe
 from .tiles import Crop, Tiles, photo_tiles, picture_tiles
 
-__all__ = ["BuildReport", "Progress", "build_gallery", "images_gallery", "write_gallery"]
-
 U8 = NDArray[np.uint8]
 Progress = Callable[[int, int], None]  # photos done, photos in all; called by the building thread
 Cut = Callable[[str], Tiles]  # the tiles of a photo, by its name; raises BadImage

@@ -25,17 +25,6 @@ from .file_format import FORMAT_VERSION, Gallery, new_gallery_file
 from .recipe import Recipe
 from .tiles import Tiles, photo_tiles, scale_tiles
 
-__all__ = [
-    "BUILTIN",
-    "CREDITS",
-    "LABELS",
-    "BuiltinGallery",
-    "builtin_credit",
-    "builtin_image",
-    "image_tiles",
-    "open_builtin",
-]
-
 LABELS = "labels.npy"  # int16, the cluster of each tile
 CREDITS = "CREDITS.md"
 

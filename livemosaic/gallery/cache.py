@@ -16,8 +16,6 @@ from pathlib import Path
 from ..errors import GalleryError
 from .file_format import FORMAT_VERSION, SUFFIX, Gallery
 
-__all__ = ["CACHE_VARIABLE", "cache_folder", "cached_gallery", "folder_gallery"]
-
 CACHE_VARIABLE = "LIVEMOSAIC_CACHE"
 
 _logger = logging.getLogger("livemosaic")

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from .recipe import CLUSTERS, DROP_PERCENTILE
 
-__all__ = ["Clusters", "cluster_tiles", "group_tiles"]
-
 # A small gallery has fewer clusters: one for each 8 tiles of different colours. With fewer tiles a
 # cluster's rotation would show the same photos side by side.
 TILES_PER_CLUSTER = 8

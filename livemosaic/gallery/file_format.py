@@ -43,18 +43,6 @@ from ..media.atomic_write import atomic_write
 from ..option import options_of
 from .recipe import MAX_TILE_PX, TILE_PX, Fit, Recipe
 
-__all__ = [
-    "ARRAYS",
-    "FORMAT_VERSION",
-    "OPTIONS",
-    "SUFFIX",
-    "Gallery",
-    "GalleryWriter",
-    "Source",
-    "Sources",
-    "new_gallery_file",
-]
-
 FORMAT_VERSION = 2
 SUFFIX = ".gallery"
 

@@ -16,8 +16,6 @@ from .builtin import EMOJI_BACKGROUNDS, builtin_image
 from .file_format import Gallery
 from .tiles import photo_parts
 
-__all__ = ["full_size_tiles"]
-
 U8 = NDArray[np.uint8]
 
 # A photo that was edited since the gallery was built, or another one of the same name, shows

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from ..jit import kernel
 
-__all__ = ["BINS", "HISTOGRAM_SIZE", "cell_histograms", "tile_histograms"]
-
 BINS = 5
 HISTOGRAM_SIZE = BINS**3
 

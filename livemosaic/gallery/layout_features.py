@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from ..jit import kernel
 
-__all__ = ["POINTS", "cell_points", "points_to_lab", "tile_points"]
-
 U8 = NDArray[np.uint8]
 
 POINTS = 4  # per side; more points help to tell photos apart, but make no difference from afar

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from ..errors import GalleryError
 
-__all__ = ["find_photos", "photos_in"]
-
 # Of image files in folders.
 EXTENSIONS = frozenset(
     (

@@ -7,8 +7,6 @@ from typing import Literal
 
 from ..option import check, option
 
-__all__ = ["CLUSTERS", "DROP_PERCENTILE", "MAX_CROPS", "MAX_TILE_PX", "TILE_PX", "Fit", "Recipe"]
-
 Fit = Literal["crop", "stretch"]
 
 # Tiles of 64 pixels serve mosaics of 8 to 64 pixels per cell, and 5,000 of them take 60 MB. Nothing

@@ -17,8 +17,6 @@ from ..errors import GalleryError
 from ..media.atomic_write import atomic_write
 from .file_format import Gallery
 
-__all__ = ["contact_sheet_html", "contact_sheet_png", "gallery_info", "info_text"]
-
 U8 = NDArray[np.uint8]
 
 STRIP_TILES = 12  # of a cluster: enough to see whether they belong together

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from ..jit import kernel
 
-__all__ = ["shrink"]
-
 
 def shrink(picture: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     """Scale uint8 (h, w, 3) into (px, px, 3); neither h nor w is below px."""

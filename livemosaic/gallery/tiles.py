@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from ..media.image_reader import BACKGROUND, BadImage, ImageReader, flatten
 from .recipe import Recipe
 
-__all__ = ["Crop", "Tiles", "photo_parts", "photo_tiles", "picture_tiles", "scale_tiles"]
-
 U8 = NDArray[np.uint8]
 Crop = tuple[int, int, int, int]  # left, top, width, height, in pixels of the upright photo
 Tiles = tuple[U8, list[Crop]]  # (n, tile_px, tile_px, 3) BGR, and which part of a photo each shows

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["atomic_write", "hidden_path"]
-
 _NAME_LENGTH = 40  # of the final name, so that the hidden one has at most 255 bytes
 
 

@@ -13,17 +13,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "U8",
-    "Colour",
-    "Planes",
-    "bgr_to_i420",
-    "bgr_to_ycbcr",
-    "conversion",
-    "i420_to_bgr",
-    "ycbcr_to_bgr",
-]
-
 U8 = NDArray[np.uint8]
 Planes = tuple[U8, U8, U8]  # y, u and v of I420
 

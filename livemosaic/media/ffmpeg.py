@@ -14,29 +14,11 @@ from typing import Any, Literal
 
 # isort: off
 import cv2 as _cv2  # noqa: F401  (before av: see above)
-import av
+import av as av  # re-exported
 # isort: on
 
 from ..errors import SinkError, SourceError
 from .colour import UNSPECIFIED, Matrix
-
-__all__ = [
-    "FULL",
-    "LIMITED",
-    "MATRICES",
-    "MATRIX_CODES",
-    "SWS_MATRICES",
-    "av",
-    "filtered",
-    "fraction",
-    "guess_matrix",
-    "matrix_tag",
-    "open_container",
-    "reason",
-    "shift_packet",
-    "sink_error",
-    "source_error",
-]
 
 # The matrices by their codes in ISO/IEC 23091-2 (FFmpeg's AVColorSpace). FCC's weights (4) differ
 # from those of BT.601 by less than a code value.

@@ -14,17 +14,6 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from .colour import U8, Colour, bgr_to_i420, i420_to_bgr
 
-__all__ = [
-    "Chapter",
-    "Frame",
-    "Item",
-    "StatusEvent",
-    "StreamInfo",
-    "TrackPacket",
-    "check_bgr",
-    "for_each",
-]
-
 T = TypeVar("T")
 
 # At this width, even a face that fills the picture is only a few pixels.

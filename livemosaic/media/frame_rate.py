@@ -13,8 +13,6 @@ from fractions import Fraction
 
 from .frame import Frame, Item, TrackPacket
 
-__all__ = ["FrameRate"]
-
 _HALF = Fraction(1, 2)
 
 

@@ -22,17 +22,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL import Image, ImageCms
 
-__all__ = [
-    "BACKGROUND",
-    "HEAD_BYTES",
-    "MAX_PIXELS",
-    "BadImage",
-    "ImageReader",
-    "flatten",
-    "image_kind",
-    "read_image_file",
-]
-
 U8 = NDArray[np.uint8]
 
 # The grey level behind transparent pixels: the middle of the scale, so it pulls a match to

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["ending", "ffmpeg_path", "is_numbered", "numbered_files", "numbered_name"]
-
 _NUMBER = re.compile(r"%0?(\d*)d")
 
 

@@ -10,8 +10,6 @@ import numpy as np
 from .colour import U8
 from .frame import even
 
-__all__ = ["letterbox", "scaled"]
-
 
 def letterbox(
     width: int, height: int, into: tuple[int, int], *, aspect: Fraction = Fraction(1)

@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LINE", "Panel", "PanelCanvas", "fitted", "text_width"]
-
 U8 = NDArray[np.uint8]
 
 # OpenCV 5 draws a TrueType face of its own, OpenCV 4 strokes. The scale makes the capitals of both

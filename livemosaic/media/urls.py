@@ -8,8 +8,6 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from ..errors import UsageError
 
-__all__ = ["is_url", "local_path", "public_name", "split_url"]
-
 _FILE_URL = re.compile(r"(?is)file:(?=/)(?://([^/]*))?(/.*|)")
 # Not %04d, which numbers the pictures of a sequence, and no control characters.
 _ESCAPES = re.compile(r"(?:%[2-9a-fA-F][0-9a-fA-F])+")

@@ -17,18 +17,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = [
-    "SYSFS",
-    "Mode",
-    "VideoDevice",
-    "allow_output_again",
-    "capture_modes",
-    "holders",
-    "opened",
-    "video_device",
-    "video_devices",
-]
-
 SYSFS = Path("/sys/class/video4linux")
 
 _OPEN_FLAGS = os.O_RDWR

@@ -7,8 +7,6 @@ import numpy as np
 from ..jit import U8, kernel, kernel_part
 from .grid import ANALYSIS_PX, Grid
 
-__all__ = ["ACTIVE", "STILL", "TOUCHED", "Activity"]
-
 STILL, TOUCHED, ACTIVE = 0, 1, 2
 
 # The overlaid original may differ from the input by this many levels of the output before its cell

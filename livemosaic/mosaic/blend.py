@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from ..jit import I32, U8, U16, Bools, kernel, kernel_part
 from .tint import PlaneTint, tint_tiles
 
-__all__ = ["Rows", "blend_plane", "copy_plane", "widen_rows"]
-
 U64 = NDArray[np.uint64]
 
 # Weights are in 1/256: with 8-bit samples a 16-bit lane just holds the sum.

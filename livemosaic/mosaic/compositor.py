@@ -25,8 +25,6 @@ from .grid import Grid
 from .tile_cache import TileCache
 from .tint import PlaneTint, plane_tints
 
-__all__ = ["Canvas", "Compositor", "cached_overlay"]
-
 # The pool keeps so many more canvases than were lent at once within so many of the last frames.
 _SPARE, _REMEMBERED = 2, 100
 

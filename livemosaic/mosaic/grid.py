@@ -16,8 +16,6 @@ from .settings import (
     MosaicSettings,
 )
 
-__all__ = ["ANALYSIS_PX", "Grid", "plan_grid"]
-
 # The filter analyses every cell at 8x8 pixels, whatever its size in the input and the output. For
 # the reference profile (cells of 32 output pixels, scale 4) this is the input itself. For larger
 # cells it is faster, and averages camera noise away before the activity threshold.

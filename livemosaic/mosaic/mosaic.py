@@ -31,8 +31,6 @@ from .settings import MAX_TILE_PX, MosaicSettings
 from .tile_cache import TileCache
 from .tint import CellTint
 
-__all__ = ["CellCounts", "Mosaic", "analysis_picture"]
-
 # `warm_up` caches all tiles of galleries up to this size. Of larger ones, few are ever shown.
 _WARM_TILES, _WARM_BYTES = 8192, 2**24
 

@@ -12,16 +12,6 @@ from .match import MATCHERS
 if TYPE_CHECKING:
     from .grid import Grid
 
-__all__ = [
-    "DEFAULT_LONG_SIDE",
-    "DEFAULT_TILE_PX",
-    "MAX_TILE_PX",
-    "MIN_TILE_PX",
-    "SCREEN_SIZE",
-    "SCREEN_TILE_PX",
-    "MosaicSettings",
-]
-
 MIN_TILE_PX, MAX_TILE_PX = 4, 512
 
 # The default size: wide enough for 80 cells of 32 pixels, so that single photos can be recognised.

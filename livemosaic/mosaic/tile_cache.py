@@ -10,8 +10,6 @@ from ..gallery.full_size import full_size_tiles
 from ..jit import F32, I32, U8, kernel
 from ..media.colour import Colour, bgr_to_ycbcr
 
-__all__ = ["TileCache"]
-
 # Rows of stacked tiles in one of OpenCV's pictures.
 _MAX_ROWS = 32_767
 

@@ -16,8 +16,6 @@ import numpy as np
 from ..jit import F32, I16, I32, U8, U16, Bools, kernel
 from .grid import ANALYSIS_PX, Grid
 
-__all__ = ["CellTint", "PlaneTint", "plane_tints", "tint_tiles"]
-
 # A cell's mean may drift by so many levels before its tile is tinted again: less is invisible, and
 # camera noise moves the mean of 64 pixels by half a level.
 _MAX_STALE_LEVELS = 2.5

@@ -6,6 +6,7 @@ source -> SourceReader -> queue -> MosaicWorker -> FanOut -> queue -> SinkWriter
 
 from __future__ import annotations
 
-from .pipeline import Pipeline, Progress, output_info
+from .pipeline import Pipeline, output_info
+from .report import Progress
 
 __all__ = ["Pipeline", "Progress", "output_info"]

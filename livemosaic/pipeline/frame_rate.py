@@ -10,8 +10,6 @@ from ..media.frame import Frame, TrackPacket
 from ..media.frame_rate import FrameRate
 from .queues import Ended, FrameQueue
 
-__all__ = ["by_clock"]
-
 # After a longer delay the process was suspended: the missed ticks are left out.
 _MAX_BEHIND = 2  # periods
 

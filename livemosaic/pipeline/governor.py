@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 from .stats import percentile
 
-__all__ = ["STEPS", "Governor", "Step"]
-
 
 @dataclass(frozen=True, slots=True)
 class Step:

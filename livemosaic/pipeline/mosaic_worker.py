@@ -25,8 +25,6 @@ from .status_overlay import with_status_overlay
 from .threads import ThreadGroup
 from .warmup import WarmUp
 
-__all__ = ["STAGES", "MosaicWorker"]
-
 _logger = logging.getLogger("livemosaic")
 
 STAGES = ("activity", "features", "match", "compose")

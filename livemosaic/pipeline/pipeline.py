@@ -27,8 +27,6 @@ from .sink_writer import FanOut, SinkWriter, WindowWriter
 from .source_reader import SourceReader
 from .threads import ThreadGroup
 
-__all__ = ["Pipeline", "Progress", "output_info"]
-
 _logger = logging.getLogger("livemosaic")
 
 # Frames of a file that may wait in a queue, to even out a slow one. Behind the mosaic each costs a

@@ -10,8 +10,6 @@ from typing import TypeVar
 
 from ..media.frame import Frame, TrackPacket
 
-__all__ = ["BlockingQueue", "Closed", "Ended", "FrameQueue", "LatestQueue"]
-
 T = TypeVar("T")
 
 # Packets of other tracks are small, but a track that runs far ahead of the picture must not pile

@@ -13,8 +13,6 @@ from ..sinks.base import Sink
 from .sink_writer import FanOut, SinkWriter
 from .threads import ThreadGroup
 
-__all__ = ["Recorder"]
-
 _logger = logging.getLogger("livemosaic")
 
 

@@ -17,8 +17,6 @@ from .sink_writer import FanOut, SinkWriter
 from .source_reader import SourceReader
 from .stats import peak_rss_mb
 
-__all__ = ["Progress", "RunReport"]
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:

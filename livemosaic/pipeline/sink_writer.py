@@ -17,8 +17,6 @@ from .queues import Closed, Ended, FrameQueue
 from .stats import Durations
 from .threads import ThreadGroup
 
-__all__ = ["FanOut", "SinkWriter", "WindowWriter"]
-
 _MAX_GAP_S = 10  # longer gaps of a recording are not filled with hours of one picture
 
 

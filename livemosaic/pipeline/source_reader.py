@@ -18,8 +18,6 @@ from .queues import FrameQueue
 from .stats import Durations
 from .threads import ThreadGroup
 
-__all__ = ["SourceReader", "limited", "paced"]
-
 # In the first second, a live source may deliver pictures that it captured before the reading began.
 # Those that are older than this show the past, and are dropped.
 _STALE_S, _STARTING_S = 0.05, 1.0

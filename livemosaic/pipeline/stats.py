@@ -9,8 +9,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-__all__ = ["Durations", "peak_rss_mb", "percentile"]
-
 Number = TypeVar("Number", int, float)
 
 # Durations are counted in bins whose width is 2 % of their value: a percentile is right to 1 %, and

@@ -9,8 +9,6 @@ from ..media.colour import bgr_to_i420, i420_to_bgr
 from ..media.frame import Frame, even
 from ..media.text import LINE, Panel, PanelCanvas, text_width
 
-__all__ = ["with_status_overlay"]
-
 # Size of the text: a share of the picture's height that is readable from a chair, and a minimum.
 _PX_PER_HEIGHT = 1 / 22
 _MIN_PX = 6

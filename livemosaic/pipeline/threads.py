@@ -8,8 +8,6 @@ from collections.abc import Callable
 
 from .queues import Closed
 
-__all__ = ["ThreadGroup"]
-
 
 class ThreadGroup:
     """Threads that end together.

@@ -9,8 +9,6 @@ from ..mosaic.mosaic import Mosaic
 from ..mosaic.settings import MosaicSettings
 from .threads import ThreadGroup
 
-__all__ = ["WarmUp"]
-
 
 class WarmUp:
     """Decides which settings the mosaic can use at once, and warms it up for the others.

@@ -16,8 +16,6 @@ from ..media.paths import numbered_files
 from ..media.urls import local_path
 from .base import Destination
 
-__all__ = ["AtomicFile", "check_path", "refuse_folder", "sink_errors"]
-
 
 @contextlib.contextmanager
 def sink_errors(name: str) -> Iterator[None]:

@@ -14,18 +14,6 @@ if TYPE_CHECKING:  # brings NumPy
     from ..media.frame import Frame, StreamInfo, TrackPacket
     from ..mosaic.mosaic import Mosaic
 
-__all__ = [
-    "ENCODER_OPTIONS",
-    "STANDARD_OUTPUT",
-    "Destination",
-    "FileOptions",
-    "RunContext",
-    "Sink",
-    "Window",
-    "are_for_screen",
-    "distribute_options",
-]
-
 ENCODER_OPTIONS = ("codec", "preset", "crf")
 STANDARD_OUTPUT = "pipe:1"  # as FFmpeg calls it
 

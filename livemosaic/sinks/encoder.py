@@ -17,8 +17,6 @@ from ..media.frame_rate import FrameRate
 from .base import FileOptions
 from .formats import ENCODERS, Encoder
 
-__all__ = ["VideoEncoder"]
-
 U8 = NDArray[np.uint8]
 
 _logger = logging.getLogger("livemosaic")

@@ -28,8 +28,6 @@ from .base import STANDARD_OUTPUT, Destination, FileOptions, RunContext, Sink
 from .encoder import VideoEncoder
 from .tracks import Tracks
 
-__all__ = ["FileSink", "parse_output"]
-
 _logger = logging.getLogger("livemosaic")
 
 _STALE_KEYS = {"encoder", "major_brand", "minor_version", "compatible_brands"}

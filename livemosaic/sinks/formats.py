@@ -12,18 +12,6 @@ from ..errors import OptionError, UsageError
 from ..media.ffmpeg import av
 from .base import FileOptions
 
-__all__ = [
-    "ENCODERS",
-    "FORMATS",
-    "NETWORK_OPTIONS",
-    "URL_FORMATS",
-    "Encoder",
-    "Format",
-    "find_codec",
-    "find_format",
-    "supported_options",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Encoder:

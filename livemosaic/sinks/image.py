@@ -15,8 +15,6 @@ from .atomic_file import AtomicFile, check_path, refuse_folder, sink_errors
 from .base import ENCODER_OPTIONS, Destination, FileOptions, RunContext, Sink
 from .image_strips import encode_strips
 
-__all__ = ["ImageSink", "parse_output"]
-
 _logger = logging.getLogger("livemosaic")
 
 

@@ -16,8 +16,6 @@ import numpy as np
 
 from ..media.frame import Frame
 
-__all__ = ["encode_strips"]
-
 # Eight lines of JPEG's 16x16 blocks, as many as there are restart markers, so that every strip
 # begins with the first of them.
 _ROWS = 128

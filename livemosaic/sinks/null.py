@@ -10,8 +10,6 @@ from .base import Destination, FileOptions, RunContext, Sink
 if TYPE_CHECKING:
     from ..media.frame import Frame, StreamInfo, TrackPacket
 
-__all__ = ["NullSink", "parse_output"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class NullDestination(Destination):

@@ -33,8 +33,6 @@ from ..mosaic.mosaic import Mosaic
 from .atomic_file import AtomicFile, check_path, refuse_folder, sink_errors
 from .base import Destination, FileOptions, RunContext, Sink
 
-__all__ = ["PICTURE_PIXELS", "SHEET_PIXELS", "PhotoMapSink", "map_page", "parse_map"]
-
 U8 = NDArray[np.uint8]
 Cells = tuple[NDArray[np.int32], NDArray[np.bool_]]
 

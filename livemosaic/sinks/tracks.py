@@ -14,8 +14,6 @@ from ..media.frame import TrackPacket
 from .formats import Format
 from .transcode import AudioConverter, Copier, TextConverter, TrackWriter
 
-__all__ = ["Tracks"]
-
 _logger = logging.getLogger("livemosaic")
 
 _MAX_EARLY_S = 0.04  # viewers notice sound that is 0.045 s early (ITU-R BT.1359)

@@ -10,8 +10,6 @@ from typing import Any
 
 from ..media.ffmpeg import av, filtered, fraction, open_container
 
-__all__ = ["AudioConverter", "Copier", "TextConverter", "TrackWriter"]
-
 _BIT_RATE = 80_000  # bits/s and channel: transparent for AAC, MP3 and Opus
 # The usual layouts, for files that tell only the number of channels.
 _LAYOUTS = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}

@@ -22,8 +22,6 @@ from ..media.scale import letterbox, scaled
 from .base import Destination, FileOptions, RunContext, Sink
 from .virtual_camera_devices import choose_device, device_size, refusal, release_device
 
-__all__ = ["VirtualCameraSink", "parse_output"]
-
 U8 = NDArray[np.uint8]
 
 _SIZE, _RATE = (1280, 720), Fraction(30)  # frames/s; what programs for calls expect

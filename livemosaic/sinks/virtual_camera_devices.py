@@ -16,16 +16,6 @@ from ..errors import SinkError
 if TYPE_CHECKING:
     from ..media.v4l2 import VideoDevice
 
-__all__ = [
-    "RELOAD",
-    "choose_device",
-    "device_size",
-    "how_to_make_one",
-    "refusal",
-    "release_device",
-    "virtual_cameras",
-]
-
 _LOAD = "sudo modprobe v4l2loopback video_nr=10 card_label=livemosaic exclusive_caps=1"
 RELOAD = f"sudo modprobe -r v4l2loopback && {_LOAD}"
 _LOAD_TWO = (

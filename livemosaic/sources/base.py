@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from ..media.frame import Item, StreamInfo  # brings NumPy
 
-__all__ = ["DEFAULT_CAPTURE", "CaptureMode", "Source", "SourceOptions"]
-
 CaptureMode = tuple[int, int, Fraction]  # width, height, frames/s
 DEFAULT_CAPTURE: CaptureMode = (1280, 720, Fraction(30))  # what video calls expect
 

@@ -12,8 +12,6 @@ from ..media.ffmpeg import shift_packet
 from ..media.frame import Frame, Item, StreamInfo, TrackPacket
 from .i420 import fit
 
-__all__ = ["StreamContinuity"]
-
 _logger = logging.getLogger("livemosaic")
 
 # If times run ahead of the clock by more, the sender began anew, or a camera set its clock. If by

@@ -16,8 +16,6 @@ from .i420 import Converter
 from .input_paths import DEFAULT_RATE
 from .timestamps import TimestampRepair
 
-__all__ = ["VideoDecoder", "ignored_streams", "other_tracks"]
-
 # Demuxers whose videos are one video in several sizes.
 _RENDITIONS = {"hls", "dash"}
 

@@ -7,8 +7,6 @@ from fractions import Fraction
 
 from ..media.ffmpeg import av, filtered, fraction
 
-__all__ = ["Deinterlacer"]
-
 
 class Deinterlacer:
     """Makes one whole picture of each interlaced one (Weston's three-field filter, "bwdif").

@@ -8,8 +8,6 @@ from typing import Any
 
 from ..media.ffmpeg import fraction, shift_packet
 
-__all__ = ["Discontinuity"]
-
 _ZERO_S = Fraction(0)
 # A step back in decoding order by less than 16 pictures is disorder: encoders reorder no more. But
 # 16 pictures take long at a low rate, and no time where a rate is misread, so there are limits.

@@ -20,8 +20,6 @@ from .decoder import VideoDecoder, ignored_streams, other_tracks
 from .discontinuity import Discontinuity
 from .input_paths import STANDARD_INPUT, InputPath, resolve_input
 
-__all__ = ["FileSource", "open_input"]
-
 _logger = logging.getLogger("livemosaic")
 
 # A file that is shorter than its header says by more than this is cut off. Less is normal: tracks

@@ -22,8 +22,6 @@ from ..media.ffmpeg import (
 )
 from ..media.scale import letterbox, scaled
 
-__all__ = ["Converter", "fit"]
-
 _logger = logging.getLogger("livemosaic")
 
 _RGB_MATRIX = 0  # the matrix code of R'G'B' samples, wrong after the conversion

@@ -25,8 +25,6 @@ from ..media.image_reader import (
 from ..media.urls import local_path
 from .base import Source, SourceOptions
 
-__all__ = ["ImageSource", "open_input"]
-
 _MIRRORED = {2, 4, 5, 7}  # orientations of Exif that FFmpeg 8 gets wrong
 
 

@@ -15,8 +15,6 @@ from ..media.ffmpeg import source_error
 from ..media.paths import ffmpeg_path, is_numbered, numbered_files, numbered_name
 from ..media.urls import is_url, local_path, public_name
 
-__all__ = ["InputPath", "resolve_input"]
-
 _logger = logging.getLogger("livemosaic")
 
 STANDARD_INPUT = "fd:"  # FFmpeg's protocol for an open descriptor

@@ -18,8 +18,6 @@ from ..media.frame import Frame, StreamInfo
 from ..parse import HIGHEST_RATE, LOWEST_RATE, rate
 from .base import Source, SourceOptions
 
-__all__ = ["PatternSource", "open_input"]
-
 _SPEC = re.compile(
     r"pattern(?::(?P<width>\d{1,9})x(?P<height>\d{1,9}))?(?:@(?P<rate>\d+(?:[./]\d+)?))?"
 )

@@ -17,8 +17,6 @@ from ..parse import reconnect_attempts
 from .base import Source
 from .continuity import StreamContinuity
 
-__all__ = ["Backoff", "ReconnectingSource"]
-
 _logger = logging.getLogger("livemosaic")
 
 # A source that ends sooner was never stable: the waits before its attempts go on growing.

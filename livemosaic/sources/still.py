@@ -12,8 +12,6 @@ from itertools import count
 from ..media.frame import Frame
 from .base import Source
 
-__all__ = ["LoopedStill"]
-
 # Often enough to show a changed setting at once; an unchanged picture costs next to nothing.
 _RATE = Fraction(15)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-__all__ = ["TimestampRepair"]
-
 # A shorter step back is a frame in the wrong order, a longer one a new recording in the same file.
 _RESTART_S = 1
 

@@ -15,8 +15,6 @@ from ..media.frame import Frame
 from ..media.scale import letterbox, scaled
 from ..media.text import Panel
 
-__all__ = ["Canvas"]
-
 U8 = NDArray[np.uint8]
 
 _CORNER_SHARE = 0.25  # width of the original in the corner, of the picture's

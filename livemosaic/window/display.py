@@ -17,8 +17,6 @@ import cv2
 from ..blocking import start_call
 from ..errors import SinkError
 
-__all__ = ["check_display"]
-
 _TIMEOUT_S = 5.0  # libxcb would wait for minutes for a network that does not answer
 
 _ELSEWHERE = "use another output, such as a file, or null"

@@ -9,8 +9,6 @@ from ..control.state import LiveState, LiveStats
 from ..media.text import LINE, Panel, PanelCanvas, fitted, text_width
 from .keys import KEYS
 
-__all__ = ["Gauge", "badges", "gauges", "help_panel", "message_panel", "stats_panel", "text_px"]
-
 # Size of the text: a share of the window's height (a narrow window counts as if it were as wide as
 # `_WIDE`), within limits: readable, and not too large.
 _PX_PER_HEIGHT, _WIDE = 1 / 44, 16 / 9

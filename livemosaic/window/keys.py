@@ -16,8 +16,6 @@ from ..errors import UsageError
 from ..mosaic.grid import plan_grid
 from ..mosaic.settings import MosaicSettings
 
-__all__ = ["KEYS", "Key", "Keyboard", "View", "key_name", "press", "tile_sizes"]
-
 _TINT_STEP = 0.2
 
 # A pressed key repeats every 0.03 s or so. A key that does not repeat ignores codes that follow its

@@ -20,8 +20,6 @@ from .canvas import Canvas
 from .display import check_display
 from .keys import Keyboard, View
 
-__all__ = ["WindowSink", "first_size"]
-
 # The window's first size: at most this width, because the cost of showing a picture grows with its
 # area, and this share of the screen; not so small that the statistics are unreadable.
 _MAX_WIDTH, _MIN_WIDTH = 1280, 640

@@ -8,8 +8,6 @@ from typing import Any
 from ..arguments import FILE_COMPLETION
 from ..console import print_text
 
-__all__ = ["add_parser", "run"]
-
 SHELLS = ("bash", "zsh", "fish")
 
 _HOW = """\

@@ -14,8 +14,6 @@ from ..arguments import add_options, completed_as_file
 from ..signals import Interrupts
 from . import run as run_command
 
-__all__ = ["add_parser", "run"]
-
 _log = logging.getLogger("livemosaic")
 
 _CLIP = Path(__file__).parents[2] / "demo" / "bigbuckbunny.mp4"

@@ -11,8 +11,6 @@ from ...sinks.virtual_camera_devices import how_to_make_one
 from ...sources.camera.devices import Camera, list_cameras, no_camera_fix
 from ..console import print_json, print_text
 
-__all__ = ["add_parser", "devices", "run"]
-
 
 def add_parser(subcommands: Any, **settings: Any) -> None:
     """Add the subcommand to the result of `ArgumentParser.add_subparsers`."""

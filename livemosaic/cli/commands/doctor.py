@@ -14,8 +14,6 @@ from ..console import print_json, print_text
 if TYPE_CHECKING:
     from ...doctor import CheckResult
 
-__all__ = ["add_parser", "run"]
-
 _NAME_WIDTH = 16
 
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ...gallery.build import BuildReport
     from ...gallery.file_format import Gallery
 
-__all__ = ["add_parser", "run"]
-
 MAX_LISTED = 20  # files that could not be read; a number stands for the others
 
 _GALLERY_HELP = "photos, emoji, a gallery file, or a folder of photos"

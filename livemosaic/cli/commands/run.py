@@ -29,8 +29,6 @@ from ..signals import Interrupts
 if TYPE_CHECKING:
     from ...pipeline import Pipeline, Progress
 
-__all__ = ["EXAMPLES", "add_parser", "run"]
-
 _log = logging.getLogger("livemosaic")
 
 EXAMPLES = """\

@@ -13,8 +13,6 @@ from ..activity import ACTIVE
 from ..grid import Grid
 from ..settings import MosaicSettings
 
-__all__ = ["Matcher"]
-
 
 class Matcher(ABC):
     """Chooses tiles for the cells of one stream, frame by frame.

@@ -18,8 +18,6 @@ from ..settings import MosaicSettings
 from .base import Matcher
 from .palette import Palette
 
-__all__ = ["ClusterMatcher"]
-
 # More active cells than this share of the first frame's mean a scene change (the reference).
 _SCENE_CHANGE_SHARE = 0.5
 

@@ -12,20 +12,6 @@ import numpy as np
 
 from ...jit import F32, I16, I32, U16, Count, kernel_part
 
-__all__ = [
-    "COARSE",
-    "EXCLUDED",
-    "FINE",
-    "LANES",
-    "blocks",
-    "coarse_costs",
-    "fine_costs",
-    "minimum",
-    "quantize",
-    "quantize_weight",
-    "to_levels",
-]
-
 # Coefficients for the first estimate, of which the first three are the means; and all others.
 COARSE, FINE = 16, 12
 # Tiles that the kernels estimate together: the slots of a cluster are a multiple of it.

@@ -12,8 +12,6 @@ import numpy as np
 
 from ...jit import F32, I32, kernel
 
-__all__ = ["kmeans"]
-
 # More parts than this are made in two levels: the time to find a point's nearest centre is then
 # twice the square root of their number.
 _MAX_CENTRES = 160

@@ -26,8 +26,6 @@ from .coarse import to_levels
 from .index import COEFFICIENTS, encode, layout_index, weights
 from .search import Rules, assign, empty_assignment
 
-__all__ = ["UNHURRIED_CELLS", "Decisions", "LayoutMatcher"]
-
 # The search looks into the nearest clusters of tiles for each cell, as long as they are promising
 # compared with the cost of the best tile so far: up to so many times that cost, and so much more. A
 # plain wall, whose cells all want the same photos, needs many.

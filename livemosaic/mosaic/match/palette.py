@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from ...gallery.histogram import HISTOGRAM_SIZE
 from ...jit import F64, I32, U16, kernel
 
-__all__ = ["Palette"]
-
 # A histogram with a smaller cosine to its nearest centre has practically no colour in common with
 # it. Such histograms replace the least used centres: otherwise a small thing of a new colour would
 # get tiles of any colour until the next scene change.

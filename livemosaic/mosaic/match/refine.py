@@ -13,8 +13,6 @@ from ..grid import Grid
 from ..settings import MosaicSettings
 from .layout import LayoutMatcher
 
-__all__ = ["RefiningMatcher"]
-
 # It ends when no cell finds a better tile, or after so many passes: two have nine tenths of the
 # gain of 20.
 _PASSES = 8

@@ -24,8 +24,6 @@ from .coarse import (
 )
 from .index import COEFFICIENTS, LayoutIndex, expected_detail
 
-__all__ = ["MAX_WEIGHED", "MIN_WEIGHED", "Assignment", "Rules", "assign", "empty_assignment"]
-
 # The part of an old variant's cost that is weighed against a new one's, at least and at most. In a
 # large gallery many are nearly as good as the best, and a gain of 20 (a distance of 4.5) is
 # invisible: with 338,409 tiles a quarter fewer cells change, for 0.6 % of the cost. With far more

@@ -19,8 +19,6 @@ from ...errors import RefusedError, SourceError
 from ...media.colour import U8
 from .devices import Camera, opencv_backend
 
-__all__ = ["BUFFERS", "Capture", "CaptureGone"]
-
 # One for this program, one for the driver, and one for the moment between. With two, a UVC camera
 # loses the picture that begins while this program fetches the last one.
 BUFFERS = 3

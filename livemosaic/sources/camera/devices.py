@@ -8,15 +8,6 @@ from dataclasses import dataclass
 
 from ...errors import RefusedError, SourceError
 
-__all__ = [
-    "Camera",
-    "find_again",
-    "find_camera",
-    "list_cameras",
-    "no_camera_fix",
-    "opencv_backend",
-]
-
 # How names of virtual cameras begin on systems that do not mark them.
 _VIRTUAL_NAMES = ("virtual", "obs", "unity video capture")
 

@@ -11,8 +11,6 @@ from ...media.colour import U8, UNSPECIFIED, Colour, Planes, bgr_to_i420
 from ...media.ffmpeg import LIMITED, MATRIX_CODES, av
 from ..i420 import Converter
 
-__all__ = ["Pixels"]
-
 # The default of V4L2 and of the USB video class for uncompressed pictures of any size. Outputs are
 # tagged with it, because players would guess BT.709 from 1280x720 upwards.
 _CAMERA = Colour("bt601", False, (UNSPECIFIED, UNSPECIFIED, MATRIX_CODES["bt601"], LIMITED))

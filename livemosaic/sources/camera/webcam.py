@@ -16,8 +16,6 @@ from .capture import BUFFERS, Capture, CaptureGone
 from .devices import Camera, find_again, find_camera, twins
 from .pixel_formats import Pixels
 
-__all__ = ["WebcamSource", "open_input", "webcam_opener"]
-
 _logger = logging.getLogger("livemosaic")
 
 _TIME_BASE = Fraction(1, 90_000)  # the tick of RTP and MPEG, finer than any camera's

@@ -6,8 +6,6 @@ import threading
 from collections import deque
 from typing import Any, NamedTuple
 
-__all__ = ["Arrival", "PacketQueue"]
-
 # If the oldest waiting picture is this old, decoding does not keep up, and the pictures before the
 # newest key picture are dropped. A decoder can catch up with less, the burst after a busy moment.
 _LATE_S = 0.5

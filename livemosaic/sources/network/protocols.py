@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 from ...media.urls import public_name, split_url
 
-__all__ = ["Address", "find_protocol"]
-
 # Enough to detect an elementary stream's codec and a sound's rate (0.3 s with MPEG-TS). With
 # FFmpeg's defaults the first picture takes 0.9 s (MPEG-TS) to 1.7 s (FLV). With no picture for the
 # rate, 25 frames/s are detected as 50.

@@ -23,8 +23,6 @@ from ..reconnect import ReconnectingSource
 from .packet_queue import Arrival, PacketQueue
 from .protocols import Address, find_protocol
 
-__all__ = ["FiniteError", "StreamSource", "open_input", "stream_opener"]
-
 _logger = logging.getLogger("livemosaic")
 
 # Limit for a server's answer and description. Proxies that fetch a stream on demand take seconds.
