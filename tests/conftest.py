@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -90,15 +89,6 @@ def _no_error_logs(
         errors = [r for r in caplog.get_records(phase) if r.levelno >= logging.ERROR]
         if errors:
             pytest.fail(f"logged at level ERROR: {[r.getMessage() for r in errors]}")
-
-
-@pytest.fixture(scope="session", autouse=not JIT)
-def _included_galleries() -> None:
-    """Build them by compiled kernels: plain Python would take minutes in every test."""
-    code = "from livemosaic.gallery import open_gallery as g; g('photos'); g('emoji')"
-    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_DISABLE_JIT"}
-    environment["PYTHONPATH"] = str(ROOT)
-    subprocess.run([sys.executable, "-c", code], env=environment, timeout=200, check=True)
 
 
 @pytest.fixture(autouse=not JIT)
