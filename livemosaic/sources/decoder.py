@@ -52,12 +52,11 @@ class VideoDecoder:
     stream : the `av.VideoStream`, until the container is closed
     time_base, rate : of the frames
     timed : whether the container has times; live frames without times get their time of arrival
-    bad_frames : frames (or packets) that could not be decoded so far
 
     Raises
     ------
     RefusedError
-        when the container holds no video that can be decoded
+        when the container has no video that can be decoded
     """
 
     def __init__(self, container: Any, *, name: str, threads: int = 0, live: bool = False) -> None:
@@ -70,7 +69,6 @@ class VideoDecoder:
             self._context.flags |= av.codec.context.Flags.low_delay
         self.rate = _rate(self.stream.average_rate, self.stream.guessed_rate)
         peak = max(self.rate, _rate(self.stream.guessed_rate, self.rate))
-        self._peak_rate = None if live or peak == self.rate else peak
         self.timed = not (live and container.format.flags & _NO_TIMES)
         self._first_s: float | None = None  # when the first frame arrived
         self._packet_base = fraction(self.stream.time_base) or 1 / DEFAULT_RATE
@@ -79,7 +77,11 @@ class VideoDecoder:
         # Taken now, because a container that is closed cannot be asked.
         self._aspect = fraction(self.stream.sample_aspect_ratio)
         self._info = StreamInfo(
-            *(0, 0, self.rate, self._peak_rate, self.time_base),
+            width=0,
+            height=0,
+            rate=self.rate,
+            peak_rate=None if live or peak == self.rate else peak,
+            time_base=self.time_base,
             frames=self.stream.frames or None,
             duration_s=_duration_s(container, self.stream),
             chapters=tuple(_chapters(container)),

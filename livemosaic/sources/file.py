@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,7 @@ class FileSource(Source):
         self._pictures = path.pictures
         self._container = _open(path)
         self._items: Iterator[Frame | TrackPacket] = iter(())
-        self._ready: deque[Frame | TrackPacket] = deque()
+        self._ahead: list[Frame | TrackPacket] = []  # read before the iteration
         try:
             self._video = VideoDecoder(self._container, name=self.name, threads=threads)
             self._tracks = other_tracks(self._container)
@@ -95,6 +94,7 @@ class FileSource(Source):
             self._items = self._read_pictures() if self._pictures else self._read()
             first = self._first_frame()
             still = not self._pictures and self._is_still()
+            self._items = chain(self._ahead, self._items)
             self.info = self._video.describe(first, tracks=self._tracks, still=still)
             if self._origin_s:
                 chapters = tuple(_earlier(c, self._origin_s) for c in self.info.chapters)
@@ -115,8 +115,6 @@ class FileSource(Source):
         return self._read_errors + self._video.bad_frames
 
     def __iter__(self) -> Iterator[Frame | TrackPacket]:
-        while self._ready:
-            yield self._ready.popleft()
         yield from self._items
         if self._connection_error is not None:
             raise self._connection_error
@@ -128,13 +126,17 @@ class FileSource(Source):
 
     # ---- opening -------------------------------------------------------------------------
 
-    def _first_frame(self) -> Frame:
-        for item in self._items:
-            self._ready.append(item)
+    def _read_ahead(self) -> Frame | None:
+        """Read up to the next frame; None if there is none."""
+        for item in islice(self._items, _PROBE_PACKETS):
+            self._ahead.append(item)
             if isinstance(item, Frame):
                 return item
-            if len(self._ready) > _PROBE_PACKETS:
-                break
+        return None
+
+    def _first_frame(self) -> Frame:
+        if (first := self._read_ahead()) is not None:
+            return first
         if self._connection_error is not None:
             raise self._connection_error
         webp = self._head[:4] == b"RIFF" and self._head[8:16] == b"WEBPVP8X"
@@ -156,19 +158,11 @@ class FileSource(Source):
     def _is_still(self) -> bool:
         name = self._container.format.name
         if name == "image2" or name.endswith("_pipe"):  # FFmpeg's demuxers of single pictures
-            return not self._piped or not self._has_more()  # a pipe may bring many
+            return not self._piped or self._read_ahead() is None  # a pipe may bring many
         if name == "gif":
-            return not self._has_more()
+            return self._read_ahead() is None
         suffix = Path(self._container.name).suffix.lower()
         return suffix in _PICTURE_SUFFIXES and self._video.stream.frames <= 1
-
-    def _has_more(self) -> bool:
-        """Whether there is a picture after the first."""
-        for item in self._items:
-            self._ready.append(item)
-            if isinstance(item, Frame):
-                return True
-        return False
 
     # ---- reading -------------------------------------------------------------------------
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import itertools
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain, repeat
 from typing import Any
 
 from ...errors import LivemosaicError, RefusedError, SourceError
@@ -105,7 +105,6 @@ class StreamSource(Source):
         self._video: VideoDecoder | None = None
         self._tracks: tuple[Any, ...] = ()
         self._segmented = False
-        self._ready: deque[Frame | TrackPacket] = deque()
         self._receiver = threading.Thread(
             target=self._receive, name=f"livemosaic receive {self.name}", daemon=True
         )
@@ -126,7 +125,7 @@ class StreamSource(Source):
 
     def __iter__(self) -> Iterator[Frame | TrackPacket]:
         start_s: float | None = None  # the clock at the stream's time 0
-        for item in self._all():
+        for item in self._items:
             if self._segmented and isinstance(item, Frame):
                 now = time.monotonic()
                 early = 0.0 if start_s is None else start_s + item.time_s - now
@@ -156,20 +155,21 @@ class StreamSource(Source):
         if self._error is not None:
             raise self._error
         assert self._video is not None
-        self._items = self._decode(self._video)
-        first = self._first_frame()
-        self._origin = first.pts * first.time_base
-        described = self._video.describe(first, tracks=self._tracks, live=True)
-        self.info = replace(described, chapters=())
-
-    def _first_frame(self) -> Frame:
-        for item in self._items:
-            self._ready.append(item)
+        items = self._decode(self._video)
+        ahead: list[Frame | TrackPacket] = []  # read before the iteration
+        for item in items:
+            ahead.append(item)
             if isinstance(item, Frame):
-                return item
-        raise SourceError(
-            f"{self.name}: it ended before its first picture; check that it is sending"
-        )
+                break
+        else:
+            raise SourceError(
+                f"{self.name}: it ended before its first picture; check that it is sending"
+            )
+        self._origin = item.pts * item.time_base
+        zeroed: Iterator[Frame | TrackPacket | None] = map(self._zeroed, chain(ahead, items))
+        self._items: Iterator[Frame | TrackPacket] = filter(None, zeroed)
+        described = self._video.describe(item, tracks=self._tracks, live=True)
+        self.info = replace(described, chapters=())
 
     # ---- receiving -----------------------------------------------------------------------
 
@@ -225,20 +225,14 @@ class StreamSource(Source):
 
     # ---- decoding ------------------------------------------------------------------------
 
-    def _all(self) -> Iterator[Frame | TrackPacket]:
-        """All items, in times that begin at the first frame."""
-        while self._ready:
-            yield from self._zeroed(self._ready.popleft())
-        for item in self._items:
-            yield from self._zeroed(item)
-
-    def _zeroed(self, item: Frame | TrackPacket) -> Iterator[Frame | TrackPacket]:
+    def _zeroed(self, item: Frame | TrackPacket) -> Frame | TrackPacket | None:
+        """The item in times that begin at the first frame; None for a packet before that."""
         if isinstance(item, Frame):
-            yield replace(item, pts=item.pts - round(self._origin / item.time_base))
-            return
+            return replace(item, pts=item.pts - round(self._origin / item.time_base))
         packet = shift_packet(item.packet, -self._origin)
-        if packet.pts is not None and packet.dts is not None and packet.dts >= 0:
-            yield item  # but not those from before the first picture
+        if packet.pts is None or packet.dts is None or packet.dts < 0:
+            return None
+        return item
 
     def _decode(self, video: VideoDecoder) -> Iterator[Frame | TrackPacket]:
         last_s, limit_s = time.monotonic(), _FIRST_S
@@ -320,7 +314,7 @@ def _is_finite(container: Any) -> bool:
 
 def stream_opener(address: Address, *, threads: int = 0) -> Callable[[], StreamSource]:
     """A function that opens a stream, and waits longer for it the first time."""
-    limits_s = itertools.chain([_OPEN_S], itertools.repeat(_REOPEN_S))
+    limits_s = chain([_OPEN_S], repeat(_REOPEN_S))
     was_open = False
 
     def open_it() -> StreamSource:
