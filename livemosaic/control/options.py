@@ -19,6 +19,8 @@ from ..option import Kind, option, options_of, read_size, text_of
 from ..parse import HIGHEST_RATE, LOWEST_RATE, rate, reconnect_attempts
 from ..sources.base import DEFAULT_CAPTURE, CaptureMode
 
+MAX_LATENCY_MS = 100.0  # the default
+
 _MAX_LENGTH = 200  # characters of a text of the user in a message
 
 # The values of the reference notebook (vishnu-chand/videoMosaic). Its 500 tile clusters and the
@@ -89,7 +91,7 @@ class RunOptions:
     realtime: bool = option(False, "play a file at its own pace, as if it were live", group="input")
     duration: float | None = option(None, "stop after this many seconds of the input",
         low=0.001, metavar="S", group="input")  # less than any frame lasts
-    max_latency: float = option(100.0, """latency limit for live inputs, from capture to output, in
+    max_latency: float = option(MAX_LATENCY_MS, """latency limit for live inputs, from capture to output, in
         milliseconds; livemosaic does less work per frame to keep it""",
         low=10, high=60_000, metavar="MS", group="input", live=True)
 

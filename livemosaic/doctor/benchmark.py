@@ -13,6 +13,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..control.options import MAX_LATENCY_MS
 from ..sinks import Sink
 from ..sources import Source
 from .result import CheckResult, State
@@ -29,7 +30,6 @@ _FIRST, _FRAMES = 20, 24
 # Long enough for the governor, which acts twice a second, to find its step. The first part does not
 # count: caches are cold, and the first picture is all new.
 _RUN_S, _SETTLING_S = 2.0, 0.7
-_LIMIT_MS = 100.0  # the default of --max-latency
 _SUSTAINED = 0.95  # the share of the frames that must be shown
 
 
@@ -63,7 +63,7 @@ def speed(width: int, height: int, rate: int) -> CheckResult:
 def judge(width: int, height: int, rate: int, measured: Measurement) -> CheckResult:
     """Return the result of the check for a measurement."""
     latency = measured.latency_ms
-    sustained = measured.fps >= _SUSTAINED * rate and latency["p95"] <= _LIMIT_MS
+    sustained = measured.fps >= _SUSTAINED * rate and latency["p95"] <= MAX_LATENCY_MS
     verdict = "sustained" if sustained else "not sustained"
     if measured.governor:
         verdict += f"{'' if sustained else ', even'} with {measured.governor}"
@@ -125,7 +125,7 @@ def measure(
     mosaic.warm_up(width, height, info.colour)
     meter = _Meter(settling_s)
     pipeline = Pipeline(
-        _Loop(frames, info), mosaic, [meter], duration_s=run_s, max_latency_s=_LIMIT_MS / 1e3
+        _Loop(frames, info), mosaic, [meter], duration_s=run_s, max_latency_s=MAX_LATENCY_MS / 1e3
     )
     began, worked = time.monotonic(), time.process_time()
     pipeline.run()

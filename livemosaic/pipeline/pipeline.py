@@ -10,6 +10,7 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
+from ..control.options import MAX_LATENCY_MS
 from ..control.state import Control, LiveState, LiveStats
 from ..errors import LivemosaicError
 from ..gallery.file_format import Gallery
@@ -47,7 +48,6 @@ _TICK_S, _PUMP_S = 0.1, 0.015
 # this delay.
 _GRACE_S = 0.5
 
-_MAX_LATENCY_S = 0.1
 _MAX_RATE = 240  # frames/s; a device that reports more does not know its rate
 
 
@@ -133,7 +133,7 @@ class Pipeline:
         rate: Fraction | None = None,
         duration_s: float | None = None,
         realtime: bool = False,
-        max_latency_s: float = _MAX_LATENCY_S,
+        max_latency_s: float = MAX_LATENCY_MS / 1e3,
         started_s: float | None = None,
         control: Control | None = None,
         open_gallery: Callable[[str], Gallery] | None = None,
