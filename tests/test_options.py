@@ -186,7 +186,7 @@ def test_a_field_with_another_name_is_named_as_the_option() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expected"),
     [
         ("[run]\ntiles = 3\n", "unknown: tiles"),
         ("[run]\ntile = 'abc'\n", "tile = 'abc': must be a whole number from 4 to 512"),
@@ -211,8 +211,8 @@ def test_a_field_with_another_name_is_named_as_the_option() -> None:
     ],
     ids=lambda text: text[:30],
 )
-def test_settings_that_cannot_be_used(text: str | bytes, says: str) -> None:
-    with pytest.raises(UsageError, match=says) as caught:
+def test_settings_that_cannot_be_used(text: str | bytes, expected: str) -> None:
+    with pytest.raises(UsageError, match=expected) as caught:
         resolve({}, filed(text))
     assert str(caught.value).startswith("/0.toml: ")
     assert "\n" not in str(caught.value)

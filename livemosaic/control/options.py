@@ -91,8 +91,8 @@ class RunOptions:
     realtime: bool = option(False, "play a file at its own pace, as if it were live", group="input")
     duration: float | None = option(None, "stop after this many seconds of the input",
         low=0.001, metavar="S", group="input")  # less than any frame lasts
-    max_latency: float = option(MAX_LATENCY_MS, """latency limit for live inputs, from capture to output, in
-        milliseconds; livemosaic does less work per frame to keep it""",
+    max_latency: float = option(MAX_LATENCY_MS, """latency limit for live inputs, from
+        capture to output, in milliseconds; livemosaic does less work per frame to keep it""",
         low=10, high=60_000, metavar="MS", group="input", live=True)
 
     fps: Fraction | None = option(None, """constant output rate in frames/s (default: the times of
