@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import logging
 import os
 import subprocess
@@ -208,6 +209,16 @@ def test_a_gallery_file_and_what_does_not_exist(cached: Path, tmp_path: Path) ->
     assert open_gallery(str(path)).name == "mine"
     with pytest.raises(GalleryError, match=r"photos, emoji"):
         open_gallery("bird")
+
+
+def test_examples(cached: Path) -> None:
+    from livemosaic import gallery
+    from livemosaic.gallery import build, file_format
+
+    for module in (gallery, build, file_format):
+        result = doctest.testmod(module)
+        assert result.failed == 0
+        assert result.attempted > 0
 
 
 def test_importing_costs_little() -> None:

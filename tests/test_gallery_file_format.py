@@ -125,7 +125,7 @@ def test_any_altered_byte_is_refused(file: Path, tmp_path: Path) -> None:
     places = [*range(64), *starts, *(s - 1 for s in starts), offset, offset + 9, len(data) - 1]
     for place in places:
         broken.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-        with pytest.raises(GalleryError, match="build it again with: livemosaic gallery build"):
+        with pytest.raises(GalleryError, match="livemosaic gallery build"):
             Gallery.open(broken)
 
 
@@ -157,7 +157,7 @@ def test_not_a_gallery(tmp_path: Path) -> None:
     path.write_text("hello")
     with pytest.raises(GalleryError, match=re.escape(repr(str(path)))):
         Gallery.open(path)
-    with pytest.raises(GalleryError, match="check the name"):
+    with pytest.raises(GalleryError, match="missing"):
         Gallery.open(tmp_path / "missing.gallery")
     with pytest.raises(GalleryError, match="cannot open gallery"):
         Gallery.open(tmp_path)
@@ -236,7 +236,7 @@ def test_forged_header_is_refused(file: Path, old: str, new: object) -> None:
     data[offset:] = change
     struct.pack_into("<Q", data, 24, len(change))
     file.write_bytes(resealed(data))
-    with pytest.raises(GalleryError, match=r"header is not valid .* build it again with"):
+    with pytest.raises(GalleryError, match="header is not valid"):
         Gallery.open(file)
 
 
@@ -294,9 +294,9 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
 def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
     (tmp_path / "text.gallery").write_text("hello")
     for opened in (open_gallery, Gallery.open):
-        with pytest.raises(GalleryError, match=r"no gallery .* check the name|check its name"):
+        with pytest.raises(GalleryError, match="gallery"):
             opened(tmp_path / name)
-    with pytest.raises(GalleryError, match="choose another place"):
+    with pytest.raises(GalleryError, match="cannot write"):
         make(tmp_path / name)
 
 
@@ -312,9 +312,9 @@ def test_a_folder_that_may_not_be_looked_into(
     monkeypatch.setattr("pathlib.Path.stat", refuse)
     monkeypatch.setattr("pathlib.Path.open", refuse)
     monkeypatch.setattr("builtins.open", refuse)
-    with pytest.raises(GalleryError, match="Permission denied; check its name and rights"):
+    with pytest.raises(GalleryError, match=r"x\.gallery.*Permission denied"):
         open_gallery(tmp_path / "no" / "x.gallery")
-    with pytest.raises(GalleryError, match="Permission denied; choose another place"):
+    with pytest.raises(GalleryError, match=r"x\.gallery.*Permission denied"):
         make(tmp_path / "no" / "x.gallery")
 
 
@@ -323,7 +323,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(GalleryError, match="No space left on device; choose another place"):
+    with pytest.raises(GalleryError, match=r"x\.gallery.*No space left"):
         make(tmp_path / "x.gallery")
     assert not list(tmp_path.iterdir())
 

@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 from ..errors import GalleryError
 from ..media.atomic_write import atomic_write
 from ..option import options_of
-from .recipe import MAX_TILE_PX, TILE_PX, Fit, Recipe
+from .recipe import CLUSTERS, DROP_PERCENTILE, MAX_TILE_PX, TILE_PX, Fit, Recipe
 
 FORMAT_VERSION = 2
 SUFFIX = ".gallery"
@@ -73,7 +73,7 @@ _PREFIX = struct.Struct("<8sIIQQ")
 _START = _PREFIX.size + hashlib.sha256().digest_size  # 64, itself aligned
 _ALIGN = 64  # a cache line, and the widest SIMD word
 
-_FIX = "build it again with: livemosaic gallery build PHOTOS... -o {}"
+_FIX = "build it with: livemosaic gallery build PHOTOS... -o {}"
 
 
 class Source(NamedTuple):
@@ -150,6 +150,7 @@ class Gallery:
         self.path = path
         self.bytes = len(data)
         self._data = data
+        self.release()  # the checksum has read all of it
         self.mirror = bool(header["mirror"])
         self.options: dict[str, Any] = dict(header["options"])
         self.tiles: NDArray[np.uint8] = arrays["tiles"]
@@ -177,7 +178,8 @@ class Gallery:
 
     def release(self) -> None:
         """Release the memory of the parts read so far. They are read again when needed."""
-        _release(self._data)
+        if sys.platform != "win32" and isinstance(self._data, mmap.mmap):
+            self._data.madvise(mmap.MADV_DONTNEED)
 
     @classmethod
     def open(cls, path: str | Path, *, name: str | None = None) -> Self:
@@ -190,18 +192,13 @@ class Gallery:
         path = Path(path)
         try:
             with path.open("rb") as file:
-                if not os.fstat(file.fileno()).st_size:
-                    raise _refusal(path, "it is empty")
-                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except FileNotFoundError as error:
-            raise GalleryError(
-                f"cannot open gallery {str(path)!r}: {error.strerror}; check the name, or "
-                + _FIX.format(path)
-            ) from None
+                empty = not os.fstat(file.fileno()).st_size  # which cannot be mapped
+                data = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:  # a ValueError if the name itself is impossible
+            reason = error.strerror if isinstance(error, OSError) else str(error)
             raise GalleryError(
-                f"cannot open gallery {str(path)!r}: {_reason(error)}; check its name and rights, "
-                "or choose another"
+                f"cannot open gallery {str(path)!r}: {reason}; check its name and permissions, or "
+                + _FIX.format(path)
             ) from None
         return cls(data, name=name or path.name.removesuffix(SUFFIX), path=path)
 
@@ -213,8 +210,8 @@ class Gallery:
         tile: int = TILE_PX,
         fit: Fit = "crop",
         crops: int | None = None,
-        clusters: int = 500,
-        drop_percentile: float = 35.0,
+        clusters: int = CLUSTERS,
+        drop_percentile: float = DROP_PERCENTILE,
         seed: int = 0,
         mirror: bool = True,
         name: str = "images",
@@ -232,9 +229,9 @@ class Gallery:
 
         Raises
         ------
-        UsageError : an option out of its range, no image, or an array of another kind; the message
-            says `images[3]`
-        GalleryError : an image file cannot be read; the message has its path
+        OptionError : an option does not take its value
+        UsageError : no image, or `images[3]` is not such an array
+        GalleryError : an image file cannot be read
 
         Examples
         --------
@@ -251,21 +248,14 @@ class Gallery:
         return cls(images_gallery(images, recipe), name=name)
 
 
-def _reason(error: OSError | ValueError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
 def _refusal(path: Path, problem: str) -> GalleryError:
     return GalleryError(f"cannot use gallery {str(path)!r}: {problem}; " + _FIX.format(path))
 
 
-def _release(data: mmap.mmap | bytes) -> None:
-    if sys.platform != "win32" and isinstance(data, mmap.mmap):
-        data.madvise(mmap.MADV_DONTNEED)
-
-
 def _read(data: mmap.mmap | bytes, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Verify a gallery file; its arrays and its header."""
+    if not len(data):
+        raise _refusal(path, "it is empty")
     view = memoryview(data)
     if bytes(view[: len(_MAGIC)]) != _MAGIC:
         raise _refusal(path, "it is not a gallery, or its first bytes are damaged")
@@ -280,7 +270,6 @@ def _read(data: mmap.mmap | bytes, path: Path) -> tuple[dict[str, NDArray[Any]],
         raise _refusal(path, f"it is cut off: {offset + length - len(view)} bytes are missing")
     digest = hashlib.sha256(view[_START:])
     digest.update(view[: _PREFIX.size])
-    _release(data)  # all of it was read
     if offset + length < len(view) or digest.digest() != view[_PREFIX.size : _START]:
         raise _refusal(path, "it is damaged or was altered, its checksum does not match")
     # A forged file has a good checksum. Its indices must still not make compiled code read outside
@@ -434,5 +423,5 @@ def new_gallery_file(path: str | Path) -> Iterator[GalleryWriter]:
             yield GalleryWriter(file)
     except OSError as error:
         raise GalleryError(
-            f"cannot write gallery {str(path)!r}: {_reason(error)}; choose another place"
+            f"cannot write gallery {str(path)!r}: {error.strerror}; choose another place"
         ) from None
