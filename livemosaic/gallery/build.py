@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import time
 import warnings
 from collections import deque
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,13 +65,9 @@ class BuildReport:
     seconds: float
 
 
-class _Batch(NamedTuple):
-    """The tiles that a worker made of some photos."""
-
-    read: list[str]
-    unreadable: list[tuple[str, str]]
-    tiles: U8
-    arrays: dict[str, NDArray[Any]]  # of the gallery file; source_photo counts from 0
+# Of some photos: the names read, (name, reason) of the others, and arrays of the gallery file. Its
+# source_photo counts from 0.
+_Batch = tuple[list[str], list[tuple[str, str]], dict[str, NDArray[Any]]]
 
 
 def build_gallery(
@@ -199,12 +196,12 @@ def write_gallery(
     unreadable: list[tuple[str, str]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about damaged files: they are reported
-        for batch in _read_all(names, cut, recipe.tile_px, workers or _cores() + EXTRA_WORKERS):
-            writer.append(batch.tiles)
-            batch.arrays["source_photo"] += len(used)
-            batches.append(batch.arrays)
-            used += batch.read
-            unreadable += batch.unreadable
+        for read, bad, arrays in _read_all(names, cut, recipe.tile_px, workers):
+            writer.append(arrays.pop("tiles"))
+            arrays["source_photo"] += len(used)
+            batches.append(arrays)
+            used += read
+            unreadable += bad
             if progress:
                 progress(len(used) + len(unreadable), len(names))
     unreadable.sort()
@@ -242,8 +239,12 @@ def write_gallery(
     )
 
 
-def _read_all(names: Sequence[str], cut: Cut, tile_px: int, workers: int) -> Iterator[_Batch]:
+def _read_all(
+    names: Sequence[str], cut: Cut, tile_px: int, workers: int | None
+) -> Iterator[_Batch]:
     """Batches in the order of `names`; only a bounded number of them is in memory."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    workers = workers or cores + EXTRA_WORKERS
     pending: deque[Future[_Batch]] = deque()
     pool = ThreadPoolExecutor(workers, "gallery")
     try:
@@ -276,13 +277,14 @@ def _read_batch(names: Sequence[str], cut: Cut, tile_px: int) -> _Batch:
     tiles = np.concatenate(parts)
     points, texture = tile_points(tiles)
     arrays: dict[str, NDArray[Any]] = {
+        "tiles": tiles,
         "features": tile_histograms(tiles),
         "points": points,
         "texture": texture,
         "source_photo": np.array(photos, np.int32),
         "source_crop": np.array(crops, np.int32).reshape(-1, 4),
     }
-    return _Batch(read, unreadable, tiles, arrays)
+    return read, unreadable, arrays
 
 
 def _common_folder(paths: Sequence[str]) -> str:
@@ -291,10 +293,3 @@ def _common_folder(paths: Sequence[str]) -> str:
     if len({os.path.splitdrive(folder)[0] for folder in folders}) > 1:
         return ""
     return os.path.commonpath(folders)
-
-
-def _cores() -> int:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ...gallery.build import BuildReport
     from ...gallery.file_format import Gallery
 
+_Run = Callable[[argparse.Namespace], None]
+
 MAX_LISTED = 20  # files that could not be read; a number stands for the others
 
 _GALLERY_HELP = "photos, emoji, a gallery file, or a folder of photos"
@@ -39,8 +41,10 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     )
     own = parser.add_subparsers(dest="gallery_command", required=True, metavar="COMMAND")
 
-    def command(name: str, help: str, description: str) -> argparse.ArgumentParser:
-        return own.add_parser(name, help=help, description=description, **settings)
+    def command(name: str, run: _Run, help: str, description: str) -> argparse.ArgumentParser:
+        parser = own.add_parser(name, help=help, description=description, **settings)
+        parser.set_defaults(run=run)
+        return parser
 
     def add_gallery(parser: argparse.ArgumentParser, help: str = _GALLERY_HELP) -> None:
         completed_as_file(parser.add_argument("gallery", metavar="GALLERY", help=help))
@@ -52,7 +56,7 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
         parser.add_argument("-y", action="store_true", dest="yes", help=yes)
         parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
 
-    build = command("build", "make a gallery of photos", "Makes a gallery file of photos.")
+    build = command("build", _build, "make a gallery of photos", "Makes a gallery file of photos.")
     build.add_argument(
         "-o", "--output", required=True, metavar="NAME.gallery", help="the file to write"
     )
@@ -62,12 +66,13 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
         "--no-mirror", action="store_true", help="never show the tiles mirrored (letters, signs)"
     )
 
-    info = command("info", "show statistics of a gallery", "Shows statistics of a gallery.")
+    info = command("info", _info, "show statistics of a gallery", "Shows statistics of a gallery.")
     add_gallery(info)
     info.add_argument("--json", action="store_true", help="print one JSON object")
 
     show = command(
         "show",
+        _show,
         "make a contact sheet of a gallery's clusters",
         "Makes a contact sheet of a gallery's clusters, a web page or a picture.",
     )
@@ -82,6 +87,7 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
 
     add = command(
         "add",
+        _add,
         "build a gallery file again with more photos",
         "Builds a gallery file again from its photos and more, with the same options.",
     )
@@ -96,13 +102,7 @@ def run(args: argparse.Namespace) -> int:
     ------
     LivemosaicError : it failed
     """
-    commands: dict[str, Callable[[argparse.Namespace], None]] = {
-        "build": _build,
-        "info": _info,
-        "show": _show,
-        "add": _add,
-    }
-    commands[args.gallery_command](args)
+    args.run(args)
     return 0
 
 
