@@ -91,6 +91,7 @@ def script(name: str, *args: object) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_photos_are_made_again_byte_for_byte() -> None:
     wheel = os.environ.get("LIVEMOSAIC_PHOTOS_WHEEL")
     if not wheel:
@@ -99,6 +100,7 @@ def test_photos_are_made_again_byte_for_byte() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_emoji_are_made_again_byte_for_byte() -> None:
     pytest.importorskip("fontTools", reason="fontTools is not installed")
     if not Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf").exists():
