@@ -147,7 +147,7 @@ def glyphs(font: TTFont) -> dict[int, Any]:
         if name not in bitmaps or is_part(point):
             continue
         data = np.frombuffer(bitmaps[name].imageData, np.uint8)
-        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        picture: Any = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
         edge = (picture.shape[1] - picture.shape[0]) // 2  # 136 wide, 128 high, empty at the sides
         picture = picture[:, edge : picture.shape[1] - edge]
         if picture.shape[2] != 4 or picture[..., 3].mean() < THIN:

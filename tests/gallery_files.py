@@ -37,7 +37,8 @@ PALETTE_PNG = base64.b64decode(
 
 
 def encode(picture: NDArray[Any], extension: str, *options: int) -> bytes:
-    return bytes(cv2.imencode(extension, picture, list(options))[1])
+    data: bytes = cv2.imencode(extension, picture, list(options))[1].tobytes()
+    return data
 
 
 def photo(seed: int, *, width: int = 96, height: int = 72) -> U8:
@@ -69,7 +70,7 @@ def oriented(picture: NDArray[Any], extension: str, orientation: int, *, order: 
         plain = encode(picture, ".webp", cv2.IMWRITE_WEBP_QUALITY, 101)  # lossless
         height, width = picture.shape[:2]
         alpha = 0x10 if picture.shape[2] == 4 else 0
-        sizes = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+        sizes: bytes = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
         body = b"VP8X" + struct.pack("<II", 10, 0x08 | alpha) + sizes
         body += plain[12:] + b"EXIF" + struct.pack("<I", len(block)) + block
         return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
