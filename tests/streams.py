@@ -27,7 +27,7 @@ _SYSTEM_PYTHON = "/usr/bin/python3"  # GStreamer's bindings come with the distri
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port of the loopback address where nobody listens."""
+    """A free port of the loopback address."""
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -26,7 +26,7 @@ every_colour = pytest.mark.parametrize("colour", COLOURS, ids=str)
 @pytest.mark.parametrize(
     ("colour", "bgr", "ycbcr"),
     [
-        # 100 % colour bars, code values as of the Recommendations.
+        # 100 % colour bars, code values of the Recommendations.
         (Colour("bt601"), (255, 255, 255), (235, 128, 128)),
         (Colour("bt601"), (0, 0, 0), (16, 128, 128)),
         (Colour("bt601"), (0, 255, 255), (210, 16, 146)),

@@ -154,7 +154,7 @@ def test_ticks_never_go_back(times: list[Fraction], rate: Fraction, max_gap_s: i
 
 
 class Timeline(LatestQueue[Frame | TrackPacket]):
-    """A queue whose items come at given times, and a clock that runs only during waits."""
+    """A queue whose items come at set times, and a clock that runs only during waits."""
 
     def __init__(self, arrivals: list[tuple[float, Any]], *, end: float) -> None:
         super().__init__()

@@ -247,7 +247,7 @@ def test_tracks_that_fit_go_on_in_the_same_times() -> None:
     sound = [packet(pts, time_base=Fraction(1, 48000), track=n) for n in (0, 1) for pts in (0, 9)]
     for item in sound:
         item.packet.dts = item.packet.pts
-    # Before the first picture nobody knows when it is.
+    # Only the first picture tells how far to shift.
     assert through(joined, sound[0], sound[2]) == []
     found = through(joined, at(0, 4.0), sound[1], sound[3])
     assert [type(item) for item in found] == [Frame, TrackPacket]

@@ -403,7 +403,7 @@ def test_standard_input(tmp_path: Path, name: str, redirected: bool, said: str) 
 def through_pipe(path: Path, pipe: Path) -> str:
     """What comes of a file that is read through a named pipe."""
     os.mkfifo(pipe)
-    # Looking at it waits for nobody, and so opens nothing.
+    # The check does not wait for a writer, so it does not open the pipe.
     code = "import sys, livemosaic.sources.input_paths as i; i.resolve_input(sys.argv[1])"
     subprocess.run([sys.executable, "-c", code, pipe], timeout=30, check=True)
     with subprocess.Popen(["sh", "-c", 'exec cat "$0" > "$1"', path, pipe]) as writer:

@@ -58,7 +58,7 @@ def mjpeg(sizes: Iterator[tuple[int, int]], *, interval_s: float = 0.04) -> Call
             data = cv2.imencode(".jpg", clips.picture(*size, number=number))[1].tobytes()
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
             handler.wfile.write(head.encode() + data + b"\r\n")
-            time.sleep(interval_s)  # a camera's rate; nobody waits for this thread
+            time.sleep(interval_s)  # a camera's rate; no test waits for this thread
 
     return answer
 
@@ -114,7 +114,7 @@ def test_file_behind_an_address_is_whole(tmp_path: Path, name: str) -> None:
 def test_file_behind_a_connection_that_breaks(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What came is given, and then an error: it is not the end of the film."""
+    """The frames so far, and then an error, because it is not the end of the file."""
     path = clips.make(tmp_path / "c.mkv", clips.frames(100), options=ZERO_LATENCY)
     with http_server(half_of(path)) as url:
         source = open_source(f"{url}/c.mkv")
@@ -196,7 +196,7 @@ def test_hls_is_shown_at_its_own_pace(tmp_path: Path) -> None:
         assert source.info.live
         with Watch(source) as watch:
             watch.next(Frame, 40)
-    # A segment's pictures come at once, and are given out as they are to be shown.
+    # The pictures of a segment come together, and are yielded at their times.
     frames = watch.frames
     for frame in frames[1:]:
         due = frames[0].captured_s + frame.time_s

@@ -44,7 +44,7 @@ def camera(tmp_path: Path) -> Iterator[RtspServer]:
 
 
 def wait_for(process: subprocess.Popen[bytes], text: str) -> str:
-    """Wait until the program says `text`; all that it has said."""
+    """Wait until the program prints `text`; return all that it has printed."""
     assert process.stderr is not None
     said = ""
     with watchdog(process):

@@ -181,7 +181,7 @@ def test_gone_before_the_first_picture_closes(opened: Opener) -> None:
 
 
 class Clock:
-    """Time that passes only when somebody waits for a picture."""
+    """Time that passes only during waits for a picture."""
 
     def __init__(self) -> None:
         self.now_s = 100.0

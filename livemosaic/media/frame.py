@@ -88,7 +88,7 @@ class Frame:
 
         Raises
         ------
-        UsageError : anything else, such as what OpenCV gives for a file that is not there
+        UsageError : `bgr` is anything else, such as the None of `cv2.imread` without a file
         """
         check_bgr(bgr)
         colour = colour or Colour()

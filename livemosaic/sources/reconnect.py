@@ -19,7 +19,7 @@ from .continuity import StreamContinuity
 
 _logger = logging.getLogger("livemosaic")
 
-# A source that ends sooner was never stable: the waits before its attempts go on growing.
+# A source that ends sooner was not stable: the waits continue to grow.
 _STABLE_S = 5.0
 
 

@@ -424,7 +424,7 @@ def camera_refusals() -> Any:
 
 @check
 def doctor() -> Any:
-    """What it says of cameras with nobody there, to a stranger, and while somebody sends."""
+    """The checks of cameras without any, without permission, and with a sender."""
 
     def ask() -> Any:
         return [dataclasses.asdict(result) for result in (cameras(), virtual_cameras())]
