@@ -115,7 +115,7 @@ def window() -> U8:
         program = [sys.executable, "-m", "livemosaic", "run", str(DEMO), "window", "--quiet"]
         process = subprocess.Popen(program, env=screen.environment)
         number = screen.window("livemosaic")
-        time.sleep(1.5)
+        time.sleep(2.5)
         screen.press("livemosaic", "o")
         time.sleep(0.5)
         shot = screen.shot()
@@ -124,7 +124,8 @@ def window() -> U8:
         process.wait()
     sides = dict(line.split("=") for line in place.splitlines())
     left, top, width, height = (int(sides[name]) for name in ("X", "Y", "WIDTH", "HEIGHT"))
-    return shot[top - FRAME_PX : top + height - 10, left : left + width]
+    top -= FRAME_PX
+    return shot[top : top + height, left : left + width]
 
 
 def photo_map() -> U8:
