@@ -39,6 +39,9 @@ JIT = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 
 U8 = NDArray[np.uint8]
 
+# Of a gallery, and of pictures. Kernels as plain Python take milliseconds for each cell.
+TILES, SIZE = (600, (320, 192)) if JIT else (60, (64, 48))
+
 # No deadline: the first example of a kernel includes its compilation. The same examples each time:
 # a failure in CI must be reproducible.
 settings.register_profile(
@@ -158,7 +161,12 @@ def make_gallery(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Gall
     folder = tmp_path_factory.mktemp("galleries")
 
     def make(
-        count: int = 600, *, px: int = 32, clusters: int = 60, mirror: bool = True, drop: float = 35
+        count: int = TILES,
+        *,
+        px: int = 32,
+        clusters: int = 60,
+        mirror: bool = True,
+        drop: float = 35,
     ) -> Gallery:
         key = (count, px, clusters, mirror, drop)
         if key not in made:
@@ -204,10 +212,6 @@ def real_clip() -> Path:
     if not clips:
         pytest.skip("no clip in the package, and LIVEMOSAIC_CLIPS names no folder")
     return clips[0]
-
-
-# Of pictures; kernels as plain Python take milliseconds for each cell.
-SIZE = (320, 192) if JIT else (64, 48)
 
 
 def moving_pictures(

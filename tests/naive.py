@@ -1,6 +1,6 @@
-"""Slow twins of the compiled kernels, in plain Python and NumPy: what the tests hold them to.
+"""Slow twins of the compiled kernels, in plain Python and NumPy, for tests that compare the two.
 
-They say what is computed and nothing about how to do it fast, or in how many bits.
+They define the result, not how to compute it fast or in how many bits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STILL, TOUCHED, ACTIVE = 0, 1, 2
 class Activity:
     """Activity of cells of 8x8 pixels; `limit` and `stale_limit` are squared distances.
 
-    The program may paint more cells than it must. It tells by `paint` which ones it did.
+    The program may compose more cells than it must: `compose` says which ones.
     """
 
     def __init__(self, limit: float, stale_limit: float) -> None:
@@ -27,7 +27,7 @@ class Activity:
         self.accepted: NDArray[np.int64] | None = None
 
     def update(self, bgr: U8) -> NDArray[np.int64]:
-        """The least that each cell must be: STILL, TOUCHED or ACTIVE, int64 (rows, columns)."""
+        """The lowest state of each cell: STILL, TOUCHED or ACTIVE, int64 (rows, columns)."""
         now = self.now = bgr.astype(np.int64)
         rows, columns = bgr.shape[0] // 8, bgr.shape[1] // 8
         if self.accepted is None:
@@ -46,9 +46,9 @@ class Activity:
                     state[row, column] = TOUCHED
         return state
 
-    def paint(self, painted: NDArray[np.bool_]) -> None:
+    def compose(self, cells: NDArray[np.bool_]) -> None:
         """These cells, bool (rows, columns), show the newest picture now."""
-        pixels = painted.repeat(8, axis=0).repeat(8, axis=1)
+        pixels = cells.repeat(8, axis=0).repeat(8, axis=1)
         self.shown[pixels] = self.now[pixels]
 
 
@@ -107,7 +107,7 @@ def enlarged(plane: U8, width: int, height: int, *, overlay: float) -> NDArray[n
     return out
 
 
-def paint(
+def compose(
     out: NDArray[np.float64],
     tiles: NDArray[Any],
     original: NDArray[np.float64],
@@ -145,8 +145,8 @@ def tinted(
 ) -> NDArray[np.float64]:
     """One plane of a tile whose mean moves towards a cell's by the share `reach`.
 
-    What would leave `lowest` to `highest` (two standard deviations of it) loses contrast, at most
-    70 %, but for `shift_only`, which colour is.
+    A tile that would leave `lowest` to `highest` (two standard deviations of it) loses contrast, at
+    most 70 %, except with `shift_only`, for colour.
     """
     samples = tile.astype(np.float64)
     own = samples.mean()
@@ -179,9 +179,9 @@ def tile_points(tile: U8) -> tuple[NDArray[np.int64], float]:
 
 
 def coefficients(lab: NDArray[Any]) -> tuple[NDArray[np.float64], float]:
-    """The 28 cosine coefficients of 16 points that are kept, means first; the square of the rest.
+    """The 28 cosine coefficients of 16 points, means first; and the sum of squares without them.
 
-    Of lightness all 16, of each colour axis the six of lowest frequency.
+    All 16 of lightness, and of each colour axis the six of lowest frequency.
     """
     waves = sorted(np.ndindex(4, 4), key=lambda uv: (uv[0] + uv[1], max(uv), uv))
     kept = {}
@@ -227,7 +227,7 @@ def kmeans(points: NDArray[Any], size: int) -> list[list[int]]:
 
 
 class LayoutMatch:
-    """The rules of the match by layout, by looking at every variant for every cell.
+    """The rules of the match by layout, with a look at every variant for every cell.
 
     Parameters
     ----------
@@ -259,12 +259,12 @@ class LayoutMatch:
         self.matched: list[NDArray[Any] | None] = [None] * len(self.place)
 
     def urgency(self, cell: int, lab: NDArray[Any]) -> float:
-        """How far the cell has moved beyond the limit; above 0 if it is to be matched."""
+        """How far the cell has moved beyond the limit; above 0 if it must be matched."""
         before = self.matched[cell]
         return np.inf if before is None else float(((lab - before) ** 2).sum() / 16) - self.limit
 
     def violation(self, variant: int, cell: int) -> int:
-        """0 none, 1 its photo is used too often, 2 it stands too near; the cell itself is empty."""
+        """0 none, 1 its photo's uses, 2 its photo's distance; the cell itself is empty."""
         photos = {c: self.photo[v] for c, v in enumerate(self.place) if v is not None}
         here = divmod(cell, self.columns)
         for other, photo in photos.items():
@@ -282,9 +282,9 @@ class LayoutMatch:
     def check(
         self, cell: int, lab: NDArray[Any], code: NDArray[Any], chosen: int, *, cut: bool
     ) -> None:
-        """Assert that a choice is right, or not far from it, and take it over.
+        """Assert that a choice is right, or nearly, and take it over.
 
-        The search goes by estimates: how often it finds the best is for `test_recall`.
+        The search uses estimates: `test_recall` tests how often it finds the best.
         """
         old, self.place[cell] = self.place[cell], None
         if cut:

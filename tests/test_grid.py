@@ -103,29 +103,29 @@ def test_reference_profile() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "named"),
     [
         ({"tile_px": 33}, "tile_px 33"),
         ({"tile_px": 2}, "tile_px 2"),
         ({"tile_px": 514}, "tile_px 514"),
-        ({"tile_px": 16, "columns": 10, "scale": 2}, "use two of them"),
-        ({"tile_px": 16, "columns": 10, "size": (640, 360)}, "use two of them"),
+        ({"tile_px": 16, "columns": 10, "scale": 2}, "tile size, columns and output size"),
+        ({"tile_px": 16, "columns": 10, "size": (640, 360)}, "tile size, columns and output size"),
         ({"tile_px": 16, "columns": 0}, "columns 0"),
         ({"tile_px": 15, "columns": 10}, "tile_px 15"),
-        ({"tile_px": 4, "size": (8000, 8000)}, "2000x2000 tiles of 4 pixels are too many"),
-        ({"scale": 2, "size": (640, 360)}, "exclude each other"),
-        ({"size": (641, 360)}, "even"),
-        ({"size": (640, 361)}, "even"),
+        ({"tile_px": 4, "size": (8000, 8000)}, "2000x2000 tiles of 4 pixels"),
+        ({"scale": 2, "size": (640, 360)}, "scale and size"),
+        ({"size": (641, 360)}, "size.*641"),
+        ({"size": (640, 361)}, "size.*361"),
         ({"size": (0, 0)}, "size"),
-        ({"size": (-64, 64)}, "size"),
+        ({"size": (-64, 64)}, "size.*-64"),
         ({"scale": 0}, "scale 0"),
         ({"scale": -1}, "scale -1"),
         ({"scale": float("nan")}, "scale nan"),
-        ({"scale": 100}, "sides must be"),
+        ({"scale": 100}, "64000x36000"),
         ({"columns": 0}, "columns 0"),
         ({"columns": 10_000}, "columns 10000"),
     ],
 )
-def test_limits(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+def test_limits(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(UsageError, match=named):
         plan(640, 360, **options)

@@ -1,8 +1,7 @@
 """The compiled kernels against their twins in tests/naive.py.
 
-They run twice: as machine code, and (started by the last test here) as plain Python, where what
-they index and count is checked by Python itself. Private names are avoided, so that kernels can be
-rewritten freely.
+They run twice: as machine code, and, by the last test here, as plain Python, which checks indices
+and types. They use public names only, so that the kernels can be rewritten.
 """
 
 from __future__ import annotations
@@ -114,11 +113,11 @@ def test_activity(seed: int, rows: int, columns: int, threshold: float, overlay:
         state, expected = activity.update(picture), twin.update(picture)
         np.testing.assert_array_equal(state == naive.ACTIVE, expected == naive.ACTIVE)
         assert (state >= expected).all()
-        # More is painted only beside what must be, where the original is interpolated across.
+        # More cells are composed only beside those that must be, as the original is interpolated.
         more = np.argwhere(state > expected)
         must = np.argwhere(expected > naive.STILL)
         assert all((np.abs(must - cell).max(axis=1) <= 1).any() for cell in more)
-        twin.paint(state > naive.STILL)
+        twin.compose(state > naive.STILL)
         change = rng.normal(0, rng.choice([0, 2, 8, 60]), picture.shape)
         change *= rng.random((*picture.shape[:2], 1)) < rng.choice([0.02, 0.5, 1])
         picture = np.clip(picture + change, 0, 255).astype(np.uint8)
@@ -164,6 +163,7 @@ def test_palette_starts_by_k_means_plus_plus(seed: int, rows: int, size: int) ->
     assert not palette.weights.any()
 
 
+@pytest.mark.slow
 @given(seeds, st.integers(1, 40), st.integers(1, 30))
 def test_palette_labels_are_the_nearest_centres(seed: int, rows: int, size: int) -> None:
     rng = np.random.default_rng(seed)
@@ -245,6 +245,7 @@ def test_kmeans(seed: int, count: int, dimensions: int, size: int) -> None:
     assert all(parts)
 
 
+@pytest.mark.slow
 @given(
     seeds,
     st.integers(1, 4),
@@ -370,7 +371,7 @@ ROUNDING = 2.0
 TINT_ROUNDING = 2.0
 
 
-class Painter:
+class Twins:
     """Composes with the program and with the twin, and compares every picture."""
 
     def __init__(self, grid: Grid, *, overlay: tuple[float, float], colour: Colour, tint: float):
@@ -388,7 +389,7 @@ class Painter:
         ]
         self.before: list[U8] = []
 
-    def paint(
+    def compose(
         self,
         frame: Frame,
         cells: np.ndarray,
@@ -415,7 +416,7 @@ class Painter:
                         tile, mean[i], reach=reach, lowest=low, highest=high, shift_only=i > 0
                     )
             numbers = np.arange(len(ids), dtype=np.int32)
-            naive.paint(plane, shown * (1 - overlay), original, cells, numbers, flips)
+            naive.compose(plane, shown * (1 - overlay), original, cells, numbers, flips)
             rounding = ROUNDING + (0 if means is None else TINT_ROUNDING)
             np.testing.assert_allclose(made, plane[:height, :width], rtol=0, atol=rounding)
             if self.before:
@@ -439,7 +440,7 @@ def check_compose(
     overlay = overlay if isinstance(overlay, tuple) else (overlay, overlay)
     rng = np.random.default_rng(seed)
     colour = Colour(full_range=bool(seed % 2))
-    painter = Painter(grid, overlay=overlay, colour=colour, tint=tint)
+    twins = Twins(grid, overlay=overlay, colour=colour, tint=tint)
     held = []
     for number in range(5):
         picture = rng.integers(0, 256, (source[1], source[0], 3), np.uint8)
@@ -450,7 +451,7 @@ def check_compose(
         ids = rng.integers(0, 40, count).astype(np.int32)
         means = rng.choice([0, 16, 20, 60, 128, 200, 235, 255], (count, 3)).astype(np.float32)
         flips = rng.random(count) < 0.5
-        out = painter.paint(frame, cells, ids, flips, means if tint else None)
+        out = twins.compose(frame, cells, ids, flips, means if tint else None)
         if hold(number):
             held.append([(plane, plane.copy()) for plane in out])
         del out
@@ -516,6 +517,7 @@ def test_compose(
 # ---- as plain Python ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.skipif(not JIT, reason="this is the run without the JIT")
 @pytest.mark.timeout(280)

@@ -427,7 +427,7 @@ def test_a_tint_follows_a_drift(photos: Gallery) -> None:
         assert np.abs(off).max() < 2.5 + 1.5
 
 
-def test_only_cells_that_drift_are_painted(gallery: Gallery) -> None:
+def test_only_cells_that_drift_are_composed(gallery: Gallery) -> None:
     settings = MosaicSettings(tile_px=32, scale=4, overlay=0.0, tint=1.0, calm=1.0)
     mosaic = Mosaic(gallery, settings)
     picture = np.full((64, 96, 3), 120, np.uint8)

@@ -275,8 +275,8 @@ def test_a_thing_at_a_border_of_cells(plain_gallery: Gallery, edge: int) -> None
     assert_up_to_date(plain_gallery, [still, bright, bright, still, still])
 
 
-def test_a_cell_that_was_painted_beside_a_thing_that_left(plain_gallery: Gallery) -> None:
-    """The left cell is painted for a reason of its own while the thing stands right of it."""
+def test_a_cell_that_was_composed_beside_a_thing_that_left(plain_gallery: Gallery) -> None:
+    """The left cell is composed for a reason of its own while the thing stands right of it."""
     still = ground()
     bright, both = still.copy(), still.copy()
     bright[:, 32:36] = both[:, 32:36] = 250
@@ -285,7 +285,7 @@ def test_a_cell_that_was_painted_beside_a_thing_that_left(plain_gallery: Gallery
 
 
 def test_slow_fades_stay_within_bounds(plain_gallery: Gallery) -> None:
-    """Each cell fades at its own speed, so they are painted at different times.
+    """Each cell fades at its own speed, so that they are composed at different times.
 
     What is interpolated between two cells may be out of date by a little more than each of them.
     """
@@ -508,6 +508,7 @@ print(sha.hexdigest())
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_any_number_of_threads(gallery: Gallery, tmp_path: Path, look: dict[str, Any]) -> None:
     digests = set()
     for threads in ("1", "2", "5"):
@@ -656,6 +657,7 @@ def test_a_stream_that_could_not_start(gallery: Gallery) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_warm_up_takes_no_more_memory_than_a_frame(gallery: Gallery) -> None:
     """Cells of many pixels of the input: a picture of four of them has 10240x10240."""
     mosaic = Mosaic(gallery, MosaicSettings(tile_px=256, scale=0.05))
@@ -700,7 +702,8 @@ def test_a_matcher_of_ones_own(gallery: Gallery) -> None:
 
 def test_every_name_has_a_matcher(gallery: Gallery) -> None:
     for name in MATCHERS:
-        made = matcher_class(name)(gallery, Grid(2, 3, 8, 24, 16), MosaicSettings())
+        settings = MosaicSettings(match=name)
+        made = matcher_class(settings)(gallery, Grid(2, 3, 8, 24, 16), settings)
         assert isinstance(made, Matcher)
 
 
@@ -778,6 +781,7 @@ assert not recorder.buffer, recorder.buffer
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not JIT, reason="there is nothing to load")
 @pytest.mark.parametrize(
     "case",

@@ -258,7 +258,7 @@ class Mosaic:
         s, self._key = self.settings, None
         self._grid = grid = self.plan(width, height)
         self._activity = Activity(grid, threshold=s.activity, overlay=s.overlay)
-        make = self._make_matcher or self._built_in_matcher()
+        make = self._make_matcher or matcher_class(s)
         self._matcher = make(self.gallery, grid, s)
         self._matcher.on_progress = self.on_progress
         self._tiles = None
@@ -267,13 +267,6 @@ class Mosaic:
         self._ids = np.full(grid.cells, -1, np.int32)
         self._flips = np.zeros(grid.cells, np.bool_)
         self._key = (width, height, colour)  # last, as all of this may fail
-
-    def _built_in_matcher(self) -> MakeMatcher:
-        if self.settings.thorough:
-            from .match.refine import RefiningMatcher
-
-            return RefiningMatcher
-        return matcher_class(self.settings.match)
 
     def _use_style(self, colour: Colour) -> None:
         """Make the tint and the compositor of a stream, and the tile cache if need be."""
@@ -343,7 +336,7 @@ class Mosaic:
         """Index a gallery for the match, 2 s for 300,000 tiles, so that the first frame with it
         need not. Safe from any thread; the stream stays as it is."""
         if self._make_matcher is None:
-            matcher_class(self.settings.match).warm_up(gallery)
+            matcher_class(self.settings).warm_up(gallery)
 
 
 def analysis_picture(frame: Frame, grid: Grid) -> U8:

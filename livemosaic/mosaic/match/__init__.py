@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..settings import MosaicSettings
     from .base import Matcher
 
 __all__ = ["MATCHERS", "matcher_class"]
@@ -20,8 +21,11 @@ MATCHERS = {
 }
 
 
-def matcher_class(name: str) -> type[Matcher]:
-    """The matcher of a name in `MATCHERS`."""
-    module, class_name = MATCHERS[name]
+_THOROUGH = ("refine", "RefiningMatcher")
+
+
+def matcher_class(settings: MosaicSettings) -> type[Matcher]:
+    """The matcher that settings ask for."""
+    module, class_name = _THOROUGH if settings.thorough else MATCHERS[settings.match]
     found: type[Matcher] = getattr(import_module(f".{module}", __name__), class_name)
     return found
