@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import UsageError
+from ..errors import OptionError
 from .options import RunOptions
 
 
@@ -52,7 +52,7 @@ _RULES: tuple[_Rule, ...] = (
      "the input is live anyway"),
     ("max_latency",
      lambda options, run: not run.paced,
-     "it is for live inputs and files that are played with --realtime"),
+     "the input is not live, and not played in real time"),
     ("codec preset crf",
      lambda options, run: not run.encodes,
      "no output has a video encoder"),
@@ -71,9 +71,7 @@ def ignored_options(options: RunOptions, run: Circumstances) -> dict[str, str]:
 
 
 def refuse_contradictions(options: RunOptions) -> None:
-    """Raise `UsageError` for explicit options that contradict the outputs."""
+    """Raise `OptionError` for explicit options that contradict the outputs."""
     if "format" in options.explicit and "-" not in options.outputs:
-        raise UsageError(
-            f"--format {options.format}: only standard output (-) takes it; the ending of a file "
-            "chooses its container, so leave it out"
-        )
+        problem = "only standard output (-) takes it; the ending of a file chooses its container"
+        raise OptionError("format", options.format, problem)

@@ -79,7 +79,7 @@ def parse_output(spec: str, options: FileOptions) -> FileDestination:
             suffix = options.format or suffix
     format = formats.find_format(suffix, output=name)
     if not is_file and format.muxer in ("mp4", "mov"):
-        fix = "--format matroska" if spec == "-" else "a name that ends in .mkv or .ts"
+        fix = "the format matroska" if spec == "-" else "a name that ends in .mkv or .ts"
         raise UsageError(
             f"{name}: a pipe cannot hold {format.muxer}, whose beginning is written last; use {fix}"
         )
@@ -200,7 +200,7 @@ class FileSink(Sink):
         if self.dropped and self._video.fixed_rate:
             _logger.warning(
                 "%s: its frame rate is constant, and %d of %d frames had no place in it: "
-                "write .mkv or .mp4 by libx264, or ask for a higher rate by --fps",
+                "write .mkv or .mp4 by libx264, or choose a higher fps",
                 self.name,
                 self.dropped,
                 self._video.frames - self.repeated + self.dropped,
