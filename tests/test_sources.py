@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -16,11 +17,13 @@ import pytest
 
 from livemosaic.errors import SinkError, SourceError, UsageError
 from livemosaic.media.colour import Colour
-from livemosaic.media.frame import Frame, TrackPacket
+from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
+from livemosaic.mosaic.mosaic import Mosaic
+from livemosaic.pipeline import Pipeline
 from livemosaic.sources import open_source
 from livemosaic.sources.base import Source
 from livemosaic.sources.pattern import PatternSource
-from tests import clips
+from tests import clips, fakes
 
 
 def _video(folder: Path) -> str:
@@ -229,3 +232,20 @@ def test_address_of_a_file_is_read_as_the_file(tmp_path: Path) -> None:
     assert not source.info.live
     assert sum(isinstance(item, Frame) for item in source) == 10
     source.close()
+
+
+def test_a_source_needs_a_name_an_info_and_frames() -> None:
+    class Two(Source):
+        name = "two frames"
+        info = StreamInfo(*fakes.SIZE)
+
+        def __iter__(self) -> Iterator[Frame]:
+            yield from map(fakes.frame, range(2))
+
+    sink = fakes.FakeSink()
+    with Two() as source:
+        assert Pipeline(source, cast(Mosaic, fakes.FakeMosaic()), [sink]).run()
+    assert [item.pts for item in sink.items] == [0, 1]
+    assert (source.bad_frames, source.dropped, source.reconnects) == (0, 0, 0)
+    with pytest.raises(TypeError):
+        Source()  # type: ignore[abstract]

@@ -61,9 +61,9 @@ class Compositor:
     """Per-stream canvases; composes what changed and copies as little as possible.
 
     A picture is never written while a view of its planes exists; then its canvas returns to the
-    pool. If the newest canvas has returned, the next frame is composed in place. If not (an encoder
-    works on it), the compositor takes another canvas and copies the cells that it missed. Canvases
-    that have not been needed for a while are freed.
+    pool (a frame is a lease, see `Frame`). If the newest canvas has returned, the next frame is
+    composed in place. If not (an encoder works on it), the compositor takes another canvas and
+    copies the cells that it missed. Canvases that have not been needed for a while are freed.
 
     Parameters
     ----------

@@ -94,7 +94,7 @@ class FileSource(Source):
             self._items = self._read_pictures() if self._pictures else self._read()
             first = self._first_frame()
             still = not self._pictures and self._is_still()
-            self._items = chain(self._ahead, self._items)
+            self._items, self._ahead = chain(self._ahead, self._items), []
             self.info = self._video.describe(first, tracks=self._tracks, still=still)
             if self._origin_s:
                 chapters = tuple(_earlier(c, self._origin_s) for c in self.info.chapters)
