@@ -18,16 +18,7 @@ _THREADS = "livemosaic "
 
 
 def start_call(call: Callable[..., T], *args: Any, name: str) -> Future[T]:
-    """Call on a daemon thread of its own.
-
-    Parameters
-    ----------
-    name : of the thread
-
-    Returns
-    -------
-    the call's result or error; the future cannot be cancelled
-    """
+    """Call on a daemon thread with this name; the future gets the result or the error."""
     future: Future[T] = Future()
     thread = threading.Thread(
         target=_settle, args=(future, call, args), name=_THREADS + name, daemon=True

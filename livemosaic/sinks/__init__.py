@@ -13,15 +13,7 @@ from .base import Destination, FileOptions, RunContext, Sink, Window
 if TYPE_CHECKING:
     from ..media.frame import StreamInfo
 
-__all__ = [
-    "Destination",
-    "FileOptions",
-    "RunContext",
-    "Sink",
-    "Window",
-    "open_sink",
-    "parse_output",
-]
+__all__ = ["Destination", "FileOptions", "Sink", "Window", "open_sink", "parse_output", "register"]
 
 # Every kind of sink: the outputs that it may be, and its module. The modules are tried in this
 # order. Each has a function

@@ -153,7 +153,7 @@ class Destination(ABC):
         return replace(self, options=replace(self.options, **unset))
 
     def supported_options(self) -> set[str]:
-        """Which of `codec`, `preset` and `crf` the output supports, given the others."""
+        """Which of `codec`, `preset` and `crf` the output supports, given the other two."""
         return set()
 
     def check(self) -> None:  # noqa: B027

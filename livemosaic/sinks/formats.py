@@ -131,7 +131,7 @@ URL_FORMATS: dict[str, Format] = {
 NETWORK_OPTIONS = {"flush_packets": "1", "max_interleave_delta": "200000"}
 
 _MAX_CRF = 63  # of VP9 and AV1; x264 takes more than its own limit of 51
-_X26X_PRESETS = (
+_PRESETS = (  # of x264 and x265
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),
     *("medium", "slow", "slower", "veryslow", "placebo"),
 )
@@ -148,12 +148,8 @@ def find_format(name: str, *, output: str) -> Format:
 
 
 def find_codec(format: Format, options: FileOptions, *, output: str) -> Any:
-    """The `av.Codec` to encode with, if the codec supports all options.
-
-    Raises
-    ------
-    UsageError
-    """
+    """The `av.Codec` to encode with; raises `OptionError` if it does not fit the container, or does
+    not have the options."""
     name = options.codec or format.codec
     try:
         codec = av.Codec(name, "w")
@@ -163,31 +159,23 @@ def find_codec(format: Format, options: FileOptions, *, output: str) -> Any:
         problem = f"it encodes {codec.type}, not video; try {format.codec}"
         raise OptionError("codec", name, problem)
     if not _takes(format, codec):
-        raise OptionError(
-            "codec",
-            name,
-            f"{output}: {format.muxer} cannot contain it; use {format.codec}, or an .mkv or .mov "
-            "file",
-        )
+        problem = f"{output}: {format.muxer} cannot contain it"
+        raise OptionError("codec", name, f"{problem}; use {format.codec}, or an .mkv or .mov file")
     private = _private_options(codec)
     for option, value in (("preset", options.preset), ("crf", options.crf)):
         if value is not None and option not in private:
             raise OptionError(option, value, f"codec {codec.name} has no {option}; leave it out")
-    if (
-        codec.name in ("libx264", "libx265")
-        and options.preset is not None
-        and options.preset not in _X26X_PRESETS
-    ):
+    presets = _PRESETS if codec.name in ("libx264", "libx265") else (options.preset,)
+    if options.preset is not None and options.preset not in presets:
         # Refused here, because the encoder would complain on standard error.
-        presets = ", ".join(_X26X_PRESETS)
-        raise OptionError("preset", options.preset, f"{codec.name} knows {presets}")
+        raise OptionError("preset", options.preset, f"must be one of {', '.join(_PRESETS)}")
     if options.crf is not None and not 0 <= options.crf <= _MAX_CRF:
         raise OptionError("crf", options.crf, f"must be 0 (best) to {_MAX_CRF} (smallest)")
     return codec
 
 
 def supported_options(format: Format, options: FileOptions) -> set[str]:
-    """Which of `codec`, `preset` and `crf` go with a container, given the others."""
+    """Which of `codec`, `preset` and `crf` go with a container, given the other two."""
     name, found = format.codec, set()
     with contextlib.suppress(ValueError):
         if options.codec is not None and _takes(format, av.Codec(options.codec, "w")):

@@ -7,15 +7,14 @@ tile.
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import math
 import os
 import re
+from base64 import b64encode
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -128,7 +127,7 @@ def map_page(frame: Frame, grid: Grid, gallery: Gallery, cells: Cells, *, title:
     """
     tiles, places = np.unique(cells[0], return_inverse=True)
     numbers, of_tile = np.unique(gallery.source_photo[tiles], return_inverse=True)
-    counts = np.bincount(of_tile[places.reshape(-1)], minlength=len(numbers))
+    counts = np.bincount(of_tile[places.ravel()], minlength=len(numbers))
     order = np.argsort(-counts, kind="stable")  # most used first
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
@@ -143,6 +142,7 @@ def map_page(frame: Frame, grid: Grid, gallery: Gallery, cells: Cells, *, title:
         number = folders.setdefault(os.path.join(folder, ""), len(folders))
         photos.append([name, number, int(counts[place]), *gallery.sources[whole].crop])
     licence, credits = builtin_credit(gallery.sources[0].path) or ("", "")
+    packed = (places.ravel() * 2 + cells[1].ravel()).astype("<u4")
     data = {
         "gallery": _readable(gallery.name),
         **asdict(grid),
@@ -153,7 +153,7 @@ def map_page(frame: Frame, grid: Grid, gallery: Gallery, cells: Cells, *, title:
             for tile, photo in zip(tiles.tolist(), rank[of_tile].tolist(), strict=True)
             for value in (photo, *gallery.sources[tile].crop)
         ],
-        "cells": _base64((places.reshape(-1) * 2 + cells[1].reshape(-1)).astype("<u4").tobytes()),
+        "cells": b64encode(packed.tobytes()).decode(),
         "sheet": {"columns": across, "count": shown},
         "credit": licence,
     }
@@ -204,9 +204,5 @@ def _reduced(frame: Frame) -> U8:
 
 
 def _jpeg_url(picture: U8) -> str:
-    coded: Any = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
-    return "data:image/jpeg;base64," + _base64(coded.tobytes())
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+    encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
+    return f"data:image/jpeg;base64,{b64encode(encoded.tobytes()).decode()}"

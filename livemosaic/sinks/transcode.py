@@ -18,14 +18,9 @@ _NO_TEXT = b"\0\0"  # its length, in MP4
 
 
 class TrackWriter(ABC):
-    """One track of an output: packets of the input in, packets for the muxer out.
+    """One track of an output: packets of the input in, packets for the muxer out."""
 
-    Attributes
-    ----------
-    stream : of the output container
-    """
-
-    stream: Any
+    stream: Any  # of the output container
 
     @abstractmethod
     def write(self, packet: Any, *, hidden: bool) -> Iterator[Any]:
@@ -40,10 +35,8 @@ class Copier(TrackWriter):
     """Copies packets.
 
     Of the hidden packets, only the last before the first that is played is copied. Decoders need
-    it, and players would play more.
-
-    Gaps between texts, which MP4 fills with empty texts, are not copied. The muxer makes them, and
-    the empty text that was read last could last beyond the end of the output.
+    it, and players would play more. Empty texts, which fill gaps in MP4, are not copied. The muxer
+    makes them, and the last one could last beyond the end of the output.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -69,12 +62,7 @@ class AudioConverter(TrackWriter):
 
     It fills gaps with silence and cuts overlaps, which would shift the rest in most containers.
 
-    Parameters
-    ----------
-    container : an `av` output container without a header yet
-    track : stream of the input
-    encoder : FFmpeg's name
-    from_zero : fill the time from 0 to the first sound with silence
+    With `from_zero`, the time from 0 to the first sound is a gap, too.
     """
 
     def __init__(self, container: Any, track: Any, *, encoder: str, from_zero: bool) -> None:
@@ -142,12 +130,7 @@ class AudioConverter(TrackWriter):
 
 
 class TextConverter(TrackWriter):
-    """Decodes text subtitles and encodes them again.
-
-    Parameters
-    ----------
-    container, track, encoder : as for `AudioConverter`
-    """
+    """Decodes text subtitles and encodes them again."""
 
     def __init__(self, container: Any, track: Any, *, encoder: str) -> None:
         self._decoder = _decoder(track)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 
 _LOAD = "sudo modprobe v4l2loopback video_nr=10 card_label=livemosaic exclusive_caps=1"
 RELOAD = f"sudo modprobe -r v4l2loopback && {_LOAD}"
-_LOAD_TWO = (
-    "sudo modprobe -r v4l2loopback && sudo modprobe v4l2loopback video_nr=10,11 "
-    "card_label=livemosaic,second exclusive_caps=1,1"
-)
 
 # By the ID and ID_LIKE of /etc/os-release.
 _INSTALL = {
@@ -116,8 +113,9 @@ def _ready(camera: VideoDevice) -> str:
     if not camera.output:
         users = ", ".join(holders(path)) or "another program"
         raise SinkError(
-            f"vcam: {path} ({camera.name}) is in use by {users}; close that, or make a second "
-            f"one: {_LOAD_TWO}"
+            f"vcam: {path} ({camera.name}) is in use by {users}; close that, or make a second one: "
+            "sudo modprobe -r v4l2loopback && sudo modprobe v4l2loopback video_nr=10,11 "
+            "card_label=livemosaic,second exclusive_caps=1,1"
         )
     return path
 
@@ -135,17 +133,15 @@ def device_size(device: str) -> tuple[int, int] | None:
     from ..media.v4l2 import video_device
 
     found = video_device(device)
-    # "YU12:1280x720@30"
-    fourcc, _, mode = (found.format if found else "").partition(":")
-    width, _, height = mode.partition("@")[0].partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
+    mode = re.match(r"(.*):(\d+)x(\d+)@", found.format if found else "")  # "YU12:1280x720@30"
+    if mode is None:
         return None
-    if fourcc != "YU12":
+    if mode[1] != "YU12":
         raise SinkError(
-            f"vcam: a program that watches {device} keeps it at the pixel format {fourcc}; close "
+            f"vcam: a program that watches {device} keeps it at the pixel format {mode[1]}; close "
             "that program, start livemosaic, and open it again"
         )
-    return int(width), int(height)
+    return int(mode[2]), int(mode[3])
 
 
 def release_device(device: str) -> None:
