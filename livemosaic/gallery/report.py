@@ -7,7 +7,7 @@ import html
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from string import Template
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -88,21 +88,15 @@ def info_text(info: dict[str, Any]) -> str:
     return "".join(f"{name:11s} {value}\n" for name, value in rows.items())
 
 
-class _Strip(NamedTuple):
-    cluster: int
-    population: int
-    tiles: U8  # (m, px, px, 3)
-
-
-def _strips(gallery: Gallery, *, kept: bool, tile_px: int) -> Iterator[_Strip]:
-    """The first tiles of each kept or dropped cluster, the largest cluster first."""
+def _strips(gallery: Gallery, *, kept: bool, tile_px: int) -> Iterator[tuple[int, int, U8]]:
+    """Number, population and first tiles of each kept or dropped cluster, the largest first."""
     for cluster in np.flatnonzero(gallery.kept == kept).tolist():
         members = gallery.tiles_of(cluster)
         tiles = [
             cv2.resize(gallery.tiles[i], (tile_px, tile_px), interpolation=cv2.INTER_AREA)
             for i in members[:STRIP_TILES]
         ]
-        yield _Strip(cluster, len(members), np.asarray(tiles, np.uint8))
+        yield cluster, len(members), np.asarray(tiles, np.uint8)
 
 
 def contact_sheet_html(gallery: Gallery, path: str | Path) -> None:
@@ -119,16 +113,16 @@ def contact_sheet_html(gallery: Gallery, path: str | Path) -> None:
         (False, "Dropped", "too few tiles: they would repeat"),
     ):
         figures = []
-        for strip in _strips(gallery, kept=kept, tile_px=HTML_TILE_PX):
-            picture = _grid(strip.tiles, columns)
+        for cluster, population, tiles in _strips(gallery, kept=kept, tile_px=HTML_TILE_PX):
+            picture = _grid(tiles, columns)
             options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
             data = base64.b64encode(cv2.imencode(".jpg", picture, options)[1].tobytes()).decode()
             width = picture.shape[1] * 100 / (columns * HTML_TILE_PX)
-            count = f"{strip.population:,} tile{'s' if strip.population > 1 else ''}"
+            count = f"{population:,} tile{'s' if population > 1 else ''}"
             figures.append(
                 f'<figure><img loading="lazy" alt="" style="width:{width:g}%" '
                 f'src="data:image/jpeg;base64,{data}">'
-                f"<figcaption><span>cluster {strip.cluster}</span><span>{count}</span>"
+                f"<figcaption><span>cluster {cluster}</span><span>{count}</span>"
                 "</figcaption></figure>"
             )
         sections.append(
@@ -183,16 +177,16 @@ def contact_sheet_png(gallery: Gallery, path: str | Path, *, columns: int = 3) -
     _write(path, cv2.imencode(".png", sheet)[1].tobytes())
 
 
-def _section(heading: str, strips: Sequence[_Strip], columns: int, kept: bool) -> U8:
+def _section(heading: str, strips: Sequence[tuple[int, int, U8]], columns: int, kept: bool) -> U8:
     rows = -(-len(strips) // columns)  # filled by columns: sizes fall from top to bottom
     height = _HEADING_PX + rows * _ROW_PX + _MARGIN_PX
     out = np.full((height, 2 * _MARGIN_PX + columns * _COLUMN_PX, 3), _BACKGROUND, np.uint8)
     _draw_text(out, heading, _MARGIN_PX, 36, 0.7, _TEXT if kept else _SOFT)
-    for i, strip in enumerate(strips):
+    for i, (_, population, tiles) in enumerate(strips):
         column, row = divmod(i, rows)
         x, y = _MARGIN_PX + column * _COLUMN_PX, _HEADING_PX + row * _ROW_PX
-        _draw_text(out, str(strip.population), x, y + 22, 0.5, _SOFT)
-        picture = _grid(strip.tiles, STRIP_TILES)
+        _draw_text(out, str(population), x, y + 22, 0.5, _SOFT)
+        picture = _grid(tiles, STRIP_TILES)
         h, w = picture.shape[:2]
         out[y : y + h, x + _LABEL_PX : x + _LABEL_PX + w] = picture
     return out
