@@ -18,7 +18,7 @@ from typing import Any
 
 from ..blocking import TimedCalls
 from ..errors import LivemosaicError, SinkError, UsageError
-from ..media.ffmpeg import av, fraction, open_container, sink_error
+from ..media.ffmpeg import av, fraction, open_container, shift_packet, sink_error
 from ..media.frame import Chapter, Frame, StreamInfo, TrackPacket
 from ..media.paths import ending, ffmpeg_path
 from ..media.urls import is_url, public_name, split_url
@@ -250,14 +250,9 @@ class FileSink(Sink):
         """The packets for `item`, in the output's time."""
         origin = self._video.origin
         if origin:
-            packet = item.packet
-            shift = round(origin / (fraction(packet.time_base) or 1))
-            if packet.pts is not None:
-                packet.pts -= shift
-            if packet.dts is not None:
-                packet.dts -= shift
-                if packet.dts < 0:
-                    return ()  # before the first picture
+            packet = shift_packet(item.packet, -origin)
+            if packet.dts is not None and packet.dts < 0:
+                return ()  # before the first picture
         return self._tracks.write(item, hidden=hidden)
 
     def _mux(self, packets: Iterable[Any]) -> None:
