@@ -35,20 +35,12 @@ _SUSTAINED = 0.95  # the share of the frames that must be shown
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """The result of a run.
+    """The result of a run."""
 
-    Attributes
-    ----------
-    fps : frames/s that were shown
-    latency_ms : the percentiles `p50`, `p95` and `p99`
-    governor : what the governor gave up at the end, empty for nothing
-    cpu_cores : how many cores were busy
-    """
-
-    fps: float
-    latency_ms: dict[str, float]
-    governor: str
-    cpu_cores: float
+    fps: float  # frames/s that were shown
+    latency_ms: dict[str, float]  # the percentiles `p50`, `p95` and `p99`
+    governor: str  # its step at the end, empty for full quality
+    cpu_cores: float  # how many were busy
 
 
 def speed(width: int, height: int, rate: int) -> CheckResult:
@@ -61,7 +53,6 @@ def speed(width: int, height: int, rate: int) -> CheckResult:
 
 
 def judge(width: int, height: int, rate: int, measured: Measurement) -> CheckResult:
-    """Return the result of the check for a measurement."""
     latency = measured.latency_ms
     sustained = measured.fps >= _SUSTAINED * rate and latency["p95"] <= MAX_LATENCY_MS
     verdict = "sustained" if sustained else "not sustained"
@@ -114,9 +105,7 @@ def measure(
     cv2.setNumThreads(1)  # as `run` does
     frames = _frames(width, height)
     fps = Fraction(rate)
-    info = StreamInfo(
-        width, height, rate=fps, time_base=1 / fps, colour=frames[0].colour, live=True
-    )
+    info = StreamInfo(width, height, fps, time_base=1 / fps, colour=frames[0].colour, live=True)
     settings = MosaicSettings(size=(width, height), for_screen=True)
     mosaic = Mosaic(open_gallery("photos"), settings)
     mosaic.update_settings(settings.for_grid(mosaic.plan(width, height)))
@@ -124,9 +113,8 @@ def measure(
         _log.info("compiling for this processor, once: this takes some seconds")
     mosaic.warm_up(width, height, info.colour)
     meter = _Meter(settling_s)
-    pipeline = Pipeline(
-        _Loop(frames, info), mosaic, [meter], duration_s=run_s, max_latency_s=MAX_LATENCY_MS / 1e3
-    )
+    source, limit_s = _Loop(frames, info), MAX_LATENCY_MS / 1e3
+    pipeline = Pipeline(source, mosaic, [meter], duration_s=run_s, max_latency_s=limit_s)
     began, worked = time.monotonic(), time.process_time()
     pipeline.run()
     cores = (time.process_time() - worked) / (time.monotonic() - began)
@@ -192,24 +180,15 @@ def _frames(width: int, height: int) -> list[Frame]:
     from ..media.frame import Frame
     from ..sources import open_source
 
-    source = open_source(str(_CLIP))
-    try:
+    with open_source(str(_CLIP)) as source:
         pictures = (item for item in source if isinstance(item, Frame))
         chosen = list(islice(pictures, _FIRST, _FIRST + _FRAMES))
-    finally:
-        source.close()
     return [_scaled(frame, width, height) for frame in chosen]
 
 
 def _scaled(frame: Frame, width: int, height: int) -> Frame:
-    import cv2
-    import numpy as np
+    from ..media.scale import scaled
 
-    if (frame.width, frame.height) == (width, height):
-        return frame
-    sizes = ((width, height), (width // 2, height // 2), (width // 2, height // 2))
-    y, u, v = (
-        np.asarray(cv2.resize(plane, size), np.uint8)
-        for plane, size in zip((frame.y, frame.u, frame.v), sizes, strict=True)
-    )
-    return replace(frame, y=y, u=u, v=v)
+    half = (width // 2, height // 2)
+    u, v = scaled(frame.u, *half), scaled(frame.v, *half)
+    return replace(frame, y=scaled(frame.y, width, height), u=u, v=v)

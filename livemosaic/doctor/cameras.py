@@ -35,9 +35,7 @@ def cameras(*, may_use: Callable[[str], bool] = _may_use) -> CheckResult:
 def virtual_cameras(*, module: Path = Path("/sys/module/v4l2loopback")) -> CheckResult:
     """Check which virtual cameras there are, and whether one accepts frames.
 
-    Parameters
-    ----------
-    module : the folder where Linux describes v4l2loopback
+    `module` is the folder where Linux describes v4l2loopback.
     """
     from ..errors import SinkError
     from ..sinks.virtual_camera_devices import RELOAD, choose_device, how_to_make_one
@@ -74,12 +72,9 @@ def virtual_cameras(*, module: Path = Path("/sys/module/v4l2loopback")) -> Check
 
 
 def list_virtual_cameras() -> list[dict[str, Any]]:
-    """List the virtual cameras.
+    """List the virtual cameras: `name`, `path`, `output` (what to type) and `busy` of each.
 
-    Returns
-    -------
-    For each: `name`, `path`, `output` (what to type), and `busy`: whether a program sends frames to
-    it, None where the system does not say
+    `busy` says whether a program sends frames to it, and is None where the system does not say.
     """
     if sys.platform == "linux":
         from ..sinks.virtual_camera_devices import virtual_cameras

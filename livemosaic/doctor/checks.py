@@ -16,18 +16,11 @@ from .system import cpu, display, packages, python
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check.
+    """One check."""
 
-    Attributes
-    ----------
-    name : of its result
-    run : returns the result
-    essential : livemosaic cannot run if `run` raises an error
-    """
-
-    name: str
+    name: str  # of its result
     run: Callable[[], CheckResult]
-    essential: bool = False
+    essential: bool = False  # livemosaic cannot run if `run` raises an error
 
 
 def _speed(width: int, height: int, rate: int) -> Check:

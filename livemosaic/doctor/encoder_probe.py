@@ -28,11 +28,9 @@ _WIDTH, _HEIGHT = 640, 384
 
 
 def encode_one(name: str) -> tuple[str, float]:
-    """Encode one frame as a file output would.
+    """Encode one frame as a file output would; returns the error and the duration in ms.
 
-    Returns
-    -------
-    The error, empty for none, `absent` if this FFmpeg has no such encoder; and the milliseconds
+    The error is empty for none, and `absent` if this FFmpeg has no such encoder.
     """
     try:
         codec = av.Codec(name, "w")

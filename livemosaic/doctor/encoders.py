@@ -37,11 +37,8 @@ def probe(
 ) -> dict[str, dict[str, Any]]:
     """Try encoders in another process; after one that ends the process, a new process continues.
 
-    Parameters
-    ----------
-    names : of encoders
-    command : prints `{}` when it is ready, then a line of JSON for each name (`encoder_probe.py`)
-    each_s, all_s : time limits for one encoder and for all, in seconds
+    `command` is that of `encoder_probe`. `each_s` and `all_s` limit the time for one encoder and
+    for all.
 
     Returns
     -------

@@ -8,27 +8,19 @@ from typing import Any, Literal
 
 from ..errors import LivemosaicError
 
+# A warning: a part of livemosaic does not work. A problem: livemosaic cannot run.
 State = Literal["good", "warning", "problem"]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The result of a check.
+    """The result of a check; docs/doctor.md explains the fields and details."""
 
-    Attributes
-    ----------
-    name : of the check
-    state : `good`; `warning`: a part of livemosaic does not work; `problem`: livemosaic cannot run
-    text : one line for people
-    fix : what to type or to do on this system, empty for nothing
-    details : the same facts for programs; docs/doctor.md names them
-    """
-
-    name: str
+    name: str  # of the check
     state: State
-    text: str
-    fix: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
+    text: str  # one line for people
+    fix: str = ""  # what to type or to do on this system, empty for nothing
+    details: Mapping[str, Any] = field(default_factory=dict)  # the same facts for programs
 
 
 def one_line(error: BaseException) -> str:

@@ -16,9 +16,7 @@ from .result import CheckResult
 def cache(*, least_free_mb: float = 500) -> CheckResult:
     """Check that galleries and compiled kernels can be saved, and how much space they take.
 
-    Parameters
-    ----------
-    least_free_mb : less free space is a warning; 10,000 photos with their features take 500 MB
+    Less free space than `least_free_mb` is a warning. 10,000 photos with their features take 500.
     """
     import platformdirs
 

@@ -21,20 +21,12 @@ _FIRST_PYTHON, _LAST_PYTHON = (3, 11), (3, 13)
 
 
 class Package(NamedTuple):
-    """A required package.
+    """A required package."""
 
-    Attributes
-    ----------
-    name : on PyPI
-    module : what is imported
-    first : the oldest version that works
-    last : the newest version that passed all tests; a later major version gets a warning
-    """
-
-    name: str
+    name: str  # on PyPI
     module: str
-    first: str
-    last: str
+    first: str  # the oldest version that works
+    last: str  # the newest version that passed all tests; a later major version gets a warning
 
 
 # In the order of import: OpenCV before PyAV, whose X library would hang OpenCV's first window.
@@ -109,11 +101,8 @@ def packages(*, load: Callable[[str], Any] = importlib.import_module) -> CheckRe
                 pip.append(requirement)
             elif _numbers(version)[:1] > _numbers(package.last)[:1]:
                 newer.append(f"{package.name} {version} (tested: {package.last})")
-        details[package.name] = {
-            "version": version,
-            "needed": f">={package.first}",
-            "tested": package.last,
-        }
+        needed = f">={package.first}"
+        details[package.name] = {"version": version, "needed": needed, "tested": package.last}
     state: State = "good"
     text = ", ".join(f"{name} {package['version']}" for name, package in details.items())
     fixes = []
@@ -153,7 +142,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def usable_cores(*, cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return how many cores this process may use, by its affinity and its container's limit."""
+    """How many cores this process may use, by its affinity and its container's limit."""
     if sys.platform == "linux":
         cores = len(os.sched_getaffinity(0))
     else:
@@ -166,11 +155,8 @@ def usable_cores(*, cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 
 def load_average() -> float | None:
-    """Return the average number of running or waiting processes in the last minute.
-
-    None on Windows, which does not count them.
-    """
-    if sys.platform == "win32":
+    """The average number of running or waiting processes in the last minute."""
+    if sys.platform == "win32":  # which does not count them
         return None
     return round(os.getloadavg()[0], 2)
 
@@ -189,9 +175,7 @@ def cpu(
     avx2 = bool(cv2.checkHardwareSupport(11)) if x86 else None
     model = _model()
     details = {"model": model, "cores": cores, "avx2": avx2, "load": load}
-    text = f"{model}, {cores} core{'' if cores == 1 else 's'}"
-    if avx2:
-        text += ", AVX2"
+    text = f"{model}, {cores} core{'' if cores == 1 else 's'}{', AVX2' if avx2 else ''}"
     if load is not None:
         text += f", load {load:.1f}"
     fix = ""
@@ -238,9 +222,8 @@ def display() -> CheckResult:
     details: dict[str, Any] = {"kind": _kind(), "gui": gui, "width": None, "height": None}
     if gui == "NONE":
         pip = f"{_quoted(sys.executable)} -m pip"
-        fix = (
-            f"{pip} uninstall opencv-python-headless; {pip} install --force-reinstall opencv-python"
-        )
+        fix = f"{pip} uninstall opencv-python-headless; "
+        fix += f"{pip} install --force-reinstall opencv-python"
         return CheckResult("display", "warning", "this OpenCV has no windows", fix, details)
     try:
         size = check_display()
