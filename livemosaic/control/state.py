@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,8 @@ from typing import Any
 from ..errors import UsageError
 from ..mosaic.settings import MosaicSettings
 from ..option import Option, option, options_of
+
+_log = logging.getLogger("livemosaic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Control:
 
     Attributes
     ----------
+    snapshot_requested : whether a snapshot is due
     on_quit : ends the pipeline; the pipeline sets it
     live_stats : returns the pipeline's statistics; the pipeline sets it
 
@@ -96,7 +100,7 @@ class Control:
     ) -> None:
         self._state = state or LiveState()
         self._lock = threading.Lock()
-        self._snapshot_requested = False
+        self.snapshot_requested = False
         self._message = ""
         self.galleries = tuple(galleries)
         self.on_quit: Callable[[], None] = lambda: None
@@ -132,23 +136,23 @@ class Control:
 
     def request_snapshot(self) -> None:
         """Request the next picture as a file."""
-        self._snapshot_requested = True
-
-    @property
-    def snapshot_requested(self) -> bool:
-        """Whether a snapshot is due."""
-        return self._snapshot_requested
+        self.snapshot_requested = True
 
     def take_snapshot_request(self) -> bool:
         """Whether a snapshot is due; resets the request."""
         with self._lock:
-            requested, self._snapshot_requested = self._snapshot_requested, False
+            requested, self.snapshot_requested = self.snapshot_requested, False
         return requested
 
     def notify(self, message: str) -> None:
         """Leave a message for the user, which the window shows for a moment."""
         with self._lock:
             self._message = message
+
+    def warn(self, problem: object) -> None:
+        """Leave a message, and log it as a warning."""
+        _log.warning("%s", problem)
+        self.notify(str(problem))
 
     def take_message(self) -> str:
         """The message since the last call; empty if there is none."""

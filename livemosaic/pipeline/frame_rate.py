@@ -24,11 +24,7 @@ def by_clock(
 
     A tick is an interval of half a period to both sides. A picture that comes within it is yielded
     at once, so that a source of the same rate is not delayed. At its end the last one is repeated.
-
-    Parameters
-    ----------
-    queue : a `LatestQueue`, because only the latest picture counts
-    clock : seconds, `time.monotonic` or a test's own
+    The queue is a `LatestQueue`, because only the latest picture counts.
     """
     period = float(1 / frame_rate.rate)
     last: Frame | None = None

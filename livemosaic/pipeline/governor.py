@@ -11,21 +11,12 @@ from .stats import percentile
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One way to do less work.
+    """One way to do less work."""
 
-    Attributes
-    ----------
-    description : for the HUD and the report; empty for full quality
-    cell_share : share of the cells that the mosaic may match in one frame; the others follow in
-        the next frames. None: all
-    tile_factor : how many times larger the tiles are
-    every : only each such frame is shown
-    """
-
-    description: str
-    cell_share: float | None = None
-    tile_factor: int = 1
-    every: int = 1
+    description: str  # for the HUD and the report; empty for full quality
+    cell_share: float = 1.0  # matched in one frame; the other cells follow in the next frames
+    tile_factor: int = 1  # how many times larger the tiles are
+    every: int = 1  # only each such frame is shown
 
 
 # From full quality down, the least visible step first. With a quarter of the cells per frame a cut
@@ -62,8 +53,6 @@ _SOON_S = 5.0
 
 
 class Change(NamedTuple):
-    """A change of the step."""
-
     at_s: float
     step: int
 
@@ -71,23 +60,14 @@ class Change(NamedTuple):
 class Governor:
     """Decides from the frames' durations how much work to leave out. Knows no clock.
 
-    Parameters
-    ----------
-    max_latency_s : the promise, from capture to hand-off
-    interval_s : of the source's frames
-
-    Attributes
-    ----------
-    max_latency_s : may be set at any time
-    number : of the current step in `STEPS`
-    highest : the highest number so far
-    changes : the last hundred changes
+    `max_latency_s`, from capture to hand-off, may be set at any time. `interval_s` is the time from
+    one frame of the source to the next.
     """
 
     def __init__(self, *, max_latency_s: float, interval_s: float) -> None:
         self.max_latency_s, self._interval_s = max_latency_s, interval_s
-        self.number = self.highest = 0
-        self.changes: list[Change] = []
+        self.number = self.highest = 0  # the current step and the highest so far, in `STEPS`
+        self.changes: list[Change] = []  # the last hundred
         self._latency_shares: Counter[float] = Counter()
         self._work_shares: Counter[float] = Counter()
         self._period_began_s: float | None = None
@@ -102,10 +82,10 @@ class Governor:
     def max_cells(self, cells: int) -> int | None:
         """How many of so many cells the mosaic may match in the next frame; None for all."""
         share = self.step.cell_share
-        return None if share is None else max(1, round(cells * share))
+        return None if share == 1 else max(1, round(cells * share))
 
     def accepts(self, captured_s: float) -> bool:
-        """Whether to show a frame that was captured then."""
+        """Whether to show a frame that was captured at that time."""
         min_interval_s = (self.step.every - 0.5) * self._interval_s
         if self.step.every > 1 and captured_s - self._last_accepted_s < min_interval_s:
             return False
@@ -115,18 +95,10 @@ class Governor:
     def observe(
         self, now_s: float, *, latency_s: float, work_s: float, decoding_s: float = 0.0
     ) -> bool:
-        """Take a frame's durations into account.
+        """Take a frame's durations into account; returns whether the step has changed.
 
-        Parameters
-        ----------
-        now_s : the time
-        latency_s : from capture to hand-off
-        work_s : of the mosaic
-        decoding_s : of the latency, the part before the source gave the frame
-
-        Returns
-        -------
-        whether the step has changed
+        `work_s` is the mosaic's. `decoding_s` is the part of the latency before the source gave the
+        frame.
         """
         if self._period_began_s is None:
             self._period_began_s = now_s

@@ -28,6 +28,7 @@ from .warmup import WarmUp
 _logger = logging.getLogger("livemosaic")
 
 STAGES = ("activity", "features", "match", "compose")
+CELL_COUNTS = ("active", "touched", "changed")
 
 # While no live frame comes, a changed state (privacy mode, too) is shown within this time.
 _REPAINT_S = 0.1
@@ -39,16 +40,6 @@ class MosaicWorker:
     """Filters items on a thread of its own, and hands the results to all sink writers.
 
     The governor is None where nothing is live. See `Pipeline` for the other parameters.
-
-    Attributes
-    ----------
-    cells : of the last frame
-    cell_shares : sums over frames of the shares `active`, `touched` and `changed`
-    frames : how many frames were filtered
-    dropped_by_governor : frames that the governor refused, and frames older than a repainted one
-    status : of the source while it has no picture
-    phase : progress of a single picture's long work, such as "matching 40%"
-    durations : of each stage
     """
 
     def __init__(
@@ -72,10 +63,12 @@ class MosaicWorker:
         self._opened: deque[tuple[str, Gallery]] = deque(maxlen=1)  # ready to be used
         self._last_input: Frame | None = None
         self._repainted_at: Fraction | None = None  # presentation time of a repainted picture
-        self.cells = CellCounts()
-        self.cell_shares: Counter[str] = Counter()
-        self.frames = self.dropped_by_governor = 0
-        self.status = self.phase = ""
+        self.cells = CellCounts()  # of the last frame
+        self.cell_shares: Counter[str] = Counter()  # sums over all frames, by `CELL_COUNTS`
+        self.frames = 0
+        self.dropped_by_governor = 0  # with the frames that are older than a repainted one
+        self.status = ""  # of the source while it has no picture
+        self.phase = ""  # of a single picture's long work, such as "matching 40%"
         self.durations = {name: Durations() for name in STAGES}
         self._stage_began_s = 0.0
         mosaic.on_stage = self._on_stage
@@ -131,12 +124,11 @@ class MosaicWorker:
 
     def _repaint(self) -> Frame | None:
         """The last picture in the current state, while no frame comes; None if nothing changed."""
-        if self._last_input is None or not (
-            self._apply_control() or self._control.snapshot_requested
-        ):
+        last = self._last_input
+        if last is None or not (self._apply_control() or self._control.snapshot_requested):
             return None
         # Between two frames, at half of the time that has passed: the next frame comes after it.
-        picture = self._repainted(self._last_input, share=1.0 if self.status else 0.5)
+        picture = self._repainted(last, share=1.0 if self.status else 0.5)
         self._repainted_at = picture.pts * picture.time_base
         return picture
 
@@ -157,7 +149,7 @@ class MosaicWorker:
             self._snapshot(picture)
         cells = self.cells = self._mosaic.cells
         self.frames += 1
-        for name in ("active", "touched", "changed"):
+        for name in CELL_COUNTS:
             self.cell_shares[name] += getattr(cells, name) / cells.total
         if governor is not None:
             self._govern(governor, began_s)
@@ -213,8 +205,7 @@ class MosaicWorker:
                 gallery = open_gallery(name)
                 self._mosaic.warm_up_gallery(gallery)
             except LivemosaicError as error:
-                control.notify(str(error))
-                _logger.warning("%s", error)
+                control.warn(error)
                 if control.state.gallery == name:  # allow the same choice again
                     control.change(gallery=self._gallery)
             else:
@@ -233,8 +224,7 @@ class MosaicWorker:
             try:
                 control.notify(f"saved {save_picture(picture)}")
             except LivemosaicError as error:
-                control.notify(str(error))
-                _logger.warning("%s", error)
+                control.warn(error)
 
         self._threads.spawn("snapshot", write, awaited=True)
 
@@ -256,11 +246,5 @@ def _later(frame: Frame, now_s: float, share: float) -> Frame:
     """
     passed_s = Fraction(max(0.0, share * (now_s - frame.captured_s)))
     pts = math.floor((frame.pts * frame.time_base + passed_s) / _REPAINT_TIME_BASE) + 1
-    return replace(
-        frame,
-        pts=pts,
-        time_base=_REPAINT_TIME_BASE,
-        duration=0,
-        captured_s=now_s,
-        decoding_s=0.0,
-    )
+    frame = replace(frame, pts=pts, time_base=_REPAINT_TIME_BASE, duration=0)
+    return replace(frame, captured_s=now_s, decoding_s=0.0)

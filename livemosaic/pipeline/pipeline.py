@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,8 +26,6 @@ from .report import Progress, RunReport
 from .sink_writer import FanOut, SinkWriter, WindowWriter
 from .source_reader import SourceReader
 from .threads import ThreadGroup
-
-_logger = logging.getLogger("livemosaic")
 
 # Frames of a file that may wait in a queue, to even out a slow one. Behind the mosaic each costs a
 # picture of the output's size, and the cells to copy into one more canvas.
@@ -175,11 +172,9 @@ class Pipeline:
             open_gallery=open_gallery,
             save_picture=save_picture,
         )
-        recorder = Recorder(
-            control, threads, fan_out, open_recording=open_recording, make_writer=self._make_writer
-        )
+        recorder = Recorder(control, fan_out, open_recording, self._make_writer)
         started_s = time.monotonic() if started_s is None else started_s
-        self._report = RunReport(source, reader, worker, fan_out, recorder, started_s=started_s)
+        self._report = RunReport(source, reader, worker, fan_out, recorder, started_s)
         self._reader, self._incoming, self._worker = reader, incoming, worker
         self._fan_out, self._recorder = fan_out, recorder
 
@@ -278,9 +273,7 @@ class Pipeline:
         self._threads.spawn("mosaic", self._worker.run)
         for writer in self._fan_out.sinks:
             if writer is not self._window:
-                writer.thread = self._threads.spawn(
-                    f"sink {writer.sink.name}", partial(self._run_sink, writer), awaited=True
-                )
+                writer.start(self._run_sink)
 
     def _wait(self) -> bool:
         """Wait a moment, or serve the window; False when all sinks have ended."""
@@ -314,8 +307,7 @@ class Pipeline:
         elif all(other.ended for other in self._fan_out.sinks):
             self.stop()  # and finish the recording
         else:
-            _logger.warning("%s; the other outputs go on", error)
-            self.control.notify(str(error))
+            self.control.warn(f"{error}; the other outputs go on")
 
     def _is_overdue(self) -> bool:
         """Whether a live input has reached its duration by the clock."""
@@ -356,12 +348,8 @@ class Pipeline:
             queue = LatestQueue(_MAX_RECORDED_FRAMES)
         else:
             queue = BlockingQueue(_MAX_OUTPUT_FRAMES)
-        is_window = isinstance(sink, Window)
+        nominal_rate = self._rate or self._source.info.rate
+        if isinstance(sink, Window):
+            return WindowWriter(sink, queue, self._threads, rate=None, nominal_rate=nominal_rate)
         rate = sink.rate or (self._rate if self._live else None)
-        return (WindowWriter if is_window else SinkWriter)(
-            sink,
-            queue,
-            self._threads,
-            rate=None if is_window else rate,
-            nominal_rate=self._rate or self._source.info.rate,
-        )
+        return SinkWriter(sink, queue, self._threads, rate=rate, nominal_rate=nominal_rate)

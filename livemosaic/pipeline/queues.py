@@ -28,14 +28,7 @@ class Ended(Exception):
 class FrameQueue(ABC, Iterator[T]):
     """A short queue between two threads; the subclass decides what happens when it is full.
 
-    Parameters
-    ----------
-    max_frames : how many frames may wait
-    max_packets : how many packets of other tracks may wait; they keep their order among the frames
-
-    Attributes
-    ----------
-    dropped : how many frames were removed to make room
+    Packets of other tracks keep their order among the frames.
     """
 
     def __init__(self, max_frames: int, *, max_packets: int = _MAX_PACKETS) -> None:
@@ -44,15 +37,10 @@ class FrameQueue(ABC, Iterator[T]):
         self._frames = 0
         self._changed = threading.Condition()
         self._finished = self._cancelled = False
-        self.dropped = 0
+        self.dropped = 0  # frames that were removed to make room
 
     def put(self, item: T) -> None:
-        """Append one item.
-
-        Raises
-        ------
-        Closed : after `finish` and `cancel`
-        """
+        """Append one item; `Closed` after `finish` and `cancel`."""
         is_packet = isinstance(item, TrackPacket)
         with self._changed:
             if not self._closed:
@@ -66,10 +54,7 @@ class FrameQueue(ABC, Iterator[T]):
     def take(self, timeout_s: float | None = None) -> T | None:
         """Remove and return the oldest item; None when none came in time.
 
-        Raises
-        ------
-        Ended : after `finish`, when the queue is empty
-        Closed : after `cancel`
+        Raises `Closed` after `cancel`, and `Ended` after `finish` when the queue is empty.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._closed, timeout_s)

@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..control.state import Control
 from ..errors import LivemosaicError
 from ..sinks.base import Sink
 from .sink_writer import FanOut, SinkWriter
-from .threads import ThreadGroup
 
 _logger = logging.getLogger("livemosaic")
 
 
+@dataclass(slots=True)
 class Recorder:
     """Starts and ends recordings as the control's state says.
 
     An error of a recording ends nothing else. Without `open_recording` there are no recordings.
     """
 
-    def __init__(
-        self,
-        control: Control,
-        threads: ThreadGroup,
-        fan_out: FanOut,
-        *,
-        open_recording: Callable[[], Sink] | None,
-        make_writer: Callable[[Sink], SinkWriter],
-    ) -> None:
-        self._control, self._threads, self._fan_out = control, threads, fan_out
-        self._open_recording, self._make_writer = open_recording, make_writer
-        self._current: SinkWriter | None = None
-        self._finished: list[dict[str, Any]] = []
+    control: Control
+    fan_out: FanOut
+    open_recording: Callable[[], Sink] | None
+    make_writer: Callable[[Sink], SinkWriter]
+    _current: SinkWriter | None = field(default=None, init=False)
+    _finished: list[dict[str, Any]] = field(default_factory=list, init=False)
 
     @property
     def name(self) -> str:
@@ -45,52 +38,49 @@ class Recorder:
     @property
     def reports(self) -> list[dict[str, Any]]:
         """Reports of the completed recordings, see `SinkWriter.report`."""
-        last = [writer.report() for writer in self._fan_out.recordings if writer.completed]
+        last = [writer.report() for writer in self.fan_out.recordings if writer.completed]
         return self._finished + last
 
     def update(self) -> None:
         """Start or end a recording as the control's state says. Always on the same thread."""
-        if self._open_recording is None:
+        if self.open_recording is None:
             return
-        ended = [writer for writer in self._fan_out.recordings if writer.ended]
+        recordings = self.fan_out.recordings
+        ended = [writer for writer in recordings if writer.ended]
         if ended:  # release their encoders' memory
             self._finished += [writer.report() for writer in ended if writer.completed]
-            running = [writer for writer in self._fan_out.recordings if writer not in ended]
-            self._fan_out.recordings = running
-        if self._control.state.recording == (self._current is not None):
+            self.fan_out.recordings = [writer for writer in recordings if writer not in ended]
+        if self.control.state.recording == (self._current is not None):
             return
         if self._current is not None:
             self._current.queue.finish()
             self._current = None
-        elif not self._fan_out.finished:  # after the input's end `recording` may still be set
-            self._start(self._open_recording)
+        elif not self.fan_out.finished:  # after the input's end `recording` may still be set
+            self._start(self.open_recording)
 
     def _start(self, open_recording: Callable[[], Sink]) -> None:
         try:
             sink = open_recording()
         except LivemosaicError as error:
-            self._control.notify(str(error))
-            self._control.change(recording=False)
+            self.control.warn(error)
+            self.control.change(recording=False)
             return
-        self._current = recording = self._make_writer(sink)
-        recording.thread = self._threads.spawn(
-            f"sink {sink.name}", partial(self._run, recording), awaited=True
-        )
-        self._fan_out.recordings = [*self._fan_out.recordings, recording]
-        if self._fan_out.finished:  # meanwhile
+        self._current = recording = self.make_writer(sink)
+        recording.start(self._run)
+        self.fan_out.recordings = [*self.fan_out.recordings, recording]
+        if self.fan_out.finished:  # meanwhile
             recording.queue.finish()
 
     def _run(self, recording: SinkWriter) -> None:
         """Write a recording to its end, on its own thread."""
         try:
             recording.run()
-            self._control.notify(f"saved {recording.sink.name}")
+            self.control.notify(f"saved {recording.sink.name}")
             _logger.info("recorded: %s", recording.sink.name)
         except LivemosaicError as error:
-            self._control.notify(str(error))
-            _logger.warning("%s", error)
+            self.control.warn(error)
             if self._current is recording:  # the next one may have started already
-                self._control.change(recording=False)
+                self.control.change(recording=False)
         finally:
             recording.queue.cancel()  # the mosaic worker must not wait for room
             if self._current is recording:

@@ -11,7 +11,7 @@ from ..mosaic.grid import Grid
 from ..mosaic.mosaic import CellCounts
 from ..sources.base import Source
 from .governor import STEPS
-from .mosaic_worker import MosaicWorker
+from .mosaic_worker import CELL_COUNTS, MosaicWorker
 from .recorder import Recorder
 from .sink_writer import FanOut, SinkWriter
 from .source_reader import SourceReader
@@ -39,74 +39,64 @@ class Progress:
     phase: str = ""
 
 
+@dataclass(slots=True)
 class RunReport:
-    """Collects the statistics of a pipeline's parts.
+    """Collects the statistics of a pipeline's parts. Times are those of `time.monotonic()`."""
 
-    Attributes
-    ----------
-    running_s, ended_s : `time.monotonic()` at the start and end of `Pipeline.run`, which sets them
-    """
-
-    def __init__(
-        self,
-        source: Source,
-        reader: SourceReader,
-        worker: MosaicWorker,
-        fan_out: FanOut,
-        recorder: Recorder,
-        *,
-        started_s: float,
-    ) -> None:
-        self._source, self._reader, self._worker = source, reader, worker
-        self._fan_out, self._recorder = fan_out, recorder
-        self._started_s = started_s
-        self.running_s = self.ended_s = 0.0
+    source: Source
+    reader: SourceReader
+    worker: MosaicWorker
+    fan_out: FanOut
+    recorder: Recorder
+    started_s: float  # of the program
+    running_s: float = 0.0  # start and end of `Pipeline.run`, which sets them
+    ended_s: float = 0.0
 
     @property
     def first(self) -> SinkWriter:
         """The first sink that has not failed: the statistics are about it."""
-        sinks = self._fan_out.sinks
+        sinks = self.fan_out.sinks
         return next((writer for writer in sinks if not writer.aborted), sinks[0])
 
     @property
     def completed(self) -> list[str]:
         """Names of the completed sinks and recordings."""
-        sinks = [writer.sink.name for writer in self._fan_out.sinks if writer.completed]
-        return sinks + [recording["name"] for recording in self._recorder.reports]
+        sinks = [writer.sink.name for writer in self.fan_out.sinks if writer.completed]
+        return sinks + [recording["name"] for recording in self.recorder.reports]
 
     def progress(self) -> Progress:
         first = self.first
         return Progress(
-            frames_in=self._reader.frames,
+            frames_in=self.reader.frames,
             frames_out=first.frames,
             video_s=first.video_s,
-            cells=self._worker.cells,
-            first_frame_s=first.first_s - self._started_s if first.frames else 0.0,
-            phase=self._worker.phase,
+            cells=self.worker.cells,
+            first_frame_s=first.first_s - self.started_s if first.frames else 0.0,
+            phase=self.worker.phase,
         )
 
     def live_stats(self) -> LiveStats:
-        first, worker, cells = self.first, self._worker, self._worker.cells
+        first, worker, cells = self.first, self.worker, self.worker.cells
         return LiveStats(
-            fps_in=self._reader.durations.recent_rate,
+            fps_in=self.reader.durations.recent_rate,
             fps_out=first.latency.recent_rate,
             latency_ms_p50=first.latency.recent_ms(50),
             latency_ms_p95=first.latency.recent_ms(95),
             dropped=self._dropped,
-            active_share=cells.active / cells.total if cells.total else 0.0,
+            active_share=cells.active / max(cells.total, 1),
             stages_ms={name: stage.recent_ms(50) for name, stage in worker.durations.items()},
             governor=worker.governor.step.description if worker.governor is not None else "",
             source=worker.status,
-            recording=self._recorder.name,
+            recording=self.recorder.name,
         )
 
     @property
     def _drops(self) -> dict[str, int]:
         """Frames that were dropped before the sinks, by the reason."""
         return {
-            "source": self._reader.dropped_by_source,
-            "mosaic": self._reader.dropped,
-            "governor": self._worker.dropped_by_governor,
+            "source": self.reader.dropped_by_source,
+            "mosaic": self.reader.dropped,
+            "governor": self.worker.dropped_by_governor,
         }
 
     @property
@@ -115,25 +105,21 @@ class RunReport:
 
     def report(self, grid: Grid) -> dict[str, Any]:
         """The report for `--json`, whose names are a contract; `grid` is that of the input."""
-        worker, first = self._worker, self.first
+        worker, first = self.worker, self.first
         ended_s = self.ended_s or time.monotonic()
-        durations = {
-            "decode": self._reader.durations,
-            **worker.durations,
-            "encode": first.durations,
-        }
-        sinks = [writer.report() for writer in self._fan_out.sinks]
+        stages = {"decode": self.reader.durations} | worker.durations | {"encode": first.durations}
+        sinks = [writer.report() for writer in self.fan_out.sinks]
         return {
-            "input": self._source.name,
+            "input": self.source.name,
             "outputs": [sink["name"] for sink in sinks],
-            "frames_in": self._reader.frames,
+            "frames_in": self.reader.frames,
             "frames_out": first.frames_out,
             "dropped": self._dropped,
-            "repeated": self._reader.repeated + first.repeated,
-            "duration_s": round(ended_s - self._started_s, 3),
+            "repeated": self.reader.repeated + first.repeated,
+            "duration_s": round(ended_s - self.started_s, 3),
             "fps": round(first.frames_out / max(ended_s - self.running_s, 1e-9), 2),
             "latency_ms": first.latency_ms(),
-            "stages_ms": {name: stage.summary(50, 95) for name, stage in durations.items()},
+            "stages_ms": {name: stage.summary(50, 95) for name, stage in stages.items()},
             "grid": {
                 name: getattr(grid, name)
                 for name in ("rows", "columns", "tile_px", "width", "height")
@@ -142,19 +128,19 @@ class RunReport:
                 "total": grid.cells,
                 **{
                     f"{name}_mean": round(worker.cell_shares[name] / max(worker.frames, 1), 4)
-                    for name in ("active", "touched", "changed")
+                    for name in CELL_COUNTS
                 },
             },
             "first_frame_s": round(self.progress().first_frame_s, 3),
             "peak_rss_mb": peak_rss_mb(),
-            "reconnects": self._source.reconnects,
+            "reconnects": self.source.reconnects,
             "drops": self._drops,
-            "sinks": sinks + self._recorder.reports,
+            "sinks": sinks + self.recorder.reports,
             "governor": self._governor_report(),
         }
 
     def _governor_report(self) -> dict[str, Any] | None:
-        governor = self._worker.governor
+        governor = self.worker.governor
         if governor is None:
             return None
         return {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from ..media.frame import Frame, TrackPacket, for_each
@@ -25,20 +26,8 @@ class SinkWriter:
 
     Parameters
     ----------
-    queue : the mosaic worker's results for this sink
     rate : constant frames/s for the sink; None: frames keep their own times
     nominal_rate : frames/s of the mosaic worker's pictures
-
-    Attributes
-    ----------
-    frames : how many frames the sink took
-    first_s : `time.monotonic()` after the first frame, 0 before
-    last_latency_s, last_decoding_s : of the newest frame that the sink took
-    video_s : from the first frame's time to the end of the last frame
-    durations : of the sink's work per frame
-    latency : from capture to hand-off
-    thread : None for a window, which needs the caller's thread
-    completed, aborted : how the sink has ended
     """
 
     def __init__(
@@ -51,14 +40,15 @@ class SinkWriter:
         nominal_rate: Fraction,
     ) -> None:
         self.sink, self.queue, self._threads = sink, queue, threads
-        self._frame_rate = FrameRate(rate, max_gap_s=_MAX_GAP_S) if rate is not None else None
-        self._frame_s = float(1 / (rate or nominal_rate))
-        self.frames = 0
-        self.first_s = 0.0
-        self.last_latency_s = self.last_decoding_s = 0.0
-        self.video_s = 0.0
-        self.durations, self.latency = Durations(), Durations()
-        self.thread: threading.Thread | None = None
+        self._has_rate = rate is not None
+        self._frame_rate = FrameRate(rate or nominal_rate, max_gap_s=_MAX_GAP_S)
+        self.frames = 0  # that the sink took
+        self.first_s = 0.0  # `time.monotonic()` after the first frame
+        self.last_latency_s = self.last_decoding_s = 0.0  # of the newest frame
+        self.video_s = 0.0  # from the first frame's time to the end of the last frame
+        self.durations = Durations()  # of the sink's work per frame
+        self.latency = Durations()  # from capture to hand-off
+        self.thread: threading.Thread | None = None  # a window has none of its own
         self.completed = self.aborted = False
         self._start_time_s = 0.0  # the first frame's own time
 
@@ -70,14 +60,12 @@ class SinkWriter:
     @property
     def dropped(self) -> int:
         """Frames that did not reach the sink, or that the sink left out."""
-        for_rate = self._frame_rate.dropped if self._frame_rate is not None else 0
-        return self.queue.dropped + for_rate + self.sink.dropped
+        return self.queue.dropped + self._frame_rate.dropped + self.sink.dropped
 
     @property
     def repeated(self) -> int:
         """How often a frame was repeated for the sink's rate."""
-        for_rate = self._frame_rate.repeated if self._frame_rate is not None else 0
-        return for_rate + self.sink.repeated
+        return self._frame_rate.repeated + self.sink.repeated
 
     @property
     def ended(self) -> bool:
@@ -87,6 +75,11 @@ class SinkWriter:
         """Queue an item, unless the sink takes no more."""
         with contextlib.suppress(Closed):
             self.queue.put(item)
+
+    def start(self, run: Callable[[SinkWriter], None]) -> None:
+        """Start a thread that calls `run`."""
+        name = f"sink {self.sink.name}"
+        self.thread = self._threads.spawn(name, partial(run, self), awaited=True)
 
     def run(self) -> None:
         """Write all items and close the sink; abort the sink on an error or a cancel."""
@@ -121,7 +114,7 @@ class SinkWriter:
 
     def _items(self) -> Iterator[tuple[Frame | TrackPacket, bool]]:
         """The items to write, and whether each is new; False for repeated frames."""
-        if self._frame_rate is None:
+        if not self._has_rate:
             return map(lambda item: (item, True), self.queue)
         if self.sink.latest_only:
             return by_clock(self.queue, self._frame_rate)
@@ -137,8 +130,8 @@ class SinkWriter:
         if self.frames == 0:
             self.first_s, self._start_time_s = now_s, item.time_s
         self.frames += 1
-        frame_s = float(item.duration * item.time_base) or self._frame_s
-        self.video_s = item.time_s + frame_s - self._start_time_s
+        frame_s = item.duration * item.time_base or 1 / self._frame_rate.rate
+        self.video_s = item.time_s + float(frame_s) - self._start_time_s
         if is_new:
             self.last_latency_s, self.last_decoding_s = now_s - item.captured_s, item.decoding_s
             self.latency.add(self.last_latency_s)
@@ -156,9 +149,7 @@ class WindowWriter(SinkWriter):
     def step(self, timeout_s: float) -> bool:
         """Show the next picture if it comes in time, and serve the window's events.
 
-        Returns
-        -------
-        False after the last picture; the window is closed then
+        After the last picture, close the window and return False.
         """
         try:
             item = self.queue.take(timeout_s)
@@ -175,18 +166,12 @@ class WindowWriter(SinkWriter):
 
 
 class FanOut:
-    """Hands every item of the mosaic worker to all sink writers.
-
-    Attributes
-    ----------
-    sinks : the writers of the pipeline's own sinks
-    recordings : the writers of recordings, which come and go; the recorder replaces the sequence,
-        because other threads may iterate over the old one
-    finished : no more items will come
-    """
+    """Hands every item of the mosaic worker to all sink writers."""
 
     def __init__(self, sinks: Sequence[SinkWriter]) -> None:
-        self.sinks = sinks
+        self.sinks = sinks  # of the pipeline
+        # They come and go. The recorder replaces the sequence, because other threads may iterate
+        # over the old one.
         self.recordings: Sequence[SinkWriter] = ()
         self.finished = False
 
@@ -195,7 +180,6 @@ class FanOut:
         return [*self.sinks, *self.recordings]
 
     def put(self, item: Frame | TrackPacket) -> None:
-        """Hand an item to all writers."""
         for writer in self.writers:
             writer.put(item)
 
@@ -211,11 +195,6 @@ class FanOut:
 
         A slower sink adds a delay of its own, which less work in the mosaic would not shorten.
         """
-        return min(
-            (
-                (writer.last_latency_s, writer.last_decoding_s)
-                for writer in self.writers
-                if writer.frames and not writer.ended
-            ),
-            default=(0.0, 0.0),
-        )
+        open_writers = (writer for writer in self.writers if writer.frames and not writer.ended)
+        latencies = ((writer.last_latency_s, writer.last_decoding_s) for writer in open_writers)
+        return min(latencies, default=(0.0, 0.0))

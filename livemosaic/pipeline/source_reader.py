@@ -28,13 +28,7 @@ _LATE_S = 2
 
 
 class SourceReader:
-    """Reads a source to its end, on a thread of its own. See `Pipeline` for the parameters.
-
-    Attributes
-    ----------
-    frames : how many frames the source gave
-    durations : of reading and decoding a frame; live, from its capture
-    """
+    """Reads a source to its end, on a thread of its own. See `Pipeline` for the parameters."""
 
     def __init__(
         self,
@@ -47,16 +41,17 @@ class SourceReader:
         realtime: bool,
     ) -> None:
         self._source, self._queue, self._threads = source, queue, threads
-        self._rate = None if rate is None else FrameRate(rate)
+        self._has_rate = rate is not None
+        self._frame_rate = FrameRate(rate or source.info.rate)
         self._duration_s, self._realtime = duration_s, realtime
-        self.frames = 0
+        self.frames = 0  # that the source gave
         self._stale = 0
-        self.durations = Durations()
+        self.durations = Durations()  # of decoding a frame; live, since its capture
 
     @property
     def dropped(self) -> int:
         """Frames that were left out for the rate, or because the mosaic worker was busy."""
-        return self._queue.dropped + (self._rate.dropped if self._rate is not None else 0)
+        return self._queue.dropped + self._frame_rate.dropped
 
     @property
     def dropped_by_source(self) -> int:
@@ -66,7 +61,7 @@ class SourceReader:
     @property
     def repeated(self) -> int:
         """How often a frame was repeated for the rate."""
-        return self._rate.repeated if self._rate is not None else 0
+        return self._frame_rate.repeated
 
     def run(self) -> None:
         """Queue the source's items until its end."""
@@ -83,8 +78,8 @@ class SourceReader:
         if self._realtime:
             items = paced(items, wait=stopping.wait)
         items = map(self._counted, items)
-        if self._rate is not None:
-            items = self._rate.newest(items, nominal_rate=self._source.info.rate)
+        if self._has_rate:
+            items = self._frame_rate.newest(items, nominal_rate=self._source.info.rate)
         try:
             for_each(takewhile(lambda _: not stopping.is_set(), items), self._queue.put)
         except SourceError as error:
@@ -113,15 +108,11 @@ class SourceReader:
         return replace(item, decoding_s=decoding_s)
 
     def _is_fresh(self, item: Item) -> bool:
-        now_s = time.monotonic()
-        if (
-            isinstance(item, Frame)
-            and item.captured_s < self._began_s - _STALE_S
-            and now_s < self._began_s + _STARTING_S
-        ):
-            self._stale += 1
-            return False
-        return True
+        is_starting = time.monotonic() < self._began_s + _STARTING_S
+        oldest_s = self._began_s - _STALE_S
+        is_stale = is_starting and isinstance(item, Frame) and item.captured_s < oldest_s
+        self._stale += is_stale
+        return not is_stale
 
     def _counted(self, item: Item) -> Item:
         if isinstance(item, Frame):
@@ -169,10 +160,7 @@ def paced(
 ) -> Iterator[Item]:
     """Yield frames no earlier than a live source would, with that time as their capture.
 
-    Parameters
-    ----------
-    wait : waits for so many seconds; may return early when the program has to stop
-    clock : seconds, `time.monotonic` or a test's own
+    `wait` may return early when the program has to stop.
     """
     start_s: float | None = None  # the clock at the stream's time 0
     for item in items:

@@ -24,12 +24,9 @@ _MAX_RECENT = 1024  # entries; bounds memory at absurd rates
 def percentile(counts: Mapping[Number, int], percent: float) -> Number:
     """The smallest value that at least `percent` of 100 values do not exceed (nearest rank).
 
-    Parameters
-    ----------
-    counts : how often each value occurs, at least one
+    `counts` says how often each value occurs. There is at least one.
     """
-    rank = percent / 100 * sum(counts.values())
-    seen = 0
+    rank, seen = percent / 100 * sum(counts.values()), 0
     for value in sorted(counts):
         seen += counts[value]
         if seen >= rank:
@@ -41,10 +38,6 @@ class Durations:
     """A distribution of durations: of the whole run, and of the last seconds.
 
     One thread adds; any thread may read.
-
-    Parameters
-    ----------
-    clock : seconds
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:

@@ -14,19 +14,13 @@ class ThreadGroup:
 
     `stop_requested` and `cancelled` are plain flags: a signal handler must not wait for a lock that
     the interrupted thread may own.
-
-    Attributes
-    ----------
-    stop_requested : end the input, then finish the outputs
-    cancelled : give up at once
-    stopping : set when every thread has to end soon
-    error : the first error of any thread
     """
 
     def __init__(self) -> None:
-        self.stop_requested = self.cancelled = False
-        self.stopping = threading.Event()
-        self.error: BaseException | None = None
+        self.stop_requested = False  # end the input, then finish the outputs
+        self.cancelled = False  # give up at once
+        self.stopping = threading.Event()  # every thread has to end soon
+        self.error: BaseException | None = None  # the first of any thread
         self._lock = threading.Lock()
         self._thread_ended = threading.Event()
         self._threads: list[threading.Thread] = []
