@@ -8,48 +8,30 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from ..media.colour import ycbcr_to_bgr
+from ..media.colour import U8, ycbcr_to_bgr
 from ..media.frame import Frame
 from ..media.scale import letterbox, scaled
 from ..media.text import Panel
-
-U8 = NDArray[np.uint8]
 
 _CORNER_SHARE = 0.25  # width of the original in the corner, of the picture's
 _CORNER_EDGE = (235, 235, 235)
 
 
 class Canvas:
-    """The pixels of a window of one size.
+    """The uint8 (height, width, 3) BGR pixels of a window of one size.
 
-    Parameters
-    ----------
-    width, height : in pixels
-    aspect : width by height of the picture as a viewer sees it
-
-    Attributes
-    ----------
-    pixels : uint8 (height, width, 3) BGR
+    `aspect` is width by height of the picture as a viewer sees it.
     """
 
     def __init__(self, width: int, height: int, *, aspect: Fraction) -> None:
-        self._aspect = aspect
+        self.width, self.height, self._aspect = width, height, aspect
         left, top, w, h = letterbox(1, 1, (width, height), aspect=aspect)
         self.pixels: U8 = np.zeros((height, width, 3), np.uint8)
         self._picture = self.pixels[top : top + h, left : left + w]
         self._covered: list[tuple[U8, U8]] = []  # parts under panels, and their pixels before
         self._drawn: tuple[Any, ...] = ()
         self._drawn_memory: list[weakref.ref[U8]] = []
-
-    @property
-    def width(self) -> int:
-        return int(self.pixels.shape[1])
-
-    @property
-    def height(self) -> int:
-        return int(self.pixels.shape[0])
 
     def resized(self, width: int, height: int) -> Canvas:
         """A canvas of another size with the same picture, to be shown until the next frame."""

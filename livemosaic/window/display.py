@@ -26,20 +26,11 @@ _QT_RULES = "*.debug=false;*.info=false;*.warning=false"
 
 
 def check_display(*, timeout_s: float = _TIMEOUT_S) -> tuple[int, int] | None:
-    """Make sure that OpenCV can open a window.
-
-    Parameters
-    ----------
-    timeout_s : for the display's answer
+    """Make sure that OpenCV can open a window; `SinkError` if not.
 
     Returns
     -------
     width and height of the screen in pixels (all monitors together), None if unknown
-
-    Raises
-    ------
-    SinkError
-        there is no display, it does not answer, or OpenCV cannot use it
     """
     if sys.platform in ("win32", "darwin"):
         return None
@@ -67,7 +58,7 @@ def check_display(*, timeout_s: float = _TIMEOUT_S) -> tuple[int, int] | None:
 
 
 def _load(library: Path) -> None:
-    """Load a library that Qt will load: Qt ends the process if one is missing."""
+    """Load a library before Qt does: Qt ends the process if one is missing."""
     try:
         ctypes.CDLL(str(library))
     except OSError as error:

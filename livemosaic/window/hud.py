@@ -27,18 +27,12 @@ _DEFAULT_FRAME_MS = 1000 / 25
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """One line of the statistics: a name with up to two values, or with a bar and a value.
-
-    Attributes
-    ----------
-    share : length of the bar, 0..1; None for no bar
-    warning : draw the name in a signal colour, over the whole line
-    """
+    """One line of the statistics: a name with up to two values, or with a bar and a value."""
 
     name: str
     values: tuple[str, ...] = ()
-    share: float | None = None
-    warning: bool = False
+    share: float | None = None  # length of the bar, 0..1; None for no bar
+    warning: bool = False  # draw the name in a signal colour, over the whole line
 
 
 def text_px(width: int, height: int) -> int:

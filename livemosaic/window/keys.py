@@ -31,53 +31,33 @@ _COMMON_SIZES = (8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160)
 
 @dataclass(slots=True)
 class View:
-    """What one window shows over and beside the picture.
+    """What one window shows over and beside the picture."""
 
-    Attributes
-    ----------
-    width, height : of the mosaic in pixels
-    hud : show statistics
-    help : show the keys
-    original : show the original in a corner
-    full_screen : fill the screen, without a frame
-    """
-
-    width: int
+    width: int  # of the mosaic in pixels
     height: int
-    hud: bool = True
-    help: bool = False
-    original: bool = False
+    hud: bool = True  # statistics
+    help: bool = False  # the keys
+    original: bool = False  # the original in a corner
     full_screen: bool = False
+
+
+# Gets the name of the key; returns a message, if there is one.
+Action = Callable[[Control, View, str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One action, and the keys for it.
+    """One action, and the keys for it."""
 
-    Attributes
-    ----------
-    names : of the keys, as `key_name` returns them
-    shown : the keys in the help and the documentation
-    help : the action, in a few words
-    action : called with the control, the view and the key's name; returns a message, or ""
-    repeats : whether the action happens again and again while the key is down
-    """
-
-    names: tuple[str, ...]
-    shown: str
-    help: str
-    action: Callable[[Control, View, str], str]
-    repeats: bool = False
+    names: tuple[str, ...]  # as `key_name` returns them
+    shown: str  # the keys in the help and the documentation
+    help: str  # the action, in a few words
+    action: Action
+    repeats: bool = False  # while the key is down
 
 
 class Keyboard:
-    """Runs the actions of the keys that a window receives.
-
-    Parameters
-    ----------
-    control, view : for the actions
-    clock : seconds
-    """
+    """Runs the actions of the keys that a window receives."""
 
     def __init__(
         self, control: Control, view: View, *, clock: Callable[[], float] = time.monotonic
@@ -94,12 +74,7 @@ class Keyboard:
 
 
 def press(name: str, control: Control, view: View, *, is_repeated: bool = False) -> str:
-    """Run the action of a key.
-
-    Parameters
-    ----------
-    name : of the key, as `key_name` returns it; an unknown one does nothing
-    is_repeated : whether the key is still down since the last call
+    """Run the action of a key by its name, see `key_name`; an unknown one does nothing.
 
     Returns
     -------
@@ -108,7 +83,7 @@ def press(name: str, control: Control, view: View, *, is_repeated: bool = False)
     for key in KEYS:
         if name in key.names and (key.repeats or not is_repeated):
             try:
-                return key.action(control, view, name)
+                return key.action(control, view, name) or ""
             except UsageError as error:
                 return str(error)
     return ""
@@ -185,9 +160,8 @@ def _toggle(control: Control, view: View, name: str, *, field: str, on: str, off
     return on if value else off
 
 
-def _toggle_view(control: Control, view: View, name: str, *, field: str) -> str:
+def _toggle_view(control: Control, view: View, name: str, *, field: str) -> None:
     setattr(view, field, not getattr(view, field))
-    return ""
 
 
 def _toggle_original(control: Control, view: View, name: str) -> str:
@@ -196,22 +170,10 @@ def _toggle_original(control: Control, view: View, name: str) -> str:
     return "privacy mode (p) hides the original" if hidden else ""
 
 
-# The functions that write snapshots and recordings send a message with the file's name.
-
-
-def _snapshot(control: Control, view: View, name: str) -> str:
-    control.request_snapshot()
-    return ""
-
-
-def _quit(control: Control, view: View, name: str) -> str:
-    control.quit()
-    return ""
-
-
 _MIRROR = partial(_toggle, field="mirror", on="mirrored", off="not mirrored")
 _FREEZE = partial(_toggle, field="frozen", on="frozen", off="not frozen")
 _PRIVACY = partial(_toggle, field="privacy", on="privacy mode on", off="privacy mode off")
+# The functions that write recordings and snapshots send a message with the file's name.
 _RECORD = partial(_toggle, field="recording", on="", off="")
 
 KEYS: tuple[Key, ...] = (
@@ -227,13 +189,13 @@ KEYS: tuple[Key, ...] = (
     Key(("x",), "x", "mirror", _MIRROR),
     Key(("Space",), "Space", "freeze", _FREEZE),
     Key(("p",), "p", "privacy mode: hides faces", _PRIVACY),
-    Key(("s",), "s", "snapshot", _snapshot),
+    Key(("s",), "s", "snapshot", lambda control, *_: control.request_snapshot()),
     Key(("r",), "r", "start or stop a recording", _RECORD),
     Key(("o",), "o", "original in a corner", _toggle_original),
     Key(("h",), "h", "statistics", partial(_toggle_view, field="hud")),
     Key(("f", "F11"), "f", "full screen", partial(_toggle_view, field="full_screen")),
     Key(("?", "F1"), "?", "this list", partial(_toggle_view, field="help")),
-    Key(("q", "Esc"), "q", "quit", _quit),
+    Key(("q", "Esc"), "q", "quit", lambda control, *_: control.quit()),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 
 import cv2
@@ -30,6 +30,8 @@ _ENOUGH_SHARE = 0.75
 _STATS_S = 1 / 3  # statistics that change more often are unreadable
 _MESSAGE_S = 3.0
 
+_TITLE = "livemosaic"
+
 _MAX_KEYS = 16  # in one call; more could delay the picture
 
 _STARTING = "starting"
@@ -38,50 +40,29 @@ _STARTING = "starting"
 class WindowSink(Window):
     """Shows the latest picture. Opened, used and closed on the main thread.
 
-    The picture keeps its aspect in a window of any size, between black bars.
-
-    Parameters
-    ----------
-    info : of the mosaic's pictures
-    control : keys change it, its messages and statistics are shown, and closing the window calls
-        `control.quit`
-    title : unique for each window
-    clock : seconds
-
-    Attributes
-    ----------
-    view : what the window shows over and beside the picture
-
-    Raises
-    ------
-    SinkError
-        there is no display, or this OpenCV has no windows
+    The picture keeps its aspect in a window of any size, between black bars. Keys change `control`,
+    whose messages and statistics are shown. Closing the window calls `control.quit`. Raises
+    `SinkError` where no window can be opened.
     """
 
     name = "window"
 
-    def __init__(
-        self,
-        info: StreamInfo,
-        *,
-        control: Control,
-        title: str = "livemosaic",
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, info: StreamInfo, *, control: Control) -> None:
         self.view = View(info.width, info.height)
-        self._keyboard = Keyboard(control, self.view, clock=clock)
-        self._control, self._title, self._clock = control, title, clock
+        self._keyboard = Keyboard(control, self.view)
+        self._control = control
         aspect = info.width * info.sample_aspect_ratio / info.height
         size = first_size(round(info.height * aspect), aspect, check_display())
         try:
             # OpenCV's own KEEPRATIO leaves light grey beside the picture.
-            cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
+            flags = cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL
+            cv2.namedWindow(_TITLE, flags)
         except cv2.error:
             raise SinkError(
                 "window: this OpenCV has no windows; pip uninstall opencv-python-headless, then "
                 "pip install --force-reinstall opencv-python"
             ) from None
-        cv2.resizeWindow(title, *size)
+        cv2.resizeWindow(_TITLE, *size)
         self._open = True
         self._full_screen = False
         self._canvas = Canvas(*size, aspect=aspect)
@@ -99,8 +80,7 @@ class WindowSink(Window):
             return
         if self._message == _STARTING:
             self._message = ""
-        changed = self._resize()
-        changed |= self._canvas.draw(item)
+        changed = self._resize() | self._canvas.draw(item)
         if item.original is not None and self._wants_corner:
             self._corner = self._canvas.corner(item.original)
         self._update_texts()
@@ -111,8 +91,7 @@ class WindowSink(Window):
         for _ in range(_MAX_KEYS):
             if not self._is_open():
                 return
-            code = cv2.waitKeyEx(1)  # one key for each call
-            if code == -1:
+            if (code := cv2.waitKeyEx(1)) == -1:  # one key for each call
                 break
             self._press(code)
         if self._is_open():
@@ -124,7 +103,7 @@ class WindowSink(Window):
         if self._open:
             self._open = False
             with contextlib.suppress(cv2.error):  # the user has closed it in the meantime
-                cv2.destroyWindow(self._title)
+                cv2.destroyWindow(_TITLE)
                 cv2.waitKey(1)  # GTK and macOS close it with the next events
 
     def abort(self) -> None:
@@ -136,7 +115,7 @@ class WindowSink(Window):
         """Whether the window is open; once the user has closed it, the pipeline has to end."""
         if self._open:
             try:
-                self._open = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
+                self._open = cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
             except cv2.error:  # OpenCV has no window left
                 self._open = False
             if not self._open:
@@ -145,7 +124,7 @@ class WindowSink(Window):
 
     def _resize(self) -> bool:
         """Follow the window's size; returns whether it has changed."""
-        width, height = cv2.getWindowImageRect(self._title)[2:]
+        width, height = cv2.getWindowImageRect(_TITLE)[2:]
         if min(width, height) < 1 or (width, height) == (self._canvas.width, self._canvas.height):
             return False
         self._canvas = self._canvas.resized(width, height)
@@ -153,13 +132,12 @@ class WindowSink(Window):
 
     def _press(self, code: int) -> None:
         """Run a key's action."""
-        message = self._keyboard.take(code)
-        if message:
+        if message := self._keyboard.take(code):
             self._show_message(message)
         if self.view.full_screen != self._full_screen:
             self._full_screen = self.view.full_screen
             mode = cv2.WINDOW_FULLSCREEN if self._full_screen else cv2.WINDOW_NORMAL
-            cv2.setWindowProperty(self._title, cv2.WND_PROP_FULLSCREEN, mode)
+            cv2.setWindowProperty(_TITLE, cv2.WND_PROP_FULLSCREEN, mode)
         self._stats_s = -math.inf  # show the key's effect at once
 
     def _refresh(self, *, changed: bool) -> None:
@@ -173,20 +151,19 @@ class WindowSink(Window):
         self._canvas.uncover()
         if self._corner is not None:
             self._canvas.cover_corner(self._corner, margin=self._margin)
-        for panel, left, top in self._arrange():
-            self._canvas.cover(panel, left, top)
-        cv2.imshow(self._title, self._canvas.pixels)
+        for placed in self._arrange():
+            self._canvas.cover(*placed)
+        cv2.imshow(_TITLE, self._canvas.pixels)
 
     # ---- panels over the picture ---------------------------------------------------------
 
     def _show_message(self, text: str) -> None:
-        self._message, self._message_until_s = text, self._clock() + _MESSAGE_S
+        self._message, self._message_until_s = text, time.monotonic() + _MESSAGE_S
 
     def _update_texts(self) -> None:
         """Fetch messages and statistics."""
-        now_s = self._clock()
-        message = self._control.take_message()
-        if message:
+        now_s = time.monotonic()
+        if message := self._control.take_message():
             self._show_message(message)
         if now_s >= self._message_until_s:
             self._message, self._message_until_s = "", math.inf
@@ -233,10 +210,7 @@ class WindowSink(Window):
 def first_size(width: int, aspect: Fraction, screen: tuple[int, int] | None) -> tuple[int, int]:
     """Width and height of a window when it opens, in pixels.
 
-    Parameters
-    ----------
-    width, aspect : of the picture as a viewer sees it
-    screen : width and height in pixels, None if unknown
+    `width` and `aspect` are of the picture as a viewer sees it. `screen` is None if unknown.
     """
     max_width = _MAX_WIDTH
     if screen is not None:
