@@ -24,10 +24,7 @@ def add_options(
     *,
     table: Iterable[Option] = OPTIONS,
 ) -> None:
-    """Add options of a table to a parser, all or those with some names.
-
-    Options that were not typed are None.
-    """
+    """Add options of a table to a parser; those that were not typed are None."""
     groups: dict[str, Any] = {}
     for known in table:
         if names is not None and known.name not in names:

@@ -30,13 +30,7 @@ def open_standard_files() -> None:
 
 @contextlib.contextmanager
 def progress_bar(*, quiet: bool, when: str = "auto", **settings: Any) -> Iterator[Any]:
-    """Show a bar on standard error; yields tqdm's bar, or None for no bar.
-
-    Parameters
-    ----------
-    when : `always`, `never`, or `auto`: on a terminal
-    settings : of tqdm
-    """
+    """Show a bar on standard error; yields tqdm's bar, or None for no bar."""
     on_terminal = sys.stderr is not None and _stderr.isatty()
     if quiet or not (when == "always" or (when == "auto" and on_terminal)):
         yield None
@@ -50,14 +44,15 @@ def progress_bar(*, quiet: bool, when: str = "auto", **settings: Any) -> Iterato
 
 
 @contextlib.contextmanager
-def counting_bar(*, quiet: bool, when: str = "auto", unit: str) -> Iterator[Progress]:
-    """Show a bar from the first call of `progress(done, total)` on, which it yields."""
+def photos_bar(*, quiet: bool, when: str = "auto") -> Iterator[Progress]:
+    """Yield a function `progress(done, total)`; its first call shows a bar."""
     bars: list[Any] = []
     with contextlib.ExitStack() as stack:
 
         def progress(done: int, total: int) -> None:
             if not bars:
-                bar = progress_bar(quiet=quiet, when=when, unit=unit, total=total, smoothing=0.1)
+                settings = {"unit": " photos", "total": total, "smoothing": 0.1}
+                bar = progress_bar(quiet=quiet, when=when, **settings)
                 bars.append(stack.enter_context(bar))
             if bars[0] is not None:
                 bars[0].update(done - bars[0].n)
@@ -66,18 +61,12 @@ def counting_bar(*, quiet: bool, when: str = "auto", unit: str) -> Iterator[Prog
 
 
 def print_json(report: dict[str, Any]) -> None:
-    """Print one object on standard output; errors as `print_text`."""
+    """Print one object on standard output; `SinkError` as `print_text`."""
     print_text(json.dumps(report) + "\n")
 
 
 def print_text(text: str) -> None:
-    """Print on standard output at once.
-
-    Raises
-    ------
-    SinkError
-        standard output cannot be written
-    """
+    """Print on standard output at once; `SinkError` if it cannot be written."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

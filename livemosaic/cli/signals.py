@@ -31,20 +31,11 @@ class Interrupts:
 
     Before there is a pipeline, a signal raises `KeyboardInterrupt`. After that the first signal
     stops the pipeline, and the second cancels it.
-
-    Parameters
-    ----------
-    clock : seconds
-
-    Attributes
-    ----------
-    count : number of signals; those within 50 ms count as one
-    pipeline : set it when the pipeline takes over
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.count = 0
-        self.pipeline: _Stoppable | None = None
+        self.count = 0  # signals within 50 ms are one
+        self.pipeline: _Stoppable | None = None  # to be set when it takes over
         self._clock = clock
         self._deferring = False
         self._last_s = -math.inf

@@ -20,7 +20,6 @@ how to turn it on:
 
 
 def add_parser(subcommands: Any, **settings: Any) -> None:
-    """Add the subcommand to the result of `ArgumentParser.add_subparsers`."""
     parser: argparse.ArgumentParser = subcommands.add_parser(
         "completion",
         help="print a script for tab completion in a shell",
@@ -34,7 +33,6 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the script; return the exit code."""
     import shtab
 
     from ..app import make_parser

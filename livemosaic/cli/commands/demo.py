@@ -32,7 +32,6 @@ _NEXT = """\
 
 
 def add_parser(subcommands: Any, **settings: Any) -> None:
-    """Add the subcommand to the result of `ArgumentParser.add_subparsers`."""
     parser: argparse.ArgumentParser = subcommands.add_parser(
         "demo",
         help="turn the included clip into a photomosaic, to see that it works",
@@ -50,7 +49,6 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
 
 
 def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> int:
-    """Run the included clip and suggest what to try next; return the exit code."""
     output = args.output or _OUTPUT
     # The default name is the program's own; a file with another name may be the user's.
     arguments = vars(args) | {"overwrite": True if args.output is None else args.overwrite}

@@ -13,7 +13,6 @@ from ..console import print_json, print_text
 
 
 def add_parser(subcommands: Any, **settings: Any) -> None:
-    """Add the subcommand to the result of `ArgumentParser.add_subparsers`."""
     parser: argparse.ArgumentParser = subcommands.add_parser(
         "devices",
         help="list the cameras and virtual cameras",
@@ -25,7 +24,6 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the list; return the exit code."""
     found = devices()
     if args.json:
         print_json(found)
@@ -52,22 +50,12 @@ def _camera(camera: Camera) -> dict[str, Any]:
     if sys.platform == "linux":
         from ...media.v4l2 import capture_modes
 
-        modes = [
-            {
-                "width": mode.width,
-                "height": mode.height,
-                "fps": round(float(mode.rate), 2),
-                "format": mode.fourcc,
-            }
-            for mode in capture_modes(camera.path)
-        ]
-    return {
-        "name": camera.name,
-        "path": camera.path,
-        "input": camera.spec,
-        "virtual": camera.virtual,
-        "modes": modes,
-    }
+        for mode in capture_modes(camera.path):
+            fps = round(float(mode.rate), 2)
+            size = {"width": mode.width, "height": mode.height}
+            modes.append({**size, "fps": fps, "format": mode.fourcc})
+    names = {"name": camera.name, "path": camera.path, "input": camera.spec}
+    return {**names, "virtual": camera.virtual, "modes": modes}
 
 
 def _text(found: dict[str, list[dict[str, Any]]]) -> str:

@@ -18,7 +18,6 @@ _NAME_WIDTH = 16
 
 
 def add_parser(subcommands: Any, **settings: Any) -> None:
-    """Add the subcommand to the result of `ArgumentParser.add_subparsers`."""
     parser: argparse.ArgumentParser = subcommands.add_parser(
         "doctor",
         help="check what this machine can do, and how to fix what does not work",
@@ -31,7 +30,6 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run all checks; return the exit code."""
     began = time.monotonic()
     # As `run` does, before the import of NumPy: both must have the same speed.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

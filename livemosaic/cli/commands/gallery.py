@@ -16,7 +16,7 @@ from ...errors import GalleryError, UsageError
 from ...gallery.recipe import Recipe
 from ...option import options_of
 from ..arguments import add_options, completed_as_file
-from ..console import counting_bar, print_json
+from ..console import photos_bar, print_json
 
 if TYPE_CHECKING:
     from ...gallery.build import BuildReport
@@ -30,10 +30,6 @@ _GALLERY_HELP = "photos, emoji, a gallery file, or a folder of photos"
 
 
 def add_parser(subcommands: Any, **settings: Any) -> None:
-    """Add the subcommand to the result of `ArgumentParser.add_subparsers`.
-
-    `settings` are for the parser of each of its own subcommands.
-    """
     parser: argparse.ArgumentParser = subcommands.add_parser(
         "gallery",
         help="build and inspect galleries of photos",
@@ -77,12 +73,8 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
         "Makes a contact sheet of a gallery's clusters, a web page or a picture.",
     )
     add_gallery(show)
-    show.add_argument(
-        "-o",
-        "--output",
-        metavar="SHEET",
-        help="sheet.html or sheet.png (default: the gallery's name with .html)",
-    )
+    sheet = "sheet.html or sheet.png (default: the gallery's name with .html)"
+    show.add_argument("-o", "--output", metavar="SHEET", help=sheet)
     show.add_argument("-y", action="store_true", dest="yes", help="replace SHEET if it exists")
 
     add = command(
@@ -96,12 +88,6 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the subcommand; return the exit code.
-
-    Raises
-    ------
-    LivemosaicError : it failed
-    """
     args.run(args)
     return 0
 
@@ -112,7 +98,7 @@ def _build(args: argparse.Namespace) -> None:
     texts = {known: getattr(args, known.name) for known in options_of(Recipe)}
     options = {known.field: known.read(text) for known, text in texts.items() if text is not None}
     _check_new(args.output, args.yes)
-    with counting_bar(quiet=args.quiet, unit=" photos") as progress:
+    with photos_bar(quiet=args.quiet) as progress:
         report = build_gallery(
             args.paths, args.output, mirror=not args.no_mirror, progress=progress, **options
         )
@@ -163,7 +149,7 @@ def _add(args: argparse.Namespace) -> None:
             f"{gone[0]!r}); put them back, or add -y to go on without them"
         )
     more = find_photos(args.paths)
-    with counting_bar(quiet=args.quiet, unit=" photos") as progress:
+    with photos_bar(quiet=args.quiet) as progress:
         report = build_gallery(
             [*(photo for photo in before if photo not in set(gone)), *more],
             args.gallery,
@@ -179,7 +165,7 @@ def _add(args: argparse.Namespace) -> None:
 def _open(name: str) -> Gallery:
     from ...gallery import open_gallery
 
-    with counting_bar(quiet=False, unit=" photos") as progress:
+    with photos_bar(quiet=False) as progress:
         return open_gallery(name, progress=progress)
 
 

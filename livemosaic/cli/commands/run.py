@@ -23,7 +23,7 @@ from ...control.options import (
 from ...errors import LivemosaicError, OptionError, UsageError
 from ...session import open_input, open_pipeline, parse_outputs
 from ..arguments import add_options, completed_as_file
-from ..console import counting_bar, print_json, progress_bar
+from ..console import photos_bar, print_json, progress_bar
 from ..signals import Interrupts
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ examples:
 
 
 def add_parser(subcommands: Any, **settings: Any) -> None:
-    """Add the subcommand to the result of `ArgumentParser.add_subparsers`."""
     parser: argparse.ArgumentParser = subcommands.add_parser(
         "run",
         usage="%(prog)s [OPTIONS] INPUT OUTPUT [OUTPUT ...]",
@@ -83,16 +82,7 @@ def run(
     interrupts: Interrupts,
     started_s: float,
 ) -> int:
-    """Make a mosaic of an input; the exit code.
-
-    Parameters
-    ----------
-    arguments : text of the options that were typed, by name
-
-    Raises
-    ------
-    LivemosaicError : the run failed
-    """
+    """Make a mosaic of an input. The arguments are the texts of the options that were typed."""
     explicit = explicit_options(arguments)
     texts = _settings_files(explicit)
     options = resolve(explicit, texts, input=input, outputs=outputs)
@@ -131,7 +121,7 @@ def _run(
         source = open_input(options, destinations)
         undo.callback(source.close)
         still = source.info.still  # and not shown live
-        with counting_bar(quiet=options.quiet, when=options.progress, unit=" photos") as count:
+        with photos_bar(quiet=options.quiet, when=options.progress) as count:
             pipeline = open_pipeline(
                 source,
                 destinations,
@@ -149,9 +139,8 @@ def _run(
     with _watching(options, texts, pipeline):
         code = _drive(pipeline, interrupts, options, still=still)
     if source.bad_frames:
-        _log.warning(
-            "%s: %d damaged frames or packets could not be decoded", source.name, source.bad_frames
-        )
+        problem = "%s: %d damaged frames or packets could not be decoded"
+        _log.warning(problem, source.name, source.bad_frames)
     return code
 
 
@@ -164,9 +153,7 @@ def _watching(
     from ...control.settings_file import SettingsFileWatcher
     from ...gallery import open_gallery
 
-    return SettingsFileWatcher(
-        texts, options=options, control=pipeline.control, open_gallery=open_gallery
-    )
+    return SettingsFileWatcher(texts, options, pipeline.control, open_gallery=open_gallery)
 
 
 def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, still: bool) -> int:
@@ -183,8 +170,7 @@ def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, s
                 reported = True
                 _log.info("finishing the current output (press Ctrl-C again to stop immediately)")
             if bar is not None:
-                cells = progress.cells
-                share = cells.active / cells.total if cells.total else 0.0
+                share = progress.cells.active / max(progress.cells.total, 1)
                 active = "matching" if still else f"{share:.0%} of cells active"
                 bar.set_postfix_str(progress.phase or active, refresh=False)
                 bar.update(progress.frames_out - bar.n)
@@ -203,10 +189,9 @@ def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, s
     report = pipeline.report()
     if options.json:
         print_json(report)
-    _log.info(
-        "%s%s", "interrupted: " if interrupts.count else "", _summary(pipeline, report, still=still)
-    )
-    return 130 if interrupts.count else 0
+    interrupted = "interrupted: " if interrupts.count else ""
+    _log.info("%s%s", interrupted, _summary(pipeline, report, still=still))
+    return 130 if interrupted else 0
 
 
 def _summary(pipeline: Pipeline, report: dict[str, Any], *, still: bool) -> str:
