@@ -18,7 +18,7 @@ from .media.frame import Frame
 from .mosaic.mosaic import Mosaic
 from .session import open_input, open_pipeline, parse_outputs
 from .sinks.base import Destination, RunContext, Sink
-from .sources import Source, open_source
+from .sources import Source
 
 if TYPE_CHECKING:
     from .media.frame import StreamInfo
@@ -134,21 +134,14 @@ def mosaic_frames(
     ((240, 320, 3), 0.0)
     >>> frames.close()
     """
-    chosen = _options(options, input=source.name if isinstance(source, Source) else "")
+    chosen = _options(options, input=str(source) if isinstance(source, str | Path) else "")
     mosaic = Mosaic(gallery, chosen.mosaic, matcher=matcher)
 
     def frames() -> Generator[Frame, None, None]:
         with contextlib.ExitStack() as undo:
             items: Iterable[object]
             if isinstance(source, str | Path):
-                items = undo.enter_context(
-                    open_source(
-                        str(source),
-                        rate=chosen.fps,
-                        reconnect=chosen.reconnect,
-                        capture=chosen.capture,
-                    )
-                )
+                items = undo.enter_context(open_input(chosen))
             else:
                 items = source
             for number, item in enumerate(items):

@@ -54,10 +54,6 @@ def _number(value: Any) -> float:
     return number
 
 
-def _rate(value: Any) -> Fraction:
-    return rate(str(value))
-
-
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError
@@ -84,7 +80,7 @@ def _switch(value: Any) -> bool:
 _KINDS: Mapping[object, Kind] = {
     int: Kind("a whole number", "N", _whole),
     float: Kind("a number", "X", _number),
-    Fraction: Kind("a rate", "RATE", _rate, "25 or 30000/1001"),
+    Fraction: Kind("a rate", "RATE", lambda value: rate(str(value)), "25 or 30000/1001"),
     str: Kind("text", "NAME", _text),
     Path: Kind("a path", "FILE", lambda value: Path(_text(value))),
     Size: Kind("WIDTHxHEIGHT", "WxH", read_size, "1920x1080"),
@@ -94,43 +90,24 @@ _KINDS: Mapping[object, Kind] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option.
+    """One option."""
 
-    Attributes
-    ----------
-    field : name of the dataclass field
-    name : name in the settings file; the command line puts dashes for underscores
-    kind : how values are read
-    help : without the default
-    default : value; None if it depends on other things, which `help` explains
-    optional : None is a value, too
-    metavar : stands for a value in the help of the command line
-    low, high : bounds, both allowed themselves
-    choices : the only values
-    short : one-letter flag such as -y
-    group : heading in the help
-    live : it may change while a run goes on
-    keeps_tiles : a change of it is drawn with the tiles that are there
-    filed : a settings file may set it
-    is_path : it may name a file
-    """
-
-    field: str
-    name: str
+    field: str  # of the dataclass
+    name: str  # in the settings file; the command line puts dashes for underscores
     kind: Kind
-    help: str
-    default: Any
-    optional: bool
-    metavar: str
-    low: float | Fraction | None = None
+    help: str  # without the default
+    default: Any  # None if it depends on other things, which `help` explains
+    optional: bool  # None is a value, too
+    metavar: str  # stands for a value in the help of the command line
+    low: float | Fraction | None = None  # bounds, both allowed themselves
     high: float | Fraction | None = None
-    choices: tuple[str, ...] = ()
-    short: str = ""
-    group: str = "mosaic"
-    live: bool = False
-    keeps_tiles: bool = False
-    filed: bool = True
-    is_path: bool = False
+    choices: tuple[str, ...] = ()  # the only values
+    short: str = ""  # one-letter flag such as -y
+    group: str = "mosaic"  # heading in the help
+    live: bool = False  # it may change while a run goes on
+    keeps_tiles: bool = False  # a change of it is drawn with the tiles that are there
+    filed: bool = True  # a settings file may set it
+    is_path: bool = False  # it may name a file
 
     @property
     def flag(self) -> str:

@@ -79,17 +79,14 @@ def _refuse_shared_outputs(destinations: Sequence[Destination], *, json: bool) -
         raise UsageError("standard output is closed; leave out --json and the output -")
 
 
-def open_input(options: RunOptions, destinations: Sequence[Destination]) -> Source:
+def open_input(options: RunOptions, destinations: Sequence[Destination] = ()) -> Source:
     """Open the source; a display shows a single picture without an end."""
     from .sources import open_source
     from .sources.still import LoopedStill
 
     source = call_interruptibly(
         lambda: open_source(
-            options.input,
-            rate=options.fps,
-            reconnect=options.reconnect,
-            capture=options.capture,
+            options.input, rate=options.fps, reconnect=options.reconnect, capture=options.capture
         )
     )
     if source.info.still and any(it.is_display for it in destinations):

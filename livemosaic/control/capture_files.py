@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 
 
 class CaptureFiles:
-    """Makes snapshots and recordings. Safe from any thread.
-
-    Parameters
-    ----------
-    info : of the run's pictures
-    options : for recordings
-    """
+    """Makes snapshots and recordings. Safe from any thread."""
 
     def __init__(self, info: StreamInfo, options: FileOptions) -> None:
         # A recording begins in the middle: at time 0, and without chapters.

@@ -62,19 +62,12 @@ _ATTEMPTS = Kind("never, always, or a number of attempts", "N", _attempts)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """Everything that was chosen about a run.
-
-    Attributes
-    ----------
-    input, outputs : as on the command line
-    explicit : names of the options that were typed
-    files : for each option that a settings file sets, the file
-    """
+    """Everything that was chosen about a run. Input and outputs are as on the command line."""
 
     input: str = ""
     outputs: tuple[str, ...] = ()
-    explicit: frozenset[str] = field(default=frozenset(), compare=False)
-    files: Mapping[str, Path] = field(default_factory=dict, compare=False)
+    explicit: frozenset[str] = field(default=frozenset(), compare=False)  # names of typed options
+    files: Mapping[str, Path] = field(default_factory=dict, compare=False)  # that set options
     # fmt: off
     gallery: str = option("photos", """photos or emoji (included), a gallery file, or a folder of
         photos, from which a gallery is built once and kept""",
@@ -196,17 +189,12 @@ def resolve(
     input: str = "",
     outputs: Sequence[str] = (),
 ) -> RunOptions:
-    """Bring the options of a run together.
+    """Bring the options of a run together; `UsageError` for a mistake in a settings file.
 
     Parameters
     ----------
     explicit : the values that were typed, by name; see `explicit_options`
-    texts : the contents of settings files; those of a later one count before those of an earlier
-    input, outputs : as on the command line
-
-    Raises
-    ------
-    UsageError : a value or name that makes no sense in a settings file
+    texts : the contents of settings files; those of a later one override those of an earlier
     """
     filed = {file: _filed_options(file, text) for file, text in (texts or {}).items()}
     layers = [*filed.values(), explicit]

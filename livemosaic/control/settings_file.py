@@ -40,20 +40,16 @@ class SettingsFileWatcher:
     mistake, a one-line message goes to the log and to `control`, and the current settings stay in
     effect. While a file is away, as in the middle of being replaced, nothing happens.
 
-    Parameters
-    ----------
-    texts : the contents of the files at the start; see `resolve`
-    options : the result of `resolve` at the start
-    control : receives the changes
-    open_gallery : raises an error for a gallery that cannot be used
+    `texts` and `options` are those of `resolve` at the start. `open_gallery` raises an error for a
+    gallery that cannot be used.
     """
 
     def __init__(
         self,
         texts: Mapping[Path, bytes],
-        *,
         options: RunOptions,
         control: Control,
+        *,
         open_gallery: Callable[[str], object],
     ) -> None:
         values = values_of(options)
@@ -103,7 +99,7 @@ class SettingsFileWatcher:
             return
         if not any(problem.startswith(f"{file}: ") for file in texts):
             problem = f"{saved[-1]}: {problem}"
-        self._say(_log.warning, f"{problem}; the current settings stay in effect")
+        self._control.warn(f"{problem}; the current settings stay in effect")
 
     def _text(self, file: Path) -> bytes:
         """What is in a file now; a pipe can be read only once, at the start."""
@@ -116,12 +112,7 @@ class SettingsFileWatcher:
             self.poll()
 
     def _apply(self, options: RunOptions, saved: Path) -> None:
-        """Change what may change while it runs, and report it.
-
-        Raises
-        ------
-        LivemosaicError : a value that cannot be used; nothing is changed then
-        """
+        """Change what may change while it runs, and report it; nothing if a value is wrong."""
         old, new, start = map(values_of, (self._applied, options, self._start))
         changed = {
             known.name: known.live for known in OPTIONS if new[known.name] != old[known.name]
@@ -148,7 +139,9 @@ class SettingsFileWatcher:
         if later:
             texts.append(f"at the next start: {', '.join(sorted(later))}")
         if any(texts):
-            self._say(_log.info, f"{saved.name}: {'; '.join(filter(None, texts))}")
+            text = f"{saved.name}: {'; '.join(filter(None, texts))}"
+            _log.info("%s", text)
+            self._control.notify(text)
 
     def _tile_px(self, wanted: MosaicSettings) -> int:
         """The side of a tile for an output that keeps its size."""
@@ -158,7 +151,3 @@ class SettingsFileWatcher:
         columns = None if wanted.tile_px else wanted.columns
         grid = replace(settings, tile_px=wanted.tile_px, columns=columns)
         return plan_grid(*settings.size, grid).tile_px
-
-    def _say(self, log: Callable[..., None], text: str) -> None:
-        log("%s", text)
-        self._control.notify(text)
