@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import cv2
@@ -33,6 +34,22 @@ def letterbox(
         for whole, length in ((into[0], width * aspect), (into[1], height))
     )
     return (into[0] - w) // 4 * 2, (into[1] - h) // 4 * 2, w, h
+
+
+def fill(planes: Sequence[U8], out: Sequence[U8], box: tuple[int, int, int, int]) -> list[U8]:
+    """Scale I420 planes into a box (left, top, width, height) of the planes `out`.
+
+    Returns
+    -------
+    the filled parts of `out`
+    """
+    left, top, width, height = box
+    parts = []
+    for plane, target, f in zip(planes, out, (1, 2, 2), strict=True):
+        x, y, w, h = left // f, top // f, -(-width // f), -(-height // f)
+        parts.append(target[y : y + h, x : x + w])
+        parts[-1][:] = scaled(plane, w, h)
+    return parts
 
 
 def scaled(plane: U8, width: int, height: int) -> U8:

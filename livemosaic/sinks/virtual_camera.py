@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import SinkError
 from ..media.colour import Colour, conversion
 from ..media.frame import Frame, StreamInfo, TrackPacket
-from ..media.scale import letterbox, scaled
+from ..media.scale import fill, letterbox
 from .base import Destination, FileOptions, RunContext, Sink
 from .virtual_camera_devices import choose_device, device_size, refusal, release_device
 
@@ -137,13 +137,7 @@ class VirtualCameraSink(Sink):
             self._box = box
             for plane, black in zip(self._planes, _BLACK, strict=True):
                 plane[:] = black
-        left, top, width, height = box
-        y, u, v = (
-            plane[top // f : (top + height) // f, left // f : (left + width) // f]
-            for plane, f in zip(self._planes, (1, 2, 2), strict=True)
-        )
-        for target, plane in zip((y, u, v), (frame.y, frame.u, frame.v), strict=True):
-            target[:] = scaled(plane, target.shape[1], target.shape[0])
+        y, u, v = fill((frame.y, frame.u, frame.v), self._planes, box)
         if (frame.colour.matrix, frame.colour.full_range) != ("bt601", False):
             _convert(y, u, v, frame.colour)
 

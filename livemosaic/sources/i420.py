@@ -20,7 +20,7 @@ from ..media.ffmpeg import (
     av,
     guess_matrix,
 )
-from ..media.scale import letterbox, scaled
+from ..media.scale import fill, letterbox
 
 _logger = logging.getLogger("livemosaic")
 
@@ -141,15 +141,11 @@ def fit(
     aspect : width of a pixel by that of a pixel in the result
     """
     height, width = planes[0].shape
-    left, top, w, h = letterbox(width, height, size, aspect=aspect)
     out = (
         np.full((size[1], size[0]), 0 if full_range else 16, np.uint8),
         *np.full((2, (size[1] + 1) // 2, (size[0] + 1) // 2), 128, np.uint8),
     )
-    for plane, target, half in zip(planes, out, (1, 2, 2), strict=True):
-        x, y = left // half, top // half
-        box = target[y : y + -(-h // half), x : x + -(-w // half)]
-        box[:] = scaled(plane, box.shape[1], box.shape[0])
+    fill(planes, out, letterbox(width, height, size, aspect=aspect))
     return out
 
 
