@@ -1,4 +1,4 @@
-"""Pictures that are coded band by band: the bytes of those coded at once."""
+"""Pictures that are coded strip by strip: the bytes of those coded at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from livemosaic.sinks.image_strips import encode_strips
 from tests.clips import picture
 from tests.conftest import U8
 
-# A whole band, one row more, one less; odd sides; fewer rows than a block; two rounds of bands.
+# A whole strip, one row more, one less; odd sides; fewer rows than a block; two rounds of strips.
 SIZES = [(64, 128), (48, 129), (47, 127), (641, 257), (33, 1), (1, 300), (2, 2), (16, 515)]
 
 
@@ -41,9 +41,9 @@ def markers(data: bytes) -> Iterator[int]:
 
 def test_bands_are_the_picture(frame: Frame) -> None:
     for rows in (2, 128):
-        bands = list(frame.strips(rows))
-        assert {len(band) for band in bands[:-1]} <= {rows}
-        assert np.array_equal(np.concatenate(bands), frame.to_bgr())
+        strips = list(frame.strips(rows))
+        assert {len(strip) for strip in strips[:-1]} <= {rows}
+        assert np.array_equal(np.concatenate(strips), frame.to_bgr())
 
 
 def test_png(frame: Frame) -> None:
@@ -60,7 +60,7 @@ def test_jpeg_is_what_opencv_makes_of_the_whole(frame: Frame) -> None:
 
 
 @pytest.mark.parametrize("name", ["p.png", "p.JPG", "p.jpeg"])
-def test_a_file_of_bands(tmp_path: Path, name: str) -> None:
+def test_a_file_of_strips(tmp_path: Path, name: str) -> None:
     bgr = np.asarray(cv2.resize(picture(64, 48), (200, 300)), np.uint8)
     sink = open_sink(str(tmp_path / name), StreamInfo(200, 300, still=True))
     sink.write(Frame.from_bgr(bgr))

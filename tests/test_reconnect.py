@@ -188,7 +188,7 @@ def test_interrupt_while_opening_closes_what_comes_too_late() -> None:
     assert closed.wait(TIMEOUT_S)
 
 
-# ---- what is joined ----------------------------------------------------------------------
+# ---- what is stream ----------------------------------------------------------------------
 
 
 def track(codec: str = "aac", *, rate: int = 48000, channels: int = 2, kind: str = "audio") -> Any:
@@ -203,36 +203,36 @@ def track(codec: str = "aac", *, rate: int = 48000, channels: int = 2, kind: str
     )
 
 
-def splice(**changes: Any) -> StreamContinuity:
+def continuity(**changes: Any) -> StreamContinuity:
     return StreamContinuity(replace(FakeSource([]).info, **changes), name="camera")
 
 
-def through(joined: StreamContinuity, *items: Any) -> list[Any]:
-    return [out for item in items for out in joined(item)]
+def through(stream: StreamContinuity, *items: Any) -> list[Any]:
+    return [out for item in items for out in stream(item)]
 
 
 def test_times_of_one_source_are_its_own() -> None:
     """Also when the network was late: what was slow does not become a gap."""
     frames = [at(0, 1.0), at(1, 1.04), at(2, 3.5), at(3, 3.5), at(4, 3.5)]
-    assert [f.pts for f in through(splice(), *frames)] == [0, 1, 2, 3, 4]
+    assert [f.pts for f in through(continuity(), *frames)] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("jump", [90_000, -10])
 def test_a_clock_that_is_set_moves_nothing(jump: int) -> None:
     frames = [at(0, 1.0), at(1, 1.04), at(2 + jump, 1.08), at(3 + jump, 1.12)]
-    assert [f.pts for f in through(splice(), *frames)] == [0, 1, 2, 3]
+    assert [f.pts for f in through(continuity(), *frames)] == [0, 1, 2, 3]
 
 
 def test_another_time_base_after_coming_back() -> None:
-    joined = splice()
-    through(joined, at(0, 1.0), at(1, 1.04))
-    joined.restart(FakeSource([]).info)
+    stream = continuity()
+    through(stream, at(0, 1.0), at(1, 1.04))
+    stream.restart(FakeSource([]).info)
     base = Fraction(1, 90_000)
     frames = [
         at(pts, captured_s, time_base=base, duration=3600)
         for pts, captured_s in ((500_000, 2.04), (503_600, 2.08))
     ]
-    found = through(joined, *frames)
+    found = through(stream, *frames)
     assert [(f.pts, f.time_base, f.duration) for f in found] == [
         (26, 1 / RATE, 1),
         (27, 1 / RATE, 1),
@@ -241,41 +241,41 @@ def test_another_time_base_after_coming_back() -> None:
 
 def test_tracks_that_fit_go_on_in_the_same_times() -> None:
     first = (track(), track("pcm_alaw"))
-    joined = splice(tracks=first)
-    through(joined, at(0, 1.0), at(25, 2.0))
-    joined.restart(replace(FakeSource([]).info, tracks=(track(), track("pcm_alaw", rate=8000))))
+    stream = continuity(tracks=first)
+    through(stream, at(0, 1.0), at(25, 2.0))
+    stream.restart(replace(FakeSource([]).info, tracks=(track(), track("pcm_alaw", rate=8000))))
     sound = [packet(pts, time_base=Fraction(1, 48000), track=n) for n in (0, 1) for pts in (0, 9)]
     for item in sound:
         item.packet.dts = item.packet.pts
     # Only the first picture tells how far to shift.
-    assert through(joined, sound[0], sound[2]) == []
-    found = through(joined, at(0, 4.0), sound[1], sound[3])
+    assert through(stream, sound[0], sound[2]) == []
+    found = through(stream, at(0, 4.0), sound[1], sound[3])
     assert [type(item) for item in found] == [Frame, TrackPacket]
     assert found[0].time_s == 3.0
     assert (found[1].packet.pts, found[1].packet.dts) == (9 + 3 * 48000,) * 2
 
 
 def test_a_track_that_is_coded_otherwise_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    joined = splice(tracks=(track(),))
+    stream = continuity(tracks=(track(),))
     for other in (track("mp3"), track(rate=44100), track(channels=6)):
-        through(joined, at(0, 1.0))
-        joined.restart(replace(FakeSource([]).info, tracks=(other,)))
-        assert len(through(joined, at(0, 2.0), packet(0))) == 1
+        through(stream, at(0, 1.0))
+        stream.restart(replace(FakeSource([]).info, tracks=(other,)))
+        assert len(through(stream, at(0, 2.0), packet(0))) == 1
     assert [r.getMessage() for r in caplog.records] == [
         "camera: its audio has another coding after the reconnect: left out"
     ]
 
 
 def test_another_size_shape_and_colour(caplog: pytest.LogCaptureFixture) -> None:
-    joined = splice()
+    stream = continuity()
     info = replace(FakeSource([]).info, width=24, height=48, sample_aspect_ratio=Fraction(2))
-    through(joined, at(0, 1.0))
-    joined.restart(info)
+    through(stream, at(0, 1.0))
+    stream.restart(info)
     full = Colour("bt601", full_range=True)
     y, u, v = (
         np.full(s, 255 if s == (48, 24) else 128, np.uint8) for s in ((48, 24), (24, 12), (24, 12))
     )
-    (found,) = through(joined, Frame(y, u, v, full, pts=0, captured_s=2.0))
+    (found,) = through(stream, Frame(y, u, v, full, pts=0, captured_s=2.0))
     assert (found.width, found.height) == SIZE
     assert found.colour == FakeSource([]).info.colour
     # 24 wide pixels are as 48 square ones: 8 columns of bars on both sides.

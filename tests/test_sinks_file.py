@@ -649,7 +649,7 @@ def test_damaged_sound_is_left_out_and_said_once(
         assert all("damaged" in m for m in messages)
 
 
-def test_sound_over_a_joint_is_not_taken_for_damaged(
+def test_sound_over_a_discontinuity_is_not_taken_for_damaged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """That of a recording may begin a little before its picture, in what came before it."""

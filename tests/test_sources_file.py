@@ -807,14 +807,14 @@ def test_sound_that_steps_back_before_or_after_the_picture() -> None:
         streams.append(clips.add_track(container, "ass"))
 
     def times(order: Sequence[tuple[int, int]], *, leaps: bool = False) -> list[tuple[int, int]]:
-        joint = Discontinuity(0, rate=Fraction(25), leaps=leaps)
+        shifted = Discontinuity(0, rate=Fraction(25), leaps=leaps)
         out = []
         for index, ms in order:
             packet = av.Packet(b"x")
             packet.stream, packet.time_base = streams[index], Fraction(1, 1000)
             packet.pts = packet.dts = ms
-            out += list(joint(packet))
-        out += list(joint.flush())
+            out += list(shifted(packet))
+        out += list(shifted.flush())
         return [(p.stream_index, p.pts) for p in out]
 
     piece = [(kind, ms) for ms in range(0, 2000, 40) for kind in (0, 1)]
@@ -836,7 +836,7 @@ def test_sound_that_steps_back_before_or_after_the_picture() -> None:
     assert times([(0, 0), (0, 80), (0, 40), (0, 120)]) == [(0, 0), (0, 80), (0, 40), (0, 120)]
     alone = [(0, 0), (1, 2000), (1, 0), (0, 40), (1, 20)]
     assert sorted(times(alone)) == sorted(alone)
-    # Silence behind a joint is kept.
+    # Silence after a discontinuity is kept.
     silent = [*piece * 2, *((0, ms) for ms in range(2000, 6000, 40)), (1, 5960)]
     assert times(silent)[-1] == (1, 7960)
     # So are pauses of the picture alone, and of the sound alone, where times may leap.
