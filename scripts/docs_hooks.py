@@ -2,14 +2,19 @@
 
 A page asks for one with a line of its own:
 
-    {{ include README.md }}     a file of the repository, with links that work on the site
-    {{ section README.md }}     the same with its headings one level lower
-    {{ rooms }}                 each folder of the package with the first sentence of its docstring
-    {{ keys }}                  the keys of the window
-    {{ profiles }}              each profile with the options that it sets
-    {{ live_options }}          the options that may change while a run goes on
-    {{ options mosaic }}        a group of the options of `run`
-    {{ usage gallery build }}   what a subcommand says with --help
+    [include: README.md](../README.md)    a file of the repository, with links that work on the site
+    [section: README.md](../README.md)    the same with its headings one level lower
+    {{ options mosaic }}                  a group of the options of `run`
+    {{ usage gallery build }}             the help of a subcommand
+
+Small facts are part of the page, so that it can be read without the site. They stand between the
+comments `<!-- made from the code: keys -->` and `<!-- end -->`. `python scripts/docs_hooks.py`
+writes them again:
+
+    rooms           each folder of the package with the first sentence of its docstring
+    keys            the keys of the window
+    profiles        each profile with the options that it sets
+    live_options    the options that may change while a run goes on
 
 MkDocs calls `on_page_markdown`; mkdocstrings uses `PlainDescriptions`.
 """
@@ -49,12 +54,21 @@ PAGES = {
 }
 
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|!\[[^\]]*\]\([^)]*\))*)\]\(([^)\s]+)\)")
-_ASKED = re.compile(r"^\{\{ (\w+)(?: ([^}]+?))? \}\}$", re.MULTILINE)
+_INCLUDE = re.compile(r"^\[(include|section): (\S+)\]\(\S+\)$", re.MULTILINE)
+_ASKED = re.compile(r"^\{\{ (\w+) ([^}]+?) \}\}$", re.MULTILINE)
+_WRITTEN = re.compile(r"(<!-- made from the code: (\w+) -->\n\n).*?(\n\n<!-- end -->)", re.DOTALL)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put in what a page asks for."""
-    return _ASKED.sub(lambda match: FACTS[match[1]](match[2] or "").rstrip(), markdown)
+    """Put in the facts that a page asks for."""
+    for pattern in (_ASKED, _INCLUDE):
+        markdown = pattern.sub(lambda match: FACTS[match[1]](match[2]).rstrip(), markdown)
+    return markdown
+
+
+def rewritten(markdown: str) -> str:
+    """A page with its small facts as they are in the code now."""
+    return _WRITTEN.sub(lambda match: match[1] + FACTS[match[2]]("") + match[3], markdown)
 
 
 # ---- facts -------------------------------------------------------------------------------
@@ -181,7 +195,7 @@ def _values(option: Option) -> str:
 
 
 def usage(words: str) -> str:
-    """What a subcommand says about itself with --help."""
+    """The help of a subcommand."""
     program = [sys.executable, "-m", "livemosaic", *words.split(), "--help"]
     done = subprocess.run(
         program,
@@ -259,3 +273,9 @@ def below(text: str) -> str:
             line = f"{'' if lines[-1].startswith('    ') else ':' + chr(10)}    {line}"
         lines += line.split("\n")
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    for page in (ROOT / "docs").glob("*.md"):
+        page.write_text(rewritten(page.read_text(encoding="utf-8")), encoding="utf-8")
