@@ -40,9 +40,7 @@ class LiveState:
 
 
 # Every option that may change while a pipeline runs, by the name of its field.
-LIVE_OPTIONS: Mapping[str, Option] = {
-    known.field: known for known in options_of(LiveState) if known.live
-}
+LIVE_OPTIONS: Mapping[str, Option] = {it.field: it for it in options_of(LiveState) if it.live}
 
 
 @dataclass(frozen=True, slots=True)
