@@ -243,7 +243,10 @@ def _read_all(
     names: Sequence[str], cut: Cut, tile_px: int, workers: int | None
 ) -> Iterator[_Batch]:
     """Batches in the order of `names`; only a bounded number of them is in memory."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    if sys.platform == "linux":
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
     workers = workers or cores + EXTRA_WORKERS
     pending: deque[Future[_Batch]] = deque()
     pool = ThreadPoolExecutor(workers, "gallery")
