@@ -69,11 +69,7 @@ def render(
     )
     destinations: list[Destination] = [
         *parse_outputs(chosen),
-        *(
-            _OwnSink(name=it.name, sink=it, is_display=it.latest_only, for_screen=it.latest_only)
-            for it in outputs
-            if isinstance(it, Sink)
-        ),
+        *(_OwnSink.of(output) for output in outputs if isinstance(output, Sink)),
     ]
     with contextlib.ExitStack() as undo:
         source = input if isinstance(input, Source) else open_input(chosen, destinations)
@@ -89,6 +85,11 @@ class _OwnSink(Destination):
     """A sink that the caller has opened."""
 
     sink: Sink
+
+    @classmethod
+    def of(cls, sink: Sink) -> _OwnSink:
+        latest_only = sink.latest_only
+        return cls(name=sink.name, sink=sink, is_display=latest_only, for_screen=latest_only)
 
     def open(self, info: StreamInfo, context: RunContext) -> Sink:
         return self.sink
@@ -155,7 +156,10 @@ def mosaic_frames(
 def _options(values: Mapping[str, object], **places: Any) -> RunOptions:
     """The options of a run, by the names of the table or of the fields.
 
-    Raises `OptionError` for a wrong value, and `TypeError` for a wrong name.
+    Raises
+    ------
+    OptionError : an option does not take its value
+    TypeError : there is no such option
     """
     known = {name: it for it in OPTIONS for name in (it.name, it.field) if it.group != "program"}
     if unknown := values.keys() - known.keys():

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,24 +15,19 @@ from . import window  # noqa: F401  (registers its kind of output)
 from .blocking import call_interruptibly
 from .control.capture_files import CaptureFiles
 from .control.ignored_options import Circumstances, ignored_options
-from .control.options import RunOptions
-from .control.state import Control, LiveState
 from .errors import UsageError
-from .sinks import Destination, FileOptions, Sink, parse_output
-from .sinks.base import (
-    ENCODER_OPTIONS,
-    STANDARD_OUTPUT,
-    RunContext,
-    are_for_screen,
-    distribute_options,
-)
-from .sources import Source, input_kind, open_source
 
 if TYPE_CHECKING:
+    from contextlib import ExitStack
+
+    from .control.options import RunOptions
+    from .control.state import Control
     from .gallery import Gallery
     from .mosaic.grid import Grid
     from .mosaic.mosaic import Mosaic
     from .pipeline import Pipeline
+    from .sinks import Destination, Sink
+    from .sources import Source
 
 _log = logging.getLogger("livemosaic")
 
@@ -41,6 +36,10 @@ _SAME_SHAPE = 0.97  # of a side; a smaller share is visible, unlike that of 1366
 
 def parse_outputs(options: RunOptions) -> list[Destination]:
     """Parse the outputs and the map, and refuse what cannot work."""
+    from .sinks import FileOptions, parse_output
+    from .sinks.base import ENCODER_OPTIONS, distribute_options
+    from .sinks.photo_map import parse_map
+
     file_options = FileOptions(
         codec=options.codec,
         preset=options.preset,
@@ -58,8 +57,6 @@ def parse_outputs(options: RunOptions) -> list[Destination]:
         unused = {name for name in ENCODER_OPTIONS if name not in options.explicit}
         destinations = [it.without_options(unused) for it in destinations]
     if options.map is not None:
-        from .sinks.photo_map import parse_map
-
         destinations.append(parse_map(options.map, file_options))
     _refuse_shared_outputs(destinations, json=options.json)
     for destination in destinations:
@@ -69,6 +66,8 @@ def parse_outputs(options: RunOptions) -> list[Destination]:
 
 def _refuse_shared_outputs(destinations: Sequence[Destination], *, json: bool) -> None:
     """Refuse two outputs, or an output and the statistics, in the same place."""
+    from .sinks.base import STANDARD_OUTPUT
+
     locations = [destination.location for destination in destinations if destination.location]
     for destination in destinations:
         if locations.count(destination.location) > 1:
@@ -82,6 +81,7 @@ def _refuse_shared_outputs(destinations: Sequence[Destination], *, json: bool) -
 
 def open_input(options: RunOptions, destinations: Sequence[Destination] = ()) -> Source:
     """Open the source; a display shows a single picture without an end."""
+    from .sources import open_source
     from .sources.still import LoopedStill
 
     source = call_interruptibly(
@@ -110,16 +110,21 @@ def open_pipeline(
 
     Parameters
     ----------
+    source : see `open_input`
+    destinations : see `parse_outputs`
     undo : gets the calls that close everything, until the pipeline does that
     gallery : instead of the options' gallery
     on_photos : called as on_photos(done, total) while a gallery is built
     deferred : makes a context in which no exception comes from a signal
     named : how warnings name an option
+    started_s : when the run began, `time.monotonic()`
     """
     from .gallery import Gallery, open_gallery
     from .jit import kernels_are_cached
     from .mosaic.mosaic import Mosaic
     from .pipeline import Pipeline, output_info
+    from .sinks.base import RunContext, are_for_screen
+    from .sources import input_kind
 
     info = source.info
     for destination in destinations:
@@ -204,6 +209,7 @@ def _warn_of_another_shape(size: tuple[int, int] | None, width: int, height: int
 
 
 def _make_control(mosaic: Mosaic, gallery: str, grid: Grid) -> Control:
+    from .control.state import Control, LiveState
     from .gallery import BUILTIN
 
     mosaic.update_settings(mosaic.settings.for_grid(grid))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ..control.options import OPTIONS
@@ -18,10 +18,17 @@ def completed_as_file(action: argparse.Action) -> None:
     action.complete = FILE_COMPLETION  # type: ignore[attr-defined]  # read by shtab
 
 
-def add_options(parser: argparse.ArgumentParser, options: Iterable[Option] = OPTIONS) -> None:
-    """Add options to a parser; those that were not typed are None."""
+def add_options(
+    parser: argparse.ArgumentParser,
+    names: Collection[str] | None = None,
+    *,
+    table: Iterable[Option] = OPTIONS,
+) -> None:
+    """Add options of a table to a parser; those that were not typed are None."""
     groups: dict[str, Any] = {}
-    for known in options:
+    for known in table:
+        if names is not None and known.name not in names:
+            continue
         if known.group not in groups:
             groups[known.group] = parser.add_argument_group(f"{known.group} options")
         settings: dict[str, Any] = {"dest": known.name, "help": _help(known)}

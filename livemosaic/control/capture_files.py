@@ -8,10 +8,9 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from ..sinks import FileOptions, Sink, open_sink
-
 if TYPE_CHECKING:
     from ..media.frame import Frame, StreamInfo
+    from ..sinks import FileOptions, Sink
 
 
 class CaptureFiles:
@@ -27,6 +26,7 @@ class CaptureFiles:
     def save_picture(self, frame: Frame) -> str:
         """Write a snapshot; return its name."""
         from ..media.frame import StreamInfo
+        from ..sinks import open_sink
 
         name = self._name("png")
         info = StreamInfo(frame.width, frame.height, colour=frame.colour, still=True)
@@ -36,6 +36,8 @@ class CaptureFiles:
 
     def open_recording(self) -> Sink:
         """Open a new file for the pictures from now on."""
+        from ..sinks import open_sink
+
         return open_sink(self._name("mkv"), self._info, options=self._options)
 
     def _name(self, suffix: str) -> str:

@@ -124,7 +124,10 @@ _EXCLUSIVE = (("tile", "columns"), ("scale", "size"))
 
 
 def explicit_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of the options that were typed, by name; `OptionError`."""
+    """The values of the options that were typed, by name; `OptionError`.
+
+    Other names among the arguments, and options that are None, are left out.
+    """
     return {
         name: known.read(arguments[name])
         for name, known in _BY_NAME.items()
@@ -166,8 +169,10 @@ def _filed_options(file: Path, text: bytes) -> dict[str, Any]:
         names = _short(", ".join(document)) or "run is not a table"
         raise UsageError(f"{file}: unknown: {names}; put the options into a table, under [run]")
     if unknown := [name for name in table if name not in _FILED]:
-        names = _short(", ".join(unknown))
-        raise UsageError(f"{file}: unknown: {names}; a [run] table takes {', '.join(_FILED)}")
+        raise UsageError(
+            f"{file}: unknown: {_short(', '.join(unknown))}; "
+            f"a [run] table takes {', '.join(_FILED)}"
+        )
     try:
         return {name: _FILED[name].read(value) for name, value in table.items()}
     except OptionError as error:
@@ -186,8 +191,10 @@ def resolve(
 ) -> RunOptions:
     """Bring the options of a run together; `UsageError` for a mistake in a settings file.
 
-    `explicit` are those of `explicit_options`. `texts` are the contents of settings files, of which
-    a later one overrides an earlier one.
+    Parameters
+    ----------
+    explicit : the values that were typed, by name; see `explicit_options`
+    texts : the contents of settings files; those of a later one override those of an earlier
     """
     filed = {file: _filed_options(file, text) for file, text in (texts or {}).items()}
     layers = [*filed.values(), explicit]

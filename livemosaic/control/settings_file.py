@@ -1,8 +1,10 @@
 """The settings files while it runs: saved changes are applied.
 
-The watcher polls: the system's events (inotify, as in watchfiles and watchdog) belong to a file
-that an editor's "replace by renaming" takes away, and never come from network folders and mounts of
-containers. The polling of watchfiles compares whole seconds, and so misses the second of two saves.
+The watcher polls, ten times a second, instead of asking the system for events. Those (inotify, as
+in watchfiles and watchdog) belong to a file that an editor's "replace by renaming" takes away, come
+with every write of an output into the same folder, and never come from network folders and mounts
+of containers. The polling of watchfiles 1.3 compares whole seconds, and so misses the second of two
+saves within one. Reading a file of this size takes 15 microseconds.
 """
 
 from __future__ import annotations

@@ -40,7 +40,9 @@ class LiveState:
 
 
 # Every option that may change while a pipeline runs, by the name of its field.
-LIVE_OPTIONS: Mapping[str, Option] = {it.field: it for it in options_of(LiveState) if it.live}
+LIVE_OPTIONS: Mapping[str, Option] = {
+    known.field: known for known in options_of(LiveState) if known.live
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,9 @@ def judge(width: int, height: int, rate: int, measured: Measurement) -> CheckRes
         f"{measured.cpu_cores:.1f} cores"
     )
     details = {
-        **{"width": width, "height": height, "rate": rate},
+        "width": width,
+        "height": height,
+        "rate": rate,
         "held": "no" if not sustained else "governed" if measured.governor else "yes",
         "fps": round(measured.fps, 1),
         "latency_ms": latency,
@@ -116,10 +118,12 @@ def measure(
     began, worked = time.monotonic(), time.process_time()
     pipeline.run()
     cores = (time.process_time() - worked) / (time.monotonic() - began)
-    latencies_ms = meter.latencies_ms or [0.0]
     return Measurement(
         fps=len(meter.latencies_ms) / (run_s - settling_s),
-        latency_ms={f"p{q}": round(float(np.percentile(latencies_ms, q)), 1) for q in (50, 95, 99)},
+        latency_ms={
+            f"p{q}": round(float(np.percentile(meter.latencies_ms or [0.0], q)), 1)
+            for q in (50, 95, 99)
+        },
         governor=pipeline.report()["governor"]["step"],
         cpu_cores=cores,
     )

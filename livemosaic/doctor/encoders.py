@@ -38,19 +38,25 @@ def probe(
     """Try encoders in another process; after one that ends the process, a new process continues.
 
     `command` is that of `encoder_probe`. `each_s` and `all_s` limit the time for one encoder and
-    for all. Returns by name: `state`, which is `good`, `absent` (not in this FFmpeg), `failed`, or
-    `untried` (no time was left); `text`, the reason; `ms` to open the encoder and encode one frame.
+    for all.
+
+    Returns
+    -------
+    By name: `state`, which is `good`, `absent` (not in this FFmpeg), `failed`, or `untried` (no
+    time was left); `text`, the reason; `ms` to open the encoder and to encode one frame
     """
     found: dict[str, dict[str, Any]] = {}
     remaining, deadline = list(names), time.monotonic() + all_s
     while remaining:
         answers, state, reason = _try(command, remaining, each_s, deadline)
-        found |= {answer["name"]: _answered(answer) for answer in answers}
+        for answer in answers:
+            found[answer["name"]] = _answered(answer)
         remaining = remaining[len(answers) :]
         if state:
             count = len(remaining) if state == "untried" else 1
-            lost, remaining = remaining[:count], remaining[count:]
-            found |= {name: {"state": state, "text": reason, "ms": 0.0} for name in lost}
+            for name in remaining[:count]:
+                found[name] = {"state": state, "text": reason, "ms": 0.0}
+            remaining = remaining[count:]
     return found
 
 

@@ -243,10 +243,7 @@ def _read_all(
     names: Sequence[str], cut: Cut, tile_px: int, workers: int | None
 ) -> Iterator[_Batch]:
     """Batches in the order of `names`; only a bounded number of them is in memory."""
-    if sys.platform == "linux":
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     workers = workers or cores + EXTRA_WORKERS
     pending: deque[Future[_Batch]] = deque()
     pool = ThreadPoolExecutor(workers, "gallery")

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
-from ..control.state import Control
+from ..control.state import Control, LiveState
 from ..errors import LivemosaicError
 from ..gallery.file_format import Gallery
 from ..media.frame import Frame, Item, StatusEvent, TrackPacket
 from ..mosaic.mosaic import CellCounts, Mosaic
-from ..mosaic.settings import MAX_TILE_PX
+from ..mosaic.settings import MAX_TILE_PX, MosaicSettings
 from .governor import Governor
 from .queues import Ended, FrameQueue
 from .sink_writer import FanOut
@@ -184,14 +184,15 @@ class MosaicWorker:
         return True
 
     def _update_settings(self, gallery: Gallery | None = None) -> None:
-        """Give the mosaic the state's settings, reduced by warm-up, governor and privacy mode."""
-        settings = self._warm_up.available(self._state.settings, self._last_input)
+        self._mosaic.update_settings(self._effective(self._state), gallery=gallery)
+
+    def _effective(self, state: LiveState) -> MosaicSettings:
+        """The state's settings, reduced by warm-up, governor and privacy mode."""
+        settings = self._warm_up.available(state.settings, self._last_input)
         if self.governor is not None and settings.tile_px is not None:
             larger_px = min(settings.tile_px * self.governor.step.tile_factor, MAX_TILE_PX)
             settings = replace(settings, tile_px=larger_px)
-        if self._state.privacy:
-            settings = replace(settings, overlay=0.0)
-        self._mosaic.update_settings(settings, gallery=gallery)
+        return replace(settings, overlay=0.0) if state.privacy else settings
 
     def _load_gallery(self, name: str) -> None:
         """Open a gallery on a thread of its own: it takes from 0.1 s to minutes."""

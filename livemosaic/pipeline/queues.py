@@ -31,7 +31,7 @@ class FrameQueue(ABC, Iterator[T]):
     Packets of other tracks keep their order among the frames.
     """
 
-    def __init__(self, max_frames: int = 1, *, max_packets: int = _MAX_PACKETS) -> None:
+    def __init__(self, max_frames: int, *, max_packets: int = _MAX_PACKETS) -> None:
         self._max_frames, self._max_packets = max_frames, max_packets
         self._items: deque[T] = deque()
         self._frames = 0
@@ -127,6 +127,9 @@ class LatestQueue(FrameQueue[T]):
     With one frame it is a slot for the latest picture; with more it evens out a thread whose speed
     varies.
     """
+
+    def __init__(self, max_frames: int = 1, *, max_packets: int = _MAX_PACKETS) -> None:
+        super().__init__(max_frames, max_packets=max_packets)
 
     def _make_room(self, is_packet: bool) -> None:
         while not self._has_room(is_packet):

@@ -17,8 +17,6 @@ from .sink_writer import FanOut, SinkWriter
 from .source_reader import SourceReader
 from .stats import peak_rss_mb
 
-_GRID = ("rows", "columns", "tile_px", "width", "height")
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -96,7 +94,7 @@ class RunReport:
     def _drops(self) -> dict[str, int]:
         """Frames that were dropped before the sinks, by the reason."""
         return {
-            "source": self.source.dropped + self.reader.stale,
+            "source": self.reader.dropped_by_source,
             "mosaic": self.reader.dropped,
             "governor": self.worker.dropped_by_governor,
         }
@@ -111,8 +109,6 @@ class RunReport:
         ended_s = self.ended_s or time.monotonic()
         stages = {"decode": self.reader.durations} | worker.durations | {"encode": first.durations}
         sinks = [writer.report() for writer in self.fan_out.sinks]
-        frames = max(worker.frames, 1)
-        means = {f"{key}_mean": round(worker.cell_shares[key] / frames, 4) for key in CELL_COUNTS}
         return {
             "input": self.source.name,
             "outputs": [sink["name"] for sink in sinks],
@@ -124,8 +120,17 @@ class RunReport:
             "fps": round(first.frames_out / max(ended_s - self.running_s, 1e-9), 2),
             "latency_ms": first.latency_ms(),
             "stages_ms": {name: stage.summary(50, 95) for name, stage in stages.items()},
-            "grid": {name: getattr(grid, name) for name in _GRID},
-            "cells": {"total": grid.cells, **means},
+            "grid": {
+                name: getattr(grid, name)
+                for name in ("rows", "columns", "tile_px", "width", "height")
+            },
+            "cells": {
+                "total": grid.cells,
+                **{
+                    f"{name}_mean": round(worker.cell_shares[name] / max(worker.frames, 1), 4)
+                    for name in CELL_COUNTS
+                },
+            },
             "first_frame_s": round(self.progress().first_frame_s, 3),
             "peak_rss_mb": peak_rss_mb(),
             "reconnects": self.source.reconnects,
@@ -138,9 +143,11 @@ class RunReport:
         governor = self.worker.governor
         if governor is None:
             return None
-        changes = [
-            {"at_s": round(change.at_s - self.running_s, 2), "step": change.step}
-            for change in governor.changes
-        ]
-        highest = STEPS[governor.highest].description
-        return {"step": governor.step.description, "highest": highest, "changes": changes}
+        return {
+            "step": governor.step.description,
+            "highest": STEPS[governor.highest].description,
+            "changes": [
+                {"at_s": round(change.at_s - self.running_s, 2), "step": change.step}
+                for change in governor.changes
+            ],
+        }

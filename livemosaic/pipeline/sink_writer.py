@@ -24,7 +24,10 @@ _MAX_GAP_S = 10  # longer gaps of a recording are not filled with hours of one p
 class SinkWriter:
     """Gives one sink its items, on a thread of its own.
 
-    Without a constant `rate` frames keep their own times. `nominal_rate` is that of the input.
+    Parameters
+    ----------
+    rate : constant frames/s for the sink; None: frames keep their own times
+    nominal_rate : frames/s of the mosaic worker's pictures
     """
 
     def __init__(

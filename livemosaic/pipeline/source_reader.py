@@ -45,13 +45,18 @@ class SourceReader:
         self._frame_rate = FrameRate(rate or source.info.rate)
         self._duration_s, self._realtime = duration_s, realtime
         self.frames = 0  # that the source gave
-        self.stale = 0  # from before the reading began, and dropped
+        self._stale = 0
         self.durations = Durations()  # of decoding a frame; live, since its capture
 
     @property
     def dropped(self) -> int:
         """Frames that were left out for the rate, or because the mosaic worker was busy."""
         return self._queue.dropped + self._frame_rate.dropped
+
+    @property
+    def dropped_by_source(self) -> int:
+        """Frames that the source dropped, and frames from before the reading began."""
+        return self._source.dropped + self._stale
 
     @property
     def repeated(self) -> int:
@@ -106,7 +111,7 @@ class SourceReader:
         is_starting = time.monotonic() < self._began_s + _STARTING_S
         oldest_s = self._began_s - _STALE_S
         is_stale = is_starting and isinstance(item, Frame) and item.captured_s < oldest_s
-        self.stale += is_stale
+        self._stale += is_stale
         return not is_stale
 
     def _counted(self, item: Item) -> Item:

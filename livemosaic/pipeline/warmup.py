@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 from ..media.frame import Frame
 from ..mosaic.mosaic import Mosaic
@@ -19,7 +18,8 @@ class WarmUp:
     """
 
     def __init__(self, mosaic: Mosaic, settings: MosaicSettings, threads: ThreadGroup) -> None:
-        self._mosaic, self._threads, self._current = mosaic, threads, settings
+        self._mosaic, self._threads = mosaic, threads
+        self._current = settings
         self._warm = {_kernels(settings)}
         self._busy = self._finished = False
 
@@ -35,15 +35,18 @@ class WarmUp:
             return wanted
         if not self._busy:  # one at a time: of many settings in a row, only the last counts
             self._busy = True
-            self._threads.spawn("warm-up", partial(self._run, wanted, last))
+            self._start(wanted, last)
         now = self._current
         return replace(wanted, match=now.match, tile_px=now.tile_px, tint=now.tint)
 
-    def _run(self, wanted: MosaicSettings, last: Frame) -> None:
-        self._mosaic.warm_up_kernels(wanted, last.width, last.height, last.colour)
-        self._warm.add(_kernels(wanted))
-        self._busy = False
-        self._finished = True
+    def _start(self, wanted: MosaicSettings, last: Frame) -> None:
+        def warm_up() -> None:
+            self._mosaic.warm_up_kernels(wanted, last.width, last.height, last.colour)
+            self._warm.add(_kernels(wanted))
+            self._busy = False
+            self._finished = True
+
+        self._threads.spawn("warm-up", warm_up)
 
     def take_finished(self) -> bool:
         """Whether a warm-up has finished since the last call: `available` may return more now."""

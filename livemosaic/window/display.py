@@ -28,7 +28,9 @@ _QT_RULES = "*.debug=false;*.info=false;*.warning=false"
 def check_display(*, timeout_s: float = _TIMEOUT_S) -> tuple[int, int] | None:
     """Make sure that OpenCV can open a window; `SinkError` if not.
 
-    Returns width and height of the screen in pixels (all monitors together), None if unknown.
+    Returns
+    -------
+    width and height of the screen in pixels (all monitors together), None if unknown
     """
     if sys.platform in ("win32", "darwin"):
         return None

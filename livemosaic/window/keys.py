@@ -76,7 +76,9 @@ class Keyboard:
 def press(name: str, control: Control, view: View, *, is_repeated: bool = False) -> str:
     """Run the action of a key by its name, see `key_name`; an unknown one does nothing.
 
-    Returns a message, also about a change that is not possible; empty if there is none.
+    Returns
+    -------
+    a message, also about a change that is not possible; empty if there is none
     """
     for key in KEYS:
         if name in key.names and (key.repeats or not is_repeated):

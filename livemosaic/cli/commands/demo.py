@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ...control.options import OPTIONS
 from ...sinks import parse_output
 from ..arguments import add_options, completed_as_file
 from ..signals import Interrupts
@@ -46,7 +45,7 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
         help=f"a file, or window (default: {_OUTPUT}, which is replaced if it exists)",
     )
     completed_as_file(output)
-    add_options(parser, [known for known in OPTIONS if known.name in _OPTIONS])
+    add_options(parser, names=_OPTIONS)
 
 
 def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> int:

@@ -42,9 +42,14 @@ def run(args: argparse.Namespace) -> int:
             print_text(_lines(result))
     problems = [result.name for result in results if result.state == "problem"]
     if args.json:
-        duration_s = round(time.monotonic() - began, 1)
-        report = {"version": __version__, "can_run": not problems, "duration_s": duration_s}
-        print_json({**report, "checks": [asdict(result) for result in results]})
+        print_json(
+            {
+                "version": __version__,
+                "can_run": not problems,
+                "duration_s": round(time.monotonic() - began, 1),
+                "checks": [asdict(result) for result in results],
+            }
+        )
     else:
         print_text(_summary(problems, sum(result.state == "warning" for result in results)))
     return 1 if problems else 0

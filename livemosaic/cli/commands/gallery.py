@@ -57,7 +57,7 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
         "-o", "--output", required=True, metavar="NAME.gallery", help="the file to write"
     )
     add_paths(build, "replace NAME.gallery if it exists")
-    add_options(build, options_of(Recipe))
+    add_options(build, table=options_of(Recipe))
     build.add_argument(
         "--no-mirror", action="store_true", help="never show the tiles mirrored (letters, signs)"
     )
