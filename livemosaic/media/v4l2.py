@@ -47,31 +47,20 @@ _LOOPBACK = "v4l2 loopback"
 
 @dataclass(frozen=True, slots=True)
 class VideoDevice:
-    """One /dev/videoN.
-
-    Attributes
-    ----------
-    path : /dev/videoN
-    name : of the driver, for people
-    capture : it can send pictures now; False for a virtual camera without a sender whose driver
-        hides such cameras (`exclusive_caps=1`)
-    output : it can receive pictures now
-    virtual : made by v4l2loopback
-    format : of a virtual camera's pictures, as "YU12:1280x720@30"; empty when it is not open
-    bus : its plug, as "usb-0000:00:14.0-2"; empty when unknown
-    """
+    """One /dev/videoN."""
 
     path: str
-    name: str
+    name: str  # of the driver, for people
+    # It can send pictures now. False for a virtual camera without a sender whose driver hides such
+    # cameras (`exclusive_caps=1`).
     capture: bool = False
-    output: bool = False
-    virtual: bool = False
-    format: str = ""
-    bus: str = ""
+    output: bool = False  # it can receive pictures now
+    virtual: bool = False  # made by v4l2loopback
+    format: str = ""  # of a virtual camera, as "YU12:1280x720@30"; empty when it is not open
+    bus: str = ""  # its plug, as "usb-0000:00:14.0-2"; empty when unknown
 
     @property
     def number(self) -> int:
-        """The N of /dev/videoN."""
         return int(self.path.removeprefix("/dev/video"))
 
 
@@ -81,9 +70,7 @@ def video_devices(*, sysfs: Path = SYSFS) -> list[VideoDevice]:
         names = [name for name in os.listdir(sysfs) if re.fullmatch(r"video\d+", name)]
     except OSError:
         return []
-    return [
-        _device(name, sysfs=sysfs) for name in sorted(names, key=lambda n: int(n[len("video") :]))
-    ]
+    return sorted((_device(name, sysfs=sysfs) for name in names), key=lambda it: it.number)
 
 
 def video_device(path: str, *, sysfs: Path = SYSFS) -> VideoDevice | None:

@@ -13,16 +13,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import SinkError
-from ..media.colour import Colour, conversion
+from ..media.colour import U8, Colour, conversion
 from ..media.frame import Frame, StreamInfo, TrackPacket
 from ..media.scale import fill, letterbox
 from .base import Destination, FileOptions, RunContext, Sink
 from .virtual_camera_devices import choose_device, device_size, refusal, release_device
-
-U8 = NDArray[np.uint8]
 
 _SIZE, _RATE = (1280, 720), Fraction(30)  # frames/s; what programs for calls expect
 
@@ -57,24 +54,13 @@ class VirtualCameraSink(Sink):
     """Sends each frame when it is written, fitted into the camera's picture.
 
     Black bars fill the rest of the picture. Samples are converted to limited-range BT.601.
+    `SinkError` if there is no such virtual camera, or it cannot be used.
 
     Parameters
     ----------
     name : `vcam` or `vcam:DEVICE`
     size : of the camera's picture, width and height, both even
-    rate : frames/s, 30 by default
     pixel_aspect : width by height of a frame's pixels; a camera's pixels are square
-
-    Attributes
-    ----------
-    device : the system's name
-    size : that the driver agreed to
-    buffer : uint8, the I420 picture that is sent
-
-    Raises
-    ------
-    SinkError
-        there is no such virtual camera, or it cannot be used; the message says what to do
     """
 
     latest_only = True
@@ -93,14 +79,14 @@ class VirtualCameraSink(Sink):
         self._box: tuple[int, int, int, int] | None = None  # of that frame
         device = choose_device(name.removeprefix("vcam").removeprefix(":") or None)
         self._camera = _open(device, size, self.rate)
-        self.device: str = self._camera.device
+        self.device: str = self._camera.device  # the system's name
         agreed = device_size(self.device) or size
         if agreed != size:
             # The driver keeps the size that a watching program opened it with.
             self.abort()
             self._camera = _open(device, agreed, self.rate)
         self.size = width, height = agreed
-        self.buffer = np.empty(width * height * 3 // 2, np.uint8)
+        self.buffer = np.empty(width * height * 3 // 2, np.uint8)  # the I420 picture that is sent
         chroma = self.buffer[width * height :].reshape(2, height // 2, width // 2)
         self._planes = (self.buffer[: width * height].reshape(height, width), *chroma)
 
@@ -119,11 +105,9 @@ class VirtualCameraSink(Sink):
             ) from error
 
     def close(self) -> None:
-        """Release the device."""
         self.abort()
 
     def abort(self) -> None:
-        """Release the device. Never raises."""
         camera, self._camera, self._drawn = self._camera, None, None
         if camera is not None:
             with contextlib.suppress(Exception):
@@ -131,7 +115,6 @@ class VirtualCameraSink(Sink):
             release_device(self.device)
 
     def _draw(self, frame: Frame) -> None:
-        """Put a frame into the buffer."""
         box = self._fit(frame)
         if box != self._box:
             self._box = box

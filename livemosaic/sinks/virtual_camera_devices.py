@@ -10,12 +10,9 @@ import platform
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import SinkError
-
-if TYPE_CHECKING:
-    from ..media.v4l2 import VideoDevice
+from ..media import v4l2
 
 _LOAD = "sudo modprobe v4l2loopback video_nr=10 card_label=livemosaic exclusive_caps=1"
 RELOAD = f"sudo modprobe -r v4l2loopback && {_LOAD}"
@@ -29,27 +26,17 @@ _INSTALL = {
 }
 
 
-def virtual_cameras() -> list[VideoDevice]:
+def virtual_cameras() -> list[v4l2.VideoDevice]:
     """The virtual cameras that are listed without opening them; empty but on Linux."""
-    if sys.platform != "linux":
-        return []
-    from ..media.v4l2 import video_devices
-
-    return [device for device in video_devices() if device.virtual]
+    devices = v4l2.video_devices() if sys.platform == "linux" else []
+    return [device for device in devices if device.virtual]
 
 
 def choose_device(device: str | None) -> str | None:
     """Find the device of `vcam:DEVICE`, and make it ready; return its name for pyvirtualcam.
 
-    Parameters
-    ----------
-    device : /dev/videoN, N, or a part of one virtual camera's name; None for the first without a
-        sender
-
-    Raises
-    ------
-    SinkError
-        there is none, it is in use, or this user has no permission; the message says what to type
+    `device` is /dev/videoN, N, or a part of one virtual camera's name; None for the first without a
+    sender. `SinkError` if there is none, it is in use, or this user has no permission.
     """
     if sys.platform != "linux":
         return device  # pyvirtualcam finds it by its name
@@ -67,12 +54,10 @@ def choose_device(device: str | None) -> str | None:
     raise errors[0]
 
 
-def _named(device: str, found: list[VideoDevice]) -> VideoDevice:
-    from ..media.v4l2 import video_device
-
+def _named(device: str, found: list[v4l2.VideoDevice]) -> v4l2.VideoDevice:
     problem = "there is no such virtual camera"
     if device.startswith("/"):
-        camera = video_device(device)
+        camera = v4l2.video_device(device)
         matches = [camera] if camera is not None and camera.virtual else []
         if camera is not None:
             problem = f"{camera.name} is no virtual camera"
@@ -91,10 +76,8 @@ def _named(device: str, found: list[VideoDevice]) -> VideoDevice:
     raise SinkError(f"vcam:{device}: {problem}; {fix}")
 
 
-def _ready(camera: VideoDevice) -> str:
+def _ready(camera: v4l2.VideoDevice) -> str:
     """The path of a virtual camera that accepts a sender."""
-    from ..media.v4l2 import allow_output_again, holders, video_device
-
     path = camera.path
     if not os.access(path, os.R_OK | os.W_OK):
         raise SinkError(
@@ -103,15 +86,15 @@ def _ready(camera: VideoDevice) -> str:
         )
     if not camera.output and not camera.format:
         # No program has it open, but it accepts no sender: the fault of v4l2loopback 0.12.
-        allow_output_again(path)
-        camera = video_device(path) or camera
+        v4l2.allow_output_again(path)
+        camera = v4l2.video_device(path) or camera
         if not camera.output:
             raise SinkError(
                 f"vcam: {path} refuses a sender after another one has closed (a fault of "
                 f"v4l2loopback 0.12 with exclusive_caps=1); load it again: {RELOAD}"
             )
     if not camera.output:
-        users = ", ".join(holders(path)) or "another program"
+        users = ", ".join(v4l2.holders(path)) or "another program"
         raise SinkError(
             f"vcam: {path} ({camera.name}) is in use by {users}; close that, or make a second one: "
             "sudo modprobe -r v4l2loopback && sudo modprobe v4l2loopback video_nr=10,11 "
@@ -123,16 +106,11 @@ def _ready(camera: VideoDevice) -> str:
 def device_size(device: str) -> tuple[int, int] | None:
     """The size that the driver has set, None if unknown; pyvirtualcam does not check it.
 
-    Raises
-    ------
-    SinkError
-        the pixel format is another one than pyvirtualcam's
+    `SinkError` if the pixel format is another one than pyvirtualcam's.
     """
     if sys.platform != "linux":
         return None
-    from ..media.v4l2 import video_device
-
-    found = video_device(device)
+    found = v4l2.video_device(device)
     mode = re.match(r"(.*):(\d+)x(\d+)@", found.format if found else "")  # "YU12:1280x720@30"
     if mode is None:
         return None
@@ -147,11 +125,9 @@ def device_size(device: str) -> tuple[int, int] | None:
 def release_device(device: str) -> None:
     """Make the driver accept another sender after the last one has closed. Never raises."""
     if sys.platform == "linux":
-        from ..media.v4l2 import allow_output_again, video_device
-
-        found = video_device(device)
+        found = v4l2.video_device(device)
         if found is not None and found.virtual and not found.output:
-            allow_output_again(device)
+            v4l2.allow_output_again(device)
 
 
 def refusal(device: str | None, error: Exception) -> SinkError:
@@ -163,12 +139,7 @@ def refusal(device: str | None, error: Exception) -> SinkError:
 
 
 def how_to_make_one(*, modules: Path = Path("/lib/modules")) -> str:
-    """The commands that make a virtual camera on this system.
-
-    Parameters
-    ----------
-    modules : the folder of Linux's kernel modules
-    """
+    """The commands that make a virtual camera; `modules` is the folder of Linux's modules."""
     if sys.platform == "darwin":
         return (
             "install OBS 30 or later from https://obsproject.com, press Start Virtual Camera and "
