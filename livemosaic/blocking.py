@@ -20,10 +20,8 @@ _THREADS = "livemosaic "
 def start_call(call: Callable[..., T], *args: Any, name: str) -> Future[T]:
     """Call on a daemon thread with this name; the future gets the result or the error."""
     future: Future[T] = Future()
-    thread = threading.Thread(
-        target=_settle, args=(future, call, args), name=_THREADS + name, daemon=True
-    )
-    thread.start()
+    settle = (future, call, args)
+    threading.Thread(target=_settle, args=settle, name=_THREADS + name, daemon=True).start()
     return future
 
 
@@ -61,32 +59,16 @@ class TimedCalls:
 
     FFmpeg waits without limit until a receiver takes its data, and PyAV has time-outs for inputs
     only. A call that exceeds the limit stays behind on its thread. The call must release the GIL.
-
-    Parameters
-    ----------
-    limit_s : for each call
-    name : of the thread
-
-    Attributes
-    ----------
-    stuck : a call has exceeded the limit; no other is made
     """
 
     def __init__(self, limit_s: float, *, name: str) -> None:
         self._limit_s = limit_s
-        self._calls: SimpleQueue[tuple[Future[Any], Callable[..., Any], tuple[Any, ...]] | None]
-        self._calls = SimpleQueue()
-        self.stuck = False
-        threading.Thread(target=self._work, name=_THREADS + name, daemon=True).start()
+        self._calls: SimpleQueue[Any] = SimpleQueue()  # arguments for `_settle`; None at the end
+        self.stuck = False  # a call has exceeded the limit; no other is made
+        start_call(self._work, name=name)
 
     def __call__(self, function: Callable[..., T], *args: Any) -> T:
-        """Call `function` with `args`.
-
-        Raises
-        ------
-        TimeoutError
-            this call, or one before it, has exceeded the limit
-        """
+        """Call `function`; `TimeoutError` if this call, or one before it, exceeds the limit."""
         if self.stuck:
             raise TimeoutError
         future: Future[T] = Future()

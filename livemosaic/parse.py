@@ -30,10 +30,7 @@ def whole(text: str) -> int:
 def exact(text: str) -> Fraction:
     """The number in a text, such as 25, 0.5, 2e3 or 30000/1001.
 
-    Raises
-    ------
-    ValueError : there is none, or one of more than 100 characters or an exponent beyond 999
-    ZeroDivisionError : 1/0
+    `ValueError` if there is none, or a longer one; `ZeroDivisionError` for 1/0.
     """
     _, _, exponent = text.lower().partition("e")
     if len(text) > _MAX_LENGTH or abs(int(exponent or 0)) > _MAX_EXPONENT:
@@ -45,12 +42,7 @@ def rate(text: str) -> Fraction:
     """The frames/s in a text, as a fraction that containers can hold.
 
     A decimal within a millionth of a rate with a denominator up to 1001 is that rate:
-    29.97002997003 is 30000/1001.
-
-    Raises
-    ------
-    ValueError : there is no number, or it is not from 0.01 to 1000
-    ZeroDivisionError : 1/0
+    29.97002997003 is 30000/1001. The errors are those of `exact`, also for a rate out of range.
     """
     value = exact(text)
     if not LOWEST_RATE <= value <= HIGHEST_RATE:
@@ -62,12 +54,7 @@ def rate(text: str) -> Fraction:
 
 
 def reconnect_attempts(text: str) -> float:
-    """How often to try to reconnect: a whole number, 0 for "never", infinity for "always".
-
-    Raises
-    ------
-    ValueError : it is none of these
-    """
+    """How often to try to reconnect: a whole number, 0 for "never", infinity for "always"."""
     if text in ("never", "always"):
         return 0 if text == "never" else math.inf
     if not (text.isascii() and text.isdigit()):

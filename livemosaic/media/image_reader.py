@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+
+from .colour import U8
 
 if TYPE_CHECKING:
     from PIL import Image, ImageCms
-
-U8 = NDArray[np.uint8]
 
 # The grey level behind transparent pixels: the middle of the scale, so it pulls a match to
 # neither end.
@@ -79,12 +78,7 @@ def image_kind(data: bytes) -> str | None:
 
 
 def read_image_file(path: str) -> bytes:
-    """The bytes of an image file.
-
-    Raises
-    ------
-    BadImage : with the reason
-    """
+    """The bytes of an image file; `BadImage` if it cannot be read."""
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
@@ -98,22 +92,15 @@ def read_image_file(path: str) -> bytes:
 
 
 class ImageReader:
-    """Reads the header of an image file, then its pixels.
+    """Reads the header of an image file from its bytes, then its pixels.
 
-    Parameters
-    ----------
-    data : the bytes of the file
+    `BadImage` if it is empty, unknown, damaged or too large.
 
     Attributes
     ----------
-    kind : JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC
     size : (width, height) of the upright picture
     animated : whether more pictures follow; the first one is read
     orientation : Exif's, 1..8; `read` applies it
-
-    Raises
-    ------
-    BadImage : empty, unknown, damaged or too large
     """
 
     def __init__(self, data: bytes) -> None:
@@ -122,8 +109,7 @@ class ImageReader:
         kind = image_kind(data)
         if kind is None:
             raise BadImage(f"not an image of a known kind ({', '.join(_KINDS)})")
-        self.kind = kind
-        self._data = data
+        self.kind, self._data = kind, data
         _, module, name = _KINDS[kind]
         file = io.BytesIO(data)
         try:
@@ -139,9 +125,8 @@ class ImageReader:
         if width < 1 or height < 1:
             raise self._damaged("its header gives no size")
         if width * height > MAX_PIXELS:
-            raise BadImage(
-                f"too large: {width} x {height} pixels, the limit is {MAX_PIXELS:,} in all"
-            )
+            size = f"{width} x {height} pixels"
+            raise BadImage(f"too large: {size}, the limit is {MAX_PIXELS:,} in all")
         self.animated = kind != "HEIC" and bool(getattr(self._image, "is_animated", False))
         self.orientation = 1 if kind == "TIFF" else self._read_orientation()  # applied by Pillow
         self.size = (width, height) if self.orientation < 5 else (height, width)

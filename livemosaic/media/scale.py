@@ -37,12 +37,7 @@ def letterbox(
 
 
 def fill(planes: Sequence[U8], out: Sequence[U8], box: tuple[int, int, int, int]) -> list[U8]:
-    """Scale I420 planes into a box (left, top, width, height) of the planes `out`.
-
-    Returns
-    -------
-    the filled parts of `out`
-    """
+    """Scale I420 planes into a box (left, top, width, height) of `out`; return the filled parts."""
     left, top, width, height = box
     parts = []
     for plane, target, f in zip(planes, out, (1, 2, 2), strict=True):

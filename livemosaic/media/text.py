@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-U8 = NDArray[np.uint8]
+from .colour import U8
 
 # OpenCV 5 draws a TrueType face of its own, OpenCV 4 strokes. The scale makes the capitals of both
 # about 0.7 times as high as the size, as in print.
@@ -48,16 +47,10 @@ def _plain(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Panel:
-    """A picture to lay over another.
+    """A picture to lay over another; both arrays are (height, width, 3)."""
 
-    Attributes
-    ----------
-    alpha : uint8 (height, width, 3), opacity of each colour channel, 255 hides what is below
-    colour : uint8 (height, width, 3) BGR, multiplied by `alpha` already
-    """
-
-    alpha: U8
-    colour: U8
+    alpha: U8  # opacity of each colour channel, 255 hides what is below
+    colour: U8  # BGR, multiplied by `alpha` already
 
     @property
     def width(self) -> int:
@@ -80,13 +73,7 @@ class Panel:
 
 
 class PanelCanvas:
-    """Draws a panel: text and shapes on a dark translucent box with round corners.
-
-    Parameters
-    ----------
-    width, height : in pixels
-    radius : of the corners
-    """
+    """Draws a panel: text and shapes on a dark translucent box with round corners, in pixels."""
 
     def __init__(self, width: int, height: int, *, radius: int = 0) -> None:
         self._colour: U8 = np.zeros((height, width, 3), np.uint8)

@@ -32,10 +32,8 @@ _KINDS = [
 def register(outputs: str, module: str) -> None:
     """Add a kind of sink of another package. It is tried first.
 
-    Parameters
-    ----------
-    outputs : a regular expression for all of the output
-    module : its full name; it has a `parse_output`, as the modules above
+    `outputs` is a regular expression for all of the output, `module` the full name of a module with
+    a `parse_output`.
     """
     _KINDS.insert(0, (outputs, module))
 
@@ -43,24 +41,14 @@ def register(outputs: str, module: str) -> None:
 def parse_output(spec: str, options: FileOptions | None = None) -> Destination:
     """Find out what an output is. Nothing is opened or created.
 
-    Parameters
-    ----------
-    spec : a path, an address, `-` for standard output, a virtual camera (`vcam`,
-        `vcam:/dev/video10`), or `null`
-
-    Raises
-    ------
-    UsageError
-        when `spec` is not valid
-    SinkError
-        when it is a folder
+    `UsageError` if `spec` is not valid, `SinkError` if it is a folder.
     """
     path = local_path(spec)
     for outputs, module in _KINDS:
         if re.fullmatch(outputs, path, re.DOTALL):
-            parsed = import_module(module, __name__).parse_output(path, options or FileOptions())
-            if parsed is not None:
-                destination: Destination = parsed
+            parse = import_module(module, __name__).parse_output
+            destination: Destination | None = parse(path, options or FileOptions())
+            if destination is not None:
                 return destination
     raise AssertionError("the last kind takes every output")
 
@@ -76,7 +64,8 @@ def open_sink(
 
     Parameters
     ----------
-    spec : as `parse_output` takes it
+    spec : a path, an address, `-` for standard output, a virtual camera (`vcam`,
+        `vcam:/dev/video10`), or `null`
     info : of the frames that will be written
     rate : frames/s of a virtual camera, 30 by default
 

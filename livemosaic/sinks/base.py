@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:  # brings NumPy
@@ -44,16 +43,9 @@ class FileOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """The run that a sink belongs to, for sinks that take part in it.
+    """The run that a sink belongs to, for sinks that take part in it."""
 
-    Attributes
-    ----------
-    rate : constant frames/s of the output; None: the times of the input
-    mosaic : makes the pictures
-    control : changes the run
-    """
-
-    rate: Fraction | None = None
+    rate: Fraction | None = None  # constant frames/s of the output; None: the times of the input
     mosaic: Mosaic | None = None
     control: Control | None = None
 
@@ -98,12 +90,7 @@ class Sink(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if error is None:
             self.close()
         else:
@@ -125,27 +112,16 @@ class Window(Sink):
 
 @dataclass(frozen=True, kw_only=True)
 class Destination(ABC):
-    """An output before it is opened: what it is, what it accepts, and how to open it.
+    """An output before it is opened: what it is, what it accepts, and how to open it."""
 
-    Attributes
-    ----------
-    name : for messages, without credentials
-    location : a path, address or device that two outputs must not share; empty if they may
-    is_display : shows pictures during the run and keeps none: a window, a virtual camera
-    for_screen : without a size, pictures are made for a screen, not as large as for a file
-    compact : the same, if all other outputs are compact
-    has_keys : its keys change the run
-    encodes : uses `ENCODER_OPTIONS`, for itself or for recordings
-    """
-
-    name: str
+    name: str  # for messages, without credentials
     options: FileOptions = FileOptions()
-    location: str = ""
-    is_display: bool = False
-    for_screen: bool = False
-    compact: bool = False
-    has_keys: bool = False
-    encodes: bool = False
+    location: str = ""  # a path, address or device that two outputs must not share
+    is_display: bool = False  # shows pictures and keeps none: a window, a virtual camera
+    for_screen: bool = False  # without a size, pictures are made for a screen, not for a file
+    compact: bool = False  # the same, if all other outputs are compact
+    has_keys: bool = False  # that change the run
+    encodes: bool = False  # uses `ENCODER_OPTIONS`, for itself or for recordings
 
     def without_options(self, names: Iterable[str]) -> Self:
         """The same destination without some options."""
@@ -159,12 +135,8 @@ class Destination(ABC):
     def check(self) -> None:  # noqa: B027
         """Refuse what cannot work, before anything is decoded or created.
 
-        Raises
-        ------
-        UsageError
-            the output does not support its options, a file exists, or it is the input
-        SinkError
-            the folder is missing, or cannot be written to
+        `UsageError` if the output does not support its options, exists or is the input, `SinkError`
+        if its folder is missing or cannot be written to.
         """
 
     def check_stream(self, info: StreamInfo) -> None:  # noqa: B027
@@ -172,15 +144,8 @@ class Destination(ABC):
 
     @abstractmethod
     def open(self, info: StreamInfo, context: RunContext) -> Sink:
-        """Open the sink for a stream.
-
-        Raises
-        ------
-        UsageError
-            the encoder refuses its options
-        SinkError
-            the output cannot be created
-        """
+        """Open the sink; `UsageError` if the encoder refuses its options, `SinkError` if the output
+        cannot be created."""
 
 
 def are_for_screen(destinations: Sequence[Destination]) -> bool:
