@@ -138,7 +138,7 @@ def cuts(args: argparse.Namespace, folder: Path) -> list[Row]:
     filters = "select=not(mod(n\\,12)),setpts=N/30/TB,scale=1280:720"
     source = clip(args.clip, folder / "cuts.mp4", filters=filters, rate=30, loop=6)
     result = live(args, source, "null", seconds=args.seconds, options=TILE)
-    bar = "promise kept (100 ms), 25 frames/s, delay flat"
+    bar = "latency limit kept (100 ms), 25 frames/s, delay flat"
     changed = result["report"]["cells"]["active_mean"]
     text = f"{summary(result)}, {changed:.0%} of cells active; {growth(result)}"
     return [("every frame new (a cut per frame), 720p30", text, bar)]

@@ -1,4 +1,4 @@
-"""What an option is: a dataclass field with its help, its bounds and the way it is read.
+"""Options: dataclass fields with their help, their bounds and the way they are read.
 
 `MosaicSettings` and `RunOptions` declare their options with `option`. The command line, the
 settings file, the checks of values and the CLI reference are views of `options_of` these classes.

@@ -1,7 +1,7 @@
-"""Numbers in text, of a size that a computer reads at once.
+"""Parses numbers, and refuses those that take too long to parse.
 
-`int` and `Fraction` take every number: also one of a million digits, or 1e999999999, which keeps
-the whole process waiting.
+`int` and `Fraction` also accept a number of a million digits, or 1e999999999, which blocks the
+whole process.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from fractions import Fraction
 
 LOWEST_RATE, HIGHEST_RATE = Fraction(1, 100), Fraction(1000)  # frames/s
 
-_MAX_LENGTH = 100  # characters; the rest takes microseconds then
+_MAX_LENGTH = 100  # characters; such a number parses within microseconds
 _MAX_EXPONENT = 999  # of ten; doubles end at 308
 
-# FFmpeg's rationals have 32 bits above and below. 1001 is below all rates of NTSC's family, and a
-# millionth is 4 ms in an hour.
+# FFmpeg's rationals have 32 bits for numerator and denominator. 1001 is the denominator of NTSC's
+# rates, and a millionth is 4 ms in an hour.
 _NTSC, _MAX_BELOW = 1001, 10**6
 _SAME = Fraction(1, 10**6)
 

@@ -220,7 +220,7 @@ def test_a_terminal_is_clean_afterwards(folder: Path, small: list[str]) -> None:
 
 
 @needs_jit
-def test_nobody_reads_the_progress(folder: Path, small: list[str]) -> None:
+def test_a_closed_pipe_gets_no_progress(folder: Path, small: list[str]) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
     process = spawn("run", "a.mp4", "o.mp4", "--progress", "always", *small, stderr=theirs)
@@ -583,7 +583,7 @@ def test_a_damaged_input_is_shown_as_far_as_it_goes(
 @needs_jit
 @pytest.mark.timeout(120)
 def test_demo(folder: Path, program: Program) -> None:
-    """The embedded clip and gallery; shortened, because 2560 pixels take their time."""
+    """The included clip and gallery; shortened, because 2560 pixels take their time."""
     (folder / "livemosaic-demo.mp4").write_text("an earlier one")
     outcome = finish(spawn("demo", cwd=folder), timeout=110)
     assert outcome.code == 0

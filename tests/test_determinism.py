@@ -69,7 +69,7 @@ def test_the_reference_again(render: Render) -> None:
 
 
 @pytest.mark.slow
-def test_an_embedded_gallery_again(render: Render) -> None:
+def test_an_included_gallery_again(render: Render) -> None:
     assert render("--gallery", "emoji") == render("--gallery", "emoji", threads=1)
 
 

@@ -9,7 +9,7 @@ import pytest
 from livemosaic.pipeline.governor import STEPS, Governor, Step
 
 INTERVAL_S = 1 / 30
-PROMISE_S = 0.1
+LIMIT_S = 0.1
 
 # Seconds of work for a step, at a time.
 Machine = Callable[[Step, float], float]
@@ -77,7 +77,7 @@ def test_what_decoding_takes_leaves_less_room() -> None:
 
 
 def make() -> Governor:
-    return Governor(max_latency_s=PROMISE_S, interval_s=INTERVAL_S)
+    return Governor(max_latency_s=LIMIT_S, interval_s=INTERVAL_S)
 
 
 def test_it_gives_up_only_what_is_needed() -> None:
@@ -99,7 +99,7 @@ def test_everything_within_a_few_seconds() -> None:
 
 
 def test_frames_are_not_left_out_because_some_are() -> None:
-    """Longer than a frame lasts, yet within the promise: a lower rate would be no help."""
+    """Longer than a frame lasts, yet within the limit: a lower rate would be no help."""
     governor = make()
     numbers = run(governor, lambda step, now: 0.045, seconds=20)
     assert STEPS[max(numbers)].every == 1
@@ -144,7 +144,7 @@ def test_one_slow_frame_is_no_reason() -> None:
 
 
 def test_an_output_s_own_delay_counts() -> None:
-    """The promise is to the hand-off: there, too little time is left for the mosaic."""
+    """The limit is to the delivery: there, too little time is left for the mosaic."""
     governor = make()
     assert max(run(governor, matching(0.010, 0.005), seconds=5, wait_s=0.09)) > 0
 

@@ -22,7 +22,7 @@ def arrivals(queue: PacketQueue) -> list[Arrival]:
 def fill(
     queue: PacketQueue, *, seconds: float, keys: tuple[float, ...], sound: bool = True
 ) -> None:
-    """Pictures at 10 per second that stay in the queue; key pictures at `keys` seconds."""
+    """Pictures at 10 per second that stay in the queue; key frames at `keys` seconds."""
     for n in range(round(seconds * 10)):
         at_s = n / 10
         assert queue.put(Arrival(n, None, at_s, key=at_s in keys))

@@ -161,7 +161,7 @@ def test_its_size_is_bounded(tmp_path: Path) -> None:
     assert len(page) < 12e6
 
 
-def test_credits_of_the_embedded(tmp_path: Path) -> None:
+def test_credits_of_the_included_photos(tmp_path: Path) -> None:
     emoji = open_gallery("emoji")
     page, _ = page_of(Mosaic(emoji, MosaicSettings(tile_px=16)), np.zeros((48, 64, 3), np.uint8))
     assert "SIL Open Font License" in read(page)["credit"]

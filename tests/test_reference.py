@@ -133,7 +133,7 @@ def test_same_tiles_of_flat_pictures(reference: ModuleType, gallery: Gallery) ->
 
 @pytest.mark.slow
 def test_same_tiles_on_a_real_clip(reference: ModuleType, real_clip: Path) -> None:
-    """A crop of 640x360 from the middle, with the embedded photos."""
+    """A crop of 640x360 from the middle, with the included photos."""
     crops = []
     for picture in reference.read_frames(str(real_clip), 12):
         width, height = min(640, picture.shape[1] // 8 * 8), min(360, picture.shape[0] // 8 * 8)

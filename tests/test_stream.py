@@ -274,13 +274,13 @@ def test_mpegts_that_changes_its_size(tmp_path: Path) -> None:
 
 
 def test_joining_in_the_middle_shows_nothing_broken(tmp_path: Path) -> None:
-    """The first picture is the first key picture that comes, not one full of holes."""
+    """The first picture is the first key frame that comes, not one full of holes."""
     sent = clips.frames(30)
     options = {"g": "10", "keyint_min": "10", "sc_threshold": "0", "bf": "0", "qp": "0"}
     path = tmp_path / "a.ts"
     clips.make(path, sent, options=options, format="mpegts")
     data = path.read_bytes()
-    start = len(data) // 8 // 188 * 188  # behind the first key picture
+    start = len(data) // 8 // 188 * 188  # behind the first key frame
     tables = data[: 3 * 188]
     with tcp_sender(tables, data[start:]) as url, Watch(open_source(url)) as watch:
         watch.next(Frame, 15)

@@ -39,7 +39,7 @@ Serve = Callable[..., RtspServer]
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten seconds of a camera: a key picture each second, nothing held back."""
+    """Ten seconds of a camera: a key frame each second, nothing held back."""
     return camera(tmp_path_factory.mktemp("camera") / "clip.mp4")
 
 
@@ -261,7 +261,7 @@ def test_never_fails_with_a_stall(serve: Serve, clip: Path) -> None:
         watch.ended()
         server.go_on()
     assert isinstance(watch.error, SourceError)
-    assert "no picture came for 2.5 s" in str(watch.error)
+    assert "no frame came for 2.5 s" in str(watch.error)
 
 
 def test_given_up_while_away(serve: Serve, clip: Path) -> None:

@@ -198,7 +198,7 @@ def test_no_picture_for_two_seconds(opened: Opener) -> None:
     fake = FakeCapture([*pictures(1), *[step for _ in range(99) for step in (clock.tick, False)]])
     frames = iter(opened(fake, clock=clock))
     next(frames)
-    with pytest.raises(SourceError, match="no picture came from it for 2 s"):
+    with pytest.raises(SourceError, match="no frame came from it for 2 s"):
         next(frames)
     assert 102 < clock.now_s < 102.5
 

@@ -1,1 +1,1 @@
-"""What may change while a mosaic runs: the options, their state, and the settings file."""
+"""Changes while a mosaic runs: the options, their state, and the settings file."""

@@ -15,7 +15,7 @@ from .options import RunOptions
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What the effect of options depends on, apart from other options."""
+    """The facts of a run that decide which options have an effect."""
 
     kind: str  # of the input, see `sources.input_kind`
     still: bool = False  # the input is a single picture, which is shown once

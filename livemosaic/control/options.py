@@ -118,8 +118,8 @@ OPTIONS = options_of(RunOptions)
 _BY_NAME = {known.name: known for known in OPTIONS}
 _FILED = {name: known for name, known in _BY_NAME.items() if known.filed}
 
-# Of two that exclude each other, the one from the nearer source counts. (A tile and columns from
-# the same source are an output size.)
+# Pairs of options that exclude each other: one that is set in a later layer removes the other from
+# earlier layers. (A tile and columns in the same layer are an output size.)
 _EXCLUSIVE = (("tile", "columns"), ("scale", "size"))
 
 
@@ -146,7 +146,7 @@ def user_settings_file() -> Path:
 
 
 def read_settings_file(file: Path) -> bytes:
-    """What is in a settings file; `UsageError` if it cannot be read."""
+    """The content of a settings file; `UsageError` if it cannot be read."""
     try:
         return file.read_bytes()
     except OSError as error:

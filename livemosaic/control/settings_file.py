@@ -1,10 +1,10 @@
-"""The settings files while it runs: saved changes are applied.
+"""Applies changes of settings files that are saved during a run.
 
-The watcher polls, ten times a second, instead of asking the system for events. Those (inotify, as
-in watchfiles and watchdog) belong to a file that an editor's "replace by renaming" takes away, come
-with every write of an output into the same folder, and never come from network folders and mounts
-of containers. The polling of watchfiles 1.3 compares whole seconds, and so misses the second of two
-saves within one. Reading a file of this size takes 15 microseconds.
+The watcher reads the files ten times a second. It does not use the system's events (inotify, as in
+watchfiles and watchdog): they stop when an editor replaces the file by renaming, they come with
+every write of an output into the same folder, and they never come from network folders and mounts
+of containers. The polling of watchfiles compares times in whole seconds, so it misses the second of
+two saves within a second.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class SettingsFileWatcher:
         self._control.warn(f"{problem}; the current settings stay in effect")
 
     def _text(self, file: Path) -> bytes:
-        """What is in a file now; a pipe can be read only once, at the start."""
+        """The content of a file now; a pipe can be read only once, at the start."""
         if stat.S_ISREG(file.stat().st_mode):
             return file.read_bytes()
         return self._read[file]

@@ -17,7 +17,7 @@ _log = logging.getLogger("livemosaic")
 
 @dataclass(frozen=True, slots=True)
 class LiveState:
-    """How the picture has to be from the next frame on.
+    """The state that applies from the next frame on.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class LiveStats:
     Attributes
     ----------
     fps_in, fps_out : frames/s from the source, and into the first sink
-    latency_ms_p50, latency_ms_p95 : from capture to hand-off
+    latency_ms_p50, latency_ms_p95 : from capture to delivery
     dropped : dropped frames since the start
     active_share : of the cells in the last frame, 0..1
     stages_ms : median of each stage

@@ -1,6 +1,7 @@
-"""Where in a cell which colour lies: tiles and cells at 4x4 points.
+"""Features of the match by layout: the mean colours of 4x4 parts (points) of tiles and cells.
 
-A histogram cannot tell a tile that is dark at the top from one that is dark at the bottom.
+Unlike histograms, they distinguish a tile that is dark at the top from one that is dark at the
+bottom.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from ..jit import kernel
 
 U8 = NDArray[np.uint8]
 
-POINTS = 4  # per side; more points help to tell photos apart, but make no difference from afar
+POINTS = 4  # per side; more would distinguish more photos, but make no difference from afar
 
-# Of a* and b* relative to L*: with 1 the mean CIEDE2000 is better, with 0.7 the PSNR, and 10 % more
-# photos are used, because more of them fit. (Oklab has a worse CIEDE2000 at the same PSNR.)
+# The weight of a* and b* relative to L*. With 1 the mean CIEDE2000 is better. With 0.7 the PSNR is
+# better, and more different photos fit. (Oklab has a worse CIEDE2000 at the same PSNR.)
 COLOUR_WEIGHT = 0.7
 
 

@@ -1,1 +1,1 @@
-"""What a picture and a stream are: frames, colours, FFmpeg, addresses and text; no policy."""
+"""The basis of pictures and streams: frames, colours, FFmpeg, addresses and text; no policy."""

@@ -1,4 +1,4 @@
-"""What flows through the program: frames, packets of other tracks, and a stream's description."""
+"""The items of a stream: frames, packets of other tracks, and the stream's description."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class Chapter(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """What a source yields, and what a sink is opened for.
+    """The description of a stream, which a source yields and a sink is opened for.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Planes in another size, and the place of a picture among black bars."""
+"""Scales planes, and fits a picture into a target with black bars."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .frame import even
 def letterbox(
     width: int, height: int, into: tuple[int, int], *, aspect: Fraction = Fraction(1)
 ) -> tuple[int, int, int, int]:
-    """Place a picture in the middle of another one, as large as possible.
+    """Place a picture in the middle of a target, as large as possible.
 
     Parameters
     ----------
     width, height : of the picture
-    into : width and height of the other one
-    aspect : width by height of the picture's pixels, those of the other one being 1
+    into : width and height of the target
+    aspect : width by height of the picture's pixels; the target's are square
 
     Returns
     -------
-    left, top, width, height : in pixels of the other one. They are even, so that chroma lies where
-        luma does; only a width or height of the whole other picture may be odd
+    left, top, width, height : in pixels of the target. They are even, so that chroma lies where
+        luma does; only the width or height of the whole target may be odd
     """
     scale = min(into[0] / (width * aspect), Fraction(into[1], height))
     w, h = (

@@ -1,9 +1,9 @@
-"""The kernels of the compositor, for the cells of one plane of the output.
+"""The compositor's kernels, which blend tiles and the original in one plane of the output.
 
     out = tile + enlarged original
 
-The tile is scaled by 1 - alpha, by the tile cache or by its tint; the original by alpha. Rows of
-the original are enlarged as a whole (`widen_rows`), columns only in the cells that are composed.
+The tile cache or the tint multiplies the tile by 1 - alpha; the original is multiplied by alpha.
+`widen_rows` enlarges whole rows of the original; columns are enlarged only in composed cells.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .tint import PlaneTint, tint_tiles
 
 U64 = NDArray[np.uint64]
 
-# Weights are in 1/256: with 8-bit samples a 16-bit lane just holds the sum.
+# Weights are in 1/256: the sum of weighted 8-bit samples just fits into 16 bits.
 _WEIGHT_BITS = 8
 _WEIGHT_ONE = 1 << _WEIGHT_BITS
 

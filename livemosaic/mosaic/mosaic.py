@@ -46,7 +46,7 @@ MakeMatcher = Callable[[Gallery, Grid, MosaicSettings], Matcher]
 
 @dataclass(frozen=True, slots=True)
 class CellCounts:
-    """What became of the cells of one frame.
+    """How many cells of one frame were matched, composed and changed.
 
     Attributes
     ----------
@@ -130,7 +130,7 @@ class Mosaic:
 
     @property
     def matcher(self) -> Matcher:
-        """What chooses the tiles; another one for another stream."""
+        """The matcher, which chooses the tiles; each stream has a new one."""
         return self._matcher
 
     def plan(self, width: int, height: int) -> Grid:

@@ -1,4 +1,4 @@
-"""The governor: keeps the promised latency on a machine that is too slow, or busy."""
+"""The governor: keeps the latency limit on a machine that is too slow, or busy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STEPS = (
 _FIRST_LOWER_RATE = next(number for number, step in enumerate(STEPS) if step.every > 1)
 
 # A stream whose pictures come out of order is late before the mosaic has them, and no step can
-# shorten that. The remaining time is the budget, but never less than this share of the promise.
+# shorten that. The remaining time is the budget, but never less than this share of the limit.
 _MIN_BUDGET = 0.5
 
 # The governor decides twice a second: ten frames and more tell a trend from an outlier.
@@ -60,7 +60,7 @@ class Change(NamedTuple):
 class Governor:
     """Decides from the frames' durations how much work to leave out. Knows no clock.
 
-    `max_latency_s`, from capture to hand-off, may be set at any time. `interval_s` is the time from
+    `max_latency_s`, from capture to delivery, may be set at any time. `interval_s` is the time from
     one frame of the source to the next.
     """
 

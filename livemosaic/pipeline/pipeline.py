@@ -35,7 +35,7 @@ _MAX_INPUT_FRAMES, _MAX_OUTPUT_FRAMES = 2, 1
 # second; more would cost memory (22 MB for each frame of 5120x2880).
 _MAX_RECORDED_FRAMES = 8
 
-# `cancel` promises an end within a second; a thread that is not stuck needs the rest of one frame.
+# `cancel` ends a run within a second; a thread that is not stuck needs the rest of one frame.
 _JOIN_S = 0.5
 
 # Intervals of the caller's thread: progress and requests; a window's events.
@@ -49,7 +49,7 @@ _MAX_RATE = 240  # frames/s; a device that reports more does not know its rate
 
 
 def output_info(info: StreamInfo, grid: Grid, *, rate: Fraction | None = None) -> StreamInfo:
-    """What sinks have to expect when a mosaic with this grid is made of that source.
+    """Describe the stream that sinks get when a mosaic with this grid is made of that source.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Pipeline:
     Source, mosaic and each sink run on threads of their own. A window runs on the thread that calls
     `run`. From a file no frame is lost: each thread waits for the next one. A live source never
     waits: only the latest frame is processed, and a governor keeps the latency from capture to
-    hand-off below `max_latency_s`. The pipeline closes the source, and closes or aborts each sink.
+    delivery below `max_latency_s`. The pipeline closes the source, and closes or aborts each sink.
 
     ============================= ==================================== ========================
     event                         outputs                              `run`

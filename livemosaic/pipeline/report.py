@@ -27,7 +27,7 @@ class Progress:
     frames_in, frames_out : frames that the source gave, and that the first sink took
     video_s : duration of the first sink's result
     cells : of the last frame
-    first_frame_s : from the program's start to the first frame's hand-off; 0 before
+    first_frame_s : from the program's start to the first frame's delivery; 0 before
     phase : of a single picture's long work, such as "matching 40%"
     """
 

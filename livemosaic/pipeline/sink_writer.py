@@ -1,4 +1,4 @@
-"""Sink writers: each gives one sink its items; a fan-out hands every item to all writers."""
+"""Sink writers: each gives one sink its items; a fan-out queues every item for all writers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class SinkWriter:
         self.last_latency_s = self.last_decoding_s = 0.0  # of the newest frame
         self.video_s = 0.0  # from the first frame's time to the end of the last frame
         self.durations = Durations()  # of the sink's work per frame
-        self.latency = Durations()  # from capture to hand-off
+        self.latency = Durations()  # from capture to delivery
         self.thread: threading.Thread | None = None  # a window has none of its own
         self.completed = self.aborted = False
         self._start_time_s = 0.0  # the first frame's own time
@@ -109,7 +109,7 @@ class SinkWriter:
         }
 
     def latency_ms(self) -> dict[str, float]:
-        """From capture to hand-off, over the whole run."""
+        """From capture to delivery, over the whole run."""
         return {**self.latency.summary(50, 95, 99), "max": self.latency.max_ms}
 
     def _items(self) -> Iterator[tuple[Frame | TrackPacket, bool]]:

@@ -22,7 +22,7 @@ U8 = NDArray[np.uint8]
 _logger = logging.getLogger("livemosaic")
 
 _BT601_CODE = 5  # of FFmpeg's AVColorSpace
-_KEY_INTERVAL_S = 2  # viewers who join a stream see nothing before the next key picture
+_KEY_INTERVAL_S = 2  # viewers who join a stream see nothing before the next key frame
 _QP2LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: its unit of quality per step of a quantiser scale
 _VARIABLE_RATE = 0x0400  # AVFMT_VARIABLE_FPS
 # AV_CODEC_FLAG_FRAME_DURATION: without it durations are lost, and the last frame has no length.
@@ -54,7 +54,7 @@ class VideoEncoder:
     codec : the `av.Codec` to use
     info : of the frames
     name : of the output, for messages
-    low_delay : give out each picture at once, and a key picture every 2 s
+    low_delay : give out each picture at once, and a key frame every 2 s
 
     Attributes
     ----------

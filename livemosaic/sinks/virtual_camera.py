@@ -23,11 +23,12 @@ from .virtual_camera_devices import choose_device, device_size, refusal, release
 
 _SIZE, _RATE = (1280, 720), Fraction(30)  # frames/s; what programs for calls expect
 
-# These programs read a camera's samples so, at any size: V4L2's default for untagged samples.
+# V4L2's default for untagged samples: programs for calls use it at any size.
 _CAMERA = Colour("bt601", full_range=False)
 _BLACK = (16, 128, 128)
 
-# Viewers do not see that much distortion, but a bar of four pixels: 848x480 is meant as 16:9.
+# Viewers do not notice a distortion of 1 %, but they notice a bar of four pixels: 848x480 counts as
+# 16:9.
 _SAME_ASPECT = 0.01
 
 _CHANGE_OFFSET = 128.0  # so that the change of luma by chroma, +-33 at most, fits into a byte

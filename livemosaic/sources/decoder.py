@@ -128,7 +128,7 @@ class VideoDecoder:
         self._context.skip_frame = "NONREF" if unused else "DEFAULT"
 
     def restart(self) -> None:
-        """Drop all pictures inside: the next packet is a key picture."""
+        """Drop all pictures inside: the next packet is a key frame."""
         self._context.flush_buffers()
         self._arrivals.clear()
 

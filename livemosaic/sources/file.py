@@ -147,12 +147,11 @@ class FileSource(Source):
             )
         if self._piped:
             raise SourceError(
-                f"{self.name}: not one picture of it can be decoded; most MP4 files cannot be "
+                f"{self.name}: no picture in it can be decoded; most MP4 files cannot be "
                 "read from a pipe, so name the file instead"
             )
         raise SourceError(
-            f"{self.name}: not one picture of it can be decoded; it is damaged or cut off, "
-            "copy it again"
+            f"{self.name}: no picture in it can be decoded; it is damaged or cut off, copy it again"
         )
 
     def _is_still(self) -> bool:

@@ -28,10 +28,10 @@ class Backoff:
 
     Parameters
     ----------
-    first_s : short, because most interruptions are
-    max_s : one second, because the picture has to be back within 2 s of its source; an attempt
-        without an answer costs next to nothing
-    jitter : by this share each wait varies, so that many clients do not return at the same moment
+    first_s : short, because most interruptions are short
+    max_s : one second, because the picture should be back within 2 s after the source is; an
+        attempt without an answer costs next to nothing
+    jitter : each wait varies by this share, so that many clients do not return at the same moment
     chance : returns numbers from 0 to 1
     """
 

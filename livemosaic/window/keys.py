@@ -31,7 +31,7 @@ _COMMON_SIZES = (8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160)
 
 @dataclass(slots=True)
 class View:
-    """What one window shows over and beside the picture."""
+    """The state of one window: the parts that it shows over and beside the picture."""
 
     width: int  # of the mosaic in pixels
     height: int

@@ -1,7 +1,8 @@
-"""Coarse costs in 16 bits, of 32 tiles in the time of one exact cost.
+"""Coarse costs in 16 bits, which take 32 tiles in the time of one exact cost.
 
-The search estimates the costs of a whole cluster from the tiles' first coefficients; where these
-are promising, from all of them; and computes the exact cost only for the lowest estimates.
+The search first estimates the costs of a whole cluster from the tiles' first coefficients. If an
+estimate is promising, the search estimates again from all coefficients. It computes the exact cost
+only for the lowest of these estimates.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import numpy as np
 
 from ...jit import F32, I16, I32, U16, Count, kernel_part
 
-# Coefficients for the first estimate, of which the first three are the means; and all others.
+# How many coefficients the first estimate uses (the first three are the means), and the others.
 COARSE, FINE = 16, 12
 # Tiles that the kernels estimate together: the slots of a cluster are a multiple of it.
 LANES = 32
-# Coefficients are in quarters of a unit, and costs in quarters of a squared one.
+# Coefficients are in quarters of a unit, and costs in quarters of a squared unit.
 _LEVELS, _COST_LEVELS = 4.0, 4.0
 # Larger differences (64 units) count as this one, so that their squares fit 16 bits.
 _MAX_DIFFERENCE = 255

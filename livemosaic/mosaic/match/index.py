@@ -1,8 +1,8 @@
-"""The index: a gallery's tiles in clusters of like layouts, so that a search sees few of them.
+"""The index: a gallery's tiles in clusters of similar layouts, so that a search sees few tiles.
 
-The coefficients of a tile are the cosine transform of its 4x4 points in CIELAB, of which only low
-frequencies are kept. The transform is orthonormal: distances between coefficients are distances
-between points, but for the residual.
+The coefficients of a tile are the low frequencies of the cosine transform of its 4x4 points in
+CIELAB. The transform is orthonormal: distances between coefficients are distances between points,
+except for the residual, the part in the frequencies that are left out.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from ...jit import F32, I16, I32, U16, kernel, kernel_part
 from .coarse import COARSE, FINE, blocks, quantize
 from .kmeans import kmeans
 
-# Coefficients of lightness, and of each of the two colour axes, lowest frequencies first: from afar
-# the eye sees detail in lightness only. With these the best of all tiles is within 5 % of the best
-# by all 48 in 98 of 100 cells; with the coarse ones, which tell clusters apart, in 82.
+# How many coefficients lightness and each of the two colour axes have, lowest frequencies first.
+# Colour has fewer, because from afar the eye sees detail in lightness only. The coarse coefficients
+# are those that choose clusters.
 _LIGHTNESS, _COLOUR = 16, 6
 _COARSE_LIGHTNESS, _COARSE_COLOUR = 10, 3
 COEFFICIENTS = _LIGHTNESS + 2 * _COLOUR
 assert (COARSE, FINE) == (_COARSE_LIGHTNESS + 2 * _COARSE_COLOUR, COEFFICIENTS - COARSE)
 
-# This share of the fine coefficients' squares is expected to differ. With 0 a coarse estimate would
-# never be above the cost, but would rule out half as many clusters.
+# A coarse estimate adds this share of the fine coefficients' squares, as their expected difference.
+# Without it an estimate would never exceed the cost, but would rule out far fewer clusters.
 _DETAIL_SHARE = 0.6
 
-# A tile's mean counts as much as the tint leaves of its difference; and a little even where it
-# leaves nothing, because a photo that is tinted less keeps its own colours.
+# The mean's weight is the share of its difference that the tint leaves, but at least this much: a
+# photo that needs little tint keeps its own colours.
 _MIN_MEAN_WEIGHT = 0.2
 
-# Variants per cluster: few, so that a look at all of them is quick, but not too few, or there would
-# be too many clusters. Best near the square root of the number of variants.
+# Variants per cluster. With more, a search in a cluster takes longer; with fewer, there are more
+# clusters to compare. The best number is near the square root of the number of variants.
 _MIN_CLUSTER, _MAX_CLUSTER = 16, 256
 
-# The clusters are made for this tint and serve all: none loses more than a few cells in a hundred.
+# The clusters are made for this tint, but serve every tint.
 _CLUSTERS_TINT = 0.5
 
-# Tiles that are described at once, which takes 0.4 KB each.
+# How many tiles are described at once, at 0.4 KB each.
 _BATCH = 16_384
 
 
 class LayoutIndex(NamedTuple):
-    """Variants (tiles and their mirror images) by cluster. For kernels: only arrays and numbers.
+    """Variants (tiles and their mirror images) by cluster, as arrays and numbers for kernels.
 
-    A variant has a place, side by side with those of its cluster, and a slot: the same, but each
-    cluster's slots are a multiple of `LANES`.
+    The variants of a cluster have adjacent places and slots. The slots of each cluster are a
+    multiple of `LANES`; those behind the last variant are empty.
 
     codes : float32 (n, 28), coefficients
     residual : float32 (n,), the sum of squares that the coefficients leave out

@@ -59,7 +59,7 @@ _CUT_SHARE, _CUT_MOVED = 0.5, 13.0
 # distance of 9 at every point, a plain tile as much as one of 11.
 _USE_PENALTY = 80.0
 _PLAIN_PENALTY = 2.5  # for each level that the texture is below
-_ENOUGH_TEXTURE = 40.0  # levels; half of the embedded photos' tiles have less
+_ENOUGH_TEXTURE = 40.0  # levels; half of the included photos' tiles have less
 
 
 class Decisions(NamedTuple):

@@ -134,7 +134,7 @@ class WebcamSource(Source):
                 self.bad_frames += 1
             if self._clock() > deadline_s:
                 raise SourceError(
-                    f"{self.name}: no picture came from it for {limit_s:g} s; unplug the camera "
+                    f"{self.name}: no frame came from it for {limit_s:g} s; unplug the camera "
                     "and plug it in again"
                 )
         return None

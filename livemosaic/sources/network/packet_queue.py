@@ -6,13 +6,13 @@ import threading
 from collections import deque
 from typing import Any, NamedTuple
 
-# If the oldest waiting picture is this old, decoding does not keep up, and the pictures before the
-# newest key picture are dropped. A decoder can catch up with less, the burst after a busy moment.
+# If the oldest waiting frame is this old, decoding does not keep up, and the frames before the
+# newest key frame are dropped. A decoder can catch up with less, the burst after a busy moment.
 _LATE_S = 0.5
-# Without a key picture in the queue, the output would stand still until the next one comes, which
+# Without a key frame in the queue, the output would stand still until the next one comes, which
 # takes 10 s with some cameras. So the delay has to be longer to drop all.
 _VERY_LATE_S = 2.0
-_MAX_AHEAD = 256  # packets, some seconds of picture and sound, where the receiver waits
+_MAX_AHEAD = 256  # packets, some seconds of video and sound, where the receiver waits
 _MAX_WAITING = 4096  # packets, minutes of sound, when the decoder takes none
 
 
@@ -22,7 +22,7 @@ class Arrival(NamedTuple):
     Attributes
     ----------
     packet : av.Packet
-    track : index into `StreamInfo.tracks`, None for a picture
+    track : index into `StreamInfo.tracks`, None for a frame
     at_s : time of arrival, `time.monotonic()`
     key : whether decoding can begin with it
     after_gap : whether packets of the same track before it were dropped
@@ -41,8 +41,8 @@ class PacketQueue:
     Attributes
     ----------
     waits : True where reading paces the stream: `put` waits for the decoder. False where the stream
-        has its own pace: late pictures are dropped
-    dropped : how many pictures were dropped
+        has its own pace: late frames are dropped
+    dropped : how many frames were dropped
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class PacketQueue:
         self.dropped = 0
         self._changed = threading.Condition()
         self._waiting: deque[Arrival] = deque()
-        self._skipping = False  # until the next key picture
+        self._skipping = False  # until the next key frame
         self._finished = False
         self._error: BaseException | None = None
         self._closed = False
@@ -109,17 +109,17 @@ class PacketQueue:
         return bool(self._waiting) or self._finished or self._closed
 
     def _drop_late(self, now_s: float) -> None:
-        pictures = [arrival for arrival in self._waiting if arrival.track is None]
-        age_s = now_s - pictures[0].at_s if pictures else 0.0
+        frames = [arrival for arrival in self._waiting if arrival.track is None]
+        age_s = now_s - frames[0].at_s if frames else 0.0
         if len(self._waiting) > _MAX_WAITING:
-            self.dropped += len(pictures)
+            self.dropped += len(frames)
             self._waiting.clear()
             self._skipping = True
             return
         if age_s < _LATE_S:
             return
-        resume = next((arrival for arrival in reversed(pictures) if arrival.key), None)
-        if resume is None or resume is pictures[0]:
+        resume = next((arrival for arrival in reversed(frames) if arrival.key), None)
+        if resume is None or resume is frames[0]:
             if age_s < _VERY_LATE_S:
                 return
             resume = None

@@ -1,4 +1,4 @@
-"""Protocols of network streams: FFmpeg's options for an early first picture and little delay."""
+"""Protocols of network streams: FFmpeg's options for an early first frame and little delay."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from ...media.urls import public_name, split_url
 
 # Enough to detect an elementary stream's codec and a sound's rate (0.3 s with MPEG-TS). With
-# FFmpeg's defaults the first picture takes 0.9 s (MPEG-TS) to 1.7 s (FLV). With no picture for the
+# FFmpeg's defaults the first frame takes 0.9 s (MPEG-TS) to 1.7 s (FLV). With no frame for the
 # rate, 25 frames/s are detected as 50.
-_PROBE = {"analyzeduration": "500000", "fpsprobesize": "3"}  # microseconds, pictures
+_PROBE = {"analyzeduration": "500000", "fpsprobesize": "3"}  # microseconds, frames
 
 _OPTIONS: dict[str, dict[str, str]] = {
-    # The description of the session names the tracks. Without probing, a camera's first picture
+    # The description of the session names the tracks. Without probing, a camera's first frame
     # takes 0.1 s and not 1.2 s (`fflags=nobuffer` would be as quick, but drops the first key
-    # picture). TCP loses no packets and passes every firewall; UDP is for servers without it.
+    # frame). TCP loses no packets and passes every firewall; UDP is for servers without it.
     # There, a lost packet delays for 0.1 s, not 0.5 s.
     "rtsp": {
         "probesize": "32",

@@ -30,22 +30,22 @@ _OPEN_S = 10.0
 # The same for a reconnect. A host that has just been switched on has missed earlier attempts, and
 # TCP repeats its own only after 1, 3 and 7 s.
 _REOPEN_S = 4.0
-# Limit for the first picture after that: cameras send a key picture every 1 to 10 s.
+# Limit for the first frame after that: cameras send a key frame every 1 to 10 s.
 _FIRST_S = 20.0
-# A stream without a picture for this time is stalled. Slow cameras get a multiple of the time
-# between their pictures.
+# A stream without a frame for this time is stalled. Slow cameras get a multiple of the time
+# between their frames.
 _STALL_S, _STALL_INTERVALS = 2.5, 4
-_INTERVALS = 8  # of the last pictures
+_INTERVALS = 8  # of the last frames
 # FFmpeg's own limit, which ends a receiver that the decoding thread has left.
 _READ_S = 10.0
-# Streams in files of up to 10 s; all pictures of a file come at once.
+# Streams in files of up to 10 s; all frames of a file come at once.
 _SEGMENTED = {"hls", "dash"}
 _SEGMENT_STALL_S = 30.0
-# A segment that is later than this delays all pictures after it; outputs can even out less.
+# A segment that is later than this delays all frames after it; outputs can even out less.
 _PACE_S = 1.0
-# When pictures are later than this, those that no other is predicted from are not decoded.
+# When frames are later than this, those that no other is predicted from are not decoded.
 _LATE_S = 0.15
-# Some demuxers do not mark key pictures. After this time the decoder has to find one itself.
+# Some demuxers do not mark key frames. After this time the decoder has to find one itself.
 _KEYLESS_S = 12.0
 # `close` waits this long for the connection's end. A receiver that is stuck ends it later.
 _CLOSE_S = 0.3
@@ -61,15 +61,15 @@ _FINAL = (
 
 
 class FiniteError(Exception):
-    """The address is a file's: `FileSource` reads it without dropping pictures."""
+    """The address is a file's: `FileSource` reads it without dropping frames."""
 
 
 class StreamSource(Source):
-    """The latest pictures of a network stream, and the packets of its other tracks.
+    """The latest frames of a network stream, and the packets of its other tracks.
 
     One thread receives, and the iterating thread decodes, so that FFmpeg's own buffers stay empty.
-    `PacketQueue` drops pictures when decoding is slower. Times begin at 0 with the first frame,
-    which is a key picture. The capture time of a frame is that of its arrival. `info.tracks` are
+    `PacketQueue` drops frames when decoding is slower. Times begin at 0 with the first frame,
+    which is a key frame. The capture time of a frame is that of its arrival. `info.tracks` are
     copies, which outlive the connection.
 
     Parameters
@@ -77,12 +77,12 @@ class StreamSource(Source):
     address : of the stream
     threads : of the decoder, 0 for as many as there are processors
     open_s : limit for the server's answer
-    stall_s : without a picture for this time, the stream is stalled
+    stall_s : without a frame for this time, the stream is stalled
 
     Raises
     ------
     SourceError
-        when there is no picture; `RefusedError` if a retry is useless
+        when there is no frame; `RefusedError` if a retry is useless
     FiniteError
         when the address is a file's
     """
@@ -163,7 +163,7 @@ class StreamSource(Source):
                 break
         else:
             raise SourceError(
-                f"{self.name}: it ended before its first picture; check that it is sending"
+                f"{self.name}: it ended before its first frame; check that it is sending"
             )
         self._origin = item.pts * item.time_base
         zeroed: Iterator[Frame | TrackPacket | None] = map(self._zeroed, chain(ahead, items))
@@ -252,10 +252,10 @@ class StreamSource(Source):
             if began_s is None:
                 began_s = now
             if not decoding and not arrival.key and now - began_s < _KEYLESS_S:
-                continue  # a picture without its key picture would be damaged
+                continue  # a frame without its key frame would be damaged
             if not decoding:
                 decoding = True
-                # Without times the rate is invented, and the probed pictures come all at once.
+                # Without times the rate is invented, and the probed frames come all at once.
                 limit_s = self._limit_s(float(1 / video.rate)) if video.timed else _READ_S
             if arrival.after_gap:
                 video.restart()
@@ -268,13 +268,13 @@ class StreamSource(Source):
             yield from video.flush()
 
     def _limit_s(self, interval_s: float) -> float:
-        """The limit for the next picture if the last ones took up to `interval_s`."""
+        """The limit for the next frame if the last ones took up to `interval_s`."""
         if self._segmented:
             return _SEGMENT_STALL_S
         return max(self._stall_s, _STALL_INTERVALS * interval_s)
 
     def _next(self, last_s: float, limit_s: float) -> Arrival | None:
-        """The next packet. Raises `SourceError` if no picture came for too long."""
+        """The next packet. Raises `SourceError` if no frame came for too long."""
         # By times of arrival, because a pause of this thread is no stall.
         try:
             arrival = self._queue.get(max(0.0, last_s + limit_s - time.monotonic()))
@@ -286,7 +286,7 @@ class StreamSource(Source):
             if arrival is None or arrival.track is None or arrival.at_s - last_s < limit_s:
                 return arrival
         raise SourceError(
-            f"{self.name}: no picture came for {limit_s:.1f} s; check the camera and the network"
+            f"{self.name}: no frame came for {limit_s:.1f} s; check the camera and the network"
         )
 
 
