@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GalleryError, UsageError
+from ..jit import I32, U8
 from ..media.frame import check_bgr
 from ..media.image_reader import BadImage, read_image_file
 from .clusters import cluster_tiles, group_tiles
@@ -28,9 +29,8 @@ from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Recipe
 from .tiles import Crop, Tiles, photo_tiles, picture_tiles
 
-U8 = NDArray[np.uint8]
 Progress = Callable[[int, int], None]  # photos done, photos in all; called by the building thread
-Cut = Callable[[str], Tiles]  # the tiles of a photo, by its name; raises BadImage
+Cut = Callable[[str], Tiles]  # makes the tiles of a photo, by its name; raises BadImage
 
 # Photos per task: large enough that a task's overhead is small beside 0.2 ms a photo, small enough
 # that the progress bar moves and Ctrl-C works when photos take 50 ms.
@@ -171,20 +171,17 @@ def write_gallery(
     *,
     path: Path = Path(),
     root: str | None = None,
-    labels: NDArray[np.int32] | None = None,
+    labels: I32 | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> BuildReport:
-    """Write the gallery of some photos.
+    """Write the gallery of some photos; several threads call `cut`.
 
     Parameters
     ----------
-    writer : of the file
-    names : of the photos
-    cut : makes the tiles of the photo of a name; called by several threads; raises `BadImage`
     path : for the report
     root : the folder that the names belong to; by default the one that all of them lie in
-    labels : int32 (n,), the cluster of each tile; by default they are computed
+    labels : the cluster of each tile; by default they are computed
 
     Raises
     ------
@@ -215,13 +212,8 @@ def write_gallery(
     features = arrays["features"]
     if labels is None:
         labels = cluster_tiles(features, clusters=recipe.clusters, seed=recipe.seed)
-    groups = group_tiles(
-        features,
-        labels,
-        arrays["source_photo"],
-        drop_percentile=recipe.drop_percentile,
-        seed=recipe.seed,
-    )
+    photos, drop = arrays["source_photo"], recipe.drop_percentile
+    groups = group_tiles(features, labels, photos, drop_percentile=drop, seed=recipe.seed)
     if root is None:
         root = _common_folder(used)
         start = len(os.path.join(root, ""))

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import GalleryError
+from ..jit import write_error
 from .file_format import FORMAT_VERSION, SUFFIX, Gallery
 
 CACHE_VARIABLE = "LIVEMOSAIC_CACHE"
@@ -31,13 +32,8 @@ def cache_folder() -> Path:
 
     chosen = os.environ.get(CACHE_VARIABLE)
     folder = Path(chosen) if chosen else platformdirs.user_cache_path("livemosaic")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # os.access does not detect read-only mounts on every system.
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        return _temporary_folder(str(folder), error.strerror or str(error))
+    reason = write_error(folder)
+    return _temporary_folder(str(folder), reason) if reason else folder
 
 
 @functools.cache
@@ -54,33 +50,24 @@ def _temporary_folder(wanted: str, reason: str) -> Path:
     return Path(folder)
 
 
-def cached_gallery(
-    stem: str, key: str, build: Callable[[Path], object], *, name: str | None = None
-) -> Gallery:
+def cached_gallery(stem: str, key: str, build: Callable[[Path], object], *, name: str) -> Gallery:
     """Open `<cache>/<stem>-<key>.gallery`, after building it if it is missing or damaged.
 
     Galleries of the same stem and another key are out of date and are removed. When two processes
     do this at once, each builds its own file and renames it when it is complete; the last one
-    stays.
-
-    Parameters
-    ----------
-    stem : says which photos
-    key : changes whenever the gallery has to be built again
-    build : writes the gallery to a path
-    name : of the gallery, for people
+    stays. `name` is for people.
     """
     folder = cache_folder()
     path = folder / f"{stem}-{key}{SUFFIX}"
     if path.exists():
         with contextlib.suppress(GalleryError):
-            return Gallery.open(path, name=name or stem)
+            return Gallery.open(path, name=name)
     build(path)
     for old in folder.glob(f"{stem}-*{SUFFIX}"):
         if old != path:
             with contextlib.suppress(OSError):  # in use, on Windows
                 old.unlink()
-    return Gallery.open(path, name=name or stem)
+    return Gallery.open(path, name=name)
 
 
 def folder_gallery(folder: Path, *, progress: Callable[[int, int], None] | None = None) -> Gallery:
@@ -106,15 +93,8 @@ def folder_gallery(folder: Path, *, progress: Callable[[int, int], None] | None 
         _logger.info("building a gallery of the photos in %r, once until they change", str(folder))
         report = build_gallery([root], path, progress=progress)
         if report.unreadable:
-            name, reason = report.unreadable[0]
-            _logger.warning(
-                "%d of the photos in %r cannot be read (the first, %r: %s)",
-                len(report.unreadable),
-                str(folder),
-                name,
-                reason,
-            )
+            message = "%d of the photos in %r cannot be read (the first, %r: %s)"
+            _logger.warning(message, len(report.unreadable), str(folder), *report.unreadable[0])
 
-    return cached_gallery(
-        f"folder-{place}", state.hexdigest()[:16], build, name=os.path.basename(root)
-    )
+    key, name = state.hexdigest()[:16], os.path.basename(root)
+    return cached_gallery(f"folder-{place}", key, build, name=name)

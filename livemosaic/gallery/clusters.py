@@ -10,8 +10,8 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..jit import F32, I32, Bools
 from .recipe import CLUSTERS, DROP_PERCENTILE
 
 # A small gallery has fewer clusters: one for each 8 tiles of different colours. With fewer tiles a
@@ -29,44 +29,28 @@ PREDICT_ROWS = 16_384  # labelled at a time: the distances to 500 centres take 3
 class Clusters(NamedTuple):
     """k clusters of n tiles, the largest first; see the attributes of `Gallery`."""
 
-    labels: NDArray[np.int32]
-    centres: NDArray[np.float32]
-    kept: NDArray[np.bool_]
-    members_start: NDArray[np.int32]
-    members: NDArray[np.int32]
+    labels: I32
+    centres: F32
+    kept: Bools
+    members_start: I32
+    members: I32
 
 
 def cluster_tiles(
-    features: NDArray[np.float32],
-    *,
-    clusters: int = CLUSTERS,
-    seed: int = 0,
-    max_sample: int = SAMPLE,
-) -> NDArray[np.int32]:
-    """Assign each tile to a cluster.
+    features: F32, *, clusters: int = CLUSTERS, seed: int = 0, max_sample: int = SAMPLE
+) -> I32:
+    """Assign each tile to a cluster by its histogram, float32 (n, 125) with rows that sum to 1.
 
     There are `clusters` of them, or one for each 8 distinct histograms if that is less, at least 1.
     One thread computes them: with more, the order of sums would differ, and the same photos would
-    give another gallery on another machine.
-
-    Parameters
-    ----------
-    features : float32 (n, 125), rows sum to 1
-    clusters : their highest number
-    seed : of all random choices
-    max_sample : the centres are learned from at most this many tiles
-
-    Returns
-    -------
-    int32 (n,), 0 <= label < number of clusters; some clusters may be empty
+    give another gallery on another machine. Labels count from 0; some clusters may be empty.
     """
     n = len(features)
     count = min(clusters, _distinct(features, clusters * TILES_PER_CLUSTER) // TILES_PER_CLUSTER)
     if count <= 1:
         return np.zeros(n, np.int32)
 
-    # 1.2 s, which only a build needs.
-    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.cluster import MiniBatchKMeans  # 1.2 s, which only a build needs
     from threadpoolctl import threadpool_limits
 
     rng = np.random.default_rng(seed)
@@ -96,27 +80,19 @@ def cluster_tiles(
 
 
 def group_tiles(
-    features: NDArray[np.float32],
-    labels: NDArray[np.int32],
-    photos: NDArray[np.int32],
+    features: F32,
+    labels: I32,
+    photos: I32,
     *,
     drop_percentile: float = DROP_PERCENTILE,
     seed: int = 0,
 ) -> Clusters:
-    """Turn labels into clusters.
+    """Turn labels, any numbers from 0 on, into clusters; `photos` is the photo of each tile.
 
     Empty clusters are removed; the others are numbered by falling population, then by their first
     tile. Those at or below `drop_percentile` of the populations are dropped; if that is all of
     them, the most populous stay. The tiles of a cluster are in random order, but one tile of each
     photo comes before a second one of any photo, so that crops do not stand side by side.
-
-    Parameters
-    ----------
-    features : float32 (n, 125)
-    labels : int32 (n,), any numbers from 0 on
-    photos : int32 (n,), the photo of each tile
-    drop_percentile : 0 drops none, 100 all but the most populous
-    seed : of the order of a cluster's tiles
     """
     used, first, compact, population = np.unique(
         labels, return_index=True, return_inverse=True, return_counts=True
@@ -130,15 +106,14 @@ def group_tiles(
     if not kept.any():
         kept = population == population.max()
 
-    start = np.zeros(len(used) + 1, np.int32)
-    np.cumsum(population, out=start[1:])
+    start = np.cumsum([0, *population], dtype=np.int32)
     members = _rotation(labels, photos, seed)
     sums = np.add.reduceat(features[members], start[:-1], axis=0, dtype=np.float64)
     centres = (sums / population[:, None]).astype(np.float32)
     return Clusters(labels, centres, kept, start, members)
 
 
-def _rotation(labels: NDArray[np.int32], photos: NDArray[np.int32], seed: int) -> NDArray[np.int32]:
+def _rotation(labels: I32, photos: I32, seed: int) -> I32:
     """Tile numbers by cluster, by round (a photo's first tile, its second, ...), then at random."""
     n = len(labels)
     chance = np.random.default_rng(seed).permutation(n)
@@ -151,7 +126,7 @@ def _rotation(labels: NDArray[np.int32], photos: NDArray[np.int32], seed: int) -
     return np.lexsort((chance, turn, labels)).astype(np.int32)
 
 
-def _distinct(features: NDArray[np.float32], enough: int) -> int:
+def _distinct(features: F32, enough: int) -> int:
     """Count distinct rows, but only up to `enough`."""
     seen: set[bytes] = set()
     for row in features:

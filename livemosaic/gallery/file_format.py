@@ -361,18 +361,12 @@ class GalleryWriter:
         root: str,
         recipe: Recipe,
     ) -> int:
-        """Write everything but the tiles.
+        """Write everything but the tiles; return the size of the file in bytes.
 
         Parameters
         ----------
         arrays : all of `ARRAYS` but tiles, photo_start and photo_path
         photos : paths relative to `root`, in the order of source_photo's numbers
-        root : see the header of the file format
-        recipe : how the tiles were made
-
-        Returns
-        -------
-        The size of the file in bytes
         """
         self._describe("tiles", ARRAYS["tiles"][0], self._tiles_shape, _START)
         raw = [photo.encode("utf-8", "surrogateescape") for photo in photos]

@@ -11,12 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..jit import F32, U8
 from ..media.image_reader import BACKGROUND, BadImage, read_image_file
 from .builtin import EMOJI_BACKGROUNDS, builtin_image
 from .file_format import Gallery
 from .tiles import photo_parts
-
-U8 = NDArray[np.uint8]
 
 # A photo that was edited since the gallery was built, or another one of the same name, shows
 # something else. The same photo differs by 0 to 3 levels in the mean, at so few pixels that the
@@ -27,18 +26,8 @@ _THREADS = 4  # each may hold a photo of 100 megapixels
 
 
 def full_size_tiles(gallery: Gallery, tiles: NDArray[np.integer], px: int) -> dict[int, U8]:
-    """Tiles at another size, as far as their photos are there and still the same.
-
-    Parameters
-    ----------
-    gallery : of the tiles
-    tiles : their numbers; those of a photo should stand side by side
-    px : side of the result in pixels, larger than the gallery's tiles
-
-    Returns
-    -------
-    uint8 (px, px, 3) BGR by number
-    """
+    """Tiles by their numbers, enlarged to (px, px, 3) BGR, as far as their photos are there and
+    still the same. The numbers of a photo's tiles should stand side by side."""
     ends = np.flatnonzero(np.diff(gallery.source_photo[tiles])) + 1
     with ThreadPoolExecutor(_THREADS) as threads:
         photos = threads.map(
@@ -70,6 +59,6 @@ def _of_one_photo(gallery: Gallery, tiles: list[int], px: int) -> dict[int, U8]:
     return found
 
 
-def _coarse(tile: U8) -> NDArray[np.float32]:
+def _coarse(tile: U8) -> F32:
     size = (_COMPARED_PX, _COMPARED_PX)
     return np.asarray(cv2.resize(tile, size, interpolation=cv2.INTER_AREA), np.float32)

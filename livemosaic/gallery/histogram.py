@@ -6,9 +6,8 @@ Source: the reference notebook (vishnu-chand/videoMosaic), which matches cells a
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..jit import kernel
+from ..jit import F32, I32, U8, U16, kernel
 
 BINS = 5
 HISTOGRAM_SIZE = BINS**3
@@ -21,9 +20,7 @@ _BLUE = _GREEN * np.uintp(BINS)
 
 
 @kernel
-def cell_histograms(
-    bgr: NDArray[np.uint8], cells: NDArray[np.int32], columns: int, out: NDArray[np.uint16]
-) -> None:
+def cell_histograms(bgr: U8, cells: I32, columns: int, out: U16) -> None:
     """Count the colours of some cells of a picture.
 
     Parameters
@@ -45,17 +42,8 @@ def cell_histograms(
                 out[i, _BLUE[blue] + _GREEN[green] + _RED[red]] += np.uint16(1)
 
 
-def tile_histograms(tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Histograms of whole tiles.
-
-    Parameters
-    ----------
-    tiles : uint8 (n, px, px, 3), BGR, px at most 255
-
-    Returns
-    -------
-    float32 (n, 125), each row sums to 1
-    """
+def tile_histograms(tiles: U8) -> F32:
+    """Histograms of whole tiles, (n, px, px, 3) BGR, px at most 255: (n, 125), rows sum to 1."""
     n, px = tiles.shape[0], tiles.shape[1]
     counts = np.empty((n, HISTOGRAM_SIZE), np.uint16)
     picture = np.ascontiguousarray(tiles).reshape(n * px, px, 3)

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from ..jit import kernel
-
-U8 = NDArray[np.uint8]
+from ..jit import F32, U8, kernel, kernel_part
 
 POINTS = 4  # per side; more would distinguish more photos, but make no difference from afar
 
 # The weight of a* and b* relative to L*. With 1 the mean CIEDE2000 is better. With 0.7 the PSNR is
 # better, and more different photos fit. (Oklab has a worse CIEDE2000 at the same PSNR.)
 COLOUR_WEIGHT = 0.7
+
+
+@kernel_part
+def _luma(blue: float, green: float, red: float) -> float:
+    return 0.114 * blue + 0.587 * green + 0.299 * red
 
 
 @kernel
@@ -43,31 +45,20 @@ def _tile_points(tiles: U8, points: U8, texture: U8) -> None:
                 for channel in range(np.uintp(3)):
                     mean = sums[row, column, channel] / counts[row, column]
                     points[tile, row, column, channel] = np.uint8(mean + 0.5)
-                luma[row, column] = (
-                    0.114 * sums[row, column, 0]
-                    + 0.587 * sums[row, column, 1]
-                    + 0.299 * sums[row, column, 2]
-                ) / counts[row, column]
+                total = _luma(sums[row, column, 0], sums[row, column, 1], sums[row, column, 2])
+                luma[row, column] = total / counts[row, column]
         squares = 0.0
         for y in range(px):
             above = y * np.uintp(POINTS) // px
             for x in range(px):
-                away = (
-                    0.114 * tiles[tile, y, x, 0]
-                    + 0.587 * tiles[tile, y, x, 1]
-                    + 0.299 * tiles[tile, y, x, 2]
-                    - luma[above, x * np.uintp(POINTS) // px]
-                )
+                here = _luma(tiles[tile, y, x, 0], tiles[tile, y, x, 1], tiles[tile, y, x, 2])
+                away = here - luma[above, x * np.uintp(POINTS) // px]
                 squares += away * away
         texture[tile] = np.uint8(min(255.0, np.sqrt(squares / (px * px)) + 0.5))
 
 
 def tile_points(tiles: U8) -> tuple[U8, U8]:
-    """Describe tiles.
-
-    Parameters
-    ----------
-    tiles : uint8 (n, px, px, 3) BGR, px >= 4
+    """Describe tiles, uint8 (n, px, px, 3) BGR, px >= 4.
 
     Returns
     -------
@@ -82,19 +73,15 @@ def tile_points(tiles: U8) -> tuple[U8, U8]:
 
 
 def cell_points(bgr: U8, rows: int, columns: int) -> U8:
-    """The points of all cells, row by row, uint8 (rows * columns, 4, 4, 3) BGR.
-
-    Parameters
-    ----------
-    bgr : uint8 (rows * 8, columns * 8, 3) BGR, a picture at the analysis resolution
-    """
+    """The points of all cells of a picture, uint8 (rows * 8, columns * 8, 3) BGR, row by row:
+    uint8 (rows * columns, 4, 4, 3)."""
     size = (columns * POINTS, rows * POINTS)
     small = np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
     cells = small.reshape(rows, POINTS, columns, POINTS, 3).transpose(0, 2, 1, 3, 4)
     return np.ascontiguousarray(cells).reshape(-1, POINTS, POINTS, 3)
 
 
-def _lab_units() -> NDArray[np.float32]:
+def _lab_units() -> F32:
     """OpenCV's 8-bit codes of L*, a* and b* in units, colour with less weight: (1, 256, 3)."""
     code = np.arange(256, dtype=np.float32)
     colour = (code - np.float32(128)) * np.float32(COLOUR_WEIGHT)
@@ -104,7 +91,7 @@ def _lab_units() -> NDArray[np.float32]:
 _LAB_UNITS = _lab_units()
 
 
-def points_to_lab(points: U8) -> NDArray[np.float32]:
+def points_to_lab(points: U8) -> F32:
     """uint8 (n, 4, 4, 3) BGR to CIELAB with less weight on colour: float32 (n, 16, 3), L* 0..100,
     then 0.7 a* and 0.7 b*.
 

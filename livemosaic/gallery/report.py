@@ -11,13 +11,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import GalleryError
+from ..jit import I32, U8
 from ..media.atomic_write import atomic_write
 from .file_format import Gallery
-
-U8 = NDArray[np.uint8]
 
 STRIP_TILES = 12  # of a cluster: enough to see whether they belong together
 HTML_TILE_PX = 48  # 500 strips are about 4 MB
@@ -56,14 +54,11 @@ def gallery_info(gallery: Gallery) -> dict[str, Any]:
     }
 
 
-def _spread(population: NDArray[np.int32]) -> dict[str, float] | None:
+def _spread(population: I32) -> dict[str, float] | None:
     if not len(population):
         return None
-    return {
-        "min": int(population.min()),
-        "median": float(np.median(population)),
-        "max": int(population.max()),
-    }
+    low, middle, high = population.min(), np.median(population), population.max()
+    return {"min": int(low), "median": float(middle), "max": int(high)}
 
 
 def info_text(info: dict[str, Any]) -> str:

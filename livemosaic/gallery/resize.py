@@ -11,10 +11,10 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jit import kernel
+from ..jit import F32, U8, kernel
 
 
-def shrink(picture: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+def shrink(picture: U8, out: U8) -> None:
     """Scale uint8 (h, w, 3) into (px, px, 3); neither h nor w is below px."""
     height, width = picture.shape[:2]
     lines = np.ascontiguousarray(picture).reshape(height, width * 3)
@@ -22,33 +22,25 @@ def shrink(picture: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
 
 
 @functools.lru_cache(64)
-def _weights(size: int, px: int) -> tuple[NDArray[np.uintp], NDArray[np.float32]]:
-    """The weighted pixels of a line of `size` whose sum is each of `px`.
-
-    Returns
-    -------
-    first : uintp (px,), the first pixel
-    weights : float32 (px, k), of it and the next ones, all inside the line; each row sums to 1
-    """
+def _weights(size: int, px: int) -> tuple[NDArray[np.uintp], F32]:
+    """The weighted pixels of a line of `size` whose sum is each of `px`: the first one, (px,), and
+    the weights of it and the next ones, (px, k), all inside the line; each row sums to 1."""
     k = min(-(-size // px) + 1, size)
     place = np.arange(px)[:, None]
     first = np.minimum(place * size // px, size - k)
     pixel = first + np.arange(k)
     # In units of 1 / (size * px), in which all edges are whole numbers.
-    overlap = np.minimum((place + 1) * size, (pixel + 1) * px) - np.maximum(
-        place * size, pixel * px
+    begin, end = (
+        np.maximum(place * size, pixel * px),
+        np.minimum((place + 1) * size, (pixel + 1) * px),
     )
+    overlap = end - begin
     return first[:, 0].astype(np.uintp), (overlap.clip(0) / size).astype(np.float32)
 
 
 @kernel
 def _shrink(
-    lines: NDArray[np.uint8],
-    top: NDArray[np.uintp],
-    heights: NDArray[np.float32],
-    left: NDArray[np.uintp],
-    widths: NDArray[np.float32],
-    out: NDArray[np.uint8],
+    lines: U8, top: NDArray[np.uintp], heights: F32, left: NDArray[np.uintp], widths: F32, out: U8
 ) -> None:
     """Sum rows first, because their pixels are adjacent and are added as vectors; then columns."""
     px, width = np.uintp(out.shape[0]), np.uintp(lines.shape[1])

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..jit import U8
 from ..media.image_reader import BACKGROUND, BadImage, ImageReader, flatten
 from .recipe import Recipe
 
-U8 = NDArray[np.uint8]
 Crop = tuple[int, int, int, int]  # left, top, width, height, in pixels of the upright photo
 Tiles = tuple[U8, list[Crop]]  # (n, tile_px, tile_px, 3) BGR, and which part of a photo each shows
 
@@ -45,18 +44,8 @@ def picture_tiles(picture: U8, size: tuple[int, int], recipe: Recipe) -> Tiles:
 def photo_parts(
     data: bytes, crops: Sequence[Crop], tile_px: int, *, backgrounds: Sequence[int] = (BACKGROUND,)
 ) -> list[U8]:
-    """Scale some parts of an image file, whose sizes are known.
-
-    Parameters
-    ----------
-    data : the bytes of the file
-    crops : the parts
-    tile_px : side of the result in pixels
-    backgrounds : grey levels 0..255 behind transparent pixels
-
-    Returns
-    -------
-    for each background, uint8 (n, tile_px, tile_px, 3) BGR
+    """Scale some parts of an image file: (n, tile_px, tile_px, 3) BGR for each background, a grey
+    level behind transparent pixels.
 
     Raises
     ------
@@ -84,13 +73,8 @@ def _crops(width: int, height: int, recipe: Recipe) -> list[Crop]:
     half_w, half_h = w // 2, h // 2
     if min(half_w, half_h) * MAX_ENLARGEMENT >= recipe.tile_px:
         right, bottom = left + w - half_w, top + h - half_h
-        places = (
-            (left + (w - half_w) // 2, top + (h - half_h) // 2),
-            (left, top),
-            (right, top),
-            (left, bottom),
-            (right, bottom),
-        )
+        centre = (left + (w - half_w) // 2, top + (h - half_h) // 2)
+        places = (centre, (left, top), (right, top), (left, bottom), (right, bottom))
         crops += [(x, y, half_w, half_h) for x, y in places[: recipe.crops]]
     return crops
 

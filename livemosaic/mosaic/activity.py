@@ -51,23 +51,15 @@ _ANYWHERE, _LEFT, _RIGHT, _TOP, _BOTTOM = 1, 2, 4, 8, 16
 
 @kernel
 def _compare(
-    bgr: U8,
-    accepted: U8,
-    shown: U8,
-    limit: np.int32,
-    stale_limit: np.int32,
-    active: U8,
-    stale: U8,
+    bgr: U8, accepted: U8, shown: U8, limit: np.int32, stale_limit: np.int32, active: U8, stale: U8
 ) -> None:
     """Compare a frame, uint8 (rows * 8, columns * 24), with the accepted and the shown pixels.
 
     The inner loops take whole rows of pixels: a cell's 8 pixels are too short for vectors. A cell's
     row of flags is one 64-bit word, so that this kernel only works for cells of 8x8.
 
-    Parameters
-    ----------
-    active : uint8 (rows, columns), overwritten: the number of active pixels
-    stale : uint8 (rows + 2, columns + 2), overwritten inside its margin: where stale pixels are
+    The numbers of active pixels go to `active`, uint8 (rows, columns); the places of stale pixels
+    to `stale`, uint8 (rows + 2, columns + 2), inside its margin.
     """
     rows, columns = np.uintp(active.shape[0]), np.uintp(active.shape[1])
     far_flags = np.empty(columns * np.uintp(8), np.uint8)
@@ -153,20 +145,13 @@ class Activity:
     pixels, or the pixels beside them, which are interpolated with its own), and *still* otherwise.
     Source of the rule for active cells: the reference notebook (vishnu-chand/videoMosaic).
 
-    Parameters
-    ----------
-    grid : the cells
-    threshold : 0..255, in levels of BGR distance (16 in the reference)
-    overlay : alpha of the overlaid original, 0..1; at 0 no cell is ever touched
-
-    Attributes
-    ----------
-    active_pixels : uint8 (rows, columns), of each cell in the last frame
+    `threshold` is in levels of BGR distance (16 in the reference). `overlay` is the alpha of the
+    overlaid original; at 0 no cell is ever touched.
     """
 
     def __init__(self, grid: Grid, *, threshold: float, overlay: float) -> None:
         self.set_limits(threshold=threshold, overlay=overlay)
-        self.active_pixels = np.empty((grid.rows, grid.columns), np.uint8)
+        self.active_pixels = np.empty((grid.rows, grid.columns), np.uint8)  # of the last frame
         self._accepted: U8 | None = None
         self._shown: U8 | None = None
         self._state = np.empty((grid.rows, grid.columns), np.uint8)
@@ -182,15 +167,9 @@ class Activity:
         self._touch_all = True
 
     def update(self, bgr: U8) -> U8:
-        """Compare a frame with the frames before.
+        """Compare a frame, uint8 (rows * 8, columns * 8, 3), C-contiguous, with those before.
 
-        Parameters
-        ----------
-        bgr : uint8 (rows * 8, columns * 8, 3), C-contiguous, at the analysis resolution
-
-        Returns
-        -------
-        uint8 (rows, columns) of STILL, TOUCHED or ACTIVE; overwritten by the next call
+        The result is uint8 (rows, columns): STILL, TOUCHED or ACTIVE; the next call overwrites it.
         """
         rows = bgr.reshape(bgr.shape[0], -1)
         if self._accepted is None or self._shown is None:

@@ -34,12 +34,8 @@ _TINTED_BYTES = 2**17
 class Rows:
     """Bilinear enlargement along a column, with aligned sample centres.
 
-    `source` rows become `picture` lines; the lines up to `canvas` repeat the last.
-
-    Attributes
-    ----------
-    above : int32 (canvas,), the source row above each line
-    weight : uint16 (canvas,), of the row below it, in 1/256
+    `source` rows become `picture` lines; the lines up to `canvas` repeat the last. `above`, int32
+    (canvas,), is the source row above each line; `weight`, uint16, of the row below it, in 1/256.
     """
 
     __slots__ = ("above", "weight")
@@ -114,14 +110,7 @@ def _blend_bytes(tile_px: int) -> Any:
 
     @kernel
     def blend_bytes(
-        tiles: U8,
-        cells: I32,
-        ids: I32,
-        flips: Bools,
-        wide: U8,
-        above: I32,
-        weight: U16,
-        out: U8,
+        tiles: U8, cells: I32, ids: I32, flips: Bools, wide: U8, above: I32, weight: U16, out: U8
     ) -> None:
         columns, last = np.uintp(out.shape[1]) // px, px - np.uintp(1)
         for i in range(np.uintp(cells.shape[0])):
@@ -154,14 +143,7 @@ def _blend_words(tile_px: int) -> Any:
 
     @kernel
     def blend_words(
-        tiles: U64,
-        cells: I32,
-        ids: I32,
-        flips: Bools,
-        wide: U64,
-        above: I32,
-        weight: U16,
-        out: U64,
+        tiles: U64, cells: I32, ids: I32, flips: Bools, wide: U64, above: I32, weight: U16, out: U64
     ) -> None:
         columns = np.uintp(out.shape[1]) // words
         even, pairs = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF)
@@ -264,12 +246,8 @@ def _widen_kernel(factor: int) -> Any:
                 b = np.uint16(padded[x + np.uintp(1)])
                 c = np.uint16(padded[x + np.uintp(2)])
                 for k in range(step):
-                    mixed = np.uint16(
-                        np.uint16(a * before[k])
-                        + np.uint16(b * own[k])
-                        + np.uint16(c * after[k])
-                        + half
-                    )
+                    beside = np.uint16(np.uint16(a * before[k]) + np.uint16(c * after[k]))
+                    mixed = np.uint16(np.uint16(b * own[k]) + beside + half)
                     out[y, step * x + k] = np.uint8(mixed >> bits)
 
     return widen

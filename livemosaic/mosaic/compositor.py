@@ -65,13 +65,8 @@ class Compositor:
     composed in place. If not (an encoder works on it), the compositor takes another canvas and
     copies the cells that it missed. Canvases that have not been needed for a while are freed.
 
-    Parameters
-    ----------
-    grid : the cells
-    tiles : for `cached_overlay(overlay, tint)`
-    overlay : alpha of the original's luma and of its chroma
-    tint : 0..1
-    pool : the canvases that no picture uses
+    `tiles` are for `cached_overlay(overlay, tint)`; `overlay` is the alpha of the original's luma
+    and of its chroma. `pool` has the canvases that no picture uses.
     """
 
     def __init__(
@@ -83,7 +78,7 @@ class Compositor:
         tint: float = 0.0,
         pool: list[Canvas] | None = None,
     ) -> None:
-        self._grid, self._tiles, self._tint = grid, tiles, tint
+        self._grid, self.tiles, self._tint = grid, tiles, tint
         self._overlays = (overlay[0], overlay[1], overlay[1])
         self._number = -1
         self._changed = np.zeros(grid.cells, np.int64)  # number of the frame that changed a cell
@@ -94,25 +89,17 @@ class Compositor:
         self._picture: weakref.ref[U8] | None = None  # the newest's array, while it is lent
         self._rows: dict[tuple[int, int, int], Rows] = {}
 
-    def warm_up(self, ids: I32) -> None:
-        """Put tiles into the cache before they are needed."""
-        self._tiles.slots(ids)
-
     def compose(
         self, frame: Frame, cells: I32, ids: I32, flips: Bools, means: F32 | None = None
     ) -> tuple[U8, U8, U8]:
-        """Compose the cells that changed.
+        """Compose the cells that changed; return uint8 planes (y, u, v) of the output's size, which
+        are read-only and never written again while they exist.
 
         Parameters
         ----------
-        frame : the original
         cells : int32 (m,), ascending numbers of the cells; all of them the first time
         ids, flips : int32 and bool (m,), their tiles, and which are mirrored
         means : float32 (m, 3), the mean Y'CbCr of each cell; None for no tint
-
-        Returns
-        -------
-        y, u, v : uint8 planes of the output's size, read-only, never written again while they exist
         """
         self._free_canvases()
         newest = self._picture() if self._picture is not None else None
@@ -131,7 +118,7 @@ class Compositor:
                 copy_plane(missed, out.shape[1] // self._grid.columns, old, out)
         self._number = canvas.number = self._number + 1
         self._changed[cells] = self._number
-        self._blend(frame, cells, self._tiles.slots(ids), flips, means, planes)
+        self._blend(frame, cells, self.tiles.slots(ids), flips, means, planes)
         self._newest, self._picture = canvas, weakref.ref(flat)
         # Every view of the planes keeps `flat` alive as its base.
         weakref.finalize(flat, self._pool.append, canvas).atexit = False
@@ -149,7 +136,7 @@ class Compositor:
         planes: tuple[U8, U8, U8],
     ) -> None:
         """Blend tiles, from their slots, and original in each plane."""
-        tiles = self._tiles
+        tiles = self.tiles
         tints: Sequence[PlaneTint | None] = [None] * 3
         if means is not None:
             tints = plane_tints(
@@ -160,13 +147,9 @@ class Compositor:
                 overlays=self._overlays,
                 full_range=frame.colour.full_range,
             )
+        cached, originals = (tiles.y, tiles.u, tiles.v), (frame.y, frame.u, frame.v)
         for of_tiles, source, overlay, tint, out in zip(
-            (tiles.y, tiles.u, tiles.v),
-            (frame.y, frame.u, frame.v),
-            self._overlays,
-            tints,
-            planes,
-            strict=True,
+            cached, originals, self._overlays, tints, planes, strict=True
         ):
             wide, rows = self._widened(source, overlay, out)
             blend_plane(of_tiles, cells, slots, flips, tint, wide, rows, out)

@@ -30,19 +30,12 @@ _MAX_CELLS = 900_000
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A grid of square cells that covers the output; the last row and column may stick out.
-
-    Attributes
-    ----------
-    rows, columns : cells
-    tile_px : side of a cell in output pixels, even (chroma planes have half the resolution)
-    width, height : of the output in pixels, even; tiles that stick out are cut
-    """
+    """A grid of square cells that covers the output; the last row and column may stick out."""
 
     rows: int
     columns: int
-    tile_px: int
-    width: int
+    tile_px: int  # side of a cell in output pixels, even: chroma has half the resolution
+    width: int  # of the output in pixels, even; tiles that stick out are cut
     height: int
 
     @property
@@ -62,12 +55,7 @@ class Grid:
 
 
 def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -> Grid:
-    """Choose the output's size and its grid.
-
-    Parameters
-    ----------
-    source_width, source_height : of the input in pixels
-    settings : of which tile_px, columns, scale, size, round_up and for_screen matter
+    """Choose the output's size and its grid, by the input's size in pixels.
 
     Raises
     ------

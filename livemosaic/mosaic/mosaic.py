@@ -46,22 +46,13 @@ MakeMatcher = Callable[[Gallery, Grid, MosaicSettings], Matcher]
 
 @dataclass(frozen=True, slots=True)
 class CellCounts:
-    """How many cells of one frame were matched, composed and changed.
-
-    Attributes
-    ----------
-    total : all cells
-    active : cells that needed a match, in this frame or a later one
-    deferred : active cells that wait for a later frame
-    touched : cells that were composed again with the same tile
-    changed : cells whose tile is another one than before
-    """
+    """How many cells of one frame were matched, composed and changed."""
 
     total: int = 0
-    active: int = 0
-    deferred: int = 0
-    touched: int = 0
-    changed: int = 0
+    active: int = 0  # that needed a match, in this frame or a later one
+    deferred: int = 0  # active ones that wait for a later frame
+    touched: int = 0  # that were composed again with the same tile
+    changed: int = 0  # whose tile is another one than before
 
 
 class Mosaic:
@@ -187,22 +178,16 @@ class Mosaic:
 
         means = self._tint.update(ycbcr, outdated) if self._tint is not None else None
         composed = np.flatnonzero(outdated).astype(np.int32)
+        ids, flips = self._ids[composed], self._flips[composed]
         planes = self._compositor.compose(
-            frame,
-            composed,
-            self._ids[composed],
-            self._flips[composed],
-            None if means is None else means[composed],
+            frame, composed, ids, flips, None if means is None else means[composed]
         )
         self.on_stage("compose")
 
         self._key = key
+        touched = len(composed) - int(np.count_nonzero(outdated[cells]))
         self.cells = CellCounts(
-            total=len(outdated),
-            active=active,
-            deferred=active - len(cells),
-            touched=len(composed) - int(np.count_nonzero(outdated[cells])),
-            changed=changed,
+            len(outdated), active, deferred=active - len(cells), touched=touched, changed=changed
         )
         return frame.with_picture(*planes)
 
@@ -254,7 +239,6 @@ class Mosaic:
         self._key = None
 
     def _start(self, width: int, height: int, colour: Colour) -> None:
-        """Start a stream of such frames."""
         s, self._key = self.settings, None
         self._grid = grid = self.plan(width, height)
         self._activity = Activity(grid, threshold=s.activity, overlay=s.overlay)
@@ -300,7 +284,7 @@ class Mosaic:
         self._start(width, height, colour)
         tiles = len(self.gallery.tiles)
         if tiles <= _WARM_TILES and tiles * self._grid.tile_px**2 * 3 // 2 <= _WARM_BYTES:
-            self._compositor.warm_up(np.arange(tiles, dtype=np.int32))
+            self._compositor.tiles.slots(np.arange(tiles, dtype=np.int32))
 
     def warm_up_kernels(
         self, settings: MosaicSettings, width: int, height: int, colour: Colour
@@ -349,12 +333,9 @@ def analysis_picture(frame: Frame, grid: Grid) -> U8:
     height = min(full[1], max(1, round(grid.height * ANALYSIS_PX / grid.tile_px)))
     planes = []
     for plane in (frame.y, frame.u, frame.v):
-        if plane.shape == (height, width):
-            planes.append(plane)
-            continue
         shrink = plane.shape[0] >= height and plane.shape[1] >= width
         mode = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
-        planes.append(np.asarray(cv2.resize(plane, (width, height), interpolation=mode), np.uint8))
+        planes.append(cv2.resize(plane, (width, height), interpolation=mode))
     merged = cv2.merge(planes)
     if (width, height) != full:
         below, right = full[1] - height, full[0] - width

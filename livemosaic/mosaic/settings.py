@@ -84,11 +84,5 @@ class MosaicSettings:
 
     def for_grid(self, grid: Grid) -> MosaicSettings:
         """The same, with exactly this grid, whatever the input's size."""
-        return replace(
-            self,
-            tile_px=grid.tile_px,
-            columns=None,
-            scale=None,
-            size=(grid.width, grid.height),
-            round_up=False,
-        )
+        tile_px, size = grid.tile_px, (grid.width, grid.height)
+        return replace(self, tile_px=tile_px, columns=None, scale=None, size=size, round_up=False)

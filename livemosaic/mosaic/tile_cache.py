@@ -29,20 +29,11 @@ class TileCache:
 
     Parameters
     ----------
-    gallery : tiles
-    tile_px : their side in the output
-    colour : of the output
+    tile_px : side of a tile in the output
     overlay : alpha of the overlaid original, in luma and in chroma
     full_size : read tiles that must be enlarged from the photos, where these exist: file I/O
     min_tiles : the number of slots is at least this, or all tiles: not below the cells of a picture
     max_bytes : and as many as fit here
-
-    Attributes
-    ----------
-    y, u, v : uint8 (slots, px, px), and (slots, px / 2, px / 2)
-    means : float32 (slots, 3), of Y'CbCr before the overlay scales it
-    deviations : float32 (slots,), the standard deviation of luma, likewise
-    overlay : as given
     """
 
     def __init__(
@@ -71,8 +62,8 @@ class TileCache:
         # Rounded down, as the original is rounded to nearest: their sum stays below 256.
         levels = np.arange(256)[:, None] * (1.0 - np.array([overlay[0], overlay[1], overlay[1]]))
         self._lut = np.floor(levels + 1e-9).astype(np.uint8).reshape(256, 1, 3)
-        self.means = np.zeros((n, 3), np.float32)
-        self.deviations = np.zeros(n, np.float32)
+        self.means = np.zeros((n, 3), np.float32)  # of Y'CbCr before the overlay scales it
+        self.deviations = np.zeros(n, np.float32)  # the standard deviation of luma, likewise
 
     def slots(self, ids: I32) -> I32:
         """The slots of tiles, int32; fills slots for those that have none."""

@@ -34,40 +34,24 @@ _GAIN_ONE = 1 << _GAIN_BITS
 
 
 class PlaneTint(NamedTuple):
-    """How the tiles of some cells are tinted and scaled in one plane: tile * gain / 256 + offset.
-
-    gain, offset : uint16 and int16 (n,)
-    top : the result is clipped to 0..top, so that adding the original cannot overflow
-    """
+    """How the tiles of n cells are tinted and scaled in one plane: tile * gain / 256 + offset."""
 
     gain: U16
     offset: I16
-    top: int
+    top: int  # the result is clipped to 0..top, so that adding the original cannot overflow
 
 
 class CellTint:
-    """Per-stream memory of the mean colour that each cell's tile was tinted for.
-
-    Parameters
-    ----------
-    grid : the cells
-    """
+    """Per-stream memory of the mean colour that each cell's tile was tinted for."""
 
     def __init__(self, grid: Grid) -> None:
         self._shown = np.full((grid.cells, 3), -1e6, np.float32)
 
     def update(self, ycbcr: U8, outdated: Bools) -> F32:
-        """Take in a frame.
+        """The mean Y'CbCr to tint for, float32 (cells, 3); the next call overwrites it.
 
-        Parameters
-        ----------
-        ycbcr : uint8 (rows * 8, columns * 8, 3) Y'CbCr
-        outdated : bool (cells,), the cells that will be composed; those whose mean has drifted are
-            added
-
-        Returns
-        -------
-        float32 (cells, 3), the mean Y'CbCr to tint for; overwritten by the next call
+        `ycbcr` is uint8 (rows * 8, columns * 8, 3). `outdated`, bool (cells,), are the cells that
+        will be composed; those whose mean has drifted are added.
         """
         lines = ycbcr.reshape(len(ycbcr), -1)
         _update(lines, self._shown, np.float32(_MAX_STALE_LEVELS), outdated)
@@ -117,14 +101,8 @@ def plane_tints(
 ) -> list[PlaneTint]:
     """The tints of tiles in their cells, one for each plane.
 
-    Parameters
-    ----------
-    tile_means, deviations : float32 (n, 3) and (n,), the tiles' mean Y'CbCr, and standard
-        deviation of luma
-    cell_means : float32 (n, 3), the cells' mean Y'CbCr
-    tint : 0..1
-    overlays : alpha of the overlaid original, in each plane; the tiles are scaled by the rest
-    full_range : whether luma is 0..255 and not 16..235
+    Means are float32 (n, 3) Y'CbCr; `deviations`, float32 (n,), are of the tiles' luma. `overlays`
+    is the alpha of the overlaid original in each plane; the tiles are scaled by 1 - alpha.
     """
     low, high = (0, 255) if full_range else (16, 235)
     shares = np.array([1.0 - overlay for overlay in overlays], np.float32)
@@ -169,14 +147,9 @@ def _plane_tints(
 
 @kernel
 def tint_tiles(tiles: U8, ids: I32, gain: U16, offset: I16, top: int, tinted: U8) -> None:
-    """Tint some tiles in one plane.
+    """Tint the tiles `ids`, int32 (m,), in one plane, into `tinted`, uint8 (m, px * px).
 
-    Parameters
-    ----------
-    tiles : uint8 (n, px * px); the lines of most tiles are too short for vectors
-    ids : int32 (m,), which of them
-    gain, offset, top : as in `PlaneTint`
-    tinted : uint8 (m, px * px), overwritten
+    `tiles` is uint8 (n, px * px): the lines of most tiles are too short for vectors.
     """
     bits, half = np.uint16(_GAIN_BITS), np.uint16(_GAIN_ONE // 2)
     highest, lowest = np.int16(top), np.int16(0)

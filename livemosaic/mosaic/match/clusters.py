@@ -24,16 +24,11 @@ _SCENE_CHANGE_SHARE = 0.5
 
 @kernel
 def _most_similar(centres: F64, directions_t: F64, nearest: I32) -> None:
-    """The direction of the largest cosine for each centre.
+    """Find the direction, of the columns (125, n) of length 1, of the largest cosine for each
+    centre (k, 125); into `nearest` (k,).
 
     Not a matrix product: a threaded BLAS stalls on a busy machine, and its rounding may depend on
     the number of threads.
-
-    Parameters
-    ----------
-    centres : float64 (k, 125)
-    directions_t : float64 (125, n), columns of length 1
-    nearest : int32 (k,), overwritten
     """
     n = np.uintp(directions_t.shape[1])
     score = np.empty(n, np.float64)
@@ -59,7 +54,9 @@ class ClusterMatcher(Matcher):
         self._palette = Palette(settings.palette, self._rng, pixels=ANALYSIS_PX**2)
         self._kept = np.flatnonzero(gallery.kept)
         centres = np.asarray(gallery.centres, np.float64)[self._kept]
-        self._directions_t = np.ascontiguousarray(_unit_rows(centres).T)
+        length = np.linalg.norm(centres, axis=1, keepdims=True)
+        directions = centres / np.where(length > 0, length, 1.0)
+        self._directions_t = np.ascontiguousarray(directions.T)
         self._members = np.asarray(gallery.members)
         self._start = np.asarray(gallery.members_start)
         self._turn = np.zeros(len(gallery.kept), np.int64)  # next member of each tile cluster
@@ -97,9 +94,3 @@ class ClusterMatcher(Matcher):
         turn = (self._turn[clusters] + occurrence) % sizes
         self._turn += np.bincount(clusters, minlength=len(self._turn))
         return np.asarray(self._members[self._start[clusters] + turn], np.int32)
-
-
-def _unit_rows(rows: F64) -> F64:
-    """Scale each row to length 1; rows of zeros stay."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(length > 0, length, 1.0)

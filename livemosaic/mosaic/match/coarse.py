@@ -28,15 +28,9 @@ EXCLUDED = 65_535
 def blocks(codes: F32, start: I32) -> tuple[I16, I32]:
     """Coefficients as `coarse_costs` reads them.
 
-    Parameters
-    ----------
-    codes : float32 (n, d), some coefficients of tiles, cluster by cluster
-    start : int32 (k + 1,), of each cluster, and the end
-
-    Returns
-    -------
-    blocks : int16, of each cluster a block (d, m); m is its size, rounded up to `LANES`
-    slots : int32 (k + 1,), the first slot of each cluster, and the end
+    `codes`, float32 (n, d), are some coefficients of tiles, cluster by cluster; `start`, int32
+    (k + 1,), is the place of each cluster, and the end. Each cluster becomes a block, int16 (d, m),
+    where m is its size, rounded up to `LANES`. The second result is as `start`, of slots.
     """
     sizes = [-(-int(size) // LANES) * LANES for size in np.diff(start)]
     slots = np.cumsum([0, *sizes], dtype=np.int32)
@@ -49,7 +43,6 @@ def blocks(codes: F32, start: I32) -> tuple[I16, I32]:
 
 
 def to_levels(codes: F32) -> I16:
-    """Coefficients in levels."""
     return np.asarray(np.rint(codes * np.float32(_LEVELS)), np.int16)
 
 
@@ -93,20 +86,15 @@ def coarse_costs(
     end: Count,
     costs: U16,
 ) -> np.uint16:
-    """Estimate the costs of the tiles of a block from their coarse coefficients.
+    """Estimate the costs of the tiles of a block from their coarse coefficients; the lowest.
 
     Parameters
     ----------
-    blocks : int16, from `blocks`
-    penalties : uint16, of each slot, `EXCLUDED` for an empty one
+    penalties : of each slot, `EXCLUDED` for an empty one
     code : int16 (28,), of the cell, in levels
     mean_weight : of the first three coefficients, from `quantize_weight`
     begin, end : slots of the block
-    costs : uint16 (at least end - begin,), overwritten
-
-    Returns
-    -------
-    the lowest
+    costs : (at least end - begin,), overwritten
     """
     # Constants, so that the inner loops become straight code.
     size, lanes, three = np.uintp(COARSE), np.uintp(LANES), np.uintp(3)
@@ -130,20 +118,8 @@ def coarse_costs(
 def fine_costs(
     blocks: I16, details: U16, code: I16, begin: Count, end: Count, costs: U16
 ) -> np.uint16:
-    """Replace the expected detail in the estimates of a block by the fine coefficients' costs.
-
-    Parameters
-    ----------
-    blocks : int16, from `blocks`, of the fine coefficients
-    details : uint16, of each slot, the expected detail
-    code : int16 (28,), of the cell, in levels
-    begin, end : slots of the block
-    costs : uint16 (at least end - begin,), from `coarse_costs`
-
-    Returns
-    -------
-    the lowest
-    """
+    """Replace the expected detail in the estimates of a block by the fine coefficients' costs; the
+    lowest. `details` is the expected detail of each slot; for the others, see `coarse_costs`."""
     size, lanes, coarse = np.uintp(FINE), np.uintp(LANES), np.uintp(COARSE)
     count, first = np.uintp(end - begin), np.uintp(begin)
     at, lowest = first * size, np.uint16(EXCLUDED)

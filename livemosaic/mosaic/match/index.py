@@ -51,40 +51,25 @@ class LayoutIndex(NamedTuple):
 
     The variants of a cluster have adjacent places and slots. The slots of each cluster are a
     multiple of `LANES`; those behind the last variant are empty.
-
-    codes : float32 (n, 28), coefficients
-    residual : float32 (n,), the sum of squares that the coefficients leave out
-    texture : float32 (n,), see `livemosaic.gallery.layout_features.tile_points`
-    variant : int32 (n,), tile number * 2, + 1 if mirrored
-    photo : int32 (n,), its photo
-    start : int32 (k + 1,), the first place of each cluster, and the end
-    slots : int32 (k + 1,), the first slot of each cluster, and the end
-    max_slots : of the largest cluster
-    coarse, fine : coefficients, see `coarse.blocks`
-    details : uint16 (slots,), the expected detail
-    centres : coarse coefficients of the clusters' means, as if they were one cluster
-    cluster_share : float32 (k,), 1 / variants
-    photo_start, photo_members : int32 (photos + 1,) and (n,), the places of a photo's variants
-    member_cluster, member_slot : int32 (n,), in the order of `photo_members`
     """
 
-    codes: F32
-    residual: F32
-    texture: F32
-    variant: I32
-    photo: I32
-    start: I32
-    slots: I32
-    max_slots: int
-    coarse: I16
+    codes: F32  # (n, 28), coefficients
+    residual: F32  # (n,), the sum of squares that the coefficients leave out
+    texture: F32  # (n,), see `livemosaic.gallery.layout_features.tile_points`
+    variant: I32  # (n,), tile number * 2, + 1 if mirrored
+    photo: I32  # (n,)
+    start: I32  # (k + 1,), the first place of each cluster, and the end
+    slots: I32  # (k + 1,), the first slot of each cluster, and the end
+    max_slots: int  # of the largest cluster
+    coarse: I16  # coefficients, see `coarse.blocks`
     fine: I16
-    details: U16
-    centres: I16
-    cluster_share: F32
-    photo_start: I32
-    photo_members: I32
-    member_cluster: I32
-    member_slot: I32
+    details: U16  # (slots,), the expected detail
+    centres: I16  # coarse coefficients of the clusters' means, as if they were one cluster
+    cluster_share: F32  # (k,), 1 / variants
+    photo_start: I32  # (photos + 1,), of each photo in `photo_members`, and the end
+    photo_members: I32  # (n,), the places of a photo's variants
+    member_cluster: I32  # (n,), in the order of `photo_members`
+    member_slot: I32  # likewise
 
 
 @functools.cache
@@ -129,17 +114,8 @@ def _encode(lab: F32, basis: F32, channels: I32, codes: F32, residual: F32) -> N
 
 
 def encode(lab: F32) -> tuple[F32, F32]:
-    """Coefficients of points.
-
-    Parameters
-    ----------
-    lab : float32 (n, 16, 3) CIELAB
-
-    Returns
-    -------
-    codes : float32 (n, 28)
-    residual : float32 (n,), the sum of squares that they leave out
-    """
+    """Coefficients, float32 (n, 28), of points, float32 (n, 16, 3) CIELAB; and the sums of squares
+    that they leave out, float32 (n,)."""
     codes = np.empty((len(lab), COEFFICIENTS), np.float32)
     residual = np.empty(len(lab), np.float32)
     _encode(lab, *_basis(), codes, residual)

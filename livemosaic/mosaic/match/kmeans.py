@@ -53,12 +53,7 @@ def _means(points: F32, members: I32, labels: I32, centres_t: F32) -> None:
 
 
 def kmeans(points: F32, size: int) -> tuple[I32, I32]:
-    """Divide points.
-
-    Parameters
-    ----------
-    points : float32 (n, d), C-contiguous, n >= 1
-    size : points per part, about
+    """Divide points, float32 (n, d), C-contiguous, n >= 1, into parts of about `size` points.
 
     Returns
     -------

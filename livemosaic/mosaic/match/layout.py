@@ -63,34 +63,18 @@ _ENOUGH_TEXTURE = 40.0  # levels; half of the included photos' tiles have less
 
 
 class Decisions(NamedTuple):
-    """The course of a match, for tests and measurements.
+    """The course of a match, for tests and measurements."""
 
-    before : int32 (cells,), the place in the index of each cell's variant before, -1 for none
-    cells : int32 (n,), the matched cells, in the order of their decisions
-    """
-
-    before: I32
-    cells: I32
+    before: I32  # (cells,), the place in the index of each cell's variant before, -1 for none
+    cells: I32  # (n,), the matched cells, in the order of their decisions
 
 
 class LayoutMatcher(Matcher):
     """Per-stream state of the match by layout.
 
-    `min_distance` is lower in a gallery of few photos, and `max_uses` higher.
-
-    Parameters
-    ----------
-    gallery, grid, settings : see `Matcher`
-    hurry : search less for each cell where very many wait, or in a very large gallery
-    unhurried_cells : this many do not
-    large_gallery : tiles and mirror images of a gallery that is not very large
-
-    Attributes
-    ----------
-    index : the gallery's tiles
-    rules : of the search
-    assignment : what is in the cells now; changed by `match` only
-    decisions : of the last match
+    `min_distance` is lower in a gallery of few photos, and `max_uses` higher. With `hurry`, the
+    search is shorter where more than `unhurried_cells` wait, or where the gallery has more than
+    `large_gallery` tiles and mirror images.
     """
 
     def __init__(
@@ -131,7 +115,7 @@ class LayoutMatcher(Matcher):
             slack=np.float32(_SLACK),
             tries=tries,
         )
-        self.assignment = empty_assignment(grid.cells, index, self.rules)
+        self.assignment = empty_assignment(grid.cells, index, self.rules)  # changed by `match` only
         self.update_settings(settings)
         self._lab = np.empty((grid.cells, 16, 3), np.float32)
         self._matched = np.full((grid.cells, 16, 3), np.inf, np.float32)  # at the last match
@@ -182,33 +166,20 @@ class LayoutMatcher(Matcher):
         if cut:
             before[cells] = -1
         self.decisions = Decisions(before, cells[order])
-        codes = self._codes[order]
-        rules = self.rules
+        codes, rules = self._codes[order], self.rules
         if len(cells) > self._unhurried_cells or active > len(cells):  # cells wait: time is short
-            rules = self._hurried()
-        assign(
-            self.index,
-            self.assignment,
-            rules,
-            self.decisions.cells,
-            codes,
-            to_levels(codes),
-            self._decided,
-            cut,
-        )
+            rules = rules._replace(
+                max_probes=min(rules.max_probes, _HURRIED_PROBES),
+                promising=np.float32(_HURRIED_PROMISING),
+                slack=np.float32(_HURRIED_SLACK),
+                tries=_HURRIED_TRIES,
+            )
+        coded = codes, to_levels(codes), self._decided
+        assign(self.index, self.assignment, rules, self.decisions.cells, *coded, cut)
         self._decided += len(cells)
         self._matched[cells] = self._lab[cells]
         variants = self.index.variant[place[cells]]
         return variants // 2, (variants & 1).astype(np.bool_)
-
-    def _hurried(self) -> Rules:
-        """The rules for many cells at once."""
-        return self.rules._replace(
-            max_probes=min(self.rules.max_probes, _HURRIED_PROBES),
-            promising=np.float32(_HURRIED_PROMISING),
-            slack=np.float32(_HURRIED_SLACK),
-            tries=_HURRIED_TRIES,
-        )
 
 
 @kernel

@@ -27,14 +27,10 @@ _MAX_NOVEL = 8
 def _nearest(
     counts: U16, scale: float, centres_t: F64, norms: F64, labels: I32, distances: F64
 ) -> None:
-    """Label each histogram, uint16 (n, 125), with its nearest centre.
+    """Label each histogram, uint16 (n, 125), with its nearest centre and its squared distance.
 
-    Parameters
-    ----------
-    scale : of the counts, so that a row sums to 1
-    centres_t : float64 (125, k), columns are centres: LLVM vectorises adding multiples of rows
-    norms : float64 (k,), squared lengths
-    labels, distances : int32 and float64 (n,), overwritten; squared distances
+    `scale` makes a row of counts sum to 1. The centres are columns (125, k), as LLVM vectorises
+    adding multiples of rows; `norms` (k,) are their squared lengths.
     """
     k = np.uintp(centres_t.shape[1])
     score = np.empty(k, np.float64)
@@ -70,12 +66,8 @@ def _accumulate(
 def _lower_distances(counts_t: U16, lengths: I32, scale: float, row: int, distances: F64) -> None:
     """Lower each histogram's squared distance to that of the number `row` where this is nearer.
 
-    In whole numbers: exact, and vectorised; and only in the few bins that are not 0 in `row`.
-
-    Parameters
-    ----------
-    counts_t : uint16 (125, n), columns are histograms
-    lengths : int32 (n,), their squared lengths
+    In whole numbers: exact, and vectorised; and only in the few bins that are not 0 in `row`. For
+    `counts_t` and `lengths`, see `_transposed`.
     """
     n = np.uintp(counts_t.shape[1])
     products = np.zeros(n, np.int32)
@@ -90,24 +82,12 @@ def _lower_distances(counts_t: U16, lengths: I32, scale: float, row: int, distan
 
 
 class Palette:
-    """Up to `size` cluster centres that follow the histograms of a stream.
-
-    Parameters
-    ----------
-    size : number of centres
-    rng : chooses the first centres
-    pixels : the sum of each histogram
-
-    Attributes
-    ----------
-    centres : float64 (size, 125), normalised histograms; zero where not used yet
-    weights : int64 (size,), the number of histograms in each centre
-    """
+    """Up to `size` cluster centres that follow the histograms of a stream, of `pixels` each."""
 
     def __init__(self, size: int, rng: np.random.Generator, *, pixels: int) -> None:
-        self.centres: F64 = np.zeros((size, HISTOGRAM_SIZE))
-        self.weights = np.zeros(size, np.int64)
-        self._rng = rng
+        self.centres: F64 = np.zeros((size, HISTOGRAM_SIZE))  # sum to 1; zero where not used yet
+        self.weights = np.zeros(size, np.int64)  # the number of histograms in each centre
+        self._rng = rng  # chooses the first centres
         self._scale = 1.0 / pixels
 
     def reset(self, counts: U16) -> None:

@@ -29,10 +29,6 @@ class RefiningMatcher(LayoutMatcher):
 
     The quick search visits the cells once, and the first ones know nothing of the last ones. Here
     each pass lowers the sum of all costs, or leaves it: coordinate descent.
-
-    Parameters
-    ----------
-    gallery, grid, settings, options : see `LayoutMatcher`
     """
 
     def __init__(

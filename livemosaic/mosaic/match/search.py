@@ -33,54 +33,32 @@ MIN_WEIGHED, MAX_WEIGHED = 100.0, 200.0
 
 
 class Assignment(NamedTuple):
-    """The content of the cells. For kernels: only arrays.
+    """The content of the cells. For kernels: only arrays."""
 
-    place : int32 (cells,), the place in the index of the cell's variant, -1 for none
-    uses : int32 (photos,), cells that show the photo
-    cluster_uses : int32 (k,), the same, summed over the variants of a cluster
-    near : int64 (photos,), number of the last decision that the photo was too near for
-    penalties : uint16 (slots,), of each variant, and `EXCLUDED` for an empty slot
-    cluster_penalties : uint16 (k, rounded up), their means
-    """
-
-    place: I32
-    uses: I32
-    cluster_uses: I32
-    near: NDArray[np.int64]
-    penalties: U16
-    cluster_penalties: U16
+    place: I32  # (cells,), the place in the index of the cell's variant, -1 for none
+    uses: I32  # (photos,), cells that show the photo
+    cluster_uses: I32  # (k,), the same, summed over the variants of a cluster
+    near: NDArray[np.int64]  # (photos,), number of the last decision that it was too near for
+    penalties: U16  # (slots,), of each variant, and `EXCLUDED` for an empty slot
+    cluster_penalties: U16  # (k, rounded up), their means
 
 
 class Rules(NamedTuple):
-    """The rules of `assign`.
+    """The rules of `assign`."""
 
-    weights : float32 (28,), of the squares of the coefficients' differences
-    penalties : float32 (n,), of each variant at its first use
-    member_penalties : the same, in the order of the index's photo_members
-    cluster_penalties : float32 (k,), their means
-    use_penalty : of each further use
-    columns : cells across
-    distance : no photo twice within so many cells
-    max_uses : of a photo in all cells
-    better : a new variant has to cost less than this part of the old one's cost, see `_to_beat`
-    max_probes : clusters to search, nearest first
-    promising, slack : but none that is farther than so many times the best cost, and so much
-    tries : variants of a cluster, excluded ones too; as `max_probes`, more until one is found
-    """
-
-    weights: F32
-    penalties: F32
-    member_penalties: F32
-    cluster_penalties: F32
-    use_penalty: np.float32
-    columns: int
-    distance: int
-    max_uses: int
-    better: np.float32
-    max_probes: int
-    promising: np.float32
-    slack: np.float32
-    tries: int
+    weights: F32  # (28,), of the squares of the coefficients' differences
+    penalties: F32  # (n,), of each variant at its first use
+    member_penalties: F32  # the same, in the order of the index's photo_members
+    cluster_penalties: F32  # (k,), their means
+    use_penalty: np.float32  # of each further use
+    columns: int  # cells across
+    distance: int  # no photo twice within so many cells
+    max_uses: int  # of a photo in all cells
+    better: np.float32  # a new variant costs less than this part of the old one's, see `_to_beat`
+    max_probes: int  # clusters to search, nearest first; more until a variant is found
+    promising: np.float32  # but none that is farther than so many times the best cost,
+    slack: np.float32  # and so much
+    tries: int  # variants of a cluster, excluded ones too; more until one is found
 
 
 def empty_assignment(cells: int, index: LayoutIndex, rules: Rules) -> Assignment:
@@ -226,12 +204,8 @@ def _search(
 ) -> Count:
     """The cheapest of the best so far (-1 for none) and the variants of the nearest clusters.
 
-    Parameters
-    ----------
-    code, levels : float32 and int16 (28,), the cell's coefficients, and the same in levels
-    number, best, best_cost : of this decision, and of the best so far
-    ranks, groups, costs : uint16 (clusters, rounded up), (groups of them,), and (max_slots,),
-        overwritten
+    `code` and `levels` (28,) are the cell's coefficients, `number` is the decision's. `ranks`
+    (clusters, rounded up), `groups` (of `LANES` ranks) and `costs` (max_slots,) are overwritten.
     """
     detail = expected_detail(code)
     mean_weight = quantize_weight(rules.weights[0])
@@ -299,12 +273,8 @@ def assign(
 ) -> None:
     """Choose a variant for each cell, in this order; each decision sees those before it.
 
-    Parameters
-    ----------
-    cells : int32 (m,)
-    codes, levels : float32 and int16 (m, 28), their coefficients, and the same in levels
-    first_number : of these decisions; no two decisions of a stream have the same
-    from_nothing : as if these cells had been empty
+    `codes` and `levels` (m, 28) are the coefficients of the cells. No two decisions of a stream
+    have the same number. With `from_nothing`, as if the cells had been empty.
     """
     ranks = np.empty(now.cluster_penalties.shape[0], np.uint16)
     groups = np.empty(ranks.shape[0] // LANES, np.uint16)
