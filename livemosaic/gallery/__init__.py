@@ -16,20 +16,14 @@ from typing import TYPE_CHECKING, Any
 from ..errors import GalleryError
 
 if TYPE_CHECKING:
-    from .build import BuildReport, Progress, build_gallery
+    from .build import Progress, build_gallery
     from .builtin import BUILTIN
-    from .file_format import Gallery, Source
+    from .file_format import Gallery
 
 # Imported when first used: `livemosaic --help` needs no NumPy, and a mosaic no builder.
-_LAZY = {
-    "BuildReport": "build",
-    "build_gallery": "build",
-    "Gallery": "file_format",
-    "Source": "file_format",
-    "BUILTIN": "builtin",
-}
+_LAZY = {"build_gallery": "build", "Gallery": "file_format", "BUILTIN": "builtin"}
 
-__all__ = ["BUILTIN", "BuildReport", "Gallery", "Source", "build_gallery", "open_gallery"]
+__all__ = ["BUILTIN", "Gallery", "build_gallery", "open_gallery"]
 
 
 def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = None) -> Gallery:

@@ -182,10 +182,6 @@ def write_gallery(
     path : for the report
     root : the folder that the names belong to; by default the one that all of them lie in
     labels : the cluster of each tile; by default they are computed
-
-    Raises
-    ------
-    GalleryError : none of the photos can be read
     """
     began = time.perf_counter()
     batches: list[dict[str, NDArray[Any]]] = []

@@ -71,12 +71,7 @@ def cached_gallery(stem: str, key: str, build: Callable[[Path], object], *, name
 
 
 def folder_gallery(folder: Path, *, progress: Callable[[int, int], None] | None = None) -> Gallery:
-    """The gallery of a folder of photos, built again when a photo was added, removed or changed.
-
-    Raises
-    ------
-    GalleryError : no photo in it can be read
-    """
+    """The gallery of a folder of photos, built again when a photo was added, removed or changed."""
     from .build import build_gallery
     from .photo_paths import find_photos
 

@@ -403,12 +403,7 @@ class GalleryWriter:
 
 @contextlib.contextmanager
 def new_gallery_file(path: str | Path) -> Iterator[GalleryWriter]:
-    """Write a gallery file, which appears under its name when it is whole; else nothing is left.
-
-    Raises
-    ------
-    GalleryError : the file cannot be written
-    """
+    """Write a gallery file, which appears under its name when it is whole; else nothing is left."""
     path = Path(path)
     try:
         if os.path.isdir(path):

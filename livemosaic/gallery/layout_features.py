@@ -81,14 +81,10 @@ def cell_points(bgr: U8, rows: int, columns: int) -> U8:
     return np.ascontiguousarray(cells).reshape(-1, POINTS, POINTS, 3)
 
 
-def _lab_units() -> F32:
-    """OpenCV's 8-bit codes of L*, a* and b* in units, colour with less weight: (1, 256, 3)."""
-    code = np.arange(256, dtype=np.float32)
-    colour = (code - np.float32(128)) * np.float32(COLOUR_WEIGHT)
-    return np.stack([code * np.float32(100 / 255), colour, colour], axis=1)[None]
-
-
-_LAB_UNITS = _lab_units()
+# OpenCV's 8-bit codes of L*, a* and b* in units, colour with less weight: (1, 256, 3).
+_CODE = np.arange(256, dtype=np.float32)
+_COLOUR = (_CODE - np.float32(128)) * np.float32(COLOUR_WEIGHT)
+_LAB_UNITS = np.stack([_CODE * np.float32(100 / 255), _COLOUR, _COLOUR], axis=1)[None]
 
 
 def points_to_lab(points: U8) -> F32:

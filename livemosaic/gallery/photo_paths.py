@@ -54,12 +54,7 @@ def find_photos(paths: Iterable[str | Path]) -> list[str]:
 
 
 def photos_in(folder: str) -> Iterator[str]:
-    """Image files in a folder and its subfolders, by their extension, in no particular order.
-
-    Raises
-    ------
-    GalleryError : the folder or a subfolder cannot be read
-    """
+    """Image files in a folder and its subfolders, by their extension, in no particular order."""
 
     def refuse(error: OSError) -> None:
         raise GalleryError(

@@ -95,12 +95,7 @@ def _strips(gallery: Gallery, *, kept: bool, tile_px: int) -> Iterator[tuple[int
 
 
 def contact_sheet_html(gallery: Gallery, path: str | Path) -> None:
-    """Write one self-contained page: each cluster with its population and its first 12 tiles.
-
-    Raises
-    ------
-    GalleryError : the file cannot be written
-    """
+    """Write one self-contained page: each cluster with its population and its first 12 tiles."""
     columns = STRIP_TILES // 2
     sections = []
     for kept, heading, note in (
@@ -154,12 +149,7 @@ _BACKGROUND, _TEXT, _SOFT = (24, 22, 22), (236, 236, 236), (150, 150, 150)
 
 
 def contact_sheet_png(gallery: Gallery, path: str | Path, *, columns: int = 3) -> None:
-    """Write a picture of each cluster's first 12 tiles with its population, largest first.
-
-    Raises
-    ------
-    GalleryError : the file cannot be written
-    """
+    """Write a picture of each cluster's first 12 tiles with its population, largest first."""
     parts = []
     for kept, heading in ((True, "kept"), (False, "dropped")):
         strips = list(_strips(gallery, kept=kept, tile_px=PNG_TILE_PX))

@@ -30,12 +30,9 @@ def _weights(size: int, px: int) -> tuple[NDArray[np.uintp], F32]:
     first = np.minimum(place * size // px, size - k)
     pixel = first + np.arange(k)
     # In units of 1 / (size * px), in which all edges are whole numbers.
-    begin, end = (
-        np.maximum(place * size, pixel * px),
-        np.minimum((place + 1) * size, (pixel + 1) * px),
-    )
-    overlap = end - begin
-    return first[:, 0].astype(np.uintp), (overlap.clip(0) / size).astype(np.float32)
+    begin = np.maximum(place * size, pixel * px)
+    overlap = (np.minimum((place + 1) * size, (pixel + 1) * px) - begin).clip(0)
+    return first[:, 0].astype(np.uintp), (overlap / size).astype(np.float32)
 
 
 @kernel

@@ -23,12 +23,7 @@ MAX_ENLARGEMENT = 4 / 3
 
 
 def photo_tiles(data: bytes, recipe: Recipe) -> Tiles:
-    """Make the tiles of an image file.
-
-    Raises
-    ------
-    BadImage : with the reason
-    """
+    """Make the tiles of an image file, or raise `BadImage`."""
     reader = ImageReader(data)
     picture = flatten(reader.read(at_least=recipe.tile_px * (2 if recipe.crops else 1)))
     return picture_tiles(picture, reader.size, recipe)
@@ -45,12 +40,7 @@ def photo_parts(
     data: bytes, crops: Sequence[Crop], tile_px: int, *, backgrounds: Sequence[int] = (BACKGROUND,)
 ) -> list[U8]:
     """Scale some parts of an image file: (n, tile_px, tile_px, 3) BGR for each background, a grey
-    level behind transparent pixels.
-
-    Raises
-    ------
-    BadImage : with the reason; also when a crop is not inside the picture
-    """
+    level behind transparent pixels. Raise `BadImage` also when a crop is not inside the picture."""
     reader = ImageReader(data)
     width, height = reader.size
     if any(x + w > width or y + h > height for x, y, w, h in crops):

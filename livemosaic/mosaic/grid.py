@@ -55,12 +55,7 @@ class Grid:
 
 
 def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -> Grid:
-    """Choose the output's size and its grid, by the input's size in pixels.
-
-    Raises
-    ------
-    UsageError : the settings make no grid
-    """
+    """Choose the output's size and its grid, or raise `UsageError` if the settings make none."""
     tile_px, columns = settings.tile_px, settings.columns
     scale, size = settings.scale, settings.size
     if scale is not None and size is not None:

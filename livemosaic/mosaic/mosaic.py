@@ -28,7 +28,7 @@ from .grid import ANALYSIS_PX, Grid, plan_grid
 from .match import matcher_class
 from .match.base import Matcher
 from .settings import MAX_TILE_PX, MosaicSettings
-from .tile_cache import TileCache
+from .tile_cache import MAX_BYTES, TileCache
 from .tint import CellTint
 
 # `warm_up` caches all tiles of galleries up to this size. Of larger ones, few are ever shown.
@@ -93,7 +93,7 @@ class Mosaic:
         settings: MosaicSettings | None = None,
         *,
         matcher: MakeMatcher | None = None,
-        cache_bytes: int = 2**29,
+        cache_bytes: int = MAX_BYTES,
     ) -> None:
         self.gallery = gallery if isinstance(gallery, Gallery) else open_gallery(gallery)
         self.settings = settings or MosaicSettings()

@@ -14,7 +14,7 @@ from ..media.colour import Colour, bgr_to_ycbcr
 _MAX_ROWS = 32_767
 
 # The cache fills this many bytes: 350,000 tiles of 32 pixels.
-_MAX_BYTES = 2**29
+MAX_BYTES = 2**29
 
 # The gallery releases its memory after so many bytes were read. Releasing it after each frame takes
 # 0.4 ms each, with mapping the pages beside it again; after 16 MB, 7 ms at once.
@@ -45,7 +45,7 @@ class TileCache:
         overlay: tuple[float, float],
         full_size: bool = False,
         min_tiles: int = 0,
-        max_bytes: int = _MAX_BYTES,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         self._gallery, self._colour, self._px = gallery, colour, tile_px
         self.overlay = overlay

@@ -24,9 +24,9 @@ _SCENE_CHANGE_SHARE = 0.5
 
 @kernel
 def _most_similar(centres: F64, directions_t: F64, nearest: I32) -> None:
-    """Find the direction, of the columns (125, n) of length 1, of the largest cosine for each
-    centre (k, 125); into `nearest` (k,).
+    """Find the direction with the largest cosine for each centre, of float64 (k, 125).
 
+    The columns of `directions_t`, float64 (125, n), have length 1. `nearest` (k,) is overwritten.
     Not a matrix product: a threaded BLAS stalls on a busy machine, and its rounding may depend on
     the number of threads.
     """

@@ -86,7 +86,7 @@ def coarse_costs(
     end: Count,
     costs: U16,
 ) -> np.uint16:
-    """Estimate the costs of the tiles of a block from their coarse coefficients; the lowest.
+    """Estimate the costs of a block's tiles from their coarse coefficients; return the lowest.
 
     Parameters
     ----------
@@ -118,8 +118,9 @@ def coarse_costs(
 def fine_costs(
     blocks: I16, details: U16, code: I16, begin: Count, end: Count, costs: U16
 ) -> np.uint16:
-    """Replace the expected detail in the estimates of a block by the fine coefficients' costs; the
-    lowest. `details` is the expected detail of each slot; for the others, see `coarse_costs`."""
+    """Replace the expected detail in a block's estimates by the fine coefficients' costs; return
+    the lowest. `details` has the expected detail of each slot; for the others see `coarse_costs`.
+    """
     size, lanes, coarse = np.uintp(FINE), np.uintp(LANES), np.uintp(COARSE)
     count, first = np.uintp(end - begin), np.uintp(begin)
     at, lowest = first * size, np.uint16(EXCLUDED)

@@ -23,7 +23,7 @@ from ..grid import Grid
 from ..settings import MosaicSettings
 from .base import Matcher
 from .coarse import to_levels
-from .index import COEFFICIENTS, encode, layout_index, weights
+from .index import encode, layout_index, weights
 from .search import Rules, assign, empty_assignment
 
 # The search looks into the nearest clusters of tiles for each cell, as long as they are promising
@@ -117,13 +117,9 @@ class LayoutMatcher(Matcher):
         )
         self.assignment = empty_assignment(grid.cells, index, self.rules)  # changed by `match` only
         self.update_settings(settings)
-        self._lab = np.empty((grid.cells, 16, 3), np.float32)
         self._matched = np.full((grid.cells, 16, 3), np.inf, np.float32)  # at the last match
-        self._codes = np.empty((0, COEFFICIENTS), np.float32)
-        self._residual = np.empty(0, np.float32)
         self._cut = False  # whether the next match starts from nothing
         self._decided = 0  # decisions so far
-        self.decisions = Decisions(self.assignment.place, np.empty(0, np.int32))
 
     @classmethod
     def warm_up(cls, gallery: Gallery) -> None:
