@@ -30,6 +30,7 @@ from livemosaic.doctor.result import problem_and_fix
 from livemosaic.doctor.storage import cache, gallery
 from livemosaic.errors import GalleryError, SinkError
 from livemosaic.media.v4l2 import VideoDevice
+from livemosaic.processors import usable_cores
 from livemosaic.sinks import virtual_camera_devices
 from livemosaic.sources.camera import devices
 from livemosaic.sources.camera.devices import Camera
@@ -188,14 +189,14 @@ def test_load_average() -> None:
 @on_linux
 def test_a_container_may_allow_fewer_cores(tmp_path: Path) -> None:
     file, all_cores = tmp_path / "cpu.max", len(os.sched_getaffinity(0))
-    assert system.usable_cores(cgroup=file) == all_cores
+    assert usable_cores(cgroup=file) == all_cores
     for text, cores in (
         ("max 100000\n", all_cores),
         ("50000 100000\n", 1),
         ("99900000 100", all_cores),
     ):
         file.write_text(text)
-        assert system.usable_cores(cgroup=file) == cores
+        assert usable_cores(cgroup=file) == cores
 
 
 # ---- display -----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..processors import usable_cores
 from .result import CheckResult, State, one_line, problem_and_fix
 
 # The first that has everything we use; the last that passed all tests.
@@ -139,19 +140,6 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 # ---- processor ---------------------------------------------------------------------------
-
-
-def usable_cores(*, cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """How many cores this process may use, by its affinity and its container's limit."""
-    if sys.platform == "linux":
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    try:
-        quota, period = cgroup.read_text().split()
-        return max(1, min(cores, -(-int(quota) // int(period))))
-    except (OSError, ValueError):  # no container, or one without a limit ("max")
-        return cores
 
 
 def load_average() -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import sys
 import time
 import warnings
 from collections import deque
@@ -21,6 +20,7 @@ from ..errors import GalleryError, UsageError
 from ..jit import I32, U8
 from ..media.frame import check_bgr
 from ..media.image_reader import BadImage, read_image_file
+from ..processors import usable_cores
 from .clusters import cluster_tiles, group_tiles
 from .file_format import GalleryWriter, new_gallery_file
 from .histogram import tile_histograms
@@ -231,8 +231,7 @@ def _read_all(
     names: Sequence[str], cut: Cut, tile_px: int, workers: int | None
 ) -> Iterator[_Batch]:
     """Batches in the order of `names`; only a bounded number of them is in memory."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    workers = workers or cores + EXTRA_WORKERS
+    workers = workers or usable_cores() + EXTRA_WORKERS
     pending: deque[Future[_Batch]] = deque()
     pool = ThreadPoolExecutor(workers, "gallery")
     try:
