@@ -26,11 +26,6 @@ class StreamContinuity:
     Between two sources, times advance as the clock did. Pictures of another size are fitted into
     the first size. A track that a sink could not append to the first one is left out, with a
     warning.
-
-    Parameters
-    ----------
-    info : of the first source
-    name : for warnings
     """
 
     def __init__(self, info: StreamInfo, *, name: str) -> None:
@@ -95,8 +90,7 @@ class StreamContinuity:
 
     def _adapted(self, frame: Frame) -> Frame:
         """The frame in the first source's colour and size."""
-        first = self._first
-        colour = first.colour
+        first, colour = self._first, self._first.colour
         if (frame.colour.matrix, frame.colour.full_range) != (colour.matrix, colour.full_range):
             same = Frame.from_bgr(frame.to_bgr(), colour=colour)
             frame = replace(frame, y=same.y, u=same.u, v=same.v, colour=colour)

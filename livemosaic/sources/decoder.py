@@ -16,19 +16,15 @@ from .i420 import Converter
 from .input_paths import DEFAULT_RATE
 from .timestamps import TimestampRepair
 
-# Demuxers whose videos are one video in several sizes.
-_RENDITIONS = {"hls", "dash"}
-
+# Streams in files of up to 10 s; all their videos are one video in several sizes.
+SEGMENTED = {"hls", "dash"}
 # Demuxers that report the time of the end as the duration.
 _DURATION_IS_END = {"matroska,webm"}
-
 _MAX_RATE = 1000  # frames/s; this is a time base (of milliseconds) misread as a rate
-
 # FFmpeg reads any text file as ANSI art, and draws it.
 _NOT_VIDEO = {"tty"}
 # Metadata of a track that is wrong after a new encoding, or that was applied already.
 _STALE_KEYS = {"rotate", "encoder", "vendor_id", "bps", "duration", "number_of_frames"}
-
 # FFmpeg's AVFMT_NOTIMESTAMPS: the times of such a demuxer come from a rate that it invents.
 _NO_TIMES = 0x0080
 _ARRIVAL_TIME_BASE = Fraction(1, 90_000)  # MPEG's tick
@@ -39,24 +35,13 @@ _MAX_INSIDE = 32
 class VideoDecoder:
     """Decodes the packets of a container's main video track.
 
-    Parameters
-    ----------
-    container : an `av` input container
-    name : of the source, for errors
-    threads : of the decoder, 0 for as many as there are processors
-    live : decode without delay. The default decodes frames in parallel, which delays them by one
-        frame per thread (80 ms at 25 frames/s on two processors)
+    A live one decodes without delay. The default decodes frames in parallel, which delays them by
+    one frame per thread (80 ms at 25 frames/s on two processors).
 
     Attributes
     ----------
     stream : the `av.VideoStream`, until the container is closed
-    time_base, rate : of the frames
     timed : whether the container has times; live frames without times get their time of arrival
-
-    Raises
-    ------
-    RefusedError
-        when the container has no video that can be decoded
     """
 
     def __init__(self, container: Any, *, name: str, threads: int = 0, live: bool = False) -> None:
@@ -77,7 +62,7 @@ class VideoDecoder:
         # Taken now, because a container that is closed cannot be asked.
         self._aspect = fraction(self.stream.sample_aspect_ratio)
         self._info = StreamInfo(
-            width=0,
+            width=0,  # the first frame has the size
             height=0,
             rate=self.rate,
             peak_rate=None if live or peak == self.rate else peak,
@@ -112,8 +97,7 @@ class VideoDecoder:
             self.bad_frames += packet is None or not packet.is_corrupt
             return
         for decoded in pictures:
-            if decoded.is_corrupt:
-                self.bad_frames += 1
+            self.bad_frames += decoded.is_corrupt
             for picture in self._deinterlacer(decoded):
                 yield self._frame(picture, arrived_s)
 
@@ -163,16 +147,14 @@ class VideoDecoder:
         if self._converter is None:
             codec = self._context.codec
             self._converter = Converter(picture, lossless=codec.lossless and codec.intra_only)
-        y, u, v = self._converter(picture)
+        planes = self._converter(picture)
         pts, duration = picture.pts, max(0, picture.duration or 0)
         if not self.timed:
             if self._first_s is None:
                 self._first_s = captured_s
             pts, duration = round((captured_s - self._first_s) / self.time_base), 0
         return Frame(
-            y,
-            u,
-            v,
+            *planes,
             self._converter.colour,
             pts=self._repaired(pts),
             time_base=self.time_base,
@@ -189,15 +171,13 @@ def other_tracks(container: Any) -> tuple[Any, ...]:
 
 def ignored_streams(container: Any, chosen: av.VideoStream) -> Iterator[str]:
     """Warnings about streams that no output gets: other videos, covers, and data."""
-    if container.format.name in _RENDITIONS:
+    if container.format.name in SEGMENTED:
         return
     for stream in container.streams.video:
         if stream.index == chosen.index or stream.disposition & av.stream.Disposition.dependent:
             continue  # a dependent stream is a part of another one
-        if _is_cover(stream):
-            yield f"its cover picture (stream {stream.index + 1}) is left out"
-        else:
-            yield f"its other video (stream {stream.index + 1}) is left out"
+        kind = "cover picture" if _is_cover(stream) else "other video"
+        yield f"its {kind} (stream {stream.index + 1}) is left out"
     chapters = len(container.chapters())
     data = [s.index + 1 for s in container.streams.data if not _is_known(s, chapters)]
     if data:
@@ -219,9 +199,7 @@ def _is_cover(stream: Any) -> bool:
 def _pick(container: Any, name: str) -> av.VideoStream:
     if container.format.name in _NOT_VIDEO:
         raise RefusedError(f"{name}: it is a text file; name a video or a picture")
-    streams: list[av.VideoStream] = [
-        stream for stream in container.streams.video if not _is_cover(stream)
-    ]
+    streams: list[av.VideoStream] = [s for s in container.streams.video if not _is_cover(s)]
     if not streams:
         raise RefusedError(f"{name}: it has no video; name a file with pictures")
     best = container.streams.best("video")
@@ -233,11 +211,8 @@ def _pick(container: Any, name: str) -> av.VideoStream:
 
 def _rate(*known: Any) -> Fraction:
     """The first valid rate."""
-    for value in known:
-        rate = fraction(value)
-        if rate is not None and 0 < rate < _MAX_RATE:
-            return rate
-    return DEFAULT_RATE
+    rates = filter(None, map(fraction, known))
+    return next((rate for rate in rates if 0 < rate < _MAX_RATE), DEFAULT_RATE)
 
 
 def _duration_s(container: Any, video: av.VideoStream) -> float | None:

@@ -29,8 +29,7 @@ class Deinterlacer:
             if not frame.interlaced_frame:
                 yield frame
                 return
-            self._graph = self._build(frame)
-            self._shape = shape
+            self._graph, self._shape = self._build(frame), shape
         yield from self._ready(self._graph, frame)
 
     def flush(self) -> Iterator[av.VideoFrame]:

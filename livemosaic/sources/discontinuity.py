@@ -30,13 +30,8 @@ class Discontinuity:
     Parameters
     ----------
     video : index of the video track's stream
-    rate : nominal frames/s
     origin_s : the container's time that becomes 0
     leaps : whether a leap ahead is a discontinuity, and not a pause
-
-    Attributes
-    ----------
-    removed_s : length of the gaps that were removed
     """
 
     def __init__(
@@ -46,7 +41,7 @@ class Discontinuity:
         self._step_s = 1 / rate
         self._back_s = min(_MAX_BACK_S, max(_MIN_BACK_S, _REORDERED / rate))
         self._leap_s = max(_LEAP_S, _REORDERED / rate) if leaps else None
-        self.removed_s = _ZERO_S
+        self.removed_s = _ZERO_S  # length of the gaps that were removed
         self._shift_s = self._shift_before_s = -origin_s  # now, and before the discontinuity
         # Shifted times: of decoding by stream, and the latest of sound and of pictures.
         self._last_s: dict[int, Fraction] = {}
@@ -78,7 +73,6 @@ class Discontinuity:
         yield shift_packet(packet, self._shift_s)
 
     def flush(self) -> Iterator[Any]:
-        """Yield the packets that wait."""
         waiting, self._waiting = self._waiting, []
         for packet in waiting:
             yield self._placed(packet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -48,31 +49,17 @@ class FileSource(Source):
     than a second) is shifted, so that its first picture or sound is at 0.
 
     The tracks in `info.tracks` belong to the open file: close sinks that copy them before the
-    source.
-
-    Parameters
-    ----------
-    spec : a path, a numbered sequence such as `img_%04d.png`, an address, or `-`
-    rate : frames/s of a numbered sequence, 25 by default
-    threads : of the decoder, 0 for as many as there are processors
-
-    Raises
-    ------
-    SourceError
-        when it has no picture that can be decoded. While iterating, after all items that could be
-        read, when the connection broke
+    source. If a connection breaks, the iteration raises `SourceError` after all items that could
+    be read. The parameters are those of `open_source`.
     """
 
     def __init__(self, spec: str, *, rate: Fraction | None = None, threads: int = 0) -> None:
         path = resolve_input(spec, rate=rate)
         self.name = path.name
         self._remote = is_url(path.url)
-        self._piped = path.url == STANDARD_INPUT
-        if not self._remote and not self._piped:
-            self._piped = Path(self.name).is_fifo()
+        self._piped = path.url == STANDARD_INPUT or (not self._remote and Path(self.name).is_fifo())
         self._connection_error: SourceError | None = None
-        self._start_s: float | None = None  # of the packets so far
-        self._end_s: float | None = None
+        self._start_s, self._end_s = math.inf, -math.inf  # of the packets so far
         self._read_errors = 0
         self._head = b""  # of the first video packet
         self._pictures = path.pictures
@@ -84,28 +71,24 @@ class FileSource(Source):
             self._tracks = other_tracks(self._container)
             leaps = bool(self._container.format.flags & _LEAPS)
             late_s = _LATE_CLOCK_S if leaps else _LATE_S
-            self._origin_s = _origin_s(self._video.stream, *self._tracks, late_s=late_s)
+            origin_s = _origin_s(self._video.stream, *self._tracks, late_s=late_s)
             self._discontinuity = Discontinuity(
-                self._video.stream.index,
-                rate=self._video.rate,
-                origin_s=self._origin_s,
-                leaps=leaps,
+                self._video.stream.index, rate=self._video.rate, origin_s=origin_s, leaps=leaps
             )
             self._items = self._read_pictures() if self._pictures else self._read()
             first = self._first_frame()
             still = not self._pictures and self._is_still()
             self._items, self._ahead = chain(self._ahead, self._items), []
             self.info = self._video.describe(first, tracks=self._tracks, still=still)
-            if self._origin_s:
-                chapters = tuple(_earlier(c, self._origin_s) for c in self.info.chapters)
+            if origin_s:
+                chapters = tuple(_earlier(c, origin_s) for c in self.info.chapters)
                 self.info = replace(self.info, chapters=chapters)
             for text in () if still else ignored_streams(self._container, self._video.stream):
                 _logger.warning("%s: %s", self.name, text)
             if self._pictures:  # the container is only one of them
                 count = len(self._pictures)
-                self.info = replace(
-                    self.info, frames=count, duration_s=float(count / self.info.rate)
-                )
+                duration_s = float(count / self.info.rate)
+                self.info = replace(self.info, frames=count, duration_s=duration_s)
         except BaseException:
             self.close()
             raise
@@ -145,14 +128,10 @@ class FileSource(Source):
                 f"{self.name}: it is an animated WebP, which FFmpeg cannot decode; convert it to "
                 "GIF or MP4"
             )
+        fix = "it is damaged or cut off, copy it again"
         if self._piped:
-            raise SourceError(
-                f"{self.name}: no picture in it can be decoded; most MP4 files cannot be "
-                "read from a pipe, so name the file instead"
-            )
-        raise SourceError(
-            f"{self.name}: no picture in it can be decoded; it is damaged or cut off, copy it again"
-        )
+            fix = "most MP4 files cannot be read from a pipe, so name the file instead"
+        raise SourceError(f"{self.name}: no picture in it can be decoded; {fix}")
 
     def _is_still(self) -> bool:
         name = self._container.format.name
@@ -186,7 +165,7 @@ class FileSource(Source):
     def _warn_if_short(self) -> None:
         """Warn of a file that is cut off: most demuxers report its end as a normal one."""
         expected_s = self.info.duration_s
-        if expected_s is None or self._end_s is None or self._start_s is None:
+        if expected_s is None or self._end_s < self._start_s:
             return
         read_s = self._end_s - self._start_s + float(self._discontinuity.removed_s)
         if expected_s - read_s > max(_SHORT_S, _SHORT_SHARE * expected_s):
@@ -201,19 +180,18 @@ class FileSource(Source):
         base = fraction(packet.time_base)
         if packet.pts is None or base is None:
             return
-        start_s = float(packet.pts * base)
         # A subtitle may last longer than the video.
         duration = 0 if packet.stream.type == "subtitle" else packet.duration or 0
-        end_s = float((packet.pts + duration) * base)
-        self._start_s = start_s if self._start_s is None else min(start_s, self._start_s)
-        self._end_s = end_s if self._end_s is None else max(end_s, self._end_s)
+        self._start_s = min(self._start_s, float(packet.pts * base))
+        self._end_s = max(self._end_s, float((packet.pts + duration) * base))
 
     def _packets(self) -> Iterator[Any]:
         """Demultiplex; continue after damage as long as the demuxer finds packets."""
+        tracks = [track for track in self._tracks if track.type != "attachment"]
         errors = 0
         while errors < _MAX_READ_ERRORS:
             try:
-                for packet in self._container.demux(self._video.stream, *self._demuxed_tracks()):
+                for packet in self._container.demux(self._video.stream, *tracks):
                     errors = 0
                     yield packet
                 return
@@ -253,12 +231,8 @@ class FileSource(Source):
             packet = av.Packet(data)
             packet.stream, packet.time_base = self._video.stream, self._video.time_base
             packet.pts = packet.dts = number
-            packet.duration = 1
-            packet.is_keyframe = True
+            packet.duration, packet.is_keyframe = 1, True
             yield packet
-
-    def _demuxed_tracks(self) -> list[Any]:
-        return [track for track in self._tracks if track.type != "attachment"]
 
 
 def open_input(spec: str, options: SourceOptions) -> FileSource:

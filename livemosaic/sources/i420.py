@@ -11,21 +11,12 @@ import cv2
 import numpy as np
 
 from ..media.colour import U8, UNSPECIFIED, Colour, Planes
-from ..media.ffmpeg import (
-    FULL,
-    LIMITED,
-    MATRICES,
-    MATRIX_CODES,
-    SWS_MATRICES,
-    av,
-    guess_matrix,
-)
+from ..media.ffmpeg import FULL, LIMITED, MATRICES, MATRIX_CODES, SWS_MATRICES, av, guess_matrix
 from ..media.scale import fill, letterbox
 
 _logger = logging.getLogger("livemosaic")
 
 _RGB_MATRIX = 0  # the matrix code of R'G'B' samples, wrong after the conversion
-
 _GREY = ("gray", "mono", "ya8", "ya16")
 _RGB_LIKE = ("bayer", "xyz")
 
@@ -38,11 +29,8 @@ class Converter:
     a picture that is 8-bit 4:2:0 already are views of the decoder's memory, which they keep alive.
     Do not write to them: the decoder may still predict from them.
 
-    Parameters
-    ----------
-    first : the first decoded picture, which determines size, orientation and colour
-    lossless : the codec is for exact pictures (PNG, FFV1, ...), whose untagged grey has full range;
-        untagged grey of other codecs has limited range, as their standards say
+    Untagged grey of a lossless codec (PNG, FFV1, ...) has full range; that of other codecs has
+    limited range, as their standards say.
     """
 
     def __init__(self, first: av.VideoFrame, *, lossless: bool = False) -> None:
@@ -57,8 +45,14 @@ class Converter:
         """The planes y (h, w), u and v (ceil(h/2), ceil(w/2)) of `frame`."""
         planes = self._convert(frame)
         if (frame.width, frame.height) != self._size:
-            planes = self._fit(planes)
-        return self._upright(planes)
+            if not self._warned:
+                self._warned = True
+                _logger.warning("the picture changes its size: fitted into %dx%d", *self._size)
+            planes = fit(planes, self._size, full_range=self.colour.full_range)
+        if not (self.transposed or self._mirror_x or self._mirror_y):
+            return planes
+        y, u, v = map(self._turn, planes)
+        return y, u, v
 
     def _convert(self, frame: av.VideoFrame) -> Planes:
         name = frame.format.name
@@ -72,29 +66,21 @@ class Converter:
         same_range = FULL if self.colour.full_range else LIMITED
         if name.startswith(_GREY):
             if name != "gray":
-                frame = self._reformat(frame, format="gray", range_in=same_range)
+                frame = self._reformat(frame, "gray", same_range, same_range)
             y = _view(frame.planes[0])
             chroma = np.full(((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2), 128, np.uint8)
             return y, chroma, chroma
         if _is_rgb(frame.format):
-            return _views(
-                self._reformat(
-                    frame,
-                    format="yuv420p",
-                    range_in=FULL,
-                    range_out=LIMITED,
-                    matrix=SWS_MATRICES[self.colour.matrix],
-                )
-            )
-        return _views(self._reformat(frame, format="yuv420p", range_in=same_range))
+            matrix = SWS_MATRICES[self.colour.matrix]
+            return _views(self._reformat(frame, "yuv420p", FULL, LIMITED, matrix))
+        return _views(self._reformat(frame, "yuv420p", same_range, same_range))
 
     def _reformat(
         self,
         frame: av.VideoFrame,
-        *,
         format: str,
         range_in: int,
-        range_out: int | None = None,
+        range_out: int,
         matrix: int | None = None,
     ) -> av.VideoFrame:
         flags = av.video.reformatter.Interpolation
@@ -103,23 +89,11 @@ class Converter:
             format=format,
             dst_colorspace=matrix,
             src_color_range=range_in,
-            dst_color_range=range_in if range_out is None else range_out,
+            dst_color_range=range_out,
             # Without the last two flags colour bars are wrong by up to three levels.
             interpolation=flags.BILINEAR | flags.ACCURATE_RND | flags.FULL_CHR_H_INP,
             threads=1,  # the mosaic and the encoder need the other cores
         )
-
-    def _fit(self, planes: Planes) -> Planes:
-        if not self._warned:
-            self._warned = True
-            _logger.warning("the picture changes its size: fitted into %dx%d", *self._size)
-        return fit(planes, self._size, full_range=self.colour.full_range)
-
-    def _upright(self, planes: Planes) -> Planes:
-        if not (self.transposed or self._mirror_x or self._mirror_y):
-            return planes
-        y, u, v = (self._turn(plane) for plane in planes)
-        return y, u, v
 
     def _turn(self, plane: U8) -> U8:
         turned: Any = cv2.transpose(plane) if self.transposed else plane
@@ -135,10 +109,7 @@ def fit(
 ) -> Planes:
     """Scale planes into `size` (width, height), with black bars where the aspect differs.
 
-    Parameters
-    ----------
-    full_range : of the samples, for the value of black
-    aspect : width of a pixel by that of a pixel in the result
+    `aspect` is the width of a pixel by that of a pixel in the result.
     """
     height, width = planes[0].shape
     out = (
@@ -168,13 +139,9 @@ def _colour(frame: av.VideoFrame, lossless: bool) -> Colour:
         return Colour(matrix, False, (primaries, transfer, MATRIX_CODES[matrix], LIMITED))
     if code == _RGB_MATRIX:
         code = UNSPECIFIED
-    if name.startswith(_GREY):
-        full = range_ == FULL or (range_ == 0 and lossless)
-    else:
-        full = range_ == FULL or name.startswith("yuvj")
-    if full:
+    if name.startswith("yuvj") or (name.startswith(_GREY) and range_ == 0 and lossless):
         range_ = FULL
-    return Colour(matrix, full, (primaries, transfer, code, range_))
+    return Colour(matrix, range_ == FULL, (primaries, transfer, code, range_))
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
@@ -202,7 +169,7 @@ def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
 
 
 def _views(frame: av.VideoFrame) -> Planes:
-    y, u, v = (_view(plane) for plane in frame.planes[:3])
+    y, u, v = map(_view, frame.planes[:3])
     return y, u, v
 
 

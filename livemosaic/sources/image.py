@@ -32,15 +32,6 @@ class ImageSource(Source):
     """One picture, upright and in sRGB, with grey behind transparent pixels.
 
     Its frame has limited range and the matrix usual for its size, as FileSource's of PNG files.
-
-    Parameters
-    ----------
-    name : for people
-    reader : of the file
-
-    Raises
-    ------
-    RefusedError : the picture cannot be decoded
     """
 
     def __init__(self, name: str, reader: ImageReader) -> None:
@@ -50,8 +41,7 @@ class ImageSource(Source):
             raise _refusal(name, error) from None
         self.name = name
         matrix = guess_matrix(*reader.size)
-        tags = (UNSPECIFIED, UNSPECIFIED, MATRIX_CODES[matrix], LIMITED)
-        colour = Colour(matrix, tags=tags)
+        colour = Colour(matrix, tags=(UNSPECIFIED, UNSPECIFIED, MATRIX_CODES[matrix], LIMITED))
         self._frame = Frame.from_bgr(picture, colour=colour, captured_s=time.monotonic())
         self.info = StreamInfo(*reader.size, colour=colour, still=True, frames=1)
 

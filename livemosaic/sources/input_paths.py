@@ -23,29 +23,18 @@ DEFAULT_RATE = Fraction(25)  # of pictures that carry no times; FFmpeg's own cho
 
 @dataclass(frozen=True, slots=True)
 class InputPath:
-    """An input for `av.open`.
+    """An input for `av.open`."""
 
-    Attributes
-    ----------
-    name : for people
-    url, format, options : for FFmpeg; `format` None to detect it
-    pictures : files of a numbered sequence, in order; `url` is the first that is not empty
-    """
-
-    name: str
+    name: str  # for people
     url: str
-    format: str | None = None
+    format: str | None = None  # None to detect it
     options: dict[str, str] = field(default_factory=dict)
+    # Files of a numbered sequence, in order; `url` is the first that is not empty.
     pictures: tuple[Path, ...] = ()
 
 
 def resolve_input(spec: str, *, rate: Fraction | None = None) -> InputPath:
-    """Find an input.
-
-    Parameters
-    ----------
-    spec : a path, a numbered sequence such as `img_%04d.png`, an address, or `-`
-    rate : frames/s of a sequence, 25 by default
+    """Find an input: a path, a numbered sequence such as `img_%04d.png`, an address, or `-`.
 
     Raises
     ------

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count
+from itertools import count, product
 
 import numpy as np
 
@@ -23,20 +23,9 @@ _SPEC = re.compile(
 )
 _MAX_SIDE = 16384  # pixels; the limit of H.264 encoders and of OpenCV's remapping
 
-# BGR bars of 75 % amplitude, white to black as in SMPTE RP 219.
-_BARS = np.array(
-    [
-        (191, 191, 191),
-        (0, 191, 191),
-        (191, 191, 0),
-        (0, 191, 0),
-        (191, 0, 191),
-        (0, 0, 191),
-        (191, 0, 0),
-        (0, 0, 0),
-    ],
-    np.uint8,
-)
+# BGR bars of 75 % amplitude, white to black as in SMPTE RP 219: green changes once, red in each
+# half, blue from bar to bar.
+_BARS = np.array([(b, g, r) for g, r, b in product((191, 0), repeat=3)], np.uint8)
 _DISC = np.array([[(40, 120, 255)]], np.uint8)  # orange, unlike all bars
 _CROSSING = 120  # frames
 
@@ -45,16 +34,8 @@ class PatternSource(Source):
     """Colour bars over a grey ramp, with a disc crossing them; live and endless.
 
     Frame n comes at n / rate seconds, as from a camera. It depends on `spec` and n only, so it is
-    the same on every machine.
-
-    Parameters
-    ----------
-    spec : `pattern`, `pattern:WxH`, `pattern:WxH@FPS`; 1280x720 at 30 by default
-
-    Raises
-    ------
-    UsageError
-        when `spec` is none of these, or the size is odd or above 16384
+    the same on every machine. `spec` is `pattern`, `pattern:WxH` or `pattern:WxH@FPS`; 1280x720 at
+    30 by default.
     """
 
     def __init__(self, spec: str = "pattern") -> None:
@@ -89,7 +70,6 @@ class PatternSource(Source):
             yield replace(frame, captured_s=time.monotonic())
 
     def interrupt(self) -> None:
-        """End the iteration, from any thread."""
         self._interrupted.set()
 
     def frame(self, number: int) -> Frame:
@@ -103,13 +83,7 @@ class PatternSource(Source):
         for plane, value, factor in zip((y, u, v), self._disc, (1, 2, 2), strict=True):
             _fill_disc(plane, x // factor, height // 2 // factor, radius // factor, value)
         return Frame(
-            y,
-            u,
-            v,
-            self.info.colour,
-            pts=number,
-            time_base=self.info.time_base,
-            duration=1,
+            y, u, v, self.info.colour, pts=number, time_base=self.info.time_base, duration=1
         )
 
     def _draw_still(self) -> Planes:

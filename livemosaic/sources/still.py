@@ -17,12 +17,7 @@ _RATE = Fraction(15)
 
 
 class LoopedStill(Source):
-    """Repeats the picture of a source without end, as a live source of 15 frames/s.
-
-    Parameters
-    ----------
-    source : of a still picture; `close` closes it, too
-    """
+    """Repeats the picture of a source without end, as a live source; closes that source, too."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -47,7 +42,6 @@ class LoopedStill(Source):
                 return
 
     def interrupt(self) -> None:
-        """End the iteration, from any thread."""
         self._interrupted.set()
 
     def close(self) -> None:

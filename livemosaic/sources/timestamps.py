@@ -9,16 +9,11 @@ _RESTART_S = 1
 
 
 class TimestampRepair:
-    """Repairs presentation times one after the other.
+    """Repairs presentation times, in ticks, one after the other.
 
     Good times pass unchanged. A missing time follows the last one at the nominal rate. A time that
     does not increase becomes the next tick. After a jump back by more than a second, all times are
     shifted, so that they continue.
-
-    Parameters
-    ----------
-    time_base : seconds per tick
-    rate : nominal frames/s
     """
 
     def __init__(self, time_base: Fraction, *, rate: Fraction) -> None:
@@ -30,7 +25,6 @@ class TimestampRepair:
         self._shift = 0
 
     def __call__(self, pts: int | None) -> int:
-        """The repaired time of a frame, in ticks."""
         if pts is None:
             # From the anchor: adding up rounded steps would drift.
             pts = round(self._anchor + self._missing * self._step)
