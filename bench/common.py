@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine in words, child processes measured, medians, a table."""
+"""Helpers of the benchmarks: the machine in words, child processes measured, medians, a table."""
 
 from __future__ import annotations
 

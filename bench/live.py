@@ -174,9 +174,9 @@ def ends(args: argparse.Namespace, folder: Path) -> list[Row]:
             words = ("run", "pattern", str(output), "null", "-y", "--progress", "always")
             with subprocess.Popen(livemosaic(*words), stderr=subprocess.PIPE) as child:
                 assert child.stderr is not None
-                said = b""
-                while b"cells active" not in said:
-                    said += child.stderr.read1(100)
+                printed = b""
+                while b"cells active" not in printed:
+                    printed += child.stderr.read1(100)
                 began = time.monotonic()
                 child.send_signal(kind)
                 child.stderr.read()

@@ -212,7 +212,7 @@ def _text(stream: Any) -> Iterator[Any]:
 
 
 def streams(path: Path) -> list[tuple[str, str, str | None]]:
-    """What a file holds: (type, codec, language) of each stream but data."""
+    """The streams of a file: (type, codec, language) of each stream but data."""
     with av.open(str(path)) as container:
         return [
             (s.type, s.codec_context.codec.canonical_name if s.codec_context else "", s.language)

@@ -36,7 +36,7 @@ ENVIRONMENT = {
 
 
 class Outcome(NamedTuple):
-    """What came of a run."""
+    """The outcome of a run."""
 
     code: int
     out: str

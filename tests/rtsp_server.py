@@ -5,7 +5,7 @@
     rtsp_server.py PORT --record
 
 CLIP, an MP4 file with H.264 (and AAC), is sent in real time as it is, from its beginning for each
-client, at the path /cam. With --record, whoever sends to /in is received, and `FRAMES n` said.
+client, at the path /cam. With --record, it receives streams at /in and prints `FRAMES n`.
 
 It wants the system's Python: GStreamer's bindings come with the distribution.
 """

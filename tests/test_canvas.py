@@ -1,4 +1,4 @@
-"""What a window shows, as pixels."""
+"""The picture of a window, as pixels."""
 
 from __future__ import annotations
 

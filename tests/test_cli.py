@@ -177,7 +177,7 @@ def test_progress_without_a_terminal(folder: Path, program: Program, small: list
 
 
 def screen(data: bytes) -> list[str]:
-    """What a terminal shows after `data`."""
+    """The lines that a terminal shows after `data`."""
     lines: list[list[str]] = [[]]
     column = 0
     for char in data.decode():
@@ -352,7 +352,7 @@ def test_a_pipe_on_both_sides(folder: Path, small: list[str]) -> None:
 @pytest.mark.slow
 @needs_jit
 def test_sound_of_a_broadcast_through_a_pipe(folder: Path, small: list[str]) -> None:
-    """What was looked at to find out what it is comes without times, and cannot be read again."""
+    """The bytes that show the format come without times, and cannot be read again."""
     path = make(folder / "a.ts", frames(50), sound=["aac"])
     for source, name in ((path, "file.mp4"), ("-", "pipe.mp4")):
         with path.open("rb") as file, subprocess.Popen(["cat"], stdin=file, stdout=-1) as cat:

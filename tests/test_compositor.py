@@ -160,7 +160,7 @@ def test_one_plane_or_a_slice_of_it_holds_the_picture(gallery: Gallery, plane: i
 
 
 def test_memory_is_used_again(gallery: Gallery) -> None:
-    """With one picture held at a time there are at most two canvases."""
+    """While one picture at a time is referenced, there are at most two canvases."""
     tested = compositor(gallery)
     places = set()
     held = None

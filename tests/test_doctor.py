@@ -265,7 +265,7 @@ def test_cameras(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a Linux says of v4l2loopback 0.12.7 with one device."""
+    """The files that Linux has for v4l2loopback 0.12.7 with one device."""
     monkeypatch.setattr("sys.platform", "linux")
     folder = tmp_path / "v4l2loopback"
     (folder / "parameters").mkdir(parents=True)

@@ -43,7 +43,7 @@ def test_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     assert names(find_photos([tmp_path])) == ["a.png", "b.JPG", "c.heic"]
-    # What is named is taken whatever its name, and nothing twice.
+    # A named file is used, whatever its name, and no file twice.
     assert names(find_photos([tmp_path / "raw", tmp_path / "b.JPG", tmp_path])) == [
         "a.png", "b.JPG", "c.heic", "raw",
     ]  # fmt: skip

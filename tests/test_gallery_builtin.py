@@ -145,7 +145,7 @@ def test_cache_folder_that_cannot_be_written(
     gallery = open_gallery("emoji")
     assert len(gallery) > 1000
     assert "set LIVEMOSAIC_CACHE to a folder that can be written" in caplog.text
-    assert open_gallery("emoji").path == gallery.path  # said once, built once
+    assert open_gallery("emoji").path == gallery.path  # one message, one build
     assert len(caplog.records) == 1
 
 

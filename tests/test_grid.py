@@ -22,7 +22,7 @@ tiles = st.integers(2, 256).map(lambda half: 2 * half)
 
 
 def check(grid: Grid) -> None:
-    """What holds for every grid: it covers the output, by less than a tile too much."""
+    """Every grid covers the output, by less than a tile too much."""
     assert grid.width % 2 == grid.height % 2 == grid.tile_px % 2 == 0
     assert grid.width >= 2
     assert grid.height >= 2

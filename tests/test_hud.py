@@ -94,7 +94,7 @@ def test_corners_are_round() -> None:
 
 
 def test_text_that_is_too_wide_loses_its_middle() -> None:
-    name = "/home/somebody/Videos/mosaics/livemosaic-2026-07-31.mkv"
+    name = "/home/user/Videos/mosaics/livemosaic-2026-07-31.mkv"
     assert fitted(name, 16, 2000) == name
     short = fitted(name, 16, 200)
     assert text_width(short, 16) <= 200

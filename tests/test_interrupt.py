@@ -243,7 +243,7 @@ def test_the_second_leaves_nothing(
     running.wait_for(b"press Ctrl-C again")
     sent = running.interrupt(kind)
     code = running.process.wait(30)
-    assert time.monotonic() - sent < 1.5  # promised is 1; the machine may be busy with tests
+    assert time.monotonic() - sent < 1.5  # the limit is 1; the machine may be busy with tests
     assert code == 130
     assert "stopped immediately; completed: nothing" in running.end().err
     assert left(folder / "o") == []

@@ -345,7 +345,7 @@ _made: dict[str, Gallery] = {}
 
 @pytest.fixture(scope="module", autouse=True)
 def _galleries(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What hypothesis' tests share: 40 tiles, each a cluster, and of fewer photos."""
+    """A gallery for hypothesis' tests: 40 tiles, each a cluster, and of fewer photos."""
     path = tmp_path_factory.mktemp("kernels") / "single.gallery"
     tiles = synthetic_tiles(40, 12, seed=1)
     numbers = np.arange(40, dtype=np.int32)

@@ -76,7 +76,7 @@ def apart(a: Frame, b: Frame) -> int:
 
 @pytest.fixture(scope="module")
 def plain_gallery(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
-    """One grey tile: whatever is seen besides it is the superimposed original."""
+    """One grey tile: everything else in the picture is the original over it."""
     path = tmp_path_factory.mktemp("mosaic") / "plain.gallery"
     return write_tiles(path, np.full((1, 8, 8, 3), 110, np.uint8), np.zeros(1, np.int32))
 
@@ -227,7 +227,7 @@ def test_holding_does_not_change_the_pictures(gallery: Gallery, look: dict[str, 
 
 
 def test_memory_is_bounded(gallery: Gallery, look: dict[str, Any]) -> None:
-    """Pictures that nobody holds give their memory to the next ones."""
+    """The next pictures use the memory of pictures that are not referenced any more."""
     mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, **look))
     places = set()
     for frame in frames(moving_pictures(30)):
@@ -735,7 +735,9 @@ def test_a_frame_that_fails_in_the_middle(
 
 
 @pytest.mark.parametrize("size", [(64, 32), (60, 28)])
-def test_nobody_draws_on_the_pictures_to_come(gallery: Gallery, size: tuple[int, int]) -> None:
+def test_drawing_on_a_picture_does_not_change_later_ones(
+    gallery: Gallery, size: tuple[int, int]
+) -> None:
     mosaic = Mosaic(gallery, MosaicSettings(tile_px=8, size=size))
     frame = Frame.from_bgr(noise(64, 32, 1))
     for _ in range(2):  # of which the second is the first again
@@ -771,7 +773,7 @@ with event.install_recorder("numba:compiler_lock") as recorder:
     for part in (height // 2, height // 4):
         picture[:part] ^= 255
         held.append(mosaic.process(Frame.from_bgr(picture)))
-    # What the governor does when frames are late.
+    # As the governor does when frames are late.
     settings = settings.for_grid(mosaic.plan(width, height))
     mosaic.update_settings(replace(settings, tile_px=2 * settings.tile_px))
     for part in (height // 2, height // 4):

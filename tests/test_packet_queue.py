@@ -1,4 +1,4 @@
-"""What waits between receiving and decoding, and what is let go."""
+"""Packets that wait between receiving and decoding, and those that are dropped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.fakes import TIMEOUT_S
 
 
 def arrivals(queue: PacketQueue) -> list[Arrival]:
-    """What waits; the queue is empty then."""
+    """The waiting packets; the queue is empty then."""
     queue.finish()
     found = []
     while (arrival := queue.get(0)) is not None:
@@ -66,7 +66,7 @@ def test_without_a_key_only_a_hopeless_delay_costs_pictures() -> None:
     assert queue.dropped == 22
 
 
-def test_memory_is_bounded_when_nobody_takes_anything() -> None:
+def test_memory_is_bounded_without_a_reader() -> None:
     queue = PacketQueue()
     for n in range(10_000):
         queue.put(Arrival(n, 0, n / 50))

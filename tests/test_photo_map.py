@@ -54,7 +54,7 @@ def read(page: bytes) -> dict[str, Any]:
 
 
 def readable(name: str) -> str:
-    """What is not UTF-8 in a name, as the page shows it."""
+    """Bytes of a name that are not UTF-8, as the page shows them."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -168,27 +168,27 @@ def test_credits_of_the_included_photos(tmp_path: Path) -> None:
     assert "SIL OPEN FONT LICENSE Version 1.1" in page.decode()
 
 
-# What a person does with it, and what it says then.
+# The actions of a person, and the texts that the page shows then.
 _ACTS = """
 <script>
 addEventListener("load", () => {
-const said = [], picture = document.getElementById("picture");
+const shown = [], picture = document.getElementById("picture");
 const says = () => [...document.querySelectorAll("aside dd")].map(e => e.textContent);
 const at = (kind, x, y) => picture.dispatchEvent(new PointerEvent(kind, { pointerType: "mouse",
   clientX: picture.getBoundingClientRect().left + x * picture.clientWidth,
   clientY: picture.getBoundingClientRect().top + y * picture.clientHeight }));
 const press = key => picture.dispatchEvent(new KeyboardEvent("keydown", { key }));
-at("pointermove", .01, .01); said.push(says());
-at("pointermove", .99, .99); said.push(says());
-at("click", .99, .99); at("pointermove", .01, .01); said.push(says());
-press("ArrowLeft"); press("ArrowUp"); press("ArrowDown"); press("ArrowDown"); said.push(says());
-document.querySelector("#zoom [data-by='2']").click(); said.push(picture.style.width);
+at("pointermove", .01, .01); shown.push(says());
+at("pointermove", .99, .99); shown.push(says());
+at("click", .99, .99); at("pointermove", .01, .01); shown.push(says());
+press("ArrowLeft"); press("ArrowUp"); press("ArrowDown"); press("ArrowDown"); shown.push(says());
+document.querySelector("#zoom [data-by='2']").click(); shown.push(picture.style.width);
 document.querySelector("#list button").click();
-said.push(document.querySelectorAll("#list button.on").length);
+shown.push(document.querySelectorAll("#list button.on").length);
 const box = document.getElementById("filter");
 box.value = "script"; box.dispatchEvent(new Event("input"));
-said.push([...document.querySelectorAll("#list button")].map(e => e.title));
-document.title = JSON.stringify(said);
+shown.push([...document.querySelectorAll("#list button")].map(e => e.title));
+document.title = JSON.stringify(shown);
 });
 </script>
 """

@@ -1,4 +1,4 @@
-"""What stands between two stages: order, limits, both ways to end, and nothing kept alive."""
+"""The queues between two stages: order, limits, both ways to end, and nothing kept alive."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_packets_are_not_dropped_with_the_frames_around_them() -> None:
     assert slot.dropped == 1
 
 
-def test_packets_that_nobody_takes_are_bounded() -> None:
+def test_packets_that_wait_are_bounded() -> None:
     slot: LatestQueue[Any] = LatestQueue(max_packets=3)
     packets = [packet(n) for n in range(10)]
     for item in packets:

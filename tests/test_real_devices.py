@@ -107,7 +107,7 @@ def test_devices_are_listed_by_name(machine: dict[str, Any]) -> None:
 def test_webcam_to_virtual_camera(
     machine: dict[str, Any], check: str, size: list[int], rate: float, count: int
 ) -> None:
-    """What another program reads is, bit for bit, what was sent."""
+    """Another program reads the sent pictures, bit for bit."""
     result = machine[check]
     assert result["size"] == size
     assert result["rate"] == rate
@@ -119,12 +119,12 @@ def test_webcam_to_virtual_camera(
 
 
 def test_asked_and_got_are_logged(machine: dict[str, Any]) -> None:
-    said = machine["said"]
+    messages = machine["messages"]
     assert (
         "webcam: vivid-000-vid-cap, 1280x720 at 12.5 frames/s (asked for 1280x720 at 30 frames/s)"
-        in said
+        in messages
     )
-    assert "webcam: vivid-000-vid-cap, 640x360 at 30 frames/s" in said
+    assert "webcam: vivid-000-vid-cap, 640x360 at 30 frames/s" in messages
 
 
 def test_frames_are_stamped_at_capture(machine: dict[str, Any]) -> None:
@@ -169,7 +169,7 @@ def test_webcam_comes_back(machine: dict[str, Any]) -> None:
 
 def test_webcam_plugged_in_again_is_a_reconnect(machine: dict[str, Any]) -> None:
     result = machine["plugged_in_again"]
-    assert result["paths"] == ["/dev/video1"]  # the first number is taken while it is held open
+    assert result["paths"] == ["/dev/video1"]  # the first number is in use while the device is open
     assert result["items"].count("StatusEvent") == 1
     assert result["reconnects"] == 1
     assert result["growing"]
@@ -187,7 +187,7 @@ def test_interrupt_wakes(machine: dict[str, Any]) -> None:
         ("number", ["webcam:7", "no such camera", "/dev/video0 (vivid-000-vid-cap)"]),
         ("name", ["webcam:front", "no such camera", "/dev/video0 (vivid-000-vid-cap)"]),
         ("path", ["/dev/video7", "no such camera"]),
-        ("nobody sends", ["virtual camera without a sender"]),
+        ("no sender", ["virtual camera without a sender"]),
         ("permission", ["/dev/video0", "sudo usermod -aG video $USER"]),
     ],
 )
@@ -234,7 +234,7 @@ def test_the_whole_program(machine: dict[str, Any], check: str) -> None:
     """`livemosaic run webcam vcam FILM`: what another program reads is what is in the film."""
     result = machine[check]
     report = result["report"]
-    assert result["code"] == 130, result["said"]  # by Ctrl-C
+    assert result["code"] == 130, result["messages"]  # by Ctrl-C
     assert result["read"] >= 20
     assert result["filmed"] >= 0.8 * result["read"]
     assert result["different"] > 1
@@ -248,8 +248,8 @@ def test_the_program_outlives_its_webcam(machine: dict[str, Any]) -> None:
     assert (result["away"], result["back"]) == (20, 40)
     assert result["report"]["reconnects"] == 1
     assert result["report"]["repeated"] > 0
-    assert any("the camera has gone" in line for line in result["said"])
-    assert any("webcam: back after" in line for line in result["said"])
+    assert any("the camera has gone" in line for line in result["messages"])
+    assert any("webcam: back after" in line for line in result["messages"])
 
 
 def test_doctor(machine: dict[str, Any]) -> None:

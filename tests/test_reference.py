@@ -64,7 +64,7 @@ def compare(ours: Frame, theirs: U8, *, fresh: bool) -> None:
     luma = np.abs(ours.y.astype(int) - y)
     assert luma.mean() < 1
     assert np.percentile(luma, 99.9) <= 2 + stale
-    # What is at a cell's border is for tests/test_mosaic.py: there the original is interpolated
+    # tests/test_mosaic.py is about the border of a cell: there the original is interpolated
     # with samples of the next cell.
     inner = luma.reshape(luma.shape[0] // 32, 32, -1, 32)[:, 2:-2, :, 2:-2]
     assert inner.max() <= 3 + stale

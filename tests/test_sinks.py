@@ -1,4 +1,4 @@
-"""What every sink promises."""
+"""The contract of every sink."""
 
 from __future__ import annotations
 

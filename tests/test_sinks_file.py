@@ -371,7 +371,7 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
         texts=["mov_text"],
         languages=["deu", "eng", "fra"],
         chapters=[(0, 1000, "one"), (1000, 2000, "two")],
-        metadata={"title": "a title", "artist": "somebody"},
+        metadata={"title": "a title", "artist": "an artist"},
     )
 
 
@@ -402,7 +402,7 @@ def test_tracks_chapters_and_metadata(
             assert [float(c["start"] * c["time_base"]) for c in container.chapters()] == [0, 1]
         if ending != "ts":
             assert container.metadata["title"] == "a title"
-            assert {k.lower(): v for k, v in container.metadata.items()}["artist"] == "somebody"
+            assert {k.lower(): v for k, v in container.metadata.items()}["artist"] == "an artist"
         if ending != "mov":  # QuickTime's list has no "deu"
             languages = [s.language for s in container.streams if s.type in ("audio", "subtitle")]
             expected = ["deu", "eng"] + (["fra"] if texts else [])
@@ -983,7 +983,7 @@ def test_encoder_refuses_the_size(tmp_path: Path) -> None:
 
 def test_addresses() -> None:
     sent = clips.frames(3)
-    sink = open_sink("udp://127.0.0.1:9", info(sent[0]))  # nobody has to listen
+    sink = open_sink("udp://127.0.0.1:9", info(sent[0]))  # no receiver has to listen
     for frame in sent:
         sink.write(frame)
     sink.close()

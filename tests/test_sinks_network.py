@@ -1,4 +1,4 @@
-"""Network outputs: what arrives, how soon, and what happens when nobody takes it."""
+"""Network outputs: what arrives, how soon, and what happens when no receiver takes it."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_udp_datagrams_are_whole_packets() -> None:
         sink.close()
 
 
-def test_udp_to_nobody_is_no_error() -> None:
+def test_udp_without_a_receiver_is_no_error() -> None:
     sink = open_sink(f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}", info())
     for frame in clips.frames(3):
         sink.write(frame)
@@ -215,7 +215,7 @@ def test_a_picture_between_two_ticks_of_a_slow_source_is_sent() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["rtmp", "rtsp", "tcp"])
-def test_nobody_listens(scheme: str) -> None:
+def test_a_port_without_a_listener(scheme: str) -> None:
     host = f"127.0.0.1:{free_port()}"
     with pytest.raises(SinkError, match="nothing answers") as caught:
         open_sink(f"{scheme}://me:secret@{host}/live/x.ts", info())

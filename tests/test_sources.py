@@ -1,4 +1,4 @@
-"""What every source promises, and the test picture."""
+"""The contract of every source, and the test picture."""
 
 from __future__ import annotations
 

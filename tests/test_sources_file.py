@@ -305,8 +305,8 @@ def test_numbered_sequence_with_holes_is_read_to_its_end(
     for frame, n in zip(got, numbers, strict=True):
         expected = Frame.from_bgr(clips.picture(number=n), colour=Colour("bt601"))
         assert apart(frame, expected)[0] < 0.5  # the next one is 2 away
-    (said,) = [r.message for r in caplog.records]
-    assert "missing numbers: 3, the first is 5" in said
+    (message,) = [r.message for r in caplog.records]
+    assert "missing numbers: 3, the first is 5" in message
 
 
 @pytest.mark.parametrize("bad", [(4,), (0, 1), (7,)])
@@ -367,7 +367,7 @@ except SourceError as error:
 
 
 @pytest.mark.parametrize(
-    ("name", "redirected", "said"),
+    ("name", "redirected", "message"),
     [
         ("c.mkv", False, "standard input False 10"),
         ("c.mp4", True, "standard input False 10"),
@@ -378,7 +378,7 @@ except SourceError as error:
         ("empty", False, "standard input: not a video or picture"),
     ],
 )
-def test_standard_input(tmp_path: Path, name: str, redirected: bool, said: str) -> None:
+def test_standard_input(tmp_path: Path, name: str, redirected: bool, message: str) -> None:
     path = tmp_path / name
     path.touch()
     if name == "animated.webp":
@@ -397,11 +397,11 @@ def test_standard_input(tmp_path: Path, name: str, redirected: bool, said: str) 
                 command, input=file.read(), capture_output=True, timeout=60, check=True
             )
     assert done.stderr == b""
-    assert re.match(said, done.stdout.decode())
+    assert re.match(message, done.stdout.decode())
 
 
 def through_pipe(path: Path, pipe: Path) -> str:
-    """What comes of a file that is read through a named pipe."""
+    """The items of a file that is read through a named pipe."""
     os.mkfifo(pipe)
     # The check does not wait for a writer, so it does not open the pipe.
     code = "import sys, livemosaic.sources.input_paths as i; i.resolve_input(sys.argv[1])"
@@ -607,10 +607,10 @@ def test_data_is_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptu
         result.start_encoding()
         for packet in source.demux(video=0):
             if packet.dts is not None:
-                said = av.Packet(b"telemetry")
-                said.pts = said.dts = packet.dts
-                packet.stream, said.stream, said.time_base = video, data, packet.time_base
-                result.mux([packet, said])
+                telemetry = av.Packet(b"telemetry")
+                telemetry.pts = telemetry.dts = packet.dts
+                packet.stream, telemetry.stream, telemetry.time_base = video, data, packet.time_base
+                result.mux([packet, telemetry])
     with caplog.at_level(logging.WARNING, "livemosaic"):
         assert len(read(other)[0]) == 10
     assert [r.message for r in caplog.records] == [

@@ -82,8 +82,8 @@ def test_mjpeg_that_changes_its_size(caplog: pytest.LogCaptureFixture) -> None:
         watch.next(Frame, 25)
     assert {f.y.shape for f in watch.frames} == {(96, 160)}
     assert (watch.frames[-1].y[:, :40] == 0).all()  # full range
-    said = [r.getMessage() for r in caplog.records]
-    assert said == ["the picture changes its size: fitted into 160x96"]
+    messages = [r.getMessage() for r in caplog.records]
+    assert messages == ["the picture changes its size: fitted into 160x96"]
 
 
 @pytest.mark.slow

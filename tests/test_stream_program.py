@@ -46,13 +46,13 @@ def camera(tmp_path: Path) -> Iterator[RtspServer]:
 def wait_for(process: subprocess.Popen[bytes], text: str) -> str:
     """Wait until the program prints `text`; return all that it has printed."""
     assert process.stderr is not None
-    said = ""
+    printed = ""
     with watchdog(process):
         for line in process.stderr:
-            said += line.decode()
-            if text in said:
-                return said
-    pytest.fail(f"it did not say {text!r} but {said!r}")
+            printed += line.decode()
+            if text in printed:
+                return printed
+    pytest.fail(f"it did not say {text!r} but {printed!r}")
 
 
 @pytest.mark.slow
@@ -61,20 +61,20 @@ def test_camera_to_a_file_through_a_power_cut(camera: RtspServer, tmp_path: Path
     url = camera.url.replace("//", "//me:secret@")
     pictures = tmp_path / "p_%04d.png"
     process = spawn("run", url, out, pictures, *SMALL, "--duration", "4", "--json", "-v")
-    said = ""
+    printed = ""
     try:
         wait_for_pictures(process, tmp_path, 10)
         camera.kill()
-        said = wait_for(process, "reconnecting")
+        printed = wait_for(process, "reconnecting")
         camera.start(camera.clip, "--user", "me:secret")  # type: ignore[attr-defined]
         outcome = finish(process)
     finally:
         process.kill()
-    assert outcome.code == 0, said + outcome.err
+    assert outcome.code == 0, printed + outcome.err
     report = json.loads(outcome.out)
     assert report["reconnects"] == 1
     assert report["input"] == camera.url
-    assert "secret" not in said + outcome.err + outcome.out
+    assert "secret" not in printed + outcome.err + outcome.out
     assert re.search(r"back after \d", outcome.err)
     times = video_times(out)
     assert times == sorted(set(times))
@@ -89,8 +89,8 @@ def test_file_behind_a_connection_that_breaks_is_kept_and_told(tmp_path: Path) -
     with http_server(half_of(clip)) as url:
         outcome = finish(spawn("run", f"{url}/c.mkv", out, *SMALL, "--quiet"))
     assert outcome.code == 1
-    (said,) = outcome.lines
-    assert re.search(f"error: {url}/c.mkv: reading failed before its end: .*connection", said)
+    (printed,) = outcome.lines
+    assert re.search(f"error: {url}/c.mkv: reading failed before its end: .*connection", printed)
     assert 30 < len(video_times(out)) < 70
 
 

@@ -30,7 +30,7 @@ from tests.streams import (
     receiver_threads,
 )
 
-# What is promised, and what a busy machine adds.
+# The documented limits, and the time that a busy machine adds.
 BACK_S, NOTICED_S, ENDED_S = 2.0, 3.0, 0.5
 SLACK_S = 2.0
 
@@ -39,7 +39,7 @@ Serve = Callable[..., RtspServer]
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten seconds of a camera: a key frame each second, nothing held back."""
+    """Ten seconds of a camera: a key frame each second, no B-frames."""
     return camera(tmp_path_factory.mktemp("camera") / "clip.mp4")
 
 
@@ -126,9 +126,9 @@ def test_server_killed_and_restarted(
         first.captured_s - killed.captured_s, abs=0.01
     )
     assert first.time_s - killed.time_s > noticed - killed.captured_s
-    said = [record.getMessage() for record in caplog.records]
-    assert said[0] == f"{server.url}: the stream has ended; reconnecting"
-    assert said[1].startswith(f"{server.url}: back after ")
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages[0] == f"{server.url}: the stream has ended; reconnecting"
+    assert messages[1].startswith(f"{server.url}: back after ")
 
 
 @pytest.mark.slow
@@ -215,10 +215,10 @@ def test_wrong_password_is_final_and_secret(
         watch.next(Frame, 5)
         server.kill()
         watch.next(StatusEvent)
-    said = "".join(capfd.readouterr()) + caplog.text + str(caught.value) + repr(source.info)
+    messages = "".join(capfd.readouterr()) + caplog.text + str(caught.value) + repr(source.info)
     assert source.name == server.url
-    assert "secret" not in said
-    assert "right" not in said
+    assert "secret" not in messages
+    assert "right" not in messages
 
 
 def test_other_size_after_a_restart(
@@ -238,8 +238,8 @@ def test_other_size_after_a_restart(
     assert (last.y[:, :32] == 16).all()
     assert (last.y[:, 128:] == 16).all()
     assert np.abs(last.to_bgr()[48:, 40:120].astype(int) - 127).mean() < 100
-    said = [r.getMessage() for r in caplog.records]
-    assert said[-1].endswith("it came back with pictures of 96x96: fitted into 160x96")
+    messages = [r.getMessage() for r in caplog.records]
+    assert messages[-1].endswith("it came back with pictures of 96x96: fitted into 160x96")
 
 
 def test_never_ends_with_the_stream(serve: Serve, clip: Path) -> None:

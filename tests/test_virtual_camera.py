@@ -83,7 +83,7 @@ def picture(size: tuple[int, int] = (1280, 720), colour: Colour | None = None) -
 
 
 def shown(buffer: U8, size: tuple[int, int] = (1280, 720)) -> U8:
-    """What a call sees, as BGR."""
+    """The picture that a call shows, as BGR."""
     width, height = size
     y = buffer[: width * height].reshape(height, width)
     u, v = buffer[width * height :].reshape(2, height // 2, width // 2)
@@ -347,7 +347,7 @@ def test_the_first_that_is_free(machine: Machine) -> None:
     machine.holders = []
     with pytest.raises(SinkError, match=r"another program; .*video_nr=10,11"):
         loopback.choose_device(None)
-    assert machine.healed == []  # never while somebody sends
+    assert machine.healed == []  # never while a program sends
 
 
 def test_a_driver_that_forgot_is_healed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,9 +412,8 @@ def test_elsewhere_the_name_is_for_the_driver(
     assert "obsproject.com" in loopback.how_to_make_one()
 
 
-def test_a_format_that_is_held(machine: Machine) -> None:
-    held = dataclasses.replace(FREE, format="YU12:640x480@30")
-    machine.devices[1] = held
+def test_a_format_that_a_program_uses(machine: Machine) -> None:
+    machine.devices[1] = dataclasses.replace(FREE, format="YU12:640x480@30")
     assert loopback.device_size("/dev/video10") == (640, 480)
     machine.devices[1] = FREE
     assert loopback.device_size("/dev/video10") is None

@@ -73,7 +73,7 @@ class Live:
         return self._place()[2:]
 
     def picture(self) -> U8:
-        """What is in the window now."""
+        """The picture in the window now."""
         left, top, width, height = self._place()
         return self.screen.shot()[top : top + height, left : left + width]
 

@@ -1,6 +1,6 @@
 """All checks against real devices; runs in the machine, prints one JSON object.
 
-What is asserted is in tests/test_real_devices.py: here things are only done and written down.
+The assertions are in tests/test_real_devices.py: here things are only done and written down.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ QUICK = (640, 360, Fraction(30))
 NOBODY = 65534  # the user
 
 results: dict[str, Any] = {}
-said: list[str] = []
+messages: list[str] = []
 
 
 class _Kept(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        said.append(record.getMessage())
+        messages.append(record.getMessage())
 
 
 logging.getLogger("livemosaic").addHandler(_Kept())
@@ -66,7 +66,7 @@ def check(function: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def refused(call: Callable[[], Any]) -> str:
-    """What an opening is refused with; empty when it is not."""
+    """The message with which an opening is refused; empty when it is not."""
     try:
         opened = call()
     except SourceError as error:
@@ -164,7 +164,7 @@ def picture() -> Any:
 
 
 def torn(tear: Callable[[], Any]) -> dict[str, Any]:
-    """What becomes of a webcam whose device goes away in mid-stream."""
+    """The items of a webcam whose device goes away in mid-stream."""
     source = WebcamSource("webcam", capture=QUICK)
     thread = threading.Timer(0.5, tear)
     count, last_s, error = 0, 0.0, ""
@@ -354,7 +354,7 @@ def started(capture: str, size: str, film: Path) -> subprocess.Popen[str]:
 
 
 def ended(program: subprocess.Popen[str], film: Path, read: list[str]) -> dict[str, Any]:
-    """What came of it after Ctrl-C, and which pictures that were read are in the film."""
+    """The outcome after Ctrl-C, and which pictures that were read are in the film."""
     program.send_signal(signal.SIGINT)
     out, err = program.communicate(timeout=100)
     decoder = subprocess.run(
@@ -370,13 +370,13 @@ def ended(program: subprocess.Popen[str], film: Path, read: list[str]) -> dict[s
         "filmed": sum(digest in filmed for digest in read),
         "code": program.returncode,
         "report": json.loads(out or "{}"),
-        "said": err.splitlines(),
+        "messages": err.splitlines(),
         "released": v4l2.video_device(LOOPBACK).output,  # type: ignore[union-attr]
     }
 
 
 def moving(read: Callable[[int], Any]) -> list[str]:
-    """What is read until the picture has changed: that takes seconds on a slow machine."""
+    """The pictures until the picture has changed: that takes seconds on a slow machine."""
     seen: list[str] = []
     while len(set(seen)) < 2 and len(seen) < 900:
         seen += digests(read(20))
@@ -416,7 +416,7 @@ def camera_refusals() -> Any:
         "number": refused(lambda: open_source("webcam:7")),
         "name": refused(lambda: open_source("webcam:front")),
         "path": refused(lambda: open_source("/dev/video7")),
-        "nobody sends": refused(lambda: open_source(LOOPBACK)),
+        "no sender": refused(lambda: open_source(LOOPBACK)),
         "by name": refused(lambda: open_source("webcam:VIVID", capture=QUICK)),
         "permission": in_child(lambda: refused(lambda: open_source("webcam")), user=NOBODY),
     }
@@ -465,5 +465,5 @@ def vcam_refusals() -> Any:
 
 
 if __name__ == "__main__":
-    results["said"] = said
+    results["messages"] = messages
     sys.stdout.write(json.dumps(results) + "\n")
