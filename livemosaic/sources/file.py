@@ -241,12 +241,8 @@ def open_input(spec: str, options: SourceOptions) -> FileSource:
 
 def _open(path: InputPath) -> Any:
     try:
-        return open_container(
-            path.url,
-            format=path.format,
-            options=path.options,
-            timeout=_TIMEOUTS_S if is_url(path.url) else None,
-        )
+        timeout = _TIMEOUTS_S if is_url(path.url) else None
+        return open_container(path.url, format=path.format, options=path.options, timeout=timeout)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise source_error(path.name, error) from error
 

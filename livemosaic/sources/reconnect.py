@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
+from dataclasses import dataclass
 from typing import Any
 
 from ..blocking import start_call
@@ -23,38 +24,30 @@ _logger = logging.getLogger("livemosaic")
 _STABLE_S = 5.0
 
 
+@dataclass
 class Backoff:
-    """The waits before attempts to reconnect: each twice as long as the one before.
+    """The waits before attempts to reconnect: each twice as long as the one before."""
 
-    Parameters
-    ----------
-    first_s : short, because most interruptions are short
-    max_s : one second, because the picture should be back within 2 s after the source is; an
-        attempt without an answer costs next to nothing
-    jitter : each wait varies by this share, so that many clients do not return at the same moment
-    chance : returns numbers from 0 to 1
-    """
+    first_s: float = 0.25  # short, because most interruptions are short
+    # The picture should be back within 2 s after the source is. An attempt without an answer costs
+    # next to nothing.
+    max_s: float = 1.0
+    # Each wait varies by this share, so that many clients do not return at the same moment.
+    jitter: float = 0.2
+    chance: Callable[[], float] = random.random  # returns numbers from 0 to 1
 
-    def __init__(
-        self,
-        first_s: float = 0.25,
-        max_s: float = 1.0,
-        *,
-        jitter: float = 0.2,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        self._first_s, self._max_s, self._jitter, self._chance = first_s, max_s, jitter, chance
-        self._next_s = first_s
+    def __post_init__(self) -> None:
+        self._next_s = self.first_s
 
     def next_s(self) -> float:
         """The wait before the next attempt."""
-        wait_s = self._next_s * (1 + self._jitter * (2 * self._chance() - 1))
-        self._next_s = min(2 * self._next_s, self._max_s)
+        wait_s = self._next_s * (1 + self.jitter * (2 * self.chance() - 1))
+        self._next_s = min(2 * self._next_s, self.max_s)
         return wait_s
 
     def reset(self) -> None:
         """Begin with the first wait again."""
-        self._next_s = self._first_s
+        self._next_s = self.first_s
 
 
 class ReconnectingSource(Source):
@@ -66,11 +59,8 @@ class ReconnectingSource(Source):
     Parameters
     ----------
     open : opens the source, or raises `SourceError`; `RefusedError` if a retry is useless
-    name : of the source, for messages
     reconnect : "never", "always", or how many attempts in a row may fail. None: always, but an
         error of the first attempt is final
-    backoff : the waits before attempts
-    clock : seconds, `time.monotonic` or a test's own
     """
 
     reconnects = 0
@@ -142,7 +132,6 @@ class ReconnectingSource(Source):
                 return
 
     def interrupt(self) -> None:
-        """End the iteration at once, from any thread."""
         with contextlib.suppress(InvalidStateError):  # the second time
             self._interrupted.set_result(None)
         self._source.interrupt()

@@ -40,12 +40,6 @@ class CaptureGone(Exception):
 class Capture:
     """A camera, opened by `cv2.VideoCapture` at the nearest size and rate that it has.
 
-    Parameters
-    ----------
-    spec : the input of the user, for messages
-    size, rate : to ask for
-    video : a `cv2.VideoCapture` that is not open, or a test's own
-
     Attributes
     ----------
     size : width and height of the pictures
@@ -59,13 +53,7 @@ class Capture:
     """
 
     def __init__(
-        self,
-        camera: Camera,
-        *,
-        spec: str,
-        size: tuple[int, int],
-        rate: Fraction,
-        video: Any = None,
+        self, camera: Camera, *, spec: str, size: tuple[int, int], rate: Fraction, video: Any = None
     ) -> None:
         # The errors of this program replace OpenCV's log.
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -112,7 +100,6 @@ class Capture:
         return float(self._video.get(cv2.CAP_PROP_POS_MSEC)) / 1000 if self._linux else 0.0
 
     def close(self) -> None:
-        """Release the camera. May be called twice."""
         self._video.release()
 
     # ---- modes -------------------------------------------------------------------------------
@@ -141,7 +128,7 @@ class Capture:
         if fourcc is not None:
             code = cv2.VideoWriter.fourcc(*fourcc)
             # OpenCV reports success even if it has set another format.
-            if int(video.get(cv2.CAP_PROP_FOURCC)) != code and not (
+            if not self._has(code) and not (
                 video.set(cv2.CAP_PROP_FOURCC, code) and self._has(code)
             ):
                 return False
@@ -156,11 +143,8 @@ class Capture:
     def _mode(self) -> tuple[tuple[int, int], Fraction]:
         """The current size and rate."""
         video = self._video
-        size = (
-            round(video.get(cv2.CAP_PROP_FRAME_WIDTH)),
-            round(video.get(cv2.CAP_PROP_FRAME_HEIGHT)),
-        )
-        rate = video.get(cv2.CAP_PROP_FPS)
+        width, height = video.get(cv2.CAP_PROP_FRAME_WIDTH), video.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        size, rate = (round(width), round(height)), video.get(cv2.CAP_PROP_FPS)
         return size, Fraction(rate).limit_denominator(1001) if 0 < rate <= 1000 else Fraction(0)
 
 

@@ -21,22 +21,13 @@ _FIXES = {
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A camera.
+    """A camera."""
 
-    Attributes
-    ----------
-    name : for people
-    path : /dev/videoN, or the system's identifier
-    number : OpenCV's number in `opencv_backend()`; the N of /dev/videoN on Linux
-    virtual : another program sends its pictures
-    place : the plug, or another constant of a plugged-in camera
-    """
-
-    name: str
-    path: str
-    number: int
-    virtual: bool = False
-    place: str = ""
+    name: str  # for people
+    path: str  # /dev/videoN, or the system's identifier
+    number: int  # OpenCV's, in `opencv_backend()`; the N of /dev/videoN on Linux
+    virtual: bool = False  # another program sends its pictures
+    place: str = ""  # the plug, or another constant of a plugged-in camera
 
     @property
     def spec(self) -> str:
@@ -97,13 +88,7 @@ def twins(known: Camera) -> set[str]:
 
 
 def find_again(known: Camera, spec: str, *, twins: set[str]) -> Camera:
-    """Find a camera again, which may have another path now, or another plug than its twins had.
-
-    Raises
-    ------
-    SourceError
-        the camera is not there
-    """
+    """Find a camera again, which may have another path now, or another plug than its twins had."""
     same = [camera for camera in list_cameras() if camera.name == known.name]
     matches = [camera for camera in same if camera.place not in twins]
     if matches:

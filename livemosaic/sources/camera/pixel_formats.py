@@ -23,20 +23,13 @@ _UNCOMPRESSED = {
 
 
 class Pixels:
-    """Converts a camera's pictures to planes.
+    """Converts a camera's pictures, of width and height `size`, to planes.
 
-    Parameters
-    ----------
-    fourcc : the pixel format, with Linux's name
-    size : width and height of the pictures
-
-    Attributes
-    ----------
-    colour : of the planes; final after the first picture
+    `fourcc` is Linux's name of their pixel format.
     """
 
     def __init__(self, fourcc: str, size: tuple[int, int]) -> None:
-        self.colour = _CAMERA
+        self.colour = _CAMERA  # of the planes; final after the first picture
         self._fourcc = fourcc
         self._converter: Converter | None = None
         self._decoder: Any = None  # None for "BGR3"

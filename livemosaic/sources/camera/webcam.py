@@ -35,17 +35,9 @@ class WebcamSource(Source):
 
     Parameters
     ----------
-    spec : `webcam`, `webcam:N`, `webcam:NAME`, `webcam:/dev/videoN` or `/dev/videoN`
-    capture : (width, height, frames/s) to ask for; the camera's nearest mode is used and logged
+    spec : see `find_camera`
+    capture : to ask for; the camera's nearest mode is used and logged
     camera : to open; None: found by `spec`
-    open_capture : opens the camera; `Capture` or a test's own
-    clock : seconds, `time.monotonic` or a test's own
-
-    Raises
-    ------
-    SourceError
-        when there is no such camera, it cannot be opened, or it sends no picture; while iterating,
-        when it has gone
     """
 
     bad_frames = 0
@@ -85,13 +77,8 @@ class WebcamSource(Source):
             live=True,
         )
         mode = (first.width, first.height, actual_rate)
-        _logger.info(
-            "%s: %s, %s%s",
-            spec,
-            camera.name,
-            _mode_text(mode),
-            "" if mode == capture else f" (asked for {_mode_text(capture)})",
-        )
+        asked = "" if mode == capture else f" (asked for {_mode_text(capture)})"
+        _logger.info("%s: %s, %s%s", spec, camera.name, _mode_text(mode), asked)
 
     def __iter__(self) -> Iterator[Frame]:
         frame, self._first = self._current_first(), None
@@ -153,11 +140,7 @@ class WebcamSource(Source):
         # Two pictures must not have the same time, even if the driver says so.
         self._pts = max(self._pts + 1, round((captured_s - self._start_s) / _TIME_BASE))
         return Frame(
-            *planes,
-            self._pixels.colour,
-            pts=self._pts,
-            time_base=_TIME_BASE,
-            captured_s=captured_s,
+            *planes, self._pixels.colour, pts=self._pts, time_base=_TIME_BASE, captured_s=captured_s
         )
 
 

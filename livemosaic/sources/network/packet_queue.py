@@ -17,37 +17,23 @@ _MAX_WAITING = 4096  # packets, minutes of sound, when the decoder takes none
 
 
 class Arrival(NamedTuple):
-    """A received packet.
-
-    Attributes
-    ----------
-    packet : av.Packet
-    track : index into `StreamInfo.tracks`, None for a frame
-    at_s : time of arrival, `time.monotonic()`
-    key : whether decoding can begin with it
-    after_gap : whether packets of the same track before it were dropped
-    """
+    """A received packet."""
 
     packet: Any
-    track: int | None
-    at_s: float
-    key: bool = False
-    after_gap: bool = False
+    track: int | None  # index into `StreamInfo.tracks`, None for a frame
+    at_s: float  # time of arrival, `time.monotonic()`
+    key: bool = False  # whether decoding can begin with it
+    after_gap: bool = False  # whether packets of the same track before it were dropped
 
 
 class PacketQueue:
-    """Packets on their way from the receiving thread to the decoding one.
-
-    Attributes
-    ----------
-    waits : True where reading paces the stream: `put` waits for the decoder. False where the stream
-        has its own pace: late frames are dropped
-    dropped : how many frames were dropped
-    """
+    """Packets on their way from the receiving thread to the decoding one."""
 
     def __init__(self) -> None:
+        # True where reading paces the stream: `put` waits for the decoder. False where the stream
+        # has its own pace: late frames are dropped.
         self.waits = False
-        self.dropped = 0
+        self.dropped = 0  # frames
         self._changed = threading.Condition()
         self._waiting: deque[Arrival] = deque()
         self._skipping = False  # until the next key frame
@@ -88,13 +74,7 @@ class PacketQueue:
             self._changed.notify_all()
 
     def get(self, timeout: float) -> Arrival | None:
-        """The next packet; None at the end, and after `close`.
-
-        Raises
-        ------
-        TimeoutError
-            when none comes within `timeout` seconds
-        """
+        """The next packet; None at the end and after `close`. `TimeoutError` if none comes."""
         with self._changed:
             if not self._changed.wait_for(self._ready, timeout):
                 raise TimeoutError
@@ -110,12 +90,12 @@ class PacketQueue:
 
     def _drop_late(self, now_s: float) -> None:
         frames = [arrival for arrival in self._waiting if arrival.track is None]
-        age_s = now_s - frames[0].at_s if frames else 0.0
         if len(self._waiting) > _MAX_WAITING:
             self.dropped += len(frames)
             self._waiting.clear()
             self._skipping = True
             return
+        age_s = now_s - frames[0].at_s if frames else 0.0
         if age_s < _LATE_S:
             return
         resume = next((arrival for arrival in reversed(frames) if arrival.key), None)

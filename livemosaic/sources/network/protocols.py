@@ -24,11 +24,9 @@ _OPTIONS: dict[str, dict[str, str]] = {
     },
     # The server may send 100 ms ahead. The default of 3 s would be delay.
     "rtmp": {**_PROBE, "rtmp_live": "live", "rtmp_buffer": "100"},
-    "http": dict(_PROBE),
     # Continue when a slow receiver has lost packets. An abandoned receiver may still use the port.
     "udp": {**_PROBE, "overrun_nonfatal": "1", "reuse": "1"},
-    "tcp": dict(_PROBE),
-    "srt": dict(_PROBE),
+    **dict.fromkeys(("http", "tcp", "srt"), _PROBE),
 }
 # GStreamer's names for RTSP over one transport only.
 _TRANSPORTS = {"rtspu": "udp", "rtspt": "tcp"}
@@ -41,19 +39,12 @@ _SCHEMES = {
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A stream's address.
+    """A stream's address, for FFmpeg."""
 
-    Attributes
-    ----------
-    name : for people, without credentials
-    url, options : for FFmpeg
-    maybe_file : whether it may be a file's address, too
-    """
-
-    name: str
+    name: str  # for people, without credentials
     url: str
     options: dict[str, str] = field(default_factory=dict)
-    maybe_file: bool = False
+    maybe_file: bool = False  # whether it may be a file's address, too
 
 
 def find_protocol(spec: str) -> Address | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import io
 import logging
@@ -18,7 +17,7 @@ from ...errors import LivemosaicError, RefusedError, SourceError
 from ...media.ffmpeg import av, open_container, reason, shift_packet
 from ...media.frame import Frame, TrackPacket
 from ..base import Source, SourceOptions
-from ..decoder import VideoDecoder
+from ..decoder import SEGMENTED, VideoDecoder
 from ..reconnect import ReconnectingSource
 from .packet_queue import Arrival, PacketQueue
 from .protocols import Address, find_protocol
@@ -36,11 +35,10 @@ _FIRST_S = 20.0
 # between their frames.
 _STALL_S, _STALL_INTERVALS = 2.5, 4
 _INTERVALS = 8  # of the last frames
+# The same for a stream in files (of up to 10 s): all frames of a file come at once.
+_SEGMENT_STALL_S = 30.0
 # FFmpeg's own limit, which ends a receiver that the decoding thread has left.
 _READ_S = 10.0
-# Streams in files of up to 10 s; all frames of a file come at once.
-_SEGMENTED = {"hls", "dash"}
-_SEGMENT_STALL_S = 30.0
 # A segment that is later than this delays all frames after it; outputs can even out less.
 _PACE_S = 1.0
 # When frames are later than this, those that no other is predicted from are not decoded.
@@ -74,8 +72,6 @@ class StreamSource(Source):
 
     Parameters
     ----------
-    address : of the stream
-    threads : of the decoder, 0 for as many as there are processors
     open_s : limit for the server's answer
     stall_s : without a frame for this time, the stream is stalled
 
@@ -138,7 +134,6 @@ class StreamSource(Source):
             yield item
 
     def interrupt(self) -> None:
-        """End the iteration at once, from any thread."""
         self._stopped.set()
         self._queue.close()
 
@@ -179,12 +174,8 @@ class StreamSource(Source):
         began_s = time.monotonic()
         try:
             read_s = _SEGMENT_STALL_S if self._address.maybe_file else _READ_S
-            with contextlib.closing(
-                open_container(
-                    self._address.url,
-                    options=self._address.options,
-                    timeout=(self._open_s, read_s),
-                )
+            with open_container(
+                self._address.url, options=self._address.options, timeout=(self._open_s, read_s)
             ) as container:
                 self._take(container)
         except (LivemosaicError, FiniteError) as refused:
@@ -205,7 +196,7 @@ class StreamSource(Source):
         if self._address.maybe_file and _is_finite(container):
             raise FiniteError
         video = VideoDecoder(container, name=self.name, threads=self._threads, live=True)
-        self._segmented = self._queue.waits = container.format.name in _SEGMENTED
+        self._segmented = self._queue.waits = container.format.name in SEGMENTED
         templates = _templates(container, name=self.name)
         self._tracks = tuple(templates.values())
         numbers = {index: number for number, index in enumerate(templates)}
@@ -249,8 +240,7 @@ class StreamSource(Source):
                 if video.timed or len(intervals_s) == _INTERVALS:
                     limit_s = self._limit_s(max(intervals_s))
             last_s = now
-            if began_s is None:
-                began_s = now
+            began_s = now if began_s is None else began_s
             if not decoding and not arrival.key and now - began_s < _KEYLESS_S:
                 continue  # a frame without its key frame would be damaged
             if not decoding:
@@ -279,7 +269,6 @@ class StreamSource(Source):
         try:
             arrival = self._queue.get(max(0.0, last_s + limit_s - time.monotonic()))
         except TimeoutError:
-            arrival = None
             if self._stopped.is_set():
                 return None
         else:
@@ -309,7 +298,7 @@ def _is_finite(container: Any) -> bool:
     if container.duration or name.endswith(("_pipe", "image2")):
         return True
     # Only files have a size, except for playlists, and for cameras that invent one.
-    return name not in _SEGMENTED and name != "mpjpeg" and container.size > 0
+    return name not in SEGMENTED and name != "mpjpeg" and container.size > 0
 
 
 def stream_opener(address: Address, *, threads: int = 0) -> Callable[[], StreamSource]:
