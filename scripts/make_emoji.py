@@ -33,7 +33,7 @@ THIN = 30
 ALIKE = 6
 
 CREDITS = """\
-# Credits of the included emoji
+# Credits of the embedded emoji
 
 `emoji.zip` holds bitmaps of the font **Noto Color Emoji** {version}, Copyright Google Inc.,
 https://github.com/googlefonts/noto-emoji, under the **SIL Open Font License, Version 1.1**

