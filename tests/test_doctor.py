@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import re
+import subprocess
 import sys
 import tomllib
 import types
@@ -22,6 +23,7 @@ from livemosaic.doctor import (
     CheckResult,
     benchmark,
     cameras,
+    encoder_probe,
     encoders,
     run_checks,
     system,
@@ -179,6 +181,20 @@ def test_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1 core:" in found.text
 
 
+def test_the_model_of_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.processor", lambda: "")
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    monkeypatch.setattr("sys.platform", "win32")
+    assert system.cpu(load_average=lambda: None).details["model"] == "riscv64"
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert system.cpu(load_average=lambda: None).details["model"] == "riscv64"
+    monkeypatch.setattr("shutil.which", lambda name: sys.executable)
+    answer = subprocess.CompletedProcess([], 0, "Apple M9\n", "")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: answer)
+    assert system.cpu(load_average=lambda: None).details["model"] == "Apple M9"
+
+
 @on_linux
 def test_load_average() -> None:
     load = system.load_average()
@@ -213,6 +229,8 @@ def test_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.details["kind"] == "none"
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
     assert system.display().details["kind"] == "wayland"
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert system.display().details["kind"] == "macos"
 
 
 @on_linux
@@ -338,6 +356,39 @@ def test_encoders_encode_a_frame(capfd: pytest.CaptureFixture[str]) -> None:
     assert found["nope"]["state"] == "absent"
     assert found["aac"]["state"] == "failed"
     assert capfd.readouterr() == ("", "")
+
+
+def test_encoders_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    encoder_probe.main(["libx264", "nope", "aac"])
+    ready, *answers = map(json.loads, capsys.readouterr().out.splitlines())
+    assert ready == {}
+    assert [answer["name"] for answer in answers] == ["libx264", "nope", "aac"]
+    assert answers[0]["error"] == ""
+    assert answers[0]["ms"] > 0
+    assert answers[1]["error"] == "absent"
+    assert answers[2]["error"] not in ("", "absent")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(5, "no such\ndevice"), "no such device"),
+        (ValueError("wrong\nsize"), "wrong size"),
+        (MemoryError(), "MemoryError"),
+        (
+            SinkError("x.mp4: it cannot be written; try another"),
+            "x.mp4: it cannot be written; try another",
+        ),
+    ],
+)
+def test_the_reason_of_an_encoder(
+    error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(encoder_probe, "VideoEncoder", fail)
+    assert encoder_probe.encode_one("libx264") == (reason, 0.0)
 
 
 _STUB = """

@@ -54,7 +54,8 @@ def _reason(error: BaseException) -> str:
         if error.__cause__ is None:
             return one_line(error)
         error = error.__cause__
-    return getattr(error, "strerror", None) or one_line(error) or type(error).__name__
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())
 
 
 def main(names: list[str]) -> None:
