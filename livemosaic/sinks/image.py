@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,14 +65,9 @@ class ImageSink(Sink):
     """Writes a picture, or several with numbers from 1.
 
     A hidden folder beside their place holds the pictures until all are complete.
-
-    Raises
-    ------
-    SinkError
-        the disk refuses
     """
 
-    def __init__(self, destination: ImageDestination) -> None:
+    def __init__(self, destination: Destination) -> None:
         self.name, self._path = destination.name, Path(destination.location)
         self._folder = AtomicFile(destination)
         self._names: list[str] = []
@@ -80,16 +76,17 @@ class ImageSink(Sink):
 
     def write(self, item: Frame | TrackPacket) -> None:
         """Write a picture; there is no place for other tracks."""
-        if isinstance(item, TrackPacket):
-            return
-        name = numbered_name(self._path, len(self._names) + 1)
+        if isinstance(item, Frame):
+            name = numbered_name(self._path, len(self._names) + 1)
+            self._add(name, encode_strips(self._path.suffix.lower(), item))
+
+    def _add(self, name: str, parts: Iterable[bytes]) -> None:
         with sink_errors(self.name), (self._folder.path / name).open("wb") as file:
-            for data in encode_strips(self._path.suffix.lower(), item):
-                file.write(data)
+            file.writelines(parts)
         self._names.append(name)
 
     def close(self) -> None:
-        """Move all pictures to their place."""
+        """Move all files to their place."""
         if not self._names:
             self.abort()
             raise SinkError(f"{self.name}: no frames received; nothing was written")

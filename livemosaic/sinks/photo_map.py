@@ -20,19 +20,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import OptionError, SinkError
+from ..errors import OptionError
 from ..gallery.builtin import builtin_credit
 from ..gallery.file_format import Gallery
 from ..gallery.full_size import full_size_tiles
-from ..media.colour import i420_to_bgr
+from ..media.colour import U8, i420_to_bgr
 from ..media.frame import Frame, StreamInfo, TrackPacket, even
 from ..media.urls import local_path
 from ..mosaic.grid import Grid
 from ..mosaic.mosaic import Mosaic
-from .atomic_file import AtomicFile, check_path, refuse_folder, sink_errors
-from .base import Destination, FileOptions, RunContext, Sink
+from .atomic_file import check_path, refuse_folder
+from .base import Destination, FileOptions, RunContext
+from .image import ImageSink
 
-U8 = NDArray[np.uint8]
 Cells = tuple[NDArray[np.int32], NDArray[np.bool_]]
 
 PICTURE_PIXELS, SHEET_PIXELS = 6_000_000, 12_000_000
@@ -73,57 +73,26 @@ def parse_map(spec: str, options: FileOptions) -> PhotoMapDestination:
     )
 
 
-class PhotoMapSink(Sink):
-    """Writes the page for one picture; it appears under its name when it is complete.
-
-    Parameters
-    ----------
-    destination : the file; its input's name is the page's title
-    mosaic : has made the picture when `write` is called
-
-    Raises
-    ------
-    SinkError
-        the disk refuses
-    """
+class PhotoMapSink(ImageSink):
+    """Writes the page for the picture that the mosaic has just made."""
 
     def __init__(self, destination: PhotoMapDestination, mosaic: Mosaic) -> None:
-        self.name, self._mosaic = destination.name, mosaic
+        super().__init__(destination)
+        self._mosaic = mosaic
         self._title = Path(destination.options.source_name or "").name
-        self._part = AtomicFile(destination)
-        self._is_written = False
-        with sink_errors(self.name):
-            self._part.path.touch()
 
     def write(self, item: Frame | TrackPacket) -> None:
-        """Write the page for a picture; it has no place for other tracks."""
-        if isinstance(item, TrackPacket):
-            return
-        mosaic = self._mosaic
-        cells = mosaic.tile_ids, mosaic.flips
-        page = map_page(item, mosaic.grid, mosaic.gallery, cells, title=self._title)
-        with sink_errors(self.name):
-            self._part.path.write_bytes(page)
-        self._is_written = True
-
-    def close(self) -> None:
-        """Give the page its name."""
-        if not self._is_written:
-            self.abort()
-            raise SinkError(f"{self.name}: no frames received; nothing was written")
-        self._part.commit()
-
-    def discard(self) -> None:
-        self._part.discard()
+        if isinstance(item, Frame):
+            mosaic = self._mosaic
+            cells = mosaic.tile_ids, mosaic.flips
+            page = map_page(item, mosaic.grid, mosaic.gallery, cells, title=self._title)
+            self._add(self._path.name, [page])
 
 
 def map_page(frame: Frame, grid: Grid, gallery: Gallery, cells: Cells, *, title: str) -> bytes:
-    """The page, HTML in UTF-8.
+    """The page of a mosaic, HTML in UTF-8.
 
-    Parameters
-    ----------
-    frame : the mosaic
-    cells : tile numbers, int32 (rows, columns), and which are mirrored, bool (rows, columns)
+    `cells` are tile numbers, int32 (rows, columns), and which are mirrored, bool (rows, columns).
     """
     tiles, places = np.unique(cells[0], return_inverse=True)
     numbers, of_tile = np.unique(gallery.source_photo[tiles], return_inverse=True)
