@@ -36,17 +36,11 @@ _MAX_TIMESCALE = 1_000_000  # ticks per second: with more, 32-bit sums in player
 
 @dataclass(frozen=True, kw_only=True)
 class FileDestination(Destination):
-    """A video file, or a stream to standard output, a pipe, a device or an address.
-
-    Attributes
-    ----------
-    is_file : appears when it is complete; a stream is written as it comes
-    is_network : an address
-    """
+    """A video file, or a stream to standard output, a pipe, a device or an address."""
 
     format: formats.Format
     encodes: bool = True
-    is_file: bool = False
+    is_file: bool = False  # appears when it is complete; a stream is written as it comes
     is_network: bool = False
 
     def supported_options(self) -> set[str]:
@@ -115,13 +109,7 @@ class FileSink(Sink):
     """Encodes frames into a container, and copies or converts the other tracks into it.
 
     Close it before the source of the tracks. Over the network, frames are encoded without delay.
-
-    Raises
-    ------
-    SinkError
-        the output cannot be created or written
-    UsageError
-        the encoder refuses its options
+    `UsageError` if the encoder refuses its options.
     """
 
     def __init__(self, destination: FileDestination, info: StreamInfo) -> None:
@@ -174,7 +162,11 @@ class FileSink(Sink):
         """Encode a frame, or copy or convert a packet."""
         with sink_errors(self.name):
             if isinstance(item, Frame):
-                self._write_frame(item)
+                self._mux(self._video.encode(item))
+                rate = self._video.frame_rate
+                self.dropped, self.repeated = rate.dropped, rate.repeated
+                while self._early:
+                    self._write_packet(self._early.popleft())
             elif self._video.origin is None:
                 self._early.append(item)  # the first frame decides where 0 is
             else:
@@ -229,31 +221,18 @@ class FileSink(Sink):
             if chapter.start < end:
                 yield chapter._replace(end=end)
 
-    def _write_frame(self, frame: Frame) -> None:
-        self._mux(self._video.encode(frame))
-        rate = self._video.frame_rate
-        self.dropped, self.repeated = rate.dropped, rate.repeated
-        while self._early:
-            self._write_packet(self._early.popleft())
-
     def _write_packet(self, item: TrackPacket) -> None:
         # Writing puts a packet into the output's stream and time. Other sinks need the original.
+        origin = self._video.origin or Fraction(0)
+        packet = shift_packet(_copy(item.packet), -origin)
+        if origin and packet.dts is not None and packet.dts < 0:
+            return  # before the first picture
         hidden = item.packet.is_discard  # which PyAV cannot copy
-        item = item._replace(packet=_copy(item.packet))
         try:
-            self._mux(self._shifted(item, hidden=hidden))
+            self._mux(self._tracks.write(item._replace(packet=packet), hidden=hidden))
         except (av.error.InvalidDataError, av.error.ArgumentError):
             # Muxers look into the packets. A bad packet is no reason to lose the rest.
             self._tracks.warn(item.track)
-
-    def _shifted(self, item: TrackPacket, *, hidden: bool) -> Iterable[Any]:
-        """The packets for `item`, in the output's time."""
-        origin = self._video.origin
-        if origin:
-            packet = shift_packet(item.packet, -origin)
-            if packet.dts is not None and packet.dts < 0:
-                return ()  # before the first picture
-        return self._tracks.write(item, hidden=hidden)
 
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:
@@ -286,7 +265,6 @@ def _microseconds(seconds: float) -> str:
 
 
 def _copy(packet: Any) -> Any:
-    """A packet of our own."""
     copy: Any = av.Packet(packet)  # its bytes only
     for name in ("stream", "time_base", "pts", "dts", "duration", "is_keyframe"):
         setattr(copy, name, getattr(packet, name))
