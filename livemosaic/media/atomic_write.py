@@ -27,11 +27,8 @@ def hidden_path(final: Path) -> Path:
 def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """Open a hidden file that replaces `path` when the block ends, or is removed if it raises.
 
-    If `path` is a link, the file that it leads to is replaced, not the link.
-
-    Raises
-    ------
-    OSError : the file cannot be written; nothing is left
+    If `path` is a link, the file that it leads to is replaced, not the link. After an `OSError`
+    nothing is left.
     """
     if "\0" in str(path):
         raise OSError(errno.EINVAL, "a name has no zero bytes")

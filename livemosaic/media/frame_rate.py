@@ -31,16 +31,12 @@ class FrameRate:
     ----------
     rate : ticks per second
     max_gap_s : `nearest` and `ticks` repeat no picture to fill a longer gap; None: they fill any
-
-    Attributes
-    ----------
-    repeated : how many ticks show the picture of the tick before
-    dropped : how many pictures are shown at no tick
     """
 
     def __init__(self, rate: Fraction, *, max_gap_s: int | None = None) -> None:
         self.rate = rate
-        self.repeated = self.dropped = 0
+        self.repeated = 0  # ticks that show the picture of the tick before
+        self.dropped = 0  # pictures that are shown at no tick
         self._max_gap = math.inf if max_gap_s is None else max_gap_s * rate  # ticks
         self._next: int | None = None  # the first free tick
 
@@ -82,11 +78,8 @@ class FrameRate:
     def newest(self, items: Iterable[Item], *, nominal_rate: Fraction) -> Iterator[Item]:
         """Yield exactly one frame per tick. Items of other tracks pass at once.
 
-        The first frame is at the last tick before its time, so that other tracks stay in step.
-
-        Parameters
-        ----------
-        nominal_rate : frames/s of the input, for a last frame without a duration
+        The first frame is at the last tick before its time, so that other tracks stay in step. The
+        input's `nominal_rate` is for a last frame without a duration.
         """
         last: Frame | None = None
         for item in items:

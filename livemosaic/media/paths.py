@@ -29,13 +29,7 @@ def numbered_name(pattern: Path, number: int) -> str:
 
 
 def numbered_files(pattern: Path) -> dict[int, Path]:
-    """The existing files of a numbered sequence, by number.
-
-    Raises
-    ------
-    OSError
-        the folder cannot be read
-    """
+    """The existing files of a numbered sequence, by number; `OSError` if there is no folder."""
     before, _, after = _NUMBER.split(pattern.name, maxsplit=1)
     wanted = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
     found = {}

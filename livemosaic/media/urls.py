@@ -16,10 +16,7 @@ _ESCAPES = re.compile(r"(?:%[2-9a-fA-F][0-9a-fA-F])+")
 def local_path(text: str) -> str:
     """The path in a `file:` address; other texts unchanged.
 
-    Raises
-    ------
-    UsageError
-        the address has another machine's name, or no absolute path
+    `UsageError` if the address has another machine's name, or no absolute path.
     """
     url = _FILE_URL.fullmatch(text)
     if url is None:
@@ -40,13 +37,7 @@ def is_url(text: str) -> bool:
 
 
 def split_url(url: str) -> SplitResult:
-    """The parts of a network address.
-
-    Raises
-    ------
-    UsageError
-        it is not valid
-    """
+    """The parts of a network address; `UsageError` if it is not valid."""
     try:
         return urlsplit(url)
     except ValueError as error:

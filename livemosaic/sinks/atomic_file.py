@@ -35,15 +35,8 @@ def refuse_folder(path: str, *, example: str) -> None:
 
 
 def check_path(destination: Destination, *, numbered: bool = False) -> None:
-    """Refuse a file, or a numbered sequence, that cannot be written or must not.
-
-    Raises
-    ------
-    UsageError
-        it is the input, or exists and must not be replaced
-    SinkError
-        the folder is missing, or cannot be written to
-    """
+    """Refuse a file, or a numbered sequence, that cannot be written or must not; see
+    `Destination.check`."""
     name, path, options = destination.name, Path(destination.location), destination.options
     if options.source_name is not None and _is_same(path, local_path(options.source_name)):
         raise UsageError(f"{name}: input and output are the same; name another output")
@@ -65,29 +58,17 @@ def _is_same(path: Path, source: str) -> bool:
 
 
 class AtomicFile:
-    """A hidden place for a file, or for a folder of files, beside the final one.
-
-    Parameters
-    ----------
-    destination : its location is the final path
-
-    Attributes
-    ----------
-    path : the hidden place; nothing is there yet
-    """
+    """A hidden place for a file, or for a folder of files, beside the final one."""
 
     def __init__(self, destination: Destination) -> None:
         self._destination, self._final = destination, Path(destination.location)
-        self.path = hidden_path(self._final)
+        self.path = hidden_path(self._final)  # nothing is there yet
 
     def commit(self, *names: str) -> None:
         """Move the file to its final path, or files of the folder next to it.
 
-        Raises
-        ------
-        SinkError
-            the disk refuses, and nothing is left; or another program has made such a file
-            meanwhile: it stays, and the message names the result
+        `SinkError` if the disk refuses, and nothing is left; or if another program has made such a
+        file meanwhile. It stays, and the message names the result.
         """
         moves = [(self.path / name, self._final.with_name(name)) for name in names]
         renamed = ""

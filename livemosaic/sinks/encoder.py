@@ -8,16 +8,14 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import SinkError, UsageError
+from ..media.colour import U8
 from ..media.ffmpeg import FULL, LIMITED, SWS_MATRICES, av, filtered, matrix_tag, reason
 from ..media.frame import Frame, StreamInfo
 from ..media.frame_rate import FrameRate
 from .base import FileOptions
 from .formats import ENCODERS, Encoder
-
-U8 = NDArray[np.uint8]
 
 _logger = logging.getLogger("livemosaic")
 
@@ -48,11 +46,12 @@ _QUALITY = _FLAGS.BILINEAR | _FLAGS.ACCURATE_RND | _FLAGS.FULL_CHR_H_INT | _FLAG
 class VideoEncoder:
     """The video track of an output container.
 
+    `UsageError` if the encoder refuses its options, `SinkError` if it refuses the size.
+
     Parameters
     ----------
     container : an `av` output container without a header yet
-    codec : the `av.Codec` to use
-    info : of the frames
+    codec : an `av.Codec`
     name : of the output, for messages
     low_delay : give out each picture at once, and a key frame every 2 s
 
@@ -60,16 +59,8 @@ class VideoEncoder:
     ----------
     origin : seconds of the input's time that are 0 in the output; None until the first frame
     fixed_rate : frames are repeated or dropped for a constant rate
-    frame_rate : counts the frames that are repeated for it, and those without a place or at the
-        time of another one
+    frame_rate : counts them
     frames : encoded so far, repeated frames included
-
-    Raises
-    ------
-    UsageError
-        the encoder refuses its options
-    SinkError
-        the encoder refuses the size
     """
 
     def __init__(
@@ -181,7 +172,7 @@ class VideoEncoder:
     # ---- pictures ------------------------------------------------------------------------
 
     def _picture(self, frame: Frame) -> av.VideoFrame:
-        """The frame in the encoder's format; a copy if it is needed later."""
+        # A copy if the encoder needs it later.
         converted = self._pixel_format != "yuv420p"
         kept = self.fixed_rate or not (converted or self._codec.name in _COPY_ON_ENTRY)
         planes = (frame.y, frame.u, frame.v)
@@ -198,15 +189,14 @@ class VideoEncoder:
     def _convert(self, picture: av.VideoFrame, frame: Frame) -> av.VideoFrame:
         matrix = SWS_MATRICES[frame.colour.matrix]
         range_ = FULL if frame.colour.full_range else LIMITED
-        is_jpeg = self._pixel_format.startswith("yuvj")
+        format = self._pixel_format
+        is_jpeg = format.startswith("yuvj")
         if is_jpeg and frame.colour.matrix != "bt601":
             # JPEG is BT.601, and swscale changes the matrix only by way of R'G'B'.
             picture = self._reformat(picture, "rgb24", matrix, range_, FULL)
             matrix, range_ = SWS_MATRICES["bt601"], FULL
-        is_full = is_jpeg or av.VideoFormat(self._pixel_format, 16, 16).is_rgb
-        return self._reformat(
-            picture, self._pixel_format, matrix, range_, FULL if is_full else range_
-        )
+        is_full = is_jpeg or av.VideoFormat(format, 16, 16).is_rgb
+        return self._reformat(picture, format, matrix, range_, FULL if is_full else range_)
 
     def _reformat(
         self, picture: av.VideoFrame, format: str, matrix: int, range_in: int, range_out: int

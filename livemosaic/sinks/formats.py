@@ -15,18 +15,11 @@ from .base import FileOptions
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """Defaults of a video encoder.
+    """Defaults of a video encoder."""
 
-    Attributes
-    ----------
-    options : the encoder's own; `preset` and `crf` replace two of them
-    low_delay : more options over the network, where each picture must come out at once
-    qscale : a fixed quantiser scale
-    """
-
-    options: dict[str, str] = field(default_factory=dict)
-    low_delay: dict[str, str] = field(default_factory=dict)
-    qscale: int | None = None
+    options: dict[str, str] = field(default_factory=dict)  # `preset` and `crf` replace two of them
+    low_delay: dict[str, str] = field(default_factory=dict)  # more of them over the network
+    qscale: int | None = None  # a fixed quantiser scale
 
 
 ENCODERS: dict[str, Encoder] = {
@@ -54,28 +47,19 @@ ENCODERS: dict[str, Encoder] = {
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A container, and what goes into it.
+    """A container, and what goes into it."""
 
-    Attributes
-    ----------
-    muxer : FFmpeg's name
-    codec : the default video encoder
-    audio, subtitle : encoder for tracks that cannot be copied, None if it has no such tracks
-    audio_copies, subtitle_copies : codecs that are copied; None: all that the muxer accepts
-    codecs : video codecs; None: ask the muxer
-    options : for the muxer
-    timeless : sound has no times, and plays from the start of the picture on
-    """
-
-    muxer: str
-    codec: str = "libx264"
+    muxer: str  # FFmpeg's name
+    codec: str = "libx264"  # the default video encoder
+    # Encoders for tracks that cannot be copied; None if it has no such tracks.
     audio: str | None = None
     subtitle: str | None = None
+    # Codecs that are copied; None: all that the muxer accepts.
     audio_copies: frozenset[str] | None = frozenset()
     subtitle_copies: frozenset[str] | None = frozenset()
-    codecs: frozenset[str] | None = None
-    options: dict[str, str] = field(default_factory=dict)
-    timeless: bool = False
+    codecs: frozenset[str] | None = None  # of video; None: ask the muxer
+    options: dict[str, str] = field(default_factory=dict)  # for the muxer
+    timeless: bool = False  # sound has no times, and plays from the start of the picture on
 
 
 # Muxers accept more than players do: PCM or Vorbis in MP4 can be written and plays nowhere.
@@ -118,14 +102,7 @@ _MUXERS = {format.muxer: format for format in FORMATS.values()}
 _IMAGES = {"png", "jpg", "jpeg"}
 
 # By the scheme of an address: what the usual servers and receivers expect.
-URL_FORMATS: dict[str, Format] = {
-    "rtmp": _FLV,
-    "rtmps": _FLV,
-    "rtsp": _RTSP,
-    "udp": _TS,
-    "tcp": _TS,
-    "srt": _TS,
-}
+URL_FORMATS = {"rtmp": _FLV, "rtmps": _FLV, "rtsp": _RTSP, "udp": _TS, "tcp": _TS, "srt": _TS}
 # For every container over the network: each picture is sent at once, and does not wait for sound
 # that does not come (by default 10 s; here microseconds).
 NETWORK_OPTIONS = {"flush_packets": "1", "max_interleave_delta": "200000"}
@@ -165,8 +142,8 @@ def find_codec(format: Format, options: FileOptions, *, output: str) -> Any:
     for option, value in (("preset", options.preset), ("crf", options.crf)):
         if value is not None and option not in private:
             raise OptionError(option, value, f"codec {codec.name} has no {option}; leave it out")
-    presets = _PRESETS if codec.name in ("libx264", "libx265") else (options.preset,)
-    if options.preset is not None and options.preset not in presets:
+    closed = codec.name in ("libx264", "libx265")
+    if closed and options.preset is not None and options.preset not in _PRESETS:
         # Refused here, because the encoder would complain on standard error.
         raise OptionError("preset", options.preset, f"must be one of {', '.join(_PRESETS)}")
     if options.crf is not None and not 0 <= options.crf <= _MAX_CRF:

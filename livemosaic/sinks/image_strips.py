@@ -36,12 +36,7 @@ _LEVEL, _FROM_ABOVE = 1, 2
 
 
 def encode_strips(suffix: str, frame: Frame) -> Iterator[bytes]:
-    """Yield the bytes of an image file, in order.
-
-    Parameters
-    ----------
-    suffix : .png, .jpg or .jpeg
-    """
+    """Yield the bytes of an image file (.png, .jpg or .jpeg), in order."""
     return _png(frame) if suffix == ".png" else _jpeg(frame)
 
 
@@ -90,7 +85,7 @@ def _jpeg(frame: Frame) -> Iterator[bytes]:
 
 
 def _segment(data: bytes, kind: int) -> int:
-    """The position of a JPEG's segment of a kind."""
+    """The position of a segment in a JPEG."""
     at = 2
     while data[at + 1] != kind:
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")

@@ -23,14 +23,7 @@ _STALE_KEYS = ("_statistics", "bps", "duration", "number_of", "encoder", "vendor
 
 
 class Tracks:
-    """All tracks of an output but the picture.
-
-    Parameters
-    ----------
-    container : an `av` output container without a header yet
-    tracks : `StreamInfo.tracks`
-    format : of the container
-    """
+    """All tracks of an output but the picture. The container has no header yet."""
 
     def __init__(self, container: Any, tracks: Sequence[Any], *, format: Format) -> None:
         self._tracks = tracks

@@ -61,7 +61,6 @@ class AudioConverter(TrackWriter):
     """Decodes sound and encodes it at its own times.
 
     It fills gaps with silence and cuts overlaps, which would shift the rest in most containers.
-
     With `from_zero`, the time from 0 to the first sound is a gap, too.
     """
 
