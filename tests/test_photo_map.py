@@ -172,23 +172,23 @@ def test_credits_of_the_included_photos(tmp_path: Path) -> None:
 _ACTS = """
 <script>
 addEventListener("load", () => {
-const shown = [], picture = document.getElementById("picture");
+const observed = [], picture = document.getElementById("picture");
 const says = () => [...document.querySelectorAll("aside dd")].map(e => e.textContent);
 const at = (kind, x, y) => picture.dispatchEvent(new PointerEvent(kind, { pointerType: "mouse",
   clientX: picture.getBoundingClientRect().left + x * picture.clientWidth,
   clientY: picture.getBoundingClientRect().top + y * picture.clientHeight }));
 const press = key => picture.dispatchEvent(new KeyboardEvent("keydown", { key }));
-at("pointermove", .01, .01); shown.push(says());
-at("pointermove", .99, .99); shown.push(says());
-at("click", .99, .99); at("pointermove", .01, .01); shown.push(says());
-press("ArrowLeft"); press("ArrowUp"); press("ArrowDown"); press("ArrowDown"); shown.push(says());
-document.querySelector("#zoom [data-by='2']").click(); shown.push(picture.style.width);
+at("pointermove", .01, .01); observed.push(says());
+at("pointermove", .99, .99); observed.push(says());
+at("click", .99, .99); at("pointermove", .01, .01); observed.push(says());
+press("ArrowLeft"); press("ArrowUp"); press("ArrowDown"); press("ArrowDown"); observed.push(says());
+document.querySelector("#zoom [data-by='2']").click(); observed.push(picture.style.width);
 document.querySelector("#list button").click();
-shown.push(document.querySelectorAll("#list button.on").length);
+observed.push(document.querySelectorAll("#list button.on").length);
 const box = document.getElementById("filter");
 box.value = "script"; box.dispatchEvent(new Event("input"));
-shown.push([...document.querySelectorAll("#list button")].map(e => e.title));
-document.title = JSON.stringify(shown);
+observed.push([...document.querySelectorAll("#list button")].map(e => e.title));
+document.title = JSON.stringify(observed);
 });
 </script>
 """
