@@ -21,6 +21,7 @@ from livemosaic.doctor import (
     CHECKS,
     Check,
     CheckResult,
+    State,
     benchmark,
     cameras,
     encoder_probe,
@@ -39,7 +40,7 @@ from livemosaic.sources.camera.devices import Camera
 
 from .conftest import ROOT
 from .fakes import pipeline_threads
-from .program import finish, left, needs_jit, spawn
+from .program import Program, finish, left, needs_jit, spawn
 from .screen import SIZE, open_screen
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="these files are Linux's")
@@ -557,6 +558,35 @@ def test_the_fix_is_the_next_smaller_size_or_rate(size: tuple[int, int, int], sm
 
 
 # ---- the program -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("states", "code", "end"),
+    [
+        (("good", "good"), 0, "ready to run"),
+        (("good", "warning"), 0, "ready to run (1 warning)"),
+        (("warning", "warning"), 0, "ready to run (2 warnings)"),
+        (("problem", "warning"), 1, "not ready to run; fix first: check_0"),
+    ],
+)
+def test_the_text(
+    states: Sequence[State],
+    code: int,
+    end: str,
+    program: Program,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    results = [
+        CheckResult(f"check_{number}", state, "a text", "" if state == "good" else "a fix")
+        for number, state in enumerate(states)
+    ]
+    monkeypatch.setattr("livemosaic.doctor.run_checks", lambda: iter(results))
+    outcome = program("doctor")
+    assert outcome.code == code
+    lines = outcome.out.splitlines()
+    assert lines[0] == f"check 0          {states[0]:<8} a text"
+    assert (lines[1] == "                 fix:     a fix") == (states[0] != "good")
+    assert lines[-2:] == ["", end]
 
 
 @pytest.mark.slow
