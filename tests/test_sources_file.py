@@ -288,6 +288,21 @@ def test_numbered_sequence(tmp_path: Path) -> None:
         open_source(str(tmp_path / "other_%04d.png"))
 
 
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+@pytest.mark.parametrize("grey", [(True, False), (False, True), (True, True)])
+def test_grey_and_coloured_pictures_of_a_sequence_are_alike(
+    tmp_path: Path, ending: str, grey: tuple[bool, ...]
+) -> None:
+    """The ranges of their samples differ in the file, and not in the frames."""
+    ramp = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (48, 1))
+    coloured = np.dstack([ramp] * 3)
+    for n, is_grey in enumerate(grey):
+        cv2.imwrite(str(tmp_path / f"{n}.{ending}"), ramp if is_grey else coloured)
+    got, _ = read(tmp_path / f"%d.{ending}")
+    for frame in got:
+        np.testing.assert_allclose(frame.to_bgr(), coloured, atol=4)
+
+
 def test_numbered_sequence_with_holes_is_read_to_its_end(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

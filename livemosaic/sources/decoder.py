@@ -146,7 +146,8 @@ class VideoDecoder:
         captured_s = time.monotonic() if arrived_s is None else arrived_s
         if self._converter is None:
             codec = self._context.codec
-            self._converter = Converter(picture, lossless=codec.lossless and codec.intra_only)
+            full_grey = codec.name == "mjpeg" or (codec.lossless and codec.intra_only)
+            self._converter = Converter(picture, full_grey=full_grey)
         planes = self._converter(picture)
         pts, duration = picture.pts, max(0, picture.duration or 0)
         if not self.timed:

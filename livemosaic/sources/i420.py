@@ -24,22 +24,25 @@ _RGB_LIKE = ("bayer", "xyz")
 class Converter:
     """Converts decoded pictures to planes: 8 bit, 4:2:0, upright, of the first picture's size.
 
-    Pictures of another size are fitted into the first size, with black bars. Y'CbCr keeps its
-    matrix and range; R'G'B' becomes limited range in the usual matrix for its size. The planes of
-    a picture that is 8-bit 4:2:0 already are views of the decoder's memory, which they keep alive.
-    Do not write to them: the decoder may still predict from them.
+    Pictures of another size are fitted into the first size, with black bars. The first picture's
+    matrix and range stay if it is Y'CbCr or grey; R'G'B' becomes limited range in the usual matrix
+    for its size. Later pictures are converted to that range. The planes of a picture that is 8-bit
+    4:2:0 in that range are views of the decoder's memory, which they keep alive. Do not write to
+    them: the decoder may still predict from them.
 
-    Untagged grey of a lossless codec (PNG, FFV1, ...) has full range; that of other codecs has
-    limited range, as their standards say.
+    `full_grey` says that untagged grey has full range, as in JPEG and lossless codecs (PNG, FFV1,
+    ...). In other codecs it has limited range, as their standards say.
     """
 
-    def __init__(self, first: av.VideoFrame, *, lossless: bool = False) -> None:
+    def __init__(self, first: av.VideoFrame, *, full_grey: bool = False) -> None:
         # One reformatter for all frames: it sets up its scaler again only for another format.
         self._reformatter = av.video.reformatter.VideoReformatter()
         self._size = (first.width, first.height)
+        self._full_grey = full_grey
         self._warned = False
         self.transposed, self._mirror_x, self._mirror_y = _orientation(first)
-        self.colour = _colour(first, lossless)
+        self.colour = _colour(first, full_grey)
+        self._range = FULL if self.colour.full_range else LIMITED
 
     def __call__(self, frame: av.VideoFrame) -> Planes:
         """The planes y (h, w), u and v (ceil(h/2), ceil(w/2)) of `frame`."""
@@ -56,32 +59,31 @@ class Converter:
 
     def _convert(self, frame: av.VideoFrame) -> Planes:
         name = frame.format.name
-        if name in ("yuv420p", "yuvj420p"):
+        rgb = _is_rgb(frame.format)
+        # A later picture without a tag has the first one's range.
+        full = rgb or _is_full(frame, self._full_grey)
+        range_in = FULL if full else int(frame.color_range) or self._range
+        same = range_in == self._range
+        if same and name in ("yuv420p", "yuvj420p"):
             return _views(frame)
-        if name in ("yuv422p", "yuvj422p"):
+        if same and name in ("yuv422p", "yuvj422p"):
             # JPEG of webcams: the scaler takes 25 times as long.
             y, u, v = _views(frame)
             half = (u.shape[1], (y.shape[0] + 1) // 2)
             return y, _shrink(u, half), _shrink(v, half)
-        same_range = FULL if self.colour.full_range else LIMITED
+        matrix = SWS_MATRICES[self.colour.matrix] if rgb else None
         if name.startswith(_GREY):
             if name != "gray":
-                frame = self._reformat(frame, "gray", same_range, same_range)
+                frame = self._reformat(frame, "gray", range_in, matrix)
             y = _view(frame.planes[0])
+            if not same:  # the scaler ignores the ranges of grey
+                y = _in_range(y, full=self.colour.full_range)
             chroma = np.full(((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2), 128, np.uint8)
             return y, chroma, chroma
-        if _is_rgb(frame.format):
-            matrix = SWS_MATRICES[self.colour.matrix]
-            return _views(self._reformat(frame, "yuv420p", FULL, LIMITED, matrix))
-        return _views(self._reformat(frame, "yuv420p", same_range, same_range))
+        return _views(self._reformat(frame, "yuv420p", range_in, matrix))
 
     def _reformat(
-        self,
-        frame: av.VideoFrame,
-        format: str,
-        range_in: int,
-        range_out: int,
-        matrix: int | None = None,
+        self, frame: av.VideoFrame, format: str, range_in: int, matrix: int | None
     ) -> av.VideoFrame:
         flags = av.video.reformatter.Interpolation
         return self._reformatter.reformat(
@@ -89,7 +91,7 @@ class Converter:
             format=format,
             dst_colorspace=matrix,
             src_color_range=range_in,
-            dst_color_range=range_out,
+            dst_color_range=self._range,
             # Without the last two flags colour bars are wrong by up to three levels.
             interpolation=flags.BILINEAR | flags.ACCURATE_RND | flags.FULL_CHR_H_INP,
             threads=1,  # the mosaic and the encoder need the other cores
@@ -124,13 +126,26 @@ def _shrink(plane: U8, size: tuple[int, int]) -> U8:
     return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
+def _in_range(y: U8, *, full: bool) -> U8:
+    """Luma samples of the other range."""
+    codes = np.arange(256)
+    table = (codes - 16) * 255 / 219 if full else 16 + codes * 219 / 255
+    return np.asarray(cv2.LUT(y, np.clip(np.rint(table), 0, 255).astype(np.uint8)), np.uint8)
+
+
 def _is_rgb(format: Any) -> bool:
     return bool(format.is_rgb or format.has_palette or format.name.startswith(_RGB_LIKE))
 
 
-def _colour(frame: av.VideoFrame, lossless: bool) -> Colour:
+def _is_full(frame: av.VideoFrame, full_grey: bool) -> bool:
+    """Whether a picture of Y'CbCr or grey samples is known to have full range."""
+    name, range_ = frame.format.name, int(frame.color_range)
+    untagged_grey = name.startswith(_GREY) and range_ == 0 and full_grey
+    return range_ == FULL or name.startswith("yuvj") or untagged_grey
+
+
+def _colour(frame: av.VideoFrame, full_grey: bool) -> Colour:
     """The colour of `frame` after the conversion to I420."""
-    name = frame.format.name
     primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
     code, range_ = int(frame.colorspace), int(frame.color_range)
     matrix = MATRICES.get(code) or guess_matrix(frame.width, frame.height)
@@ -139,7 +154,7 @@ def _colour(frame: av.VideoFrame, lossless: bool) -> Colour:
         return Colour(matrix, False, (primaries, transfer, MATRIX_CODES[matrix], LIMITED))
     if code == _RGB_MATRIX:
         code = UNSPECIFIED
-    if name.startswith("yuvj") or (name.startswith(_GREY) and range_ == 0 and lossless):
+    if _is_full(frame, full_grey):
         range_ = FULL
     return Colour(matrix, range_ == FULL, (primaries, transfer, code, range_))
 

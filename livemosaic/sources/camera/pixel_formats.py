@@ -52,7 +52,7 @@ class Pixels:
         if not pictures or pictures[-1].is_corrupt:
             return None
         if self._converter is None:
-            self._converter = Converter(pictures[-1])
+            self._converter = Converter(pictures[-1], full_grey=self._fourcc == "MJPG")
             if self._fourcc == "MJPG":
                 self.colour = self._converter.colour
         y, u, v = self._converter(pictures[-1])
