@@ -121,6 +121,7 @@ def open_pipeline(
     """
     from .gallery import Gallery, open_gallery
     from .jit import kernels_are_cached
+    from .mosaic.match import MATCHERS
     from .mosaic.mosaic import Mosaic
     from .pipeline import Pipeline, output_info
     from .sinks.base import RunContext, are_for_screen
@@ -136,7 +137,7 @@ def open_pipeline(
         options.mosaic,
         for_screen=are_for_screen(destinations),
         full_size=info.still,
-        thorough=info.still and options.mosaic.match == "layout",
+        thorough=info.still and MATCHERS[options.mosaic.match].thorough is not None,
     )
     mosaic = Mosaic(gallery, settings)
     if not kernels_are_cached():

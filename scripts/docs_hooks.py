@@ -13,6 +13,8 @@ writes them again:
 
     rooms           each folder of the package with the first sentence of its docstring
     keys            the keys of the window
+    inputs          each kind of input with examples
+    outputs         each kind of output with examples
     profiles        each profile with the options that it sets
     live_options    the options that may change while a run goes on
 
@@ -138,6 +140,28 @@ def keys(_: str) -> str:
     return "\n".join(lines)
 
 
+def inputs(_: str) -> str:
+    """Each kind of input with examples."""
+    from livemosaic.sources import input_examples
+
+    return _examples("input", input_examples())
+
+
+def outputs(_: str) -> str:
+    """Each kind of output with examples."""
+    from livemosaic.cli import app  # noqa: F401  (the window registers its kind)
+    from livemosaic.sinks import output_examples
+
+    return _examples("output", output_examples())
+
+
+def _examples(heading: str, examples: dict[str, str]) -> str:
+    lines = [f"| {heading} | examples |", "|---|---|"]
+    for name, text in examples.items():
+        lines.append(f"| {name} | {', '.join(f'`{word}`' for word in text.split())} |")
+    return "\n".join(lines)
+
+
 def profiles(_: str) -> str:
     """Each profile with the options that it sets."""
     from livemosaic.control.options import PROFILES
@@ -231,8 +255,10 @@ FACTS: dict[str, Callable[[str], str]] = {
     "rooms": rooms,
     "keys": keys,
     "profiles": profiles,
+    "inputs": inputs,
     "live_options": live_options,
     "options": options,
+    "outputs": outputs,
     "usage": usage,
 }
 

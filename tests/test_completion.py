@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from livemosaic.mosaic.match import MATCHERS
+
 from .program import Program
 
 
@@ -64,7 +66,7 @@ def test_completion(shell: str, words: str, expected: set[str], folder: Path) ->
 def test_choices(shell: str, folder: Path) -> None:
     words = "livemosaic run a b --match "
     command = bash(f'{words} ""') if shell == "bash" else f"complete -C '{words}' | cut -f 1"
-    assert answer(shell, command, folder).split() == ["layout", "clusters"]
+    assert answer(shell, command, folder).split() == list(MATCHERS)
 
 
 def test_zsh_finds_its_function(folder: Path) -> None:

@@ -134,7 +134,7 @@ def test_calm(control: Control, view: View, names: str, calm: float) -> None:
     assert control.state.settings.calm == calm
     assert message == f"calm {calm:.0%}"
     press("m", control, view)
-    assert "match layout" in press(".", control, view)
+    assert "match clusters" in press(".", control, view)
 
 
 def test_tint_goes_round(control: Control, view: View) -> None:

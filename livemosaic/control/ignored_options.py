@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import OptionError
+from ..mosaic.match import MATCHERS
 from .options import RunOptions
 
 
@@ -29,12 +30,6 @@ class Circumstances:
 _Rule = tuple[str, Callable[[RunOptions, Circumstances], bool], str]
 # fmt: off
 _RULES: tuple[_Rule, ...] = (
-    ("palette seed",
-     lambda options, run: options.mosaic.match == "layout" and not run.interactive,
-     "only match clusters uses it"),
-    ("calm variety min_distance max_uses",
-     lambda options, run: options.mosaic.match == "clusters" and not run.interactive,
-     "only match layout uses it"),
     ("overlay_luma",
      lambda options, run: options.mosaic.overlay == 0 and not run.interactive,
      "the overlay is 0"),
@@ -45,7 +40,7 @@ _RULES: tuple[_Rule, ...] = (
      lambda options, run: run.kind != "camera.webcam",
      "the input is no webcam"),
     ("reconnect",
-     lambda options, run: run.kind in ("file", "pattern") or not run.live,
+     lambda options, run: run.kind not in ("camera.webcam", "network.stream") or not run.live,
      "the input is no webcam or live stream"),
     ("realtime",
      lambda options, run: run.live,
@@ -63,10 +58,16 @@ _RULES: tuple[_Rule, ...] = (
 def ignored_options(options: RunOptions, run: Circumstances) -> dict[str, str]:
     """The explicit options without an effect, by name, and why each has none."""
     ignored: dict[str, str] = {}
+    if not run.interactive:
+        match = options.mosaic.match
+        of_others = frozenset[str]().union(*(it.uses for it in MATCHERS.values()))
+        for name in sorted(options.explicit & (of_others - MATCHERS[match].uses)):
+            ignored[name] = f"match {match} does not use it"
     for names, is_ignored, why in _RULES:
         if is_ignored(options, run):
-            for name in options.explicit & set(names.split()):
-                ignored.setdefault(name, why)
+            for name in names.split():
+                if name in options.explicit:
+                    ignored.setdefault(name, why)
     return ignored
 
 

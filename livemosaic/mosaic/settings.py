@@ -79,8 +79,10 @@ class MosaicSettings:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.thorough and self.match != "layout":
-            raise UsageError(f"thorough: match {self.match} has no thorough way; use match layout")
+        if self.thorough and MATCHERS[self.match].thorough is None:
+            raise UsageError(
+                f"thorough: match {self.match} has no thorough way; choose another match"
+            )
 
     def for_grid(self, grid: Grid) -> MosaicSettings:
         """The same, with exactly this grid, whatever the input's size."""

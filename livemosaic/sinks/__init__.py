@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..media.urls import local_path
 from .base import Destination, FileOptions, RunContext, Sink, Window
@@ -13,29 +13,53 @@ from .base import Destination, FileOptions, RunContext, Sink, Window
 if TYPE_CHECKING:
     from ..media.frame import StreamInfo
 
-__all__ = ["Destination", "FileOptions", "Sink", "Window", "open_sink", "parse_output", "register"]
+__all__ = [
+    "Destination",
+    "FileOptions",
+    "Kind",
+    "Sink",
+    "Window",
+    "open_sink",
+    "output_examples",
+    "parse_output",
+    "register",
+]
 
-# Every kind of sink: the outputs that it may be, and its module. The modules are tried in this
-# order. Each has a function
+
+class Kind(NamedTuple):
+    """A kind of sink."""
+
+    outputs: str  # a regular expression for the outputs that it may be
+    module: str  # in this package, or its full name
+    examples: dict[str, str]  # for the help and the documentation
+
+
+# Every kind of sink. The modules are tried in this order. Each has a function
 #
 #     parse_output(spec: str, options: FileOptions) -> Destination | None
 #
 # that returns None to leave the output to the next kind. Only modules that are tried are imported.
+# fmt: off
 _KINDS = [
-    (r"null", ".null"),
-    (r"vcam(:.*)?", ".virtual_camera"),
-    (r"(?i:.*\.(png|jpe?g))", ".image"),
-    (r".*", ".file"),
+    Kind(r"null", ".null", {"nothing (to measure)": "null"}),
+    Kind(r"vcam(:.*)?", ".virtual_camera", {"virtual camera": "vcam vcam:/dev/video11"}),
+    Kind(r"(?i:.*\.(png|jpe?g))", ".image",
+         {"picture file": "out.png .jpg", "numbered pictures": "out_%04d.png"}),
+    Kind(r".*", ".file", {"video file": "out.mp4 .mkv .mov .webm .avi .gif",
+                          "stream": "rtmp://server/live/key rtsp://... udp://... tcp://...",
+                          "standard output": "-"}),
 ]
+# fmt: on
 
 
-def register(outputs: str, module: str) -> None:
-    """Add a kind of sink of another package. It is tried first.
+def register(kind: Kind) -> None:
+    """Add a kind of sink of another package. It is tried first."""
+    _KINDS.insert(0, kind)
 
-    `outputs` is a regular expression for all of the output, `module` the full name of a module with
-    a `parse_output`.
-    """
-    _KINDS.insert(0, (outputs, module))
+
+def output_examples() -> dict[str, str]:
+    """Names of all outputs, each with examples."""
+    return {name: text for kind in _KINDS[::-1] for name, text in kind.examples.items()}
 
 
 def parse_output(spec: str, options: FileOptions | None = None) -> Destination:
@@ -44,9 +68,9 @@ def parse_output(spec: str, options: FileOptions | None = None) -> Destination:
     `UsageError` if `spec` is not valid, `SinkError` if it is a folder.
     """
     path = local_path(spec)
-    for outputs, module in _KINDS:
-        if re.fullmatch(outputs, path, re.DOTALL):
-            parse = import_module(module, __name__).parse_output
+    for kind in _KINDS:
+        if re.fullmatch(kind.outputs, path, re.DOTALL):
+            parse = import_module(kind.module, __name__).parse_output
             destination: Destination | None = parse(path, options or FileOptions())
             if destination is not None:
                 return destination

@@ -5,29 +5,46 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from importlib import import_module
+from typing import NamedTuple
 
 from .base import DEFAULT_CAPTURE, CaptureMode, Source, SourceOptions
 
-__all__ = ["Source", "SourceOptions", "input_kind", "open_source"]
+__all__ = ["Source", "SourceOptions", "input_examples", "input_kind", "open_source"]
 
-# Every kind of source: the inputs that it may open, and its module in this package. The modules
-# are tried in this order. Each has a function
+
+class _Kind(NamedTuple):
+    inputs: str  # a regular expression for the inputs that it may open
+    module: str  # in this package
+    examples: dict[str, str]  # for the help and the documentation
+
+
+# Every kind of source. The modules are tried in this order. Each has a function
 #
 #     open_input(spec: str, options: SourceOptions) -> Source | None
 #
 # that returns None to leave the input to the next kind. Only modules that are tried are imported.
+# fmt: off
 _KINDS = (
-    (r"pattern([:@].*)?", "pattern"),
-    (r"[^/]+://.*", "network.stream"),
-    (r"webcam(:.*)?|/dev/(video|v4l/).*", "camera.webcam"),
-    (r".*", "image"),
-    (r".*", "file"),
+    _Kind(r"pattern([:@].*)?", "pattern", {"test picture": "pattern:1280x720@30"}),
+    _Kind(r"[^/]+://.*", "network.stream",
+          {"stream": "rtsp://camera/live rtmp://... http://... udp://..."}),
+    _Kind(r"webcam(:.*)?|/dev/(video|v4l/).*", "camera.webcam",
+          {"webcam": "webcam webcam:NAME webcam:2 /dev/video2"}),
+    _Kind(r".*", "image", {}),  # those pictures that FFmpeg does not read right
+    _Kind(r".*", "file", {"video or picture file": "in.mp4 photo.jpg",
+                          "numbered pictures": "in_%04d.png", "standard input": "-"}),
 )
+# fmt: on
+
+
+def input_examples() -> dict[str, str]:
+    """Names of all inputs, each with examples."""
+    return {name: text for kind in _KINDS[::-1] for name, text in kind.examples.items()}
 
 
 def input_kind(spec: str) -> str:
     """The kind of an input: the module that is the first to try to open it."""
-    return next(module for inputs, module in _KINDS if re.fullmatch(inputs, spec, re.DOTALL))
+    return next(kind.module for kind in _KINDS if re.fullmatch(kind.inputs, spec, re.DOTALL))
 
 
 def open_source(
@@ -58,9 +75,10 @@ def open_source(
         when `spec` is not valid
     """
     options = SourceOptions(rate, threads, reconnect, capture or DEFAULT_CAPTURE)
-    for inputs, module in _KINDS:
-        if re.fullmatch(inputs, spec, re.DOTALL):
-            source: Source | None = import_module(f".{module}", __name__).open_input(spec, options)
+    for kind in _KINDS:
+        if re.fullmatch(kind.inputs, spec, re.DOTALL):
+            module = import_module(f".{kind.module}", __name__)
+            source: Source | None = module.open_input(spec, options)
             if source is not None:
                 return source
     raise AssertionError("the last kind takes every input")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["parse_output"]
 
-sinks.register("window", __name__)
+sinks.register(sinks.Kind("window", __name__, {"window": "window"}))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from functools import partial
 from ..control.state import LIVE_OPTIONS, Control
 from ..errors import UsageError
 from ..mosaic.grid import plan_grid
+from ..mosaic.match import MATCHERS
 from ..mosaic.settings import MosaicSettings
 
 _TINT_STEP = 0.2
@@ -127,8 +128,9 @@ def _step_tile(control: Control, view: View, name: str, *, larger: bool) -> str:
 
 
 def _step_calm(control: Control, view: View, name: str, *, by: float) -> str:
-    by_clusters = control.state.settings.match == "clusters"
-    hint = "; has an effect with match layout only (m)" if by_clusters else ""
+    match = control.state.settings.match
+    has_effect = "calm" in MATCHERS[match].uses
+    hint = "" if has_effect else f"; has no effect with match {match} (m)"
     return _step(control, "calm", by) + hint
 
 

@@ -22,6 +22,8 @@ from ...control.options import (
 )
 from ...errors import LivemosaicError, OptionError, UsageError
 from ...session import open_input, open_pipeline, parse_outputs
+from ...sinks import output_examples
+from ...sources import input_examples
 from ..arguments import add_options, completed_as_file
 from ..console import photos_bar, print_json, progress_bar
 from ..signals import Interrupts
@@ -59,20 +61,22 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     input = parser.add_argument(
         "input",
         metavar="INPUT",
-        help="webcam, webcam:N, webcam:NAME or /dev/videoN; a video or picture; a numbered "
-        "sequence (in_%%04d.png); an address (rtsp://...); - for standard input; or a test "
-        "picture, pattern:WxH@FPS",
+        help=_listed(input_examples()),
     )
     outputs = parser.add_argument(
         "outputs",
         metavar="OUTPUT",
         nargs="+",
-        help="window; vcam or vcam:DEVICE; a file (mp4 mkv mov webm avi gif png jpg); a numbered "
-        "sequence; an address; - for standard output; or null",
+        help=_listed(output_examples()),
     )
     for action in (input, outputs):
         completed_as_file(action)
     add_options(parser)
+
+
+def _listed(examples: Mapping[str, str]) -> str:
+    text = "; ".join(f"{name}: {text.replace(' ', ', ')}" for name, text in examples.items())
+    return text.replace("%", "%%")
 
 
 def run(

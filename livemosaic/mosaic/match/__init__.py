@@ -5,6 +5,7 @@ To add a way: write a module with a `Matcher`, and add its line to `MATCHERS`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -14,18 +15,40 @@ if TYPE_CHECKING:
 
 __all__ = ["MATCHERS", "matcher_class"]
 
-# Module and class of each way; imported when it is used, as `livemosaic --help` lists the names.
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way of matching. It is imported when it is used, as `livemosaic --help` lists the names.
+
+    Attributes
+    ----------
+    module, class_name : its `Matcher`
+    uses : options that have an effect with some ways only, and with this one
+    thorough : module and class of the `Matcher` for single pictures; None for the same
+    """
+
+    module: str
+    class_name: str
+    uses: frozenset[str] = frozenset()
+    thorough: tuple[str, str] | None = None
+
+
 MATCHERS = {
-    "layout": ("layout", "LayoutMatcher"),
-    "clusters": ("clusters", "ClusterMatcher"),
+    "layout": Way(
+        "layout",
+        "LayoutMatcher",
+        frozenset({"calm", "variety", "min_distance", "max_uses"}),
+        thorough=("refine", "RefiningMatcher"),
+    ),
+    "clusters": Way("clusters", "ClusterMatcher", frozenset({"palette", "seed"})),
 }
-
-
-_THOROUGH = ("refine", "RefiningMatcher")
 
 
 def matcher_class(settings: MosaicSettings) -> type[Matcher]:
     """The matcher that settings ask for."""
-    module, class_name = _THOROUGH if settings.thorough else MATCHERS[settings.match]
+    way = MATCHERS[settings.match]
+    module, class_name = way.module, way.class_name
+    if settings.thorough and way.thorough is not None:
+        module, class_name = way.thorough
     found: type[Matcher] = getattr(import_module(f".{module}", __name__), class_name)
     return found
