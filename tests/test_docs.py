@@ -207,7 +207,7 @@ def test_pages_have_the_small_facts() -> None:
         "".join(page.read_text(encoding="utf-8") for page in PAGES),
         re.MULTILINE,
     )
-    assert sorted(asked) == ["keys", "live_options", "profiles", "rooms"]
+    assert sorted(asked) == ["inputs", "keys", "live_options", "outputs", "profiles", "rooms"]
 
 
 def test_the_page_of_keys_has_them_all() -> None:

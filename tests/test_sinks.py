@@ -13,7 +13,7 @@ import pytest
 import livemosaic.window  # noqa: F401  (registers its kind of output)
 from livemosaic.errors import SinkError
 from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
-from livemosaic.sinks import Destination, FileOptions, Sink, open_sink, parse_output, register
+from livemosaic.sinks import Destination, FileOptions, Kind, Sink, open_sink, parse_output, register
 from livemosaic.sinks.base import RunContext, are_for_screen
 from livemosaic.sources import open_source
 from tests import clips
@@ -176,7 +176,7 @@ def test_a_kind_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("own_sinks")
     monkeypatch.setitem(sys.modules, "own_sinks", module)
     monkeypatch.setattr(module, "parse_output", parse_own, raising=False)
-    register(r"own:.*", "own_sinks")
+    register(Kind(r"own:.*", "own_sinks", {}))
     info = StreamInfo(160, 96)
     with open_sink("own:sink", info) as sink:
         assert isinstance(sink, OwnSink)
