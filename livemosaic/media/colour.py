@@ -95,11 +95,8 @@ def bgr_to_i420(bgr: U8, colour: Colour) -> Planes:
             cv2.copyMakeBorder(p, 0, height & 1, 0, width & 1, cv2.BORDER_REPLICATE) for p in (u, v)
         )
     # INTER_AREA by exactly two is the mean of four samples.
-    return (
-        _u8(y),
-        _u8(cv2.resize(u, half, interpolation=cv2.INTER_AREA)),
-        _u8(cv2.resize(v, half, interpolation=cv2.INTER_AREA)),
-    )
+    u, v = (cv2.resize(p, half, interpolation=cv2.INTER_AREA) for p in (u, v))
+    return _u8(y), _u8(u), _u8(v)
 
 
 def i420_to_bgr(y: U8, u: U8, v: U8, colour: Colour) -> U8:

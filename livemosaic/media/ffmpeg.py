@@ -102,15 +102,14 @@ def shift_packet(packet: Any, seconds: Fraction) -> Any:
 
 
 # Problem and fix, for people, by FFmpeg's errors.
-_REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+_LATE = "it did not answer in time; check the address and the network"
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
     (FileNotFoundError, "there is no such file; check the spelling"),
     (PermissionError, "permission is denied; check the rights of the file and its folder"),
     (IsADirectoryError, "it is a folder; name a file in it"),
     (ConnectionRefusedError, "nothing answers there; check the address, and that it is running"),
-    (
-        (TimeoutError, av.error.ExitError),
-        "it did not answer in time; check the address and the network",
-    ),
+    (TimeoutError, _LATE),
+    (av.error.ExitError, _LATE),
     (ConnectionResetError, "the other side closed the connection; check that it is running"),
     (BrokenPipeError, "the reader has gone away; keep it running until the end"),
     (av.error.DecoderNotFoundError, "this FFmpeg has no decoder for it; convert it first"),

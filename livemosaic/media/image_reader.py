@@ -139,19 +139,12 @@ class ImageReader:
     def read(self, at_least: int | None = None) -> U8:
         """Decode the picture, upright and in sRGB.
 
-        Parameters
-        ----------
-        at_least : pixels of the shorter side that are enough. A JPEG is decoded at 1/2, 1/4 or
-            1/8 while it keeps them (fewer coefficients per block: 4 times the speed), and a HEIC's
-            thumbnail is taken if it has them
+        Return uint8 (h, w, 3) BGR, or (h, w, 4) BGRA if there is transparency. `BadImage` if the
+        file is damaged or cut off, or has samples that are not read.
 
-        Returns
-        -------
-        uint8 (h, w, 3) BGR, or (h, w, 4) BGRA if there is transparency
-
-        Raises
-        ------
-        BadImage : damaged, cut off, or of samples that are not read
+        `at_least` is how many pixels of the shorter side are enough. A JPEG is decoded at 1/2, 1/4
+        or 1/8 while it keeps them (fewer coefficients per block: 4 times the speed), and a HEIC's
+        thumbnail is taken if it has them.
         """
         try:
             pixels = self._decode(at_least)

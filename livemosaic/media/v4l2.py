@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,18 +146,16 @@ def capture_modes(path: str) -> list[Mode]:
 
 
 def _modes(descriptor: int) -> Iterator[Mode]:
-    for _, _, _, _, code in _enumerate(descriptor, _ENUM_FMT, _FORMAT, _CAPTURE, 0, b"", b""):
+    ask = partial(_enumerate, descriptor)
+    for *_, code in ask(_ENUM_FMT, _FORMAT, _CAPTURE, 0, b"", b""):
         number = int.from_bytes(code, "little")
-        for _, _, kind, width, height in _enumerate(
-            descriptor, _ENUM_SIZES, _SIZE, number, 0, 0, 0
-        ):
+        for _, _, kind, width, height in ask(_ENUM_SIZES, _SIZE, number, 0, 0, 0):
             if kind != _DISCRETE:
                 break
-            for *_, above, below in _enumerate(
-                descriptor, _ENUM_INTERVALS, _INTERVAL, number, width, height, 0, 0, 0
-            ):
+            size = (width, height)
+            for *_, above, below in ask(_ENUM_INTERVALS, _INTERVAL, number, *size, 0, 0, 0):
                 if above:
-                    yield Mode(width, height, Fraction(below, above), code.decode(errors="replace"))
+                    yield Mode(*size, Fraction(below, above), code.decode(errors="replace"))
 
 
 def _enumerate(descriptor: int, request: int, layout: struct.Struct, *values: Any) -> Iterator[Any]:
