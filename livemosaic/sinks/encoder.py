@@ -99,9 +99,8 @@ class VideoEncoder:
         # At the container's own times, a gap is a longer picture, which is not repeated.
         max_gap_s = None if self.fixed_rate else 0
         self.frame_rate = FrameRate(1 / self._time_base, max_gap_s=max_gap_s)
-        self._palette: av.filter.Graph | None = None
-        if codec.name == "gif":
-            self._palette = _palette_graph(*self._size, self._time_base)
+        is_gif = codec.name == "gif"
+        self._palette = _palette_graph(*self._size, self._time_base) if is_gif else None
         self._stream = container.add_stream(codec.name, rate=self._rate)
         self._stream.metadata.update(info.video_metadata)
         self._stream.disposition = int(av.stream.Disposition.default)

@@ -113,9 +113,9 @@ class FileSink(Sink):
     """
 
     def __init__(self, destination: FileDestination, info: StreamInfo) -> None:
-        self.name = destination.name
+        self.name, is_network = destination.name, destination.is_network
         # Viewers of a live input over the network want the newest frame, too.
-        self.latest_only = info.live and destination.is_network
+        self.latest_only = info.live and is_network
         self._info = info
         self._end_s = Fraction(0)  # of all that was written
         self._early: deque[TrackPacket] = deque()
@@ -123,20 +123,15 @@ class FileSink(Sink):
         self._part = AtomicFile(destination) if destination.is_file else None
         if self._part is not None:
             url = ffmpeg_path(self._part.path)
-        self._timed: TimedCalls | None = None
-        if destination.is_network:
-            self._timed = TimedCalls(options.timeout_s, name=f"send {self.name}")
+        send = f"send {self.name}"
+        self._timed = TimedCalls(options.timeout_s, name=send) if is_network else None
         self._container: Any = None
         began_s = time.monotonic()
         try:
             self._container = _open(url, destination, time_base=info.time_base)
+            codec = formats.find_codec(destination.format, options, output=self.name)
             self._video = VideoEncoder(
-                self._container,
-                formats.find_codec(destination.format, options, output=self.name),
-                info,
-                options=options,
-                name=self.name,
-                low_delay=destination.is_network,
+                self._container, codec, info, options=options, name=self.name, low_delay=is_network
             )
             self._tracks = Tracks(self._container, info.tracks, format=destination.format)
             self._container.metadata.update(
@@ -149,7 +144,7 @@ class FileSink(Sink):
             self.abort()
             if isinstance(error, LivemosaicError):
                 raise
-            if destination.is_network:
+            if is_network:
                 # FFmpeg reports a silent server as one that talks nonsense. Its error names the
                 # address with the password, so it must not be the cause of ours.
                 is_late = time.monotonic() - began_s >= options.timeout_s

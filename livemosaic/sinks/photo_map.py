@@ -98,8 +98,7 @@ def map_page(frame: Frame, grid: Grid, gallery: Gallery, cells: Cells, *, title:
     numbers, of_tile = np.unique(gallery.source_photo[tiles], return_inverse=True)
     counts = np.bincount(of_tile[places.ravel()], minlength=len(numbers))
     order = np.argsort(-counts, kind="stable")  # most used first
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
+    rank = np.argsort(order)
     # Of the tiles of a photo, the first shows all of it.
     photo_numbers, first_tiles = np.unique(gallery.source_photo, return_index=True)
     wholes = first_tiles[np.searchsorted(photo_numbers, numbers[order])]

@@ -117,12 +117,9 @@ def _writer(container: Any, track: Any, format: Format) -> TrackWriter:
         raise ValueError("this FFmpeg does not know its codec")
     codec = track.codec_context.codec
     copied = format.audio_copies if track.type == "audio" else format.subtitle_copies
+    fits = copied is None or codec.canonical_name in copied
     silent_first = format.timeless and track.type == "audio" and _begins_late(track)
-    if (
-        (copied is None or codec.canonical_name in copied)
-        and not silent_first
-        and _can_copy(track, format)
-    ):
+    if fits and not silent_first and _can_copy(track, format):
         return Copier(container.add_stream_from_template(track))
     if track.type == "audio":
         if format.audio is None:
