@@ -97,7 +97,8 @@ class ReferenceMosaic:
         """The mosaic of a uint8 (height, width, 3) BGR picture, a new array."""
         rows, columns = (-(-side // self._cell) for side in bgr.shape[:2])
         if bgr.shape[:2] != (rows * self._cell, columns * self._cell):
-            bgr = cv2.resize(bgr, (columns * self._cell, rows * self._cell))
+            size = (columns * self._cell, rows * self._cell)
+            bgr = np.asarray(cv2.resize(bgr, size), np.uint8)
         if self._accepted is None:
             self._accepted = bgr.copy()
             self.active = np.ones((rows, columns), bool)
@@ -114,7 +115,8 @@ class ReferenceMosaic:
             self.palette_s += time.perf_counter() - began
             self._paste(clusters)
         enlarged = cv2.resize(bgr, self._canvas.shape[1::-1])
-        return cv2.addWeighted(self._canvas, 1 - self._overlay, enlarged, self._overlay, 0)
+        mixed = cv2.addWeighted(self._canvas, 1 - self._overlay, enlarged, self._overlay, 0)
+        return np.asarray(mixed, np.uint8)
 
     def _activity(self, bgr: U8, accepted: U8) -> NDArray[np.bool_]:
         """The cells with more than half of their pixels far from their last accepted value."""
@@ -151,7 +153,8 @@ class ReferenceMosaic:
         self._kmeans.partial_fit(x)
         # A centre's own length does not change which direction is nearest by cosine.
         cosines = self._kmeans.cluster_centers_ @ self._directions.T
-        return cosines.argmax(axis=1)[self._kmeans.labels_]
+        clusters: NDArray[np.int64] = cosines.argmax(axis=1)[self._kmeans.labels_]
+        return clusters
 
     def _plus_plus(self, x: F64) -> F64:
         """First centres by k-means++; the unneeded ones are far from everything."""

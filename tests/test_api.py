@@ -6,6 +6,7 @@ import doctest
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,12 +104,15 @@ def test_an_error_closes_the_source(gallery: livemosaic.Gallery, tmp_path: Path)
 
 
 def test_wrong_options(clip: Path) -> None:
-    for name, value in (("tint", 5), ("tint", "0.5"), ("tile", 7), ("fps", -1), ("codec", 5)):
-        with pytest.raises(livemosaic.OptionError, match=f"^{name}"):
-            livemosaic.render(clip, "null", **{name: value})
-    for name in ("tinnt", "config", "json"):
-        with pytest.raises(TypeError, match=name):
-            livemosaic.render(clip, "null", **{name: 1})
+    wrong: tuple[dict[str, Any], ...]
+    wrong = ({"tint": 5}, {"tint": "0.5"}, {"tile": 7}, {"fps": -1}, {"codec": 5})
+    for options in wrong:
+        with pytest.raises(livemosaic.OptionError, match=f"^{next(iter(options))}"):
+            livemosaic.render(clip, "null", **options)
+    wrong = ({"tinnt": 1}, {"config": 1}, {"json": 1})
+    for options in wrong:
+        with pytest.raises(TypeError, match=next(iter(options))):
+            livemosaic.render(clip, "null", **options)
     with pytest.raises(livemosaic.UsageError, match="output"):
         livemosaic.render(clip)
 

@@ -519,6 +519,7 @@ def test_every_variant_is_in_one_cluster(
 
 def test_the_index_is_made_once_and_the_same_each_time(gallery: Gallery) -> None:
     assert layout_index(gallery) is layout_index(gallery)
+    assert gallery.path is not None
     again = layout_index(Gallery.open(gallery.path))
     for one, other in zip(layout_index(gallery), again, strict=True):
         np.testing.assert_array_equal(one, other)

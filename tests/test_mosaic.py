@@ -477,6 +477,7 @@ def test_a_match_that_has_no_thorough_way() -> None:
 
 
 def test_gallery_by_name_and_by_path(gallery: Gallery) -> None:
+    assert gallery.path is not None
     mosaic = Mosaic(gallery.path)
     np.testing.assert_array_equal(mosaic.gallery.tiles, gallery.tiles)
     with pytest.raises(GalleryError, match="no gallery"):

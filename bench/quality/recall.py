@@ -70,7 +70,7 @@ def layout_costs(mosaic: Mosaic, frame: Frame) -> Costs:
 
 def _to_beat(cost: float, rules: Rules) -> float:
     """The cost below which a tile is clearly better than an old one of that cost."""
-    return cost - (1 - rules.better) * min(max(cost, MIN_WEIGHED), MAX_WEIGHED)
+    return float(cost - (1 - rules.better) * min(max(cost, MIN_WEIGHED), MAX_WEIGHED))
 
 
 def _distances(
