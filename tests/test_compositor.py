@@ -17,6 +17,8 @@ from livemosaic.media.frame import Frame
 from livemosaic.mosaic.compositor import Canvas, Compositor
 from livemosaic.mosaic.grid import Grid
 from livemosaic.mosaic.tile_cache import TileCache
+from tests.conftest import TILES
+from tests.program import needs_jit
 
 COLOUR = Colour("bt709")
 
@@ -24,7 +26,7 @@ COLOUR = Colour("bt709")
 @pytest.mark.parametrize("px", [8, 20, 32, 64])
 def test_tiles_are_the_gallery_resized(gallery: Gallery, px: int) -> None:
     store = TileCache(gallery, tile_px=px, colour=COLOUR, overlay=(0.0, 0.0))
-    ids = np.array([3, 99, 3, 500], np.int32)
+    ids = np.array([3, 49, 3, 20], np.int32)
     slots = store.slots(ids)
     assert slots[0] == slots[2]
     mode = cv2.INTER_AREA if px < 32 else cv2.INTER_CUBIC
@@ -108,7 +110,7 @@ def test_the_oldest_tiles_make_room(gallery: Gallery) -> None:
 
 @pytest.mark.parametrize(
     ("min_tiles", "max_bytes", "slots"),
-    [(0, 2**29, 600), (0, 20 * 384, 20), (30, 20 * 384, 30), (30, 40 * 384, 40), (700, 0, 600)],
+    [(0, 2**29, TILES), (0, 20 * 384, 20), (30, 20 * 384, 30), (30, 40 * 384, 40), (700, 0, TILES)],
 )
 def test_slots_are_limited(gallery: Gallery, min_tiles: int, max_bytes: int, slots: int) -> None:
     """A tile of 16 pixels has 384 bytes."""
@@ -191,6 +193,7 @@ def test_a_canvas_that_comes_back_late(gallery: Gallery) -> None:
             np.testing.assert_array_equal(a, b)
 
 
+@needs_jit
 def test_memory_that_was_needed_once_is_freed(gallery: Gallery) -> None:
     tested = compositor(gallery)
     size = 48 * 32 * 3 // 2

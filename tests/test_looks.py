@@ -27,6 +27,9 @@ from livemosaic.mosaic.match.refine import RefiningMatcher
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from tests.conftest import U8, moving_pictures, synthetic_tiles, write_tiles
+from tests.program import needs_jit
+
+pytestmark = needs_jit
 
 SMALL: dict[str, Any] = {"tile_px": 16, "scale": 2, "overlay": 0.0}
 

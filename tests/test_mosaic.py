@@ -30,6 +30,7 @@ from livemosaic.mosaic.match.layout import LayoutMatcher
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from tests.conftest import JIT, ROOT, U8, moving_pictures, write_tiles
+from tests.program import needs_jit
 
 _MATRICES: tuple[Literal["bt601", "bt709"], ...] = ("bt601", "bt709")
 COLOURS = [Colour(matrix, full_range) for matrix, full_range in product(_MATRICES, (False, True))]
@@ -107,6 +108,7 @@ def test_another_seed_other_bytes(gallery: Gallery) -> None:
     assert seeds[2] == seeds[3]
 
 
+@needs_jit
 def test_a_new_size_starts_again(gallery: Gallery, look: dict[str, Any]) -> None:
     """Frames of another size or colour begin a new stream, the same as with a new filter."""
     settings = MosaicSettings(tile_px=16, scale=2, **look)
@@ -198,6 +200,7 @@ HOLDS: dict[str, Callable[[int], int]] = {  # how many of the newest pictures ar
 }
 
 
+@needs_jit
 def test_held_pictures_never_change(gallery: Gallery, look: dict[str, Any]) -> None:
     mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, **look))
     held = []
@@ -209,6 +212,7 @@ def test_held_pictures_never_change(gallery: Gallery, look: dict[str, Any]) -> N
             np.testing.assert_array_equal(plane, copy)
 
 
+@needs_jit
 def test_holding_does_not_change_the_pictures(gallery: Gallery, look: dict[str, Any]) -> None:
     pictures = frames(moving_pictures(24, size=(200, 120), cut=13))
     runs: dict[str, list[str]] = {}
@@ -226,6 +230,7 @@ def test_holding_does_not_change_the_pictures(gallery: Gallery, look: dict[str, 
         assert digests == runs["none"], name
 
 
+@needs_jit
 def test_memory_is_bounded(gallery: Gallery, look: dict[str, Any]) -> None:
     """The next pictures use the memory of pictures that are not referenced any more."""
     mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, **look))
@@ -254,6 +259,7 @@ def ground(*, size: tuple[int, int] = (96, 64)) -> U8:
     return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
 
 
+@needs_jit
 @pytest.mark.parametrize("contrast", [5, 9, 15, 90])
 def test_a_thin_line_leaves_no_ghost(plain_gallery: Gallery, contrast: int) -> None:
     """It moves by a pixel per frame, over the borders of cells, then it is gone."""
@@ -266,6 +272,7 @@ def test_a_thin_line_leaves_no_ghost(plain_gallery: Gallery, contrast: int) -> N
     assert_up_to_date(plain_gallery, [*pictures, still, still])
 
 
+@needs_jit
 @pytest.mark.parametrize("edge", range(28, 38))
 def test_a_thing_at_a_border_of_cells(plain_gallery: Gallery, edge: int) -> None:
     """The original is interpolated: what is in one cell is seen in the first pixels of the next."""
@@ -275,6 +282,7 @@ def test_a_thing_at_a_border_of_cells(plain_gallery: Gallery, edge: int) -> None
     assert_up_to_date(plain_gallery, [still, bright, bright, still, still])
 
 
+@needs_jit
 def test_a_cell_that_was_composed_beside_a_thing_that_left(plain_gallery: Gallery) -> None:
     """The left cell is composed for a reason of its own while the thing stands right of it."""
     still = ground()
@@ -284,6 +292,7 @@ def test_a_cell_that_was_composed_beside_a_thing_that_left(plain_gallery: Galler
     assert_up_to_date(plain_gallery, [still, both, bright, still, still])
 
 
+@needs_jit
 def test_slow_fades_stay_within_bounds(plain_gallery: Gallery) -> None:
     """Each cell fades at its own speed, so that they are composed at different times.
 
@@ -325,6 +334,7 @@ def card(width: int = 320, height: int = 192) -> U8:
     return picture
 
 
+@needs_jit
 @pytest.mark.parametrize("colour", COLOURS, ids=str)
 @pytest.mark.parametrize("tile_px", [16, 32, 20])
 def test_overlay_of_one_is_the_original(gallery: Gallery, colour: Colour, tile_px: int) -> None:
@@ -334,6 +344,7 @@ def test_overlay_of_one_is_the_original(gallery: Gallery, colour: Colour, tile_p
     assert out.colour == colour
 
 
+@needs_jit
 @pytest.mark.parametrize("colour", COLOURS, ids=str)
 @pytest.mark.parametrize("scale", [2, 4, 1.5, 0.5])
 def test_overlay_of_one_is_the_original_resized(
@@ -388,6 +399,7 @@ def test_matches_colours(tmp_path: Path) -> None:
 # ---- sizes ----------------------------------------------------------------------------------
 
 
+@needs_jit
 @pytest.mark.parametrize(
     "size", [(2, 2), (16, 16), (1, 1), (3, 5), (2, 64), (64, 2), (33, 17), (319, 191), (321, 193)]
 )
@@ -406,6 +418,7 @@ def test_any_input_size(gallery: Gallery, size: tuple[int, int], tile_px: int) -
         assert out.u.shape == out.v.shape == (83, 150)
 
 
+@needs_jit
 @pytest.mark.parametrize("scale", [0.3, 1, 2.7, 4])
 @pytest.mark.parametrize("size", [(64, 48), (63, 47)])
 def test_any_scale(
@@ -446,10 +459,11 @@ def test_apply_takes_and_gives_bgr(gallery: Gallery, look: dict[str, Any]) -> No
     mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=2, **look))
     bgr = moving_pictures(1)[0]
     out = mosaic.apply(bgr)
-    assert out.shape == (384, 640, 3)
+    height, width, _ = bgr.shape
+    assert out.shape == (2 * height, 2 * width, 3)
     assert out.dtype == np.uint8
     # Half of it is the original.
-    wanted = cv2.resize(bgr, (640, 384))
+    wanted = cv2.resize(bgr, (2 * width, 2 * height))
     assert np.abs(out.mean(axis=(0, 1)) - wanted.mean(axis=(0, 1))).max() < 40
 
 
@@ -508,6 +522,7 @@ print(sha.hexdigest())
 """
 
 
+@needs_jit
 @pytest.mark.slow
 @pytest.mark.slow
 def test_any_number_of_threads(gallery: Gallery, tmp_path: Path, look: dict[str, Any]) -> None:
@@ -657,6 +672,7 @@ def test_a_stream_that_could_not_start(gallery: Gallery) -> None:
     assert mosaic.process(frame).width == 64
 
 
+@needs_jit
 @pytest.mark.slow
 @pytest.mark.slow
 def test_a_warm_up_takes_no_more_memory_than_a_frame(gallery: Gallery) -> None:

@@ -16,6 +16,9 @@ from livemosaic.media.frame import Frame
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from tests.conftest import U8, moving_pictures
+from tests.program import needs_jit
+
+pytestmark = needs_jit
 
 # The superimposed original of a cell may be this far out of date, in levels of the output.
 STALE = 6

@@ -59,8 +59,8 @@ class Mosaic:
     """A photomosaic filter for one stream.
 
     The same gallery, settings and frames give the same pictures, bit for bit: the filter has no
-    clock and no threads. It reads no files but the gallery; with `thorough`, also the photos whose
-    tiles it has to enlarge. A frame of another size or colour starts a new stream.
+    clock and no threads. It reads no files but the gallery; with `full_size` or `thorough`, also
+    the photos whose tiles it has to enlarge. A frame of another size or colour starts a new stream.
 
     Parameters
     ----------
