@@ -8,10 +8,10 @@ NUMBA_DISABLE_JIT : 1 runs the kernels as plain Python; hypothesis tries fewer e
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -191,15 +191,7 @@ def gallery(make_gallery: Callable[..., Gallery]) -> Gallery:
 @pytest.fixture(scope="session")
 def reference() -> ModuleType:
     """The module bench/reference.py."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("reference", ROOT / "bench" / "reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["reference"] = module
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("bench.reference")
 
 
 @pytest.fixture(scope="session")

@@ -134,8 +134,7 @@ def test_options_exist(page: Path) -> None:
     known = {
         name
         for parser in docs_hooks.subcommands().values()
-        for action in parser._actions
-        for name in action.option_strings
+        for name in re.findall(r"(?<![\w-])--?[a-z][a-z-]*", parser.format_help())
     }
     text = page.read_text(encoding="utf-8")
     named = {name for code in re.findall(r"`(-[^`]+)`", text) for name in code.split()}
