@@ -163,7 +163,6 @@ def test_palette_starts_by_k_means_plus_plus(seed: int, rows: int, size: int) ->
     assert not palette.weights.any()
 
 
-@pytest.mark.slow
 @given(seeds, st.integers(1, 40), st.integers(1, 30))
 def test_palette_labels_are_the_nearest_centres(seed: int, rows: int, size: int) -> None:
     rng = np.random.default_rng(seed)
