@@ -165,7 +165,8 @@ def open_pipeline(
         still=info.still,
         live=info.live,
         paced=live,
-        interactive=control is not None,
+        # By keys, or by a settings file that is watched.
+        interactive=with_keys is not None or (control is not None and options.watches_files),
         encodes=any(it.encodes for it in destinations),
     )
     for name, reason in ignored_options(options, circumstances).items():

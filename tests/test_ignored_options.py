@@ -128,3 +128,12 @@ def test_a_format_without_standard_output(folder: Path, program: Program) -> Non
     outcome = program("run", "a.mp4", "o.mkv", "--format", "y4m")
     assert outcome.code == 2
     assert "--format y4m" in outcome.err
+
+
+@needs_jit
+def test_a_live_run_that_nothing_can_change(program: Program, tmp_path: Path) -> None:
+    words = ["run", "pattern:64x48@25", "null", "--duration", "0.1", "--tile", "8", "--scale", "1"]
+    assert "--palette has no effect" in program(*words, "--palette", "10").err
+    (tmp_path / "c.toml").write_text("[run]\n")
+    watched = program(*words, "--palette", "10", "--config", str(tmp_path / "c.toml"))
+    assert "no effect" not in watched.err

@@ -272,3 +272,13 @@ def test_what_a_control_page_has_to_know(option: Any) -> None:
 def test_large_bounds_are_said_in_full() -> None:
     with pytest.raises(OptionError, match=r"from 0 to 9223372036854775807$"):
         typed(seed="x")
+
+
+def test_a_typed_size_overrides_the_tile_and_columns_of_a_file(tmp_path: Path) -> None:
+    texts = {tmp_path / "config.toml": b"[run]\ntile = 10\ncolumns = 20\n"}
+    sized = resolve(explicit_options({"size": "320x180"}), texts).mosaic
+    assert (sized.tile_px, sized.columns, sized.size) == (10, None, (320, 180))
+    scaled = resolve(explicit_options({"scale": "2"}), texts).mosaic
+    assert (scaled.tile_px, scaled.columns, scaled.scale) == (10, None, 2.0)
+    both = resolve(explicit_options({"size": "320x180", "columns": "8"}), texts).mosaic
+    assert (both.tile_px, both.columns, both.size) == (None, 8, (320, 180))

@@ -67,6 +67,7 @@ class RunOptions:
     input: str = ""
     outputs: tuple[str, ...] = ()
     explicit: frozenset[str] = field(default=frozenset(), compare=False)  # names of typed options
+    watches_files: bool = field(default=False, compare=False)  # settings files were read
     files: Mapping[str, Path] = field(default_factory=dict, compare=False)  # that set options
     # fmt: off
     gallery: str = option("photos", """photos or emoji (included), a gallery file, or a folder of
@@ -119,7 +120,7 @@ _BY_NAME = {known.name: known for known in OPTIONS}
 _FILED = {name: known for name, known in _BY_NAME.items() if known.filed}
 
 # Pairs of options that exclude each other: one that is set in a later layer removes the other from
-# earlier layers. (A tile and columns in the same layer are an output size.)
+# earlier layers.
 _EXCLUSIVE = (("tile", "columns"), ("scale", "size"))
 
 
@@ -205,8 +206,11 @@ def resolve(
         for pair in _EXCLUSIVE:
             if any(name in layer for name in pair):
                 values.update(dict.fromkeys(pair))
+        # A tile and columns together are a size, too.
         if "tile" in layer and "columns" in layer:
             values.update(scale=None, size=None)
+        elif ("scale" in layer or "size" in layer) and values["tile"] is not None:
+            values["columns"] = None
         values.update(layer)
     if values["size"] is not None or values["columns"] is not None:
         values["round_up"] = False
@@ -215,6 +219,7 @@ def resolve(
         input=input,
         outputs=tuple(outputs),
         explicit=frozenset(explicit),
+        watches_files=bool(filed),
         files={name: file for file, its in filed.items() for name in its if name not in explicit},
         mosaic=MosaicSettings(**mosaic, round_up=values.pop("round_up")),
         **values,
