@@ -59,6 +59,7 @@ class Kept(livemosaic.Sink):
         self.closed = True
 
 
+@pytest.mark.slow
 @needs_jit
 def test_examples() -> None:
     assert doctest.testmod(api).failed == 0

@@ -170,6 +170,7 @@ def without_privileges(*words: Any) -> Outcome:
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("what", ["input", "target", "pictures", "gallery"])
 def test_permissions(what: str, folder: Path, gallery: Gallery) -> None:
@@ -265,6 +266,7 @@ def test_standard_output_on_a_full_disk(words: list[str], folder: Path, gallery:
         one_line(finish(process), FAILED, "standard output")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"", b"hello\n" * 1000, b"half"], ids=["empty", "text", "half"])
 def test_standard_input(data: bytes, folder: Path) -> None:
     if data == b"half":
@@ -276,6 +278,7 @@ def test_standard_input(data: bytes, folder: Path) -> None:
     assert left(folder / "o") == []
 
 
+@pytest.mark.slow
 @posix
 @needs_jit
 @pytest.mark.parametrize("closed", [0, 1, 2])
@@ -292,6 +295,7 @@ def test_a_closed_standard_file(closed: int, folder: Path, gallery: Gallery) -> 
     assert left(folder / "o") == ["x.mp4"]
 
 
+@pytest.mark.slow
 @posix
 def test_json_for_a_closed_standard_output(folder: Path) -> None:
     done = subprocess.run(

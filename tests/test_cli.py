@@ -163,6 +163,7 @@ def test_quiet_says_nothing_but_errors(folder: Path, program: Program, small: li
     assert program(*words).lines[0].startswith("livemosaic: error: ")
 
 
+@pytest.mark.slow
 @needs_jit
 def test_progress_without_a_terminal(folder: Path, program: Program, small: list[str]) -> None:
     program("run", "a.mp4", "null", *small)  # the first run ever tells that it compiles
@@ -191,6 +192,7 @@ def screen(data: bytes) -> list[str]:
     return ["".join(line).rstrip() for line in lines]
 
 
+@pytest.mark.slow
 @needs_jit
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_a_terminal_is_clean_afterwards(folder: Path, small: list[str]) -> None:
@@ -219,6 +221,7 @@ def test_a_terminal_is_clean_afterwards(folder: Path, small: list[str]) -> None:
     assert re.match(r"livemosaic: null: \d+ frames, 0\.\d s, of 128x96", screen(seen)[0])
 
 
+@pytest.mark.slow
 @needs_jit
 def test_a_closed_pipe_gets_no_progress(folder: Path, small: list[str]) -> None:
     ours, theirs = os.pipe()
@@ -268,6 +271,7 @@ def test_a_picture(name: str, folder: Path, program: Program, small: list[str]) 
     assert not any("frame" in bar or "%|" in bar for bar in bars)
 
 
+@pytest.mark.slow
 @needs_jit
 def test_a_stream_is_of_a_size_to_be_shown(folder: Path, program: Program) -> None:
     url = f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
@@ -289,6 +293,7 @@ def test_a_size_of_another_shape_is_told(folder: Path, program: Program, small: 
         assert len(program("run", "a.mp4", "null", "--size", kept, *words).lines) == 1
 
 
+@pytest.mark.slow
 @needs_jit
 def test_a_gif_is_of_a_size_to_be_shown(folder: Path, program: Program) -> None:
     assert program("run", "a.mp4", "o.gif", "--duration", "0.1").code == 0
@@ -322,6 +327,7 @@ def test_a_numbered_sequence_has_the_rate_that_is_asked_for(
     assert video_times(folder / "o.mp4") == pytest.approx([n * 1.001 / 30 for n in range(6)])
 
 
+@pytest.mark.slow
 @needs_jit
 @pytest.mark.parametrize("format", [None, "matroska", "y4m"])
 def test_standard_input_and_output(format: str | None, folder: Path, small: list[str]) -> None:
@@ -338,6 +344,7 @@ def test_standard_input_and_output(format: str | None, folder: Path, small: list
         assert [kind for kind, *_ in streams(folder / "o")] == ["video", "audio"]
 
 
+@pytest.mark.slow
 @needs_jit
 def test_a_pipe_on_both_sides(folder: Path, small: list[str]) -> None:
     """Neither can be sought in."""
@@ -364,6 +371,7 @@ def test_sound_of_a_broadcast_through_a_pipe(folder: Path, small: list[str]) -> 
     assert packet_times(folder / "pipe.mp4", "audio") == pytest.approx(times, abs=0.001)
 
 
+@pytest.mark.slow
 @needs_jit
 def test_format_is_of_standard_output_alone(folder: Path, small: list[str]) -> None:
     with open("o", "wb") as target:
@@ -393,6 +401,7 @@ def test_a_recording_is_coded_as_is_asked_for(
     assert streams(recording)[0][1] == "mpeg4"
 
 
+@pytest.mark.slow
 @needs_jit
 def test_a_pattern(folder: Path, program: Program, small: list[str]) -> None:
     assert program("run", "pattern:64x48@10", "o.mkv", "--duration", "0.5", *small).code == 0
@@ -454,6 +463,7 @@ def test_fps_of_a_variable_rate_with_a_late_start(
     )
 
 
+@pytest.mark.slow
 @needs_jit
 def test_realtime_takes_as_long_as_the_clip(
     folder: Path, program: Program, small: list[str]

@@ -91,6 +91,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @needs_jit
 @pytest.mark.parametrize("code", examples())
 def test_an_example_runs(code: str, desk: Path) -> None:
@@ -281,6 +282,7 @@ def test_a_page_gets_what_it_asks_for() -> None:
     assert "--crops N" in docs_hooks.on_page_markdown("{{ usage gallery build }}")
 
 
+@pytest.mark.slow
 def test_the_reference_has_all_options_and_commands() -> None:
     page = docs_hooks.on_page_markdown((ROOT / "docs" / "cli.md").read_text(encoding="utf-8"))
     for option in OPTIONS:

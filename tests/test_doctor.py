@@ -500,6 +500,7 @@ def test_gallery() -> None:
 # ---- speed -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_jit
 def test_the_pipeline_measures_the_speed() -> None:
     measured = benchmark.measure(320, 192, 20, run_s=0.6, settling_s=0.2)
@@ -509,6 +510,7 @@ def test_the_pipeline_measures_the_speed() -> None:
     assert pipeline_threads() == []
 
 
+@pytest.mark.slow
 @needs_jit
 def test_speed() -> None:
     found = benchmark.speed(320, 192, 20)
@@ -609,6 +611,7 @@ def test_in_the_program(tmp_path: Path) -> None:
     assert not re.search(r"\[|Traceback|Error", outcome.err)  # FFmpeg's and drivers' own words
 
 
+@pytest.mark.slow
 def test_a_broken_package(tmp_path: Path) -> None:
     """It is named, with its cure; what needs it fails without a traceback."""
     (tmp_path / "numba").mkdir()

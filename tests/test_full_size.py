@@ -81,6 +81,7 @@ def test_photos_that_are_not_there_any_more(made: Gallery) -> None:
     assert set(found) == set(numbers(made, "3.jpg"))
 
 
+@pytest.mark.slow
 @needs_jit
 def test_builtin_photos_and_emoji() -> None:
     photos, emoji = open_gallery("photos"), open_gallery("emoji")

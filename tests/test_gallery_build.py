@@ -167,6 +167,7 @@ def test_an_interruption_leaves_the_old_gallery(photos: Path, tmp_path: Path) ->
     assert threading.active_count() == threads
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 def test_ctrl_c(photos: Path, tmp_path: Path) -> None:
     script = (

@@ -50,6 +50,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "photos", "mirror", "coverage"),
     [("photos", 919, True, 0.5), ("emoji", 1300, False, 0.5)],
@@ -109,6 +110,7 @@ def test_emoji_are_made_again_byte_for_byte() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_first_use_says_why_and_second_is_quick(
     fresh: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -137,6 +139,7 @@ def test_damaged_and_outdated_caches(fresh: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_cache_folder_that_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -204,6 +207,7 @@ def test_progress_of_a_folder(fresh: Path, tmp_path: Path) -> None:
     assert seen == [(3, 3)]
 
 
+@pytest.mark.slow
 def test_a_gallery_file_and_what_does_not_exist(cached: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.gallery"
     path.write_bytes(file_of(open_gallery("emoji")).read_bytes())

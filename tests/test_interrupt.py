@@ -286,6 +286,7 @@ def test_a_standard_input_that_stalls(folder: Path, run: Callable[..., Run]) -> 
     assert left(folder / "o") == ["x.mkv"]
 
 
+@pytest.mark.slow
 def test_a_standard_input_that_never_begins(folder: Path, run: Callable[..., Run]) -> None:
     import array
     import fcntl
@@ -310,6 +311,7 @@ def test_a_standard_input_that_never_begins(folder: Path, run: Callable[..., Run
     assert left(folder / "o") == []
 
 
+@pytest.mark.slow
 def test_while_a_gallery_is_built(folder: Path, run: Callable[..., Run]) -> None:
     (folder / "mine").mkdir()
     (folder / "cache").mkdir()

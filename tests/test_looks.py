@@ -491,6 +491,7 @@ def test_an_overlay_of_lightness_keeps_the_colours_of_the_photos(gallery: Galler
 # ---- the index and the books ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(st.integers(1, 60), st.booleans(), st.integers(0, 2**32 - 1))
 def test_every_variant_is_in_one_cluster(
     tmp_path_factory: pytest.TempPathFactory, count: int, mirror: bool, seed: int
@@ -528,6 +529,7 @@ def test_the_index_is_made_once_and_the_same_each_time(gallery: Gallery) -> None
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2))
 def test_the_books_are_right(few: Callable[..., Gallery], seed: int, max_uses: int) -> None:
     """After any sequence of matches the uses are what is counted anew."""
@@ -555,6 +557,7 @@ def test_the_books_are_right(few: Callable[..., Gallery], seed: int, max_uses: i
         np.testing.assert_array_equal(books.cluster_uses, of_clusters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("look", "least"), [({}, 0.93), ({"tint": 0.0}, 0.65), ({"tint": 1.0, "variety": 0.0}, 0.85)]
 )
@@ -572,6 +575,7 @@ def test_recall(photos: Gallery, look: dict[str, Any], least: float) -> None:
     assert recall(costs.chosen, costs.best) > least
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", ["large_gallery", "unhurried_cells"])
 @pytest.mark.parametrize("variety", [0.0, 0.4])
 def test_a_short_search_keeps_the_rules(photos: Gallery, limit: str, variety: float) -> None:

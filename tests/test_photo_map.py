@@ -136,6 +136,7 @@ def test_nothing_is_loaded(gallery: Gallery) -> None:
     assert not re.search(r"""(src|href)\s*=\s*["'](?!data:)""", text)
 
 
+@pytest.mark.slow
 def test_its_size_is_bounded(tmp_path: Path) -> None:
     """Too many photos for the sheet: those used most are in it; and the picture is reduced."""
     from livemosaic.mosaic.grid import Grid
@@ -161,6 +162,7 @@ def test_its_size_is_bounded(tmp_path: Path) -> None:
     assert len(page) < 12e6
 
 
+@pytest.mark.slow
 def test_credits_of_the_included_photos(tmp_path: Path) -> None:
     emoji = open_gallery("emoji")
     page, _ = page_of(Mosaic(emoji, MosaicSettings(tile_px=16)), np.zeros((48, 64, 3), np.uint8))
@@ -194,6 +196,7 @@ document.title = JSON.stringify(observed);
 """
 
 
+@pytest.mark.slow
 def test_in_a_browser(tmp_path: Path, odd_gallery: Gallery) -> None:
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:

@@ -340,6 +340,7 @@ def test_stop_before_the_first_frame() -> None:
     assert pipeline.run()
 
 
+@pytest.mark.slow
 def test_stop_does_not_wait_for_a_source_that_is_stuck() -> None:
     gate = Gate()
     source, sink = FakeSource([frame(0), frame(1), gate]), FakeSink()
@@ -375,6 +376,7 @@ def test_stop_wakes_a_paced_source() -> None:
     assert pipeline.progress.frames_out == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["write", "close"])
 def test_cancel_does_not_wait_for_a_sink_that_is_stuck(where: str) -> None:
     gate, source = Gate(), FakeSource(map(frame, range(2)))

@@ -130,6 +130,7 @@ def test_frames_that_come_while_the_mosaic_is_busy_are_dropped_and_counted() -> 
     assert report["drops"]["mosaic"] >= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [{"latest_only": True}, {}, {"latest_only": True, "rate": RATE}])
 def test_a_sink_that_is_stuck_does_not_delay_another(kind: dict[str, Any]) -> None:
     gate = Gate()
@@ -211,6 +212,7 @@ def test_a_recording_at_a_lower_rate_leaves_pictures_out() -> None:
     assert pipeline.report()["dropped"] == 16
 
 
+@pytest.mark.slow
 def test_a_sink_with_a_pace_gets_it() -> None:
     sink = FakeSink(latest_only=True, rate=Fraction(50))
     began = time.monotonic()
@@ -307,6 +309,7 @@ def test_stop_interrupts_the_source() -> None:
     assert source.closed == 1
 
 
+@pytest.mark.slow
 def test_the_duration_ends_although_nothing_comes() -> None:
     source = LiveSource([])
     source.items = [frame(0), lambda: source.ended.wait(TIMEOUT_S)]
@@ -833,6 +836,7 @@ def test_recording_on_and_off_and_on_again() -> None:
     assert pipeline.completed == [sink.name, *(recording.name for recording in made)]
 
 
+@pytest.mark.slow
 def test_a_recording_that_has_ended_is_released() -> None:
     """Its encoder needs 80 MB, and its last latency must not count for the others."""
     control, made = Control(), list[weakref.ref[FakeSink]]()

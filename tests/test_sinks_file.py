@@ -570,6 +570,7 @@ def test_what_a_cut_hides_stays_hidden(tmp_path: Path, cut: Path, ending: str) -
         assert seen[0] == 0
 
 
+@pytest.mark.slow
 def test_two_files_at_once(tmp_path: Path, rich: Path) -> None:
     """Each sink leaves the packets as they were, and decodes for itself."""
     names = ("o.mkv", "o.webm", "o.avi", "o.mp4", "p.webm")
@@ -593,6 +594,7 @@ def test_two_files_at_once(tmp_path: Path, rich: Path) -> None:
             assert all(not f.is_corrupt for f in container.decode(audio=0))
 
 
+@pytest.mark.slow
 def test_two_files_at_once_on_two_threads(tmp_path: Path) -> None:
     """As the pipeline does it: both have the same packets, at the same time."""
     path = clips.make(tmp_path / "in.mkv", clips.frames(400), sound=["aac"])
@@ -825,6 +827,7 @@ except SinkError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["matroska", "y4m", "mkv"])
 def test_standard_output(tmp_path: Path, format: str) -> None:
     done = subprocess.run(
@@ -837,6 +840,7 @@ def test_standard_output(tmp_path: Path, format: str) -> None:
     assert len(read(path)) == 10
 
 
+@pytest.mark.slow
 def test_reader_that_goes_away() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _TO_STDOUT, "matroska", "ffv1", "500"],

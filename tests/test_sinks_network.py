@@ -244,6 +244,7 @@ def test_server_that_says_nothing() -> None:
             open_sink(url, info(), options=FileOptions(timeout_s=0.3))
 
 
+@pytest.mark.slow
 def test_receiver_that_stops_taking() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(TIMEOUT_S)

@@ -63,6 +63,7 @@ def mjpeg(sizes: Iterator[tuple[int, int]], *, interval_s: float = 0.04) -> Call
     return answer
 
 
+@pytest.mark.slow
 def test_mjpeg_has_the_times_of_its_coming() -> None:
     with http_server(mjpeg(itertools.repeat((160, 96)), interval_s=0.1)) as url:
         source = open_source(f"{url}/video.mjpg")
@@ -76,6 +77,7 @@ def test_mjpeg_has_the_times_of_its_coming() -> None:
         assert frames[-1].time_s - frames[0].time_s > 0.05 * len(frames)
 
 
+@pytest.mark.slow
 def test_mjpeg_that_changes_its_size(caplog: pytest.LogCaptureFixture) -> None:
     sizes = itertools.chain(itertools.repeat((160, 96), 10), itertools.repeat((96, 160)))
     with http_server(mjpeg(sizes)) as url, Watch(open_source(url)) as watch:
@@ -298,6 +300,7 @@ def test_sound_before_the_first_picture_is_left_out(tmp_path: Path) -> None:
     assert watch.frames[0].pts == 0
 
 
+@pytest.mark.slow
 def test_stream_that_ends_is_opened_again(tmp_path: Path) -> None:
     with tcp_sender(ts(tmp_path / "a.ts"), hold=False) as url:
         source = open_source(url)

@@ -83,6 +83,7 @@ def test_camera_to_a_file_through_a_power_cut(camera: RtspServer, tmp_path: Path
     assert max(b - a for a, b in pairwise(times)) > 0.2
 
 
+@pytest.mark.slow
 def test_file_behind_a_connection_that_breaks_is_kept_and_told(tmp_path: Path) -> None:
     clip = clips.make(tmp_path / "c.mkv", clips.frames(100, size=(64, 48)))
     out = tmp_path / "out.mkv"
@@ -104,6 +105,7 @@ def wait_for_pictures(process: subprocess.Popen[bytes], folder: Path, count: int
     pytest.fail("no pictures came")
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_the_camera_is_away(camera: RtspServer, tmp_path: Path) -> None:
     out = tmp_path / "out.mkv"
     pictures = tmp_path / "p_%04d.png"
@@ -120,6 +122,7 @@ def test_ctrl_c_while_the_camera_is_away(camera: RtspServer, tmp_path: Path) -> 
     assert len(video_times(out)) > 5
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_waiting_for_the_first_time() -> None:
     url = f"rtsp://127.0.0.1:{free_port()}/cam"
     process = spawn("run", url, "null", "--reconnect", "always")
@@ -133,6 +136,7 @@ def test_ctrl_c_while_waiting_for_the_first_time() -> None:
     assert outcome.lines[-1] == "livemosaic: interrupted: nothing was written"
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_a_server_says_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(TIMEOUT_S)
@@ -147,6 +151,7 @@ def test_ctrl_c_while_a_server_says_nothing() -> None:
     assert outcome.code == 130
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", ["", "me:wrong@"])
 def test_errors_are_one_line_without_secrets(camera: RtspServer, who: str) -> None:
     url = camera.url.replace("//", f"//{who}")

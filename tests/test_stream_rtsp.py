@@ -67,6 +67,7 @@ def increasing(frames: list[Frame]) -> bool:
     return all(a.pts < b.pts for a, b in pairwise(frames))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["rtsp", "rtspu", "rtspt"])
 def test_plays(serve: Serve, clip: Path, scheme: str, caplog: pytest.LogCaptureFixture) -> None:
     server = serve(clip)
@@ -100,6 +101,7 @@ def test_udp_is_taken_where_there_is_no_tcp(serve: Serve, clip: Path) -> None:
         watch.next(Frame, 5)
 
 
+@pytest.mark.slow
 def test_server_killed_and_restarted(
     serve: Serve, clip: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -150,6 +152,7 @@ def test_stall_is_noticed_and_survived(serve: Serve, clip: Path) -> None:
     assert increasing(watch.frames)
 
 
+@pytest.mark.slow
 def test_short_stall_is_none(serve: Serve, clip: Path) -> None:
     server = serve(clip)
     source = open_source(server.url)
@@ -170,6 +173,7 @@ def test_absent_at_the_start(reconnect: str | int | None) -> None:
     assert str(caught.value).startswith(f"{url}: cannot be read: ")
 
 
+@pytest.mark.slow
 def test_given_up_after_so_many_attempts(caplog: pytest.LogCaptureFixture) -> None:
     url = f"rtsp://127.0.0.1:{free_port()}/cam"
     with pytest.raises(SourceError, match=r"nothing answers there.* 2 attempts"):
@@ -221,6 +225,7 @@ def test_wrong_password_is_final_and_secret(
     assert "right" not in messages
 
 
+@pytest.mark.slow
 def test_other_size_after_a_restart(
     serve: Serve, clip: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

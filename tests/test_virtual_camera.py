@@ -134,6 +134,7 @@ def test_a_repeated_picture_is_sent_again(
     assert [id(plane) for plane in drawn] == [id(it.y) for it in (first, second, first)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "place"),
     [

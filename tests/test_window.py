@@ -228,6 +228,7 @@ def test_what_the_window_shows_over_the_picture(screen: Screen) -> None:
         assert program.ended() == (0, "")
 
 
+@pytest.mark.slow
 def test_closed_by_the_window_manager(screen: Screen) -> None:
     with shown(screen.environment, (320, 180)) as program:
         screen.see(has_picture, what="the picture")
