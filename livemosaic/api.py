@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .control.options import OPTIONS, RunOptions, resolve
 from .errors import UsageError
+from .gallery import open_gallery
 from .gallery.file_format import Gallery
 from .media.frame import Frame
 from .mosaic.mosaic import Mosaic
@@ -135,6 +136,8 @@ def mosaic_frames(
     >>> frames.close()
     """
     chosen = _options(options, input=str(source) if isinstance(source, str | Path) else "")
+    if not isinstance(gallery, Gallery):
+        gallery = open_gallery(gallery, recipe=chosen.recipe)
     mosaic = Mosaic(gallery, chosen.mosaic, matcher=matcher)
 
     def frames() -> Generator[Frame, None, None]:

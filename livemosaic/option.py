@@ -168,6 +168,12 @@ def option(default: T, help: str, **details: Any) -> T:
     return field(default=default, metadata={"option": {"help": " ".join(help.split()), **details}})
 
 
+def same_option(declared: Any, name: str) -> Any:
+    """Declare a field of a dataclass as the option that another dataclass has."""
+    its = next(its for its in fields(declared) if its.name == name)
+    return field(default=its.default, metadata=its.metadata)
+
+
 @cache
 def options_of(declared: Any) -> tuple[Option, ...]:
     """The options that a dataclass declares; those of a dataclass in a field take its place."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -119,7 +120,7 @@ def open_pipeline(
     named : how warnings name an option
     started_s : when the run began, `time.monotonic()`
     """
-    from .gallery import Gallery, open_gallery
+    from .gallery import Gallery, is_folder, open_gallery
     from .jit import kernels_are_cached
     from .mosaic.match import MATCHERS
     from .mosaic.mosaic import Mosaic
@@ -131,8 +132,10 @@ def open_pipeline(
     for destination in destinations:
         destination.check_stream(info)
     gallery = gallery or options.gallery
+    opens = functools.partial(open_gallery, recipe=options.recipe)
+    builds = not isinstance(gallery, Gallery) and is_folder(gallery)
     if not isinstance(gallery, Gallery):
-        gallery = open_gallery(gallery, progress=on_photos)
+        gallery = opens(gallery, progress=on_photos)
     settings = dataclasses.replace(
         options.mosaic,
         for_screen=are_for_screen(destinations),
@@ -168,6 +171,7 @@ def open_pipeline(
         # By keys, or by a settings file that is watched.
         interactive=with_keys is not None or (control is not None and options.watches_files),
         encodes=any(it.encodes for it in destinations),
+        builds_gallery=builds,
     )
     for name, reason in ignored_options(options, circumstances).items():
         _log.warning("%s has no effect: %s", named(name), reason)
@@ -190,7 +194,7 @@ def open_pipeline(
         max_latency_s=options.max_latency / 1e3,
         started_s=started_s,
         control=control,
-        open_gallery=open_gallery,
+        open_gallery=opens,
         save_picture=capture_files.save_picture,
         open_recording=capture_files.open_recording,
     )

@@ -187,7 +187,7 @@ def live_options(_: str) -> str:
 
 
 def options(group: str) -> str:
-    """The options of `run` in a group: mosaic, input, output or program."""
+    """The options of `run` in a group: mosaic, gallery, input, output or program."""
     from livemosaic.control.options import OPTIONS
     from livemosaic.option import text_of
 

@@ -138,7 +138,7 @@ def write_tiles(
             arrays,
             photos=[f"{i}.png" for i in range(int(source_photo.max()) + 1)],
             root="",
-            recipe=Recipe(crops=0, drop_percentile=drop, mirror=mirror),
+            recipe=Recipe(crops=0, drop_percentile=drop, no_mirror=not mirror),
         )
     return Gallery.open(path)
 

@@ -10,14 +10,16 @@ import sys
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from livemosaic.errors import GalleryError
-from livemosaic.gallery import BUILTIN, Gallery, open_gallery
+from livemosaic.gallery import BUILTIN, Gallery, Recipe, open_gallery
 from livemosaic.gallery.report import gallery_info
 
 from .gallery_files import encode, photo, write_photos
+from .program import SMALL, Program
 
 ROOT = Path(__file__).parents[1]
 
@@ -192,6 +194,37 @@ def test_folder_is_built_once_and_again_when_it_changes(
     assert [path.exists() for path in paths] == [False, False, False, True]
     assert len(list(fresh.iterdir())) == 2  # the other folder's is still there
     assert len(first.tiles[0].shape) == 3  # an open gallery can still be used
+
+
+def test_each_recipe_of_a_folder_has_a_gallery(fresh: Path, tmp_path: Path) -> None:
+    write_photos(tmp_path / "photos", 3, width=160, height=130)
+    plain = Recipe(crops=0, no_mirror=True, fit="stretch")
+    first, second = (
+        open_gallery(tmp_path / "photos", recipe=it) for it in (Recipe(crops=5), plain)
+    )
+    assert (len(first), first.mirror, first.options["fit"]) == (18, True, "crop")
+    assert (len(second), second.mirror, second.options["fit"]) == (3, False, "stretch")
+    assert open_gallery(tmp_path / "photos", recipe=Recipe(crops=5)).path == first.path
+    assert len(list(fresh.iterdir())) == 2
+
+
+def test_a_run_chooses_the_recipe_of_a_folder(
+    fresh: Path, tmp_path: Path, program: Program
+) -> None:
+    write_photos(tmp_path / "photos", 3, width=160, height=130)
+    cv2.imwrite(str(tmp_path / "p.png"), photo(1))
+    names = ["run", str(tmp_path / "p.png"), str(tmp_path / "o.png"), *SMALL, "--gallery"]
+    words = ["--crops", "1", "--fit", "stretch", "--no-mirror"]
+    outcome = program(*names, str(tmp_path / "photos"), *words)
+    assert outcome.code == 0
+    assert "no effect" not in outcome.err
+    (path,) = fresh.glob("folder-*.gallery")
+    gallery = Gallery.open(path)
+    assert (len(gallery), gallery.mirror, gallery.options["fit"]) == (6, False, "stretch")
+    outcome = program(*names, str(path), *words, "-y")
+    assert outcome.code == 0
+    for word in ("--crops", "--fit", "--no-mirror"):
+        assert f"{word} has no effect: the gallery is no folder of photos" in outcome.err
 
 
 def test_folder_without_photos(fresh: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from livemosaic.gallery.histogram import tile_histograms
 from livemosaic.gallery.layout_features import tile_points
 from livemosaic.gallery.recipe import Recipe
 
-RECIPE = Recipe(8, "stretch", crops=0, seed=7, mirror=False)
+RECIPE = Recipe(8, "stretch", crops=0, seed=7, no_mirror=True)
 PHOTOS = ["a.jpg", "ü/b.jpg", "bad\udcff.jpg"]
 
 

@@ -20,6 +20,7 @@ SHOWN = Circumstances(kind="file", paced=True, interactive=True)
 STILL = Circumstances(kind="file", still=True)
 CAMERA = Circumstances(kind="camera.webcam", live=True, paced=True, interactive=True)
 STREAM = Circumstances(kind="network.stream", live=True, paced=True, interactive=True)
+FOLDER = Circumstances(kind="file", builds_gallery=True)
 HTTP_FILE = Circumstances(kind="network.stream")
 PATTERN = Circumstances(kind="pattern", live=True, paced=True, interactive=True)
 
@@ -60,6 +61,8 @@ def ignored(words: str, run: Circumstances) -> set[str]:
         ("realtime=on", SHOWN, ""),
         ("codec=ffv1 preset=x crf=3", FILE, ""),
         ("codec=ffv1 preset=x crf=3", NO_ENCODER, "codec preset crf"),
+        ("crops=0 fit=stretch no_mirror=on", FILE, "crops fit no_mirror"),
+        ("crops=0 fit=stretch no_mirror=on", FOLDER, ""),
         ("max_latency=50", FILE, "max_latency"),
         ("max_latency=50", SHOWN, ""),
         ("max_latency=50", CAMERA, ""),

@@ -24,6 +24,7 @@ class Circumstances:
     paced: bool = False  # the input is live, or a file that is played as if it were
     interactive: bool = False  # keys or a settings file may change the mosaic while it runs
     encodes: bool = True  # one of the outputs has a video encoder
+    builds_gallery: bool = False  # of a folder of photos
 
 
 # Options, when they have no effect, and why. While a key may change the match, all may have one.
@@ -36,6 +37,9 @@ _RULES: tuple[_Rule, ...] = (
     ("calm activity fps duration realtime",
      lambda options, run: run.still,
      "a single picture does not move"),
+    ("fit crops no_mirror",
+     lambda options, run: not run.builds_gallery,
+     "the gallery is no folder of photos"),
     ("capture",
      lambda options, run: run.kind != "camera.webcam",
      "the input is no webcam"),

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import OptionError, UsageError, shown
+from ..gallery.recipe import Fit, Recipe
 from ..mosaic.settings import MosaicSettings
-from ..option import Kind, option, options_of, read_size, text_of
+from ..option import Kind, option, options_of, read_size, same_option, text_of
 from ..parse import HIGHEST_RATE, LOWEST_RATE, rate, reconnect_attempts
 from ..sources.base import DEFAULT_CAPTURE, CaptureMode
 
@@ -77,6 +78,10 @@ class RunOptions:
         algorithm with its parameters""", choices=tuple(PROFILES), live=True)
     mosaic: MosaicSettings = MosaicSettings()
 
+    fit: Fit = same_option(Recipe, "fit")
+    crops: int | None = same_option(Recipe, "crops")
+    no_mirror: bool = same_option(Recipe, "no_mirror")
+
     capture: CaptureMode = option(DEFAULT_CAPTURE, "size and frames/s to ask a webcam for",
         kind=_CAPTURE, group="input")
     reconnect: str | None = option(None, """how often to try to reopen a lost live input: never,
@@ -113,6 +118,11 @@ class RunOptions:
     progress: Literal["auto", "always", "never"] = option("auto", """when to show the progress bar;
         auto shows it on a terminal""", group="program", filed=False)
     # fmt: on
+
+    @property
+    def recipe(self) -> Recipe:
+        """How a gallery is made of a folder of photos."""
+        return Recipe(fit=self.fit, crops=self.crops, no_mirror=self.no_mirror)
 
 
 OPTIONS = options_of(RunOptions)

@@ -19,14 +19,25 @@ if TYPE_CHECKING:
     from .build import Progress, build_gallery
     from .builtin import BUILTIN
     from .file_format import Gallery
+    from .recipe import Recipe
 
 # Imported when first used: `livemosaic --help` needs no NumPy, and a mosaic no builder.
-_LAZY = {"build_gallery": "build", "Gallery": "file_format", "BUILTIN": "builtin"}
+_LAZY = {
+    "build_gallery": "build",
+    "Gallery": "file_format",
+    "BUILTIN": "builtin",
+    "Recipe": "recipe",
+}
 
-__all__ = ["BUILTIN", "Gallery", "build_gallery", "open_gallery"]
+__all__ = ["BUILTIN", "Gallery", "Recipe", "build_gallery", "open_gallery"]
 
 
-def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = None) -> Gallery:
+def open_gallery(
+    spec: str | Path = "photos",
+    *,
+    progress: Progress | None = None,
+    recipe: Recipe | None = None,
+) -> Gallery:
     """Open a gallery by its name or path.
 
     Parameters
@@ -35,6 +46,7 @@ def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = Non
         gallery file, or a folder of photos (built in the cache folder, and again when its photos
         change). Write `./photos` for a file or folder with the name of a built-in gallery
     progress : called as progress(done, total) while a folder's photos are read
+    recipe : how the gallery of a folder is made, such as Recipe(crops=0, no_mirror=True)
 
     Raises
     ------
@@ -52,10 +64,10 @@ def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = Non
     if spec in BUILTIN:
         return open_builtin(str(spec))
     path = Path(os.path.expanduser(spec))
-    if os.path.isdir(path):
+    if is_folder(spec):
         from .cache import folder_gallery
 
-        return folder_gallery(path, progress=progress)
+        return folder_gallery(path, recipe, progress=progress)
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -67,6 +79,13 @@ def open_gallery(spec: str | Path = "photos", *, progress: Progress | None = Non
     except (OSError, ValueError):
         pass  # opening it reports the problem
     return Gallery.open(path)
+
+
+def is_folder(spec: str | Path) -> bool:
+    """Whether the gallery of that name is built of a folder's photos."""
+    from .builtin import BUILTIN
+
+    return spec not in BUILTIN and os.path.isdir(os.path.expanduser(spec))
 
 
 def __getattr__(name: str) -> Any:

@@ -119,7 +119,7 @@ def build_gallery(
     (2460, ())
     >>> gallery = open_gallery("my.gallery")                    # doctest: +SKIP
     """
-    recipe = Recipe(tile_px, fit, crops, clusters, drop_percentile, seed, mirror)
+    recipe = Recipe(tile_px, fit, crops, clusters, drop_percentile, seed, not mirror)
     photos = find_photos(paths)
     recipe = recipe.for_photos(len(photos))
 

@@ -72,7 +72,7 @@ BUILTIN = {
         "1,304 emoji",
         "Noto Color Emoji, SIL Open Font License 1.1",
         # Mirrored letters, clocks and signs would be wrong.
-        Recipe(crops=3, drop_percentile=DROP_PERCENTILE, mirror=False),
+        Recipe(crops=3, drop_percentile=DROP_PERCENTILE, no_mirror=True),
     ),
 }
 

@@ -11,11 +11,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from ..errors import GalleryError
 from ..jit import write_error
 from .file_format import FORMAT_VERSION, SUFFIX, Gallery
+from .recipe import Recipe
 
 CACHE_VARIABLE = "LIVEMOSAIC_CACHE"
 
@@ -70,8 +72,16 @@ def cached_gallery(stem: str, key: str, build: Callable[[Path], object], *, name
     return Gallery.open(path, name=name)
 
 
-def folder_gallery(folder: Path, *, progress: Callable[[int, int], None] | None = None) -> Gallery:
-    """The gallery of a folder of photos, built again when a photo was added, removed or changed."""
+def folder_gallery(
+    folder: Path,
+    recipe: Recipe | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Gallery:
+    """The gallery of a folder of photos, built again when a photo was added, removed or changed.
+
+    Each recipe has a gallery of its own.
+    """
     from .build import build_gallery
     from .photo_paths import find_photos
 
@@ -82,14 +92,18 @@ def folder_gallery(folder: Path, *, progress: Callable[[int, int], None] | None 
             status = os.stat(photo)
             entry = f"{os.path.relpath(photo, root)}\0{status.st_size}\0{status.st_mtime_ns}\n"
             state.update(entry.encode("utf-8", "surrogateescape"))
-    place = hashlib.sha256(root.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    recipe = recipe or Recipe()
+    place = f"{root}\0{recipe}".encode("utf-8", "surrogateescape")
+    stem = f"folder-{hashlib.sha256(place).hexdigest()[:12]}"
 
     def build(path: Path) -> None:
         _logger.info("building a gallery of the photos in %r, once until they change", str(folder))
-        report = build_gallery([root], path, progress=progress)
+        options = asdict(recipe)
+        mirror = not options.pop("no_mirror")
+        report = build_gallery([root], path, mirror=mirror, progress=progress, **options)
         if report.unreadable:
             message = "%d of the photos in %r cannot be read (the first, %r: %s)"
             _logger.warning(message, len(report.unreadable), str(folder), *report.unreadable[0])
 
     key, name = state.hexdigest()[:16], os.path.basename(root)
-    return cached_gallery(f"folder-{place}", key, build, name=name)
+    return cached_gallery(stem, key, build, name=name)

@@ -64,7 +64,8 @@ ARRAYS = {
 }
 
 # How a gallery was built, so that `gallery add` can build it again.
-OPTIONS = {known.field: known for known in options_of(Recipe) if known.field != "tile_px"}
+_ELSEWHERE = {"tile_px", "no_mirror"}  # the tiles' shape, and `mirror` in the header
+OPTIONS = {known.field: known for known in options_of(Recipe) if known.field not in _ELSEWHERE}
 
 # Like PNG's: a byte above 127 and both line ends, so that no text file begins like this and a
 # transfer that converts line ends is noticed.
@@ -244,7 +245,7 @@ class Gallery:
         """
         from .build import images_gallery
 
-        recipe = Recipe(tile, fit, crops, clusters, drop_percentile, seed, mirror)
+        recipe = Recipe(tile, fit, crops, clusters, drop_percentile, seed, not mirror)
         return cls(images_gallery(images, recipe), name=name)
 
 

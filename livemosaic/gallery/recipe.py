@@ -26,10 +26,6 @@ CROPS_BELOW_PHOTOS = 2000
 class Recipe:
     """How a gallery is made of photos, checked; `livemosaic gallery build --help` explains it.
 
-    Attributes
-    ----------
-    mirror : may the tiles be shown mirrored?
-
     Raises
     ------
     OptionError : an option does not take its value
@@ -50,11 +46,17 @@ class Recipe:
         group="gallery")
     seed: int = option(0, "seed of all random choices", low=0, high=2**63 - 1,
         group="gallery")
+    no_mirror: bool = option(False, "never show the tiles mirrored (letters, signs)",
+        group="gallery")
     # fmt: on
-    mirror: bool = True
 
     def __post_init__(self) -> None:
         check(self)
+
+    @property
+    def mirror(self) -> bool:
+        """May the tiles be shown mirrored?"""
+        return not self.no_mirror
 
     def for_photos(self, count: int) -> Recipe:
         """The recipe for a number of photos, which decides about crops unless they are chosen."""

@@ -58,9 +58,6 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     )
     add_paths(build, "replace NAME.gallery if it exists")
     add_options(build, table=options_of(Recipe))
-    build.add_argument(
-        "--no-mirror", action="store_true", help="never show the tiles mirrored (letters, signs)"
-    )
 
     info = command("info", _info, "show statistics of a gallery", "Shows statistics of a gallery.")
     add_gallery(info)
@@ -97,11 +94,10 @@ def _build(args: argparse.Namespace) -> None:
 
     texts = {known: getattr(args, known.name) for known in options_of(Recipe)}
     options = {known.field: known.read(text) for known, text in texts.items() if text is not None}
+    mirror = not options.pop("no_mirror", False)
     _check_new(args.output, args.yes)
     with photos_bar(quiet=args.quiet) as progress:
-        report = build_gallery(
-            args.paths, args.output, mirror=not args.no_mirror, progress=progress, **options
-        )
+        report = build_gallery(args.paths, args.output, mirror=mirror, progress=progress, **options)
     _print_report(report, quiet=args.quiet)
 
 

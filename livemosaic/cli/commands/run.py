@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -157,7 +158,8 @@ def _watching(
     from ...control.settings_file import SettingsFileWatcher
     from ...gallery import open_gallery
 
-    return SettingsFileWatcher(texts, options, pipeline.control, open_gallery=open_gallery)
+    opens = functools.partial(open_gallery, recipe=options.recipe)
+    return SettingsFileWatcher(texts, options, pipeline.control, open_gallery=opens)
 
 
 def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, still: bool) -> int:
