@@ -1,4 +1,4 @@
-"""Pictures that Pillow reads for the program, and those that stay FFmpeg's."""
+"""Pictures as inputs: those that Pillow reads, and those that stay with FFmpeg."""
 
 from __future__ import annotations
 
@@ -106,36 +106,48 @@ def test_transparency_of_a_converted_picture(tmp_path: Path) -> None:
     assert np.abs(picture_of(tmp_path / "x.png").astype(int) - 128).max() <= 1
 
 
-PLAIN = {
-    "a.jpg": encode(photo(1), ".jpg"),
-    "a.png": encode(photo(1), ".png"),
-    "a.webp": encode(photo(1), ".webp"),
-    "a.tif": encode(photo(1), ".tif"),
-    "a.bmp": encode(photo(1), ".bmp"),
-    "srgb.jpg": pillow(photo(1), "JPEG", icc_profile=icc_profile("sRGB")),
-}
+@pytest.mark.parametrize(
+    "data", [encode(photo(1), ".jpg"), pillow(photo(1), "JPEG", icc_profile=icc_profile("sRGB"))]
+)
+def test_plain_jpegs_stay_with_ffmpeg(data: bytes, tmp_path: Path) -> None:
+    """It gives their samples without a conversion."""
+    (tmp_path / "a.png").write_bytes(data)
+    picture_of(tmp_path / "a.png", FileSource)
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_plain_pictures_stay_with_ffmpeg(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(PLAIN[name])
-    picture_of(tmp_path / name, FileSource)
-
-
-def test_what_is_more_than_one_picture_stays_with_ffmpeg(tmp_path: Path) -> None:
+def test_animated_gif_stays_with_ffmpeg(tmp_path: Path) -> None:
     (tmp_path / "a.gif").write_bytes(ANIMATED_GIF)
-    pictures = [Image.fromarray(photo(n)[..., ::-1]) for n in range(3)]
+    with open_source(str(tmp_path / "a.gif")) as source:
+        assert type(source) is FileSource
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WebP", "AVIF"])
+def test_animations(kind: str, tmp_path: Path) -> None:
+    """Each picture has its time, its colours and the ground."""
+    pictures = [Image.fromarray(over_nothing(fields(64, 48), n)) for n in range(3)]
+    file = io.BytesIO()
+    options = {"lossless": True} if kind == "WebP" else {}
+    durations = [100, 200, 100]
     pictures[0].save(
-        tmp_path / "a.png",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=100,
-        icc_profile=icc_profile("P3"),
+        file, kind, save_all=True, append_images=pictures[1:], duration=durations, **options
     )
-    (tmp_path / "s_1.png").write_bytes(with_profile(fields(32, 32), "PNG", "P3"))
-    for name in ("a.gif", "a.png", "s_%d.png"):
-        with open_source(str(tmp_path / name)) as source:
-            assert type(source) is FileSource
+    (tmp_path / "a").write_bytes(file.getvalue())
+    with open_source(str(tmp_path / "a")) as source:
+        assert not source.info.still
+        assert source.info.rate == 10
+        frames = [item for item in source if isinstance(item, Frame)]
+    assert [round(frame.time_s * 1000) for frame in frames] == [0, 100, 300]
+    for n, frame in enumerate(frames):
+        picture = frame.to_bgr()
+        assert np.abs(picture[:4, 16 * n + 4 : 16 * n + 12].astype(int) - 128).max() <= 4
+        assert np.abs(picture[36, 48].astype(int) - FIELDS[1, 1]).max() <= 6
+
+
+def over_nothing(picture: U8, n: int) -> U8:
+    """RGBA with a transparent stripe that moves with `n`."""
+    alpha = np.full(picture.shape[:2], 255, np.uint8)
+    alpha[:8, 16 * n : 16 * n + 16] = 0
+    return np.dstack([picture[..., ::-1], alpha])
 
 
 @pytest.mark.parametrize("name", ["x.png", "s_%d.png"])

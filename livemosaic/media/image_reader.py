@@ -6,14 +6,16 @@ left to OpenCV, which decodes small ones in half the time, to the same pixels.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import itertools
 import os
 import re
 import stat
+from collections.abc import Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -49,13 +51,28 @@ _KINDS = {
     "HEIC": (rb"\0\0..ftyp(....)*?(hei[cmsx]|hev[cx]|mif1)", "pillow_heif", "HeifImageFile"),
 }
 
-_ORIENTATION = 0x0112  # of Exif and TIFF
+_ORIENTATION = 0x0112  # a tag of Exif and TIFF
+_BITS, _PHOTOMETRIC, _PLANES = 258, 262, 284  # tags of TIFF
+_WHITE_IS_ZERO, _SEPARATE = 0, 2  # values of the last two
+_PNG_BITS_AT = 24  # the byte of a PNG with the bits of a sample
 _FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # after a transposition from 5 on
 
 _REDUCED = [(n, getattr(cv2, f"IMREAD_REDUCED_COLOR_{n}")) for n in (8, 4, 2)]
 
-# The samples that a profile is about, by the mode of an image; RGB for other modes.
-_PROFILED = dict.fromkeys(("1", "L", "LA", "I;16", "I;16B"), "L") | {"CMYK": "CMYK"}
+# What the samples of a mode of Pillow are; RGB for other modes.
+_COLOURS = dict.fromkeys(("1", "L", "LA", "La", "I;16", "I;16B"), "GRAY") | {
+    "CMYK": "CMYK",
+    "LAB": "LAB",
+}
+
+# The mode to convert from, by the colours of a profile and of an image. Others do not go together.
+_PROFILED = {
+    ("RGB", "RGB"): "RGB",
+    ("RGB", "GRAY"): "RGB",
+    ("GRAY", "GRAY"): "L",
+    ("CMYK", "CMYK"): "CMYK",
+    ("Lab", "LAB"): "LAB",
+}
 
 # Colours of a profile that lie this near to sRGB's are left as they are: a profile that means
 # sRGB, but rounds.
@@ -99,7 +116,7 @@ class ImageReader:
     Attributes
     ----------
     size : (width, height) of the upright picture
-    animated : whether more pictures follow; the first one is read
+    animated : whether more pictures follow, see `frames`; `read` decodes the first one
     orientation : Exif's, 1..8; `read` applies it
     """
 
@@ -127,7 +144,9 @@ class ImageReader:
         if width * height > MAX_PIXELS:
             size = f"{width} x {height} pixels"
             raise BadImage(f"too large: {size}, the limit is {MAX_PIXELS:,} in all")
-        self.animated = kind != "HEIC" and bool(getattr(self._image, "is_animated", False))
+        # In HEIC and TIFF files, further pictures are other ones.
+        several = bool(getattr(self._image, "is_animated", False))
+        self.animated = several and kind not in ("HEIC", "TIFF")
         self.orientation = 1 if kind == "TIFF" else self._read_orientation()  # applied by Pillow
         self.size = (width, height) if self.orientation < 5 else (height, width)
 
@@ -135,6 +154,17 @@ class ImageReader:
     def converts(self) -> bool:
         """Whether the file has a colour profile that is not sRGB."""
         return self._transform() is not None
+
+    @property
+    def profile_is_bad(self) -> bool:
+        """Whether the file has a colour profile that cannot be used; it is read as sRGB."""
+        return self._profile().is_bad
+
+    @property
+    def plain(self) -> bool:
+        """Whether all decoders show the file alike: an upright JPEG of grey or Y'CbCr in sRGB."""
+        plain = self.kind == "JPEG" and self._image.mode in ("L", "RGB")
+        return plain and self.orientation == 1 and not self.converts
 
     def read(self, at_least: int | None = None) -> U8:
         """Decode the picture, upright and in sRGB.
@@ -146,29 +176,53 @@ class ImageReader:
         or 1/8 while it keeps them (fewer coefficients per block: 4 times the speed), and a HEIC's
         thumbnail is taken if it has them.
         """
+        with self._reading():
+            if self.kind == "JPEG" and not self.converts:
+                return self._upright(self._decode_jpeg(at_least))
+            if at_least:
+                self._image.draft(None, (at_least, at_least))
+            return self._upright(self._pixels())
+
+    def frames(self) -> Iterator[tuple[U8, int]]:
+        """Yield the pictures of an animation as `read` does, and for how many ms each is shown."""
+        image: Any = self._image
+        # A PNG's first picture may be for programs that show no animations.
+        for number in range(bool(getattr(image, "default_image", False)), image.n_frames):
+            with self._reading():
+                image.seek(number)
+                pixels = self._upright(self._pixels())
+            yield pixels, round(image.info.get("duration") or 0)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
         try:
-            pixels = self._decode(at_least)
+            yield
         except BadImage:
             raise
         except Exception as error:  # as in __init__
             raise self._damaged(error) from None
+
+    def _upright(self, pixels: U8) -> U8:
         if self.orientation >= 5:
             pixels = np.asarray(cv2.transpose(pixels), np.uint8)
         if self.orientation in _FLIPS:
             pixels = np.asarray(cv2.flip(pixels, _FLIPS[self.orientation]), np.uint8)
         return pixels
 
-    def _decode(self, at_least: int | None) -> U8:
+    def _pixels(self) -> U8:
+        """The picture that Pillow has decoded, in sRGB."""
         image, transform = self._image, self._transform()
-        if self.kind == "JPEG" and transform is None:
-            return self._decode_jpeg(at_least)
-        if at_least:
-            image.draft(None, (at_least, at_least))
         image.load()
+        if self._tiff_tag(_PLANES) == _SEPARATE and self._tiff_tag(_BITS)[0] == 16:
+            raise BadImage("its samples of 16 bits are in separate planes")  # Pillow mixes them up
+        if self.kind == "PNG":
+            _scale_transparency(image, bits=self._data[_PNG_BITS_AT])
         if image.mode.startswith("I;16"):
-            image = _from_16_bit(image)
+            image = _from_16_bit(image, inverted=self._tiff_tag(_PHOTOMETRIC) == _WHITE_IS_ZERO)
         if image.mode in ("I", "F"):
             raise BadImage("its samples have 32 bits; 8 and 16 are read")
+        if image.mode == "La":  # of grey times alpha
+            image = image.convert("LA")
         mode = "RGBA" if image.has_transparency_data else "RGB"
         if transform is not None:
             original = image
@@ -177,6 +231,8 @@ class ImageReader:
                 image.putalpha(original.convert("RGBA").getchannel("A"))
         elif image.mode != mode:
             image = image.convert(mode)
+        if self.kind == "BMP" and mode == "RGBA" and not image.getchannel("A").getbbox():
+            mode, image = "RGB", image.convert("RGB")  # the byte is not used
         raw = image.tobytes("raw", "BGRA" if mode == "RGBA" else "BGR")
         return np.frombuffer(raw, np.uint8).reshape(image.height, image.width, -1)
 
@@ -193,11 +249,17 @@ class ImageReader:
             raise self._damaged("its pixels cannot be decoded")
         return np.asarray(pixels, np.uint8)
 
-    def _transform(self) -> ImageCms.ImageCmsTransform | None:
+    def _tiff_tag(self, tag: int) -> Any:
+        tags = getattr(self._image, "tag_v2", None)
+        return None if tags is None else tags.get(tag)
+
+    def _profile(self) -> _Profile:
+        mode = _COLOURS.get(self._image.mode, "RGB")
         profile = self._image.info.get("icc_profile")
-        if not profile:
-            return None
-        return _to_srgb(profile, _PROFILED.get(self._image.mode, "RGB"))
+        return _read_profile(profile, mode) if profile or mode == "LAB" else _SRGB
+
+    def _transform(self) -> ImageCms.ImageCmsTransform | None:
+        return self._profile().transform
 
     def _read_orientation(self) -> int:
         try:
@@ -211,35 +273,68 @@ class ImageReader:
         return BadImage(f"damaged or cut off {self.kind}: {text}")
 
 
-def _from_16_bit(image: Image.Image) -> Image.Image:
+def _scale_transparency(image: Image.Image, *, bits: int) -> None:
+    """Scale the transparent colour of a PNG, which is in the file's bits, as Pillow's pixels."""
+    colour = image.info.get("transparency")
+    if bits == 8 or image.mode not in ("1", "L", "RGB") or not isinstance(colour, (int, tuple)):
+        return  # in a palette, or exact already
+    if isinstance(colour, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in colour)  # of 16 bits
+    else:
+        image.info["transparency"] = min(colour * 255 // (2**bits - 1), 255)
+
+
+def _from_16_bit(image: Image.Image, *, inverted: bool) -> Image.Image:
     from PIL import Image
 
-    return Image.fromarray(cv2.convertScaleAbs(np.asarray(image, np.uint16), alpha=1 / 257))
+    samples = np.asarray(image, np.uint16)
+    if inverted:
+        samples = ~samples
+    grey = Image.fromarray(cv2.convertScaleAbs(samples, alpha=1 / 257))
+    transparent = image.info.get("transparency")
+    if transparent is None:
+        return grey
+    alpha = Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8))
+    return Image.merge("LA", (grey, alpha))
+
+
+class _Profile(NamedTuple):
+    transform: ImageCms.ImageCmsTransform | None = None  # to sRGB; None if it is sRGB, or bad
+    is_bad: bool = False
+
+
+_SRGB = _Profile()
 
 
 @functools.lru_cache(16)
-def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """From a colour profile to sRGB; None if it is sRGB, damaged, or one for other samples."""
+def _read_profile(data: bytes | None, colours: str) -> _Profile:
+    """Read a colour profile for samples of `colours`; CIE L*a*b* needs none."""
     from PIL import Image, ImageCms
 
     try:
+        if colours == "LAB":
+            profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
+        else:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(data or b""))
+        mode = _PROFILED.get((profile.profile.xcolor_space.strip(), colours))
+        if mode is None:
+            return _Profile(is_bad=True)
         transform = ImageCms.buildTransform(
-            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            profile,
             ImageCms.createProfile("sRGB"),
             mode,
             "RGB",
             ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
     except (ImageCms.PyCMSError, OSError):
-        return None
-    if mode != "CMYK":
+        return _Profile(is_bad=True)
+    if mode in ("L", "RGB"):
         levels = bytes(itertools.chain(*itertools.product(range(0, 256, 15), repeat=3)))
         before = Image.frombytes("RGB", (len(levels) // 3, 1), levels).convert(mode)
         apart = np.asarray(transform.apply(before), int) - np.asarray(before.convert("RGB"), int)
         if np.abs(apart).max() <= _SRGB_LEVELS:
-            return None
-    return transform
+            return _SRGB
+    return _Profile(transform)
 
 
 def flatten(pixels: U8, background: int = BACKGROUND) -> U8:

@@ -30,7 +30,6 @@ _KINDS = (
           {"stream": "rtsp://camera/live rtmp://... http://... udp://..."}),
     _Kind(r"webcam(:.*)?|/dev/(video|v4l/).*", "camera.webcam",
           {"webcam": "webcam webcam:NAME webcam:2 /dev/video2"}),
-    _Kind(r".*", "image", {}),  # those pictures that FFmpeg does not read right
     _Kind(r".*", "file", {"video or picture file": "in.mp4 photo.jpg",
                           "numbered pictures": "in_%04d.png", "standard input": "-"}),
 )

@@ -1,4 +1,4 @@
-"""Video files, pictures, numbered sequences and standard input, read by FFmpeg."""
+"""Video files and standard input, read by FFmpeg; pictures that sources/image.py leaves to it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from ..errors import RefusedError, SourceError
-from ..media.ffmpeg import av, fraction, open_container, reason, source_error
+from ..errors import SourceError
+from ..media.ffmpeg import av, fraction, reason
 from ..media.frame import Chapter, Frame, TrackPacket
 from ..media.urls import is_url
 from .base import Source, SourceOptions
 from .decoder import VideoDecoder, ignored_streams, other_tracks
 from .discontinuity import Discontinuity
-from .input_paths import STANDARD_INPUT, InputPath, resolve_input
+from .image import open_images
+from .input_paths import InputPath, resolve_input
 
 _logger = logging.getLogger("livemosaic")
 
@@ -36,7 +37,6 @@ _MAX_READ_ERRORS = 32
 _LATE_S, _LATE_CLOCK_S = 60, 1
 # FFmpeg's AVFMT_TS_DISCONT: times in such a format may leap, and nothing is missing.
 _LEAPS = 0x0200
-_TIMEOUTS_S = (10.0, 10.0)  # for a server's answer: to open, and to read
 
 # Containers of video that also hold single pictures.
 _PICTURE_SUFFIXES = {".avif", ".heic", ".heif"}
@@ -50,20 +50,18 @@ class FileSource(Source):
 
     The tracks in `info.tracks` belong to the open file: close sinks that copy them before the
     source. If a connection breaks, the iteration raises `SourceError` after all items that could
-    be read. The parameters are those of `open_source`.
+    be read.
     """
 
-    def __init__(self, spec: str, *, rate: Fraction | None = None, threads: int = 0) -> None:
-        path = resolve_input(spec, rate=rate)
+    def __init__(self, path: InputPath, *, threads: int = 0) -> None:
         self.name = path.name
         self._remote = is_url(path.url)
-        self._piped = path.url == STANDARD_INPUT or (not self._remote and Path(self.name).is_fifo())
+        self._pipe = path.pipe
         self._connection_error: SourceError | None = None
         self._start_s, self._end_s = math.inf, -math.inf  # of the packets so far
         self._read_errors = 0
-        self._head = b""  # of the first video packet
         self._pictures = path.pictures
-        self._container = _open(path)
+        self._container = path.open()
         self._items: Iterator[Frame | TrackPacket] = iter(())
         self._ahead: list[Frame | TrackPacket] = []  # read before the iteration
         try:
@@ -106,6 +104,8 @@ class FileSource(Source):
     def close(self) -> None:
         self._items = iter(())
         self._container.close()
+        if self._pipe is not None:
+            self._pipe.close()
 
     # ---- opening -------------------------------------------------------------------------
 
@@ -122,21 +122,15 @@ class FileSource(Source):
             return first
         if self._connection_error is not None:
             raise self._connection_error
-        webp = self._head[:4] == b"RIFF" and self._head[8:16] == b"WEBPVP8X"
-        if webp and int.from_bytes(self._head[20:21]) & 2:
-            raise RefusedError(
-                f"{self.name}: it is an animated WebP, which FFmpeg cannot decode; convert it to "
-                "GIF or MP4"
-            )
         fix = "it is damaged or cut off, copy it again"
-        if self._piped:
+        if self._pipe is not None:
             fix = "most MP4 files cannot be read from a pipe, so name the file instead"
         raise SourceError(f"{self.name}: no picture in it can be decoded; {fix}")
 
     def _is_still(self) -> bool:
         name = self._container.format.name
         if name == "image2" or name.endswith("_pipe"):  # FFmpeg's demuxers of single pictures
-            return not self._piped or self._read_ahead() is None  # a pipe may bring many
+            return self._pipe is None or self._read_ahead() is None  # a pipe may bring many
         if name == "gif":
             return self._read_ahead() is None
         suffix = Path(self._container.name).suffix.lower()
@@ -150,7 +144,6 @@ class FileSource(Source):
             self._note_time(packet)
             track = track_of.get(packet.stream_index)
             if track is None:
-                self._head = self._head or bytes(memoryview(packet)[:32])
                 yield from self._video.decode(packet)
             else:
                 yield TrackPacket(track, packet)
@@ -235,16 +228,14 @@ class FileSource(Source):
             yield packet
 
 
-def open_input(spec: str, options: SourceOptions) -> FileSource:
-    return FileSource(spec, rate=options.rate, threads=options.threads)
-
-
-def _open(path: InputPath) -> Any:
+def open_input(spec: str, options: SourceOptions) -> Source:
+    path = resolve_input(spec, rate=options.rate).open_pipe()
     try:
-        timeout = _TIMEOUTS_S if is_url(path.url) else None
-        return open_container(path.url, format=path.format, options=path.options, timeout=timeout)
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise source_error(path.name, error) from error
+        return open_images(path, options) or FileSource(path, threads=options.threads)
+    except BaseException:
+        if path.pipe is not None:
+            path.pipe.close()
+        raise
 
 
 def _origin_s(*streams: Any, late_s: float) -> Fraction:

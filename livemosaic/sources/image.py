@@ -1,77 +1,316 @@
-"""Still pictures that FFmpeg does not show as they are meant.
+"""Pictures: a single one, an animation, numbered ones, and those that come through a pipe.
 
-These are HEIC and AVIF (FFmpeg reads the first tile of a phone's photo only), pictures of another
-colour space than sRGB, and mirrored ones. All others are left to FFmpeg, see sources/file.py.
+The content of a file decides what it is, never its name. Plain JPEGs, animated GIFs and kinds that
+`ImageReader` does not know are left to FFmpeg, see sources/file.py.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from ..errors import RefusedError
-from ..media.colour import UNSPECIFIED, Colour
-from ..media.ffmpeg import LIMITED, MATRIX_CODES, guess_matrix
+from ..media.colour import U8, UNSPECIFIED, Colour
+from ..media.ffmpeg import LIMITED, MATRIX_CODES, av, guess_matrix
 from ..media.frame import Frame, StreamInfo
 from ..media.image_reader import (
     HEAD_BYTES,
+    MAX_BYTES,
     BadImage,
     ImageReader,
     flatten,
     image_kind,
     read_image_file,
 )
-from ..media.urls import local_path
+from ..media.urls import is_url
+from ..processors import usable_cores
 from .base import Source, SourceOptions
+from .i420 import fit
+from .input_paths import DEFAULT_RATE, InputPath, Pipe
 
-_MIRRORED = {2, 4, 5, 7}  # orientations of Exif that FFmpeg 8 gets wrong
+_logger = logging.getLogger("livemosaic")
+
+_MAX_THREADS = 4  # each may hold a photo of 100 megapixels
+_MILLISECOND = Fraction(1, 1000)
+_MISSING_MS = 100  # browsers' choice for pictures of an animation without a duration
+
+# FFmpeg's demuxers that separate the pictures in a pipe. Other kinds are one picture each.
+_DEMUXERS = {"JPEG": "jpeg_pipe", "PNG": "png_pipe", "WebP": "webp_pipe", "BMP": "bmp_pipe"}
+_PNG_HEADERS = 4096  # bytes at the beginning, in which a PNG says that it is an animation
+
+# Kinds of which FFmpeg would show a wrong picture, or none. Of others it may show the part that is
+# not damaged.
+_NOT_FFMPEG = ("HEIC", "AVIF")
+
+_Open = Callable[[], ImageReader]  # or raises BadImage
+
+
+class _Canvas:
+    """Makes frames of pictures, in the size of the first one, over grey.
+
+    Frames have limited range and the matrix usual for their size.
+    """
+
+    def __init__(self, name: str, first: ImageReader) -> None:
+        self._name, self._warned = name, set[str]()
+        self.size = first.size
+        matrix = guess_matrix(*self.size)
+        self.colour = Colour(matrix, tags=(UNSPECIFIED, UNSPECIFIED, MATRIX_CODES[matrix], LIMITED))
+
+    def info(self, **fields: Any) -> StreamInfo:
+        return StreamInfo(*self.size, colour=self.colour, **fields)
+
+    def frame(self, picture: U8, reader: ImageReader, **times: Any) -> Frame:
+        if reader.profile_is_bad:
+            self._warn("%s: its colour profile is damaged: taken for sRGB", self._name)
+        now = time.monotonic()
+        frame = Frame.from_bgr(flatten(picture), colour=self.colour, captured_s=now, **times)
+        if (frame.width, frame.height) == self.size:
+            return frame
+        self._warn("the picture changes its size: fitted into %dx%d", *self.size)
+        y, u, v = fit((frame.y, frame.u, frame.v), self.size, full_range=False)
+        return replace(frame, y=y, u=u, v=v)
+
+    def _warn(self, text: str, *values: object) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            _logger.warning(text, *values)
 
 
 class ImageSource(Source):
-    """One picture, upright and in sRGB, with grey behind transparent pixels.
+    """A frame of each picture, upright and in sRGB. Bad pictures are counted and left out.
 
-    Its frame has limited range and the matrix usual for its size, as FileSource's of PNG files.
+    Several threads decode ahead.
+
+    Parameters
+    ----------
+    pictures : opens each
+    count : how many they are; None if they come through a pipe
+    still : one alone is a still picture, not a video of one frame
+    close : called by `close`
+
+    Raises
+    ------
+    BadImage : none of them can be read
     """
 
-    def __init__(self, name: str, reader: ImageReader) -> None:
-        try:
-            picture = flatten(reader.read())
-        except BadImage as error:
-            raise _refusal(name, error) from None
-        self.name = name
-        matrix = guess_matrix(*reader.size)
-        colour = Colour(matrix, tags=(UNSPECIFIED, UNSPECIFIED, MATRIX_CODES[matrix], LIMITED))
-        self._frame = Frame.from_bgr(picture, colour=colour, captured_s=time.monotonic())
-        self.info = StreamInfo(*reader.size, colour=colour, still=True, frames=1)
+    def __init__(
+        self,
+        name: str,
+        pictures: Iterable[_Open],
+        *,
+        rate: Fraction = DEFAULT_RATE,
+        count: int | None = None,
+        still: bool = False,
+        threads: int = 0,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name, self._close, self._bad = name, close, 0
+        self._threads = threads or min(usable_cores(), _MAX_THREADS)
+        self._time_base = 1 / rate
+        self._pictures: Iterator[tuple[int, _Open]] = enumerate(pictures)
+        self._first = self._first_frame()
+        second = next(self._pictures, None) if still else None
+        if second is not None:
+            self._pictures = chain([second], self._pictures)
+        is_still = still and second is None
+        self.info = self._canvas.info(
+            rate=rate,
+            time_base=self._time_base,
+            still=is_still,
+            frames=1 if is_still else count,
+            duration_s=None if is_still or count is None else float(count / rate),
+        )
+
+    @property
+    def bad_frames(self) -> int:
+        return self._bad
 
     def __iter__(self) -> Iterator[Frame]:
-        yield self._frame
+        yield self._first
+        del self._first
+        pending: deque[Future[Frame | None]] = deque()
+        with ThreadPoolExecutor(self._threads, "livemosaic picture") as pool:
+            for number, open_picture in self._pictures:
+                pending.append(pool.submit(self._frame, open_picture, number))
+                # Not all at once: the next picture of a pipe may come late.
+                while pending and (len(pending) > self._threads or pending[0].done()):
+                    yield from self._counted(pending.popleft().result())
+            while pending:
+                yield from self._counted(pending.popleft().result())
 
+    def close(self) -> None:
+        self._close()
 
-def open_input(spec: str, options: SourceOptions) -> ImageSource | None:
-    """Open an image file by its content; None leaves the input to FFmpeg."""
-    path = Path(local_path(spec))
-    try:
-        if spec == "-" or not path.is_file():
+    def _first_frame(self) -> Frame:
+        error = BadImage("there is no picture")
+        for number, open_picture in self._pictures:
+            try:
+                reader = open_picture()
+                self._canvas = _Canvas(self.name, reader)
+                return self._canvas.frame(reader.read(), reader, **self._times(number))
+            except BadImage as bad:
+                self._bad += 1
+                error = bad
+        raise error
+
+    def _frame(self, open_picture: _Open, number: int) -> Frame | None:
+        try:
+            reader = open_picture()
+            return self._canvas.frame(reader.read(), reader, **self._times(number))
+        except BadImage:
             return None
-        with path.open("rb") as file:
-            kind = image_kind(file.read(HEAD_BYTES))
-    except OSError:  # FFmpeg's source reports it
+
+    def _times(self, number: int) -> dict[str, Any]:
+        return {"pts": number, "time_base": self._time_base, "duration": 1}
+
+    def _counted(self, frame: Frame | None) -> Iterator[Frame]:
+        if frame is None:
+            self._bad += 1
+        else:
+            yield frame
+
+
+class AnimationSource(Source):
+    """The frames of an APNG, an animated WebP or AVIF, played once. `BadImage` without a frame."""
+
+    def __init__(self, name: str, reader: ImageReader) -> None:
+        self.name = name
+        self._reader, self._bad = reader, 0
+        self._canvas = _Canvas(name, reader)
+        self._frames = self._read()
+        self._first = next(self._frames, None)
+        if self._first is None:
+            raise BadImage("there is no picture")
+        rate = 1 / (self._first.duration * _MILLISECOND)
+        self.info = self._canvas.info(rate=rate, time_base=_MILLISECOND)
+
+    @property
+    def bad_frames(self) -> int:
+        return self._bad
+
+    def __iter__(self) -> Iterator[Frame]:
+        assert self._first is not None
+        yield self._first
+        del self._first
+        yield from self._frames
+
+    def _read(self) -> Iterator[Frame]:
+        shown_ms = 0
+        frames = self._reader.frames()
+        while True:
+            try:
+                picture, ms = next(frames)
+            except StopIteration:
+                return
+            except BadImage:
+                if not shown_ms:
+                    raise
+                self._bad += 1
+                return  # the others are changes of this one
+            ms = ms or _MISSING_MS
+            times = {"pts": shown_ms, "time_base": _MILLISECOND, "duration": ms}
+            yield self._canvas.frame(picture, self._reader, **times)
+            shown_ms += ms
+
+
+def open_images(path: InputPath, options: SourceOptions) -> Source | None:
+    """Open pictures by their content; None leaves the input to FFmpeg."""
+    if is_url(path.url):
         return None
+    kind = image_kind(_head(path))
     if kind is None:
         return None
-    only_here = kind in ("HEIC", "AVIF")
     try:
-        reader = ImageReader(read_image_file(str(path)))
+        if path.pictures:
+            return _open_numbered(path, options)
+        if path.pipe is not None:
+            return _open_pipe(path, path.pipe, kind, options)
+        reader = ImageReader(read_image_file(path.name))
+        if reader.plain or (reader.animated and kind == "GIF"):
+            return None
+        return _open_image(path.name, reader)
     except BadImage as error:
-        if only_here:
-            raise _refusal(spec, error) from None
+        if path.pictures or path.pipe is not None or kind in _NOT_FFMPEG:
+            raise RefusedError(
+                f"{path.name}: cannot be read: {error}; copy it again, or save it as JPEG"
+            ) from None
         return None
-    if reader.animated or not (only_here or reader.converts or reader.orientation in _MIRRORED):
-        return None
-    return ImageSource(spec, reader)
 
 
-def _refusal(name: str, error: BadImage) -> RefusedError:
-    return RefusedError(f"{name}: cannot be read: {error}; copy it again, or save it as JPEG")
+def _head(path: InputPath) -> bytes:
+    """The beginning of a file; empty if there is none, which FFmpeg's source reports."""
+    if path.pipe is not None:
+        return path.pipe.peek(HEAD_BYTES)
+    for picture in path.pictures or (Path(path.name),):
+        try:
+            with picture.open("rb") as file:
+                head = file.read(HEAD_BYTES)
+        except OSError:
+            continue
+        if head:
+            return head
+    return b""
+
+
+def _open_image(name: str, reader: ImageReader) -> Source:
+    if reader.animated:
+        return AnimationSource(name, reader)
+    return ImageSource(name, [lambda: reader], count=1, still=True)
+
+
+def _open_numbered(path: InputPath, options: SourceOptions) -> Source:
+    pictures = (partial(_open_file, str(picture)) for picture in path.pictures)
+    count, rate = len(path.pictures), options.rate or DEFAULT_RATE
+    return ImageSource(path.name, pictures, rate=rate, count=count, threads=options.threads)
+
+
+def _open_file(path: str) -> ImageReader:
+    return ImageReader(read_image_file(path))
+
+
+def _open_pipe(path: InputPath, pipe: Pipe, kind: str, options: SourceOptions) -> Source | None:
+    if kind == "GIF":
+        return None
+    if kind not in _DEMUXERS or _is_animation(pipe, kind):
+        data = pipe.read_all(MAX_BYTES)
+        pipe.close()
+        return _open_image(path.name, ImageReader(data))
+    container = path.open(_DEMUXERS[kind])
+    pictures = (partial(ImageReader, data) for data in _pictures(container))
+
+    def close() -> None:
+        container.close()
+        pipe.close()
+
+    try:
+        return ImageSource(path.name, pictures, still=True, threads=options.threads, close=close)
+    except BaseException:
+        close()
+        raise
+
+
+def _is_animation(pipe: Pipe, kind: str) -> bool:
+    if kind == "WebP":
+        head = pipe.peek(HEAD_BYTES)
+        return head[12:16] == b"VP8X" and bool(head[20] & 2)
+    return kind == "PNG" and b"acTL" in pipe.peek(_PNG_HEADERS)
+
+
+def _pictures(container: Any) -> Iterator[bytes]:
+    """The files that a demuxer of pictures separates."""
+    try:
+        for packet in container.demux(video=0):
+            if packet.size:
+                yield bytes(packet)
+    except (av.error.FFmpegError, OSError) as error:
+        _logger.warning("reading failed before the end: %s", error)

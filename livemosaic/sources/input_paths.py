@@ -6,12 +6,13 @@ import logging
 import os
 import stat
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from ..errors import SourceError
-from ..media.ffmpeg import source_error
+from ..media.ffmpeg import av, open_container, source_error
 from ..media.paths import ffmpeg_path, is_numbered, numbered_files, numbered_name
 from ..media.urls import is_url, local_path, public_name
 
@@ -19,6 +20,48 @@ _logger = logging.getLogger("livemosaic")
 
 STANDARD_INPUT = "fd:"  # FFmpeg's protocol for an open descriptor
 DEFAULT_RATE = Fraction(25)  # of pictures that carry no times; FFmpeg's own choice
+_TIMEOUTS_S = (10.0, 10.0)  # for a server's answer: to open, and to read
+_CHUNK = 2**16
+
+
+class Pipe:
+    """Standard input or a named pipe, which can be looked into before FFmpeg reads it.
+
+    `file` is a path or a descriptor. Opening a named pipe waits for its writer.
+    """
+
+    def __init__(self, file: str | int) -> None:
+        self._file = open(file, "rb", buffering=0, closefd=isinstance(file, str))  # noqa: SIM115
+        self._head = b""
+        self.seekable = self._file.seekable()  # a file that standard input is redirected from
+
+    def peek(self, count: int) -> bytes:
+        """The first bytes, fewer at the end; waits for them."""
+        start = self._file.tell() if self.seekable else 0
+        while len(self._head) < count and (more := self._file.read(_CHUNK)):
+            self._head += more
+        head = self._head[:count]
+        if self.seekable:
+            self._file.seek(start)
+            self._head = b""
+        return head
+
+    def read(self, count: int) -> bytes:
+        """Up to `count` bytes as soon as there are some, none at the end."""
+        if self._head:
+            data, self._head = self._head[:count], self._head[count:]
+            return data
+        return self._file.read(count) or b""
+
+    def read_all(self, limit: int) -> bytes:
+        """All bytes up to the end, but not many more than `limit`."""
+        data = bytearray()
+        while len(data) <= limit and (more := self.read(_CHUNK)):
+            data += more
+        return bytes(data)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +74,31 @@ class InputPath:
     options: dict[str, str] = field(default_factory=dict)
     # Files of a numbered sequence, in order; `url` is the first that is not empty.
     pictures: tuple[Path, ...] = ()
+    pipe: Pipe | None = None  # see `open_pipe`
+
+    def open_pipe(self) -> InputPath:
+        """This path with its pipe opened, if it is one."""
+        if self.pictures or is_url(self.url):
+            return self
+        try:
+            if self.url == STANDARD_INPUT:
+                return replace(self, pipe=Pipe(0))
+            return replace(self, pipe=Pipe(self.name)) if Path(self.name).is_fifo() else self
+        except OSError as error:
+            raise source_error(self.name, error) from error
+
+    def open(self, format: str | None = None) -> Any:
+        """Open the input as a container of PyAV."""
+        file: Any = self.url
+        options = self.options
+        if self.pipe is not None and not self.pipe.seekable:
+            file, options = self.pipe, {}
+        try:
+            timeout = _TIMEOUTS_S if is_url(self.url) else None
+            format = format or self.format
+            return open_container(file, format=format, options=options, timeout=timeout)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise source_error(self.name, error) from error
 
 
 def resolve_input(spec: str, *, rate: Fraction | None = None) -> InputPath:
