@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -87,6 +86,10 @@ def _size_mb(folder: Path) -> float:
 
 
 def _use_another_folder(variable: str) -> str:
-    """The command that sets a folder's variable."""
-    place = Path(tempfile.gettempdir()) / "livemosaic-cache"
-    return f"{'set' if sys.platform == 'win32' else 'export'} {variable}={place}"
+    """The command that sets a folder's variable.
+
+    Compiled code is run as it is found: the folder must not be one that other users can make first.
+    """
+    if sys.platform == "win32":
+        return f"set {variable}=%TEMP%\\livemosaic-cache"
+    return f"export {variable}=$(mktemp -d)"

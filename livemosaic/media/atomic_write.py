@@ -1,26 +1,165 @@
-"""Write a file whole or not at all."""
+"""Files that appear whole under their final names, or not at all.
+
+Every file and folder that this program makes for a user begins as a `Part`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import re
 import secrets
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+if sys.platform != "win32":
+    import fcntl
+
 _NAME_LENGTH = 40  # of the final name, so that the hidden one has at most 255 bytes
+_TOKEN_BYTES = 8
+_REMAINS = re.compile(rf"(?s)\..*\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.part")
+_MAX_LINKS = 40  # one after the other, as Linux follows them
+
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_LOOK = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_NONE = -1
 
 
-def hidden_path(final: Path) -> Path:
-    """A path for an unfinished file.
+class Part:
+    """An unfinished file or folder: new, hidden, and locked while this process has it.
 
-    It is in the same folder, because a rename is atomic only within one file system. It is random,
-    because in a container all runs have the same process number, and the remains of a killed run
-    would be in the way.
+    It is in the folder of the final path, because a rename is atomic only within one file system.
+    Its name cannot be guessed, and it is created exclusively: links and files that others put into
+    that folder are never opened. Parts of the same path that a killed run left are removed first
+    (on Windows, files only).
+
+    Attributes
+    ----------
+    path : its own path
+    remains : names of the parts that were removed
+
+    Raises
+    ------
+    OSError : it cannot be created
     """
-    return final.with_name(f".{final.name[:_NAME_LENGTH]}.{secrets.token_hex(4)}.part")
+
+    def __init__(self, final: Path, *, folder: bool = False) -> None:
+        prefix = f".{final.name[:_NAME_LENGTH]}."
+        self.remains = remove_remains(final.parent, prefix)
+        while True:
+            self.path = final.with_name(f"{prefix}{secrets.token_hex(_TOKEN_BYTES)}.part")
+            if folder:
+                self.path.mkdir(mode=0o700)
+                self._file = _NONE if sys.platform == "win32" else os.open(self.path, _LOOK)
+            else:
+                self._file = os.open(self.path, _NEW, 0o666)
+            if _lock(self._file, self.path):
+                return
+            self.unlock()
+
+    def open(self) -> BinaryIO:
+        """The file, to be written. The part stays locked when it is closed."""
+        return os.fdopen(os.dup(self._file), "wb")
+
+    @property
+    def ffmpeg_name(self) -> Path:
+        """A path by which FFmpeg opens this file, whatever came to its place since."""
+        name = Path(f"/dev/fd/{self._file}")
+        return name if self._file != _NONE and name.exists() else self.path
+
+    def move(self, final: Path) -> None:
+        """Give a finished file its name, in place of a file that has it."""
+        self.close()
+        os.replace(self.path, final)
+        self.unlock()
+
+    def close(self) -> None:
+        """Close it to be moved or removed; on Windows nobody can do that to an open file."""
+        if sys.platform == "win32":
+            self.unlock()
+
+    def remove(self) -> None:
+        """Remove what is still there. Never raises."""
+        self.close()
+        with contextlib.suppress(OSError):
+            _remove(self.path)
+        self.unlock()
+
+    def unlock(self) -> None:
+        """Let other runs remove it. May be called twice, from any thread."""
+        file, self._file = self._file, _NONE
+        if file != _NONE:
+            os.close(file)
+
+
+def remove_remains(folder: Path, prefix: str = ".") -> list[str]:
+    """Remove parts whose names begin so and that no process has; return their names."""
+    removed = []
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if name.startswith(prefix) and _REMAINS.fullmatch(name):
+                with contextlib.suppress(OSError):
+                    _remove_unlocked(folder / name)
+                    removed.append(name)
+    return removed
+
+
+def _remove_unlocked(path: Path) -> None:
+    """Remove a part; `OSError` if a process has it."""
+    if sys.platform == "win32":
+        path.unlink()  # fails while it is open, and for folders
+    else:
+        file = os.open(path, _LOOK)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(path)
+        finally:
+            os.close(file)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _lock(file: int, path: Path) -> bool:
+    """Lock a new part; False if another run took it for remains meanwhile."""
+    if sys.platform != "win32":  # there, an open file cannot be removed
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a disk without locks, where no run can remove remains
+            return True
+        try:
+            return os.path.samestat(os.fstat(file), os.lstat(path))
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def final_path(path: str | Path) -> Path:
+    """The path to write: of a link, the file that it leads to.
+
+    `PermissionError` for a link of another user. In a folder for all, it could lead to any file of
+    this user's.
+    """
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "a name has no zero bytes")
+    link = Path(path)
+    for _ in range(_MAX_LINKS):
+        if not link.is_symlink():
+            break
+        if hasattr(os, "geteuid") and link.lstat().st_uid not in (0, os.geteuid()):
+            raise PermissionError(errno.EPERM, "it is a link that another user has made")
+        link = link.parent / os.readlink(link)
+    return Path(os.path.realpath(path))
 
 
 @contextlib.contextmanager
@@ -30,17 +169,14 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     If `path` is a link, the file that it leads to is replaced, not the link. After an `OSError`
     nothing is left.
     """
-    if "\0" in str(path):
-        raise OSError(errno.EINVAL, "a name has no zero bytes")
-    final = Path(os.path.realpath(path))
-    part = hidden_path(final)
+    final = final_path(path)
+    part = Part(final)
     try:
-        with open(part, "xb") as file:
+        with part.open() as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, final)
+        part.move(final)
     except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        part.remove()
         raise

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import LivemosaicError, SinkError, UsageError
-from ..media.atomic_write import hidden_path
+from ..media.atomic_write import Part, final_path
 from ..media.ffmpeg import av, sink_error
 from ..media.paths import numbered_files
 from ..media.urls import local_path
 from .base import Destination
+
+_logger = logging.getLogger("livemosaic")
 
 
 @contextlib.contextmanager
@@ -32,6 +34,14 @@ def refuse_folder(path: str, *, example: str) -> None:
     """Raise `SinkError` if the path is a folder; `example` is a file in it."""
     if os.path.isdir(path):
         raise SinkError(f"{path}: it is a folder; name a file in it, such as {path}/{example}")
+
+
+def resolved(path: str) -> str:
+    """The path to write, see `final_path`; `SinkError` if there is none."""
+    try:
+        return str(final_path(path))
+    except OSError as error:
+        raise SinkError(f"{path}: {error.strerror}; name another output") from None
 
 
 def check_path(destination: Destination, *, numbered: bool = False) -> None:
@@ -58,11 +68,18 @@ def _is_same(path: Path, source: str) -> bool:
 
 
 class AtomicFile:
-    """A hidden place for a file, or for a folder of files, beside the final one."""
+    """A hidden place for a file, or for a folder of files, beside the final one.
 
-    def __init__(self, destination: Destination) -> None:
+    `SinkError` if it cannot be made.
+    """
+
+    def __init__(self, destination: Destination, *, folder: bool = False) -> None:
         self._destination, self._final = destination, Path(destination.location)
-        self.path = hidden_path(self._final)  # nothing is there yet
+        with sink_errors(destination.name):
+            self._part = Part(self._final, folder=folder)
+        for name in self._part.remains:
+            _logger.info("%s: removed %s, which a killed run left", destination.name, name)
+        self.path, self.ffmpeg_name = self._part.path, self._part.ffmpeg_name
 
     def commit(self, *names: str) -> None:
         """Move the file to its final path, or files of the folder next to it.
@@ -72,6 +89,7 @@ class AtomicFile:
         """
         moves = [(self.path / name, self._final.with_name(name)) for name in names]
         renamed = ""
+        self._part.close()
         try:
             with sink_errors(self._destination.name):
                 for part, final in moves or [(self.path, self._final)]:
@@ -85,10 +103,7 @@ class AtomicFile:
 
     def discard(self) -> None:
         """Remove the hidden place, from any thread. Never raises."""
-        if self.path.is_dir():
-            shutil.rmtree(self.path, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            self.path.unlink()
+        self._part.remove()
 
     def _move(self, part: Path, final: Path) -> Path:
         """Move a file; return its path, which is another one if `final` must not be replaced."""

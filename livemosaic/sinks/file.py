@@ -23,7 +23,7 @@ from ..media.frame import Chapter, Frame, StreamInfo, TrackPacket
 from ..media.paths import ending, ffmpeg_path
 from ..media.urls import is_url, public_name, split_url
 from . import formats
-from .atomic_file import AtomicFile, check_path, refuse_folder, sink_errors
+from .atomic_file import AtomicFile, check_path, refuse_folder, resolved, sink_errors
 from .base import STANDARD_OUTPUT, Destination, FileOptions, RunContext, Sink
 from .encoder import VideoEncoder
 from .tracks import Tracks
@@ -66,8 +66,9 @@ def parse_output(spec: str, options: FileOptions) -> FileDestination:
     else:
         refuse_folder(spec, example="out.mp4")
         # A pipe or a device is written in place, and /dev/stdout has no other path.
+        path = resolved(spec)
         is_file = not os.path.exists(spec) or stat.S_ISREG(os.stat(spec).st_mode)
-        name, location = spec, os.path.realpath(spec) if is_file else spec
+        name, location = spec, path if is_file else spec
         suffix = ending(spec)
         if suffix not in formats.FORMATS:
             suffix = options.format or suffix
@@ -122,7 +123,7 @@ class FileSink(Sink):
         options, url = destination.options, destination.location
         self._part = AtomicFile(destination) if destination.is_file else None
         if self._part is not None:
-            url = ffmpeg_path(self._part.path)
+            url = ffmpeg_path(self._part.ffmpeg_name)
         send = f"send {self.name}"
         self._timed = TimedCalls(options.timeout_s, name=send) if is_network else None
         self._container: Any = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from ..errors import OptionError, SinkError, UsageError
 from ..media.frame import Frame, StreamInfo, TrackPacket
 from ..media.paths import is_numbered, numbered_name
 from ..media.urls import is_url
-from .atomic_file import AtomicFile, check_path, refuse_folder, sink_errors
+from .atomic_file import AtomicFile, check_path, refuse_folder, resolved, sink_errors
 from .base import ENCODER_OPTIONS, Destination, FileOptions, RunContext, Sink
 from .image_strips import encode_strips
 
@@ -58,7 +57,7 @@ def parse_output(spec: str, options: FileOptions) -> ImageDestination | None:
     if is_url(spec):
         return None
     refuse_folder(spec, example="out.png")
-    return ImageDestination(name=spec, options=options, location=os.path.realpath(spec))
+    return ImageDestination(name=spec, options=options, location=resolved(spec))
 
 
 class ImageSink(Sink):
@@ -69,10 +68,8 @@ class ImageSink(Sink):
 
     def __init__(self, destination: Destination) -> None:
         self.name, self._path = destination.name, Path(destination.location)
-        self._folder = AtomicFile(destination)
+        self._folder = AtomicFile(destination, folder=True)
         self._names: list[str] = []
-        with sink_errors(self.name):
-            self._folder.path.mkdir()
 
     def write(self, item: Frame | TrackPacket) -> None:
         """Write a picture; there is no place for other tracks."""
