@@ -14,6 +14,7 @@ line prints it in one line and exits with 2 for a `UsageError`, with 1 for all o
 
 from __future__ import annotations
 
+import re
 import reprlib
 
 __all__ = [
@@ -24,12 +25,33 @@ __all__ = [
     "SinkError",
     "SourceError",
     "UsageError",
+    "printable",
     "shown",
 ]
 
 
+# What a terminal obeys instead of showing it, what turns the direction of the text around it, ends
+# of lines, and parts of characters (bytes of file names that are not UTF-8).
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: object) -> str:
+    """Text in one line, with control characters as escapes such as \\x1b.
+
+    Names, tags and addresses come from outside: everything that is shown goes through here.
+    """
+    return _UNPRINTABLE.sub(
+        lambda match: match[0].encode("unicode_escape").decode("ascii"), str(text)
+    )
+
+
 class LivemosaicError(Exception):
     """The base class of every exception that livemosaic raises on purpose."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class UsageError(LivemosaicError, ValueError):

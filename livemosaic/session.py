@@ -58,7 +58,7 @@ def parse_outputs(options: RunOptions) -> list[Destination]:
         unused = {name for name in ENCODER_OPTIONS if name not in options.explicit}
         destinations = [it.without_options(unused) for it in destinations]
     if options.map is not None:
-        destinations.append(parse_map(options.map, file_options))
+        destinations.append(parse_map(options.map, file_options, paths=options.map_paths))
     _refuse_shared_outputs(destinations, json=options.json)
     for destination in destinations:
         destination.check()

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -109,10 +109,13 @@ def write_tiles(
     mirror: bool = True,
     drop: float = 0.0,
     photos: NDArray[np.int32] | None = None,
+    names: Sequence[str] = (),
+    root: str = "",
 ) -> Gallery:
     """Write uint8 (n, px, px, 3) tiles with their clusters as a gallery file, and open it.
 
-    `photos` has the photo of each tile, 0 ... n; by default each tile has its own.
+    `photos` has the photo of each tile, 0 ... n; by default each tile has its own. `names` are
+    those of the photos, relative to `root`.
     """
     from livemosaic.gallery.clusters import group_tiles
     from livemosaic.gallery.histogram import tile_histograms
@@ -136,8 +139,8 @@ def write_tiles(
         writer.append(tiles)
         writer.finish(
             arrays,
-            photos=[f"{i}.png" for i in range(int(source_photo.max()) + 1)],
-            root="",
+            photos=names or [f"{i}.png" for i in range(int(source_photo.max()) + 1)],
+            root=root,
             recipe=Recipe(crops=0, drop_percentile=drop, no_mirror=not mirror),
         )
     return Gallery.open(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic.errors import SinkError
+from livemosaic.errors import SinkError, printable
 from livemosaic.gallery import build_gallery, open_gallery
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
@@ -53,11 +54,6 @@ def read(page: bytes) -> dict[str, Any]:
     return data
 
 
-def readable(name: str) -> str:
-    """Bytes of a name that are not UTF-8, as the page shows them."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def images(page: bytes) -> list[U8]:
     """The sheet and the picture, in the page's order."""
     coded = re.findall(rb"data:image/jpeg;base64,([A-Za-z0-9+/=]+)", page)
@@ -65,11 +61,13 @@ def images(page: bytes) -> list[U8]:
     return [np.asarray(cv2.imdecode(array, cv2.IMREAD_COLOR), np.uint8) for array in arrays]
 
 
-def page_of(mosaic: Mosaic, bgr: U8, *, title: str = "a.png") -> tuple[bytes, Frame]:
+def page_of(
+    mosaic: Mosaic, bgr: U8, *, title: str = "a.png", paths: bool = False
+) -> tuple[bytes, Frame]:
     out = mosaic.process(Frame.from_bgr(bgr))
     grid = mosaic.plan(bgr.shape[1], bgr.shape[0])
     cells = (mosaic.tile_ids, mosaic.flips)
-    return map_page(out, grid, mosaic.gallery, cells, title=title), out
+    return map_page(out, grid, mosaic.gallery, cells, title=title, paths=paths), out
 
 
 def test_every_cell_says_its_photo(gallery: Gallery) -> None:
@@ -119,12 +117,22 @@ def test_odd_names(tmp_path: Path, odd_gallery: Gallery) -> None:
     mosaic = Mosaic(odd_gallery, MosaicSettings(tile_px=16, scale=2))
     page, _ = page_of(mosaic, np.asarray(picture(), np.uint8), title="</title><script>x\udcff")
     assert {name for name, *_ in read(page)["photos"]} <= {
-        readable(path.name) for path in (tmp_path / "photos").iterdir()
+        printable(path.name) for path in (tmp_path / "photos").iterdir()
     }
     text = page.decode("utf-8")
     assert text.count("<script") == text.count("</script>") == 2
-    assert "<title>Map of &lt;/title&gt;&lt;script&gt;x\ufffd</title>" in text
+    assert "<title>Map of &lt;/title&gt;&lt;script&gt;x\\udcff</title>" in text
     assert re.findall("@[A-Z]+@", text.replace("@DATA@.jpg", "")) == []
+
+
+def test_no_folders_unless_asked(tmp_path: Path, odd_gallery: Gallery) -> None:
+    mosaic = Mosaic(odd_gallery, MosaicSettings(tile_px=16, scale=2))
+    bgr = np.asarray(picture(), np.uint8)
+    page, _ = page_of(mosaic, bgr)
+    assert read(page)["folders"] == [""]
+    assert str(tmp_path) not in page.decode("utf-8")
+    page, _ = page_of(mosaic, bgr, paths=True)
+    assert read(page)["folders"] == [f"{tmp_path / 'photos'}{os.sep}"]
 
 
 def test_nothing_is_loaded(gallery: Gallery) -> None:
@@ -202,7 +210,8 @@ def test_in_a_browser(tmp_path: Path, odd_gallery: Gallery) -> None:
     if browser is None:
         pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
     mosaic = Mosaic(odd_gallery, MosaicSettings(tile_px=16, scale=2, max_uses=70))
-    page, _ = page_of(mosaic, np.asarray(picture(98, 75), np.uint8))
+    page, _ = page_of(mosaic, np.asarray(picture(98, 75), np.uint8), paths=True)
+    page = re.sub(b"'sha256-[^']+'", b"'unsafe-inline'", page)  # for this test's own script
     (tmp_path / "map.html").write_bytes(page + _ACTS.encode())
     done = subprocess.run(
         [
@@ -225,7 +234,7 @@ def test_in_a_browser(tmp_path: Path, odd_gallery: Gallery) -> None:
         uses = int(np.count_nonzero(photos[mosaic.tile_ids] == photos[tile]))
         shown = f"all of {w}×{h} at {x}, {y}" + ", mirrored" * mirrored
         times = "once" if uses == 1 else f"{uses} times"
-        return [readable(path), shown, f"row {row + 1}, column {column + 1}", times]
+        return [printable(path), shown, f"row {row + 1}, column {column + 1}", times]
 
     assert first == expected(0, 0)
     assert last == held == expected(9, 12)

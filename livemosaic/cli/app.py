@@ -22,7 +22,7 @@ from ..blocking import leave
 from ..control.options import message
 from ..errors import LivemosaicError, OptionError, UsageError
 from .commands import completion, demo, devices, doctor, gallery, run
-from .console import open_standard_files, print_error, set_up_logging
+from .console import open_standard_files, print_error, print_notes, set_up_logging
 from .signals import Interrupts
 
 _log = logging.getLogger("livemosaic")
@@ -76,7 +76,7 @@ def _run_subcommand(argv: Sequence[str] | None, interrupts: Interrupts, started_
             print_error("the current folder does not exist any more; change to another one")
             return 1
         if verbose:
-            traceback.print_exc()
+            print_notes(traceback.format_exc().splitlines())
         print_error(f"internal error: {type(error).__name__}: {error}; run with -v for the details")
         return 1
     finally:

@@ -1,4 +1,7 @@
-"""The console: messages and progress on standard error, data on standard output."""
+"""The console: messages and progress on standard error, data on standard output.
+
+Everything that is printed is `printable`: names from outside cannot control the terminal.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ..errors import SinkError
+from ..errors import SinkError, printable
 
 Progress = Callable[[int, int], None]  # done, total
 
@@ -61,12 +64,18 @@ def photos_bar(*, quiet: bool, when: str = "auto") -> Iterator[Progress]:
 
 
 def print_json(report: dict[str, Any]) -> None:
-    """Print one object on standard output; `SinkError` as `print_text`."""
-    print_text(json.dumps(report) + "\n")
+    """Print one object on standard output; `SinkError` as `print_lines`."""
+    text = json.dumps(report).replace("\x7f", "\\u007f")  # it escapes all but this one
+    print_text(f"{text}\n")
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print on standard output at once; `SinkError` if it cannot be written."""
+    print_text("".join(f"{printable(line)}\n" for line in lines))
 
 
 def print_text(text: str) -> None:
-    """Print on standard output at once; `SinkError` if it cannot be written."""
+    """Print the program's own text on standard output as it is; `SinkError` as `print_lines`."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -82,6 +91,16 @@ def print_text(text: str) -> None:
 def print_error(error: object) -> None:
     """Print an error as one line on standard error."""
     _print_message("error: " + " ".join(str(error).split("\n")))
+
+
+def print_notes(lines: Iterable[str]) -> None:
+    """Print lines on standard error, above the progress bar if there is one."""
+    for line in map(printable, lines):
+        if "tqdm" in sys.modules:
+            sys.modules["tqdm"].tqdm.write(line, file=_stderr)
+        else:
+            _stderr.write(line + "\n")
+    _stderr.flush()
 
 
 class _Handler(logging.Handler):
@@ -118,10 +137,5 @@ _stderr = _StandardError()
 
 
 def _print_message(text: str) -> None:
-    """Print one line on standard error, above the progress bar if there is one."""
-    line = f"livemosaic: {text}"
-    if "tqdm" in sys.modules:
-        sys.modules["tqdm"].tqdm.write(line, file=_stderr)
-    else:
-        _stderr.write(line + "\n")
-    _stderr.flush()
+    """Print one line on standard error."""
+    print_notes([f"livemosaic: {text}"])

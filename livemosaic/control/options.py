@@ -105,6 +105,8 @@ class RunOptions:
         "container on standard output (default: matroska)", group="output")
     map: str | None = option(None, """also write a page (html) that names the photo in each cell of
         a picture""", metavar="FILE", group="output", filed=False, is_path=True)
+    map_paths: bool = option(False, """the page of --map shows the photos' folders, too, not only
+        their names""", group="output", filed=False)
     overwrite: bool = option(False, "replace existing files", short="-y", group="output",
         filed=False)
 

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..errors import GalleryError
+from ..errors import GalleryError, printable
 from ..jit import I32, U8
 from ..media.atomic_write import atomic_write
 from .file_format import Gallery
@@ -61,7 +61,7 @@ def _spread(population: I32) -> dict[str, float] | None:
     return {"min": int(low), "median": float(middle), "max": int(high)}
 
 
-def info_text(info: dict[str, Any]) -> str:
+def info_lines(info: dict[str, Any]) -> list[str]:
     """The statistics of `gallery_info` as lines for people."""
 
     def spread(clusters: str) -> str:
@@ -80,7 +80,7 @@ def info_text(info: dict[str, Any]) -> str:
         "size": f"{info['bytes'] / 1e6:.1f} MB",
         "built with": ", ".join(f"{name} {value}" for name, value in info["options"].items()),
     }
-    return "".join(f"{name:11s} {value}\n" for name, value in rows.items())
+    return [f"{name:11s} {value}" for name, value in rows.items()]
 
 
 def _strips(gallery: Gallery, *, kept: bool, tile_px: int) -> Iterator[tuple[int, int, U8]]:
@@ -97,6 +97,9 @@ def _strips(gallery: Gallery, *, kept: bool, tile_px: int) -> Iterator[tuple[int
 def contact_sheet_html(gallery: Gallery, path: str | Path) -> None:
     """Write one self-contained page: each cluster with its population and its first 12 tiles."""
     columns = STRIP_TILES // 2
+    info = gallery_info(gallery)
+    if gallery.path is not None:
+        info["path"] = gallery.path.name  # no folders: the page may be given away
     sections = []
     for kept, heading, note in (
         (True, "Kept", "used by the match by clusters"),
@@ -121,12 +124,16 @@ def contact_sheet_html(gallery: Gallery, path: str | Path) -> None:
         )
     page = Path(__file__).with_name("contact_sheet.html").read_text(encoding="utf-8")
     page = Template(page).substitute(
-        title=html.escape(f"Gallery {gallery.name}"),
-        info=html.escape(info_text(gallery_info(gallery))),
+        title=_shown(f"Gallery {gallery.name}"),
+        info="\n".join(map(_shown, info_lines(info))),
         sections="\n".join(sections),
         width=columns * HTML_TILE_PX,
     )
-    _write(path, page.encode("utf-8", "replace"))  # file names may have bytes that are not UTF-8
+    _write(path, page.encode("utf-8"))
+
+
+def _shown(text: str) -> str:
+    return html.escape(printable(text))
 
 
 def _grid(tiles: U8, columns: int) -> U8:
@@ -180,7 +187,7 @@ def _section(heading: str, strips: Sequence[tuple[int, int, U8]], columns: int, 
 def _draw_text(
     out: U8, words: str, x: int, y: int, size: float, colour: tuple[int, int, int]
 ) -> None:
-    plain = words.encode("ascii", "replace").decode()  # OpenCV's fonts have ASCII only
+    plain = printable(words).encode("ascii", "replace").decode()  # OpenCV's fonts have ASCII only
     cv2.putText(out, plain, (x, y), cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 
 

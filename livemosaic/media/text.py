@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..errors import printable
 from .colour import U8
 
 # OpenCV 5 draws a TrueType face of its own, OpenCV 4 strokes. The scale makes the capitals of both
@@ -42,6 +43,7 @@ def fitted(text: str, px: int, width: int) -> str:
 
 def _plain(text: str) -> str:
     """The text as the typeface can draw it: OpenCV 4's strokes are ASCII."""
+    text = printable(text)
     return text if _TRUETYPE else text.encode("ascii", "replace").decode()
 
 

@@ -7,6 +7,7 @@ tile.
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import math
@@ -20,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import OptionError
+from ..errors import OptionError, printable
 from ..gallery.builtin import builtin_credit
 from ..gallery.file_format import Gallery
 from ..gallery.full_size import full_size_tiles
@@ -29,7 +30,7 @@ from ..media.frame import Frame, StreamInfo, TrackPacket, even
 from ..media.urls import local_path
 from ..mosaic.grid import Grid
 from ..mosaic.mosaic import Mosaic
-from .atomic_file import check_path, refuse_folder
+from .atomic_file import check_path, refuse_folder, resolved
 from .base import Destination, FileOptions, RunContext
 from .image import ImageSink
 
@@ -43,7 +44,9 @@ _QUALITY = 82
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoMapDestination(Destination):
-    """The file of `--map`."""
+    """The file of `--map`; with `paths` it shows the photos' folders."""
+
+    paths: bool = False
 
     def check(self) -> None:
         check_path(self)
@@ -59,40 +62,45 @@ class PhotoMapDestination(Destination):
 
     def open(self, info: StreamInfo, context: RunContext) -> PhotoMapSink:
         assert context.mosaic is not None
-        return PhotoMapSink(self, context.mosaic)
+        return PhotoMapSink(self, context.mosaic, paths=self.paths)
 
 
-def parse_map(spec: str, options: FileOptions) -> PhotoMapDestination:
+def parse_map(spec: str, options: FileOptions, *, paths: bool = False) -> PhotoMapDestination:
     """Parse the path of a map, as `parse_output` parses an output."""
     path = local_path(spec)
     refuse_folder(path, example="map.html")
     if not path.lower().endswith((".html", ".htm")):
         raise OptionError("map", path, "it is a page; give it a name such as map.html")
     return PhotoMapDestination(
-        name=path, options=options, location=os.path.realpath(path), compact=True
+        name=path, options=options, location=resolved(path), compact=True, paths=paths
     )
 
 
 class PhotoMapSink(ImageSink):
     """Writes the page for the picture that the mosaic has just made."""
 
-    def __init__(self, destination: PhotoMapDestination, mosaic: Mosaic) -> None:
+    def __init__(self, destination: Destination, mosaic: Mosaic, *, paths: bool) -> None:
         super().__init__(destination)
-        self._mosaic = mosaic
+        self._mosaic, self._paths = mosaic, paths
         self._title = Path(destination.options.source_name or "").name
 
     def write(self, item: Frame | TrackPacket) -> None:
         if isinstance(item, Frame):
             mosaic = self._mosaic
             cells = mosaic.tile_ids, mosaic.flips
-            page = map_page(item, mosaic.grid, mosaic.gallery, cells, title=self._title)
+            page = map_page(
+                item, mosaic.grid, mosaic.gallery, cells, title=self._title, paths=self._paths
+            )
             self._add(self._path.name, [page])
 
 
-def map_page(frame: Frame, grid: Grid, gallery: Gallery, cells: Cells, *, title: str) -> bytes:
+def map_page(
+    frame: Frame, grid: Grid, gallery: Gallery, cells: Cells, *, title: str, paths: bool = False
+) -> bytes:
     """The page of a mosaic, HTML in UTF-8.
 
     `cells` are tile numbers, int32 (rows, columns), and which are mirrored, bool (rows, columns).
+    Without `paths`, it has no folder of the photos: such a page can be given away.
     """
     tiles, places = np.unique(cells[0], return_inverse=True)
     numbers, of_tile = np.unique(gallery.source_photo[tiles], return_inverse=True)
@@ -106,13 +114,14 @@ def map_page(frame: Frame, grid: Grid, gallery: Gallery, cells: Cells, *, title:
     folders: dict[str, int] = {}
     photos = []
     for place, whole in zip(order.tolist(), wholes.tolist(), strict=True):
-        folder, name = os.path.split(_readable(gallery.sources[whole].path))
-        number = folders.setdefault(os.path.join(folder, ""), len(folders))
+        folder, name = os.path.split(printable(gallery.sources[whole].path))
+        shown_folder = os.path.join(folder, "") if paths else ""
+        number = folders.setdefault(shown_folder, len(folders))
         photos.append([name, number, int(counts[place]), *gallery.sources[whole].crop])
     licence, credits = builtin_credit(gallery.sources[0].path) or ("", "")
     packed = (places.ravel() * 2 + cells[1].ravel()).astype("<u4")
     data = {
-        "gallery": _readable(gallery.name),
+        "gallery": printable(gallery.name),
         **asdict(grid),
         "folders": list(folders),
         "photos": photos,
@@ -125,21 +134,20 @@ def map_page(frame: Frame, grid: Grid, gallery: Gallery, cells: Cells, *, title:
         "sheet": {"columns": across, "count": shown},
         "credit": licence,
     }
+    page = Path(__file__).with_name("photo_map.html").read_text(encoding="utf-8")
+    own_script = page[page.rindex("<script>") + len("<script>") : page.rindex("</script>")]
+    digest = hashlib.sha256(own_script.encode("utf-8")).digest()
     words = {
-        "TITLE": html.escape(f"Map of {_readable(title)}"),
+        # The browser runs no other script, whatever a name may hold.
+        "SCRIPT": f"sha256-{b64encode(digest).decode()}",
+        "TITLE": html.escape(f"Map of {printable(title)}"),
         "SHEET": f".thumb {{ background-image: url({_jpeg_url(sheet)}); }}",
         "PICTURE": _jpeg_url(_reduced(frame)),
         "CREDITS": html.escape(credits),
         # JSON that cannot end the script.
         "DATA": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
     }
-    page = Path(__file__).with_name("photo_map.html").read_text(encoding="utf-8")
     return re.sub("@([A-Z]+)@", lambda match: words[match[1]], page).encode("utf-8")
-
-
-def _readable(name: str) -> str:
-    """The name of a file as text, although it may not be UTF-8."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _sheet(gallery: Gallery, tiles: NDArray[np.int64]) -> tuple[U8, int, int]:

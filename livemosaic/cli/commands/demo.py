@@ -11,6 +11,7 @@ from typing import Any
 
 from ...sinks import parse_output
 from ..arguments import add_options, completed_as_file
+from ..console import print_notes
 from ..signals import Interrupts
 from . import run as run_command
 
@@ -56,7 +57,8 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
     if code == 0:
         if not parse_output(output).is_display:
             _log.info("the demo is in %s", output)
-        _log.info("next:\n%s", _NEXT.replace("livemosaic", _program()))
+        if not args.quiet:
+            print_notes(["next:", *_NEXT.replace("livemosaic", _program()).splitlines()])
     return code
 
 

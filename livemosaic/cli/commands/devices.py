@@ -9,7 +9,7 @@ from typing import Any
 from ...doctor.cameras import list_virtual_cameras
 from ...sinks.virtual_camera_devices import how_to_make_one
 from ...sources.camera.devices import Camera, list_cameras, no_camera_fix
-from ..console import print_json, print_text
+from ..console import print_json, print_lines
 
 
 def add_parser(subcommands: Any, **settings: Any) -> None:
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(found)
     else:
-        print_text(_text(found))
+        print_lines(_lines(found))
     return 0
 
 
@@ -58,7 +58,7 @@ def _camera(camera: Camera) -> dict[str, Any]:
     return {**names, "virtual": camera.virtual, "modes": modes}
 
 
-def _text(found: dict[str, list[dict[str, Any]]]) -> str:
+def _lines(found: dict[str, list[dict[str, Any]]]) -> list[str]:
     lines = ["cameras:"]
     for camera in found["cameras"]:
         kind = "  (virtual)" if camera["virtual"] else ""
@@ -74,4 +74,4 @@ def _text(found: dict[str, list[dict[str, Any]]]) -> str:
         lines.append(f"  {camera['output']:<20}  {camera['name']}{busy}")
     if not found["virtual_cameras"]:
         lines.append(f"  none; {how_to_make_one()}")
-    return "\n".join(lines) + "\n"
+    return lines

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
-from ..console import print_json, print_text
+from ..console import print_json, print_lines
 
 if TYPE_CHECKING:
     from ...doctor import CheckResult
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     for result in run_checks():
         results.append(result)
         if not args.json:
-            print_text(_lines(result))
+            print_lines(_lines(result))
     problems = [result.name for result in results if result.state == "problem"]
     if args.json:
         print_json(
@@ -51,20 +51,20 @@ def run(args: argparse.Namespace) -> int:
             }
         )
     else:
-        print_text(_summary(problems, sum(result.state == "warning" for result in results)))
+        print_lines(_summary(problems, sum(result.state == "warning" for result in results)))
     return 1 if problems else 0
 
 
-def _lines(result: CheckResult) -> str:
+def _lines(result: CheckResult) -> list[str]:
     """A result for people; the fix has a line of its own, to be copied."""
-    text = f"{result.name.replace('_', ' '):<{_NAME_WIDTH}} {result.state:<8} {result.text}\n"
+    lines = [f"{result.name.replace('_', ' '):<{_NAME_WIDTH}} {result.state:<8} {result.text}"]
     if result.fix:
-        text += f"{'':<{_NAME_WIDTH}} {'fix:':<8} {result.fix}\n"
-    return text
+        lines.append(f"{'':<{_NAME_WIDTH}} {'fix:':<8} {result.fix}")
+    return lines
 
 
-def _summary(problems: list[str], warnings: int) -> str:
+def _summary(problems: list[str], warnings: int) -> list[str]:
     if problems:
-        return f"\nnot ready to run; fix first: {', '.join(problems)}\n"
+        return ["", f"not ready to run; fix first: {', '.join(problems)}"]
     count = f" ({warnings} warning{'' if warnings == 1 else 's'})" if warnings else ""
-    return f"\nready to run{count}\n"
+    return ["", f"ready to run{count}"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from ...errors import GalleryError, UsageError
 from ...gallery.recipe import Recipe
 from ...option import options_of
 from ..arguments import add_options, completed_as_file
-from ..console import photos_bar, print_json
+from ..console import photos_bar, print_json, print_notes
 
 if TYPE_CHECKING:
     from ...gallery.build import BuildReport
@@ -102,13 +101,13 @@ def _build(args: argparse.Namespace) -> None:
 
 
 def _info(args: argparse.Namespace) -> None:
-    from ...gallery.report import gallery_info, info_text
+    from ...gallery.report import gallery_info, info_lines
 
     info = gallery_info(_open(args.gallery))
     if args.json:
         print_json(info)
     else:
-        sys.stderr.write(info_text(info))
+        print_notes(info_lines(info))
 
 
 def _show(args: argparse.Namespace) -> None:
@@ -121,7 +120,7 @@ def _show(args: argparse.Namespace) -> None:
     _check_new(output, args.yes)
     write = contact_sheet_png if output.suffix.lower() == ".png" else contact_sheet_html
     write(gallery, output)
-    sys.stderr.write(f"{output}: the clusters of {gallery.name}\n")
+    print_notes([f"{output}: the clusters of {gallery.name}"])
 
 
 def _add(args: argparse.Namespace) -> None:
@@ -173,18 +172,20 @@ def _check_new(output: str | Path, yes: bool) -> None:
 def _print_report(report: BuildReport, *, quiet: bool) -> None:
     _print_list("could not be read", [f"{name}: {reason}" for name, reason in report.unreadable])
     if not quiet:
-        sys.stderr.write(
-            f"{report.path}: {report.tiles:,} tiles of {report.photos:,} photos in "
-            f"{report.kept} of {report.clusters} clusters, {report.bytes / 1e6:.1f} MB, "
-            f"{report.seconds:.1f} s\n"
+        print_notes(
+            [
+                f"{report.path}: {report.tiles:,} tiles of {report.photos:,} photos in "
+                f"{report.kept} of {report.clusters} clusters, {report.bytes / 1e6:.1f} MB, "
+                f"{report.seconds:.1f} s"
+            ]
         )
 
 
 def _print_list(what: str, lines: Sequence[str]) -> None:
     if not lines:
         return
-    sys.stderr.write(f"{what}: {len(lines)} file{'s' if len(lines) > 1 else ''}\n")
-    for line in lines[:MAX_LISTED]:
-        sys.stderr.write(f"  {line}\n".encode(errors="replace").decode())
+    shown = [f"{what}: {len(lines)} file{'s' if len(lines) > 1 else ''}"]
+    shown += [f"  {line}" for line in lines[:MAX_LISTED]]
     if len(lines) > MAX_LISTED:
-        sys.stderr.write(f"  ... and {len(lines) - MAX_LISTED} more\n")
+        shown.append(f"  ... and {len(lines) - MAX_LISTED} more")
+    print_notes(shown)

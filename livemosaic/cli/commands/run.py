@@ -21,7 +21,7 @@ from ...control.options import (
     resolve,
     user_settings_file,
 )
-from ...errors import LivemosaicError, OptionError, UsageError
+from ...errors import LivemosaicError, OptionError, UsageError, printable
 from ...session import open_input, open_pipeline, parse_outputs
 from ...sinks import output_examples
 from ...sources import input_examples
@@ -178,7 +178,7 @@ def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, s
             if bar is not None:
                 share = progress.cells.active / max(progress.cells.total, 1)
                 active = "matching" if still else f"{share:.0%} of cells active"
-                bar.set_postfix_str(progress.phase or active, refresh=False)
+                bar.set_postfix_str(printable(progress.phase or active), refresh=False)
                 bar.update(progress.frames_out - bar.n)
 
         try:
