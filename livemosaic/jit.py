@@ -26,6 +26,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from .unfinished import add_unfinished
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Types of arrays that kernels take.
@@ -108,6 +110,7 @@ def temporary_folder(name: str) -> Path:
             return folder
     with contextlib.suppress(OSError):
         folder = Path(tempfile.mkdtemp(prefix="livemosaic-"))
+        add_unfinished(folder)
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         return folder
     return Path(os.devnull) / name  # nothing can be written anywhere

@@ -7,7 +7,6 @@ import functools
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,7 +102,6 @@ def open_pipeline(
     *,
     gallery: Gallery | str | Path | None = None,
     on_photos: Callable[[int, int], None] | None = None,
-    deferred: Callable[[], AbstractContextManager[None]] = nullcontext,
     named: Callable[[str], str] = str,
     started_s: float | None = None,
 ) -> Pipeline:
@@ -116,7 +114,6 @@ def open_pipeline(
     undo : gets the calls that close everything, until the pipeline does that
     gallery : instead of the options' gallery
     on_photos : called as on_photos(done, total) while a gallery is built
-    deferred : makes a context in which no exception comes from a signal
     named : how warnings name an option
     started_s : when the run began, `time.monotonic()`
     """
@@ -179,10 +176,9 @@ def open_pipeline(
         mosaic.warm_up(info.width, info.height, info.colour)
     context = RunContext(rate=rate, mosaic=mosaic, control=control)
     sinks: list[Sink] = []
-    with deferred():  # half of a sink could not be undone
-        for destination in destinations:
-            sinks.append(destination.open(output, context))
-            undo.callback(sinks[-1].abort)
+    for destination in destinations:
+        sinks.append(destination.open(output, context))
+        undo.callback(sinks[-1].abort)
     capture_files = CaptureFiles(output, (with_keys or destinations[0]).options)
     return Pipeline(
         source,

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "livemosaic"
 
 # The data flow: a folder, or a module of the root, imports only itself and those before it.
 ROOMS = [
-    *("errors", "parse", "option", "blocking", "jit", "processors"),
+    *("errors", "parse", "option", "blocking", "unfinished", "jit", "processors"),
     *("media", "gallery", "mosaic"),
     *("sources", "sinks"),
     *("control", "pipeline", "window", "session", "api"),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from livemosaic.cli.commands.gallery import add_parser, run
+from livemosaic.cli.signals import Interrupts
 from livemosaic.errors import GalleryError, OptionError, UsageError
 from livemosaic.gallery import Gallery, build_gallery
 from livemosaic.gallery.report import contact_sheet_html, contact_sheet_png, gallery_info
@@ -22,7 +23,7 @@ from .gallery_files import write_photos
 def gallery(*words: object) -> int:
     parser = argparse.ArgumentParser()
     add_parser(parser.add_subparsers())
-    return run(parser.parse_args(["gallery", *map(str, words)]))
+    return run(parser.parse_args(["gallery", *map(str, words)]), Interrupts())
 
 
 @pytest.fixture(autouse=True)

@@ -20,9 +20,17 @@ import cv2
 import numpy as np
 import pytest
 
+from bench import signals
 from livemosaic.blocking import call_interruptibly, leave
 from livemosaic.cli.signals import Interrupts
 from livemosaic.gallery.file_format import Gallery
+from livemosaic.media.atomic_write import atomic_write
+from livemosaic.unfinished import (
+    add_unfinished,
+    forget_unfinished,
+    is_complete,
+    remove_unfinished,
+)
 
 from .clips import need_encoder
 from .fakes import TIMEOUT_S, Gate
@@ -42,14 +50,82 @@ class FakePipeline:
         self.calls.append("cancel")
 
 
+class Left(BaseException):
+    """The process has ended."""
+
+
+def leaving(**options: Any) -> Interrupts:
+    """Interrupts that raise `Left` instead of ending the process of the tests."""
+
+    def end(code: int) -> None:
+        raise Left(code)
+
+    return Interrupts(exit=end, **options)
+
+
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_preparations_are_interrupted(kind: signal.Signals) -> None:
+def test_preparations_are_interrupted(kind: signal.Signals, tmp_path: Path) -> None:
     before = signal.getsignal(kind)
-    with Interrupts() as interrupts:
-        with pytest.raises(KeyboardInterrupt):
+    with leaving() as interrupts:
+        with pytest.raises(Left, match="130"), atomic_write(tmp_path / "x"):
             signal.raise_signal(kind)
         assert interrupts.count == 1
+        assert left(tmp_path) == []
     assert signal.getsignal(kind) is before
+
+
+def test_unfinished_files_do_not_stay(tmp_path: Path) -> None:
+    """The process ends without the steps that would remove them."""
+    paths = [tmp_path / name for name in ("file", "folder", "not made yet")]
+    for path in paths:
+        add_unfinished(path)
+    paths[0].touch()
+    paths[1].mkdir()
+    (paths[1] / "1.png").touch()
+    (tmp_path / "other").touch()
+    try:
+        remove_unfinished()
+        assert left(tmp_path) == ["other"]
+        forget_unfinished(paths[0])
+        paths[0].touch()
+        remove_unfinished()
+        assert left(tmp_path) == ["file", "other"]
+    finally:
+        for path in paths:
+            forget_unfinished(path)
+
+
+def test_a_complete_result_is_not_interrupted(tmp_path: Path) -> None:
+    with slowly() as interrupts:
+        interrupts.result = tmp_path / "x"
+        with atomic_write(tmp_path / "x") as file:
+            file.write(b"all of it")
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        interrupts.result = tmp_path / "y"
+        with pytest.raises(Left):
+            signal.raise_signal(signal.SIGINT)
+    assert (tmp_path / "x").read_bytes() == b"all of it"
+
+
+def test_a_result_that_gets_no_name_is_not_complete(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    with pytest.raises(OSError, match="x"), atomic_write(tmp_path / "x"):
+        pass
+    assert not is_complete(tmp_path / "x")
+    assert left(tmp_path) == ["x"]
+
+
+def test_at_the_end_of_the_process_signals_change_nothing() -> None:
+    """Python's own handlers would end it by the signal."""
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with Interrupts(to_the_end=True):
+            pass
+        assert {signal.getsignal(kind) for kind in before} == {signal.SIG_IGN}
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
 
 
 def test_two_signals_at_once_are_one_request() -> None:
@@ -63,7 +139,7 @@ def test_two_signals_at_once_are_one_request() -> None:
 
 def slowly() -> Interrupts:
     """Interrupts for which a second passes between two signals."""
-    return Interrupts(clock=partial(next, itertools.count(1.0)))
+    return leaving(clock=partial(next, itertools.count(1.0)))
 
 
 def test_the_first_stops_a_pipeline_and_the_second_cancels_it() -> None:
@@ -72,24 +148,6 @@ def test_the_first_stops_a_pipeline_and_the_second_cancels_it() -> None:
         for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
             signal.raise_signal(kind)
     assert pipeline.calls == ["stop", "cancel", "cancel"]
-
-
-def test_an_interrupt_is_deferred_until_a_step_is_done() -> None:
-    done: list[int] = []
-
-    def step(signals: int) -> None:
-        with interrupts.deferred():
-            for number in range(signals):
-                signal.raise_signal(signal.SIGINT)
-                done.append(number)
-
-    with slowly() as interrupts, pytest.raises(KeyboardInterrupt):
-        step(1)
-    assert done == [0]
-    done.clear()
-    with slowly() as interrupts, pytest.raises(KeyboardInterrupt):
-        step(2)
-    assert done == [0]  # a second one does not wait
 
 
 def test_signals_are_left_alone_on_another_thread() -> None:
@@ -122,9 +180,9 @@ def test_a_call_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
         signal.raise_signal(signal.SIGINT)  # as always: Python runs the handler on the main thread
 
     thread = threading.Thread(target=interrupt)
-    with Interrupts():
+    with leaving():
         thread.start()
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Left):
             call_interruptibly(gate)
     leave(130)
     assert codes == [130]  # the thread is still at its gate
@@ -309,6 +367,14 @@ def test_a_standard_input_that_never_begins(folder: Path, run: Callable[..., Run
     assert code == 130
     assert running.end().lines == ["livemosaic: interrupted: nothing was written"]
     assert left(folder / "o") == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@needs_jit
+def test_signals_at_random_moments() -> None:
+    """The command in bench/signals.py makes 300 tries."""
+    assert signals.failures(24, seed=1, jobs=2) == []
 
 
 @pytest.mark.slow

@@ -23,18 +23,18 @@ from ..control.options import message
 from ..errors import LivemosaicError, OptionError, UsageError
 from .commands import completion, demo, devices, doctor, gallery, run
 from .console import open_standard_files, print_error, print_notes, set_up_logging
-from .signals import Interrupts
+from .signals import INTERRUPTED, Interrupts
 
 _log = logging.getLogger("livemosaic")
 
 _NUMBER = re.compile(r"-\d*\.?\d+")  # a value below 0, by argparse's rule
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
+def main(argv: Sequence[str] | None = None, *, is_process: bool = False) -> int:
+    """Run the command line; return the exit code. With `is_process` the process ends after that."""
     started_s = time.monotonic()
     open_standard_files()
-    with Interrupts() as interrupts:
+    with Interrupts(to_the_end=is_process) as interrupts:
         code = _run_subcommand(argv, interrupts, started_s)
     return leave(code)
 
@@ -52,10 +52,11 @@ def _run_subcommand(argv: Sequence[str] | None, interrupts: Interrupts, started_
             return run.run(vars(args), args.input, args.outputs, interrupts, started_s)
         if args.subcommand == "demo":
             return demo.run(args, interrupts, started_s)
+        if args.subcommand == "gallery":
+            return gallery.run(args, interrupts)
         subcommands = {
             "devices": devices.run,
             "doctor": doctor.run,
-            "gallery": gallery.run,
             "completion": completion.run,
         }
         return subcommands[args.subcommand](args)
@@ -67,7 +68,7 @@ def _run_subcommand(argv: Sequence[str] | None, interrupts: Interrupts, started_
         return 1
     except KeyboardInterrupt:
         _log.info("interrupted: nothing was written")
-        return 130
+        return INTERRUPTED
     except MemoryError:
         print_error("not enough memory; choose a smaller --size or --scale")
         return 1

@@ -16,6 +16,8 @@ from typing import Any
 
 from ..errors import SinkError, printable
 
+_visible_bars: list[object] = []
+
 Progress = Callable[[int, int], None]  # done, total
 
 _logger = logging.getLogger("livemosaic")
@@ -43,7 +45,16 @@ def progress_bar(*, quiet: bool, when: str = "auto", **settings: Any) -> Iterato
     tqdm.monitor_interval = 0  # no thread of its own: updates come often enough
     tqdm.set_lock(threading.RLock())  # and no semaphore for other processes
     with tqdm(file=_stderr, leave=False, mininterval=0, miniters=0, **settings) as bar:
-        yield bar
+        _visible_bars.append(bar)
+        try:
+            yield bar
+        finally:
+            _visible_bars.remove(bar)
+
+
+def clearing(number: int) -> bytes:
+    """The bytes that clear a progress bar on this file, without any lock; empty without a bar."""
+    return (b"\r\x1b[K" if os.isatty(number) else b"\r") if _visible_bars else b""
 
 
 @contextlib.contextmanager

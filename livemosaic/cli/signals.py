@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
+import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
+
+from ..unfinished import is_complete, remove_unfinished
+from . import console
+
+_logger = logging.getLogger("livemosaic")
+
+INTERRUPTED = 130  # the exit code
 
 # Programs that stop others (`timeout`, service managers) signal the process and then its group: two
 # signals within a millisecond are one request. A person does not press Ctrl-C twice in this time.
@@ -29,15 +40,35 @@ class _Stoppable(Protocol):
 class Interrupts:
     """Handles Ctrl-C, SIGTERM and SIGHUP (unless `nohup` ignores it) within the `with` block.
 
-    Before there is a pipeline, a signal raises `KeyboardInterrupt`. After that the first signal
-    stops the pipeline, and the second cancels it.
+    ============================ ======================================================
+    when                         effect
+    ============================ ======================================================
+    there is no pipeline yet     unfinished files are removed, and the process ends
+    a pipeline runs              the first signal stops the pipeline, the second cancels it
+    the result is complete       none: the process ends within a moment, with its own exit code
+    ============================ ======================================================
+
+    No signal raises an exception. An exception at any place, for example in an import or in a call
+    from C code, can be lost there, or become another error.
+
+    Parameters
+    ----------
+    to_the_end : after the block, ignore the signals until the process ends. Python's own handlers
+        would end the process by the signal, although its result is complete
+    exit : ends the process
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        to_the_end: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+        exit: Callable[[int], object] = os._exit,
+    ) -> None:
         self.count = 0  # signals within 50 ms are one
         self.pipeline: _Stoppable | None = None  # to be set when it takes over
-        self._clock = clock
-        self._deferring = False
+        self.result: str | Path | None = None  # the file that a run without a pipeline makes
+        self._to_the_end, self._clock, self._exit = to_the_end, clock, exit
         self._last_s = -math.inf
         self._handlers: dict[int, Any] = {}  # those before
 
@@ -46,13 +77,13 @@ class Interrupts:
         if threading.current_thread() is threading.main_thread():
             for kind in (signal.SIGINT, signal.SIGTERM):
                 self._handlers[kind] = signal.signal(kind, self._handle)
-            if _HANGUP is not None and signal.getsignal(_HANGUP) is signal.SIG_DFL:
+            if _HANGUP is not None and signal.getsignal(_HANGUP) is not signal.SIG_IGN:
                 self._handlers[_HANGUP] = signal.signal(_HANGUP, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
         for kind, handler in self._handlers.items():
-            signal.signal(kind, handler)
+            signal.signal(kind, signal.SIG_IGN if self._to_the_end else handler)
 
     def _handle(self, kind: int, _: object) -> None:
         now_s, last_s = self._clock(), self._last_s
@@ -62,16 +93,17 @@ class Interrupts:
         self.count += 1
         if self.pipeline is not None:
             (self.pipeline.stop if self.count == 1 else self.pipeline.cancel)()
-        elif not self._deferring or self.count > 1:
-            raise KeyboardInterrupt
+        elif self.result is None or not is_complete(self.result):
+            self._give_up()
 
-    @contextlib.contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Let the first signal take effect only at the end of the block."""
-        self._deferring = True
+    def _give_up(self) -> None:
+        """End the process now. The interrupted code may own any lock: nothing here takes one."""
         try:
-            yield
+            remove_unfinished()
+            if _logger.handlers and _logger.level <= logging.INFO:
+                with contextlib.suppress(OSError, ValueError, AttributeError):
+                    number = sys.stderr.fileno()
+                    before = console.clearing(number)
+                    os.write(number, before + b"livemosaic: interrupted: nothing was written\n")
         finally:
-            self._deferring = False
-        if self.count:
-            raise KeyboardInterrupt
+            self._exit(INTERRUPTED)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..errors import GalleryError
 from ..jit import write_error
+from ..unfinished import add_unfinished
 from .file_format import FORMAT_VERSION, SUFFIX, Gallery
 from .recipe import Recipe
 
@@ -48,6 +49,7 @@ def _temporary_folder(wanted: str, reason: str) -> Path:
         CACHE_VARIABLE,
     )
     folder = tempfile.mkdtemp(prefix="livemosaic-")
+    add_unfinished(Path(folder))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
 

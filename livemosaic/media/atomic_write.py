@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from ..unfinished import add_unfinished, completing, forget_unfinished
+
 if sys.platform != "win32":
     import fcntl
 
@@ -52,6 +54,7 @@ class Part:
         self.remains = remove_remains(final.parent, prefix)
         while True:
             self.path = final.with_name(f"{prefix}{secrets.token_hex(_TOKEN_BYTES)}.part")
+            add_unfinished(self.path)
             if folder:
                 self.path.mkdir(mode=0o700)
                 self._file = _NONE if sys.platform == "win32" else os.open(self.path, _LOOK)
@@ -74,7 +77,8 @@ class Part:
     def move(self, final: Path) -> None:
         """Give a finished file its name, in place of a file that has it."""
         self.close()
-        os.replace(self.path, final)
+        with completing(final):
+            os.replace(self.path, final)
         self.unlock()
 
     def close(self) -> None:
@@ -91,6 +95,7 @@ class Part:
 
     def unlock(self) -> None:
         """Let other runs remove it. May be called twice, from any thread."""
+        forget_unfinished(self.path)
         file, self._file = self._file, _NONE
         if file != _NONE:
             os.close(file)

@@ -16,12 +16,13 @@ from ...gallery.recipe import Recipe
 from ...option import options_of
 from ..arguments import add_options, completed_as_file
 from ..console import photos_bar, print_json, print_notes
+from ..signals import Interrupts
 
 if TYPE_CHECKING:
     from ...gallery.build import BuildReport
     from ...gallery.file_format import Gallery
 
-_Run = Callable[[argparse.Namespace], None]
+_Run = Callable[[argparse.Namespace, Interrupts], None]
 
 MAX_LISTED = 20  # files that could not be read; a number stands for the others
 
@@ -83,24 +84,25 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     add_paths(add, "go on although photos of the gallery are gone")
 
 
-def run(args: argparse.Namespace) -> int:
-    args.run(args)
+def run(args: argparse.Namespace, interrupts: Interrupts) -> int:
+    args.run(args, interrupts)
     return 0
 
 
-def _build(args: argparse.Namespace) -> None:
+def _build(args: argparse.Namespace, interrupts: Interrupts) -> None:
     from ...gallery.build import build_gallery
 
     texts = {known: getattr(args, known.name) for known in options_of(Recipe)}
     options = {known.field: known.read(text) for known, text in texts.items() if text is not None}
     mirror = not options.pop("no_mirror", False)
     _check_new(args.output, args.yes)
+    interrupts.result = args.output
     with photos_bar(quiet=args.quiet) as progress:
         report = build_gallery(args.paths, args.output, mirror=mirror, progress=progress, **options)
     _print_report(report, quiet=args.quiet)
 
 
-def _info(args: argparse.Namespace) -> None:
+def _info(args: argparse.Namespace, interrupts: Interrupts) -> None:
     from ...gallery.report import gallery_info, info_lines
 
     info = gallery_info(_open(args.gallery))
@@ -110,7 +112,7 @@ def _info(args: argparse.Namespace) -> None:
         print_notes(info_lines(info))
 
 
-def _show(args: argparse.Namespace) -> None:
+def _show(args: argparse.Namespace, interrupts: Interrupts) -> None:
     from ...gallery.report import contact_sheet_html, contact_sheet_png
 
     if args.output and Path(args.output).suffix.lower() not in (".html", ".htm", ".png"):
@@ -118,12 +120,13 @@ def _show(args: argparse.Namespace) -> None:
     gallery = _open(args.gallery)
     output = Path(args.output or f"{gallery.name}.html")
     _check_new(output, args.yes)
+    interrupts.result = output
     write = contact_sheet_png if output.suffix.lower() == ".png" else contact_sheet_html
     write(gallery, output)
     print_notes([f"{output}: the clusters of {gallery.name}"])
 
 
-def _add(args: argparse.Namespace) -> None:
+def _add(args: argparse.Namespace, interrupts: Interrupts) -> None:
     from ...gallery.build import build_gallery
     from ...gallery.builtin import BUILTIN
     from ...gallery.file_format import Gallery
@@ -144,6 +147,7 @@ def _add(args: argparse.Namespace) -> None:
             f"{gone[0]!r}); put them back, or add -y to go on without them"
         )
     more = find_photos(args.paths)
+    interrupts.result = args.gallery
     with photos_bar(quiet=args.quiet) as progress:
         report = build_gallery(
             [*(photo for photo in before if photo not in set(gone)), *more],

@@ -27,7 +27,7 @@ from ...sinks import output_examples
 from ...sources import input_examples
 from ..arguments import add_options, completed_as_file
 from ..console import photos_bar, print_json, progress_bar
-from ..signals import Interrupts
+from ..signals import INTERRUPTED, Interrupts
 
 if TYPE_CHECKING:
     from ...pipeline import Pipeline, Progress
@@ -133,7 +133,6 @@ def _run(
                 options,
                 undo,
                 on_photos=count,
-                deferred=interrupts.deferred,
                 named=lambda name: f"--{name.replace('_', '-')}",
                 started_s=started_s,
             )
@@ -191,13 +190,13 @@ def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, s
             raise
     if not finished:
         _log.info("stopped immediately; completed: %s", ", ".join(pipeline.completed) or "nothing")
-        return 130
+        return INTERRUPTED
     report = pipeline.report()
     if options.json:
         print_json(report)
     interrupted = "interrupted: " if interrupts.count else ""
     _log.info("%s%s", interrupted, _summary(pipeline, report, still=still))
-    return 130 if interrupted else 0
+    return INTERRUPTED if interrupted else 0
 
 
 def _summary(pipeline: Pipeline, report: dict[str, Any], *, still: bool) -> str:

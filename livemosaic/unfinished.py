@@ -1,0 +1,50 @@
+"""Files of this process that are not complete: an end in the middle must not leave them behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+# Sets, because changing or copying one is a single step: a signal handler may come between any two
+# steps of the main thread, and must not wait for a lock.
+_unfinished: set[Path] = set()
+_completed: set[str] = set()
+
+
+def add_unfinished(path: Path) -> None:
+    """Note a file or folder, before it is made."""
+    _unfinished.add(path)
+
+
+def forget_unfinished(path: Path) -> None:
+    """The file or folder has been moved or removed."""
+    _unfinished.discard(path)
+
+
+def remove_unfinished() -> None:
+    """Remove every noted file and folder. Never raises; safe in a signal handler."""
+    for path in list(_unfinished):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+@contextlib.contextmanager
+def completing(final: str | Path) -> Iterator[None]:
+    """For the block that gives a file its final name: it counts as complete from here on."""
+    path = os.path.realpath(final)
+    _completed.add(path)
+    try:
+        yield
+    except BaseException:
+        _completed.discard(path)
+        raise
+
+
+def is_complete(final: str | Path) -> bool:
+    """Whether this process has completed a file, or is giving it its name."""
+    return os.path.realpath(final) in _completed
