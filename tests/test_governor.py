@@ -107,7 +107,7 @@ def test_frames_are_not_left_out_because_some_are() -> None:
 
 def test_a_lower_rate_leaves_out_as_many_frames_as_it_says() -> None:
     governor = make()
-    run(governor, lambda step, now: 0.2, seconds=10)
+    run(governor, lambda step, now: 0.15, seconds=10)
     every = governor.step.every
     assert every > 1
     accepted = [governor.accepts(100 + n * INTERVAL_S) for n in range(60)]

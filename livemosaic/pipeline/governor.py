@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,18 +39,33 @@ _FIRST_LOWER_RATE = next(number for number, step in enumerate(STEPS) if step.eve
 # shorten that. The remaining time is the budget, but never less than this share of the limit.
 _MIN_BUDGET = 0.5
 
-# The governor decides twice a second: ten frames and more tell a trend from an outlier.
-_PERIOD_S = 0.5
-# It takes a step when 90 % of the frames take more than this share of their budget...
+# The governor decides twice a second, or later if there are too few frames by then: ten tell a
+# trend from an outlier. After a second, or if each frame takes longer than it lasts, three have to
+# do.
+_PERIOD_S, _MAX_PERIOD_S = 0.5, 1.0
+_ENOUGH_FRAMES, _FEWEST_FRAMES = 10, 3
+
+# It takes a step when the load is more than this share of the budget. A step back must leave less:
+# with an estimate of twice the work.
 _HIGH = 0.8
-# ... and takes it back when they take less than this: a step changes the load by up to a half.
-_LOW = 0.4
+_STEP_BACK_WORK = 2.0
+
+# Work is judged by the slow frames, waits by the typical one: see `Load`.
 _PERCENT = 90
+
+# Less work shortens no delay if the work is a smaller share of the budget.
+_MATERIAL = 0.1
+
+# A step has helped if the load without it was higher by this factor.
+_HELPED = 1.1
 
 # It takes a step back after so many seconds with a low load. If it needs the step again soon, the
 # next attempt comes after twice as long, so that it does not oscillate.
 _PATIENCE_S, _MAX_PATIENCE_S = 2.0, 64.0
 _SOON_S = 5.0
+
+# If no step helps, it tries again after so many seconds, then after twice as many.
+_REST_S = 8.0
 
 
 class Change(NamedTuple):
@@ -57,23 +73,91 @@ class Change(NamedTuple):
     step: int
 
 
+class _Frame(NamedTuple):
+    """The durations of a frame in seconds, see `Governor.observe`."""
+
+    latency: float
+    work: float
+    cpu: float
+    delivery: float
+    decoding: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The load of some frames, without the moments in which the machine stood still.
+
+    On a busy machine a thread now and then waits for a processor, for as long as several frames
+    last. Such a frame is late, but not by work, and with less work it would be as late. So the work
+    is the processor time of the slow frames, at the speed at which a typical frame gets processor
+    time; and what a frame waits for is what a typical frame waits for.
+
+    Attributes
+    ----------
+    wait : outside the mosaic, as a share of the budget
+    work : of the mosaic, as a share of the budget
+    busy : of the time between two frames that the mosaic needs, or the output if it needs more
+    mosaic_busy : the same, of the mosaic only
+    slowest : latency of the slow frames as a share of the budget, with all waits
+    """
+
+    wait: float
+    work: float
+    busy: float
+    mosaic_busy: float
+    slowest: float
+
+    @property
+    def latency(self) -> float:
+        return self.wait + self.work
+
+    @classmethod
+    def of(cls, frames: list[_Frame], *, max_latency_s: float, interval_s: float) -> Load:
+        work_s = _percentile((frame.work for frame in frames), 50)
+        cpu_s = sum(frame.cpu for frame in frames) / len(frames)
+        slowdown = max(1.0, work_s / max(cpu_s, 1e-9))
+        slow_s = min(
+            _percentile((frame.work for frame in frames), _PERCENT),
+            _percentile((frame.cpu for frame in frames), _PERCENT) * slowdown,
+        )
+        latencies_s = Counter(frame.latency - frame.decoding for frame in frames)
+        wait_s = percentile(latencies_s, 50) - work_s
+        decoding_s = _percentile((frame.decoding for frame in frames), 50)
+        budget_s = max(max_latency_s - decoding_s, _MIN_BUDGET * max_latency_s)
+        delivery_s = _percentile((frame.delivery for frame in frames), 50)
+        return cls(
+            wait=max(0.0, wait_s) / budget_s,
+            work=slow_s / budget_s,
+            busy=max(slow_s, delivery_s) / interval_s,
+            mosaic_busy=slow_s / interval_s,
+            slowest=percentile(latencies_s, _PERCENT) / budget_s,
+        )
+
+
+def _percentile(values: Iterable[float], percent: float) -> float:
+    return percentile(Counter(values), percent)
+
+
 class Governor:
     """Decides from the frames' durations how much work to leave out. Knows no clock.
 
     `max_latency_s`, from capture to delivery, may be set at any time. `interval_s` is the time from
-    one frame of the source to the next.
+    one frame of the source to the next. While `may_drop` is false, a recording needs every frame.
     """
 
     def __init__(self, *, max_latency_s: float, interval_s: float) -> None:
         self.max_latency_s, self._interval_s = max_latency_s, interval_s
+        self.may_drop = True
         self.number = self.highest = 0  # the current step and the highest so far, in `STEPS`
         self.changes: list[Change] = []  # the last hundred
-        self._latency_shares: Counter[float] = Counter()
-        self._work_shares: Counter[float] = Counter()
+        self._frames: list[_Frame] = []  # of this period
         self._period_began_s: float | None = None
-        self._low_since_s: float | None = None
-        self._patience_s = _PATIENCE_S
-        self._relaxed_s = self._last_accepted_s = float("-inf")
+        self._tried: dict[int, Load] = {}  # the loads with lower steps, which were too high
+        self._resting_until_s = self._last_accepted_s = float("-inf")
+        self._rest_s = _REST_S  # the next one
+        self._low_s = 0.0  # how long the load has been low
+        self._patience_s = [_PATIENCE_S] * len(STEPS)  # before the step is taken back
+        self._relaxed_s = [float("-inf")] * len(STEPS)  # when that was
 
     @property
     def step(self) -> Step:
@@ -86,60 +170,110 @@ class Governor:
 
     def accepts(self, captured_s: float) -> bool:
         """Whether to show a frame that was captured at that time."""
-        min_interval_s = (self.step.every - 0.5) * self._interval_s
-        if self.step.every > 1 and captured_s - self._last_accepted_s < min_interval_s:
+        every = self.step.every if self.may_drop else 1
+        min_interval_s = (every - 0.5) * self._interval_s
+        if every > 1 and captured_s - self._last_accepted_s < min_interval_s:
             return False
         self._last_accepted_s = captured_s
         return True
 
     def observe(
-        self, now_s: float, *, latency_s: float, work_s: float, decoding_s: float = 0.0
+        self,
+        now_s: float,
+        *,
+        latency_s: float,
+        work_s: float,
+        cpu_s: float | None = None,
+        delivery_s: float = 0.0,
+        decoding_s: float = 0.0,
     ) -> bool:
         """Take a frame's durations into account; returns whether the step has changed.
 
-        `work_s` is the mosaic's. `decoding_s` is the part of the latency before the source gave the
-        frame.
+        Parameters
+        ----------
+        latency_s : from capture to delivery
+        work_s, cpu_s : of the mosaic, by the clock and in processor time; None: the same
+        delivery_s : of the output's work
+        decoding_s : the part of the latency before the source gave the frame
         """
         if self._period_began_s is None:
             self._period_began_s = now_s
-        budget_s = max(self.max_latency_s - decoding_s, _MIN_BUDGET * self.max_latency_s)
-        self._latency_shares[(latency_s - decoding_s) / budget_s] += 1
-        self._work_shares[work_s / (self._interval_s * self.step.every)] += 1
-        if now_s - self._period_began_s < _PERIOD_S:
+        cpu_s = work_s if cpu_s is None else cpu_s
+        self._frames.append(_Frame(latency_s, work_s, cpu_s, delivery_s, decoding_s))
+        frames, passed_s = self._frames, now_s - self._period_began_s
+        interval_s = self._interval_s * self.step.every
+        few = passed_s >= _MAX_PERIOD_S or min(frame.cpu for frame in frames) > interval_s
+        enough = _FEWEST_FRAMES if few else _ENOUGH_FRAMES
+        if passed_s < _PERIOD_S or len(frames) < enough:
             return False
-        latency_share = percentile(self._latency_shares, _PERCENT)
-        work_share = percentile(self._work_shares, _PERCENT)
-        self._latency_shares.clear()
-        self._work_shares.clear()
-        self._period_began_s = now_s
-        return self._decide(now_s, latency_share, work_share)
-
-    def _decide(self, now_s: float, latency_share: float, work_share: float) -> bool:
-        load = max(latency_share, work_share)
-        if load > _HIGH:
-            self._low_since_s = None
-            last = len(STEPS) - 1 if latency_share > _HIGH else _FIRST_LOWER_RATE - 1
-            if self.number >= last:
-                return False
-            since_relaxed_s = now_s - self._relaxed_s
-            if since_relaxed_s < _SOON_S:
-                self._patience_s = min(2 * self._patience_s, _MAX_PATIENCE_S)
-            elif since_relaxed_s > _MAX_PATIENCE_S:
-                self._patience_s = _PATIENCE_S
-            self._move(now_s, self.number + 1)
-            return True
-        if load > _LOW or self.number == 0:
-            self._low_since_s = None
+        self._frames, self._period_began_s = [], now_s
+        load = Load.of(frames, max_latency_s=self.max_latency_s, interval_s=interval_s)
+        number = self._decide(now_s, passed_s, load)
+        if number == self.number:
             return False
-        if self._low_since_s is None:
-            self._low_since_s = now_s
-        if now_s - self._low_since_s < self._patience_s:
-            return False
-        self._low_since_s, self._relaxed_s = None, now_s
-        self._move(now_s, self.number - 1)
-        return True
-
-    def _move(self, now_s: float, number: int) -> None:
         self.number = number
         self.highest = max(self.highest, number)
         self.changes = [*self.changes[-99:], Change(now_s, number)]
+        self._low_s = 0.0
+        return True
+
+    def _decide(self, now_s: float, passed_s: float, load: Load) -> int:
+        """The step after a period with this load."""
+        number = self.number
+        if self.step.every > 1 and not self.may_drop:
+            return _FIRST_LOWER_RATE - 1
+        if number and self._is_dispensable(load):
+            self._low_s += passed_s
+            if self._low_s < self._patience_s[number]:
+                return number
+            self._relaxed_s[number] = now_s
+            self._tried.clear()
+            return number - 1
+        # Not to zero: a single bad moment must not keep the step.
+        self._low_s = max(0.0, self._low_s - passed_s)
+        if max(load.latency, load.mosaic_busy) <= _HIGH:
+            self._tried.clear()
+            self._rest_s = _REST_S
+            return number
+        if now_s < self._resting_until_s:
+            return number
+        helpful = next((n for n in range(number + 1, len(STEPS)) if self._may_help(n, load)), None)
+        if helpful is not None:
+            self._tried[number] = load
+            self._note_need(now_s, number + 1)
+            return helpful
+        # Nothing more can help, so that what has not helped is given back.
+        equal = min((n for n in self._tried if _is_as_good(self._tried[n], load)), default=number)
+        self._tried.clear()
+        if equal != number:
+            self._resting_until_s = now_s + self._rest_s
+            self._rest_s = min(2 * self._rest_s, _MAX_PATIENCE_S)
+        return equal
+
+    def _may_help(self, number: int, load: Load) -> bool:
+        """Whether a step further down can shorten the delay, or keep more frames."""
+        if number < _FIRST_LOWER_RATE:
+            return load.work >= _MATERIAL or load.mosaic_busy > _HIGH
+        # With a lower rate frames no longer wait for the one before.
+        return self.may_drop and load.latency > _HIGH and load.busy > _HIGH
+
+    def _is_dispensable(self, load: Load) -> bool:
+        """Whether the load will be low, or as high as now, without the current step."""
+        every = STEPS[self.number - 1].every / self.step.every
+        if self.number >= _FIRST_LOWER_RATE:
+            return load.busy / every < _HIGH
+        work = _STEP_BACK_WORK * load.work
+        is_quick = load.wait + work < _HIGH or work < _MATERIAL
+        return is_quick and _STEP_BACK_WORK * load.mosaic_busy < _HIGH
+
+    def _note_need(self, now_s: float, number: int) -> None:
+        """Wait longer before the next attempt to do without a step that was soon needed again."""
+        since_relaxed_s = now_s - self._relaxed_s[number]
+        if since_relaxed_s < _SOON_S:
+            self._patience_s[number] = min(2 * self._patience_s[number], _MAX_PATIENCE_S)
+        elif since_relaxed_s > _MAX_PATIENCE_S:
+            self._patience_s[number] = _PATIENCE_S
+
+
+def _is_as_good(before: Load, now: Load) -> bool:
+    return before.slowest <= _HELPED * now.slowest and before.work <= _HELPED * now.work

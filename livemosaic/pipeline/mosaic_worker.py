@@ -114,8 +114,10 @@ class MosaicWorker:
 
     def _is_refused(self, frame: Frame) -> bool:
         """Whether to drop a frame: by the governor, or because a repainted picture is newer."""
-        if self.governor is not None and not self.governor.accepts(frame.captured_s):
-            return True
+        if self.governor is not None:
+            self.governor.may_drop = not self._fan_out.needs_every_frame
+            if not self.governor.accepts(frame.captured_s):
+                return True
         if self._repainted_at is not None:
             if frame.pts * frame.time_base <= self._repainted_at:
                 return True
@@ -142,6 +144,7 @@ class MosaicWorker:
         frame = frame.mirrored() if self._state.mirror else frame
         governor = self.governor
         began_s = self._stage_began_s = time.monotonic()
+        began_cpu_s = time.thread_time()  # kernels work on this thread only
         picture = self._mosaic.process(
             frame, max_cells=governor.max_cells(self.cells.total) if governor is not None else None
         )
@@ -152,14 +155,19 @@ class MosaicWorker:
         for name in CELL_COUNTS:
             self.cell_shares[name] += getattr(cells, name) / cells.total
         if governor is not None:
-            self._govern(governor, began_s)
+            self._govern(governor, began_s, time.thread_time() - began_cpu_s)
         return picture
 
-    def _govern(self, governor: Governor, began_s: float) -> None:
+    def _govern(self, governor: Governor, began_s: float, cpu_s: float) -> None:
         now_s = time.monotonic()
-        latency_s, decoding_s = self._fan_out.lowest_latency_s()
+        delivered = self._fan_out.quickest_delivery()
         if governor.observe(
-            now_s, latency_s=latency_s, decoding_s=decoding_s, work_s=now_s - began_s
+            now_s,
+            latency_s=delivered.latency_s,
+            decoding_s=delivered.decoding_s,
+            delivery_s=delivered.work_s,
+            work_s=now_s - began_s,
+            cpu_s=cpu_s,
         ):
             _logger.debug("governor: %s", governor.step.description or "full quality")
             self._update_settings()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..media.frame import Frame, TrackPacket, for_each
 from ..media.frame_rate import FrameRate
@@ -19,6 +19,14 @@ from .stats import Durations
 from .threads import ThreadGroup
 
 _MAX_GAP_S = 10  # longer gaps of a recording are not filled with hours of one picture
+
+
+class Delivery(NamedTuple):
+    """Of a frame to a sink: the latency, the decoding in it, and the sink's own work, in s."""
+
+    latency_s: float = 0.0
+    decoding_s: float = 0.0
+    work_s: float = 0.0
 
 
 class SinkWriter:
@@ -44,7 +52,7 @@ class SinkWriter:
         self._frame_rate = FrameRate(rate or nominal_rate, max_gap_s=_MAX_GAP_S)
         self.frames = 0  # that the sink took
         self.first_s = 0.0  # `time.monotonic()` after the first frame
-        self.last_latency_s = self.last_decoding_s = 0.0  # of the newest frame
+        self.last_delivery = Delivery()  # of the newest frame
         self.video_s = 0.0  # from the first frame's time to the end of the last frame
         self.durations = Durations()  # of the sink's work per frame
         self.latency = Durations()  # from capture to delivery
@@ -133,8 +141,9 @@ class SinkWriter:
         frame_s = item.duration * item.time_base or 1 / self._frame_rate.rate
         self.video_s = item.time_s + float(frame_s) - self._start_time_s
         if is_new:
-            self.last_latency_s, self.last_decoding_s = now_s - item.captured_s, item.decoding_s
-            self.latency.add(self.last_latency_s)
+            latency_s = now_s - item.captured_s
+            self.last_delivery = Delivery(latency_s, item.decoding_s, now_s - began_s)
+            self.latency.add(latency_s)
 
     def _close(self) -> None:
         self.sink.close()
@@ -190,11 +199,15 @@ class FanOut:
         for writer in self.writers:
             writer.queue.finish()
 
-    def lowest_latency_s(self) -> tuple[float, float]:
-        """Latency, and the decoding in it, of the newest frame in the quickest sink that is open.
+    def quickest_delivery(self) -> Delivery:
+        """Of the newest frame, to the quickest sink that is open.
 
         A slower sink adds a delay of its own, which less work in the mosaic would not shorten.
         """
         open_writers = (writer for writer in self.writers if writer.frames and not writer.ended)
-        latencies = ((writer.last_latency_s, writer.last_decoding_s) for writer in open_writers)
-        return min(latencies, default=(0.0, 0.0))
+        return min((writer.last_delivery for writer in open_writers), default=Delivery())
+
+    @property
+    def needs_every_frame(self) -> bool:
+        """Whether an open sink keeps frames, as a recording does."""
+        return any(writer.sink.needs_every_frame for writer in self.writers if not writer.ended)

@@ -73,6 +73,11 @@ class Sink(ABC):
     dropped: int = 0
     repeated: int = 0
 
+    @property
+    def needs_every_frame(self) -> bool:
+        """Whether the governor must drop no frame of a live input, to keep the latency limit."""
+        return not self.latest_only
+
     @abstractmethod
     def write(self, item: Frame | TrackPacket) -> None:
         """Take a frame, or a packet of another track. The frame's arrays are not read later."""

@@ -27,6 +27,7 @@ class NullSink(Sink):
     """Takes everything and keeps nothing."""
 
     name = "null"
+    needs_every_frame = False  # it stands for a display
 
     def write(self, item: Frame | TrackPacket) -> None:
         pass
