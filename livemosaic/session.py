@@ -148,6 +148,12 @@ def open_pipeline(
             "%d columns instead of %d: tiles have even sides, here %d of %d pixels",
             grid.columns, options.mosaic.columns, grid.tile_px, grid.width,
         )  # fmt: skip
+    photos, least = int(gallery.source_photo.max()) + 1, options.mosaic.min_uses
+    if least * photos > grid.cells and "min_uses" in MATCHERS[options.mosaic.match].uses:
+        _log.warning(
+            "%s %d: %d cells are too few for %d photos; take smaller tiles or fewer photos",
+            named("min_uses"), least, grid.cells, photos,
+        )  # fmt: skip
     _warn_of_another_shape(options.mosaic.size, info.width, info.height)
     realtime = options.realtime or (
         # On displays only, a file runs at its own pace; for files, as fast as possible.

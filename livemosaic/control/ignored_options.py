@@ -79,7 +79,11 @@ def ignored_options(options: RunOptions, run: Circumstances) -> dict[str, str]:
 
 
 def refuse_contradictions(options: RunOptions) -> None:
-    """Raise `OptionError` for explicit options that contradict the outputs."""
+    """Raise `OptionError` for explicit options that contradict others, or the outputs."""
+    match, least = options.mosaic.match, options.mosaic.min_uses
+    if "min_uses" in options.explicit and least and "min_uses" not in MATCHERS[match].uses:
+        problem = f"match {match} takes photos in turn, and cannot promise that; use match layout"
+        raise OptionError("min_uses", least, problem)
     if "format" in options.explicit and "-" not in options.outputs:
         problem = "only standard output (-) takes it; the ending of a file chooses its container"
         raise OptionError("format", options.format, problem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import OptionError, UsageError
 from ..option import Size, check, option
 from .match import MATCHERS
 
@@ -65,6 +65,8 @@ class MosaicSettings:
         low=0, high=100, live=True)
     max_uses: int = option(0, "how often a photo may appear in one picture, 0 for no limit",
         low=0, high=2**31 - 1, live=True)
+    min_uses: int = option(0, """how often each photo appears in a picture at least, if there
+        are enough cells; in a video over time""", low=0, high=2**31 - 1, live=True)
     palette: int = option(150, "number of colours in the palette for the match by clusters",
         low=1, high=4096, live=True)
     overlay: float = option(0.2, """opacity of the original over the tiles: 0 only tiles, 1 only the
@@ -79,6 +81,9 @@ class MosaicSettings:
 
     def __post_init__(self) -> None:
         check(self)
+        if 0 < self.max_uses < self.min_uses:
+            problem = f"must be at most the other limit, max_uses {self.max_uses}"
+            raise OptionError("min_uses", self.min_uses, problem)
         if self.thorough and MATCHERS[self.match].thorough is None:
             raise UsageError(
                 f"thorough: match {self.match} has no thorough way; choose another match"

@@ -37,7 +37,7 @@ MATCHERS = {
     "layout": Way(
         "layout",
         "LayoutMatcher",
-        frozenset({"calm", "variety", "min_distance", "max_uses"}),
+        frozenset({"calm", "variety", "min_distance", "max_uses", "min_uses"}),
         thorough=("refine", "RefiningMatcher"),
     ),
     "clusters": Way("clusters", "ClusterMatcher", frozenset({"palette", "seed"})),

