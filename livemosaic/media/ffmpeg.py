@@ -7,8 +7,9 @@ libxcb-shm, and the first OpenCV window hangs if PyAV's was loaded first. An imp
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -87,6 +88,47 @@ def filtered(graph: av.filter.Graph, frame: Any) -> Iterator[Any]:
             yield graph.pull()
         except (av.error.BlockingIOError, av.error.EOFError):
             return
+
+
+def demux(container: Any, streams: Iterable[Any]) -> Iterator[Any]:
+    """Yield the packets of some streams of an input container.
+
+    PyAV gives no packets of a track that begins in the middle of MPEG-TS. At the end it may trip
+    over such a track with an `IndexError`, when all packets are read.
+    """
+    with contextlib.suppress(IndexError):
+        yield from container.demux(*streams)
+
+
+def codec_name(stream: Any) -> str | None:
+    """The name of a stream's codec; None if this FFmpeg cannot decode it."""
+    context = stream.codec_context
+    return None if context is None else str(context.name)
+
+
+def add_copy(container: Any, track: Any) -> Any:
+    """Add a stream for copied packets of `track`, which need not be decodable, to an output.
+
+    `ValueError` or an error of PyAV if that is impossible.
+    """
+    if track.codec_context is not None or track.type == "attachment":
+        return container.add_stream_from_template(track, opaque=True)
+    # PyAV has no template for a stream without a decoder. A filter that does nothing copies the
+    # parameters over those of any codec.
+    stream = container.add_mux_stream(container.default_video_codec)
+    av.BitStreamFilterContext("null", in_stream=track, out_stream=stream)
+    stream.time_base = track.time_base
+    return stream
+
+
+def copy_packet(packet: Any, data: bytes | None = None) -> Any:
+    """A copy of a packet, with other `data` if given; without `is_discard`, which PyAV lacks."""
+    copy: Any = av.Packet(packet if data is None else data)  # the bytes only
+    for name in ("stream", "time_base", "pts", "dts", "duration", "is_keyframe"):
+        setattr(copy, name, getattr(packet, name))
+    for data in packet.iter_sidedata():
+        copy.set_sidedata(data)
+    return copy
 
 
 def shift_packet(packet: Any, seconds: Fraction) -> Any:

@@ -18,7 +18,14 @@ from typing import Any
 
 from ..blocking import TimedCalls
 from ..errors import LivemosaicError, SinkError, UsageError
-from ..media.ffmpeg import av, fraction, open_container, shift_packet, sink_error
+from ..media.ffmpeg import (
+    av,
+    copy_packet,
+    fraction,
+    open_container,
+    shift_packet,
+    sink_error,
+)
 from ..media.frame import Chapter, Frame, StreamInfo, TrackPacket
 from ..media.paths import ending, ffmpeg_path
 from ..media.urls import is_url, public_name, split_url
@@ -126,6 +133,9 @@ class FileSink(Sink):
             url = ffmpeg_path(self._part.ffmpeg_name)
         send = f"send {self.name}"
         self._timed = TimedCalls(options.timeout_s, name=send) if is_network else None
+        self._helpers = contextlib.ExitStack()  # to be ended with the container
+        if self._timed is not None:
+            self._helpers.callback(self._timed.end)
         self._container: Any = None
         began_s = time.monotonic()
         try:
@@ -135,6 +145,7 @@ class FileSink(Sink):
                 self._container, codec, info, options=options, name=self.name, low_delay=is_network
             )
             self._tracks = Tracks(self._container, info.tracks, format=destination.format)
+            self._helpers.callback(self._tracks.close)
             self._container.metadata.update(
                 {key: text for key, text in info.metadata.items() if key.lower() not in _STALE_KEYS}
             )
@@ -179,7 +190,7 @@ class FileSink(Sink):
                 if self._part is not None:
                     self._set_chapters(self._reached_chapters())
                 self._container.close()
-                self._end_timed()
+                self._helpers.close()
                 if self._part is not None:
                     self._part.commit()
         except SinkError:
@@ -199,7 +210,7 @@ class FileSink(Sink):
         if self._container is not None and not (self._timed and self._timed.stuck):
             with contextlib.suppress(Exception):
                 self._container.close()
-        self._end_timed()
+        self._helpers.close()
         self.discard()
 
     def discard(self) -> None:
@@ -220,10 +231,10 @@ class FileSink(Sink):
     def _write_packet(self, item: TrackPacket) -> None:
         # Writing puts a packet into the output's stream and time. Other sinks need the original.
         origin = self._video.origin or Fraction(0)
-        packet = shift_packet(_copy(item.packet), -origin)
+        packet = shift_packet(copy_packet(item.packet), -origin)
         if origin and packet.dts is not None and packet.dts < 0:
             return  # before the first picture
-        hidden = item.packet.is_discard  # which PyAV cannot copy
+        hidden = item.packet.is_discard
         try:
             self._mux(self._tracks.write(item._replace(packet=packet), hidden=hidden))
         except (av.error.InvalidDataError, av.error.ArgumentError):
@@ -236,10 +247,6 @@ class FileSink(Sink):
                 end = packet.pts + (packet.duration or 0)
                 self._end_s = max(self._end_s, end * (fraction(packet.time_base) or 1))
             self._mux_one(packet)
-
-    def _end_timed(self) -> None:
-        if self._timed is not None:
-            self._timed.end()
 
 
 def _open(url: str, destination: FileDestination, *, time_base: Fraction) -> Any:
@@ -258,12 +265,3 @@ def _open(url: str, destination: FileDestination, *, time_base: Fraction) -> Any
 
 def _microseconds(seconds: float) -> str:
     return str(round(seconds * 1_000_000))
-
-
-def _copy(packet: Any) -> Any:
-    copy: Any = av.Packet(packet)  # its bytes only
-    for name in ("stream", "time_base", "pts", "dts", "duration", "is_keyframe"):
-        setattr(copy, name, getattr(packet, name))
-    for data in packet.iter_sidedata():
-        copy.set_sidedata(data)
-    return copy

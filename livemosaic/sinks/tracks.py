@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from ..media.ffmpeg import av, fraction, reason
+from ..media.ffmpeg import (
+    add_copy,
+    av,
+    codec_name,
+    copy_packet,
+    fraction,
+    open_container,
+    reason,
+)
 from ..media.frame import TrackPacket
 from .formats import Format
-from .transcode import AudioConverter, Copier, TextConverter, TrackWriter
+from .transcode import (
+    AudioConverter,
+    Copier,
+    SoundCopier,
+    TextConverter,
+    TrackEndedError,
+    TrackWriter,
+)
 
 _logger = logging.getLogger("livemosaic")
 
@@ -22,13 +38,23 @@ _TEXT = {"subrip", "ass", "ssa", "mov_text", "webvtt", "text"}
 _STALE_KEYS = ("_statistics", "bps", "duration", "number_of", "encoder", "vendor_id")
 
 
+# FFmpeg's AVFMT_NOFILE: such a muxer connects to a server by itself.
+_NO_FILE = 0x0001
+
+
 class Tracks:
-    """All tracks of an output but the picture. The container has no header yet."""
+    """All tracks of an output but the picture. The container has no header yet.
+
+    FFmpeg's muxers interleave: they may report a bad packet while they write another one, and its
+    track cannot be told. So each packet goes through a muxer that writes to nowhere first.
+    """
 
     def __init__(self, container: Any, tracks: Sequence[Any], *, format: Format) -> None:
-        self._tracks = tracks
+        self._tracks, self._format = tracks, format
+        self._trials: dict[int, Any] = {}
         self._writers: dict[int, TrackWriter] = {}
-        self._last: dict[int, tuple[int, int]] = {}  # dts and duration of the last packet
+        # Of the last packet: dts, duration, and their time base.
+        self._last: dict[int, tuple[int, int, Any]] = {}
         self._warned: set[int] = set()
         for number, track in enumerate(tracks):
             try:
@@ -48,19 +74,19 @@ class Tracks:
         `hidden` packets are decoded but not played, because they are before an edit list begins.
         """
         writer = self._writers.get(item.track)
-        if writer is None:
-            return
-        try:
-            packets = list(writer.write(item.packet, hidden=hidden))
-        except (av.error.FFmpegError, ValueError):
-            self.warn(item.track)
-            return
-        yield from self._ordered(item.track, packets)
+        if writer is not None:
+            yield from self._good(item.track, writer.write(item.packet, hidden=hidden))
 
     def flush(self) -> Iterator[Any]:
         """Yield what is still inside."""
-        for number, writer in self._writers.items():
-            yield from self._ordered(number, writer.flush())
+        for number, writer in tuple(self._writers.items()):
+            yield from self._good(number, writer.flush())
+
+    def close(self) -> None:
+        """Release what the tracks need beside the output. Never raises."""
+        while self._trials:
+            with contextlib.suppress(Exception):
+                self._trials.popitem()[1].close()
 
     def warn(self, number: int) -> None:
         """Report once that a track is damaged.
@@ -72,12 +98,41 @@ class Tracks:
             label = _label(number, self._tracks[number])
             _logger.warning("%s is damaged, parts are left out", label)
 
+    def _good(self, number: int, packets: Iterable[Any]) -> Iterator[Any]:
+        """Yield packets until an error of the track, without those that the muxer refuses."""
+        try:
+            for packet in self._ordered(number, packets):
+                if self._fits(number, packet):
+                    yield packet
+        except TrackEndedError as error:
+            del self._writers[number]
+            label = _label(number, self._tracks[number])
+            _logger.warning("%s: its rest is left out: %s", label, error)
+        except (av.error.FFmpegError, ValueError):
+            self.warn(number)
+
+    def _fits(self, number: int, packet: Any) -> bool:
+        """Whether the muxer takes a packet."""
+        stream = self._writers[number].stream
+        if stream.container.format.flags & _NO_FILE:
+            return True
+        if number not in self._trials:
+            self._trials[number] = _trial(stream, self._format)
+        copy = copy_packet(packet)
+        copy.stream = self._trials[number].streams[0]
+        try:
+            self._trials[number].mux_one(copy)
+        except (av.error.FFmpegError, ValueError):
+            self.warn(number)
+            return False
+        return True
+
     def _ordered(self, number: int, packets: Iterable[Any]) -> Iterator[Any]:
         """Give every packet a time after that of the packet before, as muxers require."""
         track = self._tracks[number]
         for packet in packets:
             dts = packet.dts if packet.dts is not None else packet.pts
-            last_dts, last_duration = self._last.get(number, (None, 0))
+            last_dts, last_duration = self._end_of_last(number, packet.time_base)
             if dts is None:
                 dts = 0 if last_dts is None else last_dts + last_duration
             if last_dts is not None and dts <= last_dts:
@@ -85,8 +140,17 @@ class Tracks:
             packet.dts = dts
             packet.pts = dts if packet.pts is None else max(packet.pts, dts)
             packet.duration = _duration(packet, track)
-            self._last[number] = dts, packet.duration
+            self._last[number] = dts, packet.duration, packet.time_base
             yield packet
+
+    def _end_of_last(self, number: int, time_base: Any) -> tuple[int | None, int]:
+        """The dts and duration of the track's last packet, in ticks of `time_base`."""
+        if number not in self._last:
+            return None, 0
+        dts, duration, base = self._last[number]
+        if base != time_base:  # sound that was copied is encoded from now on
+            dts, duration = (ceil(ticks * base / time_base) for ticks in (dts, duration))
+        return dts, duration
 
 
 def _min_step(packet: Any, track: Any) -> int:
@@ -112,19 +176,25 @@ def _writer(container: Any, track: Any, format: Format) -> TrackWriter:
     if track.type == "attachment":
         if format.muxer != "matroska":
             raise ValueError(f"{format.muxer} cannot contain attachments; an .mkv file can")
-        return Copier(container.add_stream_from_template(track))
+        return Copier(add_copy(container, track))
     if track.codec_context is None:
-        raise ValueError("this FFmpeg does not know its codec")
+        # Muxers take more, but with another name (MPEG-TS) or without the description (MOV).
+        same = format.muxer in track.container.format.name.split(",")
+        if not same or track.type != "subtitle" or not _can_copy(track, format):
+            raise ValueError("this FFmpeg does not know its codec")
+        return Copier(add_copy(container, track))
     codec = track.codec_context.codec
     copied = format.audio_copies if track.type == "audio" else format.subtitle_copies
     fits = copied is None or codec.canonical_name in copied
     silent_first = format.timeless and track.type == "audio" and _begins_late(track)
     if fits and not silent_first and _can_copy(track, format):
-        return Copier(container.add_stream_from_template(track))
+        return _copier(container, track, format)
     if track.type == "audio":
         if format.audio is None:
             raise ValueError(f"{format.muxer} cannot contain sound; an .mp4 or .mkv file can")
-        return AudioConverter(container, track, encoder=format.audio, from_zero=format.timeless)
+        return AudioConverter.added(
+            container, track, encoder=format.audio, timeless=format.timeless
+        )
     if format.subtitle is None:
         raise ValueError(f"{format.muxer} cannot contain such subtitles; an .mkv file can")
     if codec.canonical_name not in _TEXT:
@@ -132,6 +202,14 @@ def _writer(container: Any, track: Any, format: Format) -> TrackWriter:
             f"{format.muxer} contains text only, and they are pictures; an .mkv file takes them"
         )
     return TextConverter(container, track, encoder=format.subtitle)
+
+
+def _copier(container: Any, track: Any, format: Format) -> Copier:
+    stream = add_copy(container, track)
+    context = track.codec_context
+    if track.type != "audio" or (format.muxer == "mpegts" and not context.extradata):
+        return Copier(stream)  # in MPEG-TS, each packet tells its coding
+    return SoundCopier(stream, track, timeless=format.timeless)
 
 
 def _begins_late(track: Any) -> bool:
@@ -147,21 +225,29 @@ def _start_s(stream: Any) -> Fraction | None:
 
 
 def _can_copy(track: Any, format: Format) -> bool:
-    """Whether the muxer accepts the track: try to write a header to nowhere.
+    """Whether the muxer accepts the track.
 
     A muxer may refuse a codec that it lists, for its parameters. At the real header, that would
     cost the whole file.
     """
     try:
-        trial = av.open(io.BytesIO(), "w", format=format.muxer)
-        trial.add_stream_from_template(track)
-        trial.start_encoding()
-        trial.close()
+        _trial(track, format).close()
     except (av.error.FFmpegError, ValueError):
         return False
     return True
 
 
+def _trial(track: Any, format: Format) -> Any:
+    """An output to nowhere for packets of `track`; raises if the muxer refuses the track."""
+    trial = open_container(
+        os.devnull, "w", format=format.muxer, container_options=dict(format.options)
+    )
+    add_copy(trial, track)
+    trial.start_encoding()
+    return trial
+
+
 def _label(number: int, track: Any) -> str:
-    about = [text for text in (track.type, track.name, track.language) if text and text != "und"]
-    return f"track {number + 1} ({', '.join(about)})"
+    about = [track.type, codec_name(track), track.language]
+    shown = [text for text in about if text and text != "und"]
+    return f"track {number + 1} ({', '.join(shown)})"

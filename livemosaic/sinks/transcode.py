@@ -8,13 +8,24 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from ..media.ffmpeg import av, filtered, fraction, open_container
+from ..media.ffmpeg import av, codec_name, copy_packet, filtered, fraction, open_container
 
 _BIT_RATE = 80_000  # bits/s and channel: transparent for AAC, MP3 and Opus
+_RATE = 48_000  # samples/s where the input has not told: that of broadcasts and discs
+# Silence is made for gaps up to this length, at once and at all.
+_MAX_FILTERED_S, _MAX_SILENCE_S = 10, 600
 # The usual layouts, for files that tell only the number of channels.
 _LAYOUTS = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}
 _MILLISECOND = Fraction(1, 1000)
 _NO_TEXT = b"\0\0"  # its length, in MP4
+_ADTS_SIZE = 7  # of the header of an AAC packet in a stream
+# Samples/s and channels by their numbers in AAC's headers.
+_AAC_RATES = dict(enumerate((96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000)))
+_AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1"}
+
+
+class TrackEndedError(Exception):
+    """The rest of a track cannot be written; the message says why."""
 
 
 class TrackWriter(ABC):
@@ -45,7 +56,7 @@ class Copier(TrackWriter):
         self._started = False
 
     def write(self, packet: Any, *, hidden: bool) -> Iterator[Any]:
-        if packet.stream.codec_context.name == "mov_text" and bytes(packet) == _NO_TEXT:
+        if codec_name(packet.stream) == "mov_text" and bytes(packet) == _NO_TEXT:
             return
         packet.stream = self.stream
         if hidden:
@@ -57,36 +68,122 @@ class Copier(TrackWriter):
         yield packet
 
 
+class SoundCopier(Copier):
+    """Copies sound while its coding stays the same, and encodes the rest in the first coding.
+
+    An output says the coding of a track once, in its header. AAC packets do not repeat it (except
+    in MPEG-TS); other codecs do, but AVI computes times by the rate in the header.
+    """
+
+    def __init__(self, stream: Any, track: Any, *, timeless: bool) -> None:
+        super().__init__(stream)
+        self._track, self._timeless = track, timeless
+        self._name = track.codec_context.codec.canonical_name
+        self._parser = _decoder(track) if timeless else None
+        self._coding: int | None = None
+        self._head = b""  # of the first packet
+        self._end_s = Fraction(0)  # of what was copied
+        self._converter: AudioConverter | None = None
+
+    def write(self, packet: Any, *, hidden: bool) -> Iterator[Any]:
+        coding = self._find_coding(packet) if self._converter is None else None
+        if coding is not None and self._coding is None:
+            self._coding, self._head = coding, bytes(memoryview(packet)[:_ADTS_SIZE])
+        if coding != self._coding and coding is not None:
+            self._converter = self._continued()
+        if self._converter is not None:
+            yield from self._framed(self._converter.write(packet, hidden=hidden))
+            return
+        if packet.pts is not None and packet.time_base is not None:
+            self._end_s = (packet.pts + (packet.duration or 0)) * packet.time_base
+        yield from super().write(packet, hidden=hidden)
+
+    def flush(self) -> Iterator[Any]:
+        if self._converter is not None:
+            yield from self._framed(self._converter.flush())
+
+    def _find_coding(self, packet: Any) -> int | None:
+        """A number for the coding of a packet; None where the packet does not tell."""
+        if self._name == "aac":
+            head = bytes(memoryview(packet)[:_ADTS_SIZE])
+            if _is_adts(head):
+                return _adts_coding(head)
+            extradata = packet.get_sidedata("new_extradata") or self._track.codec_context.extradata
+            return int.from_bytes(bytes(extradata)[:2]) & ~7 if extradata else None
+        if self._parser is None:
+            return None
+        self._parser.parse(bytes(packet))
+        return self._parser.sample_rate or None
+
+    def _continued(self) -> AudioConverter:
+        context = self._track.codec_context
+        rate, layout = context.sample_rate, _layout(context)
+        if self._name == "aac":
+            assert self._coding is not None
+            rate = _AAC_RATES.get(self._coding >> 7 & 15, rate)
+            layout = _AAC_LAYOUTS.get(self._coding >> 3 & 15, layout)
+        else:
+            rate = self._coding or rate
+        codec = av.Codec(self._name, "w")
+        encoder: Any = av.CodecContext.create(codec, "w")
+        format = str(codec.audio_formats[0].name) if codec.audio_formats else "fltp"
+        _open(encoder, rate, format, layout)
+        return AudioConverter(
+            self.stream, self._track, encoder, timeless=self._timeless, start_s=self._end_s
+        )
+
+    def _framed(self, packets: Iterator[Any]) -> Iterator[Any]:
+        """The packets in the framing of the first one, without those for the encoder's start."""
+        for packet in packets:
+            if (packet.pts + packet.duration) * packet.time_base <= self._end_s:
+                continue
+            if _is_adts(self._head):
+                packet = copy_packet(packet, _adts(self._head, bytes(packet)))
+            yield packet
+
+
 class AudioConverter(TrackWriter):
     """Decodes sound and encodes it at its own times.
 
     It fills gaps with silence and cuts overlaps, which would shift the rest in most containers.
-    With `from_zero`, the time from 0 to the first sound is a gap, too.
+    Long gaps stay as they are in containers that store times.
+
+    Parameters
+    ----------
+    encoder : an open context
+    timeless : the container stores no times
+    start_s : where the sound begins; None: with the first packet
     """
 
-    def __init__(self, container: Any, track: Any, *, encoder: str, from_zero: bool) -> None:
-        self._decoder = _decoder(track)
-        self._from_zero = from_zero
-        codec = av.Codec(encoder, "w")
-        rate = _nearest(self._decoder.sample_rate, codec.audio_rates)
-        format = str(codec.audio_formats[0].name) if codec.audio_formats else "fltp"
-        layout = _layout(self._decoder)
-        if not _opens(encoder, rate, format, layout):
-            layout = "stereo"  # all that MP3 supports
-        self.stream = container.add_stream(encoder, rate=rate)
-        context = self.stream.codec_context
-        context.format, context.layout = format, layout
-        context.bit_rate = _BIT_RATE * max(2, context.layout.nb_channels)
-        context.time_base = Fraction(1, rate)
-        context.open()
-        self._target = f"sample_fmts={format}:sample_rates={rate}:channel_layouts={layout}"
+    def __init__(
+        self, stream: Any, track: Any, encoder: Any, *, timeless: bool, start_s: Fraction | None
+    ) -> None:
+        self.stream, self._decoder, self._encoder = stream, _decoder(track), encoder
+        self._timeless, self._end_s, self._start_s = timeless, start_s, start_s
+        self._base: Any = None  # of the packets' times
+        self._next = -_RATE  # the time that the encoder waits for, in samples
         self._graph: Any = None
         self._input: tuple[int, str, str] | None = None
 
+    @classmethod
+    def added(cls, container: Any, track: Any, *, encoder: str, timeless: bool) -> AudioConverter:
+        """Add a stream for `track` to a container."""
+        decoder = _decoder(track)
+        codec = av.Codec(encoder, "w")
+        rate = _nearest(decoder.sample_rate or _RATE, codec.audio_rates)
+        format = str(codec.audio_formats[0].name) if codec.audio_formats else "fltp"
+        layout = _layout(decoder)
+        if not _opens(encoder, rate, format, layout):
+            layout = "stereo"  # all that MP3 supports
+        stream = container.add_stream(encoder, rate=rate)
+        _open(stream.codec_context, rate, format, layout)
+        start_s = Fraction(0) if timeless else None
+        return cls(stream, track, stream.codec_context, timeless=timeless, start_s=start_s)
+
     def write(self, packet: Any, *, hidden: bool) -> Iterator[Any]:
+        self._base = packet.time_base
         for frame in self._decoder.decode(packet):
             if not hidden:
-                frame.time_base = fraction(frame.time_base) or packet.time_base
                 yield from self._convert(frame)
 
     def flush(self) -> Iterator[Any]:
@@ -95,24 +192,69 @@ class AudioConverter(TrackWriter):
                 yield from self._convert(frame)
         except av.error.FFmpegError:
             pass  # the end of a truncated track
+        yield from self._filter(None)
         yield from self._encode(None)
-        yield from self.stream.encode(None)
 
     def _convert(self, frame: Any) -> Iterator[Any]:
+        frame.time_base = fraction(frame.time_base) or self._base
         shape = (frame.sample_rate, frame.format.name, frame.layout.name)
-        if shape != self._input:
-            yield from self._encode(None)
+        start_s = None if frame.pts is None else frame.pts * frame.time_base
+        gap_s = Fraction(0) if start_s is None or self._end_s is None else start_s - self._end_s
+        if shape != self._input or gap_s > _MAX_FILTERED_S:
+            yield from self._filter(None)
+            self._graph = self._input = None  # if the next line fails
+            if gap_s > _MAX_FILTERED_S:
+                yield from self._fill(gap_s)
             self._graph, self._input = self._build(frame), shape
-        yield from self._encode(frame)
+        if start_s is not None:
+            self._end_s = start_s + Fraction(frame.samples, frame.sample_rate)
+        yield from self._filter(frame)
 
-    def _encode(self, frame: Any) -> Iterator[Any]:
+    def _fill(self, gap_s: Fraction) -> Iterator[Any]:
+        """Yield silence, a second at a time, where the container needs it."""
+        assert self._end_s is not None
+        self._start_s = None
+        if not self._timeless:
+            return
+        if gap_s > _MAX_SILENCE_S:
+            raise TrackEndedError(f"it pauses for {gap_s / 60:.0f} min; an .mkv file takes that")
+        rate = self._encoder.sample_rate
+        begin, end = round(self._end_s * rate), round((self._end_s + gap_s) * rate)
+        for pts in range(begin, end, rate):
+            frame = av.AudioFrame(
+                self._encoder.format.name, self._encoder.layout.name, min(rate, end - pts)
+            )
+            for plane in frame.planes:
+                plane.update(bytes(plane.buffer_size))
+            frame.pts, frame.sample_rate, frame.time_base = pts, rate, Fraction(1, rate)
+            yield from self._encode(frame)
+
+    def _filter(self, frame: Any) -> Iterator[Any]:
         if self._graph is not None:
             for converted in filtered(self._graph, frame):
-                yield from self.stream.encode(converted)
+                yield from self._encode(converted)
+
+    def _encode(self, frame: Any) -> Iterator[Any]:
+        if frame is not None:
+            # Filters cut overlaps, but each begins anew when the coding changes.
+            if frame.pts + frame.samples <= self._next:
+                return
+            frame.pts = max(frame.pts, self._next)
+            self._next = frame.pts + frame.samples
+        for packet in self._encoder.encode(frame):
+            packet.stream = self.stream
+            yield packet
 
     def _build(self, frame: Any) -> Any:
-        first = ":first_pts=0" if self._from_zero else ""
-        self._from_zero = False  # another graph continues where this one ends
+        encoder = self._encoder
+        first = ""
+        if self._start_s is not None:
+            first = f":first_pts={round(self._start_s * frame.sample_rate)}"
+        self._start_s = None  # another graph continues where this one ends
+        target = (
+            f"sample_fmts={encoder.format.name}:sample_rates={encoder.sample_rate}"
+            f":channel_layouts={encoder.layout.name}"
+        )
         graph = av.filter.Graph()
         graph.link_nodes(
             graph.add_abuffer(
@@ -122,7 +264,7 @@ class AudioConverter(TrackWriter):
                 time_base=frame.time_base,
             ),
             graph.add("aresample", f"async=1{first}"),
-            graph.add("aformat", self._target),
+            graph.add("aformat", target),
             graph.add("abuffersink"),
         ).configure()
         return graph
@@ -176,6 +318,13 @@ def _layout(context: Any) -> str:
     return name
 
 
+def _open(encoder: Any, rate: int, format: str, layout: str) -> None:
+    encoder.sample_rate, encoder.format, encoder.layout = rate, format, layout
+    encoder.bit_rate = _BIT_RATE * max(2, encoder.layout.nb_channels)
+    encoder.time_base = Fraction(1, rate)
+    encoder.open()
+
+
 def _opens(encoder: str, rate: int, format: str, layout: str) -> bool:
     context: Any = av.CodecContext.create(encoder, "w")
     context.sample_rate, context.format, context.layout = rate, format, layout
@@ -184,3 +333,20 @@ def _opens(encoder: str, rate: int, format: str, layout: str) -> bool:
     except (av.error.FFmpegError, ValueError):
         return False
     return True
+
+
+def _is_adts(head: bytes) -> bool:
+    return len(head) == _ADTS_SIZE and head[0] == 0xFF and head[1] & 0xF6 == 0xF0
+
+
+def _adts_coding(head: bytes) -> int:
+    """The first 13 bits of AAC's configuration: object type, rate and channels, and 3 more."""
+    rate, channels = head[2] >> 2 & 15, (head[2] & 1) << 2 | head[3] >> 6
+    return ((head[2] >> 6) + 1) << 11 | rate << 7 | channels << 3
+
+
+def _adts(head: bytes, data: bytes) -> bytes:
+    """AAC data behind a header like `head`, without a checksum."""
+    size = _ADTS_SIZE + len(data)
+    length = (head[3] & 0xFC | size >> 11, size >> 3 & 0xFF, (size & 7) << 5 | 0x1F)
+    return bytes((head[0], head[1] | 1, head[2], *length, 0xFC)) + data

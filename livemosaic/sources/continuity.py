@@ -117,6 +117,8 @@ def _exact(seconds: float) -> Fraction:
 def _coding(track: Any) -> tuple[Any, ...]:
     """All that an output's header says of a track: its packets fit only that header."""
     context = track.codec_context
+    if context is None:
+        return ()
     coding = (context.codec.canonical_name, context.extradata)
     if track.type != "audio":
         return coding

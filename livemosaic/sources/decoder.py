@@ -180,7 +180,8 @@ def ignored_streams(container: Any, chosen: av.VideoStream) -> Iterator[str]:
         kind = "cover picture" if _is_cover(stream) else "other video"
         yield f"its {kind} (stream {stream.index + 1}) is left out"
     chapters = len(container.chapters())
-    data = [s.index + 1 for s in container.streams.data if not _is_known(s, chapters)]
+    others = (s for s in container.streams if s.type in ("data", "unknown"))
+    data = [s.index + 1 for s in others if not _is_known(s, chapters)]
     if data:
         which = f"stream{'s' if len(data) > 1 else ''} {', '.join(map(str, data))}"
         yield f"its data ({which}), such as telemetry, is left out"
@@ -189,7 +190,7 @@ def ignored_streams(container: Any, chosen: av.VideoStream) -> Iterator[str]:
 def _is_known(data: Any, chapters: int) -> bool:
     """Whether the metadata has the same: timecode and chapters."""
     return "timecode" in data.metadata or (
-        data.name == "bin_data" and chapters > 0 and data.frames == chapters
+        getattr(data, "name", None) == "bin_data" and chapters > 0 and data.frames == chapters
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SourceError
-from ..media.ffmpeg import av, fraction, reason
+from ..media.ffmpeg import av, demux, fraction, reason
 from ..media.frame import Chapter, Frame, TrackPacket
 from ..media.urls import is_url
 from .base import Source, SourceOptions
@@ -37,6 +37,10 @@ _MAX_READ_ERRORS = 32
 _LATE_S, _LATE_CLOCK_S = 60, 1
 # FFmpeg's AVFMT_TS_DISCONT: times in such a format may leap, and nothing is missing.
 _LEAPS = 0x0200
+# In these formats tracks may begin at any place. FFmpeg looks for them in the first 5 MB or 7 s.
+# If there is no sound, or its rate is not known, it looks further.
+_HEADERLESS = {"mpegts", "mpeg"}
+_FURTHER = {"probesize": "64000000", "analyzeduration": "60000000"}  # bytes, microseconds
 
 # Containers of video that also hold single pictures.
 _PICTURE_SUFFIXES = {".avif", ".heic", ".heif"}
@@ -61,7 +65,7 @@ class FileSource(Source):
         self._start_s, self._end_s = math.inf, -math.inf  # of the packets so far
         self._read_errors = 0
         self._pictures = path.pictures
-        self._container = path.open()
+        self._container = _open(path)
         self._items: Iterator[Frame | TrackPacket] = iter(())
         self._ahead: list[Frame | TrackPacket] = []  # read before the iteration
         try:
@@ -184,7 +188,7 @@ class FileSource(Source):
         errors = 0
         while errors < _MAX_READ_ERRORS:
             try:
-                for packet in self._container.demux(self._video.stream, *tracks):
+                for packet in demux(self._container, (self._video.stream, *tracks)):
                     errors = 0
                     yield packet
                 return
@@ -236,6 +240,22 @@ def open_input(spec: str, options: SourceOptions) -> Source:
         if path.pipe is not None:
             path.pipe.close()
         raise
+
+
+def _open(path: InputPath) -> Any:
+    container = path.open()
+    if path.pipe is not None or is_url(path.url) or not _may_have_more(container):
+        return container
+    container.close()
+    return replace(path, options={**path.options, **_FURTHER}).open()
+
+
+def _may_have_more(container: Any) -> bool:
+    """Whether sound may begin behind the part that FFmpeg has looked at."""
+    if container.format.name not in _HEADERLESS:
+        return False
+    contexts = [sound.codec_context for sound in container.streams.audio]
+    return not contexts or any(it is not None and not it.sample_rate for it in contexts)
 
 
 def _origin_s(*streams: Any, late_s: float) -> Fraction:

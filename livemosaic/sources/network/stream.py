@@ -14,7 +14,7 @@ from itertools import chain, repeat
 from typing import Any
 
 from ...errors import LivemosaicError, RefusedError, SourceError
-from ...media.ffmpeg import av, open_container, reason, shift_packet
+from ...media.ffmpeg import add_copy, av, demux, open_container, reason, shift_packet
 from ...media.frame import Frame, TrackPacket
 from ..base import Source, SourceOptions
 from ..decoder import SEGMENTED, VideoDecoder
@@ -203,7 +203,7 @@ class StreamSource(Source):
         self._video = video
         self._opened.set()
         others = [stream for stream in container.streams if stream.index in templates]
-        for packet in container.demux(video.stream, *others):
+        for packet in demux(container, (video.stream, *others)):
             if packet.size == 0:
                 continue  # PyAV's request to flush
             track = numbers.get(packet.stream_index)
@@ -331,10 +331,10 @@ def _templates(container: Any, *, name: str) -> dict[int, Any]:
     output = open_container(io.BytesIO(), "w", format="null")
     copies: dict[int, Any] = {}
     for stream in container.streams:
-        if stream.type not in ("audio", "subtitle") or stream.codec_context is None:
+        if stream.type not in ("audio", "subtitle"):
             continue
         try:
-            copy = output.add_stream_from_template(stream, opaque=True)
+            copy = add_copy(output, stream)
         except (av.error.FFmpegError, ValueError) as error:
             _logger.warning("%s: its %s is left out: %s", name, stream.type, reason(error))
             continue

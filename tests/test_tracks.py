@@ -1,0 +1,145 @@
+"""Tracks beside the picture that cannot be decoded, begin late, change or are damaged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from livemosaic.media.ffmpeg import av, copy_packet, demux, open_container
+from livemosaic.media.frame import Frame
+from livemosaic.sinks import open_sink
+from livemosaic.sources import open_source
+
+from . import clips
+
+CORPUS = Path(__file__).with_name("corpus")
+
+
+def copy(source: Path, target: Path) -> None:
+    """Write all items of a file to another one."""
+    with open_source(str(source)) as opened, open_sink(str(target), opened.info) as sink:
+        for item in clips.items(opened):
+            sink.write(item)
+
+
+def sound(path: Path) -> tuple[float, np.ndarray[Any, np.dtype[np.float32]]]:
+    """When a file's sound begins, and its mean wave at 48,000 samples/s."""
+    with open_container(str(path)) as container:
+        frames = list(container.decode(audio=0))
+    # A resampler each: sound that was copied may change.
+    parts = [
+        part.to_ndarray()[0]
+        for frame in frames
+        for part in av.AudioResampler("flt", "mono", 48000).resample(frame)
+    ]
+    return frames[0].time, np.concatenate(parts)
+
+
+def level(wave: np.ndarray[Any, np.dtype[np.float32]]) -> float:
+    return float(10 * np.log10(np.mean(wave**2) + 1e-12))
+
+
+@pytest.fixture(scope="module")
+def unknown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film with a second sound track that FFmpeg does not know."""
+    path = tmp_path_factory.mktemp("unknown") / "in.mov"
+    clips.make(path, clips.frames(25), sound=["alac", "aac"])
+    path.write_bytes(path.read_bytes().replace(b"mp4a", b"apac").replace(b"esds", b"dapa"))
+    return path
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "avi", "webm", "ts"])
+def test_unknown_sound_is_left_out_with_a_warning(
+    tmp_path: Path, unknown: Path, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "livemosaic"):
+        copy(unknown, tmp_path / f"o.{ending}")
+    kinds = [kind for kind, *_ in clips.streams(tmp_path / f"o.{ending}")]
+    assert kinds == ["video", "audio"]
+    assert [r.message.partition(":")[0] for r in caplog.records] == ["track 2 (audio) is left out"]
+
+
+def test_teletext_is_copied_where_it_can_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = CORPUS / "02-undecodable-track" / "teletext.ts"
+    copy(source, tmp_path / "o.ts")
+    assert not caplog.records
+    sent, seen = clips.packet_times(source, "subtitle"), clips.packet_times(source, "video")
+    kept = clips.packet_times(tmp_path / "o.ts", "subtitle")
+    assert len(kept) == sum(at > seen[0] - 0.3 for at in sent) == 17
+    copy(source, tmp_path / "o.mkv")
+    assert [r.message.partition(":")[0] for r in caplog.records] == [
+        "track 2 (subtitle, deu) is left out"
+    ]
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "avi", "ts"])
+def test_sound_behind_the_probe_keeps_its_rate(tmp_path: Path, ending: str) -> None:
+    """A tone of 5 kHz at 48,000 samples/s that begins after 8 s."""
+    target = tmp_path / f"o.{ending}"
+    copy(CORPUS / "03-late-sound" / "small_late.ts", target)
+    if ending == "ts":
+        assert len(clips.packet_times(target, "audio")) == 48
+        return
+    begin, wave = sound(target)
+    with open_container(str(target)) as container:
+        context = container.streams.audio[0].codec_context
+        assert (context.sample_rate, context.layout.nb_channels) == (48000, 1)
+    heard = wave[round((8.2 - begin) * 48000) : round((8.8 - begin) * 48000)]
+    assert level(heard) == pytest.approx(-21, abs=1)
+    crossings = np.count_nonzero(np.diff(np.signbit(heard)))
+    assert crossings / 0.6 / 2 == pytest.approx(5000, rel=0.01)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "avi", "webm", "ts"])
+@pytest.mark.parametrize("name", ["aac_2_6", "aac_2_1"])
+def test_sound_that_changes_plays_to_its_end(
+    tmp_path: Path, name: str, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Stereo, then other channels, 2 s each: 440 Hz all the time."""
+    target = tmp_path / f"o.{ending}"
+    copy(CORPUS / "10-aac-changes" / f"{name}.ts", target)
+    assert not [r for r in caplog.records if "damaged" in r.message]
+    _, wave = sound(target)
+    assert len(wave) / 48000 == pytest.approx(3.95, abs=0.12)
+    for begin_s in (0.5, 2.5, 3.2):
+        part = wave[round(begin_s * 48000) : round((begin_s + 0.5) * 48000)]
+        assert np.count_nonzero(np.diff(np.signbit(part))) == pytest.approx(440, abs=5)
+        assert -33 < level(part) < -20
+
+
+def test_a_packet_that_a_muxer_refuses_costs_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = clips.make(tmp_path / "in.ts", clips.frames(50), sound=["aac"])
+    for ending in ("mp4", "mkv", "mov"):
+        caplog.clear()
+        target = tmp_path / f"o.{ending}"
+        with open_source(str(source)) as opened, open_sink(str(target), opened.info) as sink:
+            for number, item in enumerate(clips.items(opened)):
+                if not isinstance(item, Frame) and number in (20, 21, 60):
+                    data = bytearray(bytes(item.packet))
+                    data[1] &= ~1  # says that there is a checksum
+                    data[6] |= 3  # and that there are four blocks in it
+                    item = item._replace(packet=copy_packet(item.packet, bytes(data)))
+                sink.write(item)
+        assert len(clips.packet_times(target, "video")) == 50
+        assert len(clips.packet_times(target, "audio")) > 85
+        assert [r.message for r in caplog.records] == [
+            "track 1 (audio, aac) is damaged, parts are left out"
+        ]
+
+
+def test_the_end_of_a_file_with_a_track_that_begins_midway() -> None:
+    class Container:
+        def demux(self, *_: Any) -> Iterator[int]:
+            yield from (1, 2)
+            raise IndexError("list index out of range")
+
+    assert list(demux(Container(), ())) == [1, 2]
