@@ -107,12 +107,22 @@ def test_transparency_of_a_converted_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [encode(photo(1), ".jpg"), pillow(photo(1), "JPEG", icc_profile=icc_profile("sRGB"))]
+    "data",
+    [encode(photo(1), ".jpg"), pillow(photo(1), "JPEG", icc_profile=icc_profile("sRGB"))],
+    ids=["no profile", "sRGB"],
 )
-def test_plain_jpegs_stay_with_ffmpeg(data: bytes, tmp_path: Path) -> None:
-    """It gives their samples without a conversion."""
+def test_samples_of_plain_jpegs_are_not_converted(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(data)
-    picture_of(tmp_path / "a.png", FileSource)
+    (tmp_path / "s_1.jpg").write_bytes(data)
+    luma = Image.open(io.BytesIO(data))
+    luma.draft("YCbCr", luma.size)
+    for name in ("a.png", "s_%d.jpg"):
+        with open_source(str(tmp_path / name)) as source:
+            (frame,) = source
+            assert isinstance(frame, Frame)
+            assert source.info.colour == frame.colour
+        assert frame.colour.full_range
+        assert np.abs(frame.y.astype(int) - np.asarray(luma)[..., 0]).max() <= 1
 
 
 def test_animated_gif_stays_with_ffmpeg(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ _ORIENTATION = 0x0112  # a tag of Exif and TIFF
 _BITS, _PHOTOMETRIC, _PLANES = 258, 262, 284  # tags of TIFF
 _WHITE_IS_ZERO, _SEPARATE = 0, 2  # values of the last two
 _PNG_BITS_AT = 24  # the byte of a PNG with the bits of a sample
+_PNG_ORIENTATION = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # may have it
 _FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # after a transposition from 5 on
 
 _REDUCED = [(n, getattr(cv2, f"IMREAD_REDUCED_COLOR_{n}")) for n in (8, 4, 2)]
@@ -115,6 +116,7 @@ class ImageReader:
 
     Attributes
     ----------
+    kind, data : of the file
     size : (width, height) of the upright picture
     animated : whether more pictures follow, see `frames`; `read` decodes the first one
     orientation : Exif's, 1..8; `read` applies it
@@ -126,7 +128,7 @@ class ImageReader:
         kind = image_kind(data)
         if kind is None:
             raise BadImage(f"not an image of a known kind ({', '.join(_KINDS)})")
-        self.kind, self._data = kind, data
+        self.kind, self.data = kind, data
         _, module, name = _KINDS[kind]
         file = io.BytesIO(data)
         try:
@@ -162,9 +164,12 @@ class ImageReader:
 
     @property
     def plain(self) -> bool:
-        """Whether all decoders show the file alike: an upright JPEG of grey or Y'CbCr in sRGB."""
-        plain = self.kind == "JPEG" and self._image.mode in ("L", "RGB")
-        return plain and self.orientation == 1 and not self.converts
+        """Whether every decoder shows it alike: an upright JPEG or PNG of R'G'B' or Y'CbCr, 8 bit,
+        opaque and in sRGB."""
+        image = self._image
+        eight_bit = self.kind == "JPEG" or (self.kind == "PNG" and self.data[_PNG_BITS_AT] == 8)
+        opaque = image.mode == "RGB" and not image.has_transparency_data
+        return eight_bit and opaque and self.orientation == 1 and not self.converts
 
     def read(self, at_least: int | None = None) -> U8:
         """Decode the picture, upright and in sRGB.
@@ -216,7 +221,7 @@ class ImageReader:
         if self._tiff_tag(_PLANES) == _SEPARATE and self._tiff_tag(_BITS)[0] == 16:
             raise BadImage("its samples of 16 bits are in separate planes")  # Pillow mixes them up
         if self.kind == "PNG":
-            _scale_transparency(image, bits=self._data[_PNG_BITS_AT])
+            _scale_transparency(image, bits=self.data[_PNG_BITS_AT])
         if image.mode.startswith("I;16"):
             image = _from_16_bit(image, inverted=self._tiff_tag(_PHOTOMETRIC) == _WHITE_IS_ZERO)
         if image.mode in ("I", "F"):
@@ -239,12 +244,12 @@ class ImageReader:
     def _decode_jpeg(self, at_least: int | None) -> U8:
         # libjpeg fills a missing part with grey. The end is searched from the pixels on, because an
         # embedded thumbnail has an end of its own.
-        if self._data.rfind(b"\xff\xd9", self._pixels_start) < 0:
+        if self.data.rfind(b"\xff\xd9", self._pixels_start) < 0:
             raise self._damaged("it has no end")
         enough = at_least or min(self.size)
         reduced = (flag for scale, flag in _REDUCED if min(self.size) // scale >= enough)
         flags = next(reduced, cv2.IMREAD_COLOR) | cv2.IMREAD_IGNORE_ORIENTATION
-        pixels = cv2.imdecode(np.frombuffer(self._data, np.uint8), flags)
+        pixels = cv2.imdecode(np.frombuffer(self.data, np.uint8), flags)
         if pixels is None:
             raise self._damaged("its pixels cannot be decoded")
         return np.asarray(pixels, np.uint8)
@@ -262,6 +267,8 @@ class ImageReader:
         return self._profile().transform
 
     def _read_orientation(self) -> int:
+        if self.kind == "PNG" and not any(word in self.data for word in _PNG_ORIENTATION):
+            return 1  # Pillow would decode the pixels, because the word may follow them
         try:
             value = self._image.getexif().get(_ORIENTATION, 1)
         except Exception:  # as in __init__; the pixels may still be good
