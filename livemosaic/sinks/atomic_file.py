@@ -40,6 +40,8 @@ def resolved(path: str) -> str:
     """The path to write, see `final_path`; `SinkError` if there is none."""
     try:
         return str(final_path(path))
+    except FileNotFoundError:
+        raise  # the current folder is gone, which concerns more than this output
     except OSError as error:
         raise SinkError(f"{path}: {error.strerror}; name another output") from None
 
