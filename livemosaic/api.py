@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def render(
     input: str | Path | Source,
     *outputs: str | Path | Sink,
-    gallery: str | Path | Gallery = "photos",
+    gallery: str | Path | Sequence[str | Path] | Gallery = "photos",
     on_progress: Callable[[Progress], None] | None = None,
     **options: object,
 ) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class _OwnSink(Destination):
 
 def mosaic_frames(
     source: str | Path | Source | Iterable[Frame | NDArray[np.uint8]],
-    gallery: str | Path | Gallery = "photos",
+    gallery: str | Path | Sequence[str | Path] | Gallery = "photos",
     *,
     matcher: MakeMatcher | None = None,
     **options: object,

@@ -23,6 +23,7 @@ from .parse import exact, rate, whole
 T = TypeVar("T")
 
 Size = tuple[int, int]  # width and height in pixels
+Texts = str | tuple[str, ...]  # one text, or several
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,13 @@ def _text(value: Any) -> str:
     return value
 
 
+def _texts(value: Any) -> Texts:
+    if isinstance(value, str):
+        return _text(value)
+    first, *others = map(_text, value)
+    return (first, *others) if others else first
+
+
 def read_size(value: Any) -> Size:
     """Width and height from 640x480, or from two numbers."""
     if isinstance(value, str):
@@ -88,6 +96,9 @@ _KINDS: Mapping[object, Kind] = {
 }
 
 
+TEXTS = Kind("text, or a list of texts", "NAME", _texts)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
     """One option."""
@@ -108,6 +119,7 @@ class Option:
     keeps_tiles: bool = False  # a change of it is drawn with the tiles that are there
     filed: bool = True  # a settings file may set it
     is_path: bool = False  # it may name a file
+    several: bool = False  # the command line takes it several times, for a list
 
     @property
     def flag(self) -> str:
@@ -155,6 +167,8 @@ class Option:
 
 def text_of(value: object) -> str:
     """A value as a user writes it."""
+    if isinstance(value, tuple | list) and any(isinstance(part, str) for part in value):
+        return ", ".join(map(str, value))
     if isinstance(value, tuple):
         size, rest = "x".join(map(text_of, value[:2])), value[2:]
         return f"{size}@{text_of(rest[0])}" if rest else size
@@ -184,7 +198,7 @@ def options_of(declared: Any) -> tuple[Option, ...]:
         if "option" not in its.metadata:
             found += options_of(hint) if hasattr(hint, "__dataclass_fields__") else ()
             continue
-        optional = typing.get_origin(hint) in (typing.Union, types.UnionType)
+        optional = types.NoneType in typing.get_args(hint)
         if optional:
             (hint,) = (each for each in typing.get_args(hint) if each is not types.NoneType)
         details: dict[str, Any] = {"name": its.name, **its.metadata["option"]}

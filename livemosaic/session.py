@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .gallery import Gallery
     from .mosaic.grid import Grid
     from .mosaic.mosaic import Mosaic
+    from .option import Texts
     from .pipeline import Pipeline
     from .sinks import Destination, Sink
     from .sources import Source
@@ -100,7 +101,7 @@ def open_pipeline(
     options: RunOptions,
     undo: ExitStack,
     *,
-    gallery: Gallery | str | Path | None = None,
+    gallery: Gallery | str | Path | Sequence[str | Path] | None = None,
     on_photos: Callable[[int, int], None] | None = None,
     named: Callable[[str], str] = str,
     started_s: float | None = None,
@@ -117,7 +118,7 @@ def open_pipeline(
     named : how warnings name an option
     started_s : when the run began, `time.monotonic()`
     """
-    from .gallery import Gallery, is_folder, open_gallery
+    from .gallery import Gallery, is_of_photos, open_gallery
     from .jit import kernels_are_cached
     from .mosaic.match import MATCHERS
     from .mosaic.mosaic import Mosaic
@@ -130,7 +131,7 @@ def open_pipeline(
         destination.check_stream(info)
     gallery = gallery or options.gallery
     opens = functools.partial(open_gallery, recipe=options.recipe)
-    builds = not isinstance(gallery, Gallery) and is_folder(gallery)
+    builds = not isinstance(gallery, Gallery) and is_of_photos(gallery)
     if not isinstance(gallery, Gallery):
         gallery = opens(gallery, progress=on_photos)
     settings = dataclasses.replace(
@@ -216,7 +217,7 @@ def _warn_of_another_shape(size: tuple[int, int] | None, width: int, height: int
         )  # fmt: skip
 
 
-def _make_control(mosaic: Mosaic, gallery: str, grid: Grid) -> Control:
+def _make_control(mosaic: Mosaic, gallery: Texts, grid: Grid) -> Control:
     from .control.state import Control, LiveState
     from .gallery import BUILTIN
 

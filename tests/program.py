@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,6 +114,20 @@ def program_in_process(capfd: pytest.CaptureFixture[str]) -> Iterator[Program]:
     finally:
         logger.handlers[:], logger.propagate = before[:2]
         logger.setLevel(before[2])
+
+
+def without_privileges(*words: Any) -> Outcome:
+    """Run as a user who needs the files' permissions."""
+    command = [*COMMAND, *map(str, words)]
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root needs no permissions, and setpriv is missing")
+        drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+        if subprocess.run([*drop, "true"], capture_output=True, timeout=60).returncode:
+            pytest.skip("root needs no permissions, and cannot drop its rights here")
+        command = [*drop, *command]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    return Outcome(done.returncode, done.stdout, done.stderr)
 
 
 def clip(path: Path, count: int = 10, *, size: tuple[int, int] = (64, 48), **options: Any) -> Path:

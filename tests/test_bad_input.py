@@ -32,6 +32,7 @@ from .program import (
     needs_jit,
     pictures,
     spawn,
+    without_privileges,
 )
 
 FAILED, USAGE = 1, 2
@@ -151,20 +152,6 @@ def test_a_folder_without_photos(files: tuple[str, ...], folder: Path, program: 
 
 
 # ---- permissions and disks ---------------------------------------------------------------
-
-
-def without_privileges(*words: Any) -> Outcome:
-    """Run as a user who needs the files' permissions."""
-    command = [*COMMAND, *map(str, words)]
-    if os.geteuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("root needs no permissions, and setpriv is missing")
-        drop = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-        if subprocess.run([*drop, "true"], capture_output=True, timeout=60).returncode:
-            pytest.skip("root needs no permissions, and cannot drop its rights here")
-        command = [*drop, *command]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
-    return Outcome(done.returncode, done.stdout, done.stderr)
 
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")

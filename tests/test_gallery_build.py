@@ -42,19 +42,19 @@ def test_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert names(find_photos([tmp_path])) == ["a.png", "b.JPG", "c.heic"]
+    assert names(find_photos([tmp_path]).photos) == ["a.png", "b.JPG", "c.heic"]
     # A named file is used, whatever its name, and no file twice.
-    assert names(find_photos([tmp_path / "raw", tmp_path / "b.JPG", tmp_path])) == [
+    assert names(find_photos([tmp_path / "raw", tmp_path / "b.JPG", tmp_path]).photos) == [
         "a.png", "b.JPG", "c.heic", "raw",
     ]  # fmt: skip
-    assert names(find_photos([f"{tmp_path}/*.[jJ]*"])) == ["b.JPG"]
-    assert names(find_photos([f"{tmp_path}/**/*.heic"])) == ["c.heic"]
+    assert names(find_photos([f"{tmp_path}/*.[jJ]*"]).photos) == ["b.JPG"]
+    assert names(find_photos([f"{tmp_path}/**/*.heic"]).photos) == ["c.heic"]
     (tmp_path / "[1]").mkdir()
     (tmp_path / "[1]" / "odd.jpg").touch()
-    assert names(find_photos([tmp_path / "[1]"])) == ["odd.jpg"]
+    assert names(find_photos([tmp_path / "[1]"]).photos) == ["odd.jpg"]
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    assert names(find_photos(["~/a.png", "~/*.JPG"])) == ["a.png", "b.JPG"]
+    assert names(find_photos(["~/a.png", "~/*.JPG"]).photos) == ["a.png", "b.JPG"]
 
 
 @pytest.mark.parametrize("path", ["gone", "gone/*.jpg", "empty"])
@@ -153,7 +153,8 @@ def test_options_out_of_range(photos: Path, tmp_path: Path, options: dict[str, A
 
 def test_an_interruption_leaves_the_old_gallery(photos: Path, tmp_path: Path) -> None:
     path = tmp_path / "x.gallery"
-    path.write_text("the old one")
+    build_gallery([photos], path, tile_px=20)
+    before = path.read_bytes()
 
     def interrupt(done: int, total: int) -> None:
         assert done < total
@@ -163,7 +164,7 @@ def test_an_interruption_leaves_the_old_gallery(photos: Path, tmp_path: Path) ->
     with pytest.raises(KeyboardInterrupt):
         build_gallery([photos], path, tile_px=16, progress=interrupt)
     assert [p.name for p in tmp_path.iterdir()] == ["x.gallery"]
-    assert path.read_text() == "the old one"
+    assert path.read_bytes() == before
     assert threading.active_count() == threads
 
 

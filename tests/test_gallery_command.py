@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
+import sys
 from pathlib import Path
 
 import cv2
@@ -82,16 +84,51 @@ def test_many_bad_files_are_counted(photos: Path, capsys: pytest.CaptureFixture[
     err = capsys.readouterr().err
     assert "could not be read: 25 files" in err
     assert err.count("the file is empty") == 20
-    assert "... and 5 more" in err
+    assert "... and 5 more; -v lists them" in err
 
 
-def test_existing_output(photos: Path) -> None:
-    Path("x.gallery").write_text("precious")
+def test_existing_output(photos: Path, built: Path) -> None:
+    before = built.read_bytes()
     with pytest.raises(UsageError, match=r"x\.gallery.*-y"):
-        gallery("build", photos, "-o", "x.gallery")
-    assert Path("x.gallery").read_text() == "precious"
-    gallery("build", photos, "-o", "x.gallery", "-y", "--tile", 16)
-    assert len(Gallery.open("x.gallery")) > 40
+        gallery("build", photos, "-o", built)
+    assert built.read_bytes() == before
+    gallery("build", photos, "-o", built, "-y", "--tile", 20)
+    assert Gallery.open(built).tile_px == 20
+    for damaged in (b"", before[:100]):  # still nothing but a gallery
+        built.write_bytes(damaged)
+        gallery("build", photos, "-o", built, "-y", "--tile", 16)
+        assert len(Gallery.open(built)) > 40
+
+
+@pytest.mark.parametrize("name", ["pictures/0000.jpg", "clip.mp4", "x.gallery", "link.gallery"])
+def test_what_is_no_gallery_is_not_replaced(photos: Path, name: str) -> None:
+    path = Path(name)
+    if path.suffix != ".jpg":
+        path.write_text("precious")
+    if name.startswith("link"):
+        path.unlink()
+        path.symlink_to(photos / "0000.jpg")
+    before = path.read_bytes()
+    for words in ([], ["-y"]):
+        with pytest.raises(UsageError, match="is not a gallery, so it is not replaced"):
+            gallery("build", photos, "-o", path, *words)
+        with pytest.raises(UsageError, match="is not a gallery, so it is not replaced"):
+            build_gallery([photos], path)
+    assert path.read_bytes() == before
+    with pytest.raises(GalleryError) as caught:
+        gallery("add", path, photos)
+    assert "-o my.gallery" in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such devices")
+def test_a_device_is_not_replaced(photos: Path) -> None:
+    os.mkfifo("pipe.gallery")
+    for path in ("pipe.gallery", "/dev/null"):
+        with pytest.raises(UsageError, match="is not a gallery"):
+            gallery("build", photos, "-o", path, "-y")
+    assert Path("/dev/null").is_char_device()
+    with pytest.raises(GalleryError, match="not a file"):  # and does not wait for a writer
+        Gallery.open("pipe.gallery")
 
 
 @pytest.mark.parametrize("output", ["none/x.gallery", "pictures"])

@@ -22,7 +22,7 @@ from livemosaic.control.state import Control, LiveState
 from livemosaic.errors import GalleryError
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.mosaic.settings import MosaicSettings
-from livemosaic.option import Option
+from livemosaic.option import Option, Texts
 from livemosaic.sources.pattern import PatternSource
 
 from .fakes import TIMEOUT_S
@@ -68,7 +68,7 @@ class Watched:
         options = resolve(explicit, texts)
         settings = replace(options.mosaic, tile_px=16, columns=None, size=SIZE, for_screen=True)
         self.control = Control(LiveState(settings, options.gallery))
-        self.opened: list[str] = []
+        self.opened: list[Texts] = []
         self.watcher = SettingsFileWatcher(
             texts,
             options=options,
@@ -77,7 +77,7 @@ class Watched:
         )
         self.poll()
 
-    def _open(self, name: str) -> None:
+    def _open(self, name: Texts) -> None:
         self.opened.append(name)
         if name == "nowhere":
             raise GalleryError("no gallery 'nowhere': check the name")

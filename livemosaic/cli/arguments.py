@@ -38,6 +38,8 @@ def add_options(
             settings["choices"] = known.choices
         else:
             settings["metavar"] = known.metavar
+        if known.several:
+            settings["action"] = "append"
         flags = filter(None, (known.short, known.flag))
         action = groups[known.group].add_argument(*flags, **settings)
         if known.is_path:

@@ -39,7 +39,7 @@ _RULES: tuple[_Rule, ...] = (
      "a single picture does not move"),
     ("fit crops no_mirror",
      lambda options, run: not run.builds_gallery,
-     "the gallery is no folder of photos"),
+     "the gallery is not made of photos here"),
     ("capture",
      lambda options, run: run.kind != "camera.webcam",
      "the input is no webcam"),

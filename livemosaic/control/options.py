@@ -16,7 +16,7 @@ from typing import Any, Literal
 from ..errors import OptionError, UsageError, shown
 from ..gallery.recipe import Fit, Recipe
 from ..mosaic.settings import MosaicSettings
-from ..option import Kind, option, options_of, read_size, same_option, text_of
+from ..option import TEXTS, Kind, Texts, option, options_of, read_size, same_option, text_of
 from ..parse import HIGHEST_RATE, LOWEST_RATE, rate, reconnect_attempts
 from ..sources.base import DEFAULT_CAPTURE, CaptureMode
 
@@ -71,9 +71,10 @@ class RunOptions:
     watches_files: bool = field(default=False, compare=False)  # settings files were read
     files: Mapping[str, Path] = field(default_factory=dict, compare=False)  # that set options
     # fmt: off
-    gallery: str = option("photos", """photos or emoji (included), a gallery file, or a folder of
-        photos, from which a gallery is built once and kept""",
-        metavar="G", live=True, is_path=True)
+    gallery: Texts = option("photos", """photos or emoji (included), a gallery file, or photos: a
+        folder, an image file or a quoted glob, from which a gallery is built once and kept; give
+        it several times to put photos together""",
+        metavar="G", live=True, is_path=True, kind=TEXTS, several=True)
     profile: str = option("default", """a named set of mosaic options; reference is the published
         algorithm with its parameters""", choices=tuple(PROFILES), live=True)
     mosaic: MosaicSettings = MosaicSettings()

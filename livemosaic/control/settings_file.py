@@ -19,7 +19,7 @@ from pathlib import Path
 from ..errors import LivemosaicError, OptionError
 from ..mosaic.grid import plan_grid
 from ..mosaic.settings import MosaicSettings
-from ..option import options_of, text_of
+from ..option import Texts, options_of, text_of
 from .options import OPTIONS, RunOptions, message, resolve, values_of
 from .state import Control
 
@@ -50,7 +50,7 @@ class SettingsFileWatcher:
         options: RunOptions,
         control: Control,
         *,
-        open_gallery: Callable[[str], object],
+        open_gallery: Callable[[Texts], object],
     ) -> None:
         values = values_of(options)
         self._explicit = {name: values[name] for name in options.explicit}  # overrides the files

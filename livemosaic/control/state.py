@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..mosaic.settings import MosaicSettings
-from ..option import Option, option, options_of
+from ..option import TEXTS, Option, Texts, option, options_of
 
 _log = logging.getLogger("livemosaic")
 
@@ -27,8 +27,8 @@ class LiveState:
 
     settings: MosaicSettings = MosaicSettings()
     # fmt: off
-    gallery: str = option("photos", "photos or emoji, a gallery file, or a folder of photos",
-        live=True)
+    gallery: Texts = option("photos", """photos or emoji, a gallery file, or photos: a folder, an
+        image file, a glob, or a list of them""", live=True, kind=TEXTS)
     mirror: bool = option(False, "turn the picture left to right, as in a mirror", live=True)
     frozen: bool = option(False, "keep the last picture", live=True)
     privacy: bool = option(False, """privacy mode: show only tiles, for a picture of 16 pixels in
@@ -96,7 +96,7 @@ class Control:
     """
 
     def __init__(
-        self, state: LiveState | None = None, *, galleries: Sequence[str] = ("photos", "emoji")
+        self, state: LiveState | None = None, *, galleries: Sequence[Texts] = ("photos", "emoji")
     ) -> None:
         self._state = state or LiveState()
         self._lock = threading.Lock()

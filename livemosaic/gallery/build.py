@@ -9,7 +9,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..media.frame import check_bgr
 from ..media.image_reader import BadImage, read_image_file
 from ..processors import usable_cores
 from .clusters import cluster_tiles, group_tiles
-from .file_format import GalleryWriter, new_gallery_file
+from .file_format import GalleryWriter, new_gallery_file, refuse_to_replace
 from .histogram import tile_histograms
 from .layout_features import tile_points
 from .photo_paths import find_photos
@@ -49,10 +49,13 @@ class BuildReport:
     ----------
     path : of the gallery
     photos, tiles : how many were used, and made
-    unreadable : (path, reason) of each file that could not be used, by path
+    unreadable : (path, reason) of each file that could not be used, and of each folder that could
+        not be listed, by path
     clusters, kept : how many were found, and are large enough to be used
     bytes : size of the file
     seconds : in all
+    system_folders : recycle bins, thumbnails and such, which were left out
+    videos : in the folders, which were left out
     """
 
     path: Path
@@ -63,6 +66,16 @@ class BuildReport:
     kept: int
     bytes: int
     seconds: float
+    system_folders: tuple[str, ...] = ()
+    videos: tuple[str, ...] = ()
+
+    def left_out(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """What was left out on purpose: a sentence, and the paths that it is about."""
+        for kind, paths in (("video", self.videos), ("system folder", self.system_folders)):
+            if len(paths) == 1:
+                yield f"a {kind} is left out: {paths[0]}", ()
+            elif paths:
+                yield f"{len(paths)} {kind}s are left out, such as {paths[0]}", paths
 
 
 # Of some photos: the names read, (name, reason) of the others, and arrays of the gallery file. Its
@@ -86,14 +99,14 @@ def build_gallery(
 ) -> BuildReport:
     """Make a gallery file of photos.
 
-    The same photos and options give the same bytes, whatever the number of workers. Files that
-    cannot be read are reported and skipped. Any exception, Ctrl-C too, leaves no file. The tiles
-    are in the order of the photos' paths.
+    The same photos and options give the same bytes, whatever the number of workers. Files and
+    folders that cannot be read are reported and skipped. Any exception, Ctrl-C too, leaves no file.
+    The tiles are in the order of the photos' paths.
 
     Parameters
     ----------
     paths : folders (with their subfolders), files and globs
-    output : the file to write; an existing one is replaced when the new one is complete
+    output : the file to write; an existing gallery is replaced when the new one is complete
     tile_px : side of a tile in pixels, 8..255
     fit : `crop` takes the largest square in the middle of a photo, `stretch` distorts the whole
     clusters : highest number of clusters of tiles with similar colours
@@ -109,6 +122,7 @@ def build_gallery(
     Raises
     ------
     OptionError : an option does not take its value
+    UsageError : the output is a file that is no gallery
     GalleryError : no photo found, none readable, or the file cannot be written
 
     Examples
@@ -120,16 +134,23 @@ def build_gallery(
     >>> gallery = open_gallery("my.gallery")                    # doctest: +SKIP
     """
     recipe = Recipe(tile_px, fit, crops, clusters, drop_percentile, seed, not mirror)
-    photos = find_photos(paths)
-    recipe = recipe.for_photos(len(photos))
+    refuse_to_replace(output)
+    found = find_photos(paths)
+    recipe = recipe.for_photos(len(found.photos))
 
     def cut(path: str) -> Tiles:
         return photo_tiles(read_image_file(path), recipe)
 
     with new_gallery_file(output) as writer:
-        return write_gallery(
-            writer, photos, cut, recipe, path=Path(output), progress=progress, workers=workers
+        report = write_gallery(
+            writer, found.photos, cut, recipe, path=Path(output), progress=progress, workers=workers
         )
+    return replace(
+        report,
+        unreadable=tuple(sorted([*found.unreadable, *report.unreadable])),
+        system_folders=tuple(found.system_folders),
+        videos=tuple(found.videos),
+    )
 
 
 def images_gallery(images: Iterable[U8 | str | Path], recipe: Recipe) -> bytes:

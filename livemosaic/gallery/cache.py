@@ -10,15 +10,20 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import GalleryError
 from ..jit import write_error
+from ..media.atomic_write import remove_remains
 from ..unfinished import add_unfinished
 from .file_format import FORMAT_VERSION, SUFFIX, Gallery
 from .recipe import Recipe
+
+if TYPE_CHECKING:
+    from .build import BuildReport
 
 CACHE_VARIABLE = "LIVEMOSAIC_CACHE"
 
@@ -66,6 +71,9 @@ def cached_gallery(stem: str, key: str, build: Callable[[Path], object], *, name
     if path.exists():
         with contextlib.suppress(GalleryError):
             return Gallery.open(path, name=name)
+        with contextlib.suppress(OSError):  # damaged; another run may be using it
+            path.unlink()
+    remove_remains(folder)
     build(path)
     for old in folder.glob(f"{stem}-*{SUFFIX}"):
         if old != path:
@@ -74,38 +82,49 @@ def cached_gallery(stem: str, key: str, build: Callable[[Path], object], *, name
     return Gallery.open(path, name=name)
 
 
-def folder_gallery(
-    folder: Path,
+def photos_gallery(
+    paths: Sequence[str | Path],
     recipe: Recipe | None = None,
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Gallery:
-    """The gallery of a folder of photos, built again when a photo was added, removed or changed.
-
-    Each recipe has a gallery of its own.
-    """
+    """The gallery of folders, image files and globs; built again when a photo was added, removed or
+    changed. Each recipe has a gallery of its own."""
     from .build import build_gallery
     from .photo_paths import find_photos
 
-    root = os.path.abspath(folder)
     state = hashlib.sha256(f"{FORMAT_VERSION}\n".encode())
-    for photo in find_photos([root]):
+    for photo in find_photos(paths).photos:
         with contextlib.suppress(OSError):  # removed since; the build will not find it either
             status = os.stat(photo)
-            entry = f"{os.path.relpath(photo, root)}\0{status.st_size}\0{status.st_mtime_ns}\n"
+            entry = f"{photo}\0{status.st_size}\0{status.st_mtime_ns}\n"
             state.update(entry.encode("utf-8", "surrogateescape"))
     recipe = recipe or Recipe()
-    place = f"{root}\0{recipe}".encode("utf-8", "surrogateescape")
+    roots = [os.path.abspath(os.path.expanduser(path)) for path in paths]
+    place = "\0".join([*roots, str(recipe)]).encode("utf-8", "surrogateescape")
     stem = f"folder-{hashlib.sha256(place).hexdigest()[:12]}"
+    name = ", ".join(os.path.basename(root) for root in roots)
 
     def build(path: Path) -> None:
-        _logger.info("building a gallery of the photos in %r, once until they change", str(folder))
+        _logger.info("building a gallery of the photos in %r, once until they change", name)
         options = asdict(recipe)
         mirror = not options.pop("no_mirror")
-        report = build_gallery([root], path, mirror=mirror, progress=progress, **options)
-        if report.unreadable:
-            message = "%d of the photos in %r cannot be read (the first, %r: %s)"
-            _logger.warning(message, len(report.unreadable), str(folder), *report.unreadable[0])
+        _log_report(build_gallery(paths, path, mirror=mirror, progress=progress, **options))
 
-    key, name = state.hexdigest()[:16], os.path.basename(root)
-    return cached_gallery(stem, key, build, name=name)
+    return cached_gallery(stem, state.hexdigest()[:16], build, name=name)
+
+
+def _log_report(report: BuildReport) -> None:
+    """Tell what was passed over; -v lists all of it."""
+    count = len(report.unreadable)
+    if count == 1:
+        _logger.warning("%s cannot be read and is passed over: %s", *report.unreadable[0])
+    elif count:
+        text = "%d files or folders cannot be read and are passed over (-v lists them): %s: %s"
+        _logger.warning(text, count, *report.unreadable[0])
+        for path, reason in report.unreadable:
+            _logger.debug("cannot be read: %s: %s", path, reason)
+    for text, paths in report.left_out():
+        _logger.info("%s", text)
+        for path in paths:
+            _logger.debug("left out: %s", path)

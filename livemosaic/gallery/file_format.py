@@ -38,7 +38,7 @@ from typing import Any, BinaryIO, NamedTuple, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import GalleryError
+from ..errors import GalleryError, UsageError
 from ..media.atomic_write import atomic_write
 from ..option import options_of
 from .recipe import CLUSTERS, DROP_PERCENTILE, MAX_TILE_PX, TILE_PX, Fit, Recipe
@@ -74,7 +74,42 @@ _PREFIX = struct.Struct("<8sIIQQ")
 _START = _PREFIX.size + hashlib.sha256().digest_size  # 64, itself aligned
 _ALIGN = 64  # a cache line, and the widest SIMD word
 
-_FIX = "build it with: livemosaic gallery build PHOTOS... -o {}"
+
+def how_to_build(path: str | Path, *, again: bool | None = None) -> str:
+    """The fix for a gallery that cannot be used.
+
+    `again` says whether there is a gallery at the path, which may be replaced, or another file,
+    such as a photo, which may not; None: there is nothing.
+    """
+    named = again is not False and str(path).endswith(SUFFIX)
+    output = f"{path}{' -y' if again else ''}" if named else f"my{SUFFIX}"
+    return f"build it with: livemosaic gallery build PHOTOS... -o {output}"
+
+
+def is_gallery_file(path: str | Path) -> bool:
+    """Whether there is a gallery file at a path, be it damaged; `OSError` if it cannot be read."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def refuse_to_replace(path: str | Path) -> None:
+    """Raise `UsageError` if there is something at a path that is neither a gallery nor empty."""
+    try:
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if os.path.exists(path) and not is_gallery_file(path):
+            if os.path.isfile(path) and not os.path.getsize(path):
+                return
+            raise UsageError(
+                f"{path}: it exists and is not a gallery, so it is not replaced; choose another "
+                f"name, such as my{SUFFIX}"
+            )
+    except OSError as error:
+        raise GalleryError(
+            f"cannot write gallery {str(path)!r}: {error.strerror}; choose another place"
+        ) from None
 
 
 class Source(NamedTuple):
@@ -192,6 +227,8 @@ class Gallery:
         """
         path = Path(path)
         try:
+            if path.exists() and not path.is_file() and not path.is_dir():
+                raise OSError(errno.EINVAL, "it is a device or a pipe, not a file")
             with path.open("rb") as file:
                 empty = not os.fstat(file.fileno()).st_size  # which cannot be mapped
                 data = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -199,7 +236,7 @@ class Gallery:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise GalleryError(
                 f"cannot open gallery {str(path)!r}: {reason}; check its name and permissions, or "
-                + _FIX.format(path)
+                + how_to_build(path)
             ) from None
         return cls(data, name=name or path.name.removesuffix(SUFFIX), path=path)
 
@@ -249,8 +286,10 @@ class Gallery:
         return cls(images_gallery(images, recipe), name=name)
 
 
-def _refusal(path: Path, problem: str) -> GalleryError:
-    return GalleryError(f"cannot use gallery {str(path)!r}: {problem}; " + _FIX.format(path))
+def _refusal(path: Path, problem: str, *, again: bool = True) -> GalleryError:
+    return GalleryError(
+        f"cannot use gallery {str(path)!r}: {problem}; {how_to_build(path, again=again)}"
+    )
 
 
 def _read(data: mmap.mmap | bytes, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -259,7 +298,7 @@ def _read(data: mmap.mmap | bytes, path: Path) -> tuple[dict[str, NDArray[Any]],
         raise _refusal(path, "it is empty")
     view = memoryview(data)
     if bytes(view[: len(_MAGIC)]) != _MAGIC:
-        raise _refusal(path, "it is not a gallery, or its first bytes are damaged")
+        raise _refusal(path, "it is not a gallery, or its first bytes are damaged", again=False)
     if len(view) < _START:
         raise _refusal(path, "it is cut off")
     _, version, _, offset, length = _PREFIX.unpack_from(view)
@@ -404,13 +443,16 @@ class GalleryWriter:
 
 @contextlib.contextmanager
 def new_gallery_file(path: str | Path) -> Iterator[GalleryWriter]:
-    """Write a gallery file, which appears under its name when it is whole; else nothing is left."""
+    """Write a gallery file, which appears under its name when it is whole; else nothing is left.
+
+    `UsageError` if there is another file, such as a photo.
+    """
     path = Path(path)
+    refuse_to_replace(path)
     try:
-        if os.path.isdir(path):
-            raise IsADirectoryError(errno.EISDIR, "it is a folder")
         with atomic_write(path) as file:
             yield GalleryWriter(file)
+            refuse_to_replace(path)  # it may have come meanwhile
     except OSError as error:
         raise GalleryError(
             f"cannot write gallery {str(path)!r}: {error.strerror}; choose another place"

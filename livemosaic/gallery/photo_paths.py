@@ -1,68 +1,170 @@
-"""From the PATHs of a command line to image files."""
+"""From folders, files and globs to image files, and what else is there."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import GalleryError
 
-# Of image files in folders.
+# Of files in folders.
 EXTENSIONS = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib"),
         *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".hif"),
     )
 )
+VIDEO_EXTENSIONS = frozenset(
+    (
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mts", ".m2ts", ".mpg", ".mpeg"),
+        *(".3gp", ".3g2", ".wmv", ".ogv", ".flv"),
+    )
+)
+
+# Recycle bins, thumbnails and snapshots that systems, NAS servers and cameras make, lower case.
+SYSTEM_FOLDERS = frozenset(
+    (
+        *("$recycle.bin", "recycler", "recycled", "#recycle", "@recycle", ".trash", ".trashes"),
+        *("system volume information", "lost+found", "#snapshot", "@recently-snapshot", "@tmp"),
+        *("@eadir", ".@__thumb", "thumbnails", ".thumbnails"),
+    )
+)
+# Libraries of macOS are folders, in which only these hold the photos themselves.
+_LIBRARIES = (".photoslibrary", ".photolibrary", ".migratedphotolibrary", ".aplibrary")
+_ORIGINALS = frozenset(("originals", "masters"))
 
 
-def find_photos(paths: Iterable[str | Path]) -> list[str]:
-    """List image files: absolute, each once, sorted by name.
+@dataclass(slots=True)
+class FoundPhotos:
+    """The image files at some paths, and what was found beside them. All paths are absolute.
 
-    A folder is searched with its subfolders (without links to folders and hidden names) for the
-    extensions of images. A file that is named, or that a glob finds, is used whatever its name. An
-    existing path is never read as a glob.
+    Attributes
+    ----------
+    photos, videos : paths, each once, sorted
+    unreadable : (path, reason) of folders that cannot be listed
+    system_folders : recycle bins, thumbnails and such, which were left out
+    """
+
+    photos: list[str] = field(default_factory=list)
+    videos: list[str] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    system_folders: list[str] = field(default_factory=list)
+
+
+def find_photos(paths: Iterable[str | Path], *, videos: bool = False) -> FoundPhotos:
+    """List image files.
+
+    A folder is searched with its subfolders (without links to folders, hidden names and system
+    folders) for the extensions of images. A file that is named, or that a glob finds, is used
+    whatever its name. An existing path is never read as a glob.
 
     Raises
     ------
-    GalleryError : a path that does not exist, a glob without a match, or no image at all
+    GalleryError : a path that does not exist, a glob without a match, or no image at all; with
+        `videos`, neither an image nor a video
     """
-    found: set[str] = set()
+    found = FoundPhotos()
     names = [os.fspath(path) for path in paths]
-    for path in names:
-        if not os.path.lexists(path):
-            path = os.path.expanduser(path)
-        if os.path.lexists(path):
-            matches = [path]
+    for name in names:
+        for path in _matches(name, found):
+            if os.path.isdir(path):
+                _search(path, found)
+            else:
+                _add(path, found, named=True)
+    found.photos, found.videos = sorted(set(found.photos)), sorted(set(found.videos))
+    found.system_folders = sorted(set(found.system_folders))
+    found.unreadable = sorted(set(found.unreadable))
+    if not found.photos and not (videos and found.videos):
+        raise _nothing(names, found)
+    return found
+
+
+def _matches(name: str, found: FoundPhotos) -> Iterator[str]:
+    """The absolute paths that a name of the user stands for."""
+    path = name if os.path.lexists(name) else os.path.expanduser(name)
+    if os.path.lexists(path):
+        yield os.path.abspath(path)
+        return
+    matches = glob.glob(path, recursive=True) if glob.has_magic(path) else []
+    if not matches:
+        raise GalleryError(
+            f"no photos at {name!r}: there is no such file or folder; check the name"
+        )
+    for match in matches:
+        system_folder = _system_folder_in(match, pattern=path)
+        if system_folder:
+            found.system_folders.append(os.path.abspath(system_folder))
         else:
-            matches = glob.glob(path, recursive=True) if glob.has_magic(path) else []
-            if not matches:
-                raise GalleryError(
-                    f"no photos at {path!r}: there is no such file or folder; check the name"
-                )
-        for match in map(os.path.abspath, matches):
-            found.update(photos_in(match) if os.path.isdir(match) else [match])
-    if not found:
-        where = ", ".join(map(repr, names)) or "nothing"
-        raise GalleryError(
-            f"no photos in {where}: a folder needs JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC "
-            "files; name another folder, a file or a glob"
-        )
-    return sorted(found)
+            yield os.path.abspath(match)
 
 
-def photos_in(folder: str) -> Iterator[str]:
-    """Image files in a folder and its subfolders, by their extension, in no particular order."""
+def _system_folder_in(match: str, *, pattern: str) -> Path | None:
+    """The system folder in what a glob found, unless the glob names it."""
+    asked = Path(pattern).parts
+    path = Path(match)
+    for folder in (*reversed(path.parents), *([path] if path.is_dir() else [])):
+        if folder.name not in asked and _is_system_folder(folder.parent.name, folder.name):
+            return folder
+    return None
 
-    def refuse(error: OSError) -> None:
-        raise GalleryError(
-            f"folder {error.filename!r} cannot be read: {error.strerror}; check its permissions"
-        )
 
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+def _search(folder: str, found: FoundPhotos) -> None:
+    """Add what is in a folder and its subfolders."""
+
+    def pass_over(error: OSError) -> None:
+        path = error.filename or folder
+        found.unreadable.append((path, error.strerror or str(error)))
+
+    for parent, folders, names in os.walk(folder, onerror=pass_over):
+        kept = []
+        for name in folders:
+            if _is_system_folder(parent, name):
+                found.system_folders.append(os.path.join(parent, name))
+            elif not name.startswith("."):
+                kept.append(name)
+        folders[:] = kept
         for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
-                yield os.path.join(parent, name)
+            if not name.startswith("."):
+                _add(os.path.join(parent, name), found)
+
+
+def _add(path: str, found: FoundPhotos, *, named: bool = False) -> None:
+    extension = os.path.splitext(path)[1].lower()
+    if extension in VIDEO_EXTENSIONS:
+        found.videos.append(path)
+    elif named or extension in EXTENSIONS:
+        found.photos.append(path)
+
+
+def _is_system_folder(parent: str, name: str) -> bool:
+    if os.path.splitext(parent)[1].lower() in _LIBRARIES:
+        return name.lower() not in _ORIGINALS
+    name = name.lower()
+    return name in SYSTEM_FOLDERS or name.startswith(".trash-")
+
+
+def _nothing(names: Sequence[str], found: FoundPhotos) -> GalleryError:
+    where = ", ".join(map(repr, names)) or "nothing"
+    if found.unreadable:
+        folder, reason = found.unreadable[0]
+        return GalleryError(
+            f"no photos in {where}: folder {folder!r} cannot be read: {reason}; "
+            "check its permissions"
+        )
+    if found.videos:
+        count = f"{len(found.videos)} video{'s' if len(found.videos) > 1 else ''}"
+        return GalleryError(
+            f"no photos in {where}, but {count}; add --frames-of-videos 10 to take frames as photos"
+        )
+    if found.system_folders:
+        return GalleryError(
+            f"no photos in {where}: {found.system_folders[0]!r} is a folder of the system's, which "
+            "is left out; name it to use its photos"
+        )
+    return GalleryError(
+        f"no photos in {where}: a folder needs JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC "
+        "files; name another folder, a file or a glob"
+    )

@@ -17,6 +17,7 @@ from ..gallery.file_format import Gallery
 from ..media.frame import Frame, Item, StatusEvent, TrackPacket
 from ..mosaic.mosaic import CellCounts, Mosaic
 from ..mosaic.settings import MAX_TILE_PX, MosaicSettings
+from ..option import Texts
 from .governor import Governor
 from .queues import Ended, FrameQueue
 from .sink_writer import FanOut
@@ -51,7 +52,7 @@ class MosaicWorker:
         *,
         control: Control,
         governor: Governor | None = None,
-        open_gallery: Callable[[str], Gallery] | None = None,
+        open_gallery: Callable[[Texts], Gallery] | None = None,
         save_picture: Callable[[Frame], str] | None = None,
     ) -> None:
         self._mosaic, self._incoming, self._fan_out = mosaic, incoming, fan_out
@@ -60,7 +61,7 @@ class MosaicWorker:
         self._state = control.state
         self._warm_up = WarmUp(mosaic, self._state.settings, threads)
         self._gallery = self._state.gallery  # name of the gallery in use
-        self._opened: deque[tuple[str, Gallery]] = deque(maxlen=1)  # ready to be used
+        self._opened: deque[tuple[Texts, Gallery]] = deque(maxlen=1)  # ready to be used
         self._last_input: Frame | None = None
         self._repainted_at: Fraction | None = None  # presentation time of a repainted picture
         self.cells = CellCounts()  # of the last frame
@@ -202,7 +203,7 @@ class MosaicWorker:
             settings = replace(settings, tile_px=larger_px)
         return replace(settings, overlay=0.0) if state.privacy else settings
 
-    def _load_gallery(self, name: str) -> None:
+    def _load_gallery(self, name: Texts) -> None:
         """Open a gallery on a thread of its own: it takes from 0.1 s to minutes."""
         open_gallery, control = self._open_gallery, self._control
         if open_gallery is None or name == self._gallery:

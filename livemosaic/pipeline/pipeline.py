@@ -16,6 +16,7 @@ from ..gallery.file_format import Gallery
 from ..media.frame import Frame, Item, StreamInfo
 from ..mosaic.grid import Grid
 from ..mosaic.mosaic import Mosaic
+from ..option import Texts
 from ..sinks.base import Sink, Window
 from ..sources.base import Source
 from .governor import Governor
@@ -133,7 +134,7 @@ class Pipeline:
         max_latency_s: float = MAX_LATENCY_MS / 1e3,
         started_s: float | None = None,
         control: Control | None = None,
-        open_gallery: Callable[[str], Gallery] | None = None,
+        open_gallery: Callable[[Texts], Gallery] | None = None,
         save_picture: Callable[[Frame], str] | None = None,
         open_recording: Callable[[], Sink] | None = None,
     ) -> None:

@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..mosaic.grid import plan_grid
 from ..mosaic.match import MATCHERS
 from ..mosaic.settings import MosaicSettings
+from ..option import text_of
 
 _TINT_STEP = 0.2
 
@@ -149,10 +150,12 @@ def _next_match(control: Control, view: View, name: str) -> str:
 def _choose_gallery(control: Control, view: View, name: str) -> str:
     place = int(name) - 1
     if place >= len(control.galleries):
-        known = ", ".join(f"{n} {gallery}" for n, gallery in enumerate(control.galleries, 1))
+        known = ", ".join(
+            f"{n} {text_of(gallery)}" for n, gallery in enumerate(control.galleries, 1)
+        )
         return f"no gallery {name}; choose {known}"
     control.change(gallery=control.galleries[place])
-    return f"gallery {control.galleries[place]}"
+    return f"gallery {text_of(control.galleries[place])}"
 
 
 def _toggle(control: Control, view: View, name: str, *, field: str, on: str, off: str) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _Run = Callable[[argparse.Namespace, Interrupts], None]
 
-MAX_LISTED = 20  # files that could not be read; a number stands for the others
+MAX_LISTED = 20  # files that could not be read; without -v, a number stands for the others
 
 _GALLERY_HELP = "photos, emoji, a gallery file, or a folder of photos"
 
@@ -91,15 +91,17 @@ def run(args: argparse.Namespace, interrupts: Interrupts) -> int:
 
 def _build(args: argparse.Namespace, interrupts: Interrupts) -> None:
     from ...gallery.build import build_gallery
+    from ...gallery.file_format import refuse_to_replace
 
     texts = {known: getattr(args, known.name) for known in options_of(Recipe)}
     options = {known.field: known.read(text) for known, text in texts.items() if text is not None}
     mirror = not options.pop("no_mirror", False)
+    refuse_to_replace(args.output)
     _check_new(args.output, args.yes)
     interrupts.result = args.output
     with photos_bar(quiet=args.quiet) as progress:
         report = build_gallery(args.paths, args.output, mirror=mirror, progress=progress, **options)
-    _print_report(report, quiet=args.quiet)
+    _print_report(report, args)
 
 
 def _info(args: argparse.Namespace, interrupts: Interrupts) -> None:
@@ -146,19 +148,19 @@ def _add(args: argparse.Namespace, interrupts: Interrupts) -> None:
             f"{len(gone)} of {len(before)} photos of {args.gallery!r} are gone (the first: "
             f"{gone[0]!r}); put them back, or add -y to go on without them"
         )
-    more = find_photos(args.paths)
+    find_photos(args.paths)  # there have to be some
     interrupts.result = args.gallery
     with photos_bar(quiet=args.quiet) as progress:
         report = build_gallery(
-            [*(photo for photo in before if photo not in set(gone)), *more],
+            [*(photo for photo in before if photo not in set(gone)), *args.paths],
             args.gallery,
             tile_px=gallery.tile_px,
             mirror=gallery.mirror,
             progress=progress,
             **gallery.options,
         )
-    _print_list("gone", gone)
-    _print_report(report, quiet=args.quiet)
+    _print_list("gone", gone, args)
+    _print_report(report, args)
 
 
 def _open(name: str) -> Gallery:
@@ -173,23 +175,36 @@ def _check_new(output: str | Path, yes: bool) -> None:
         raise UsageError(f"{output}: it exists already; add -y to replace it")
 
 
-def _print_report(report: BuildReport, *, quiet: bool) -> None:
-    _print_list("could not be read", [f"{name}: {reason}" for name, reason in report.unreadable])
-    if not quiet:
-        print_notes(
-            [
-                f"{report.path}: {report.tiles:,} tiles of {report.photos:,} photos in "
-                f"{report.kept} of {report.clusters} clusters, {report.bytes / 1e6:.1f} MB, "
-                f"{report.seconds:.1f} s"
-            ]
-        )
+def _print_report(report: BuildReport, args: argparse.Namespace) -> None:
+    unreadable = [f"{path}: {reason}" for path, reason in report.unreadable]
+    folders = any(os.path.isdir(path) for path, _ in report.unreadable)
+    _print_list("could not be read", unreadable, args, or_folders=folders)
+    if args.quiet:
+        return
+    for text, paths in report.left_out():
+        print_notes([text, *(f"  {path}" for path in paths if _is_verbose(args))])
+    print_notes(
+        [
+            f"{report.path}: {report.tiles:,} tiles of {report.photos:,} photos in "
+            f"{report.kept} of {report.clusters} clusters, {report.bytes / 1e6:.1f} MB, "
+            f"{report.seconds:.1f} s"
+        ]
+    )
 
 
-def _print_list(what: str, lines: Sequence[str]) -> None:
+def _print_list(
+    what: str, lines: Sequence[str], args: argparse.Namespace, *, or_folders: bool = False
+) -> None:
     if not lines:
         return
-    shown = [f"{what}: {len(lines)} file{'s' if len(lines) > 1 else ''}"]
-    shown += [f"  {line}" for line in lines[:MAX_LISTED]]
-    if len(lines) > MAX_LISTED:
-        shown.append(f"  ... and {len(lines) - MAX_LISTED} more")
-    print_notes(shown)
+    shown = lines if _is_verbose(args) else lines[:MAX_LISTED]
+    things = ("file", "files") if not or_folders else ("folder", "files or folders")
+    notes = [f"{what}: {len(lines)} {things[len(lines) > 1]}"]
+    notes += [f"  {line}" for line in shown]
+    if len(lines) > len(shown):
+        notes.append(f"  ... and {len(lines) - len(shown)} more; -v lists them")
+    print_notes(notes)
+
+
+def _is_verbose(args: argparse.Namespace) -> bool:
+    return bool(getattr(args, "verbose", False))

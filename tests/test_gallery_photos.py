@@ -1,0 +1,241 @@
+"""Galleries of folders, files and globs: what is found, what is left out, and what is said."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import livemosaic
+from livemosaic.errors import GalleryError
+from livemosaic.gallery import Gallery, build_gallery, is_of_photos, open_gallery
+from livemosaic.gallery.photo_paths import find_photos
+
+from .gallery_files import write_photos
+from .program import SMALL, Program, clip, needs_jit, without_privileges
+
+SYSTEM = (
+    "$RECYCLE.BIN/S-1-5/a.jpg", "#recycle/b.jpg", "d/@eaDir/c.jpg/SYNOPHOTO_THUMB_XL.jpg",
+    ".Trash-1000/files/d.jpg", ".thumbnails/e.jpg", "d/Thumbnails/f.jpg", "lost+found/g.jpg",
+    "System Volume Information/h.jpg", "d/@Recycle/i.jpg", "RECYCLER/j.jpg", ".@__thumb/k.jpg",
+    "My Photos.photoslibrary/resources/derivatives/l.jpg", "Old.photolibrary/Previews/m.jpg",
+)  # fmt: skip
+OWN = (
+    "a.jpg", "d/b.JPG", "My Photos.photoslibrary/originals/0/c.heic",
+    "Old.photolibrary/Masters/2011/d.jpg", "recycling/e.jpg",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with three photos in `pics`; its cache is empty."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LIVEMOSAIC_CACHE", str(tmp_path / "cache"))
+    write_photos(tmp_path / "pics", 3)
+    return tmp_path
+
+
+def touch(folder: Path, *names: str) -> None:
+    """Make empty files."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_system_folders_are_left_out(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    touch(disk, *SYSTEM, *OWN)
+    found = find_photos([disk])
+    assert [Path(path).relative_to(disk).as_posix() for path in found.photos] == sorted(OWN)
+    assert len(found.system_folders) == len(SYSTEM)
+    # One that is named is meant, also by a glob; one that a glob finds is not.
+    assert len(find_photos([disk / "#recycle"]).photos) == 1
+    assert len(find_photos([disk / "My Photos.photoslibrary/resources/derivatives"]).photos) == 1
+    assert len(find_photos([f"{disk}/d/@eaDir/**/*.jpg"]).photos) == 1
+    by_glob = find_photos([f"{disk}/**/*.jpg"])
+    assert {Path(path).name for path in by_glob.photos} == {"a.jpg", "d.jpg", "e.jpg"}
+    assert any(path.endswith("@eaDir") for path in by_glob.system_folders)
+    touch(tmp_path, "bin/#recycle/a.jpg")
+    with pytest.raises(GalleryError, match=r"#recycle.*left out; name it"):
+        find_photos([tmp_path / "bin"])
+
+
+def test_videos_are_told(folder: Path, program: Program) -> None:
+    touch(folder / "pics", "a.MOV", "d/b.mp4")
+    assert [Path(path).name for path in find_photos(["pics"]).videos] == ["a.MOV", "b.mp4"]
+    outcome = program("gallery", "build", "pics", "-o", "x.gallery", "--tile", "16")
+    assert "2 videos are left out, such as " in outcome.err
+    assert "b.mp4" not in outcome.err
+    outcome = program("gallery", "build", "pics", "-o", "x.gallery", "--tile", "16", "-y", "-v")
+    assert "b.mp4" in outcome.err
+    with pytest.raises(GalleryError, match=r"no photos .*1 video; add --frames-of-videos"):
+        find_photos(["pics/d"])
+
+
+# ---- what cannot be read -----------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+@pytest.mark.slow
+@needs_jit
+@pytest.mark.parametrize("how", ["build", "run", "glob", "two"])
+def test_a_folder_that_cannot_be_read(how: str, folder: Path) -> None:
+    locked = folder / "pics" / "private"
+    touch(locked, "x.jpg")
+    clip(folder / "in.mp4")
+    words: dict[str, list[str | Path]] = {
+        "build": ["gallery", "build", "pics", "-o", "g.gallery"],
+        "run": ["run", "in.mp4", "out.mp4", *SMALL, "--gallery", "pics"],
+        "glob": ["gallery", "build", "pi*", "-o", "g.gallery"],
+        "two": ["gallery", "build", "pics", locked, "-o", "g.gallery"],
+    }
+    locked.chmod(0)
+    try:
+        outcome = without_privileges(*words[how])
+    finally:
+        locked.chmod(0o700)
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("pics/private") == 1
+    assert "Permission denied" in outcome.err
+    if how == "run":
+        assert "warning: " in outcome.err
+    else:
+        assert len(Gallery.open("g.gallery").sources.photos()) == 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+@pytest.mark.slow
+def test_nothing_can_be_read(folder: Path) -> None:
+    (folder / "pics").chmod(0)
+    try:
+        outcome = without_privileges("gallery", "build", "pics", "-o", "g.gallery")
+    finally:
+        (folder / "pics").chmod(0o700)
+    assert outcome.code == 1
+    assert len(outcome.lines) == 1
+    assert "no photos in 'pics': folder" in outcome.err
+    assert "Permission denied" in outcome.err
+
+
+def test_a_folder_that_fails_in_the_middle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a disk that is damaged; root has no other way here."""
+    touch(folder / "pics", "bad/x.jpg")
+    scan = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("bad"):
+            raise OSError(5, "Input/output error", path)
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    report = build_gallery(["pics"], "g.gallery", tile_px=16, clusters=1)
+    assert report.photos == 3
+    assert report.unreadable == ((str(folder / "pics" / "bad"), "Input/output error"),)
+
+
+def test_all_that_cannot_be_read_is_listed_when_asked(folder: Path, program: Program) -> None:
+    touch(folder / "pics", *(f"bad{n:02d}.jpg" for n in range(25)))
+    clip(folder / "in.mp4")
+    for number, words in enumerate(
+        (
+            ["gallery", "build", "pics", "-o", "g.gallery", "-y", "--tile", "16"],
+            ["run", "in.mp4", "out.mp4", "-y", *SMALL, "--gallery", "pics"],
+        )
+    ):
+        outcome = program(*words)
+        assert outcome.code == 0
+        assert "-v lists them" in outcome.err
+        assert "25 files" in outcome.err
+        for path in (folder / "cache").glob("folder-*"):
+            path.unlink()
+        outcome = program(*words, "-v")
+        assert outcome.err.count("the file is empty") == 25 + number
+
+
+# ---- several folders, files and globs ----------------------------------------------------
+
+
+def photos_of(gallery: Gallery) -> set[str]:
+    return {Path(path).name for path in gallery.sources.photos()}
+
+
+def test_a_gallery_of_several(folder: Path) -> None:
+    write_photos(folder / "more", 5, extension=".png")
+    every = {f"000{n}.jpg" for n in range(3)} | {f"000{n}.png" for n in range(5)}
+    assert photos_of(open_gallery(["pics", Path("more")])) == every
+    assert photos_of(open_gallery(["pics", "more/*[01].png"])) == every - {
+        f"000{n}.png" for n in (2, 3, 4)
+    }
+    one = open_gallery("pics/*.jpg")
+    assert photos_of(one) == {f"000{n}.jpg" for n in range(3)}
+    assert photos_of(open_gallery("pics/0001.jpg")) == {"0001.jpg"}
+    assert open_gallery(["pics/*.jpg"]).path == one.path  # kept
+    assert open_gallery(["pics", "more"]).path != open_gallery(["more"]).path
+    write_photos(folder / "pics", 4)
+    assert len(photos_of(open_gallery("pics/*.jpg"))) == 4
+    build_gallery(["pics"], "g.gallery", tile_px=16)
+    for several in (["pics", "photos"], ["g.gallery", "pics"]):
+        with pytest.raises(GalleryError, match="is a gallery, and only photos"):
+            open_gallery(several)
+    with pytest.raises(GalleryError, match="no photos at 'nowhere'"):
+        open_gallery(["pics", "nowhere"])
+
+
+def test_what_a_gallery_is_made_of(folder: Path) -> None:
+    (folder / "named.txt").write_bytes((folder / "pics" / "0000.jpg").read_bytes())
+    (folder / "text.jpg").write_text("hello")
+    touch(folder, "odd[1].gallery")
+    for name, expected in {
+        "photos": False, "pics": True, "./pics/*.jpg": True, "named.txt": True, "text.jpg": False,
+        "nowhere": False, "odd[1].gallery": False,
+    }.items():  # fmt: skip
+        assert is_of_photos(name) is expected, name
+    assert is_of_photos(["a", "b"])
+
+
+def test_a_photo_is_no_broken_gallery(folder: Path, program: Program) -> None:
+    """The advice of before led to writing over it."""
+    before = (folder / "pics" / "0000.jpg").read_bytes()
+    outcome = program("gallery", "info", "pics/0000.jpg", "--json")
+    assert json.loads(outcome.out)["photos"] == 1
+    (folder / "text.jpg").write_text("hello")
+    outcome = program("gallery", "info", "text.jpg")
+    assert outcome.code == 1
+    assert "-o my.gallery" in outcome.err
+    assert (folder / "pics" / "0000.jpg").read_bytes() == before
+
+
+@needs_jit
+def test_several_of_a_run(folder: Path, program: Program) -> None:
+    """On the command line, in the settings file, and in Python."""
+    write_photos(folder / "more", 5, extension=".png")
+    clip(folder / "in.mp4")
+    run = ["run", "in.mp4", "-y", "out.mp4", *SMALL]
+    outcome = program(*run, "--gallery", "pics", "--gallery", "more/*.png")
+    assert outcome.code == 0, outcome.err
+    assert "building a gallery of the photos in 'pics, *.png'" in outcome.err
+    (folder / "c.toml").write_text('[run]\ngallery = ["pics", "more/*.png"]\n')
+    outcome = program(*run, "--config", "c.toml", "--no-config")
+    assert outcome.code == 0, outcome.err
+    assert "building" not in outcome.err  # kept
+    livemosaic.render(
+        "in.mp4", "out.mp4", gallery=["pics", "more/*.png"], overwrite=True, scale=2, tile=16
+    )
+    assert len(list((folder / "cache").glob("folder-*"))) == 1
+    for wrong in ("[]", "[1]", '""', '["pics", ""]'):
+        (folder / "c.toml").write_text(f"[run]\ngallery = {wrong}\n")
+        outcome = program(*run, "--config", "c.toml", "--no-config")
+        assert outcome.code == 2
+        assert "must be text, or a list of texts" in outcome.err
+
+
+def test_remains_in_the_cache_are_removed(folder: Path) -> None:
+    open_gallery("pics")
+    left = folder / "cache" / f".folder-old.gallery.{'0' * 16}.part"
+    left.write_bytes(bytes(1000))
+    write_photos(folder / "pics", 4)
+    open_gallery("pics")
+    assert not left.exists()
