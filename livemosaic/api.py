@@ -17,7 +17,7 @@ from .gallery import open_gallery
 from .gallery.file_format import Gallery
 from .media.frame import Frame
 from .mosaic.mosaic import Mosaic
-from .session import open_input, open_pipeline, parse_outputs
+from .session import open_input, open_pipeline, parse_outputs, part_of
 from .sinks.base import Destination, RunContext, Sink
 from .sources import Source
 
@@ -73,8 +73,11 @@ def render(
         *(_OwnSink.of(output) for output in outputs if isinstance(output, Sink)),
     ]
     with contextlib.ExitStack() as undo:
-        source = input if isinstance(input, Source) else open_input(chosen, destinations)
-        undo.callback(source.close)
+        if isinstance(input, Source):
+            undo.callback(input.close)
+            source = part_of(input, chosen)
+        else:
+            source = undo.enter_context(open_input(chosen, destinations))
         pipeline = open_pipeline(source, destinations, chosen, undo, gallery=gallery)
         undo.pop_all()  # the pipeline closes everything from here on
     pipeline.run(on_tick=on_progress)

@@ -53,6 +53,20 @@ def rate(text: str) -> Fraction:
     return value.limit_denominator(_MAX_BELOW)
 
 
+def seconds(text: str) -> float:
+    """The seconds in a time such as 90, 1:30, 0:47:10 or 0:47:10.5; the errors are those of
+    `exact`."""
+    *larger, last = text.split(":")
+    if len(larger) > 2 or not all(part.isascii() and part.isdigit() for part in larger):
+        raise ValueError(text)
+    total = exact(last)
+    if not 0 <= total < (60 if larger else math.inf):
+        raise ValueError(text)
+    for place, part in enumerate(reversed(larger), 1):
+        total += whole(part) * 60**place
+    return float(total)
+
+
 def reconnect_attempts(text: str) -> float:
     """How often to try to reconnect: a whole number, 0 for "never", infinity for "always"."""
     if text in ("never", "always"):

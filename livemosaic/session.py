@@ -15,7 +15,7 @@ from . import window  # noqa: F401  (registers its kind of output)
 from .blocking import call_interruptibly
 from .control.capture_files import CaptureFiles
 from .control.ignored_options import Circumstances, ignored_options
-from .errors import UsageError
+from .errors import OptionError, UsageError
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .control.options import RunOptions
     from .control.state import Control
     from .gallery import Gallery
+    from .media.frame import StreamInfo
     from .mosaic.grid import Grid
     from .mosaic.mosaic import Mosaic
     from .option import Texts
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("livemosaic")
 
+# A preview begins this much before its picture, or at the last cut: with the state of the film.
+_RUN_UP_S = 10.0
+# A player shows times in milliseconds, and most pictures begin between two of them.
+_PREVIEW_S = 0.001
+# Containers round durations, and tracks differ in length.
+_ROUNDED_S = 1.0
+
 _SAME_SHAPE = 0.97  # of a side; a smaller share is visible, unlike that of 1366x768 for 16:9
 
 
@@ -39,6 +47,7 @@ def parse_outputs(options: RunOptions) -> list[Destination]:
     """Parse the outputs and the map, and refuse what cannot work."""
     from .sinks import FileOptions, parse_output
     from .sinks.base import ENCODER_OPTIONS, distribute_options
+    from .sinks.last_frame import LastFrameDestination
     from .sinks.photo_map import parse_map
 
     file_options = FileOptions(
@@ -59,6 +68,8 @@ def parse_outputs(options: RunOptions) -> list[Destination]:
         destinations = [it.without_options(unused) for it in destinations]
     if options.map is not None:
         destinations.append(parse_map(options.map, file_options, paths=options.map_paths))
+    if options.preview is not None:
+        destinations = [LastFrameDestination.of(it) for it in destinations]
     _refuse_shared_outputs(destinations, json=options.json)
     for destination in destinations:
         destination.check()
@@ -80,6 +91,30 @@ def _refuse_shared_outputs(destinations: Sequence[Destination], *, json: bool) -
         raise UsageError("standard output is closed; leave out --json and the output -")
 
 
+def default_output(input: str, info: StreamInfo) -> str:
+    """The output of a run that names none: a window for a live input, a file beside a file.
+
+    The file has the input's name with `-mosaic`, and its ending if that is an output's; else a
+    video is .mp4 and a picture is .png. `UsageError` if the input has no place for it.
+    """
+    from .media.paths import ending, is_numbered
+    from .media.urls import is_url, local_path, public_name
+    from .sinks.formats import BESIDE_PICTURES, BESIDE_VIDEOS
+
+    if info.live:
+        return "window"
+    local = local_path(input)
+    path = Path(local)
+    is_picture = info.still or (is_numbered(path) and not path.exists())
+    if input == "-" or is_url(local):
+        name = "standard input" if input == "-" else public_name(input)
+        example = "mosaic.png" if is_picture else "mosaic.mp4"
+        raise UsageError(f"{name}: there is no output; name one, such as {example}")
+    endings = BESIDE_PICTURES if is_picture else BESIDE_VIDEOS
+    suffix = path.suffix if ending(local) in endings else f".{endings[0]}"
+    return str(path.with_name(f"{path.stem}-mosaic{suffix}"))
+
+
 def open_input(options: RunOptions, destinations: Sequence[Destination] = ()) -> Source:
     """Open the source; a display shows a single picture without an end."""
     from .sources import open_source
@@ -90,9 +125,34 @@ def open_input(options: RunOptions, destinations: Sequence[Destination] = ()) ->
             options.input, rate=options.fps, reconnect=options.reconnect, capture=options.capture
         )
     )
-    if source.info.still and any(it.is_display for it in destinations):
-        return LoopedStill(source)
-    return source
+    try:
+        if source.info.still and any(it.is_display for it in destinations):
+            return LoopedStill(source)
+        return part_of(source, options)
+    except BaseException:
+        source.close()
+        raise
+
+
+def part_of(source: Source, options: RunOptions) -> Source:
+    """The part of a source that the options choose; live inputs and pictures have none."""
+    from .sources.part import PartSource
+
+    start_s, end_s, preview_s = options.start, options.end, options.preview
+    if source.info.live and preview_s is not None:
+        raise OptionError("preview", preview_s, f"{source.name} is live; name a video file")
+    if source.info.live or source.info.still:
+        return source
+    if preview_s is None:
+        if start_s is None and end_s is None:
+            return source
+        return PartSource(source, start_s=start_s, end_s=end_s)
+    lasts_s = source.info.duration_s
+    if lasts_s is not None and preview_s > lasts_s + _ROUNDED_S:
+        problem = f"{source.name} lasts {lasts_s:.1f} s; choose an earlier time"
+        raise OptionError("preview", preview_s, problem)
+    start_s = max(start_s or 0.0, preview_s - _RUN_UP_S)
+    return PartSource(source, start_s=start_s, end_s=preview_s + _PREVIEW_S)
 
 
 def open_pipeline(
@@ -156,7 +216,8 @@ def open_pipeline(
             named("min_uses"), least, grid.cells, photos,
         )  # fmt: skip
     _warn_of_another_shape(options.mosaic.size, info.width, info.height)
-    realtime = options.realtime or (
+    is_preview = options.preview is not None
+    realtime = (options.realtime and not is_preview) or (
         # On displays only, a file runs at its own pace; for files, as fast as possible.
         not info.live and all(it.is_display for it in destinations)
     )
@@ -192,7 +253,7 @@ def open_pipeline(
         mosaic,
         sinks,
         rate=rate,
-        duration_s=options.duration,
+        duration_s=None if is_preview else options.duration,
         realtime=realtime,
         max_latency_s=options.max_latency / 1e3,
         started_s=started_s,

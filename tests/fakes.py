@@ -31,9 +31,20 @@ def frame(number: int, *, rate: Fraction = RATE, duration: int = 1) -> Frame:
     return Frame(y, u, v, pts=number, time_base=1 / rate, duration=duration)
 
 
-def packet(pts: int | None, *, time_base: Fraction = RATE**-1, track: int = 0) -> TrackPacket:
+def packet(
+    pts: int | None,
+    *,
+    time_base: Fraction = RATE**-1,
+    track: int = 0,
+    duration: int = 0,
+    kind: str = "audio",
+) -> TrackPacket:
     """A packet of another track; what it holds is its time."""
-    return TrackPacket(track, SimpleNamespace(pts=pts, time_base=time_base))
+    stream = SimpleNamespace(type=kind)
+    return TrackPacket(
+        track,
+        SimpleNamespace(pts=pts, dts=pts, time_base=time_base, duration=duration, stream=stream),
+    )
 
 
 def times(items: Iterable[Any]) -> list[float]:

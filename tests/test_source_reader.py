@@ -8,7 +8,8 @@ from itertools import chain, count
 import pytest
 
 from livemosaic.media.frame import Frame, Item
-from livemosaic.pipeline.source_reader import limited, paced
+from livemosaic.pipeline.source_reader import paced
+from livemosaic.sources.part import limited
 
 from .fakes import frame, packet, times
 
@@ -56,7 +57,8 @@ def test_limited_reads_on_for_tracks_that_are_behind() -> None:
 
 
 def test_limited_does_not_wait_for_ever_for_a_sparse_track() -> None:
-    taken = list(limited([packet(0), *map(frame, range(1000))], 0.4))
+    items: list[Item] = [packet(0), *map(frame, range(1000))]
+    taken = list(limited(items, 0.4))
     assert len(times(taken)) == 10
 
 

@@ -22,7 +22,13 @@ from ..blocking import leave
 from ..control.options import message
 from ..errors import LivemosaicError, OptionError, UsageError
 from .commands import completion, demo, devices, doctor, gallery, run
-from .console import open_standard_files, print_error, print_notes, set_up_logging
+from .console import (
+    open_standard_files,
+    print_error,
+    print_notes,
+    print_text,
+    set_up_logging,
+)
 from .signals import INTERRUPTED, Interrupts
 
 _log = logging.getLogger("livemosaic")
@@ -48,6 +54,9 @@ def _run_subcommand(argv: Sequence[str] | None, interrupts: Interrupts, started_
         if verbose and quiet:
             raise UsageError("--verbose and --quiet exclude each other; use one of them")
         set_up_logging(verbose=verbose, quiet=bool(quiet))
+        if args.subcommand is None:
+            print_text(make_parser().format_help())
+            return 0
         if args.subcommand == "run":
             return run.run(vars(args), args.input, args.outputs, interrupts, started_s)
         if args.subcommand == "demo":
@@ -103,7 +112,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if unknown or (rest and args.subcommand != "run"):
         raise UsageError(f"unknown: {' '.join(rest)}; see livemosaic {args.subcommand} --help")
     if rest:  # outputs behind options, which argparse leaves over
-        args.outputs += rest
+        args.outputs = [*args.outputs, *rest]
     return args
 
 
@@ -140,7 +149,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"livemosaic {__version__}")
-    subcommands = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
+    subcommands = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND")
     for module in (run, demo, doctor, gallery, devices, completion):
         module.add_parser(subcommands, parents=[common])
     return parser

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -21,6 +22,8 @@ _visible_bars: list[object] = []
 Progress = Callable[[int, int], None]  # done, total
 
 _logger = logging.getLogger("livemosaic")
+
+_LINE_S = 60.0  # between lines of progress
 
 
 def open_standard_files() -> None:
@@ -33,12 +36,58 @@ def open_standard_files() -> None:
     os.close(number)
 
 
+class ProgressLines:
+    """Progress where there is no terminal, such as in a log: a line each minute.
+
+    It has the methods of tqdm's bar that are used here.
+    """
+
+    def __init__(
+        self,
+        *,
+        unit: str = "",
+        total: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        **_: Any,
+    ) -> None:
+        self.n = 0
+        self._unit, self._total, self._clock, self._status = unit, total, clock, ""
+        self._began_s = self._last_s = clock()
+
+    def set_postfix_str(self, text: str, **_: Any) -> None:
+        self._status = text
+
+    def update(self, count: int) -> None:
+        self.n += count
+        now_s = self._clock()
+        if now_s - self._last_s >= _LINE_S:
+            self._last_s = now_s
+            _logger.info("%s", self._line(self.n / (now_s - self._began_s)))
+
+    def _line(self, rate: float) -> str:
+        if not self._unit:  # a single picture
+            return self._status
+        if self._total is None:
+            return f"{self.n:,}{self._unit}, {rate:.1f} per second"
+        share = min(self.n / max(self._total, 1), 1.0)
+        line = f"{self.n:,} of {self._total:,}{self._unit} ({share:.0%}), {rate:.1f} per second"
+        if rate > 0:
+            minutes = max(self._total - self.n, 0) / rate / 60
+            line += f", about {minutes:.0f} min left"
+        return line
+
+
 @contextlib.contextmanager
-def progress_bar(*, quiet: bool, when: str = "auto", **settings: Any) -> Iterator[Any]:
-    """Show a bar on standard error; yields tqdm's bar, or None for no bar."""
+def progress_bar(
+    *, quiet: bool, when: str = "auto", lines: bool = True, **settings: Any
+) -> Iterator[Any]:
+    """Show a bar on standard error, or, without a terminal, a line each minute.
+
+    Yields tqdm's bar, `ProgressLines`, or None; `lines` are for work that comes to an end.
+    """
     on_terminal = sys.stderr is not None and _stderr.isatty()
     if quiet or not (when == "always" or (when == "auto" and on_terminal)):
-        yield None
+        yield ProgressLines(**settings) if lines and when == "auto" and not quiet else None
         return
     from tqdm import tqdm
 
@@ -65,7 +114,7 @@ def photos_bar(*, quiet: bool, when: str = "auto") -> Iterator[Progress]:
 
         def progress(done: int, total: int) -> None:
             if not bars:
-                settings = {"unit": " photos", "total": total, "smoothing": 0.1}
+                settings: dict[str, Any] = {"unit": " photos", "total": total, "smoothing": 0.1}
                 bar = progress_bar(quiet=quiet, when=when, **settings)
                 bars.append(stack.enter_context(bar))
             if bars[0] is not None:

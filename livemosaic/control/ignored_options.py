@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import OptionError
 from ..mosaic.match import MATCHERS
+from ..option import text_of
 from .options import RunOptions
 
 
@@ -34,7 +35,7 @@ _RULES: tuple[_Rule, ...] = (
     ("overlay_luma",
      lambda options, run: options.mosaic.overlay == 0 and not run.interactive,
      "the overlay is 0"),
-    ("calm activity fps duration realtime",
+    ("calm activity fps start end duration realtime preview",
      lambda options, run: run.still,
      "a single picture does not move"),
     ("fit crops no_mirror",
@@ -49,6 +50,12 @@ _RULES: tuple[_Rule, ...] = (
     ("realtime",
      lambda options, run: run.live,
      "the input is live anyway"),
+    ("start end",
+     lambda options, run: run.live,
+     "the input is live"),
+    ("duration realtime",
+     lambda options, run: options.preview is not None,
+     "a preview is one picture"),
     ("max_latency",
      lambda options, run: not run.paced,
      "the input is not live, and not played in real time"),
@@ -87,3 +94,9 @@ def refuse_contradictions(options: RunOptions) -> None:
     if "format" in options.explicit and "-" not in options.outputs:
         problem = "only standard output (-) takes it; the ending of a file chooses its container"
         raise OptionError("format", options.format, problem)
+    start = options.start or 0.0
+    for name in ("end", "preview"):
+        at_s = getattr(options, name)
+        if at_s is not None and (at_s < start or (name == "end" and at_s == start)):
+            problem = f"it is not after the start ({text_of(start)} s); choose a later time"
+            raise OptionError(name, at_s, problem)

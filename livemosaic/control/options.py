@@ -17,7 +17,7 @@ from ..errors import OptionError, UsageError, shown
 from ..gallery.recipe import Fit, Recipe
 from ..mosaic.settings import MosaicSettings
 from ..option import TEXTS, Kind, Texts, option, options_of, read_size, same_option, text_of
-from ..parse import HIGHEST_RATE, LOWEST_RATE, rate, reconnect_attempts
+from ..parse import HIGHEST_RATE, LOWEST_RATE, rate, reconnect_attempts, seconds
 from ..sources.base import DEFAULT_CAPTURE, CaptureMode
 
 MAX_LATENCY_MS = 100.0  # the default
@@ -57,6 +57,13 @@ def _capture(value: Any) -> CaptureMode:
     return *read_size(size), rate(frames) if at else DEFAULT_CAPTURE[2]
 
 
+def _time(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError
+    return seconds(str(value))
+
+
+_TIME = Kind("a time", "TIME", _time, "90, 1:30 or 0:47:10.5")
 _CAPTURE = Kind("WIDTHxHEIGHT@RATE", "WxH@RATE", _capture, "640x480@30")
 _ATTEMPTS = Kind("never, always, or a number of attempts", "N", _attempts)
 
@@ -89,6 +96,10 @@ class RunOptions:
         always, or N times in a row (default: always, except at the start)""", kind=_ATTEMPTS,
         group="input")
     realtime: bool = option(False, "play a file at its own pace, as if it were live", group="input")
+    start: float | None = option(None, "begin at this time of the input, such as 1:30", kind=_TIME,
+        group="input", filed=False)
+    end: float | None = option(None, "stop at this time of the input", kind=_TIME, group="input",
+        filed=False)
     duration: float | None = option(None, "stop after this many seconds of the input",
         low=0.001, metavar="S", group="input")  # less than any frame lasts
     max_latency: float = option(MAX_LATENCY_MS, """latency limit for live inputs, from
@@ -104,6 +115,8 @@ class RunOptions:
         low=0, metavar="Q", group="output")
     format: Literal["matroska", "y4m"] | None = option(None,
         "container on standard output (default: matroska)", group="output")
+    preview: float | None = option(None, """write only the picture at this time of the input, as it
+        will be in the film""", kind=_TIME, group="output", filed=False)
     map: str | None = option(None, """also write a page (html) that names the photo in each cell of
         a picture""", metavar="FILE", group="output", filed=False, is_path=True)
     map_paths: bool = option(False, """the page of --map shows the photos' folders, too, not only
@@ -119,7 +132,8 @@ class RunOptions:
         filed=False)
     quiet: bool = option(False, "print errors only", group="program", filed=False)
     progress: Literal["auto", "always", "never"] = option("auto", """when to show the progress bar;
-        auto shows it on a terminal""", group="program", filed=False)
+        auto shows it on a terminal, and prints a line each minute elsewhere""", group="program",
+        filed=False)
     # fmt: on
 
     @property

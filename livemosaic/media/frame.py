@@ -171,6 +171,11 @@ class Chapter(NamedTuple):
     time_base: Fraction
     metadata: Mapping[str, str]
 
+    def earlier(self, seconds: Fraction) -> Chapter:
+        """The same, moved towards 0 and cut off there."""
+        ticks = round(seconds / self.time_base)
+        return self._replace(start=max(0, self.start - ticks), end=max(0, self.end - ticks))
+
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:

@@ -10,10 +10,10 @@ from functools import partial
 from itertools import takewhile
 
 from ..errors import SourceError
-from ..media.ffmpeg import fraction
-from ..media.frame import Frame, Item, StatusEvent, TrackPacket, for_each
+from ..media.frame import Frame, Item, for_each
 from ..media.frame_rate import FrameRate
 from ..sources.base import Source
+from ..sources.part import limited
 from .queues import FrameQueue
 from .stats import Durations
 from .threads import ThreadGroup
@@ -21,10 +21,6 @@ from .threads import ThreadGroup
 # In the first second, a live source may deliver pictures that it captured before the reading began.
 # Those that are older than this show the past, and are dropped.
 _STALE_S, _STARTING_S = 0.05, 1.0
-
-# A container may store a track's packets this much later than the picture of the same time. It is
-# longer than any muxer's interleaving, and limits what is decoded in vain.
-_LATE_S = 2
 
 
 class SourceReader:
@@ -118,38 +114,6 @@ class SourceReader:
         if isinstance(item, Frame):
             self.frames += 1
         return item
-
-
-def limited(items: Iterable[Item], seconds: float) -> Iterator[Item]:
-    """Yield the first `seconds` of a stream; all its tracks end at the same time.
-
-    A container may store packets later than the pictures of the same time. So this reads on after
-    the last picture, for at most 2 s, for tracks that have not reached the end.
-    """
-    end_s: Fraction | None = None
-    behind: set[int] = set()  # tracks that may not have reached the end
-    for item in items:
-        if isinstance(item, Frame):
-            time_s = item.pts * item.time_base
-            if end_s is None:
-                # To the microsecond: the float next to 0.2 lets a frame at 0.2 s through.
-                end_s = time_s + Fraction(seconds).limit_denominator(1_000_000)
-            if time_s < end_s:
-                yield item
-            elif not behind or time_s > end_s + _LATE_S:
-                return
-        elif isinstance(item, StatusEvent):
-            yield item
-        elif end_s is None or not _starts_after(item, end_s):
-            behind.add(item.track)
-            yield item
-        else:
-            behind.discard(item.track)
-
-
-def _starts_after(item: TrackPacket, end_s: Fraction) -> bool:
-    base = fraction(item.packet.time_base)
-    return item.packet.pts is not None and base is not None and item.packet.pts * base >= end_s
 
 
 def paced(

@@ -99,7 +99,9 @@ FORMATS: dict[str, Format] = {
     "y4m": Format("yuv4mpegpipe", "rawvideo", codecs=frozenset({"rawvideo"})),
 }
 _MUXERS = {format.muxer: format for format in FORMATS.values()}
-_IMAGES = {"png", "jpg", "jpeg"}
+# Endings that an output without a name of its own takes from its input; the first is the default.
+BESIDE_VIDEOS = ("mp4", *(name for name in FORMATS if name not in ("mp4", "y4m")))
+BESIDE_PICTURES = ("png", "jpg", "jpeg")
 
 # By the scheme of an address: what the usual servers and receivers expect.
 URL_FORMATS = {"rtmp": _FLV, "rtmps": _FLV, "rtsp": _RTSP, "udp": _TS, "tcp": _TS, "srt": _TS}
@@ -118,7 +120,7 @@ def find_format(name: str, *, output: str) -> Format:
     """The format with this name: the ending of a file, or FFmpeg's name of a muxer."""
     format = FORMATS.get(name.lower()) or _MUXERS.get(name.lower())
     if format is None:
-        known = ", ".join(sorted({*FORMATS, *_IMAGES}))
+        known = ", ".join(sorted({*FORMATS, *BESIDE_PICTURES}))
         problem = f"the ending .{name} is not known" if name else "it has no ending"
         raise UsageError(f"{output}: {problem}; use one of {known}")
     return format

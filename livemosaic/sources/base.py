@@ -60,6 +60,13 @@ class Source(ABC):
     @abstractmethod
     def __iter__(self) -> Iterator[Item]: ...
 
+    def skip_to(self, time_s: Fraction, items: Iterator[Item]) -> Iterator[Item]:
+        """Go on from a frame at or before a time, if that is quicker than to read all up to there.
+
+        `items` is the iteration, of which the first frame was taken; returns the one to go on with.
+        """
+        return items
+
     def interrupt(self) -> None:  # noqa: B027
         """End the iteration soon, even while it waits; from any thread, several times.
 

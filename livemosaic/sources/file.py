@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain, islice
@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import SourceError
 from ..media.ffmpeg import av, demux, fraction, reason
-from ..media.frame import Chapter, Frame, TrackPacket
+from ..media.frame import Frame, Item, TrackPacket
 from ..media.urls import is_url
 from .base import Source, SourceOptions
 from .decoder import VideoDecoder, ignored_streams, other_tracks
@@ -41,6 +41,8 @@ _LEAPS = 0x0200
 # If there is no sound, or its rate is not known, it looks further.
 _HEADERLESS = {"mpegts", "mpeg"}
 _FURTHER = {"probesize": "64000000", "analyzeduration": "60000000"}  # bytes, microseconds
+# A part of a file is read from a key frame this much before it: a subtitle may begin so early.
+_EARLIER_S = 5
 
 # Containers of video that also hold single pictures.
 _PICTURE_SUFFIXES = {".avif", ".heic", ".heif"}
@@ -59,6 +61,7 @@ class FileSource(Source):
 
     def __init__(self, path: InputPath, *, threads: int = 0) -> None:
         self.name = path.name
+        self._path, self._threads = path, threads
         self._remote = is_url(path.url)
         self._pipe = path.pipe
         self._connection_error: SourceError | None = None
@@ -69,21 +72,13 @@ class FileSource(Source):
         self._items: Iterator[Frame | TrackPacket] = iter(())
         self._ahead: list[Frame | TrackPacket] = []  # read before the iteration
         try:
-            self._video = VideoDecoder(self._container, name=self.name, threads=threads)
-            self._tracks = other_tracks(self._container)
-            leaps = bool(self._container.format.flags & _LEAPS)
-            late_s = _LATE_CLOCK_S if leaps else _LATE_S
-            origin_s = _origin_s(self._video.stream, *self._tracks, late_s=late_s)
-            self._discontinuity = Discontinuity(
-                self._video.stream.index, rate=self._video.rate, origin_s=origin_s, leaps=leaps
-            )
-            self._items = self._read_pictures() if self._pictures else self._read()
+            self._begin()
             first = self._first_frame()
             still = not self._pictures and self._is_still()
             self._items, self._ahead = chain(self._ahead, self._items), []
             self.info = self._video.describe(first, tracks=self._tracks, still=still)
-            if origin_s:
-                chapters = tuple(_earlier(c, origin_s) for c in self.info.chapters)
+            if self._origin_s:
+                chapters = tuple(it.earlier(self._origin_s) for it in self.info.chapters)
                 self.info = replace(self.info, chapters=chapters)
             for text in () if still else ignored_streams(self._container, self._video.stream):
                 _logger.warning("%s: %s", self.name, text)
@@ -105,6 +100,27 @@ class FileSource(Source):
             raise self._connection_error
         self._warn_if_short()
 
+    def skip_to(self, time_s: Fraction, items: Iterator[Item]) -> Iterator[Item]:
+        early_s = time_s - _EARLIER_S
+        if self._pictures or self._pipe is not None or early_s <= self._start_s:
+            return items
+        self._reopen()
+        at_s, packets, early = time_s + self._origin_s, self._packets(), []
+        try:
+            self._container.seek(int((early_s + self._origin_s) * av.time_base))
+            for packet in packets:
+                early.append(packet)
+                if packet.stream_index == self._video.stream.index:
+                    base = fraction(packet.time_base)
+                    if packet.pts is not None and base is not None and packet.pts * base <= at_s:
+                        self._items = self._read(chain(early, packets))
+                        return iter(self)
+                    break
+        except (av.error.FFmpegError, OSError):  # it cannot seek
+            pass
+        self._reopen()  # its index is wrong, or its pictures have no times: read all of it
+        return iter(self)
+
     def close(self) -> None:
         self._items = iter(())
         self._container.close()
@@ -112,6 +128,26 @@ class FileSource(Source):
             self._pipe.close()
 
     # ---- opening -------------------------------------------------------------------------
+
+    def _reopen(self) -> None:
+        self._container.close()
+        self._container = _open(self._path)
+        self._begin()
+        self.info = replace(self.info, tracks=self._tracks)
+
+    def _begin(self) -> None:
+        """Begin to read the open container."""
+        self._video = VideoDecoder(self._container, name=self.name, threads=self._threads)
+        self._tracks = other_tracks(self._container)
+        leaps = bool(self._container.format.flags & _LEAPS)
+        late_s = _LATE_CLOCK_S if leaps else _LATE_S
+        # The time that becomes 0.
+        self._origin_s = _origin_s(self._video.stream, *self._tracks, late_s=late_s)
+        self._discontinuity = Discontinuity(
+            self._video.stream.index, rate=self._video.rate, origin_s=self._origin_s, leaps=leaps
+        )
+        packets = self._packets()
+        self._items = self._read_pictures() if self._pictures else self._read(packets)
 
     def _read_ahead(self) -> Frame | None:
         """Read up to the next frame; None if there is none."""
@@ -142,9 +178,9 @@ class FileSource(Source):
 
     # ---- reading -------------------------------------------------------------------------
 
-    def _read(self) -> Iterator[Frame | TrackPacket]:
+    def _read(self, packets: Iterable[Any]) -> Iterator[Frame | TrackPacket]:
         track_of = {stream.index: number for number, stream in enumerate(self._tracks)}
-        for packet in self._continuous():
+        for packet in self._continuous(packets):
             self._note_time(packet)
             track = track_of.get(packet.stream_index)
             if track is None:
@@ -153,8 +189,8 @@ class FileSource(Source):
                 yield TrackPacket(track, packet)
         yield from self._video.flush()
 
-    def _continuous(self) -> Iterator[Any]:
-        for packet in self._packets():
+    def _continuous(self, packets: Iterable[Any]) -> Iterator[Any]:
+        for packet in packets:
             if packet.size:  # an empty one is PyAV's request to flush, which `_read` does itself
                 yield from self._discontinuity(packet)
         yield from self._discontinuity.flush()
@@ -269,8 +305,3 @@ def _origin_s(*streams: Any, late_s: float) -> Fraction:
     ]
     start_s = min(starts, default=Fraction(0))
     return start_s if abs(start_s) > late_s else Fraction(0)
-
-
-def _earlier(chapter: Chapter, seconds: Fraction) -> Chapter:
-    ticks = round(seconds / chapter.time_base)
-    return chapter._replace(start=max(0, chapter.start - ticks), end=max(0, chapter.end - ticks))

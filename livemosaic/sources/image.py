@@ -14,14 +14,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from itertools import chain
+from itertools import chain, dropwhile
+from math import floor
 from pathlib import Path
 from typing import Any
 
 from ..errors import RefusedError
 from ..media.colour import U8, UNSPECIFIED, Colour, Planes
 from ..media.ffmpeg import FULL, LIMITED, MATRIX_CODES, av, guess_matrix
-from ..media.frame import Frame, StreamInfo
+from ..media.frame import Frame, Item, StreamInfo
 from ..media.image_reader import (
     HEAD_BYTES,
     MAX_BYTES,
@@ -182,6 +183,11 @@ class ImageSource(Source):
                     yield from self._counted(pending.popleft().result())
             while pending:
                 yield from self._counted(pending.popleft().result())
+
+    def skip_to(self, time_s: Fraction, items: Iterator[Item]) -> Iterator[Item]:
+        first = floor(time_s / self._time_base)
+        self._pictures = dropwhile(lambda it: it[0] < first, self._pictures)
+        return items
 
     def close(self) -> None:
         self._close()

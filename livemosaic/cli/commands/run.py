@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import gc
 import logging
@@ -22,7 +23,7 @@ from ...control.options import (
     user_settings_file,
 )
 from ...errors import LivemosaicError, OptionError, UsageError, printable
-from ...session import open_input, open_pipeline, parse_outputs
+from ...session import default_output, open_input, open_pipeline, parse_outputs
 from ...sinks import output_examples
 from ...sources import input_examples
 from ..arguments import add_options, completed_as_file
@@ -37,10 +38,10 @@ _log = logging.getLogger("livemosaic")
 EXAMPLES = """\
 examples:
   livemosaic demo                            the included clip, to see that it works
-  livemosaic run webcam window               a live view; press ? for its keys
+  livemosaic run webcam                      a live view; press ? for its keys
   livemosaic run webcam vcam window          for a video call, with a preview
   livemosaic run rtsp://host/cam window      a network camera
-  livemosaic run in.mp4 out.mp4              a video, with its sound
+  livemosaic run in.mp4                      a video, with its sound: in-mosaic.mp4
   livemosaic run photo.jpg out.png           a picture
   livemosaic run in.mp4 out.mp4 --profile reference
   livemosaic run in.mp4 out.mkv --gallery ~/Pictures --columns 120 --overlay 0.4
@@ -51,9 +52,10 @@ examples:
 def add_parser(subcommands: Any, **settings: Any) -> None:
     parser: argparse.ArgumentParser = subcommands.add_parser(
         "run",
-        usage="%(prog)s [OPTIONS] INPUT OUTPUT [OUTPUT ...]",
+        usage="%(prog)s [OPTIONS] INPUT [OUTPUT ...]",
         help="turn an input into a photomosaic, for one or more outputs",
-        description="Turns INPUT into a photomosaic and sends it to each OUTPUT.\n"
+        description="Turns INPUT into a photomosaic and sends it to each OUTPUT. Without one, a\n"
+        "file becomes NAME-mosaic beside it, and a live input is shown in a window.\n"
         "Command-line options override the settings file, which overrides the profile.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=EXAMPLES,
@@ -67,7 +69,8 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     outputs = parser.add_argument(
         "outputs",
         metavar="OUTPUT",
-        nargs="+",
+        nargs="*",
+        default=(),
         help=_listed(output_examples()),
     )
     for action in (input, outputs):
@@ -115,7 +118,7 @@ def _run(
     gc.disable()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     refuse_contradictions(options)
-    destinations = parse_outputs(options)
+    destinations = parse_outputs(options) if options.outputs else []
 
     import cv2
 
@@ -125,6 +128,12 @@ def _run(
     with contextlib.ExitStack() as undo:
         source = open_input(options, destinations)
         undo.callback(source.close)
+        if not options.outputs:
+            is_preview = options.preview is not None
+            info = dataclasses.replace(source.info, still=source.info.still or is_preview)
+            output = default_output(options.input, info)
+            options = dataclasses.replace(options, outputs=(output,))
+            destinations = parse_outputs(options)
         still = source.info.still  # and not shown live
         with photos_bar(quiet=options.quiet, when=options.progress) as count:
             pipeline = open_pipeline(
@@ -167,7 +176,8 @@ def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, s
     settings: dict[str, Any] = {"unit": " frames", "total": pipeline.expected_frames}
     if still:  # a picture has neither a count nor a rate
         settings = {"bar_format": "{elapsed}{postfix}"}
-    with progress_bar(quiet=options.quiet, when=options.progress, **settings) as bar:
+    lines = not pipeline.interactive  # a call may last for hours
+    with progress_bar(quiet=options.quiet, when=options.progress, lines=lines, **settings) as bar:
 
         def tick(progress: Progress) -> None:
             nonlocal reported
@@ -195,7 +205,8 @@ def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, s
     if options.json:
         print_json(report)
     interrupted = "interrupted: " if interrupts.count else ""
-    _log.info("%s%s", interrupted, _summary(pipeline, report, still=still))
+    is_picture = still or options.preview is not None
+    _log.info("%s%s", interrupted, _summary(pipeline, report, still=is_picture))
     return INTERRUPTED if interrupted else 0
 
 
