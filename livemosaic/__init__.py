@@ -1,13 +1,13 @@
 """livemosaic turns live video into photomosaics.
 
 >>> import cv2, livemosaic                                        # doctest: +SKIP
->>> mosaic = livemosaic.Mosaic("photos")                          # doctest: +SKIP
+>>> mosaic = livemosaic.Mosaic("photos", columns=80)              # doctest: +SKIP
 >>> cv2.imwrite("out.png", mosaic.apply(cv2.imread("in.jpg")))    # doctest: +SKIP
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import GalleryError, LivemosaicError, OptionError, SinkError, SourceError, UsageError
 
@@ -78,13 +78,14 @@ _LAZY = {
     "render": ".api",
 }
 
+if not TYPE_CHECKING:  # a type checker would take every name for one that exists
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    def __getattr__(name: str) -> object:
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-    return getattr(import_module(_LAZY[name], __name__), name)
+        return getattr(import_module(_LAZY[name], __name__), name)
 
 
 def __dir__() -> list[str]:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from .control.options import OPTIONS, RunOptions, resolve
 from .errors import UsageError
 from .gallery import open_gallery
-from .gallery.file_format import Gallery
-from .media.frame import Frame
+from .media.frame import Frame, StatusEvent, TrackPacket
+from .media.picture import to_array
 from .mosaic.mosaic import Mosaic
 from .session import open_input, open_pipeline, parse_outputs, part_of
 from .sinks.base import Destination, RunContext, Sink
 from .sources import Source
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from .gallery import GallerySpec
     from .media.frame import StreamInfo
     from .mosaic.mosaic import MakeMatcher
     from .pipeline import Progress
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 def render(
     input: str | Path | Source,
     *outputs: str | Path | Sink,
-    gallery: str | Path | Sequence[str | Path] | Gallery = "photos",
+    gallery: GallerySpec = "photos",
     on_progress: Callable[[Progress], None] | None = None,
     **options: object,
 ) -> dict[str, Any]:
@@ -100,9 +102,10 @@ class _OwnSink(Destination):
 
 
 def mosaic_frames(
-    source: str | Path | Source | Iterable[Frame | NDArray[np.uint8]],
-    gallery: str | Path | Sequence[str | Path] | Gallery = "photos",
+    source: str | Path | Source | Iterable[Frame | NDArray[Any] | Image],
+    gallery: GallerySpec = "photos",
     *,
+    rgb: bool = False,
     matcher: MakeMatcher | None = None,
     **options: object,
 ) -> Generator[Frame, None, None]:
@@ -113,20 +116,22 @@ def mosaic_frames(
 
     Parameters
     ----------
-    source : an input as `livemosaic run` takes it, a `Source`, or frames: `Frame` objects or arrays
-        uint8 (height, width, 3) BGR
+    source : an input as `livemosaic run` takes it, a `Source`, or frames: `Frame` objects, arrays
+        uint8 (height, width, 3) BGR, or Pillow images
     gallery : a `Gallery`, or what `open_gallery` takes
+    rgb : arrays are RGB
     matcher : your own; see `Mosaic`
     options : the options of `livemosaic run` for mosaics by name, such as tint=0.5; for an input
         also capture, reconnect, and fps for a numbered sequence
 
     Yields
     ------
-    frames with the times of the input's; `Frame.to_bgr` gives an array, which is not changed later
+    frames with the times of the input's; `Frame.to_bgr` and `Frame.to_rgb` give an array, which is
+        not changed later
 
     Raises
     ------
-    UsageError : an option makes no sense
+    UsageError : an option makes no sense, or a frame is none
     SourceError, GalleryError : the input or the gallery cannot be opened or read
 
     Examples
@@ -139,9 +144,8 @@ def mosaic_frames(
     >>> frames.close()
     """
     chosen = _options(options, input=str(source) if isinstance(source, str | Path) else "")
-    if not isinstance(gallery, Gallery):
-        gallery = open_gallery(gallery, recipe=chosen.recipe)
-    mosaic = Mosaic(gallery, chosen.mosaic, matcher=matcher)
+    gallery = open_gallery(gallery, recipe=chosen.recipe, rgb=rgb)
+    mosaic = Mosaic(gallery, chosen.mosaic, rgb=rgb, matcher=matcher)
 
     def frames() -> Generator[Frame, None, None]:
         with contextlib.ExitStack() as undo:
@@ -151,10 +155,11 @@ def mosaic_frames(
             else:
                 items = source
             for number, item in enumerate(items):
-                if isinstance(item, np.ndarray):
-                    item = Frame.from_bgr(item, pts=number)
-                if isinstance(item, Frame):  # not a packet of another track
-                    yield mosaic.process(item)
+                if isinstance(item, TrackPacket | StatusEvent):
+                    continue
+                if not isinstance(item, Frame):
+                    item = Frame.from_bgr(to_array(item, rgb=rgb), pts=number)
+                yield mosaic.process(item)
 
     return frames()
 

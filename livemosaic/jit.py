@@ -19,6 +19,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -49,6 +50,8 @@ _PART = _KERNEL | {"no_cpython_wrapper": True}
 
 _PACKAGE = Path(__file__).parent
 
+_setting = threading.Lock()  # of Numba, which all threads share
+
 
 def write_error(folder: Path) -> str:
     """Make a folder if need be, and say why no file can be written there; empty if one can."""
@@ -74,19 +77,39 @@ def source_digest(package: Path = _PACKAGE) -> str:
     return digest.hexdigest()
 
 
+def processor_digest() -> str:
+    """A digest of what machine code depends on beside its source: processor, Numba and Python.
+
+    Processors can share a folder, as on a cluster, in a moved disk or virtual machine. Numba keeps
+    their machine code apart, but cannot say whether there is any for this one.
+    """
+    import numba
+    from llvmlite import binding as llvm
+
+    settings: Any = numba.config  # NUMBA_CPU_NAME and NUMBA_CPU_FEATURES
+    name, features = settings.CPU_NAME or llvm.get_host_cpu_name(), settings.CPU_FEATURES
+    if features is None:
+        with contextlib.suppress(RuntimeError):  # LLVM does not know those of all processors
+            features = llvm.get_host_cpu_features().flatten()
+    system = llvm.get_process_triple(), numba.__version__, sys.implementation.cache_tag
+    key = f"{name} {features} {system}"
+    return hashlib.blake2b(key.encode(), digest_size=4).hexdigest()
+
+
 def find_cache_folder(package: Path = _PACKAGE) -> Path:
     """Choose the folder for machine code, the first of these that can be written.
 
     `NUMBA_CACHE_DIR`, the package's own `__pycache__`, the user's cache folder, a temporary folder.
     """
-    name = f"kernels-{source_digest(package)}"
+    of_sources = f"kernels-{source_digest(package)}"
+    name = f"{of_sources}-{processor_digest()}"
     variable = os.environ.get("NUMBA_CACHE_DIR")
     if variable and not write_error(Path(variable) / name):
         return Path(variable) / name
     beside = package / "__pycache__"
     if not write_error(beside / name):
         for old in beside.glob("kernels-*"):
-            if old.name != name:
+            if not old.name.startswith(of_sources):
                 shutil.rmtree(old, ignore_errors=True)
         return beside / name
     from platformdirs import user_cache_path
@@ -120,9 +143,8 @@ CACHE_FOLDER = find_cache_folder()
 
 
 def kernels_are_cached() -> bool:
-    """Whether an earlier run has compiled this version's kernels and kept them."""
-    version = f"py{sys.version_info.major}{sys.version_info.minor}"
-    return any(CACHE_FOLDER.rglob(f"blend.*{version}.nbi"))
+    """Whether an earlier run has compiled this version's kernels for this processor."""
+    return any(CACHE_FOLDER.rglob("blend.*.nbi"))
 
 
 def kernel(function: F, *, folder: Path | None = None) -> F:
@@ -161,13 +183,14 @@ def _with_cache(function: F, folder: Path) -> Any:
     from numba import config, njit
 
     settings: Any = config
-    before, settings.CACHE_DIR = settings.CACHE_DIR, str(folder)
-    try:
-        return njit(**_KERNEL, cache=True)(function)
-    except RuntimeError:  # Numba found no folder that it can write
-        return njit(**_KERNEL)(function)
-    finally:
-        settings.CACHE_DIR = before
+    with _setting:
+        before, settings.CACHE_DIR = settings.CACHE_DIR, str(folder)
+        try:
+            return njit(**_KERNEL, cache=True)(function)
+        except RuntimeError:  # Numba found no folder that it can write
+            return njit(**_KERNEL)(function)
+        finally:
+            settings.CACHE_DIR = before
 
 
 def kernel_part(function: F) -> F:

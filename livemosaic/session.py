@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .control.options import RunOptions
     from .control.state import Control
-    from .gallery import Gallery
+    from .gallery import GallerySpec
     from .media.frame import StreamInfo
     from .mosaic.grid import Grid
     from .mosaic.mosaic import Mosaic
@@ -161,7 +161,7 @@ def open_pipeline(
     options: RunOptions,
     undo: ExitStack,
     *,
-    gallery: Gallery | str | Path | Sequence[str | Path] | None = None,
+    gallery: GallerySpec | None = None,
     on_photos: Callable[[int, int], None] | None = None,
     named: Callable[[str], str] = str,
     started_s: float | None = None,
@@ -178,7 +178,7 @@ def open_pipeline(
     named : how warnings name an option
     started_s : when the run began, `time.monotonic()`
     """
-    from .gallery import Gallery, is_of_photos, open_gallery
+    from .gallery import is_of_photos, open_gallery
     from .jit import kernels_are_cached
     from .mosaic.match import MATCHERS
     from .mosaic.mosaic import Mosaic
@@ -189,11 +189,10 @@ def open_pipeline(
     info = source.info
     for destination in destinations:
         destination.check_stream(info)
-    gallery = gallery or options.gallery
+    gallery = options.gallery if gallery is None else gallery
     opens = functools.partial(open_gallery, recipe=options.recipe)
-    builds = not isinstance(gallery, Gallery) and is_of_photos(gallery)
-    if not isinstance(gallery, Gallery):
-        gallery = opens(gallery, progress=on_photos)
+    builds = is_of_photos(gallery)
+    gallery = opens(gallery, progress=on_photos)
     settings = dataclasses.replace(
         options.mosaic,
         for_screen=are_for_screen(destinations),

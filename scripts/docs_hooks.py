@@ -164,7 +164,7 @@ def _examples(heading: str, examples: dict[str, str]) -> str:
 
 def profiles(_: str) -> str:
     """Each profile with the options that it sets."""
-    from livemosaic.control.options import PROFILES
+    from livemosaic.mosaic.settings import PROFILES
 
     lines = ["| profile | options that it sets |", "|---|---|"]
     for name, values in PROFILES.items():

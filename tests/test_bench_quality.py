@@ -13,8 +13,8 @@ from bench.quality.clips import CELL_PX, Clip, flat, noisy, read_lossless, real,
 from bench.quality.contenders import Costs, Livemosaic, Reference, Rival, Shot, photo_of_tile
 from bench.quality.score import HEADINGS, calm, markdown, score, variety
 from bench.quality.sheet import GAP_PX, LABEL_PX, PART, THUMB, contact_sheet
-from livemosaic.control.options import PROFILES
 from livemosaic.gallery import open_gallery
+from livemosaic.mosaic.settings import PROFILES
 from tests.conftest import U8, moving_pictures
 
 # L, a, b of two colours and their CIEDE2000: table 1 of Sharma, Wu and Dalal, "The CIEDE2000

@@ -10,9 +10,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numba
 import pytest
 
-from livemosaic.jit import find_cache_folder, kernel, source_digest, temporary_folder
+from livemosaic.jit import (
+    find_cache_folder,
+    kernel,
+    processor_digest,
+    source_digest,
+    temporary_folder,
+)
 from tests.conftest import JIT, ROOT
 
 _NO_FOLDER = "x" * 300  # no file system takes such a name
@@ -33,7 +40,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_first_place_that_can_be_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = home / "package"
-    name = f"kernels-{source_digest(package)}"
+    name = f"kernels-{source_digest(package)}-{processor_digest()}"
     user = home / "user" / "livemosaic" / name
     assert find_cache_folder(package) == user
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(home / "mine"))
@@ -47,6 +54,19 @@ def test_the_first_place_that_can_be_written(home: Path, monkeypatch: pytest.Mon
     old.mkdir(parents=True)
     assert find_cache_folder(package) == package / "__pycache__" / name
     assert not old.exists()
+
+
+@pytest.mark.parametrize("setting", ["CPU_NAME", "CPU_FEATURES", "__version__"])
+def test_each_processor_has_a_folder(
+    home: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    """Several can share a home: none removes another's."""
+    (home / "package" / "__pycache__").unlink()
+    folder = find_cache_folder(home / "package")
+    where = numba if setting == "__version__" else numba.config
+    monkeypatch.setattr(where, setting, "generic", raising=True)
+    assert find_cache_folder(home / "package") != folder
+    assert folder.exists()
 
 
 @pytest.mark.parametrize("place", [_NO_FOLDER, "package/__pycache__"])

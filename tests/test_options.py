@@ -13,7 +13,6 @@ import pytest
 from livemosaic.cli.arguments import add_options
 from livemosaic.control.options import (
     OPTIONS,
-    PROFILES,
     RunOptions,
     explicit_options,
     message,
@@ -21,7 +20,7 @@ from livemosaic.control.options import (
     resolve,
 )
 from livemosaic.errors import OptionError, UsageError
-from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.mosaic.settings import PROFILES, MosaicSettings
 from livemosaic.option import Option, options_of
 from livemosaic.parse import reconnect_attempts
 

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.reference import ReferenceMosaic
-from livemosaic.control.options import PROFILES, explicit_options, resolve
+from livemosaic.control.options import explicit_options, resolve
 from livemosaic.gallery import open_gallery
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.mosaic import Mosaic
-from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.mosaic.settings import PROFILES, MosaicSettings
 
 from .clips import CELL_PX, Clip, read_lossless, write_lossless
 from .recall import Costs, layout_costs

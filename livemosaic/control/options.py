@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from ..errors import OptionError, UsageError, shown
 from ..gallery.recipe import Fit, Recipe
-from ..mosaic.settings import MosaicSettings
+from ..mosaic.settings import PROFILES, MosaicSettings, override
 from ..option import TEXTS, Kind, Texts, option, options_of, read_size, same_option, text_of
 from ..parse import HIGHEST_RATE, LOWEST_RATE, rate, reconnect_attempts, seconds
 from ..sources.base import DEFAULT_CAPTURE, CaptureMode
@@ -23,25 +23,6 @@ from ..sources.base import DEFAULT_CAPTURE, CaptureMode
 MAX_LATENCY_MS = 100.0  # the default
 
 _MAX_LENGTH = 200  # characters of a text of the user in a message
-
-# The values of the reference notebook (vishnu-chand/videoMosaic). Its 500 tile clusters and the
-# 35th percentile are the defaults of `gallery build`.
-PROFILES: Mapping[str, Mapping[str, Any]] = {
-    "default": {},
-    "reference": {
-        "scale": 4.0,
-        "tile": 32,
-        "palette": 150,
-        "activity": 16.0,
-        "overlay": 0.5,
-        "match": "clusters",
-        "tint": 0.0,
-        "round_up": True,
-    },
-    # For both tastes: what the photos show, and what they show together.
-    "photos-first": {"tint": 0.5, "variety": 0.8, "overlay": 0.1},
-    "picture-first": {"tint": 1.0, "variety": 0.2, "overlay": 0.3},
-}
 
 
 def _attempts(value: Any) -> str:
@@ -143,12 +124,9 @@ class RunOptions:
 
 
 OPTIONS = options_of(RunOptions)
+_MOSAIC = options_of(MosaicSettings)
 _BY_NAME = {known.name: known for known in OPTIONS}
 _FILED = {name: known for name, known in _BY_NAME.items() if known.filed}
-
-# Pairs of options that exclude each other: one that is set in a later layer removes the other from
-# earlier layers.
-_EXCLUSIVE = (("tile", "columns"), ("scale", "size"))
 
 
 def explicit_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,34 +208,26 @@ def resolve(
     values: dict[str, Any] = {known.name: known.default for known in OPTIONS}
     values["round_up"] = False  # only profiles set it
     for layer in (PROFILES[profile], *layers):
-        for pair in _EXCLUSIVE:
-            if any(name in layer for name in pair):
-                values.update(dict.fromkeys(pair))
-        # A tile and columns together are a size, too.
-        if "tile" in layer and "columns" in layer:
-            values.update(scale=None, size=None)
-        elif ("scale" in layer or "size" in layer) and values["tile"] is not None:
-            values["columns"] = None
-        values.update(layer)
+        override(values, layer)
     if values["size"] is not None or values["columns"] is not None:
         values["round_up"] = False
-    mosaic = {known.field: values.pop(known.name) for known in options_of(MosaicSettings)}
+    names = (*(known.name for known in _MOSAIC), "round_up")
+    mosaic = {name: values.pop(name) for name in names}
     return RunOptions(
         input=input,
         outputs=tuple(outputs),
         explicit=frozenset(explicit),
         watches_files=bool(filed),
         files={name: file for file, its in filed.items() for name in its if name not in explicit},
-        mosaic=MosaicSettings(**mosaic, round_up=values.pop("round_up")),
+        mosaic=MosaicSettings.of_values(mosaic),
         **values,
     )
 
 
 def values_of(options: RunOptions) -> dict[str, Any]:
     """The values of all options by name."""
-    mosaic = options_of(MosaicSettings)
     return {
-        known.name: getattr(options.mosaic if known in mosaic else options, known.field)
+        known.name: getattr(options.mosaic if known in _MOSAIC else options, known.field)
         for known in OPTIONS
     }
 

@@ -13,15 +13,22 @@ import os
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeGuard
 
 from ..errors import GalleryError
 
 if TYPE_CHECKING:
+    from numpy import uint8
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
     from .build import Progress, build_gallery
     from .builtin import BUILTIN
     from .file_format import Gallery
     from .recipe import Recipe
+
+    # What stands for a gallery: an open one, a name or path, or pictures.
+    GallerySpec = Gallery | str | Path | Sequence[str | Path | NDArray[uint8] | Image]
 
 # Imported when first used: `livemosaic --help` needs no NumPy, and a mosaic no builder.
 _LAZY = {
@@ -35,10 +42,11 @@ __all__ = ["BUILTIN", "Gallery", "Recipe", "build_gallery", "open_gallery"]
 
 
 def open_gallery(
-    spec: str | Path | Sequence[str | Path] = "photos",
+    spec: GallerySpec = "photos",
     *,
     progress: Progress | None = None,
     recipe: Recipe | None = None,
+    rgb: bool = False,
 ) -> Gallery:
     """Open a gallery by its name or path, or make one of photos.
 
@@ -47,13 +55,16 @@ def open_gallery(
     spec : `photos` or `emoji` (built-in; unpacked in the user's cache folder at their first use), a
         gallery file, or photos: a folder, an image file, a glob, or a list of such (built in the
         cache folder, and again when the photos change). Write `./photos` for a file or folder with
-        the name of a built-in gallery
+        the name of a built-in gallery. Or a list of pictures, see `Gallery.from_images`, or a
+        `Gallery`, which is returned
     progress : called as progress(done, total) while photos are read
     recipe : how a gallery of photos is made, such as Recipe(crops=0, no_mirror=True)
+    rgb : arrays in a list are RGB; by default BGR
 
     Raises
     ------
     GalleryError : the gallery does not exist, or cannot be used
+    UsageError : a picture of the list is none
 
     Examples
     --------
@@ -64,12 +75,19 @@ def open_gallery(
     from .builtin import BUILTIN, open_builtin
     from .file_format import Gallery, how_to_build
 
-    if not isinstance(spec, str | Path) and len(spec) == 1:
+    if isinstance(spec, Gallery):
+        return spec
+    if not isinstance(spec, str | Path) and len(spec) == 1 and isinstance(spec[0], str | Path):
         spec = spec[0]
     if is_of_photos(spec):
+        paths = [spec] if isinstance(spec, str | Path) else spec
+        if not _are_paths(paths):
+            from .build import images_gallery
+            from .recipe import Recipe
+
+            return Gallery(images_gallery(paths, recipe or Recipe(), rgb=rgb), name="images")
         from .cache import photos_gallery
 
-        paths = [spec] if isinstance(spec, str | Path) else spec
         for path in paths:
             _refuse_gallery(path)
         return photos_gallery(paths, recipe, progress=progress)
@@ -89,14 +107,17 @@ def open_gallery(
     return Gallery.open(path)
 
 
-def is_of_photos(spec: str | Path | Sequence[str | Path]) -> bool:
+def is_of_photos(spec: GallerySpec) -> bool:
     """Whether a gallery is built of photos: of a folder, an image, a glob, or several of them."""
     from ..media.image_reader import HEAD_BYTES, image_kind
     from .builtin import BUILTIN
+    from .file_format import Gallery
     from .photo_paths import VIDEO_EXTENSIONS
 
     if not isinstance(spec, str | Path):
-        return len(spec) > 1 or is_of_photos(spec[0])
+        if isinstance(spec, Gallery):
+            return False
+        return len(spec) != 1 or not _are_paths(spec) or is_of_photos(spec[0])
     path = os.path.expanduser(spec)
     if spec in BUILTIN:
         return False
@@ -111,6 +132,10 @@ def is_of_photos(spec: str | Path | Sequence[str | Path]) -> bool:
         return False
 
 
+def _are_paths(items: Sequence[object]) -> TypeGuard[Sequence[str | Path]]:
+    return len(items) > 0 and all(isinstance(item, str | Path) for item in items)
+
+
 def _refuse_gallery(path: str | Path) -> None:
     """Raise `GalleryError` for a gallery among photos."""
     from .builtin import BUILTIN
@@ -123,7 +148,13 @@ def _refuse_gallery(path: str | Path) -> None:
         )
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take every name for one that exists
+
+    def __getattr__(name: str) -> object:
+        if name in _LAZY:
+            return getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GalleryError, UsageError
 from ..jit import I32, U8
-from ..media.frame import check_bgr
 from ..media.image_reader import BadImage, read_image_file
+from ..media.picture import to_array
 from ..processors import usable_cores
 from .clusters import cluster_tiles, group_tiles
 from .file_format import GalleryWriter, new_gallery_file, refuse_to_replace
@@ -28,6 +28,9 @@ from .layout_features import tile_points
 from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Recipe
 from .tiles import Crop, Tiles, photo_tiles, picture_tiles
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Progress = Callable[[int, int], None]  # photos done, photos in all; called by the building thread
 Cut = Callable[[str], Tiles]  # makes the tiles of a photo, by its name; raises BadImage
@@ -153,7 +156,9 @@ def build_gallery(
     )
 
 
-def images_gallery(images: Iterable[U8 | str | Path], recipe: Recipe) -> bytes:
+def images_gallery(
+    images: Iterable[U8 | Image | str | Path], recipe: Recipe, *, rgb: bool = False
+) -> bytes:
     """The bytes of a gallery file of images, see `Gallery.from_images`."""
     arrays: dict[str, U8] = {}
     names: list[str] = []
@@ -163,10 +168,9 @@ def images_gallery(images: Iterable[U8 | str | Path], recipe: Recipe) -> bytes:
             continue
         names.append(f"images[{number}]")
         try:
-            check_bgr(image)
+            arrays[names[-1]] = to_array(image, rgb=rgb)
         except UsageError as error:
             raise UsageError(f"{names[-1]}: {error}") from None
-        arrays[names[-1]] = image
     recipe = recipe.for_photos(len(names))
 
     def cut(name: str) -> Tiles:

@@ -33,7 +33,7 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,9 @@ from ..errors import GalleryError, UsageError
 from ..media.atomic_write import atomic_write
 from ..option import options_of
 from .recipe import CLUSTERS, DROP_PERCENTILE, MAX_TILE_PX, TILE_PX, Fit, Recipe
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 FORMAT_VERSION = 2
 SUFFIX = ".gallery"
@@ -152,7 +155,8 @@ class Sources(Sequence[Source]):
 class Gallery:
     """Tiles with their features and clusters. Made by `open_gallery`, `open` or `from_images`.
 
-    All arrays are read-only. Those of a file are mapped from it: opening costs no copy, and
+    It never changes, and any number of threads and mosaics can use it at once. All arrays are
+    read-only. Those of a file are mapped from it: opening costs no copy, and
     processes that use the same gallery share its memory.
 
     Mirrored copies of tiles are not stored, since a mirror image has the same histogram and so the
@@ -243,7 +247,7 @@ class Gallery:
     @classmethod
     def from_images(
         cls,
-        images: Iterable[NDArray[np.uint8] | str | Path],
+        images: Iterable[NDArray[np.uint8] | Image | str | Path],
         *,
         tile: int = TILE_PX,
         fit: Fit = "crop",
@@ -252,6 +256,7 @@ class Gallery:
         drop_percentile: float = DROP_PERCENTILE,
         seed: int = 0,
         mirror: bool = True,
+        rgb: bool = False,
         name: str = "images",
     ) -> Self:
         """Make a gallery in memory; no file is written.
@@ -260,15 +265,16 @@ class Gallery:
 
         Parameters
         ----------
-        images : uint8 (height, width, 3) BGR arrays, and paths of image files
+        images : uint8 (height, width, 3) BGR arrays, Pillow images, and paths of image files
         tile : side of a tile in pixels, 8..255
         fit, crops, clusters, drop_percentile, seed, mirror : see `livemosaic.gallery.build_gallery`
+        rgb : arrays are RGB
         name : for people
 
         Raises
         ------
         OptionError : an option does not take its value
-        UsageError : no image, or `images[3]` is not such an array
+        UsageError : no image, or `images[3]` is none of these
         GalleryError : an image file cannot be read
 
         Examples
@@ -283,7 +289,7 @@ class Gallery:
         from .build import images_gallery
 
         recipe = Recipe(tile, fit, crops, clusters, drop_percentile, seed, not mirror)
-        return cls(images_gallery(images, recipe), name=name)
+        return cls(images_gallery(images, recipe, rgb=rgb), name=name)
 
 
 def _refusal(path: Path, problem: str, *, again: bool = True) -> GalleryError:

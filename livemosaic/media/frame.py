@@ -20,11 +20,12 @@ T = TypeVar("T")
 _PIXELATED_COLUMNS = 16
 
 
-def check_bgr(picture: object) -> None:
-    """Raise `UsageError` for anything but uint8 (height, width, 3), such as None of cv2.imread."""
+def check_bgr(picture: object) -> U8:
+    """The picture; `UsageError` for anything but uint8 (height, width, 3), such as None of
+    cv2.imread."""
     if not isinstance(picture, np.ndarray):
         raise UsageError(
-            f"a picture is a NumPy array, not {type(picture).__name__}"
+            f"a picture is a NumPy array or a Pillow image, not {type(picture).__name__}"
             + (": cv2.imread gives None for a file that it cannot read" if picture is None else "")
         )
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
@@ -32,9 +33,27 @@ def check_bgr(picture: object) -> None:
             "a picture is uint8 (height, width, 3), BGR; convert what is "
             f"{picture.dtype} {picture.shape}"
         )
+    return picture
 
 
-@dataclass(frozen=True, slots=True)
+def _check_plane(name: str, plane: object, shape: tuple[int, ...]) -> None:
+    """Raise `UsageError` for a plane that code in C could not read."""
+    if not (
+        isinstance(plane, np.ndarray)
+        and plane.dtype == np.uint8
+        and plane.ndim == 2
+        and plane.size
+        and plane.shape == shape
+        and (plane.strides[1] == 1 or plane.shape[1] == 1)
+    ):
+        kind = f"{plane.dtype} {plane.shape}" if isinstance(plane, np.ndarray) else type(plane)
+        raise UsageError(
+            f"{name}: it is {kind}; a plane is uint8 (rows, columns){f' {shape}' * (name != 'y')} "
+            "with adjacent samples, see Frame"
+        )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Frame:
     """One picture in I420 (8 bit, 4:2:0, planar).
 
@@ -56,6 +75,10 @@ class Frame:
     decoding_s : from `captured_s` until a live source yielded it: decoding, and the wait for
         pictures that are sent earlier and shown later; 0 for files
     original : the input frame of a mosaic; None for a frame of a source
+
+    Raises
+    ------
+    UsageError : a plane has another type, layout or size
     """
 
     y: U8
@@ -68,6 +91,15 @@ class Frame:
     captured_s: float = 0.0
     decoding_s: float = 0.0
     original: Frame | None = None
+
+    def __post_init__(self) -> None:
+        _check_plane("y", self.y, getattr(self.y, "shape", ()))
+        half = ((self.height + 1) // 2, (self.width + 1) // 2)
+        _check_plane("u", self.u, half)
+        _check_plane("v", self.v, half)
+
+    def __repr__(self) -> str:
+        return f"<Frame {self.width}x{self.height} at {self.time_s:.3f} s>"
 
     @property
     def width(self) -> int:
@@ -90,14 +122,17 @@ class Frame:
         ------
         UsageError : `bgr` is anything else, such as the None of `cv2.imread` without a file
         """
-        check_bgr(bgr)
         colour = colour or Colour()
-        y, u, v = bgr_to_i420(bgr, colour)
+        y, u, v = bgr_to_i420(check_bgr(bgr), colour)
         return cls(y, u, v, colour, **fields)
 
     def to_bgr(self) -> U8:
         """The picture as uint8 (height, width, 3) BGR."""
         return i420_to_bgr(self.y, self.u, self.v, self.colour)
+
+    def to_rgb(self) -> U8:
+        """The picture as uint8 (height, width, 3) RGB, as Pillow and Matplotlib take it."""
+        return np.asarray(cv2.cvtColor(self.to_bgr(), cv2.COLOR_BGR2RGB), np.uint8)
 
     def strips(self, rows: int) -> Iterator[U8]:
         """The picture as BGR strips of an even number of rows, from the top; the last has the rest.

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UsageError
+from ..exclusive import exclusive
 from ..gallery import open_gallery
 from ..gallery.file_format import Gallery
 from ..jit import I32, U8, Bools
 from ..media.colour import Colour, ycbcr_to_bgr
 from ..media.frame import Frame
+from ..media.picture import from_frame, to_frame
 from ..option import options_of
 from .activity import STILL, Activity
 from .compositor import Compositor, cached_overlay
@@ -38,10 +40,17 @@ _WARM_TILES, _WARM_BYTES = 8192, 2**24
 # when there is no time for a compilation.
 _WARM_SIZES = (1, 2)
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ..gallery import GallerySpec
+
 # Options that change how tiles are shown, not which.
 _STYLE = [known.field for known in options_of(MosaicSettings) if known.keeps_tiles]
 
 MakeMatcher = Callable[[Gallery, Grid, MosaicSettings], Matcher]
+
+_one_thread = exclusive("make a Mosaic for each thread; they can share a Gallery")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +65,37 @@ class CellCounts:
 
 
 class Mosaic:
-    """A photomosaic filter for one stream.
+    """A photomosaic filter: `apply` for single pictures, `process` for the frames of a stream.
 
     The same gallery, settings and frames give the same pictures, bit for bit: the filter has no
     clock and no threads. It reads no files but the gallery; with `full_size` or `thorough`, also
     the photos whose tiles it has to enlarge. A frame of another size or colour starts a new stream.
 
+    One thread at a time may call a mosaic; a call during another one is refused with `UsageError`.
+    Make one for each thread. They can share a `Gallery`, which never changes.
+
     Parameters
     ----------
-    gallery : a `Gallery`, or an argument of `open_gallery`: "photos", "emoji", a file or a folder
-    settings : `MosaicSettings`
+    gallery : a `Gallery`, or an argument of `open_gallery`: "photos", "emoji", a file, a folder, or
+        a list of pictures
+    settings : `MosaicSettings`; instead of a profile
+    profile : a named set of options: "default", "reference", "photos-first" or "picture-first"
+    rgb : arrays are RGB, here and in the list of pictures; by default BGR, as OpenCV has them
     matcher : makes the matcher of a stream from gallery, grid and settings, such as a subclass of
         `Matcher`; None for the one that `settings.match` names
     cache_bytes : of tiles in the output's size that are kept
+    options : single options beside settings or profile, by the names of the command line with
+        underscores for dashes, or of the fields of `MosaicSettings`: columns=40, tint=0.5
+
+    Raises
+    ------
+    UsageError : an option does not take its value, or options exclude each other
+    GalleryError : the gallery cannot be used
+    TypeError : there is no such option
 
     Attributes
     ----------
+    gallery, settings : in use
     cells : what became of the cells of the last frame
     on_stage : called with the name of each stage at its end (activity, features, match, compose),
         for measuring
@@ -79,77 +103,132 @@ class Mosaic:
 
     Examples
     --------
-    >>> mosaic = Mosaic()                                     # doctest: +SKIP
+    >>> from livemosaic import Mosaic
+    >>> Mosaic(columns=40, tint=0.5)
+    <Mosaic of <Gallery 'photos': 5514 tiles of 64 px>: columns=40, tint=0.5>
+    >>> mosaic = Mosaic(columns=40, profile="photos-first")   # doctest: +SKIP
     >>> picture = mosaic.apply(cv2.imread("photo.jpg"))       # doctest: +SKIP
 
     For a single picture, as good as possible:
 
-    >>> mosaic = Mosaic(settings=MosaicSettings(thorough=True))     # doctest: +SKIP
+    >>> mosaic = Mosaic(thorough=True)                        # doctest: +SKIP
     """
 
     def __init__(
         self,
-        gallery: Gallery | str | Path = "photos",
+        gallery: GallerySpec = "photos",
         settings: MosaicSettings | None = None,
         *,
+        profile: str | None = None,
+        rgb: bool = False,
         matcher: MakeMatcher | None = None,
         cache_bytes: int = MAX_BYTES,
+        **options: Any,
     ) -> None:
-        self.gallery = gallery if isinstance(gallery, Gallery) else open_gallery(gallery)
-        self.settings = settings or MosaicSettings()
+        if settings is not None and profile is not None:
+            raise UsageError(f"profile {profile}: there are settings, too; leave one of them out")
+        settings = settings or MosaicSettings.of_profile(profile or "default")
+        self.settings = settings.changed(**options)
+        self.gallery = open_gallery(gallery, rgb=rgb)
         self.cells = CellCounts()
         self.on_stage: Callable[[str], None] = lambda name: None
         self.on_progress: Callable[[int, int], None] = lambda done, total: None
-        self._make_matcher, self._cache_bytes = matcher, cache_bytes
+        self._make_matcher, self._cache_bytes, self._rgb = matcher, cache_bytes, rgb
         self._key: tuple[int, int, Colour] | None = None  # of the stream
         self._tiles: TileCache | None = None
+        self._tiles_for: object = None  # what they depend on
+
+    def __repr__(self) -> str:
+        changes = repr(self.settings).removeprefix("MosaicSettings(").removesuffix(")")
+        return f"<Mosaic of {self.gallery!r}{changes and ': '}{changes}>"
 
     @property
     def grid(self) -> Grid:
-        """The grid of the last frame."""
+        """The grid of the last frame; `UsageError` before the first."""
+        self._check_started("grid")
         return self._grid
 
     @property
     def tile_ids(self) -> I32:
-        """Which tile is in each cell now: int32 (rows, columns), a copy."""
+        """Which tile is in each cell now: int32 (rows, columns), a copy; `UsageError` before the
+        first frame."""
+        self._check_started("tile_ids")
         return self._ids.reshape(self._grid.rows, self._grid.columns).copy()
 
     @property
     def flips(self) -> Bools:
-        """Which tiles are mirrored now: bool (rows, columns), a copy."""
+        """Which tiles are mirrored now: bool (rows, columns), a copy; `UsageError` before the first
+        frame."""
+        self._check_started("flips")
         return self._flips.reshape(self._grid.rows, self._grid.columns).copy()
 
     @property
     def matcher(self) -> Matcher:
-        """The matcher, which chooses the tiles; each stream has a new one."""
+        """The matcher, which chooses the tiles; each stream has a new one. `UsageError` before the
+        first frame."""
+        self._check_started("matcher")
         return self._matcher
+
+    def _check_started(self, name: str) -> None:
+        if "_flips" not in self.__dict__:  # the last that `_start` sets
+            raise UsageError(f"{name}: there is no frame yet; call `apply` or `process` before")
 
     def plan(self, width: int, height: int) -> Grid:
         """The grid for frames of a size."""
         return plan_grid(width, height, self.settings)
 
-    def apply(self, bgr: NDArray[Any]) -> U8:
-        """The mosaic of a picture.
+    @overload
+    def apply(self, picture: Frame) -> Frame: ...
+    @overload
+    def apply(self, picture: Image) -> Image: ...
+    @overload
+    def apply(self, picture: NDArray[Any]) -> U8: ...
+    @_one_thread
+    def apply(self, picture: Frame | Image | NDArray[Any]) -> Frame | Image | U8:
+        """The mosaic of a single picture, whatever came before it.
 
         Parameters
         ----------
-        bgr : uint8 (height, width, 3) BGR
+        picture : uint8 (height, width, 3) BGR (RGB if the mosaic is `rgb`), a Pillow image, or a
+            `Frame`
 
         Returns
         -------
-        the same of another size, see `plan`: without other settings about 2560 pixels on the longer
-        side; `MosaicSettings(scale=1)` keeps the picture's
+        the same kind, of another size, see `plan`: without other settings about 2560 pixels on the
+        longer side; scale=1 keeps the picture's
+
+        Raises
+        ------
+        UsageError : it is no picture, or another thread uses the mosaic
         """
-        return self.process(Frame.from_bgr(bgr)).to_bgr()
+        self._key = None
+        try:
+            return self._process(picture, None)
+        finally:
+            self._key = None  # the next frame of a stream does not continue it
 
     # ---- the walk of a frame -----------------------------------------------------------------
 
-    def process(self, frame: Frame, *, max_cells: int | None = None) -> Frame:
-        """The mosaic of a frame, with the frame's times and colour.
+    @overload
+    def process(self, frame: Frame, *, max_cells: int | None = None) -> Frame: ...
+    @overload
+    def process(self, frame: Image, *, max_cells: int | None = None) -> Image: ...
+    @overload
+    def process(self, frame: NDArray[Any], *, max_cells: int | None = None) -> U8: ...
+    @_one_thread
+    def process(
+        self, frame: Frame | Image | NDArray[Any], *, max_cells: int | None = None
+    ) -> Frame | Image | U8:
+        """The mosaic of the next frame of a stream.
 
-        The arrays of the result are read-only and never written again; when they are gone, the next
-        pictures use their memory. Frames between which nothing changed share them. An exception, or
-        a Ctrl-C, in the middle of a frame ends the stream: the next frame starts another.
+        Only cells that changed since the frame before are matched and painted again, and photos
+        stay calm. For an array or a Pillow image, see `apply`. Of a `Frame` the result is a `Frame`
+        with its times and colour.
+
+        The arrays of a resulting `Frame` are read-only and never written again; when they are gone,
+        the next pictures use their memory. Frames between which nothing changed share them. An
+        exception, or a Ctrl-C, in the middle of a frame ends the stream: the next frame starts
+        another.
 
         Parameters
         ----------
@@ -157,6 +236,17 @@ class Mosaic:
         max_cells : cells to match at most; those that changed most come first, the others keep
             their tiles until one of the next frames. None for all
         """
+        return self._process(frame, max_cells)
+
+    def _process(
+        self, picture: Frame | Image | NDArray[Any], max_cells: int | None
+    ) -> Frame | Image | U8:
+        if isinstance(picture, Frame):
+            return self._process_frame(picture, max_cells)
+        frame = self._process_frame(to_frame(picture, rgb=self._rgb), max_cells)
+        return from_frame(frame, picture, rgb=self._rgb)
+
+    def _process_frame(self, frame: Frame, max_cells: int | None) -> Frame:
         if (frame.width, frame.height, frame.colour) != self._key:
             self._start(frame.width, frame.height, frame.colour)
         key, self._key = self._key, None  # no stream until all parts know the frame
@@ -209,6 +299,14 @@ class Mosaic:
     def _match(self, cells: I32, active: int, outdated: Bools) -> int:
         """Match some cells and mark those with another tile; how many had one before."""
         ids, flips = self._matcher.match(cells, active=active)
+        if self._make_matcher is not None and not (
+            np.shape(ids) == np.shape(flips) == cells.shape
+            and (np.less(ids, len(self.gallery)) & np.greater_equal(ids, 0)).all()
+        ):
+            raise UsageError(
+                f"{type(self._matcher).__name__}.match: it gave no tile for each cell; return "
+                f"int32 and bool {cells.shape}, with numbers from 0 to {len(self.gallery) - 1}"
+            )
         other = (self._ids[cells] != ids) | (self._flips[cells] != flips)
         changed = int(np.count_nonzero(self._ids[cells[other]] >= 0))
         self._ids[cells], self._flips[cells] = ids, flips
@@ -217,6 +315,15 @@ class Mosaic:
 
     # ---- the stream's state --------------------------------------------------------------------
 
+    def change(self, **options: Any) -> None:
+        """Use other values of some options from the next frame on: `mosaic.change(tint=0.2)`.
+
+        Cells keep their tiles if only tint, overlay, activity or calm change. For the names and the
+        errors, see `MosaicSettings.changed`.
+        """
+        self.update_settings(self.settings.changed(**options))
+
+    @_one_thread
     def update_settings(self, settings: MosaicSettings, *, gallery: Gallery | None = None) -> None:
         """Use other settings, or another gallery, from the next frame on.
 
@@ -234,6 +341,7 @@ class Mosaic:
             self._matcher.update_settings(settings)
             self._use_style(self._key[2])
 
+    @_one_thread
     def forget(self) -> None:
         """Take the next frame as a stream's first: no cell shows anything from before."""
         self._key = None
@@ -245,7 +353,6 @@ class Mosaic:
         make = self._make_matcher or matcher_class(s)
         self._matcher = make(self.gallery, grid, s)
         self._matcher.on_progress = self.on_progress
-        self._tiles = None
         self._use_style(colour)
         self._urgency = np.zeros(grid.cells, np.int32)  # above 0: active since an earlier frame
         self._ids = np.full(grid.cells, -1, np.int32)
@@ -257,21 +364,25 @@ class Mosaic:
         s, grid = self.settings, self._grid
         overlay = (s.overlay, 0.0 if s.overlay_luma else s.overlay)
         scaled_by = cached_overlay(overlay, s.tint)
-        if self._tiles is None or self._tiles.overlay != scaled_by:
+        full_size, thorough = s.full_size or s.thorough, s.thorough
+        tiles_for = (self.gallery, grid, colour, scaled_by, full_size, thorough)
+        if self._tiles is None or self._tiles_for != tiles_for:
+            self._tiles_for = tiles_for
             self._tiles = TileCache(
                 self.gallery,
                 tile_px=grid.tile_px,
                 colour=colour,
                 overlay=scaled_by,
-                full_size=s.full_size or s.thorough,
-                min_tiles=grid.cells if s.thorough else 2 * grid.cells,
-                max_bytes=0 if s.thorough else self._cache_bytes,
+                full_size=full_size,
+                min_tiles=grid.cells if thorough else 2 * grid.cells,
+                max_bytes=0 if thorough else self._cache_bytes,
             )
         self._compositor = Compositor(grid, self._tiles, overlay=overlay, tint=s.tint)
         self._tint = CellTint(grid) if s.tint > 0 else None
 
     # ---- warm-up: what a live stream must not wait for -------------------------------------------
 
+    @_one_thread
     def warm_up(self, width: int, height: int, colour: Colour) -> None:
         """Load every kernel that frames of this size need (0.2 s), index the gallery, and cache its
         tiles unless they are very many (0.1 s).

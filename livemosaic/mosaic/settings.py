@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import OptionError, UsageError
-from ..option import Size, check, option
+from ..option import Size, check, option, options_of
 from .match import MATCHERS
 
 if TYPE_CHECKING:
@@ -20,8 +21,45 @@ DEFAULT_TILE_PX, DEFAULT_LONG_SIDE = 32, 2560
 # On screens it is smaller: calls expect 1280x720, and windows are hardly larger.
 SCREEN_TILE_PX, SCREEN_SIZE = 16, (1280, 720)
 
+# Named sets of options. `reference` has the values of the reference notebook
+# (vishnu-chand/videoMosaic). Its 500 tile clusters and the 35th percentile are the defaults of
+# `gallery build`.
+PROFILES: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    "reference": {
+        "scale": 4.0,
+        "tile": 32,
+        "palette": 150,
+        "activity": 16.0,
+        "overlay": 0.5,
+        "match": "clusters",
+        "tint": 0.0,
+        "round_up": True,
+    },
+    # For both tastes: what the photos show, and what they show together.
+    "photos-first": {"tint": 0.5, "variety": 0.8, "overlay": 0.1},
+    "picture-first": {"tint": 1.0, "variety": 0.2, "overlay": 0.3},
+}
 
-@dataclass(frozen=True, slots=True)
+# Pairs of options that exclude each other: one that is set in a later layer removes the other from
+# earlier layers.
+_EXCLUSIVE = (("tile", "columns"), ("scale", "size"))
+
+
+def override(values: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    """Let the options of a layer, by name, override values, by name."""
+    for pair in _EXCLUSIVE:
+        if any(name in layer for name in pair):
+            values.update(dict.fromkeys(pair))
+    # A tile and columns together are a size, too.
+    if "tile" in layer and "columns" in layer:
+        values.update(scale=None, size=None)
+    elif ("scale" in layer or "size" in layer) and values["tile"] is not None:
+        values["columns"] = None
+    values.update(layer)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class MosaicSettings:
     """The options of a mosaic, checked; `livemosaic run --help` explains those that it lists.
 
@@ -88,6 +126,65 @@ class MosaicSettings:
             raise UsageError(
                 f"thorough: match {self.match} has no thorough way; choose another match"
             )
+
+    def __repr__(self) -> str:
+        values = ((its.name, getattr(self, its.name), its.default) for its in fields(self))
+        changes = (f"{name}={value!r}" for name, value, default in values if value != default)
+        return f"MosaicSettings({', '.join(changes)})"
+
+    @classmethod
+    def of_values(cls, values: Mapping[str, Any]) -> Self:
+        """The settings of options by name, and of the other fields; not all need be there."""
+        its = {known.name: known.field for known in options_of(MosaicSettings)}
+        return cls(**{its.get(name, name): value for name, value in values.items()})
+
+    @classmethod
+    def of_profile(cls, profile: str = "default") -> Self:
+        """The settings of a profile.
+
+        Raises
+        ------
+        OptionError : there is no such profile
+        """
+        if profile not in PROFILES:
+            raise OptionError("profile", profile, f"must be one of {', '.join(PROFILES)}")
+        return cls.of_values(PROFILES[profile])
+
+    def changed(self, **options: Any) -> Self:
+        """The same with other values of some options.
+
+        A tile size takes the place of a number of columns, a scale that of a size, and the other
+        way round.
+
+        Parameters
+        ----------
+        options : by the names of the command line, with underscores for dashes, or of the fields
+
+        Raises
+        ------
+        OptionError : an option does not take its value
+        UsageError : options that exclude each other
+        TypeError : there is no such option
+
+        Examples
+        --------
+        >>> from livemosaic import MosaicSettings
+        >>> settings = MosaicSettings(tile_px=16).changed(columns=40, tint=0.2)
+        >>> settings.tile_px, settings.columns, settings.tint
+        (None, 40, 0.2)
+        """
+        names = {its.name: its.name for its in fields(self)}
+        names |= {known.field: known.name for known in options_of(MosaicSettings)}
+        known = {**names, **{name: name for name in names.values()}}
+        if unknown := options.keys() - known.keys():
+            there_are = ", ".join(dict.fromkeys(names.values()))
+            raise TypeError(f"no option {', '.join(sorted(unknown))}; there are {there_are}")
+        values = {name: getattr(self, its) for its, name in names.items()}
+        layer = {known[name]: value for name, value in options.items()}
+        override(values, layer)
+        if "size" in layer or "columns" in layer:  # whole tiles would be another size
+            values["round_up"] = layer.get("round_up", False)
+        return self.of_values(values)
 
     def for_grid(self, grid: Grid) -> MosaicSettings:
         """The same, with exactly this grid, whatever the input's size."""

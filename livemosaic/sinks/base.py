@@ -73,6 +73,9 @@ class Sink(ABC):
     dropped: int = 0
     repeated: int = 0
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
     @property
     def needs_every_frame(self) -> bool:
         """Whether the governor must drop no frame of a live input, to keep the latency limit."""

@@ -42,6 +42,9 @@ class Source(ABC):
     name: str
     info: StreamInfo
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {getattr(self, 'name', '')!r}>"
+
     @property
     def bad_frames(self) -> int:
         """Frames (or packets) that could not be decoded so far."""
