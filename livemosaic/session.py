@@ -122,7 +122,11 @@ def open_input(options: RunOptions, destinations: Sequence[Destination] = ()) ->
 
     source = call_interruptibly(
         lambda: open_source(
-            options.input, rate=options.fps, reconnect=options.reconnect, capture=options.capture
+            options.input,
+            rate=options.fps,
+            reconnect=options.reconnect,
+            capture=options.capture,
+            alpha=options.alpha,
         )
     )
     try:
@@ -236,6 +240,7 @@ def open_pipeline(
         interactive=with_keys is not None or (control is not None and options.watches_files),
         encodes=any(it.encodes for it in destinations),
         builds_gallery=builds,
+        alpha=info.alpha,
     )
     for name, reason in ignored_options(options, circumstances).items():
         _log.warning("%s has no effect: %s", named(name), reason)

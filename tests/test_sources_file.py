@@ -367,7 +367,7 @@ def test_size_change_is_fitted_and_said_once(
     assert [f.y.shape for f in got] == [(96, 160)] * 4
     assert [f.u.shape for f in got] == [(48, 80)] * 4
     assert [r.message for r in caplog.records] == [
-        "the picture changes its size: fitted into 160x96"
+        f"{tmp_path}/%d.png: the picture changes its size: fitted into 160x96"
     ]
 
 

@@ -85,7 +85,7 @@ def test_mjpeg_that_changes_its_size(caplog: pytest.LogCaptureFixture) -> None:
     assert {f.y.shape for f in watch.frames} == {(96, 160)}
     assert (watch.frames[-1].y[:, :40] == 0).all()  # full range
     messages = [r.getMessage() for r in caplog.records]
-    assert messages == ["the picture changes its size: fitted into 160x96"]
+    assert messages == [f"{url}: the picture changes its size: fitted into 160x96"]
 
 
 @pytest.mark.slow

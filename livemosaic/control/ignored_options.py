@@ -24,6 +24,7 @@ class Circumstances:
     live: bool = False  # the input cannot wait
     paced: bool = False  # the input is live, or a file that is played as if it were
     interactive: bool = False  # keys or a settings file may change the mosaic while it runs
+    alpha: bool = True  # the input may be transparent
     encodes: bool = True  # one of the outputs has a video encoder
     builds_gallery: bool = False  # of a folder of photos
 
@@ -62,6 +63,9 @@ _RULES: tuple[_Rule, ...] = (
     ("map_paths",
      lambda options, run: options.map is None,
      "there is no --map"),
+    ("alpha",
+     lambda options, run: not run.alpha,
+     "the input has no transparency"),
     ("codec preset crf",
      lambda options, run: not run.encodes,
      "no output has a video encoder"),

@@ -94,6 +94,8 @@ class RunOptions:
     preset: str | None = option(None, "speed preset of the encoder", group="output")
     crf: float | None = option(None, "constant quality of the encoder, lower is better",
         low=0, metavar="Q", group="output")
+    alpha: bool = option(False, """keep transparent parts in files that can: .png, .webp, .webm, and
+        .mov or .mkv by prores_ks or ffv1 (default: they become grey)""", group="output")
     format: Literal["matroska", "y4m"] | None = option(None,
         "container on standard output (default: matroska)", group="output")
     preview: float | None = option(None, """write only the picture at this time of the input, as it

@@ -88,15 +88,28 @@ def ycbcr_to_bgr(ycbcr: U8, colour: Colour) -> U8:
 def bgr_to_i420(bgr: U8, colour: Colour) -> Planes:
     """Convert (h, w, 3) BGR to planes: y (h, w), u and v (ceil(h/2), ceil(w/2))."""
     y, u, v = cv2.split(bgr_to_ycbcr(bgr, colour))
-    height, width = y.shape
+    return _u8(y), halved(u), halved(v)
+
+
+def halved(plane: Any) -> U8:
+    """A plane (h, w) at half the size: (ceil(h/2), ceil(w/2))."""
+    height, width = plane.shape
     half = ((width + 1) // 2, (height + 1) // 2)
     if (width | height) & 1:
-        u, v = (
-            cv2.copyMakeBorder(p, 0, height & 1, 0, width & 1, cv2.BORDER_REPLICATE) for p in (u, v)
-        )
+        plane = cv2.copyMakeBorder(plane, 0, height & 1, 0, width & 1, cv2.BORDER_REPLICATE)
     # INTER_AREA by exactly two is the mean of four samples.
-    u, v = (cv2.resize(p, half, interpolation=cv2.INTER_AREA) for p in (u, v))
-    return _u8(y), _u8(u), _u8(v)
+    return _u8(cv2.resize(plane, half, interpolation=cv2.INTER_AREA))
+
+
+def over_grey(planes: Planes, alpha: U8, *, full_range: bool) -> Planes:
+    """The planes of I420 over an even grey of 128; `alpha` is uint8 (h, w), 255 for opaque."""
+    levels = (128 if full_range else round(16 + 128 * 219 / 255), 128, 128)
+    half = halved(alpha)
+    y, u, v = (
+        _u8(np.rint(level + (plane - np.float32(level)) * (weight / np.float32(255))))
+        for plane, weight, level in zip(planes, (alpha, half, half), levels, strict=True)
+    )
+    return y, u, v
 
 
 def i420_to_bgr(y: U8, u: U8, v: U8, colour: Colour) -> U8:

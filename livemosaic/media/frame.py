@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from .colour import U8, Colour, bgr_to_i420, i420_to_bgr
+from .colour import U8, Colour, bgr_to_i420, i420_to_bgr, over_grey
 
 T = TypeVar("T")
 
@@ -75,6 +75,8 @@ class Frame:
     decoding_s : from `captured_s` until a live source yielded it: decoding, and the wait for
         pictures that are sent earlier and shown later; 0 for files
     original : the input frame of a mosaic; None for a frame of a source
+    alpha : uint8 (height, width), 255 for opaque, 0 for transparent; None for a picture that is
+        opaque, as all are without the option `alpha`
 
     Raises
     ------
@@ -91,6 +93,7 @@ class Frame:
     captured_s: float = 0.0
     decoding_s: float = 0.0
     original: Frame | None = None
+    alpha: U8 | None = None
 
     def __post_init__(self) -> None:
         _check_plane("y", self.y, getattr(self.y, "shape", ()))
@@ -149,8 +152,21 @@ class Frame:
             yield strip[top - 2 * first : bottom - 2 * first]
 
     def with_picture(self, y: U8, u: U8, v: U8) -> Frame:
-        """A picture made of this one, with the same times and colour."""
-        return replace(self, y=y, u=u, v=v, original=self)
+        """A picture made of this one, with the same times, colour and transparent parts."""
+        alpha = self.alpha
+        if alpha is not None and alpha.shape != y.shape:
+            smaller = alpha.shape[0] > y.shape[0]
+            mode = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+            alpha = np.asarray(cv2.resize(alpha, y.shape[::-1], interpolation=mode), np.uint8)
+        return replace(self, y=y, u=u, v=v, original=self, alpha=alpha)
+
+    def over_grey(self) -> Frame:
+        """The picture without transparent parts: these become an even grey."""
+        if self.alpha is None:
+            return self
+        full_range = self.colour.full_range
+        y, u, v = over_grey((self.y, self.u, self.v), self.alpha, full_range=full_range)
+        return replace(self, y=y, u=u, v=v, alpha=None)
 
     def with_times_of(self, other: Frame) -> Frame:
         """This picture at another frame's time."""
@@ -166,7 +182,8 @@ class Frame:
     def mirrored(self) -> Frame:
         """The mirror image, left to right."""
         y, u, v = (np.asarray(cv2.flip(plane, 1), np.uint8) for plane in (self.y, self.u, self.v))
-        return replace(self, y=y, u=u, v=v)
+        alpha = None if self.alpha is None else np.asarray(cv2.flip(self.alpha, 1), np.uint8)
+        return replace(self, y=y, u=u, v=v, alpha=alpha)
 
     def pixelated(self) -> Frame:
         """The picture at a width of 16 pixels, enlarged, so that no person can be recognised."""
@@ -223,6 +240,7 @@ class StreamInfo:
     peak_rate : frames/s where frames are closest together; None for a constant rate
     time_base : of the frames' pts
     colour : of the frames
+    alpha : True if the frames have `alpha`
     live : True for devices and streams, which cannot wait: late frames are dropped
     still : True for a single picture
     frames : expected number, for progress only; None when unknown
@@ -239,6 +257,7 @@ class StreamInfo:
     peak_rate: Fraction | None = None
     time_base: Fraction = Fraction(1, 25)
     colour: Colour = field(default_factory=Colour)
+    alpha: bool = False
     live: bool = False
     still: bool = False
     frames: int | None = None

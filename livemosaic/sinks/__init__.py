@@ -43,8 +43,8 @@ class Kind(NamedTuple):
 _KINDS = [
     Kind(r"null", ".null", {"nothing (to measure)": "null"}),
     Kind(r"vcam(:.*)?", ".virtual_camera", {"virtual camera": "vcam vcam:/dev/video11"}),
-    Kind(r"(?i:.*\.(png|jpe?g))", ".image",
-         {"picture file": "out.png .jpg", "numbered pictures": "out_%04d.png"}),
+    Kind(r"(?i:.*\.(png|webp|jpe?g))", ".image",
+         {"picture file": "out.png .jpg .webp", "numbered pictures": "out_%04d.png"}),
     Kind(r".*", ".file", {"video file": "out.mp4 .mkv .mov .webm .avi .gif",
                           "stream": "rtmp://server/live/key rtsp://... udp://... tcp://...",
                           "standard output": "-"}),

@@ -15,7 +15,7 @@ from ..media.ffmpeg import FULL, LIMITED, SWS_MATRICES, av, filtered, matrix_tag
 from ..media.frame import Frame, StreamInfo
 from ..media.frame_rate import FrameRate
 from .base import FileOptions
-from .formats import ENCODERS, Encoder
+from .formats import HARDWARE, encoder_defaults
 
 _logger = logging.getLogger("livemosaic")
 
@@ -76,7 +76,16 @@ class VideoEncoder:
         self._name, self._codec, self._info, self._low_delay = name, codec, info, low_delay
         self._size = (info.width, info.height)
         self._is_mp4 = container.format.name in ("mp4", "mov")
-        self._pixel_format = _pixel_format(codec)
+        self._defaults = encoder_defaults(options, codec)
+        opaque = self._defaults.pixel_format or _pixel_format(codec, "yuv420p")
+        with_alpha = _with_alpha(codec) if info.alpha else None
+        self._pixel_format, self._alpha = with_alpha or opaque, with_alpha is not None
+        if info.alpha and not self._alpha:
+            _logger.warning(
+                "%s: %s keeps no transparency, so grey is there: use .webm, or prores_ks and .mov",
+                name,
+                codec.name,
+            )
         self._reformatter = av.video.reformatter.VideoReformatter()
         # Containers without times start at their first frame. RTSP's flag is wrong: RTP has times.
         variable_rate = container.format.flags & _VARIABLE_RATE or container.format.name == "rtsp"
@@ -103,6 +112,8 @@ class VideoEncoder:
         self._palette = _palette_graph(*self._size, self._time_base) if is_gif else None
         self._stream = container.add_stream(codec.name, rate=self._rate)
         self._stream.metadata.update(info.video_metadata)
+        if self._alpha and container.format.name in ("webm", "matroska"):
+            self._stream.metadata["alpha_mode"] = "1"  # of VP8 and VP9
         self._stream.disposition = int(av.stream.Disposition.default)
         self._configure(options, reorder=bool(variable_rate) and not low_delay)
         self._open(options)
@@ -133,7 +144,7 @@ class VideoEncoder:
         if self._previous is not None:
             for tick in ticks[:-1]:
                 yield from self._send(self._previous, tick, self._time_base)
-        picture = self._picture(frame)
+        picture = self._picture(frame if self._alpha else frame.over_grey())
         # Many frames have no duration. Only that of the last one matters.
         duration = self._time_base if self.fixed_rate else frame.duration * frame.time_base
         yield from self._send(picture, ticks[-1], duration or 1 / self._rate)
@@ -172,14 +183,20 @@ class VideoEncoder:
 
     def _picture(self, frame: Frame) -> av.VideoFrame:
         # A copy if the encoder needs it later.
-        converted = self._pixel_format != "yuv420p"
-        kept = self.fixed_rate or not (converted or self._codec.name in _COPY_ON_ENTRY)
-        planes = (frame.y, frame.u, frame.v)
+        converted = self._pixel_format not in ("yuv420p", "yuva420p")
+        kept = (
+            self.fixed_rate or self._alpha or not (converted or self._codec.name in _COPY_ON_ENTRY)
+        )
+        planes = [frame.y, frame.u, frame.v]
         flat = None if kept else _one_buffer(*planes)
         if flat is not None:
             picture = av.VideoFrame.from_numpy_buffer(flat, format="yuv420p")
         else:
-            picture = av.VideoFrame(frame.width, frame.height, "yuv420p")
+            if self._alpha:
+                opaque = np.broadcast_to(np.uint8(255), frame.y.shape)
+                planes.append(opaque if frame.alpha is None else frame.alpha)
+            format = "yuva420p" if self._alpha else "yuv420p"
+            picture = av.VideoFrame(frame.width, frame.height, format)
             for plane, samples in zip(picture.planes, planes, strict=True):
                 rows = np.frombuffer(memoryview(plane), np.uint8)
                 rows.reshape(plane.height, -1)[:, : plane.width] = samples
@@ -224,7 +241,7 @@ class VideoEncoder:
         context.thread_count = 0  # as many as there are processors
         context.flags |= _FRAME_DURATION
         self._tag(context)
-        defaults = ENCODERS.get(self._codec.name, Encoder())
+        defaults = self._defaults
         context.options = dict(defaults.options)
         if not reorder:  # AVI and Y4M have no presentation order
             context.options["bf"] = "0"
@@ -257,6 +274,12 @@ class VideoEncoder:
             self._stream.codec_context.open()
         except (av.error.FFmpegError, ValueError, OverflowError) as error:
             name, (width, height) = self._codec.name, self._size
+            if (need := HARDWARE.get(name.rpartition("_")[2])) is not None:
+                # Without it, FFmpeg reports anything from permissions to memory.
+                raise SinkError(
+                    f"{self._name}: codec {name} needs {need}, which cannot be used here; "
+                    "use libx264, or look at livemosaic doctor"
+                ) from error
             values = {"preset": options.preset, "crf": options.crf}
             asked = [f"{key} {value}" for key, value in values.items() if value is not None]
             if asked:
@@ -271,15 +294,22 @@ class VideoEncoder:
             ) from error
 
 
-def _pixel_format(codec: Any) -> str:
-    """The format nearest to 8-bit 4:2:0 that `codec` takes."""
+def _pixel_format(codec: Any, wanted: str) -> str:
+    """The format nearest to the wanted one that `codec` takes."""
     if codec.name == "gif":
         return "rgb24"  # for the palette
     names = [format.name for format in codec.video_formats or ()]
     if names and names[0].startswith("yuvj"):
         return "yuvj420p"
-    best, _ = av.codec.codec.find_best_pix_fmt_of_list(names or ["yuv420p"], "yuv420p")
-    return best.name if best is not None else "yuv420p"
+    best, _ = av.codec.codec.find_best_pix_fmt_of_list(names or [wanted], wanted)
+    return best.name if best is not None else wanted
+
+
+def _with_alpha(codec: Any) -> str | None:
+    """The format with alpha that `codec` takes, if any."""
+    names = [it.name for it in codec.video_formats or () if any(c.is_alpha for c in it.components)]
+    best, _ = av.codec.codec.find_best_pix_fmt_of_list(names, "yuva420p") if names else (None, 0)
+    return best.name if best is not None else None
 
 
 def _palette_graph(width: int, height: int, time_base: Fraction) -> av.filter.Graph:

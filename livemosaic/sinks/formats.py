@@ -20,6 +20,8 @@ class Encoder:
     options: dict[str, str] = field(default_factory=dict)  # `preset` and `crf` replace two of them
     low_delay: dict[str, str] = field(default_factory=dict)  # more of them over the network
     qscale: int | None = None  # a fixed quantiser scale
+    encoder: str | None = None  # FFmpeg's name of it, where users know another
+    pixel_format: str | None = None  # None: the nearest to the input's
 
 
 ENCODERS: dict[str, Encoder] = {
@@ -42,6 +44,45 @@ ENCODERS: dict[str, Encoder] = {
     "mpeg4": Encoder(qscale=3),
     "mpeg2video": Encoder(qscale=3),
     "mjpeg": Encoder(qscale=2),
+    # Without a profile it takes only broadcasters' sizes and bit rates.
+    "dnxhd": Encoder({"profile": "dnxhr_hq"}, pixel_format="yuv422p"),
+    **{
+        f"dnxhr_{profile}": Encoder(
+            {"profile": f"dnxhr_{profile}"}, encoder="dnxhd", pixel_format=it
+        )
+        for profile, it in {
+            "lb": "yuv422p",
+            "sq": "yuv422p",
+            "hq": "yuv422p",
+            "hqx": "yuv422p10le",
+            "444": "yuv444p10le",
+        }.items()
+    },
+}
+# The usual names of formats, and their encoders.
+_USUAL = {
+    "h264": "libx264",
+    "avc": "libx264",
+    "x264": "libx264",
+    "h265": "libx265",
+    "hevc": "libx265",
+    "x265": "libx265",
+    "vp8": "libvpx",
+    "vp9": "libvpx-vp9",
+    "av1": "libsvtav1",
+    "dnxhr": "dnxhd",
+}
+
+# By the ending of an encoder's name: a part of the machine that it needs.
+HARDWARE = {
+    "nvenc": "an NVIDIA card and its driver",
+    "qsv": "an Intel graphics processor and its driver",
+    "amf": "an AMD card and its driver",
+    "vaapi": "a graphics card with a VA-API driver",
+    "vulkan": "a graphics card with a Vulkan driver for video",
+    "videotoolbox": "macOS",
+    "mf": "Windows",
+    "v4l2m2m": "an encoder of the system, as a Raspberry Pi has it",
 }
 
 
@@ -101,7 +142,7 @@ FORMATS: dict[str, Format] = {
 _MUXERS = {format.muxer: format for format in FORMATS.values()}
 # Endings that an output without a name of its own takes from its input; the first is the default.
 BESIDE_VIDEOS = ("mp4", *(name for name in FORMATS if name not in ("mp4", "y4m")))
-BESIDE_PICTURES = ("png", "jpg", "jpeg")
+BESIDE_PICTURES = ("png", "jpg", "jpeg", "webp")
 
 # By the scheme of an address: what the usual servers and receivers expect.
 URL_FORMATS = {"rtmp": _FLV, "rtmps": _FLV, "rtsp": _RTSP, "udp": _TS, "tcp": _TS, "srt": _TS}
@@ -131,7 +172,7 @@ def find_codec(format: Format, options: FileOptions, *, output: str) -> Any:
     not have the options."""
     name = options.codec or format.codec
     try:
-        codec = av.Codec(name, "w")
+        codec = av.Codec(_encoder(name), "w")
     except ValueError:
         raise OptionError("codec", name, f"there is no such encoder{_similar(name)}") from None
     if codec.type != "video":
@@ -139,7 +180,7 @@ def find_codec(format: Format, options: FileOptions, *, output: str) -> Any:
         raise OptionError("codec", name, problem)
     if not _takes(format, codec):
         problem = f"{output}: {format.muxer} cannot contain it"
-        raise OptionError("codec", name, f"{problem}; use {format.codec}, or an .mkv or .mov file")
+        raise OptionError("codec", name, f"{problem}; use {format.codec}, or an .mkv file")
     private = _private_options(codec)
     for option, value in (("preset", options.preset), ("crf", options.crf)):
         if value is not None and option not in private:
@@ -153,12 +194,24 @@ def find_codec(format: Format, options: FileOptions, *, output: str) -> Any:
     return codec
 
 
+def encoder_defaults(options: FileOptions, codec: Any) -> Encoder:
+    """The defaults of `codec`, which `find_codec` found for these options."""
+    return ENCODERS.get(options.codec or "") or ENCODERS.get(codec.name, Encoder())
+
+
+def _encoder(name: str) -> str:
+    """FFmpeg's name of an encoder."""
+    name = _USUAL.get(name.lower(), name)
+    known = ENCODERS.get(name)
+    return known.encoder if known is not None and known.encoder else name
+
+
 def supported_options(format: Format, options: FileOptions) -> set[str]:
     """Which of `codec`, `preset` and `crf` go with a container, given the other two."""
     name, found = format.codec, set()
     with contextlib.suppress(ValueError):
-        if options.codec is not None and _takes(format, av.Codec(options.codec, "w")):
-            name, found = options.codec, {"codec"}
+        if options.codec is not None and _takes(format, av.Codec(_encoder(options.codec), "w")):
+            name, found = _encoder(options.codec), {"codec"}
     return found | _private_options(av.Codec(name, "w")) & {"preset", "crf"}
 
 

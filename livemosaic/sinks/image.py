@@ -15,6 +15,8 @@ from .atomic_file import AtomicFile, check_path, refuse_folder, resolved, sink_e
 from .base import ENCODER_OPTIONS, Destination, FileOptions, RunContext, Sink
 from .image_strips import encode_strips
 
+_MAX_WEBP = 16_383  # pixels of width or height
+
 _logger = logging.getLogger("livemosaic")
 
 
@@ -40,6 +42,12 @@ class ImageDestination(Destination):
                 f"{self.name}: a video does not fit into one picture; "
                 f"write {path.with_stem(f'{path.stem}_%04d')} for all of them"
             )
+
+        if (
+            Path(self.location).suffix.lower() == ".webp"
+            and max(info.width, info.height) > _MAX_WEBP
+        ):
+            raise UsageError(f"{self.name}: WebP holds {_MAX_WEBP} pixels a side; write .png")
 
     def open(self, info: StreamInfo, context: RunContext) -> ImageSink:
         if info.sample_aspect_ratio != 1 and self.is_numbered:

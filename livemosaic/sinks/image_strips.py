@@ -1,7 +1,7 @@
-"""PNG and JPEG, encoded in strips, so that a poster's pixels are never in memory at once.
+"""PNG, JPEG and WebP, encoded in strips, so that a poster's pixels are never in memory at once.
 
 OpenCV's encoders need the whole picture as BGR, 800 MB for 20,000x13,334 pixels, and keep the
-result as well. Strips make no larger files.
+result as well. Strips make no larger files. WebP, which is small, cannot be made of strips.
 """
 
 from __future__ import annotations
@@ -36,18 +36,26 @@ _LEVEL, _FROM_ABOVE = 1, 2
 
 
 def encode_strips(suffix: str, frame: Frame) -> Iterator[bytes]:
-    """Yield the bytes of an image file (.png, .jpg or .jpeg), in order."""
-    return _png(frame) if suffix == ".png" else _jpeg(frame)
+    """Yield the bytes of an image file (.png, .webp, .jpg or .jpeg), in order.
+
+    JPEG has no transparent parts, the others keep them.
+    """
+    encoders = {".png": _png, ".webp": _webp}
+    return encoders.get(suffix, _jpeg)(frame)
 
 
 def _png(frame: Frame) -> Iterator[bytes]:
     """PNG specification (W3C, third edition): 8 bits, R'G'B', not interlaced."""
-    size = struct.pack(">IIBBBBB", frame.width, frame.height, 8, 2, 0, 0, 0)
+    colour_type, channels = (2, 3) if frame.alpha is None else (6, 4)
+    size = struct.pack(">IIBBBBB", frame.width, frame.height, 8, colour_type, 0, 0, 0)
     yield b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", size)
     packer = zlib.compressobj(_LEVEL)
-    above = np.zeros(3 * frame.width, np.uint8)
-    for bgr in frame.strips(_ROWS):
-        lines = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8).reshape(len(bgr), -1)
+    above = np.zeros(channels * frame.width, np.uint8)
+    for number, bgr in enumerate(frame.strips(_ROWS)):
+        rgb: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        if frame.alpha is not None:
+            rgb = cv2.merge([*cv2.split(rgb), frame.alpha[number * _ROWS :][: len(bgr)]])
+        lines = np.asarray(rgb, np.uint8).reshape(len(bgr), -1)
         filtered = np.empty((len(lines), 1 + lines.shape[1]), np.uint8)
         filtered[:, 0] = _FROM_ABOVE
         np.subtract(lines[0], above, out=filtered[0, 1:])
@@ -62,6 +70,13 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+def _webp(frame: Frame) -> Iterator[bytes]:
+    picture: Any = frame.to_bgr()
+    if frame.alpha is not None:
+        picture = cv2.merge([*cv2.split(picture), frame.alpha])
+    yield cv2.imencode(".webp", picture, [cv2.IMWRITE_WEBP_QUALITY, 95])[1].tobytes()
+
+
 def _jpeg(frame: Frame) -> Iterator[bytes]:
     """Strips as JPEGs of their own, without the headers of all but the first.
 
@@ -70,7 +85,7 @@ def _jpeg(frame: Frame) -> Iterator[bytes]:
     """
     blocks = -(-frame.width // _BLOCK_PX)
     options = [*_JPEG, cv2.IMWRITE_JPEG_RST_INTERVAL, blocks]
-    for number, bgr in enumerate(frame.strips(_ROWS)):
+    for number, bgr in enumerate(frame.over_grey().strips(_ROWS)):
         encoded: Any = cv2.imencode(".jpg", bgr, options)[1]
         data = encoded.tobytes()
         scan = _segment(data, _SCAN) + 2

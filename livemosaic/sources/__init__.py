@@ -53,6 +53,7 @@ def open_source(
     threads: int = 0,
     reconnect: str | int | None = None,
     capture: CaptureMode | None = None,
+    alpha: bool = False,
 ) -> Source:
     """Open an input.
 
@@ -65,6 +66,7 @@ def open_source(
     reconnect : how often to try again after a live input was lost: "never", "always", or a number
         of attempts in a row. None: an error at the start is final, later ones are tried again
     capture : width, height and frames/s to ask a webcam for, 1280x720 at 30 by default
+    alpha : keep transparent parts of a file, see `Frame.alpha`; else they become an even grey
 
     Raises
     ------
@@ -73,7 +75,7 @@ def open_source(
     UsageError
         when `spec` is not valid
     """
-    options = SourceOptions(rate, threads, reconnect, capture or DEFAULT_CAPTURE)
+    options = SourceOptions(rate, threads, reconnect, capture or DEFAULT_CAPTURE, alpha)
     for kind in _KINDS:
         if re.fullmatch(kind.inputs, spec, re.DOTALL):
             module = import_module(f".{kind.module}", __name__)

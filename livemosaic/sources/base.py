@@ -23,6 +23,7 @@ class SourceOptions:
     threads: int = 0
     reconnect: str | int | None = None
     capture: CaptureMode = DEFAULT_CAPTURE
+    alpha: bool = False
 
 
 class Source(ABC):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -11,10 +13,13 @@ from typing import Any
 from ..errors import RefusedError
 from ..media.ffmpeg import av, fraction
 from ..media.frame import Chapter, Frame, StreamInfo
+from .cropping import NO_CROP, read_crop
 from .deinterlace import Deinterlacer
 from .i420 import Converter
 from .input_paths import DEFAULT_RATE
 from .timestamps import TimestampRepair
+
+_logger = logging.getLogger("livemosaic")
 
 # Streams in files of up to 10 s; all their videos are one video in several sizes.
 SEGMENTED = {"hls", "dash"}
@@ -28,6 +33,12 @@ _STALE_KEYS = {"rotate", "encoder", "vendor_id", "bps", "duration", "number_of_f
 # FFmpeg's AVFMT_NOTIMESTAMPS: the times of such a demuxer come from a rate that it invents.
 _NO_TIMES = 0x0080
 _ARRIVAL_TIME_BASE = Fraction(1, 90_000)  # MPEG's tick
+# FFmpeg's own decoders ignore the alpha of VP8 and VP9.
+_ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+# H.264's header in MP4 begins so; elsewhere, sequence parameter sets are in front of key frames.
+_AVCC = b"\x01"
+_SEQUENCE = re.compile(rb"\0\0\x01[\x27\x47\x67](.*?)\0\0\x01", re.DOTALL)
+_HEADER_BYTES = 4096
 # Pictures inside a decoder: at most 16 in H.264 and HEVC, and some in a filter.
 _MAX_INSIDE = 32
 
@@ -44,10 +55,23 @@ class VideoDecoder:
     timed : whether the container has times; live frames without times get their time of arrival
     """
 
-    def __init__(self, container: Any, *, name: str, threads: int = 0, live: bool = False) -> None:
+    def __init__(
+        self,
+        container: Any,
+        *,
+        name: str,
+        threads: int = 0,
+        live: bool = False,
+        keep_alpha: bool = False,
+    ) -> None:
         self.stream = _pick(container, name)
+        self._name, self._keep_alpha = name, keep_alpha
         self.bad_frames = 0
         self._context: Any = self.stream.codec_context
+        alpha_decoder = _ALPHA_DECODERS.get(self._context.name)
+        texts = {key.lower(): text for key, text in self.stream.metadata.items()}
+        if alpha_decoder is not None and texts.get("alpha_mode") == "1":
+            self._context = av.CodecContext.create(alpha_decoder, "r")
         self._context.thread_count = threads
         self._context.thread_type = "SLICE" if live else "AUTO"
         if live:
@@ -73,8 +97,15 @@ class VideoDecoder:
             metadata=dict(container.metadata),
             video_metadata=_without_stale(self.stream.metadata),
         )
+        self._crop = NO_CROP if live else read_crop(container, self.stream)
+        if any(self._crop):
+            sides = ", ".join(f"{side} {pixels}" for side, pixels in self._crop._asdict().items())
+            _logger.info("%s: cropped as the file asks: %s", name, sides)
         self._deinterlacer = Deinterlacer(self._packet_base)
         self._converter: Converter | None = None
+        self._header = bytes(self._context.extradata or b"")
+        if self._header[:1] != _AVCC:  # else it is in the packets, too
+            self._header = b""
         self._arrivals: dict[int, float] = {}  # of pictures inside the decoder, by pts
 
     def decode(self, packet: Any | None, *, arrived_s: float | None = None) -> Iterator[Frame]:
@@ -83,6 +114,9 @@ class VideoDecoder:
         `arrived_s`, of `time.monotonic()`, becomes the frame's capture time; None: the time of
         decoding.
         """
+        if packet is not None and packet.is_keyframe and self._begins_anew(packet):
+            yield from self.decode(None)
+            self._context = _like(self._context, self._header)
         # The demuxer marks incomplete packets; the decoder may conceal the damage.
         self.bad_frames += packet is not None and packet.is_corrupt
         if packet is not None and packet.pts is not None and arrived_s is not None:
@@ -106,6 +140,16 @@ class VideoDecoder:
         yield from self.decode(None)
         for picture in self._deinterlacer.flush():
             yield self._frame(picture, None)
+
+    def _begins_anew(self, packet: Any) -> bool:
+        """Whether a key frame has another header than those before: recordings were joined.
+
+        FFmpeg's decoder of H.264 keeps range and matrix of a header for later ones without tags.
+        """
+        if self._context.name != "h264":
+            return False
+        before, self._header = self._header, _h264_header(packet) or self._header
+        return before not in (b"", self._header)
 
     def skip(self, *, unused: bool) -> None:
         """Skip pictures that no other picture is predicted from, or decode them again."""
@@ -132,6 +176,7 @@ class VideoDecoder:
             width=first.width,
             height=first.height,
             colour=self._converter.colour,
+            alpha=first.alpha is not None,
             live=live,
             still=still,
             frames=frames,
@@ -147,21 +192,52 @@ class VideoDecoder:
         if self._converter is None:
             codec = self._context.codec
             full_grey = codec.name == "mjpeg" or (codec.lossless and codec.intra_only)
-            self._converter = Converter(picture, full_grey=full_grey)
+            self._converter = Converter(
+                picture,
+                full_grey=full_grey,
+                crop=self._crop,
+                keep_alpha=self._keep_alpha,
+                name=self._name,
+            )
         planes = self._converter(picture)
         pts, duration = picture.pts, max(0, picture.duration or 0)
         if not self.timed:
             if self._first_s is None:
                 self._first_s = captured_s
             pts, duration = round((captured_s - self._first_s) / self.time_base), 0
+        stood_still = self._repaired.stood_still
+        pts = self._repaired(pts)
+        if self._repaired.stood_still != stood_still:
+            _logger.warning(
+                "%s: its clock stands still: pictures come at %g frames/s", self._name, self.rate
+            )
         return Frame(
             *planes,
             self._converter.colour,
-            pts=self._repaired(pts),
+            pts=pts,
             time_base=self.time_base,
             duration=duration,
             captured_s=captured_s,
+            alpha=self._converter.alpha,
         )
+
+
+def _h264_header(packet: Any) -> bytes:
+    """The header in a packet: of MP4, or the sequence parameter set; empty if there is none."""
+    if packet.has_sidedata("new_extradata"):
+        return bytes(packet.get_sidedata("new_extradata"))
+    found = _SEQUENCE.search(memoryview(packet)[:_HEADER_BYTES])
+    return bytes(found[1]) if found else b""
+
+
+def _like(context: Any, header: bytes) -> Any:
+    """A new decoder with the same options."""
+    new: Any = av.CodecContext.create(context.codec.name, "r")
+    new.thread_count, new.thread_type = context.thread_count, context.thread_type
+    new.flags = context.flags
+    if header[:1] == _AVCC:
+        new.extradata = header
+    return new
 
 
 def other_tracks(container: Any) -> tuple[Any, ...]:

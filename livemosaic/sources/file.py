@@ -59,9 +59,9 @@ class FileSource(Source):
     be read.
     """
 
-    def __init__(self, path: InputPath, *, threads: int = 0) -> None:
+    def __init__(self, path: InputPath, *, threads: int = 0, alpha: bool = False) -> None:
         self.name = path.name
-        self._path, self._threads = path, threads
+        self._path, self._threads, self._alpha = path, threads, alpha
         self._remote = is_url(path.url)
         self._pipe = path.pipe
         self._connection_error: SourceError | None = None
@@ -137,7 +137,9 @@ class FileSource(Source):
 
     def _begin(self) -> None:
         """Begin to read the open container."""
-        self._video = VideoDecoder(self._container, name=self.name, threads=self._threads)
+        self._video = VideoDecoder(
+            self._container, name=self.name, threads=self._threads, keep_alpha=self._alpha
+        )
         self._tracks = other_tracks(self._container)
         leaps = bool(self._container.format.flags & _LEAPS)
         late_s = _LATE_CLOCK_S if leaps else _LATE_S
@@ -271,7 +273,9 @@ class FileSource(Source):
 def open_input(spec: str, options: SourceOptions) -> Source:
     path = resolve_input(spec, rate=options.rate).open_pipe()
     try:
-        return open_images(path, options) or FileSource(path, threads=options.threads)
+        return open_images(path, options) or FileSource(
+            path, threads=options.threads, alpha=options.alpha
+        )
     except BaseException:
         if path.pipe is not None:
             path.pipe.close()

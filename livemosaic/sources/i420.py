@@ -10,15 +10,29 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..media.colour import U8, UNSPECIFIED, Colour, Planes
-from ..media.ffmpeg import FULL, LIMITED, MATRICES, MATRIX_CODES, SWS_MATRICES, av, guess_matrix
+from ..media.colour import U8, UNSPECIFIED, Matrix, Planes, halved, over_grey
+from ..media.ffmpeg import FULL, LIMITED, MATRIX_CODES, SWS_MATRICES, av, filtered
 from ..media.scale import fill, letterbox
+from .cropping import NO_CROP, Crop
+from .picture_colour import (
+    GREY,
+    YCGCO,
+    colour_of,
+    has_alpha,
+    is_full,
+    is_rgb,
+    matrix_of,
+    strange_matrix,
+    wide,
+)
 
 _logger = logging.getLogger("livemosaic")
 
-_RGB_MATRIX = 0  # the matrix code of R'G'B' samples, wrong after the conversion
-_GREY = ("gray", "mono", "ya8", "ya16")
-_RGB_LIKE = ("bayer", "xyz")
+_BT2020 = 9  # primaries
+# The matrices by the names of FFmpeg's filters.
+_MATRIX_NAMES: dict[Matrix, str] = {"bt601": "smpte170m", "bt709": "bt709", "bt2020": "bt2020nc"}
+# The filter must have all of them, though it only changes the matrix.
+_BT709_BOTH = "iprimaries=bt709:primaries=bt709:itrc=bt709:trc=bt709"
 
 
 class Converter:
@@ -26,44 +40,75 @@ class Converter:
 
     Pictures of another size are fitted into the first size, with black bars. The first picture's
     matrix and range stay if it is Y'CbCr or grey; R'G'B' becomes limited range in the usual matrix
-    for its size. Later pictures are converted to that range. The planes of a picture that is 8-bit
-    4:2:0 in that range are views of the decoder's memory, which they keep alive. Do not write to
-    them: the decoder may still predict from them.
+    for its size, and HDR and other wide colours become BT.709. Later pictures are converted to the
+    same, each by its own tags. The planes of a picture that is 8-bit 4:2:0 in that colour are views
+    of the decoder's memory, which they keep alive. Do not write to them: the decoder may still
+    predict from them.
+
+    Transparent parts become an even grey. With `keep_alpha` they stay, and `alpha` is uint8 (h, w),
+    255 for opaque, of the last picture; None where its format has no alpha.
 
     `full_grey` says that untagged grey has full range, as in JPEG and lossless codecs (PNG, FFV1,
-    ...). In other codecs it has limited range, as their standards say.
+    ...). In other codecs it has limited range, as their standards say. `name` is for messages.
     """
 
-    def __init__(self, first: av.VideoFrame, *, full_grey: bool = False) -> None:
+    def __init__(
+        self,
+        first: av.VideoFrame,
+        *,
+        full_grey: bool = False,
+        crop: Crop = NO_CROP,
+        keep_alpha: bool = False,
+        name: str = "the input",
+    ) -> None:
         # One reformatter for all frames: it sets up its scaler again only for another format.
         self._reformatter = av.video.reformatter.VideoReformatter()
-        self._size = (first.width, first.height)
-        self._full_grey = full_grey
-        self._warned = False
+        self._size, self._crop = (first.width, first.height), crop
+        self._fitted = crop.size_of(*self._size)
+        self._full_grey, self._name = full_grey, name
+        self._reported: set[str] = set()
         self.transposed, self._mirror_x, self._mirror_y = _orientation(first)
-        self.colour = _colour(first, full_grey)
+        self.colour = colour_of(first, full_grey)
         self._range = FULL if self.colour.full_range else LIMITED
+        self._keep_alpha = keep_alpha
+        self.alpha: U8 | None = None
+        self._filter: tuple[tuple[object, ...], av.filter.Graph] | None = None
 
     def __call__(self, frame: av.VideoFrame) -> Planes:
         """The planes y (h, w), u and v (ceil(h/2), ceil(w/2)) of `frame`."""
-        planes = self._convert(frame)
+        planes, self.alpha = self._convert(frame), None
+        if has_alpha(frame.format.name):
+            planes = self._transparent(frame, planes)
         if (frame.width, frame.height) != self._size:
-            if not self._warned:
-                self._warned = True
-                _logger.warning("the picture changes its size: fitted into %dx%d", *self._size)
-            planes = fit(planes, self._size, full_range=self.colour.full_range)
+            self._report(
+                logging.WARNING, "the picture changes its size: fitted into %dx%d", *self._fitted
+            )
+        planes = self._placed(planes, full_range=self.colour.full_range)
+        if self.alpha is not None:
+            self.alpha = self._placed((self.alpha, *planes[1:]), full_range=True)[0]
+        return planes
+
+    def _placed(self, planes: Planes, *, full_range: bool) -> Planes:
+        """The planes of a picture in the stream's size, cropped and upright."""
+        if planes[0].shape != self._size[::-1]:
+            planes = fit(planes, self._fitted, full_range=full_range)
+        elif any(self._crop):
+            planes = self._crop.of(planes)
         if not (self.transposed or self._mirror_x or self._mirror_y):
             return planes
         y, u, v = map(self._turn, planes)
         return y, u, v
 
     def _convert(self, frame: av.VideoFrame) -> Planes:
+        if int(frame.colorspace) == YCGCO and not is_rgb(frame.format):
+            frame = self._without_ycgco(frame)
         name = frame.format.name
-        rgb = _is_rgb(frame.format)
-        # A later picture without a tag has the first one's range.
-        full = rgb or _is_full(frame, self._full_grey)
-        range_in = FULL if full else int(frame.color_range) or self._range
-        same = range_in == self._range
+        range_in, matrix = self._tags(frame)
+        is_wide = wide(frame)
+        if is_wide or strange_matrix(frame):
+            self._report_colour(frame)
+        same_range = range_in == self._range and not is_wide
+        same = same_range and matrix == self.colour.matrix
         if same and name in ("yuv420p", "yuvj420p"):
             return _views(frame)
         if same and name in ("yuv422p", "yuvj422p"):
@@ -71,31 +116,125 @@ class Converter:
             y, u, v = _views(frame)
             half = (u.shape[1], (y.shape[0] + 1) // 2)
             return y, _shrink(u, half), _shrink(v, half)
-        matrix = SWS_MATRICES[self.colour.matrix] if rgb else None
-        if name.startswith(_GREY):
+        if name.startswith(GREY) and not is_wide:
             if name != "gray":
-                frame = self._reformat(frame, "gray", range_in, matrix)
+                frame = self._reformat(frame, "gray")
             y = _view(frame.planes[0])
-            if not same:  # the scaler ignores the ranges of grey
+            if not same_range:  # the scaler ignores the ranges of grey
                 y = _in_range(y, full=self.colour.full_range)
             chroma = np.full(((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2), 128, np.uint8)
             return y, chroma, chroma
-        return _views(self._reformat(frame, "yuv420p", range_in, matrix))
+        return _views(self._reformat(frame, "yuv420p"))
 
-    def _reformat(
-        self, frame: av.VideoFrame, format: str, range_in: int, matrix: int | None
-    ) -> av.VideoFrame:
+    def _tags(self, frame: av.VideoFrame) -> tuple[int, Matrix]:
+        """The range and the matrix of a picture; without a tag, limited and the stream's."""
+        rgb = is_rgb(frame.format)
+        full = rgb or is_full(frame, self._full_grey)
+        range_ = FULL if full else int(frame.color_range) or LIMITED
+        return range_, self.colour.matrix if rgb else matrix_of(frame) or self.colour.matrix
+
+    def _reformat(self, frame: av.VideoFrame, format: str) -> av.VideoFrame:
+        """A picture in another format and in the stream's colour."""
         flags = av.video.reformatter.Interpolation
+        range_in, matrix = self._tags(frame)
+        if wide(frame):
+            return self._to_bt709(frame, format, range_in, matrix)
         return self._reformatter.reformat(
             frame,
             format=format,
-            dst_colorspace=matrix,
+            src_colorspace=SWS_MATRICES[matrix],
+            dst_colorspace=SWS_MATRICES[self.colour.matrix],
             src_color_range=range_in,
             dst_color_range=self._range,
             # Without the last two flags colour bars are wrong by up to three levels.
             interpolation=flags.BILINEAR | flags.ACCURATE_RND | flags.FULL_CHR_H_INP,
             threads=1,  # the mosaic and the encoder need the other cores
         )
+
+    def _to_bt709(
+        self, frame: av.VideoFrame, format: str, range_in: int, matrix: Matrix
+    ) -> av.VideoFrame:
+        """A picture of HDR or of wide colours in another format and in the stream's colour."""
+        if int(frame.color_primaries) == UNSPECIFIED:
+            frame.color_primaries = _BT2020  # as HDR always has
+        if not is_rgb(frame.format):
+            frame.color_range, frame.colorspace = range_in, MATRIX_CODES[matrix]
+        graph = self._graph(
+            frame,
+            "scale",
+            f"out_primaries=bt709:out_transfer=bt709:out_color_matrix={_MATRIX_NAMES[self.colour.matrix]}"
+            f":out_range={'pc' if self.colour.full_range else 'tv'}",
+            format,
+        )
+        converted: av.VideoFrame = next(filtered(graph, frame))
+        return converted
+
+    def _graph(self, frame: av.VideoFrame, *steps: str) -> av.filter.Graph:
+        """A filter graph for pictures like `frame`: a filter, its options, and a pixel format.
+
+        The last one is kept: the table of colours that the scaler makes takes seconds.
+        """
+        tags = frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range
+        key = (frame.width, frame.height, frame.format.name, *map(int, tags), *steps)
+        if self._filter is None or self._filter[0] != key:
+            name, options, format = steps
+            graph = av.filter.Graph()
+            graph.link_nodes(
+                graph.add_buffer(
+                    width=frame.width,
+                    height=frame.height,
+                    format=frame.format,
+                    time_base=Fraction(frame.time_base or 1),
+                ),
+                graph.add(name, options),
+                graph.add("format", format),
+                graph.add("buffersink"),
+            ).configure()
+            self._filter = key, graph
+        return self._filter[1]
+
+    def _transparent(self, frame: av.VideoFrame, opaque: Planes) -> Planes:
+        """The planes of a picture with alpha, which goes to `alpha`, or over an even grey."""
+        y, u, v, alpha = map(_view, self._reformat(frame, "yuva444p").planes)
+        # Some programs write an alpha of 0 everywhere into pictures that have none.
+        if alpha.min() == 255 or not (self._keep_alpha or alpha.any()):
+            self.alpha = alpha if self._keep_alpha else None
+            return opaque
+        # Colours under transparent pixels are anything, and must not reach others by halving.
+        hidden = alpha == 0
+        u, v = (halved(np.where(hidden, np.uint8(128), plane)) for plane in (u, v))
+        planes = over_grey((y, u, v), alpha, full_range=self.colour.full_range)
+        if not self._keep_alpha:
+            self._report(logging.INFO, "its transparent parts become grey; --alpha keeps them")
+            return planes
+        self.alpha = alpha
+        return np.where(hidden, planes[0], y), u, v
+
+    def _without_ycgco(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """A picture in YCgCo, which the scaler does not know, in the stream's matrix."""
+        options = f"ispace=ycgco:space={_MATRIX_NAMES[self.colour.matrix]}:{_BT709_BOTH}"
+        graph = self._graph(frame, "colorspace", options, frame.format.name)
+        converted: av.VideoFrame = next(filtered(graph, frame))
+        return converted
+
+    # ---- messages ------------------------------------------------------------------------
+
+    def _report(self, level: int, text: str, *values: object) -> None:
+        """Report something once."""
+        if text not in self._reported:
+            self._reported.add(text)
+            _logger.log(level, f"%s: {text}", self._name, *values)
+
+    def _report_colour(self, frame: av.VideoFrame) -> None:
+        if is_wide := wide(frame):
+            self._report(logging.INFO, "its colours (%s) are brought to BT.709", is_wide)
+        if strange := strange_matrix(frame):
+            self._report(
+                logging.WARNING,
+                "its matrix %s cannot be converted, and is taken for %s; convert it first",
+                strange,
+                self._tags(frame)[1],
+            )
 
     def _turn(self, plane: U8) -> U8:
         turned: Any = cv2.transpose(plane) if self.transposed else plane
@@ -133,32 +272,6 @@ def _in_range(y: U8, *, full: bool) -> U8:
     return np.asarray(cv2.LUT(y, np.clip(np.rint(table), 0, 255).astype(np.uint8)), np.uint8)
 
 
-def _is_rgb(format: Any) -> bool:
-    return bool(format.is_rgb or format.has_palette or format.name.startswith(_RGB_LIKE))
-
-
-def _is_full(frame: av.VideoFrame, full_grey: bool) -> bool:
-    """Whether a picture of Y'CbCr or grey samples is known to have full range."""
-    name, range_ = frame.format.name, int(frame.color_range)
-    untagged_grey = name.startswith(_GREY) and range_ == 0 and full_grey
-    return range_ == FULL or name.startswith("yuvj") or untagged_grey
-
-
-def _colour(frame: av.VideoFrame, full_grey: bool) -> Colour:
-    """The colour of `frame` after the conversion to I420."""
-    primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
-    code, range_ = int(frame.colorspace), int(frame.color_range)
-    matrix = MATRICES.get(code) or guess_matrix(frame.width, frame.height)
-    if _is_rgb(frame.format):
-        # No player can guess the matrix of the conversion, so the output is tagged.
-        return Colour(matrix, False, (primaries, transfer, MATRIX_CODES[matrix], LIMITED))
-    if code == _RGB_MATRIX:
-        code = UNSPECIFIED
-    if _is_full(frame, full_grey):
-        range_ = FULL
-    return Colour(matrix, range_ == FULL, (primaries, transfer, code, range_))
-
-
 def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     """The steps that make `frame` upright: (transpose, then mirror left to right, top to bottom).
 
@@ -167,7 +280,7 @@ def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     """
     data: Any = None
     # PyAV 18 frees the name of a PNG's colour profile twice once its side data is read: a crash.
-    if not (_is_rgb(frame.format) or frame.format.name.startswith(_GREY)):
+    if not (is_rgb(frame.format) or frame.format.name.startswith(GREY)):
         # It knows not all kinds of side data, and then gives none (EXIF, in a camera's JPEG).
         with contextlib.suppress(ValueError):
             data = frame.side_data

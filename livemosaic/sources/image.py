@@ -19,6 +19,8 @@ from math import floor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import RefusedError
 from ..media.colour import U8, UNSPECIFIED, Colour, Planes
 from ..media.ffmpeg import FULL, LIMITED, MATRIX_CODES, av, guess_matrix
@@ -61,13 +63,14 @@ _Open = Callable[[], ImageReader]  # or raises BadImage
 
 
 class _Canvas:
-    """Makes frames of pictures, in the size and the colour of the first one, over grey.
+    """Makes frames of pictures in the size and the colour of the first, over grey or with alpha.
 
     Frames have limited range and the matrix usual for their size. If the first picture is a plain
     JPEG, they have its colour.
     """
 
-    def __init__(self, name: str, first: ImageReader) -> None:
+    def __init__(self, name: str, first: ImageReader, *, alpha: bool) -> None:
+        self._alpha = alpha
         self._name, self._warned = name, set[str]()
         self.size = first.size
         matrix = guess_matrix(*self.size)
@@ -76,7 +79,7 @@ class _Canvas:
         self.colour = _JPEG if plain_jpeg else Colour(matrix, tags=tags)
 
     def info(self, **fields: Any) -> StreamInfo:
-        return StreamInfo(*self.size, colour=self.colour, **fields)
+        return StreamInfo(*self.size, colour=self.colour, alpha=self._alpha, **fields)
 
     def read(self, reader: ImageReader, **times: Any) -> Frame:
         planes = _plain_planes(reader, self.colour) if reader.plain else None
@@ -88,22 +91,41 @@ class _Canvas:
         if reader.profile_is_bad:
             self._warn("%s: its colour profile is damaged: taken for sRGB", self._name)
         now = time.monotonic()
+        picture, alpha = self._separated(picture)
         return self._fitted(
-            Frame.from_bgr(flatten(picture), colour=self.colour, captured_s=now, **times)
+            Frame.from_bgr(picture, colour=self.colour, captured_s=now, alpha=alpha, **times)
         )
 
     def _fitted(self, frame: Frame) -> Frame:
+        alpha = frame.alpha
+        if self._alpha and alpha is None:
+            alpha = np.full(frame.y.shape, 255, np.uint8)
         if (frame.width, frame.height) == self.size:
-            return frame
-        self._warn("the picture changes its size: fitted into %dx%d", *self.size)
+            return replace(frame, alpha=alpha)
+        self._warn("%s: the picture changes its size: fitted into %dx%d", self._name, *self.size)
         planes = frame.y, frame.u, frame.v
         y, u, v = fit(planes, self.size, full_range=self.colour.full_range)
-        return replace(frame, y=y, u=u, v=v)
+        if alpha is not None:
+            alpha = fit((alpha, *planes[1:]), self.size, full_range=True)[0]
+        return replace(frame, y=y, u=u, v=v, alpha=alpha)
 
-    def _warn(self, text: str, *values: object) -> None:
+    def _separated(self, picture: U8) -> tuple[U8, U8 | None]:
+        """The colours and the alpha of a picture, or the picture over grey."""
+        if picture.shape[2] == 3:
+            return picture, None
+        alpha = picture[..., 3]
+        if self._alpha:
+            # Colours under transparent pixels are anything.
+            return flatten(np.dstack([picture[..., :3], np.minimum(alpha, 1) * 255])), alpha
+        if alpha.min() < 255:
+            text = "%s: its transparent parts become grey; --alpha keeps them"
+            self._warn(text, self._name, level=logging.INFO)
+        return flatten(picture), None
+
+    def _warn(self, text: str, *values: object, level: int = logging.WARNING) -> None:
         if text not in self._warned:
             self._warned.add(text)
-            _logger.warning(text, *values)
+            _logger.log(level, text, *values)
 
 
 def _plain_planes(reader: ImageReader, colour: Colour) -> Planes | None:
@@ -132,6 +154,7 @@ class ImageSource(Source):
     pictures : opens each
     count : how many they are; None if they come through a pipe
     still : one alone is a still picture, not a video of one frame
+    alpha : keep transparent parts
     close : called by `close`
 
     Raises
@@ -148,9 +171,10 @@ class ImageSource(Source):
         count: int | None = None,
         still: bool = False,
         threads: int = 0,
+        alpha: bool = False,
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        self.name, self._close, self._bad = name, close, 0
+        self.name, self._close, self._bad, self._alpha = name, close, 0, alpha
         self._threads = threads or min(usable_cores(), _MAX_THREADS)
         self._time_base = 1 / rate
         self._pictures: Iterator[tuple[int, _Open]] = enumerate(pictures)
@@ -197,7 +221,7 @@ class ImageSource(Source):
         for number, open_picture in self._pictures:
             try:
                 reader = open_picture()
-                self._canvas = _Canvas(self.name, reader)
+                self._canvas = _Canvas(self.name, reader, alpha=self._alpha)
                 return self._canvas.read(reader, **self._times(number))
             except BadImage as bad:
                 self._bad += 1
@@ -224,10 +248,10 @@ class ImageSource(Source):
 class AnimationSource(Source):
     """The frames of an APNG, an animated WebP or AVIF, played once. `BadImage` without a frame."""
 
-    def __init__(self, name: str, reader: ImageReader) -> None:
+    def __init__(self, name: str, reader: ImageReader, *, alpha: bool = False) -> None:
         self.name = name
         self._reader, self._bad = reader, 0
-        self._canvas = _Canvas(name, reader)
+        self._canvas = _Canvas(name, reader, alpha=alpha)
         self._frames = self._read()
         self._first = next(self._frames, None)
         if self._first is None:
@@ -279,7 +303,7 @@ def open_images(path: InputPath, options: SourceOptions) -> Source | None:
         reader = ImageReader(read_image_file(path.name))
         if reader.animated and kind == "GIF":
             return None
-        return _open_image(path.name, reader)
+        return _open_image(path.name, reader, options)
     except BadImage as error:
         if path.pictures or path.pipe is not None or kind in _NOT_FFMPEG:
             raise RefusedError(
@@ -303,16 +327,23 @@ def _head(path: InputPath) -> bytes:
     return b""
 
 
-def _open_image(name: str, reader: ImageReader) -> Source:
+def _open_image(name: str, reader: ImageReader, options: SourceOptions) -> Source:
     if reader.animated:
-        return AnimationSource(name, reader)
-    return ImageSource(name, [lambda: reader], count=1, still=True)
+        return AnimationSource(name, reader, alpha=options.alpha)
+    return ImageSource(name, [lambda: reader], count=1, still=True, alpha=options.alpha)
 
 
 def _open_numbered(path: InputPath, options: SourceOptions) -> Source:
     pictures = (partial(_open_file, str(picture)) for picture in path.pictures)
     count, rate = len(path.pictures), options.rate or DEFAULT_RATE
-    return ImageSource(path.name, pictures, rate=rate, count=count, threads=options.threads)
+    return ImageSource(
+        path.name,
+        pictures,
+        rate=rate,
+        count=count,
+        threads=options.threads,
+        alpha=options.alpha,
+    )
 
 
 def _open_file(path: str) -> ImageReader:
@@ -325,7 +356,7 @@ def _open_pipe(path: InputPath, pipe: Pipe, kind: str, options: SourceOptions) -
     if kind not in _DEMUXERS or _is_animation(pipe, kind):
         data = pipe.read_all(MAX_BYTES)
         pipe.close()
-        return _open_image(path.name, ImageReader(data))
+        return _open_image(path.name, ImageReader(data), options)
     container = path.open(_DEMUXERS[kind])
     pictures = (partial(ImageReader, data) for data in _pictures(container))
 
@@ -334,7 +365,14 @@ def _open_pipe(path: InputPath, pipe: Pipe, kind: str, options: SourceOptions) -
         pipe.close()
 
     try:
-        return ImageSource(path.name, pictures, still=True, threads=options.threads, close=close)
+        return ImageSource(
+            path.name,
+            pictures,
+            still=True,
+            threads=options.threads,
+            alpha=options.alpha,
+            close=close,
+        )
     except BaseException:
         close()
         raise

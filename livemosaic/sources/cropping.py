@@ -1,0 +1,170 @@
+"""Cropping that a container asks for: PixelCrop of Matroska, clean apertures of MP4 and MOV.
+
+Editors and mkvpropedit mark the black bars of a film in this way. PyAV does not give these values.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from ..media.colour import Planes
+
+_SEGMENT, _TRACKS, _TRACK = b"\x18\x53\x80\x67", b"\x16\x54\xae\x6b", b"\xae"
+_TYPE, _VIDEO = b"\x83", b"\xe0"
+_CROPS = {b"\x54\xcc": "left", b"\x54\xbb": "top", b"\x54\xdd": "right", b"\x54\xaa": "bottom"}
+_VIDEO_TYPE = 1
+
+_ENTRY_BYTES = 78  # of a picture's sample description, before the boxes in it
+_ENTRY_SIZE = 24  # where its width and height are
+
+_Part = tuple[bytes, int, int]  # kind, start and end of the content
+
+
+class Crop(NamedTuple):
+    """Pixels to remove at each side of the stored picture."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+    def size_of(self, width: int, height: int) -> tuple[int, int]:
+        """The size of a picture after the cropping."""
+        left, top = _even(self.left), _even(self.top)
+        return width - left - self.right, height - top - self.bottom
+
+    def of(self, planes: Planes) -> Planes:
+        """The planes of I420 without what is cropped."""
+        y, u, v = planes
+        left, top = _even(self.left), _even(self.top)
+        width, height = self.size_of(y.shape[1], y.shape[0])
+        half = np.s_[top // 2 : (top + height + 1) // 2, left // 2 : (left + width + 1) // 2]
+        return y[top : top + height, left : left + width], u[half], v[half]
+
+
+NO_CROP = Crop()
+
+
+def _even(pixels: int) -> int:
+    """The next even number: a sample of chroma is above two of luma."""
+    return pixels + pixels % 2
+
+
+def read_crop(container: Any, stream: Any) -> Crop:
+    """The cropping that a local file asks for; nothing if it is damaged or of another format."""
+    name, path = container.format.name, Path(container.name)
+    read = {"matroska": _matroska, "mov": _mov}.get(name.partition(",")[0])
+    try:
+        if read is None or not path.is_file():
+            return NO_CROP
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            crops = list(read(file, size))
+        crop = crops[container.streams.video.index(stream)]
+    except (OSError, ValueError, IndexError, ZeroDivisionError, struct.error):
+        return NO_CROP
+    is_valid = min(crop) >= 0 and _leaves_some(crop, stream)
+    return crop if is_valid else NO_CROP
+
+
+def _leaves_some(crop: Crop, stream: Any) -> bool:
+    context = stream.codec_context
+    return min(crop.size_of(context.width, context.height)) > 0
+
+
+# ---- Matroska ----------------------------------------------------------------------------
+
+
+def _matroska(file: BinaryIO, size: int) -> Iterator[Crop]:
+    """The cropping of each video track (RFC 9559)."""
+    for tracks in _inside(_elements, file, (b"", 0, size), _SEGMENT, _TRACKS):
+        for track in _inside(_elements, file, tracks, _TRACK):
+            kinds = [_number(file, it) for it in _inside(_elements, file, track, _TYPE)]
+            if kinds != [_VIDEO_TYPE]:
+                continue
+            sides = {}
+            for video in _inside(_elements, file, track, _VIDEO):
+                for part in _elements(file, video):
+                    if part[0] in _CROPS:
+                        sides[_CROPS[part[0]]] = _number(file, part)
+            yield Crop(**sides)
+        return
+
+
+def _elements(file: BinaryIO, parent: _Part) -> Iterator[_Part]:
+    """The elements of EBML (RFC 8794)."""
+    _, at, end = parent
+    while at < end:
+        file.seek(at)
+        head = file.read(12)
+        id_bytes = 9 - head[0].bit_length()
+        length_bytes = 9 - head[id_bytes].bit_length()
+        start = at + id_bytes + length_bytes
+        mask = (1 << 7 * length_bytes) - 1
+        length = int.from_bytes(head[id_bytes : id_bytes + length_bytes]) & mask
+        at = end if length == mask else start + length  # all bits are set: an unknown length
+        yield head[:id_bytes], start, at
+
+
+def _number(file: BinaryIO, part: _Part) -> int:
+    file.seek(part[1])
+    return int.from_bytes(file.read(part[2] - part[1]))
+
+
+# ---- MP4 and MOV -------------------------------------------------------------------------
+
+
+def _mov(file: BinaryIO, size: int) -> Iterator[Crop]:
+    """The cropping of each video track (ISO/IEC 14496-12, 12.1.4)."""
+    for media in _inside(_boxes, file, (b"", 0, size), b"moov", b"trak", b"mdia"):
+        handler = next(_inside(_boxes, file, media, b"hdlr"))
+        file.seek(handler[1] + 8)
+        if file.read(4) != b"vide":
+            continue
+        crop = NO_CROP
+        for _, start, end in _inside(_boxes, file, media, b"minf", b"stbl", b"stsd"):
+            for entry in _boxes(file, (b"", start + 8, end)):
+                file.seek(entry[1] + _ENTRY_SIZE)
+                stored = struct.unpack(">2H", file.read(4))
+                inner = (b"", entry[1] + _ENTRY_BYTES, entry[2])
+                for aperture in _inside(_boxes, file, inner, b"clap"):
+                    file.seek(aperture[1])
+                    crop = _of_aperture(stored, struct.unpack(">4I4i", file.read(32)))
+        yield crop
+
+
+def _of_aperture(stored: tuple[int, ...], aperture: tuple[int, ...]) -> Crop:
+    """The cropping to a clean aperture: fractions of width, height, and offsets of the centre."""
+    width, height, right, down = (
+        above / below for above, below in zip(aperture[::2], aperture[1::2], strict=True)
+    )
+    left = round((stored[0] - width) / 2 + right)
+    top = round((stored[1] - height) / 2 + down)
+    return Crop(left, top, stored[0] - left - round(width), stored[1] - top - round(height))
+
+
+def _boxes(file: BinaryIO, parent: _Part) -> Iterator[_Part]:
+    _, at, end = parent
+    while at + 8 <= end:
+        file.seek(at)
+        length, kind, long = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+        start = at + 8
+        if length == 1:
+            length, start = long, at + 16
+        at = at + length if length >= 8 else end
+        yield kind, start, at
+
+
+def _inside(parts: Any, file: BinaryIO, parent: _Part, *kinds: bytes) -> Iterator[_Part]:
+    """All parts on a path of kinds below a part."""
+    for part in parts(file, parent):
+        if part[0] == kinds[0]:
+            if len(kinds) == 1:
+                yield part
+            else:
+                yield from _inside(parts, file, part, *kinds[1:])

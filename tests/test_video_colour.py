@@ -1,0 +1,285 @@
+"""Colours, cropping, times and transparency that files say in unusual ways."""
+
+from __future__ import annotations
+
+import logging
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from livemosaic.media.colour import Colour, Matrix
+from livemosaic.media.ffmpeg import av
+from livemosaic.media.frame import Frame
+from livemosaic.sources import open_source
+from livemosaic.sources.timestamps import TimestampRepair
+from tests import clips
+from tests.conftest import ROOT
+
+CORPUS = ROOT / "tests" / "corpus"
+
+
+def frames(path: Path) -> list[Frame]:
+    with open_source(str(path)) as source:
+        return [item for item in source if isinstance(item, Frame)]
+
+
+def patches(frame: Frame) -> np.ndarray:
+    """The colours near the middle of the four quarters: (4, 3), RGB."""
+    bgr = frame.to_bgr()
+    height, width = bgr.shape[:2]
+    rows, columns = ([side * 9 // 32, side * 25 // 32] for side in (height, width))
+    return bgr[np.ix_(rows, columns)].reshape(4, 3)[:, ::-1].astype(int)
+
+
+# ---- HDR and wide colours ----------------------------------------------------------------
+
+
+@pytest.mark.slow  # FFmpeg makes a table of colours, which takes seconds
+@pytest.mark.parametrize(
+    ("name", "levels", "kind"), [("pq", 3.5, "PQ"), ("hlg", 5, "HLG"), ("wide", 3, "BT.2020")]
+)
+def test_hdr_looks_like_its_master(
+    name: str, levels: float, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "livemosaic"):
+        got = frames(CORPUS / "05-hdr" / f"{name}.mkv")
+    master = frames(CORPUS / "05-hdr" / "sdr.mkv")
+    assert len(got) == len(master)
+    apart = [np.abs(a.to_bgr().astype(int) - b.to_bgr()) for a, b in zip(got, master, strict=True)]
+    assert np.mean(apart) < levels
+    assert got[0].colour == master[0].colour  # its tags, too
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert f"({kind})" in message
+
+
+# ---- matrices and ranges -----------------------------------------------------------------
+
+
+def test_ycgco_is_converted() -> None:
+    got = frames(CORPUS / "09-matrix-tags" / "ycgco420.mkv")
+    wanted = [(200, 60, 50), (60, 170, 60), (50, 80, 200), (224, 170, 140)]
+    assert np.abs(patches(got[0]) - wanted).max() <= 2
+    assert got[0].colour.tags[2] == 6  # an output says what its samples are now
+
+
+@pytest.mark.parametrize(
+    ("name", "warning"),
+    [("base10-m10", ""), ("base10-m14", "ICtCp"), ("base444-m8", "")],
+)
+def test_matrices_that_the_scaler_refuses(
+    name: str, warning: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    got = frames(CORPUS / "09-matrix-tags" / f"{name}.mkv")
+    assert len(got) == 25
+    assert got[0].colour.matrix == ("bt2020" if name == "base10-m10" else "bt601")
+    assert [warning in record.getMessage() for record in caplog.records] == [True] * bool(warning)
+
+
+def test_range_that_changes_in_the_middle() -> None:
+    """In the second half, the headers say nothing of the range, which means limited."""
+    got = frames(CORPUS / "11-mixed-sequence" / "range.ts")
+    assert got[0].colour.full_range
+    assert np.abs(patches(got[0]) - patches(got[-1])).max() <= 4
+    assert int(got[-1].y.min()) <= 2
+
+
+@pytest.mark.parametrize(("first", "second"), [("bt601", "bt709"), ("bt709", "bt601")])
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_matrix_and_range_that_change_in_the_middle(
+    tmp_path: Path, first: Matrix, second: Matrix, full: bool, codec: str
+) -> None:
+    joined = tmp_path / "joined.ts"
+    options = {"x265-params": "log-level=none"} if codec == "libx265" else None
+    with joined.open("wb") as file:
+        for name, matrix, range_ in (("a", first, full), ("b", second, not full)):
+            code = clips.MATRIX_CODES[matrix]
+            tags = (code, code, code, clips.FULL if range_ else clips.LIMITED)
+            sent = clips.frames(25, colour=Colour(matrix, range_, tags))
+            path = tmp_path / f"{name}.ts"
+            clips.make(path, sent, codec=codec, tags=tags, options=options)
+            file.write(path.read_bytes())
+    got = frames(joined)
+    assert len(got) == 50
+    assert {frame.colour.matrix for frame in got} == {first}
+    assert np.abs(patches(got[0]) - patches(got[-1])).max() <= 6
+
+
+# ---- cropping ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["crop.mkv", "clap.mp4"])
+def test_containers_crop(name: str) -> None:
+    path = CORPUS / "16-debatable" / name
+    with open_source(str(path)) as source:
+        assert (source.info.width, source.info.height) == (320, 180)
+    got = frames(path)[0]
+    assert (got.y.shape, got.u.shape) == ((180, 320), (90, 160))
+    assert got.y[0].min() > 20  # of the bars, there is no black line left
+    assert got.y[-1].max() > 20
+
+
+# ---- times -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", [0, 1])  # as programs change times that do not increase
+def test_a_clock_that_stands_still_gives_the_nominal_rate(step: int) -> None:
+    clock = TimestampRepair(Fraction(1, 12_800), rate=Fraction(25))
+    times = [clock(100 + n * step) for n in range(75)]
+    assert times[3:] == [100 + 512 * n for n in range(3, 75)]
+    assert clock.stood_still
+    # The clock goes on: with the time that has passed, or where it stopped.
+    assert clock(100 + 512 * 75) == 100 + 512 * 75
+    assert clock(612) == 100 + 512 * 76
+
+
+def test_frames_in_a_burst_are_not_paced() -> None:
+    clock = TimestampRepair(Fraction(1, 1000), rate=Fraction(25))
+    given = [0, 40, 80, 81, 82, 160, 200, 201, 201, 280]
+    assert [clock(pts) for pts in given] == [0, 40, 80, 81, 82, 160, 200, 201, 202, 280]
+    assert not clock.stood_still
+
+
+def test_stuck_recording(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "stuck.mkv"
+    clips.make(tmp_path / "c.mkv", clips.frames(50), codec="mpeg4")
+    with av.open(str(tmp_path / "c.mkv")) as source, av.open(str(path), "w") as target:
+        copy: Any = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.pts = packet.dts = 0
+                packet.stream = copy
+                target.mux(packet)
+    got = frames(path)
+    assert len(got) == 50
+    assert got[-1].time_s == pytest.approx(49 / 25, abs=0.1)
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{path}: its clock stands still: pictures come at 25 frames/s"
+    ]
+
+
+# ---- transparency ------------------------------------------------------------------------
+
+
+def transparent(path: Path, *, codec: str = "qtrle", pix_fmt: str = "argb") -> Path:
+    """A red square that fades out to the right, over magenta that nobody should see."""
+    rgba = np.zeros((96, 160, 4), np.uint8)
+    rgba[:] = (255, 0, 255, 0)
+    rgba[24:72, 40:120] = (200, 60, 50, 255)
+    rgba[24:72, 80:120, 3] = 128
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream(codec, rate=25)
+        video.width, video.height, video.pix_fmt = 160, 96, pix_fmt
+        if codec.startswith("libvpx"):
+            video.options = {"auto-alt-ref": "0", "crf": "4", "b": "9M"}
+            video.metadata["alpha_mode"] = "1"
+        for _ in range(3):
+            picture = av.VideoFrame.from_ndarray(rgba, format="rgba").reformat(format=pix_fmt)
+            container.mux(video.encode(picture))
+        container.mux(video.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [
+        ("c.mov", "qtrle", "argb"),
+        ("c.mov", "prores_ks", "yuva444p10le"),
+        ("c.mkv", "ffv1", "yuva420p"),
+        ("c.mov", "png", "rgba"),
+        ("c.webm", "libvpx-vp9", "yuva420p"),
+        ("c.webm", "libvpx", "yuva420p"),
+    ],
+)
+def test_transparent_parts_become_grey(
+    tmp_path: Path, name: str, codec: str, pix_fmt: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = transparent(tmp_path / name, codec=codec, pix_fmt=pix_fmt)
+    with caplog.at_level(logging.INFO, "livemosaic"):
+        bgr = frames(path)[0].to_bgr().astype(int)
+    for (y, x), rgb in {
+        (10, 10): (128, 128, 128),
+        (48, 60): (200, 60, 50),
+        (48, 100): (164, 94, 89),
+    }.items():
+        assert np.abs(bgr[y, x][::-1] - rgb).max() <= 4
+    assert len(caplog.records) == 1
+    assert "--alpha" in caplog.records[0].getMessage()
+
+
+def test_opaque_pictures_with_alpha_are_not_touched(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "livemosaic"):
+        path = clips.make(tmp_path / "c.mov", codec="prores_ks", pix_fmt="yuva444p10le")
+        assert len(frames(path)) == 10
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("codec", "source", "name"),
+    [
+        (None, "qtrle", "o_%d.png"),
+        (None, "qtrle", "o_%d.webp"),
+        ("prores_ks", "qtrle", "o.mov"),
+        ("ffv1", "prores_ks", "o.mkv"),
+        (None, "prores_ks", "o.webm"),
+        ("qtrle", "ffv1", "o.mov"),
+    ],
+)
+def test_alpha_is_kept(tmp_path: Path, codec: str | None, source: str, name: str) -> None:
+    from livemosaic import render
+
+    pix_fmt = {"qtrle": "argb", "prores_ks": "yuva444p10le", "ffv1": "yuva420p"}[source]
+    suffix = "mkv" if source == "ffv1" else "mov"
+    path = transparent(tmp_path / f"in.{suffix}", codec=source, pix_fmt=pix_fmt)
+    render(path, tmp_path / name, alpha=True, scale=2, tile=8, codec=codec)
+    alpha = _alpha_of(tmp_path / name)
+    assert alpha.shape == (192, 320)
+    assert np.abs(alpha[10].astype(int)).max() <= 4
+    assert abs(int(alpha[96, 120]) - 255) <= 4
+    assert abs(int(alpha[96, 200]) - 128) <= 4
+
+
+def test_alpha_of_pictures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from livemosaic import render
+
+    path = CORPUS / "07-transparent-input" / "garbage.png"
+    own: Any = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    render(path, tmp_path / "o.png", tmp_path / "o.jpg", alpha=True, scale=1, tile=8)
+    assert not caplog.records
+    kept: Any = cv2.imread(str(tmp_path / "o.png"), cv2.IMREAD_UNCHANGED)
+    assert np.abs(kept[..., 3].astype(int) - own[..., 3]).max() == 0
+    grey: Any = cv2.imread(str(tmp_path / "o.jpg"))
+    assert np.abs(grey[:8, :8].astype(int) - 128).max() <= 3
+    with caplog.at_level(logging.INFO, "livemosaic"):
+        frames(path)
+    assert "--alpha" in caplog.text
+
+
+def _alpha_of(path: Path) -> np.ndarray:
+    if "%d" in path.name:
+        picture: Any = cv2.imread(str(path).replace("%d", "1"), cv2.IMREAD_UNCHANGED)
+        return np.asarray(picture[..., 3])
+    with av.open(str(path)) as container:
+        context: Any = container.streams.video[0].codec_context
+        if context.name == "vp9":  # FFmpeg's own decoder ignores alpha
+            context = av.CodecContext.create("libvpx-vp9", "r")
+        for packet in container.demux(video=0):
+            for frame in context.decode(packet):
+                return np.asarray(frame.to_ndarray(format="rgba")[..., 3])
+    raise AssertionError("no picture")
+
+
+def test_a_codec_without_alpha_gets_grey(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from livemosaic import render
+
+    path = transparent(tmp_path / "in.mov")
+    render(path, tmp_path / "o.mkv", alpha=True, scale=1, tile=8, tint=1.0)
+    assert any("libx264 keeps no transparency" in r.getMessage() for r in caplog.records)
+    with open_source(str(path), alpha=True) as source:
+        assert source.info.alpha
