@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 
@@ -76,8 +77,8 @@ def test_what_decoding_takes_leaves_less_room() -> None:
     assert run(governor, machine, seconds=10, wait_s=0.03, decoding_s=0.05)[-1] > 0
 
 
-def make() -> Governor:
-    return Governor(max_latency_s=LIMIT_S, interval_s=INTERVAL_S)
+def make(interval_s: float = INTERVAL_S) -> Governor:
+    return Governor(max_latency_s=LIMIT_S, interval_s=interval_s)
 
 
 def test_it_gives_up_only_what_is_needed() -> None:
@@ -155,3 +156,117 @@ def test_the_changes_that_are_kept_are_bounded() -> None:
         work_s = 0.15 if (n // 50) % 2 == 0 else 0.001
         run(governor, lambda step, now, s=work_s: s, begin=n * 2.0, seconds=2)  # type: ignore[misc]
     assert len(governor.changes) <= 100
+
+
+# ---- a busy machine ----------------------------------------------------------------------
+
+SLOW_INTERVAL_S = 1 / 15
+CPU_S = 0.0015
+
+
+class Busy(NamedTuple):
+    """What a frame costs on a busy machine: waits, work by the clock, and its processor time."""
+
+    wait_s: float
+    work_s: float
+    cpu_s: float
+
+
+def run_busy(
+    governor: Governor, machine: Callable[[int], Busy], *, begin: float = 0.0, seconds: float
+) -> list[int]:
+    """Give a governor the frames of some seconds at 15 frames/s; the step after each."""
+    numbers, free_s, latest_s = [], begin, 0.0
+    for frame in range(round(seconds / SLOW_INTERVAL_S)):
+        captured_s = begin + frame * SLOW_INTERVAL_S
+        busy = machine(frame)
+        started_s = max(captured_s, free_s) + busy.wait_s
+        if captured_s + SLOW_INTERVAL_S > started_s and governor.accepts(captured_s):
+            free_s = started_s + busy.work_s
+            governor.observe(free_s, latency_s=latest_s, work_s=busy.work_s, cpu_s=busy.cpu_s)
+            latest_s = free_s - captured_s
+        numbers.append(governor.number)
+    return numbers
+
+
+def light(frame: int) -> Busy:
+    return Busy(0.0005, CPU_S, CPU_S)
+
+
+def beside_others(frame: int) -> Busy:
+    """Of five frames one waits for a processor, and one loses it in the middle of its work."""
+    if frame % 5 == 1:
+        return Busy(0.06 + 0.01 * (frame % 8), CPU_S, CPU_S)
+    return Busy(0.001, 0.12 if frame % 5 == 3 else CPU_S, CPU_S)
+
+
+def standing_still(frame: int) -> Busy:
+    """Most frames wait for longer than the limit."""
+    return Busy(0.001, 0.11 + 0.01 * (frame % 5), CPU_S)
+
+
+@pytest.mark.parametrize("machine", [beside_others, standing_still])
+def test_a_machine_that_stands_still_now_and_then_costs_no_step(
+    machine: Callable[[int], Busy],
+) -> None:
+    governor = make(SLOW_INTERVAL_S)
+    assert set(run_busy(governor, machine, seconds=90)) == {0}
+
+
+def overloaded(governor: Governor) -> Callable[[int], Busy]:
+    def work(frame: int) -> Busy:
+        step = governor.step
+        work_s = 0.06 + 0.2 * step.cell_share / step.tile_factor**2
+        return Busy(0.001, work_s, work_s)
+
+    return work
+
+
+@pytest.mark.parametrize("machine", [light, beside_others, standing_still])
+def test_it_comes_back_on_a_busy_machine(machine: Callable[[int], Busy]) -> None:
+    """Also from a fifth of 15 frames/s, of which half a second has one or two."""
+    governor = make(SLOW_INTERVAL_S)
+    run_busy(governor, overloaded(governor), seconds=30)
+    assert governor.number > 0
+    for frame in range(3):  # to the last one
+        governor.observe(31.0 + frame, latency_s=1.0, work_s=0.3)
+    numbers = run_busy(governor, machine, begin=40, seconds=40)
+    assert numbers[-1] == 0
+    assert numbers == sorted(numbers, reverse=True)
+
+
+def test_what_does_not_help_is_given_back() -> None:
+    """Work that no step makes less: longer than a frame lasts, yet within the limit."""
+    governor = make()
+    numbers = run(governor, lambda step, now: 0.045, seconds=300)
+    assert numbers.count(0) > 0.9 * len(numbers)  # it tries again, more and more rarely
+
+
+@pytest.mark.parametrize("work_s", [0.07, 0.15])
+def test_a_recording_loses_no_frame(work_s: float) -> None:
+    governor = make()
+    governor.may_drop = False
+    numbers = run(governor, lambda step, now: work_s, seconds=20)
+    assert STEPS[max(numbers)].every == 1
+
+
+def test_a_recording_that_begins_gets_every_frame_at_once() -> None:
+    governor = make()
+    run(governor, lambda step, now: 0.15, seconds=10)
+    assert governor.step.every > 1
+    governor.may_drop = False
+    assert all(governor.accepts(10 + n * INTERVAL_S) for n in range(30))
+    run(governor, lambda step, now: 0.15, begin=12, seconds=2)
+    assert governor.step.every == 1
+
+
+def test_a_slow_output_needs_a_lower_rate() -> None:
+    """Each frame waits for the output's work for the one before, which a lower rate avoids."""
+    governor = make()
+    for frame in range(200):
+        wait_s = 0.02 if governor.step.every == 1 else 0.0
+        governor.observe(
+            frame * INTERVAL_S, latency_s=0.065 + wait_s, work_s=0.001, delivery_s=0.06
+        )
+    assert governor.step.every == 2
+    assert 1 not in [change.step for change in governor.changes]

@@ -24,10 +24,11 @@ from livemosaic.mosaic.settings import MAX_TILE_PX, MosaicSettings
 from livemosaic.pipeline import Pipeline
 from livemosaic.pipeline.governor import Governor
 from livemosaic.pipeline.mosaic_worker import MosaicWorker
-from livemosaic.pipeline.queues import BlockingQueue
-from livemosaic.pipeline.sink_writer import FanOut
+from livemosaic.pipeline.queues import BlockingQueue, LatestQueue
+from livemosaic.pipeline.sink_writer import FanOut, SinkWriter
 from livemosaic.pipeline.threads import ThreadGroup
-from livemosaic.sinks.base import Window
+from livemosaic.sinks.base import Sink, Window
+from livemosaic.sinks.null import NullSink
 
 from .fakes import (
     RATE,
@@ -425,6 +426,21 @@ def test_larger_tiles_have_an_end_and_the_promise_may_change() -> None:
         worker.run()
         assert mosaic.settings.tile_px == expected
         assert governor.max_latency_s == tile_px / 1e3
+
+
+def test_only_what_keeps_frames_needs_all_of_them() -> None:
+    threads = ThreadGroup()
+
+    def writer(sink: Sink) -> SinkWriter:
+        return SinkWriter(sink, LatestQueue(), threads, rate=None, nominal_rate=RATE)
+
+    recording = writer(FakeSink("recording"))
+    fan_out = FanOut([writer(FakeSink(latest_only=True)), writer(NullSink())])
+    assert not fan_out.needs_every_frame
+    fan_out.recordings = [recording]
+    assert fan_out.needs_every_frame
+    recording.abort()
+    assert not fan_out.needs_every_frame
 
 
 def test_privacy_shows_tiles_only_and_ends() -> None:

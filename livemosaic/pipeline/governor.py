@@ -53,7 +53,7 @@ _STEP_BACK_WORK = 2.0
 # Work is judged by the slow frames, waits by the typical one: see `Load`.
 _PERCENT = 90
 
-# Less work shortens no delay if the work is a smaller share of the budget.
+# Less work shortens no delay if its processor time is a smaller share of the time that there is.
 _MATERIAL = 0.1
 
 # A step has helped if the load without it was higher by this factor.
@@ -96,30 +96,41 @@ class Load:
     ----------
     wait : outside the mosaic, as a share of the budget
     work : of the mosaic, as a share of the budget
-    busy : of the time between two frames that the mosaic needs, or the output if it needs more
-    mosaic_busy : the same, of the mosaic only
+    mosaic_busy, output_busy : the share of the time between two frames that each needs
+    cpu : processor time of the slow frames as a share of the budget, or of the time between two
+        frames if that is shorter
     slowest : latency of the slow frames as a share of the budget, with all waits
     """
 
     wait: float
     work: float
-    busy: float
     mosaic_busy: float
+    output_busy: float
+    cpu: float
     slowest: float
 
     @property
     def latency(self) -> float:
         return self.wait + self.work
 
+    @property
+    def is_material(self) -> bool:
+        """Whether less work of the mosaic can shorten the delay."""
+        return self.cpu >= _MATERIAL
+
+    @property
+    def busy(self) -> float:
+        """The share of the time between two frames for which the next one may have to wait."""
+        return max(self.output_busy, self.mosaic_busy if self.is_material else 0.0)
+
     @classmethod
     def of(cls, frames: list[_Frame], *, max_latency_s: float, interval_s: float) -> Load:
         work_s = _percentile((frame.work for frame in frames), 50)
         cpu_s = sum(frame.cpu for frame in frames) / len(frames)
         slowdown = max(1.0, work_s / max(cpu_s, 1e-9))
-        slow_s = min(
-            _percentile((frame.work for frame in frames), _PERCENT),
-            _percentile((frame.cpu for frame in frames), _PERCENT) * slowdown,
-        )
+        slow_cpu_s = _percentile((frame.cpu for frame in frames), _PERCENT)
+        slow_work_s = _percentile((frame.work for frame in frames), _PERCENT)
+        slow_s = min(slow_work_s, slow_cpu_s * slowdown)
         latencies_s = Counter(frame.latency - frame.decoding for frame in frames)
         wait_s = percentile(latencies_s, 50) - work_s
         decoding_s = _percentile((frame.decoding for frame in frames), 50)
@@ -128,8 +139,9 @@ class Load:
         return cls(
             wait=max(0.0, wait_s) / budget_s,
             work=slow_s / budget_s,
-            busy=max(slow_s, delivery_s) / interval_s,
             mosaic_busy=slow_s / interval_s,
+            output_busy=delivery_s / interval_s,
+            cpu=min(slow_cpu_s, slow_s) / min(budget_s, interval_s),
             slowest=percentile(latencies_s, _PERCENT) / budget_s,
         )
 
@@ -253,7 +265,7 @@ class Governor:
     def _may_help(self, number: int, load: Load) -> bool:
         """Whether a step further down can shorten the delay, or keep more frames."""
         if number < _FIRST_LOWER_RATE:
-            return load.work >= _MATERIAL or load.mosaic_busy > _HIGH
+            return load.is_material
         # With a lower rate frames no longer wait for the one before.
         return self.may_drop and load.latency > _HIGH and load.busy > _HIGH
 
@@ -262,8 +274,9 @@ class Governor:
         every = STEPS[self.number - 1].every / self.step.every
         if self.number >= _FIRST_LOWER_RATE:
             return load.busy / every < _HIGH
-        work = _STEP_BACK_WORK * load.work
-        is_quick = load.wait + work < _HIGH or work < _MATERIAL
+        if _STEP_BACK_WORK * load.cpu < _MATERIAL:
+            return True
+        is_quick = load.wait + _STEP_BACK_WORK * load.work < _HIGH
         return is_quick and _STEP_BACK_WORK * load.mosaic_busy < _HIGH
 
     def _note_need(self, now_s: float, number: int) -> None:
