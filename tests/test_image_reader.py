@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
@@ -128,6 +129,86 @@ def test_grey_and_16_bit() -> None:
     assert near(read(encode(np.full((20, 20, 3), 90 * 257, np.uint16), ".png")), 90, 0)
     assert near(read(encode(np.full((20, 20), 90 * 257, np.uint16), ".png")), 90, 0)
     assert near(read(encode(np.full((20, 20), 90 * 257, np.uint16), ".tif")), 90, 0)
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    """A part of a PNG."""
+    crc = struct.pack(">I", zlib.crc32(name + body))
+    return struct.pack(">I", len(body)) + name + body + crc
+
+
+def png_of(rows: U8, bits: int, transparent: int) -> bytes:
+    """A PNG of grey samples, of which one level is transparent."""
+    height, width = rows.shape
+    samples = rows.astype(">u2").view(np.uint8) if bits == 16 else np.unpackbits(rows[..., None], 2)
+    lines = samples.reshape(height, -1) if bits == 16 else samples[..., -bits:].reshape(height, -1)
+    packed = lines if bits == 16 else np.packbits(lines, 1)
+
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0))
+        + chunk(b"tRNS", struct.pack(">H", transparent))
+        + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + line.tobytes() for line in packed)))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 16])
+def test_a_transparent_level_in_other_bits(bits: int) -> None:
+    level = 2**bits - 1
+    rows = np.zeros((8, 16), np.uint16 if bits == 16 else np.uint8)
+    rows[:, 8:] = level
+    picture = flatten(read(png_of(np.asarray(rows), bits, level)))
+    assert near(picture[:, :8], 0, 0)
+    assert near(picture[:, 8:], BACKGROUND, 0)
+
+
+def tiff(samples: np.ndarray[Any, Any], photometric: int, extra: int | None = None) -> bytes:
+    """A TIFF as the standard has it; `extra` is the meaning of a sample after the colours."""
+    height, width, count = samples.shape
+    bits = samples.dtype.itemsize * 8
+    entries = [
+        (256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 8),
+        (277, count), (278, height), (279, samples.nbytes),
+    ]  # fmt: skip
+    bits_at = 8 + samples.nbytes
+    tags = b""
+    for tag, value in [*entries, *([] if extra is None else [(338, extra)])]:
+        if tag == 258 and count > 2:
+            tags += struct.pack("<HHII", tag, 3, count, bits_at)
+        elif tag == 258:
+            tags += struct.pack("<HHIHH", tag, 3, count, bits, bits)
+        else:
+            tags += struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value)
+    list_at = bits_at + 2 * count
+    data: bytes = (
+        b"II*\0" + struct.pack("<I", list_at) + samples.astype(samples.dtype, "C").tobytes()
+        + struct.pack("<H", bits) * count + struct.pack("<H", len(tags) // 12) + tags + bytes(4)
+    )  # fmt: skip
+    return data
+
+
+@pytest.mark.parametrize(
+    ("dtype", "colour"),
+    [(np.uint8, [100]), (np.uint8, [200, 60, 50]), (np.uint16, [200, 60, 50])],
+    ids=["grey", "colours", "16 bit"],
+)
+@pytest.mark.parametrize("extra", [0, 1, 2], ids=["unspecified", "associated", "unassociated"])
+def test_last_samples_of_tiff(
+    extra: int, dtype: type[np.unsignedinteger[Any]], colour: list[int]
+) -> None:
+    shown = np.array(colour)
+    samples = np.empty((16, 16, len(colour) + 1), dtype)
+    samples[..., :-1], samples[..., -1] = shown // 2 if extra == 1 else shown, 128
+    samples *= dtype(257 if dtype == np.uint16 else 1)
+    picture = flatten(read(tiff(samples, 2 if len(colour) == 3 else 1, extra)))
+    assert near(picture[..., ::-1], shown if extra == 0 else (shown + BACKGROUND) / 2, 2)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_white_is_zero(dtype: type[np.unsignedinteger[Any]]) -> None:
+    samples = np.full((16, 16, 1), np.iinfo(dtype).max // 255 * 55, dtype)
+    assert near(read(tiff(samples, 0)), 200, 0)
 
 
 def test_cmyk_jpeg() -> None:
@@ -250,6 +331,7 @@ def test_srgb_profiles_change_no_pixel() -> None:
 def test_profiles_that_cannot_be_used(profile: bytes) -> None:
     data = pillow(photo(1), "PNG", icc_profile=profile)
     assert not ImageReader(data).converts
+    assert ImageReader(data).profile_is_bad
     np.testing.assert_array_equal(read(data), photo(1))
 
 
@@ -265,6 +347,48 @@ def test_a_profile_leaves_transparency() -> None:
     pixels = read(pillow(picture, "PNG", icc_profile=icc_profile("P3")))
     np.testing.assert_array_equal(pixels[..., 3], picture[..., 3])
     assert not near(pixels[..., :3], picture[..., :3], 10)
+
+
+def with_code_points(image: Image.Image, kind: str) -> bytes:
+    """An image file that says by code points that its colours are Display P3."""
+    file = io.BytesIO()
+    if kind == "HEIC":
+        options = {"color_primaries": 12, "transfer_characteristics": 13}
+        pillow_heif.from_pillow(image).save(file, quality=95, **options)
+        return file.getvalue()
+    image.save(file, "PNG")
+    data = file.getvalue()
+    return data[:33] + chunk(b"cICP", bytes([12, 13, 0, 1])) + data[33:]  # behind the header
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["PNG", "HEIC"])
+def test_code_points_instead_of_a_profile(kind: str) -> None:
+    pixels = Image.open(io.BytesIO(with_profile(fields(128, 128), "PNG", "P3")))
+    plain = Image.fromarray(np.asarray(pixels))
+    reader = ImageReader(with_code_points(plain, kind))
+    assert reader.wide == "Display P3"
+    assert not reader.plain
+    picture = reader.read()
+    for (y, x), colour in FIELDS.items():
+        assert near(picture[32 + 64 * y, 32 + 64 * x], colour, 5)
+    assert not ImageReader(pillow(photo(1), "PNG")).wide
+
+
+def test_grey_with_a_profile_of_colours() -> None:
+    file = io.BytesIO()
+    Image.new("L", (20, 20), 90).save(file, "JPEG", icc_profile=icc_profile("P3"))
+    reader = ImageReader(file.getvalue())
+    assert not reader.profile_is_bad
+    assert near(reader.read(), 90, 1)  # the transfer of Display P3 is that of sRGB
+
+
+def test_cie_lab() -> None:
+    file = io.BytesIO()
+    Image.fromarray(fields(64, 64)[..., ::-1]).convert("LAB").save(file, "TIFF")
+    picture = read(file.getvalue())
+    for (y, x), colour in FIELDS.items():
+        assert near(picture[16 + 32 * y, 16 + 32 * x], colour, 4)
 
 
 # ---- HEIC --------------------------------------------------------------------------------
@@ -314,10 +438,6 @@ def test_more_pixels_than_pillow_likes() -> None:
 
 
 def png_of_size(width: int, height: int) -> bytes:
-    def chunk(name: bytes, body: bytes) -> bytes:
-        crc = struct.pack(">I", zlib.crc32(name + body))
-        return struct.pack(">I", len(body)) + name + body + crc
-
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
-from .colour import U8
+from .colour import U8, UNSPECIFIED
+from .wide_colours import to_bt709, wide_name
 
 if TYPE_CHECKING:
     from PIL import Image, ImageCms
@@ -74,6 +75,14 @@ _PROFILED = {
     ("CMYK", "CMYK"): "CMYK",
     ("Lab", "LAB"): "LAB",
 }
+
+# Where a file without a profile says which primaries and which transfer its samples have.
+_CODE_POINTS = {
+    "PNG": rb"\0\0\0\x04cICP(.)(.)",
+    "AVIF": rb"colrnclx(..)(..)",
+    "HEIC": rb"colrnclx(..)(..)",
+}
+_UNSPECIFIED = UNSPECIFIED, UNSPECIFIED
 
 # Colours of a profile that lie this near to sRGB's are left as they are: a profile that means
 # sRGB, but rounds.
@@ -162,6 +171,11 @@ class ImageReader:
         """Whether the file has a colour profile that cannot be used; it is read as sRGB."""
         return self._profile().is_bad
 
+    @functools.cached_property
+    def wide(self) -> str:
+        """The name of its colours if they are HDR or more than sRGB has, and no profile says so."""
+        return wide_name(*self._code_points())
+
     @property
     def plain(self) -> bool:
         """Whether every decoder shows it alike: an upright JPEG or PNG of R'G'B' or Y'CbCr, 8 bit,
@@ -169,7 +183,8 @@ class ImageReader:
         image = self._image
         eight_bit = self.kind == "JPEG" or (self.kind == "PNG" and self.data[_PNG_BITS_AT] == 8)
         opaque = image.mode == "RGB" and not image.has_transparency_data
-        return eight_bit and opaque and self.orientation == 1 and not self.converts
+        srgb = not (self.converts or self.wide)
+        return eight_bit and opaque and srgb and self.orientation == 1
 
     def read(self, at_least: int | None = None) -> U8:
         """Decode the picture, upright and in sRGB.
@@ -236,6 +251,8 @@ class ImageReader:
                 image.putalpha(original.convert("RGBA").getchannel("A"))
         elif image.mode != mode:
             image = image.convert(mode)
+        if self.wide:
+            image = to_bt709(image, *self._code_points())
         if self.kind == "BMP" and mode == "RGBA" and not image.getchannel("A").getbbox():
             mode, image = "RGB", image.convert("RGB")  # the byte is not used
         raw = image.tobytes("raw", "BGRA" if mode == "RGBA" else "BGR")
@@ -254,11 +271,24 @@ class ImageReader:
             raise self._damaged("its pixels cannot be decoded")
         return np.asarray(pixels, np.uint8)
 
+    def _code_points(self) -> tuple[int, int]:
+        """The primaries and the transfer, as in ISO/IEC 23091-2."""
+        pattern = _CODE_POINTS.get(self.kind)
+        # In HEIC and AVIF files, a colour profile is the better description.
+        if pattern is None or (self.kind != "PNG" and "icc_profile" in self._image.info):
+            return _UNSPECIFIED
+        found = re.search(pattern, self.data, re.DOTALL)
+        if found is None:
+            return _UNSPECIFIED
+        return int.from_bytes(found[1], "big"), int.from_bytes(found[2], "big")
+
     def _tiff_tag(self, tag: int) -> Any:
         tags = getattr(self._image, "tag_v2", None)
         return None if tags is None else tags.get(tag)
 
     def _profile(self) -> _Profile:
+        if self.wide and self.kind == "PNG":
+            return _SRGB  # the profile is for programs that do not know code points
         mode = _COLOURS.get(self._image.mode, "RGB")
         profile = self._image.info.get("icc_profile")
         return _read_profile(profile, mode) if profile or mode == "LAB" else _SRGB
