@@ -84,14 +84,13 @@ def test_build(photos: Path, tmp_path: Path) -> None:
     # Sorted by path: 0000.jpg ..., then more/0000.png ...
     assert gallery.sources[0] == (str(photos / "0000.jpg"), (12, 0, 72, 72))
     assert gallery.sources[1] == (str(photos / "0000.jpg"), (30, 18, 36, 36))
-    assert gallery.sources[180] == (str(photos / "more" / "0000.png"), (0, 20, 50, 50))
+    assert gallery.sources[180] == (str(photos / "more" / "0000.png"), (0, 8, 50, 50))
     # A picture of this photo, not of another one.
     expected = photo(0)[:, 12:84].mean((0, 1))
     assert np.abs(gallery.tiles[0].mean((0, 1)) - expected).max() < 4
 
 
-def test_crops_by_the_number_of_photos(photos: Path, tmp_path: Path) -> None:
-    assert build_gallery([photos], tmp_path / "a.gallery", tile_px=16).tiles == 600
+def test_crops_by_the_number_of_photos() -> None:
     assert Recipe().for_photos(1999).crops == 5
     assert Recipe().for_photos(2000).crops == 0
     assert Recipe(crops=2).for_photos(2000).crops == 2

@@ -184,7 +184,7 @@ def test_folder_is_built_once_and_again_when_it_changes(
     (folder / "bad.jpg").touch()
     second = open_gallery(folder)
     assert len(second.sources.photos()) == 6
-    assert "1 of the photos" in caplog.text
+    assert "bad.jpg cannot be read" in caplog.text
     os.utime(folder / "0000.jpg", ns=(1, 1))
     third = open_gallery(folder)
     (folder / "0001.jpg").unlink()
@@ -224,7 +224,7 @@ def test_a_run_chooses_the_recipe_of_a_folder(
     outcome = program(*names, str(path), *words, "-y")
     assert outcome.code == 0
     for word in ("--crops", "--fit", "--no-mirror"):
-        assert f"{word} has no effect: the gallery is no folder of photos" in outcome.err
+        assert f"{word} has no effect: the gallery" in outcome.err
 
 
 def test_folder_without_photos(fresh: Path, tmp_path: Path) -> None:

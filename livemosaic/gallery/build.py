@@ -11,29 +11,31 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import GalleryError, UsageError
 from ..jit import I32, U8
 from ..media.image_reader import BadImage, read_image_file
 from ..media.picture import to_array
 from ..processors import usable_cores
+from .added_crops import AddedCrops, Arrays
 from .clusters import cluster_tiles, group_tiles
 from .file_format import GalleryWriter, new_gallery_file, refuse_to_replace
 from .histogram import tile_histograms
 from .layout_features import tile_points
+from .lettering import SIDE, has_lettering
 from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Recipe
-from .tiles import Crop, Tiles, photo_tiles, picture_tiles
+from .tiles import Crop, Tiles, picture_tiles, read_photo
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Progress = Callable[[int, int], None]  # photos done, photos in all; called by the building thread
-Cut = Callable[[str], Tiles]  # makes the tiles of a photo, by its name; raises BadImage
+# Makes the tiles of a photo, by its name, and says whether it has lettering; raises BadImage.
+Cut = Callable[[str], tuple[Tiles, bool]]
 
 # Photos per task: large enough that a task's overhead is small beside 0.2 ms a photo, small enough
 # that the progress bar moves and Ctrl-C works when photos take 50 ms.
@@ -83,7 +85,7 @@ class BuildReport:
 
 # Of some photos: the names read, (name, reason) of the others, and arrays of the gallery file. Its
 # source_photo counts from 0.
-_Batch = tuple[list[str], list[tuple[str, str]], dict[str, NDArray[Any]]]
+_Batch = tuple[list[str], list[tuple[str, str]], Arrays]
 
 
 def build_gallery(
@@ -104,21 +106,23 @@ def build_gallery(
 
     The same photos and options give the same bytes, whatever the number of workers. Files and
     folders that cannot be read are reported and skipped. Any exception, Ctrl-C too, leaves no file.
-    The tiles are in the order of the photos' paths.
+    The tiles are in the order of the photos' paths; with crops=None the crops follow.
 
     Parameters
     ----------
     paths : folders (with their subfolders), files and globs
     output : the file to write; an existing gallery is replaced when the new one is complete
     tile_px : side of a tile in pixels, 8..255
-    fit : `crop` takes the largest square in the middle of a photo, `stretch` distorts the whole
+    fit : `crop` takes the largest square in the middle of a photo, of an upright one nearer to the
+        top, where heads are; `stretch` distorts the whole
     clusters : highest number of clusters of tiles with similar colours
     drop_percentile : percentage of the clusters, the smallest ones, that are not used, 0..100
     seed : of all random choices, 0..2^63 - 1
     crops : number of crops of half the size of each photo, in addition to the whole, 0..5: the
         centre, then the quadrants, unless they would have to be enlarged by more than a third.
-        None: 5 for fewer than 2,000 photos, else 0
-    mirror : may the tiles be shown mirrored?
+        None: of fewer than 2,000 photos those whose colour no whole photo has, and a mosaic uses
+        them only where they fit clearly better, the more so the larger its tiles are
+    mirror : may the tiles be shown mirrored? Photos in which lettering is found never are
     progress : called as progress(done, total), in photos
     workers : threads that read photos, by default one more than cores
 
@@ -139,10 +143,7 @@ def build_gallery(
     recipe = Recipe(tile_px, fit, crops, clusters, drop_percentile, seed, not mirror)
     refuse_to_replace(output)
     found = find_photos(paths)
-    recipe = recipe.for_photos(len(found.photos))
-
-    def cut(path: str) -> Tiles:
-        return photo_tiles(read_image_file(path), recipe)
+    cut = _file_cut(recipe.for_photos(len(found.photos)))
 
     with new_gallery_file(output) as writer:
         report = write_gallery(
@@ -171,13 +172,14 @@ def images_gallery(
             arrays[names[-1]] = to_array(image, rgb=rgb)
         except UsageError as error:
             raise UsageError(f"{names[-1]}: {error}") from None
-    recipe = recipe.for_photos(len(names))
+    cutting = recipe.for_photos(len(names))
+    cut_file = _file_cut(cutting)
 
-    def cut(name: str) -> Tiles:
+    def cut(name: str) -> tuple[Tiles, bool]:
         if name not in arrays:
-            return photo_tiles(read_image_file(name), recipe)
+            return cut_file(name)
         array = arrays[name]
-        return picture_tiles(array, (array.shape[1], array.shape[0]), recipe)
+        return _cut(array, (array.shape[1], array.shape[0]), cutting)
 
     if not names:
         raise UsageError("images: the list is empty; give at least one array or path")
@@ -186,6 +188,15 @@ def images_gallery(
     for name, reason in report.unreadable:
         raise GalleryError(f"{name}: cannot be read: {reason}; leave it out, or save it again")
     return file.getvalue()
+
+
+def _file_cut(recipe: Recipe) -> Cut:
+    at_least = SIDE if recipe.mirror else 0  # to find lettering
+    return lambda path: _cut(*read_photo(read_image_file(path), recipe, at_least=at_least), recipe)
+
+
+def _cut(picture: U8, size: tuple[int, int], recipe: Recipe) -> tuple[Tiles, bool]:
+    return picture_tiles(picture, size, recipe), recipe.mirror and has_lettering(picture)
 
 
 def write_gallery(
@@ -209,14 +220,18 @@ def write_gallery(
     labels : the cluster of each tile; by default they are computed
     """
     began = time.perf_counter()
-    batches: list[dict[str, NDArray[Any]]] = []
+    batches: list[Arrays] = []
+    chooses = recipe.crops is None and recipe.for_photos(len(names)).crops
+    added = AddedCrops() if chooses else None
     used: list[str] = []
     unreadable: list[tuple[str, str]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about damaged files: they are reported
         for read, bad, arrays in _read_all(names, cut, recipe.tile_px, workers):
-            writer.append(arrays.pop("tiles"))
             arrays["source_photo"] += len(used)
+            if added is not None:
+                arrays = added.take(arrays)
+            writer.append(arrays.pop("tiles"))
             batches.append(arrays)
             used += read
             unreadable += bad
@@ -229,17 +244,23 @@ def write_gallery(
             f"none of {len(names)} files can be read (the first, {name!r}: {reason}); "
             "name other photos"
         )
+    for arrays in added.chosen() if added is not None else ():
+        writer.append(arrays.pop("tiles"))
+        batches.append(arrays)
     arrays = {name: np.concatenate([part[name] for part in batches]) for name in batches[0]}
     features = arrays["features"]
     if labels is None:
         labels = cluster_tiles(features, clusters=recipe.clusters, seed=recipe.seed)
     photos, drop = arrays["source_photo"], recipe.drop_percentile
+    lettering = np.unique(photos[arrays.pop("lettering")]).tolist()
     groups = group_tiles(features, labels, photos, drop_percentile=drop, seed=recipe.seed)
     if root is None:
         root = _common_folder(used)
         start = len(os.path.join(root, ""))
         used = [path[start:] for path in used]
-    size = writer.finish(arrays | groups._asdict(), photos=used, root=root, recipe=recipe)
+    size = writer.finish(
+        arrays | groups._asdict(), photos=used, root=root, recipe=recipe, lettering=lettering
+    )
     return BuildReport(
         path=path,
         photos=len(used),
@@ -275,26 +296,29 @@ def _read_batch(names: Sequence[str], cut: Cut, tile_px: int) -> _Batch:
     unreadable: list[tuple[str, str]] = []
     photos: list[int] = []
     crops: list[Crop] = []
+    lettering: list[bool] = []
     parts = [np.empty((0, tile_px, tile_px, 3), np.uint8)]
     for name in names:
         try:
-            tiles, places = cut(name)
+            (tiles, places), letters = cut(name)
         except BadImage as reason:
             unreadable.append((name, str(reason)))
             continue
         photos += [len(read)] * len(tiles)
+        lettering += [letters] * len(tiles)
         read.append(name)
         crops += places
         parts.append(tiles)
     tiles = np.concatenate(parts)
     points, texture = tile_points(tiles)
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: Arrays = {
         "tiles": tiles,
         "features": tile_histograms(tiles),
         "points": points,
         "texture": texture,
         "source_photo": np.array(photos, np.int32),
         "source_crop": np.array(crops, np.int32).reshape(-1, 4),
+        "lettering": np.array(lettering, np.bool_),
     }
     return read, unreadable, arrays
 

@@ -22,13 +22,11 @@ import numpy as np
 from ..media.image_reader import ImageReader, flatten
 from .cache import cached_gallery
 from .file_format import FORMAT_VERSION, Gallery, new_gallery_file
-from .recipe import Recipe
+from .recipe import RECIPE_VERSION, Recipe
 from .tiles import Tiles, photo_tiles, scale_tiles
 
 LABELS = "labels.npy"  # int16, the cluster of each tile
 CREDITS = "CREDITS.md"
-
-RECIPE_VERSION = 1  # goes up when `image_tiles` makes other tiles of the same images
 
 # Lower than the reference's 35, which suits 200,000 photos. Here that would drop every cluster of
 # fewer than 8 tiles, and with them a quarter of the colours. At 10 the smallest has 4 tiles, 8 with
@@ -143,7 +141,7 @@ def _build(chosen: BuiltinGallery, archive: zipfile.ZipFile, path: Path) -> None
         write_gallery(
             writer,
             names,
-            lambda name: image_tiles(chosen, archive.read(name)),
+            lambda name: (image_tiles(chosen, archive.read(name)), False),
             chosen.recipe,
             root=chosen.file.name,
             labels=labels,

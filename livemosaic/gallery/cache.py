@@ -20,7 +20,7 @@ from ..jit import write_error
 from ..media.atomic_write import remove_remains
 from ..unfinished import add_unfinished
 from .file_format import FORMAT_VERSION, SUFFIX, Gallery
-from .recipe import Recipe
+from .recipe import RECIPE_VERSION, Recipe
 
 if TYPE_CHECKING:
     from .build import BuildReport
@@ -93,7 +93,7 @@ def photos_gallery(
     from .build import build_gallery
     from .photo_paths import find_photos
 
-    state = hashlib.sha256(f"{FORMAT_VERSION}\n".encode())
+    state = hashlib.sha256(f"{FORMAT_VERSION} {RECIPE_VERSION}\n".encode())
     for photo in find_photos(paths).photos:
         with contextlib.suppress(OSError):  # removed since; the build will not find it either
             status = os.stat(photo)

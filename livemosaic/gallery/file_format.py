@@ -15,7 +15,9 @@
 | arrays            | of each array its dtype, shape and offset                              |
 | root              | the folder that the photos' paths belong to                            |
 | mirror            | may the tiles be shown mirrored?                                       |
-| options           | how the gallery was built, see `OPTIONS`                               |
+| lettering         | numbers of the photos that are never mirrored; may be missing          |
+| options           | how the gallery was built, see `OPTIONS`; with crops null, the tiles   |
+|                   | of p photos are p wholes, then crops of colours that those lack        |
 
 All numbers are little endian. The header comes last, so that tiles can be written before their
 number is known. Nothing in a gallery file is code (no pickle).
@@ -180,6 +182,10 @@ class Gallery:
     source_photo : int32 (n,), the number of the photo that each tile shows
     sources : the `Source` of each tile
     mirror : may tiles be shown mirrored? (photos may, symbols and letters may not)
+    mirrors : bool (n,), which tiles may be shown mirrored: none without `mirror`, and none of a
+        photo with lettering
+    added_crops : bool (n,), which tiles are crops that were added for the colours that whole photos
+        lack; crops that a recipe asks for are not among them
     options : how the gallery was built (fit, crops, clusters, drop_percentile, seed)
     bytes : size of the file
     """
@@ -205,6 +211,12 @@ class Gallery:
         self.members: NDArray[np.int32] = arrays["members"]
         self.source_photo: NDArray[np.int32] = arrays["source_photo"]
         self.sources = Sources(arrays, header["root"])
+        photos = len(arrays["photo_start"]) - 1
+        by_photo = np.full(photos, self.mirror)
+        by_photo[header.get("lettering", [])] = False
+        self.mirrors: NDArray[np.bool_] = by_photo[self.source_photo]
+        first = photos if self.options.get("crops", 0) is None else len(self)
+        self.added_crops: NDArray[np.bool_] = np.arange(len(self)) >= first
 
     def __len__(self) -> int:
         return len(self.tiles)
@@ -324,7 +336,7 @@ def _read(data: mmap.mmap | bytes, path: Path) -> tuple[dict[str, NDArray[Any]],
         header = json.loads(bytes(view[offset:]))
         arrays = {name: _array(view, header["arrays"][name], ARRAYS[name][0]) for name in ARRAYS}
         _check_arrays(arrays)
-        _check_header(header)
+        _check_header(header, photos=len(arrays["photo_start"]) - 1)
         return arrays, header
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise _refusal(path, f"its header is not valid ({error})") from None
@@ -368,12 +380,15 @@ def _check_arrays(a: Mapping[str, NDArray[Any]]) -> None:
         raise ValueError("a path holds a zero byte")
 
 
-def _check_header(header: Mapping[str, Any]) -> None:
+def _check_header(header: Mapping[str, Any], *, photos: int) -> None:
     """Raise ValueError or TypeError for what no GalleryWriter writes."""
     if b"\0" in os.fsencode(header["root"]):
         raise ValueError("root holds a zero byte")
     if not isinstance(header["mirror"], bool):
         raise ValueError("mirror is neither true nor false")
+    for photo in header.get("lettering", []):
+        if not isinstance(photo, int) or not 0 <= photo < photos:
+            raise ValueError("lettering names a photo that is not there")
     options = header["options"]
     if not isinstance(options, dict):
         raise ValueError("options is no table")
@@ -406,6 +421,7 @@ class GalleryWriter:
         photos: Sequence[str],
         root: str,
         recipe: Recipe,
+        lettering: Sequence[int] = (),
     ) -> int:
         """Write everything but the tiles; return the size of the file in bytes.
 
@@ -413,6 +429,7 @@ class GalleryWriter:
         ----------
         arrays : all of `ARRAYS` but tiles, photo_start and photo_path
         photos : paths relative to `root`, in the order of source_photo's numbers
+        lettering : the numbers of those that are never mirrored
         """
         self._describe("tiles", ARRAYS["tiles"][0], self._tiles_shape, _START)
         raw = [photo.encode("utf-8", "surrogateescape") for photo in photos]
@@ -429,6 +446,7 @@ class GalleryWriter:
         options = {name: getattr(recipe, name) for name in OPTIONS}
         header = {
             "arrays": self._arrays, "root": root, "mirror": recipe.mirror, "options": options,
+            "lettering": list(lettering),
         }  # fmt: skip
         # ASCII escapes carry bytes of file names that are not UTF-8.
         self._write(json.dumps(header, sort_keys=True).encode())

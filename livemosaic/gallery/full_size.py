@@ -27,7 +27,8 @@ _THREADS = 4  # each may hold a photo of 100 megapixels
 
 def full_size_tiles(gallery: Gallery, tiles: NDArray[np.integer], px: int) -> dict[int, U8]:
     """Tiles by their numbers, enlarged to (px, px, 3) BGR, as far as their photos are there and
-    still the same. The numbers of a photo's tiles should stand side by side."""
+    still the same."""
+    tiles = tiles[np.argsort(gallery.source_photo[tiles], kind="stable")]  # each photo is read once
     ends = np.flatnonzero(np.diff(gallery.source_photo[tiles])) + 1
     with ThreadPoolExecutor(_THREADS) as threads:
         photos = threads.map(

@@ -7,6 +7,8 @@ from typing import Literal
 
 from ..option import check, option
 
+RECIPE_VERSION = 2  # goes up when the same recipe makes other tiles of the same images
+
 Fit = Literal["crop", "stretch"]
 
 # Tiles of 64 pixels serve mosaics of 8 to 64 pixels per cell, and 5,000 of them take 60 MB. Nothing
@@ -17,8 +19,7 @@ CLUSTERS, DROP_PERCENTILE = 500, 35.0  # as the reference notebook (vishnu-chand
 
 MAX_CROPS = 5  # the centre and four quadrants
 
-# A small set of photos covers few colours, and crops cover more. A large one needs no crops, which
-# would only make it larger: six tiles of each of 2,000 photos take 150 MB.
+# A small set of photos covers few colours, and crops cover more. A large one needs no crops.
 CROPS_BELOW_PHOTOS = 2000
 
 
@@ -37,8 +38,9 @@ class Recipe:
     fit: Fit = option("crop", """the largest square in the middle of each photo, or the whole photo,
         distorted""", group="gallery")
     crops: int | None = option(None, f"""number of crops of half the size of each photo, in addition
-        to the whole: the centre, then the quadrants (default: {MAX_CROPS} for fewer than
-        {CROPS_BELOW_PHOTOS:,} photos, else 0)""", low=0, high=MAX_CROPS, group="gallery")
+        to the whole: the centre, then the quadrants (default: of fewer than {CROPS_BELOW_PHOTOS:,}
+        photos those crops whose colour no whole photo has)""", low=0, high=MAX_CROPS,
+        group="gallery")
     clusters: int = option(CLUSTERS, """highest number of clusters of tiles with similar
         colours""", low=1, group="gallery")
     drop_percentile: float = option(DROP_PERCENTILE, """percentage of the clusters, the smallest
@@ -59,7 +61,8 @@ class Recipe:
         return not self.no_mirror
 
     def for_photos(self, count: int) -> Recipe:
-        """The recipe for a number of photos, which decides about crops unless they are chosen."""
+        """The recipe to cut so many photos by. Unless a number of crops was asked for, `AddedCrops`
+        chooses from them."""
         if self.crops is not None:
             return self
         return replace(self, crops=MAX_CROPS if count < CROPS_BELOW_PHOTOS else 0)

@@ -41,6 +41,7 @@ def gallery_info(gallery: Gallery) -> dict[str, Any]:
         "photos": len(gallery.sources.photos()),
         "tile_px": gallery.tile_px,
         "mirror": gallery.mirror,
+        "lettering": len(np.unique(gallery.source_photo[~gallery.mirrors])) * gallery.mirror,
         "clusters": len(population),
         "clusters_kept": int(gallery.kept.sum()),
         "clusters_dropped": int((~gallery.kept).sum()),
@@ -71,14 +72,18 @@ def info_lines(info: dict[str, Any]) -> list[str]:
     rows = {
         "gallery": f"{info['name']} ({info['path'] or 'in memory'})",
         "tiles": f"{info['tiles']:,} of {info['tile_px']} px, from {info['photos']:,} photos"
-        + (", may be mirrored" if info["mirror"] else ", never mirrored"),
+        + (", may be mirrored" if info["mirror"] else ", never mirrored")
+        + (f", but {info['lettering']:,} with lettering" if info["lettering"] else ""),
         "clusters": f"{info['clusters_kept']} kept, {info['clusters_dropped']} dropped; "
         f"{info['tiles_kept']:,} tiles in use",
         "kept": f"{spread('kept')} tiles (smallest / median / largest)",
         "dropped": f"{spread('dropped')} tiles",
         "colours": f"{info['colour_coverage']:.0%} of 125 have a tile that is mostly this colour",
         "size": f"{info['bytes'] / 1e6:.1f} MB",
-        "built with": ", ".join(f"{name} {value}" for name, value in info["options"].items()),
+        "built with": ", ".join(
+            f"{name} {'by colour' if value is None else value}"
+            for name, value in info["options"].items()
+        ),
     }
     return [f"{name:11s} {value}" for name, value in rows.items()]
 

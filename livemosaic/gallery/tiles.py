@@ -18,15 +18,24 @@ from .recipe import Recipe
 Crop = tuple[int, int, int, int]  # left, top, width, height, in pixels of the upright photo
 Tiles = tuple[U8, list[Crop]]  # (n, tile_px, tile_px, 3) BGR, and which part of a photo each shows
 
+# Of what is cut off from an upright photo, this share is above the square.
+_ABOVE = 0.2
+
 # Crops that would have to be enlarged more than this are blurred, and not used.
 MAX_ENLARGEMENT = 4 / 3
 
 
 def photo_tiles(data: bytes, recipe: Recipe) -> Tiles:
     """Make the tiles of an image file, or raise `BadImage`."""
+    return picture_tiles(*read_photo(data, recipe), recipe)
+
+
+def read_photo(data: bytes, recipe: Recipe, *, at_least: int = 0) -> tuple[U8, tuple[int, int]]:
+    """Decode an image file at the size that its tiles need, or at least `at_least` pixels on the
+    shorter side; and the size of the original (width, height). Raise `BadImage`."""
     reader = ImageReader(data)
-    picture = flatten(reader.read(at_least=recipe.tile_px * (2 if recipe.crops else 1)))
-    return picture_tiles(picture, reader.size, recipe)
+    needed = recipe.tile_px * (2 if recipe.crops else 1)
+    return flatten(reader.read(at_least=max(needed, at_least))), reader.size
 
 
 def picture_tiles(picture: U8, size: tuple[int, int], recipe: Recipe) -> Tiles:
@@ -58,7 +67,8 @@ def _crops(width: int, height: int, recipe: Recipe) -> list[Crop]:
     left, top, w, h = 0, 0, width, height
     if recipe.fit == "crop":
         w = h = min(width, height)
-        left, top = (width - w) // 2, (height - h) // 2
+        # In the middle, or near the top of an upright photo, where heads are.
+        left, top = (width - w) // 2, int((height - h) * _ABOVE)
     crops = [(left, top, w, h)]
     half_w, half_h = w // 2, h // 2
     if min(half_w, half_h) * MAX_ENLARGEMENT >= recipe.tile_px:

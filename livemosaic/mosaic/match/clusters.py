@@ -79,7 +79,7 @@ class ClusterMatcher(Matcher):
         _most_similar(self._palette.centres, self._directions_t, nearest)
         ids = self._next_tiles(self._kept[nearest][self._palette.labels(counts)])
         flips = self._rng.random(len(ids)) < 0.5
-        return ids, flips & self.gallery.mirror
+        return ids, flips & self.gallery.mirrors[ids]
 
     def _next_tiles(self, clusters: NDArray[np.intp]) -> I32:
         """The next member of each cluster, in rotation; int32 (n,)."""

@@ -157,19 +157,19 @@ _indices: WeakKeyDictionary[Gallery, LayoutIndex] = WeakKeyDictionary()
 
 def _index(gallery: Gallery) -> LayoutIndex:
     tiles = len(gallery.points)
-    variant = np.arange(tiles, dtype=np.int32) * 2
-    if gallery.mirror:
-        variant = np.concatenate([variant, variant + 1])
+    mirrored = np.flatnonzero(gallery.mirrors).astype(np.int32)
+    variant = np.concatenate([np.arange(tiles, dtype=np.int32) * 2, mirrored * 2 + 1])
     codes = np.empty((len(variant), COEFFICIENTS), np.float32)
     residual = np.empty(len(variant), np.float32)
     for begin in range(0, tiles, _BATCH):
         part = slice(begin, min(begin + _BATCH, tiles))
         points = np.asarray(gallery.points[part])
         codes[part], residual[part] = encode(points_to_lab(points))
-        if gallery.mirror:
-            part = slice(tiles + part.start, tiles + part.stop)
-            mirrored = np.ascontiguousarray(points[:, :, ::-1])
-            codes[part], residual[part] = encode(points_to_lab(mirrored))
+    for begin in range(0, len(mirrored), _BATCH):
+        chosen = mirrored[begin : begin + _BATCH]
+        points = np.ascontiguousarray(np.asarray(gallery.points)[chosen, :, ::-1])
+        part = slice(tiles + begin, tiles + begin + len(chosen))
+        codes[part], residual[part] = encode(points_to_lab(points))
 
     weighted = codes[:, :COARSE] * np.sqrt(weights(_CLUSTERS_TINT)[:COARSE])
     cluster_size = int(np.clip(np.sqrt(len(codes)), _MIN_CLUSTER, _MAX_CLUSTER))

@@ -64,6 +64,10 @@ _USE_PENALTY = 80.0
 _PLAIN_PENALTY = 2.5  # for each level that the texture is below
 _ENOUGH_TEXTURE = 40.0  # levels; half of the included photos' tiles have less
 
+# The penalty of a crop that was added for its colours, in tiles of so many pixels; more in larger
+# ones. Nobody sees that a head is cut off in a tile of 8 pixels.
+_CROP_PENALTY, _CROP_TILE_PX = 128.0, 32
+
 
 class Decisions(NamedTuple):
     """The course of a match, for tests and measurements."""
@@ -96,6 +100,7 @@ class LayoutMatcher(Matcher):
         photos = len(index.photo_start) - 1
         plain = np.maximum(_ENOUGH_TEXTURE - index.texture, 0)
         penalties = _PLAIN_PENALTY * settings.variety * plain
+        penalties += _crop_penalty(grid.tile_px) * gallery.added_crops[index.variant // 2]
         penalties = (index.residual + penalties).astype(np.float32)
         probes, tries = len(index.start) - 1, _TRIES
         if len(index.variant) > large_gallery:
@@ -210,6 +215,11 @@ def _moved(lab: F32, matched: F32, limit: np.float32, urgency: I32) -> None:
                 total += away * away
         total /= n
         urgency[i] = np.int32(min(total, np.float32(1e9))) if total > limit else np.int32(0)
+
+
+def _crop_penalty(tile_px: int) -> float:
+    size = tile_px / _CROP_TILE_PX
+    return _CROP_PENALTY * size * min(size, 1)
 
 
 def _promising(tint: float) -> np.float32:

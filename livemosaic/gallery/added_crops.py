@@ -1,0 +1,51 @@
+"""Crops for the colours that a set of photos lacks.
+
+A crop cuts heads off, so a photo is used whole where that is possible. But the means of few whole
+photos are alike: all of a party are brown. A crop of a colour that no whole photo has is added.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..jit import F32, U8
+from .layout_features import points_to_lab
+
+# A crop is added if its mean colour is so far from those of all whole photos and of all crops that
+# were added (CIELAB, with less weight on colour). That is about one crop for each photo of a party.
+_FAR = 5.0
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class AddedCrops:
+    """Chooses from the crops of all photos, which come batch by batch, and holds those only."""
+
+    def __init__(self) -> None:
+        self._whole = np.empty((0, 3), np.float32)
+        self._held: list[tuple[F32, Arrays]] = []
+
+    def take(self, arrays: Arrays) -> Arrays:
+        """Take tiles, of each photo the whole first; returns the wholes."""
+        is_whole = np.diff(arrays["source_photo"], prepend=-1) > 0
+        means = _means(arrays["points"])
+        self._whole = np.concatenate([self._whole, means[is_whole]])
+        for i in np.flatnonzero(~is_whole):
+            if self._is_far(means[i], [held for held, _ in self._held]):
+                self._held.append((means[i], {name: a[i : i + 1] for name, a in arrays.items()}))
+        return {name: array[is_whole] for name, array in arrays.items()}
+
+    def chosen(self) -> list[Arrays]:
+        """The crops that were chosen; later photos may have had their colours."""
+        return [arrays for mean, arrays in self._held if self._is_far(mean, [])]
+
+    def _is_far(self, mean: F32, others: list[F32]) -> bool:
+        known = np.concatenate([self._whole, np.reshape(others, (-1, 3))])
+        return bool((np.square(known - mean).sum(axis=1) >= _FAR**2).all())
+
+
+def _means(points: U8) -> F32:
+    return np.asarray(points_to_lab(points).mean(axis=1), np.float32)

@@ -1,0 +1,67 @@
+"""Lettering in photos, which must not be shown mirrored.
+
+No recognition of text: at least four small shapes side by side, of one height and on one line, of
+thin strokes that are darker or lighter than what is around them. This finds most printed signs,
+banners and screenshots, and once in a while a fence. Single letters, handwriting, and lettering
+that is very small, very large or clearly tilted remain unnoticed.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ..jit import I32, U8
+
+SIDE = 256  # the shorter side of the picture that is searched, in pixels
+_MIN_SIDE = 64  # in fewer pixels no lettering can be read
+
+_STROKE = 11  # strokes are thinner, in pixels
+# Levels between strokes and surroundings: letters that touch at the one may not at the other.
+_CONTRASTS = 40, 80
+_LETTERS = 4  # side by side at least
+
+
+def has_lettering(picture: U8) -> bool:
+    """Whether a picture, uint8 (height, width, 3) BGR, seems to have lettering."""
+    shorter = min(picture.shape[:2])
+    if shorter < _MIN_SIDE:
+        return False
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    if shorter > SIDE:
+        share = SIDE / shorter
+        grey = cv2.resize(grey, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    around = np.ones((_STROKE, _STROKE), np.uint8)
+    for mode in (cv2.MORPH_BLACKHAT, cv2.MORPH_TOPHAT):
+        contrast = cv2.morphologyEx(grey, mode, around)
+        for least in _CONTRASTS:
+            strokes = (contrast > least).astype(np.uint8)
+            shapes = cv2.connectedComponentsWithStats(strokes)[2][1:]  # without the background
+            if _has_row(_letters(np.asarray(shapes, np.int32))):
+                return True
+    return False
+
+
+def _letters(shapes: I32) -> I32:
+    """Those of connected shapes (left, top, width, height, area) that may be letters, by left."""
+    _, _, width, height, area = shapes.T
+    fill = area / (width * height)
+    good = (height >= 6) & (height <= 60) & (width <= 1.5 * height) & (width >= 2)
+    letters = shapes[good & (fill > 0.15) & (fill < 0.9)]
+    return np.asarray(letters[np.argsort(letters[:, 0], kind="stable")], np.int32)
+
+
+def _has_row(letters: I32) -> bool:
+    """Whether enough letters stand side by side, of one height and on one line."""
+    left, top, width, height, _ = letters.T.astype(np.float32)
+    bottom, right = top + height, left + width
+    length = np.ones(len(letters), np.int32)  # of the longest row that ends in the letter
+    for i in range(len(letters)):
+        gap = left[i] - right[:i]
+        tall, low = np.maximum(height[i], height[:i]), np.minimum(height[i], height[:i])
+        beside = (gap >= -0.2 * low) & (gap <= 0.9 * tall)
+        same = (tall <= 1.6 * low) & (np.abs(bottom[i] - bottom[:i]) <= 0.2 * tall)
+        length[i] += length[:i][beside & same].max(initial=0)
+        if length[i] >= _LETTERS:
+            return True
+    return False
