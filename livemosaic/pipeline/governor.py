@@ -50,7 +50,7 @@ _ENOUGH_FRAMES, _FEWEST_FRAMES = 10, 3
 _HIGH = 0.8
 _STEP_BACK_WORK = 2.0
 
-# Work is judged by the slow frames, waits by the typical one: see `Load`.
+# Nine of ten frames are faster than a slow one.
 _PERCENT = 90
 
 # Less work shortens no delay if its processor time is a smaller share of the time that there is.
@@ -85,33 +85,27 @@ class _Frame(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The load of some frames, without the moments in which the machine stood still.
+    """The load of some frames.
 
     On a busy machine a thread now and then waits for a processor, for as long as several frames
-    last. Such a frame is late, but not by work, and with less work it would be as late. So the work
-    is the processor time of the slow frames, at the speed at which a typical frame gets processor
-    time; and what a frame waits for is what a typical frame waits for.
+    last. Such a frame is late, but not by work. With less work it waits less often, and for less
+    time, only if its work needs much of the processor: see `is_material`.
 
     Attributes
     ----------
-    wait : outside the mosaic, as a share of the budget
-    work : of the mosaic, as a share of the budget
+    latency : of the slow frames, as a share of the budget
+    work : of the slow frames' mosaic, as a share of the budget, if they got processor time as fast
+        as a typical frame
+    cpu : the same in processor time, as a share of the budget, or of the time between two frames if
+        that is shorter
     mosaic_busy, output_busy : the share of the time between two frames that each needs
-    cpu : processor time of the slow frames as a share of the budget, or of the time between two
-        frames if that is shorter
-    slowest : latency of the slow frames as a share of the budget, with all waits
     """
 
-    wait: float
+    latency: float
     work: float
+    cpu: float
     mosaic_busy: float
     output_busy: float
-    cpu: float
-    slowest: float
-
-    @property
-    def latency(self) -> float:
-        return self.wait + self.work
 
     @property
     def is_material(self) -> bool:
@@ -125,24 +119,21 @@ class Load:
 
     @classmethod
     def of(cls, frames: list[_Frame], *, max_latency_s: float, interval_s: float) -> Load:
-        work_s = _percentile((frame.work for frame in frames), 50)
-        cpu_s = sum(frame.cpu for frame in frames) / len(frames)
-        slowdown = max(1.0, work_s / max(cpu_s, 1e-9))
-        slow_cpu_s = _percentile((frame.cpu for frame in frames), _PERCENT)
-        slow_work_s = _percentile((frame.work for frame in frames), _PERCENT)
-        slow_s = min(slow_work_s, slow_cpu_s * slowdown)
-        latencies_s = Counter(frame.latency - frame.decoding for frame in frames)
-        wait_s = percentile(latencies_s, 50) - work_s
+        cpu_s = _percentile((frame.cpu for frame in frames), _PERCENT)
+        work_s = _percentile((frame.work for frame in frames), _PERCENT)
+        mean_cpu_s = sum(frame.cpu for frame in frames) / len(frames)
+        slowdown = _percentile((frame.work for frame in frames), 50) / max(mean_cpu_s, 1e-9)
+        work_s = min(work_s, cpu_s * max(1.0, slowdown))
         decoding_s = _percentile((frame.decoding for frame in frames), 50)
         budget_s = max(max_latency_s - decoding_s, _MIN_BUDGET * max_latency_s)
+        latency_s = _percentile((frame.latency - frame.decoding for frame in frames), _PERCENT)
         delivery_s = _percentile((frame.delivery for frame in frames), 50)
         return cls(
-            wait=max(0.0, wait_s) / budget_s,
-            work=slow_s / budget_s,
-            mosaic_busy=slow_s / interval_s,
+            latency=latency_s / budget_s,
+            work=work_s / budget_s,
+            cpu=min(cpu_s, work_s) / min(budget_s, interval_s),
+            mosaic_busy=work_s / interval_s,
             output_busy=delivery_s / interval_s,
-            cpu=min(slow_cpu_s, slow_s) / min(budget_s, interval_s),
-            slowest=percentile(latencies_s, _PERCENT) / budget_s,
         )
 
 
@@ -276,7 +267,7 @@ class Governor:
             return load.busy / every < _HIGH
         if _STEP_BACK_WORK * load.cpu < _MATERIAL:
             return True
-        is_quick = load.wait + _STEP_BACK_WORK * load.work < _HIGH
+        is_quick = load.latency + (_STEP_BACK_WORK - 1) * load.work < _HIGH
         return is_quick and _STEP_BACK_WORK * load.mosaic_busy < _HIGH
 
     def _note_need(self, now_s: float, number: int) -> None:
@@ -289,4 +280,4 @@ class Governor:
 
 
 def _is_as_good(before: Load, now: Load) -> bool:
-    return before.slowest <= _HELPED * now.slowest and before.work <= _HELPED * now.work
+    return before.latency <= _HELPED * now.latency and before.work <= _HELPED * now.work
