@@ -56,6 +56,7 @@ def parse_outputs(options: RunOptions) -> list[Destination]:
         crf=options.crf,
         overwrite=options.overwrite,
         source_name=options.input,
+        keep_hdr=options.hdr == "keep",
     )
     # --format is for standard output only: the ending of a file says what the file is.
     stdout_options = dataclasses.replace(file_options, format=options.format)
@@ -127,6 +128,8 @@ def open_input(options: RunOptions, destinations: Sequence[Destination] = ()) ->
             reconnect=options.reconnect,
             capture=options.capture,
             alpha=options.alpha,
+            keep_depth=any(it.keeps_depth for it in destinations),
+            keep_hdr=any(it.keeps_hdr for it in destinations),
         )
     )
     try:
@@ -184,6 +187,7 @@ def open_pipeline(
     """
     from .gallery import is_of_photos, open_gallery
     from .jit import kernels_are_cached
+    from .media.deep import is_wide
     from .mosaic.match import MATCHERS
     from .mosaic.mosaic import Mosaic
     from .pipeline import Pipeline, output_info
@@ -241,6 +245,7 @@ def open_pipeline(
         encodes=any(it.encodes for it in destinations),
         builds_gallery=builds,
         alpha=info.alpha,
+        hdr=info.deep is not None and is_wide(info.deep.colour),
     )
     for name, reason in ignored_options(options, circumstances).items():
         _log.warning("%s has no effect: %s", named(name), reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 
 from livemosaic.media.colour import Colour, Matrix
+from livemosaic.media.deep import DeepColours
 from livemosaic.media.ffmpeg import av
-from livemosaic.media.frame import Frame
+from livemosaic.media.frame import DeepPicture, Frame
+from livemosaic.mosaic.deep import blend_deep
 from livemosaic.sources import open_source
 from livemosaic.sources.timestamps import TimestampRepair
 from tests import clips
@@ -283,3 +286,133 @@ def test_a_codec_without_alpha_gets_grey(tmp_path: Path, caplog: pytest.LogCaptu
     assert any("libx264 keeps no transparency" in r.getMessage() for r in caplog.records)
     with open_source(str(path), alpha=True) as source:
         assert source.info.alpha
+
+
+# ---- ten bits ----------------------------------------------------------------------------
+
+
+def first_picture(path: Path) -> Any:
+    with av.open(str(path)) as container:
+        return next(container.decode(video=0))
+
+
+def codes(picture: Any) -> np.ndarray:
+    """The samples of luma, 10 bits."""
+    plane = picture.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint16).reshape(plane.height, -1)
+    return rows[:, : plane.width]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "output", "codec"),
+    [
+        ("pq", "o.mp4", None),
+        ("pq", "o.mov", "prores_ks"),
+        ("hlg", "o.mkv", "libx265"),
+        ("hlg", "o.mkv", "libsvtav1"),
+    ],
+)
+def test_hdr_is_kept(tmp_path: Path, name: str, output: str, codec: str | None) -> None:
+    from livemosaic import render
+
+    path = CORPUS / "05-hdr" / f"{name}.mkv"
+    options: dict[str, Any] = {"codec": codec, "scale": 2, "tile": 8}
+    render(path, tmp_path / output, hdr="keep", **options)
+    render(path, tmp_path / "sdr.mkv", scale=2, tile=8)
+    picture = first_picture(tmp_path / output)
+    tags = picture.color_primaries, picture.color_trc, picture.colorspace
+    assert tags == (9, {"pq": 16, "hlg": 18}[name], 9)
+    assert len(np.unique(codes(picture))) > 300  # it is no picture of 8 bits
+    # Brought to BT.709, it is as the mosaic that was made there.
+    kept, wanted = (frames(tmp_path / it)[0].to_bgr().astype(int) for it in (output, "sdr.mkv"))
+    assert np.abs(kept.mean() - wanted.mean()) < 3
+    assert np.abs(kept - wanted).mean() < 14
+    if output == "o.mp4":
+        sent, got = first_picture(path).side_data, picture.side_data
+        for kind in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"):
+            assert bytes(got[kind]) == bytes(sent[kind])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("transfer", "white"), [(16, 573), (18, 721)])
+def test_photos_are_at_graphics_white(transfer: int, white: int) -> None:
+    """203 cd/m2 is 58 % of PQ and 75 % of HLG (ITU-R BT.2408)."""
+    colours = DeepColours(Colour("bt2020", False, (9, transfer, 9, 1)))
+    ycbcr = colours(np.full((2, 3, 3), 255, np.uint8))
+    assert ycbcr.shape == (2, 3, 3)
+    assert np.abs(ycbcr.astype(int) - (white, 512, 512)).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("codec", "output", "pix_fmt"),
+    [
+        ("ffv1", "o.mkv", "yuv420p10le"),
+        ("libx265", "o.mkv", "yuv420p10le"),
+        ("prores_ks", "o.mov", "yuv422p10le"),
+        ("dnxhr_hqx", "o.mov", "yuv422p10le"),
+        ("libx264", "o.mkv", "yuv420p"),
+        (None, "o.mkv", "yuv420p"),
+    ],
+)
+@pytest.mark.parametrize("tint", [0.0, 0.8])
+def test_ten_bits_stay(
+    tmp_path: Path, codec: str | None, output: str, pix_fmt: str, tint: float
+) -> None:
+    from livemosaic import render
+
+    path = tmp_path / "ramp.mkv"
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 256, 128, "yuv420p10le"
+        picture = av.VideoFrame(256, 128, "yuv420p10le")
+        for plane in picture.planes:
+            rows = np.frombuffer(memoryview(plane), np.uint16).reshape(plane.height, -1)
+            rows[:] = 512 if plane.width < 256 else 400 + np.arange(rows.shape[1]) // 2
+        container.mux([*video.encode(picture), *video.encode(None)])
+    render(path, tmp_path / output, codec=codec, scale=1, tile=8, overlay=0.9, tint=tint)
+    got = first_picture(tmp_path / output)
+    assert got.format.name == pix_fmt
+    if "10" in pix_fmt and codec != "libx265":
+        # Nine tenths of a ramp of 128 codes, which 8 bits would make 29 steps of four.
+        assert len(np.unique(codes(got))) > 100
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_blend_deep(seed: int) -> None:
+    """The kernel against the formula in plain Python."""
+    rng = np.random.default_rng(seed)
+    px, columns, rows = 4, 3, 2
+    tiles = rng.integers(0, 1024, (5, px, px)).astype(np.uint16)
+    cells = np.array([0, 2, 5], np.int32)
+    ids = rng.integers(0, 5, 3).astype(np.int32)
+    flips = rng.integers(0, 2, 3).astype(np.bool_)
+    gain = rng.integers(0, 300, 3).astype(np.uint16)
+    offset = rng.integers(-400, 400, 3).astype(np.int16)
+    original = rng.integers(0, 500, (rows * px, columns * px)).astype(np.uint16)
+    out = np.full_like(original, 7)
+    wanted = out.astype(int)
+    for n, cell in enumerate(cells):
+        tile = tiles[ids[n]].astype(int)[:, :: -1 if flips[n] else 1]
+        tinted = np.clip((tile * gain[n] + 128) // 256 + offset[n], 0, 900)
+        where = np.s_[
+            cell // columns * px : (cell // columns + 1) * px,
+            cell % columns * px : (cell % columns + 1) * px,
+        ]
+        wanted[where] = np.minimum(tinted + original[where], 1023)
+    blend_deep(tiles, cells, ids, flips, gain, offset, 900, original, out)
+    assert (out == wanted).all()
+
+
+def test_private_pictures_are_pixelated_in_ten_bits_too() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 1024, (96, 160)).astype(np.uint16)
+    u, v = np.full((2, 48, 80), 512, np.uint16)
+    deep = DeepPicture(y, u, v, Colour())
+    frame = replace(clips.frames(1)[0], deep=deep)
+    pixelated, mirrored = frame.pixelated().deep, frame.mirrored().deep
+    assert pixelated is not None
+    assert mirrored is not None
+    assert pixelated.y.dtype == np.uint16
+    assert pixelated.y.std() < y.std() / 5
+    assert (mirrored.y == y[:, ::-1]).all()

@@ -25,6 +25,7 @@ class Circumstances:
     paced: bool = False  # the input is live, or a file that is played as if it were
     interactive: bool = False  # keys or a settings file may change the mosaic while it runs
     alpha: bool = True  # the input may be transparent
+    hdr: bool = True  # the input may be HDR that is kept
     encodes: bool = True  # one of the outputs has a video encoder
     builds_gallery: bool = False  # of a folder of photos
 
@@ -66,6 +67,9 @@ _RULES: tuple[_Rule, ...] = (
     ("alpha",
      lambda options, run: not run.alpha,
      "the input has no transparency"),
+    ("hdr",
+     lambda options, run: options.hdr == "keep" and not run.hdr,
+     "the input is not HDR, or no output keeps it"),
     ("codec preset crf",
      lambda options, run: not run.encodes,
      "no output has a video encoder"),

@@ -96,6 +96,9 @@ class RunOptions:
         low=0, metavar="Q", group="output")
     alpha: bool = option(False, """keep transparent parts in files that can: .png, .webp, .webm, and
         .mov or .mkv by prores_ks or ffv1 (default: they become grey)""", group="output")
+    hdr: Literal["bt709", "keep"] = option("bt709", """HDR and wide colours: brought to BT.709, or
+        kept in files of 10 bits by libx265 (the default then), libsvtav1 or prores_ks""",
+        group="output")
     format: Literal["matroska", "y4m"] | None = option(None,
         "container on standard output (default: matroska)", group="output")
     preview: float | None = option(None, """write only the picture at this time of the input, as it

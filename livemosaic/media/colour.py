@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 U8 = NDArray[np.uint8]
 Planes = tuple[U8, U8, U8]  # y, u and v of I420
+AnyPlanes = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]  # the same of any depth
 
 Matrix = Literal["bt601", "bt709", "bt2020"]
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from .colour import U8, Colour, bgr_to_i420, i420_to_bgr, over_grey
+from .deep import U16, DeepInfo, DeepPlanes
 
 T = TypeVar("T")
 
@@ -53,6 +54,24 @@ def _check_plane(name: str, plane: object, shape: tuple[int, ...]) -> None:
         )
 
 
+class DeepPicture(NamedTuple):
+    """A picture in 10 bits: uint16 planes of 4:2:0, 0..1023, as those of a `Frame`."""
+
+    y: U16
+    u: U16
+    v: U16
+    colour: Colour
+
+    @property
+    def planes(self) -> DeepPlanes:
+        return self.y, self.u, self.v
+
+    def changed(self, change: Callable[[Any], Any]) -> DeepPicture:
+        """The picture after a change of each plane."""
+        y, u, v = (np.asarray(change(plane), np.uint16) for plane in self.planes)
+        return self._replace(y=y, u=u, v=v)
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Frame:
     """One picture in I420 (8 bit, 4:2:0, planar).
@@ -77,6 +96,7 @@ class Frame:
     original : the input frame of a mosaic; None for a frame of a source
     alpha : uint8 (height, width), 255 for opaque, 0 for transparent; None for a picture that is
         opaque, as all are without the option `alpha`
+    deep : the same picture in 10 bits, where a sink keeps these
 
     Raises
     ------
@@ -94,6 +114,7 @@ class Frame:
     decoding_s: float = 0.0
     original: Frame | None = None
     alpha: U8 | None = None
+    deep: DeepPicture | None = None
 
     def __post_init__(self) -> None:
         _check_plane("y", self.y, getattr(self.y, "shape", ()))
@@ -151,14 +172,14 @@ class Frame:
             )
             yield strip[top - 2 * first : bottom - 2 * first]
 
-    def with_picture(self, y: U8, u: U8, v: U8) -> Frame:
+    def with_picture(self, y: U8, u: U8, v: U8, *, deep: DeepPicture | None = None) -> Frame:
         """A picture made of this one, with the same times, colour and transparent parts."""
         alpha = self.alpha
         if alpha is not None and alpha.shape != y.shape:
             smaller = alpha.shape[0] > y.shape[0]
             mode = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
             alpha = np.asarray(cv2.resize(alpha, y.shape[::-1], interpolation=mode), np.uint8)
-        return replace(self, y=y, u=u, v=v, original=self, alpha=alpha)
+        return replace(self, y=y, u=u, v=v, original=self, alpha=alpha, deep=deep)
 
     def over_grey(self) -> Frame:
         """The picture without transparent parts: these become an even grey."""
@@ -183,7 +204,8 @@ class Frame:
         """The mirror image, left to right."""
         y, u, v = (np.asarray(cv2.flip(plane, 1), np.uint8) for plane in (self.y, self.u, self.v))
         alpha = None if self.alpha is None else np.asarray(cv2.flip(self.alpha, 1), np.uint8)
-        return replace(self, y=y, u=u, v=v, alpha=alpha)
+        deep = None if self.deep is None else self.deep.changed(lambda it: cv2.flip(it, 1))
+        return replace(self, y=y, u=u, v=v, alpha=alpha, deep=deep)
 
     def pixelated(self) -> Frame:
         """The picture at a width of 16 pixels, enlarged, so that no person can be recognised."""
@@ -194,9 +216,10 @@ class Frame:
             # INTER_AREA takes the mean of all samples.
             few = cv2.resize(plane, coarse, interpolation=cv2.INTER_AREA)
             size = (plane.shape[1], plane.shape[0])
-            return np.asarray(cv2.resize(few, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+            return np.asarray(cv2.resize(few, size, interpolation=cv2.INTER_LINEAR), plane.dtype)
 
-        return replace(self, y=pixelate(self.y), u=pixelate(self.u), v=pixelate(self.v))
+        deep = None if self.deep is None else self.deep.changed(pixelate)
+        return replace(self, y=pixelate(self.y), u=pixelate(self.u), v=pixelate(self.v), deep=deep)
 
 
 class TrackPacket(NamedTuple):
@@ -241,6 +264,7 @@ class StreamInfo:
     time_base : of the frames' pts
     colour : of the frames
     alpha : True if the frames have `alpha`
+    deep : of the frames' `deep`; None if they have none
     live : True for devices and streams, which cannot wait: late frames are dropped
     still : True for a single picture
     frames : expected number, for progress only; None when unknown
@@ -258,6 +282,7 @@ class StreamInfo:
     time_base: Fraction = Fraction(1, 25)
     colour: Colour = field(default_factory=Colour)
     alpha: bool = False
+    deep: DeepInfo | None = None
     live: bool = False
     still: bool = False
     frames: int | None = None

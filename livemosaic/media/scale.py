@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from .colour import U8
 from .frame import even
 
 
@@ -36,7 +37,9 @@ def letterbox(
     return (into[0] - w) // 4 * 2, (into[1] - h) // 4 * 2, w, h
 
 
-def fill(planes: Sequence[U8], out: Sequence[U8], box: tuple[int, int, int, int]) -> list[U8]:
+def fill(
+    planes: Sequence[NDArray[Any]], out: Sequence[NDArray[Any]], box: tuple[int, int, int, int]
+) -> list[NDArray[Any]]:
     """Scale I420 planes into a box (left, top, width, height) of `out`; return the filled parts."""
     left, top, width, height = box
     parts = []
@@ -47,12 +50,12 @@ def fill(planes: Sequence[U8], out: Sequence[U8], box: tuple[int, int, int, int]
     return parts
 
 
-def scaled(plane: U8, width: int, height: int) -> U8:
+def scaled(plane: NDArray[Any], width: int, height: int) -> NDArray[Any]:
     """Give a plane another size: average by halves, which is quick, and interpolate the rest."""
     while plane.shape[1] >= 2 * width and plane.shape[0] >= 2 * height:
         half = (plane.shape[1] // 2, plane.shape[0] // 2)
-        plane = np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), np.uint8)
+        plane = np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), plane.dtype)
     if plane.shape != (height, width):
         mode = cv2.INTER_LINEAR
-        plane = np.asarray(cv2.resize(plane, (width, height), interpolation=mode), np.uint8)
+        plane = np.asarray(cv2.resize(plane, (width, height), interpolation=mode), plane.dtype)
     return plane

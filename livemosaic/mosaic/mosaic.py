@@ -19,13 +19,15 @@ from ..errors import UsageError
 from ..exclusive import exclusive
 from ..gallery import open_gallery
 from ..gallery.file_format import Gallery
-from ..jit import I32, U8, Bools
+from ..jit import F32, I32, U8, Bools
 from ..media.colour import Colour, ycbcr_to_bgr
+from ..media.deep import eight_bits
 from ..media.frame import Frame
 from ..media.picture import from_frame, to_frame
 from ..option import options_of
 from .activity import STILL, Activity
 from .compositor import Compositor, cached_overlay
+from .deep import DeepCompositor, DeepTileCache
 from .grid import ANALYSIS_PX, Grid, plan_grid
 from .match import matcher_class
 from .match.base import Matcher
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
 
 # Options that change how tiles are shown, not which.
 _STYLE = [known.field for known in options_of(MosaicSettings) if known.keeps_tiles]
+
+# Width, height and colour of a stream's frames, and the colour of those in 10 bits.
+_Key = tuple[int, int, Colour, Colour | None]
 
 MakeMatcher = Callable[[Gallery, Grid, MosaicSettings], Matcher]
 
@@ -134,8 +139,11 @@ class Mosaic:
         self.on_stage: Callable[[str], None] = lambda name: None
         self.on_progress: Callable[[int, int], None] = lambda done, total: None
         self._make_matcher, self._cache_bytes, self._rgb = matcher, cache_bytes, rgb
-        self._key: tuple[int, int, Colour] | None = None  # of the stream
+        self._key: _Key | None = None  # of the stream
         self._tiles: TileCache | None = None
+        self._deep_tiles: DeepTileCache | None = None
+        self._deep: DeepCompositor | None = None
+        self._deep_tint: CellTint | None = None
         self._tiles_for: object = None  # what they depend on
 
     def __repr__(self) -> str:
@@ -247,8 +255,9 @@ class Mosaic:
         return from_frame(frame, picture, rgb=self._rgb)
 
     def _process_frame(self, frame: Frame, max_cells: int | None) -> Frame:
-        if (frame.width, frame.height, frame.colour) != self._key:
-            self._start(frame.width, frame.height, frame.colour)
+        deep_colour = None if frame.deep is None else frame.deep.colour
+        if (frame.width, frame.height, frame.colour, deep_colour) != self._key:
+            self._start(frame.width, frame.height, frame.colour, deep_colour)
         key, self._key = self._key, None  # no stream until all parts know the frame
 
         ycbcr = analysis_picture(frame, self._grid)
@@ -267,11 +276,17 @@ class Mosaic:
         self.on_stage("match")
 
         means = self._tint.update(ycbcr, outdated) if self._tint is not None else None
+        deep_means = self._deep_means(frame, outdated)
         composed = np.flatnonzero(outdated).astype(np.int32)
         ids, flips = self._ids[composed], self._flips[composed]
         planes = self._compositor.compose(
             frame, composed, ids, flips, None if means is None else means[composed]
         )
+        deep = None
+        if frame.deep is not None and self._deep is not None:
+            if deep_means is not None:
+                deep_means = deep_means[composed]
+            deep = self._deep.compose(frame.deep, composed, ids, flips, deep_means)
         self.on_stage("compose")
 
         self._key = key
@@ -279,7 +294,14 @@ class Mosaic:
         self.cells = CellCounts(
             len(outdated), active, deferred=active - len(cells), touched=touched, changed=changed
         )
-        return frame.with_picture(*planes)
+        return frame.with_picture(*planes, deep=deep)
+
+    def _deep_means(self, frame: Frame, outdated: Bools) -> F32 | None:
+        """The means to tint the 10-bit picture for, see `CellTint.update`."""
+        if frame.deep is None or self._deep_tint is None:
+            return None
+        y, u, v = map(eight_bits, frame.deep.planes)
+        return self._deep_tint.update(analysis_picture(Frame(y, u, v), self._grid), outdated)
 
     def _select(self, urgency: I32, max_cells: int | None) -> tuple[int, I32]:
         """The number of active cells, and the numbers of those to match now.
@@ -339,27 +361,30 @@ class Mosaic:
         elif self._key is not None and settings != before:
             self._activity.set_limits(threshold=settings.activity, overlay=settings.overlay)
             self._matcher.update_settings(settings)
-            self._use_style(self._key[2])
+            self._use_style(*self._key[2:])
 
     @_one_thread
     def forget(self) -> None:
         """Take the next frame as a stream's first: no cell shows anything from before."""
         self._key = None
 
-    def _start(self, width: int, height: int, colour: Colour) -> None:
+    def _start(
+        self, width: int, height: int, colour: Colour, deep_colour: Colour | None = None
+    ) -> None:
         s, self._key = self.settings, None
         self._grid = grid = self.plan(width, height)
         self._activity = Activity(grid, threshold=s.activity, overlay=s.overlay)
         make = self._make_matcher or matcher_class(s)
         self._matcher = make(self.gallery, grid, s)
         self._matcher.on_progress = self.on_progress
-        self._use_style(colour)
+        self._deep_tiles = None
+        self._use_style(colour, deep_colour)
         self._urgency = np.zeros(grid.cells, np.int32)  # above 0: active since an earlier frame
         self._ids = np.full(grid.cells, -1, np.int32)
         self._flips = np.zeros(grid.cells, np.bool_)
-        self._key = (width, height, colour)  # last, as all of this may fail
+        self._key = (width, height, colour, deep_colour)  # last, as all of this may fail
 
-    def _use_style(self, colour: Colour) -> None:
+    def _use_style(self, colour: Colour, deep_colour: Colour | None) -> None:
         """Make the tint and the compositor of a stream, and the tile cache if need be."""
         s, grid = self.settings, self._grid
         overlay = (s.overlay, 0.0 if s.overlay_luma else s.overlay)
@@ -379,6 +404,19 @@ class Mosaic:
             )
         self._compositor = Compositor(grid, self._tiles, overlay=overlay, tint=s.tint)
         self._tint = CellTint(grid) if s.tint > 0 else None
+        self._deep = self._deep_tint = None
+        if deep_colour is not None:
+            if self._deep_tiles is None:
+                self._deep_tiles = DeepTileCache(
+                    self.gallery,
+                    tile_px=grid.tile_px,
+                    colour=deep_colour,
+                    full_size=s.full_size or s.thorough,
+                    min_tiles=2 * grid.cells,
+                    max_bytes=self._cache_bytes,
+                )
+            self._deep = DeepCompositor(grid, self._deep_tiles, overlay=overlay, tint=s.tint)
+            self._deep_tint = CellTint(grid) if s.tint > 0 else None
 
     # ---- warm-up: what a live stream must not wait for -------------------------------------------
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..gallery.file_format import Gallery
 from ..gallery.full_size import full_size_tiles
@@ -36,6 +39,8 @@ class TileCache:
     max_bytes : and as many as fit here
     """
 
+    dtype: np.dtype[Any] = np.dtype(np.uint8)  # of the planes
+
     def __init__(
         self,
         gallery: Gallery,
@@ -52,9 +57,9 @@ class TileCache:
         self._full_size = full_size and tile_px > gallery.tile_px
         count, half = len(gallery.tiles), tile_px // 2
         n = min(count, max(min_tiles, max_bytes * 2 // (3 * tile_px**2)))
-        self.y = np.empty((n, tile_px, tile_px), np.uint8)
-        self.u = np.empty((n, half, half), np.uint8)
-        self.v = np.empty((n, half, half), np.uint8)
+        self.y = np.empty((n, tile_px, tile_px), self.dtype)
+        self.u = np.empty((n, half, half), self.dtype)
+        self.v = np.empty((n, half, half), self.dtype)
         self._slot = np.full(count, -1, np.int32)  # of each tile
         self._tile = np.full(n, -1, np.int32)  # in each slot
         self._next = 0  # slot to fill
@@ -89,14 +94,19 @@ class TileCache:
             found = full_size_tiles(self._gallery, ids, px)
             for number in np.flatnonzero(np.isin(ids, list(found))):
                 tiles[number] = found[int(ids[number])]
-        ycbcr = bgr_to_ycbcr(picture, self._colour)
+        ycbcr, painted = self._samples(picture)
         _statistics(ycbcr.reshape(n, -1, 3), slots, self.means, self.deviations)
-        y, u, v = cv2.split(cv2.LUT(ycbcr, self._lut))
+        y, u, v = cv2.split(painted)
         self.y[slots] = y.reshape(n, px, px)
         for plane, full in ((self.u, u), (self.v, v)):
             small = cv2.resize(full, (half, n * half), interpolation=cv2.INTER_AREA)
             plane[slots] = small.reshape(n, half, half)
         self._slot[ids], self._tile[slots] = slots, ids
+
+    def _samples(self, bgr: U8) -> tuple[U8, NDArray[Any]]:
+        """The Y'CbCr of tiles, uint8 (h, w, 3) as `bgr`, and the same as it is painted."""
+        ycbcr = bgr_to_ycbcr(bgr, self._colour)
+        return ycbcr, np.asarray(cv2.LUT(ycbcr, self._lut))
 
     def _free_slots(self, count: int, needed: I32) -> I32:
         """Slots for so many tiles, none of the `needed` ones: empty ones first, then the oldest.

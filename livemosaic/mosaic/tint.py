@@ -98,17 +98,19 @@ def plane_tints(
     tint: float,
     overlays: tuple[float, float, float],
     full_range: bool,
+    steps: int = 1,
 ) -> list[PlaneTint]:
     """The tints of tiles in their cells, one for each plane.
 
     Means are float32 (n, 3) Y'CbCr; `deviations`, float32 (n,), are of the tiles' luma. `overlays`
     is the alpha of the overlaid original in each plane; the tiles are scaled by 1 - alpha.
+    Offsets are in so many steps of a level.
     """
     low, high = (0, 255) if full_range else (16, 235)
     shares = np.array([1.0 - overlay for overlay in overlays], np.float32)
     shape = (3, len(tile_means))
     gains, offsets = np.empty(shape, np.uint16), np.empty(shape, np.int16)
-    numbers = np.float32(tint), np.float32(low), np.float32(high)
+    numbers = np.float32(tint), np.float32(low), np.float32(high), np.float32(steps)
     _plane_tints(tile_means, deviations, cell_means, *numbers, shares, gains, offsets)
     tops = [int(share * 255 + 1e-4) for share in shares]
     return [PlaneTint(*plane) for plane in zip(gains, offsets, tops, strict=True)]
@@ -122,6 +124,7 @@ def _plane_tints(
     tint: np.float32,
     low: np.float32,
     high: np.float32,
+    steps: np.float32,
     shares: F32,
     gains: U16,
     offsets: I16,
@@ -142,7 +145,7 @@ def _plane_tints(
             scaled = np.rint(share * gain * np.float32(_GAIN_ONE))
             offset = share * moved - scaled / np.float32(_GAIN_ONE) * mean
             gains[channel, i] = np.uint16(scaled)
-            offsets[channel, i] = np.int16(np.rint(offset))
+            offsets[channel, i] = np.int16(np.rint(steps * offset))
 
 
 @kernel

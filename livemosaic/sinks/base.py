@@ -27,6 +27,7 @@ class FileOptions:
     overwrite : replace existing files
     format : container for standard output, and for a path without a known ending
     source_name : the input, which must not be the output
+    keep_hdr : keep HDR and wide colours, see `StreamInfo.deep`
     zeroed : the first frame is at time 0; packets before it are left out
     timeout_s : for a receiver on the network to answer, and to take data
     """
@@ -38,6 +39,7 @@ class FileOptions:
     format: str | None = None
     source_name: str | None = None
     zeroed: bool = False
+    keep_hdr: bool = False
     timeout_s: float = 10
 
 
@@ -130,6 +132,16 @@ class Destination(ABC):
     compact: bool = False  # the same, if all other outputs are compact
     has_keys: bool = False  # that change the run
     encodes: bool = False  # uses `ENCODER_OPTIONS`, for itself or for recordings
+
+    @property
+    def keeps_depth(self) -> bool:
+        """Whether pictures of 10 bits stay so."""
+        return False
+
+    @property
+    def keeps_hdr(self) -> bool:
+        """Whether HDR stays, as `FileOptions.keep_hdr` asks for."""
+        return False
 
     def without_options(self, names: Iterable[str]) -> Self:
         """The same destination without some options."""

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import SinkError, UsageError
-from ..media.colour import U8
+from ..media.colour import U8, Colour
+from ..media.deep import DeepInfo, is_wide
 from ..media.ffmpeg import FULL, LIMITED, SWS_MATRICES, av, filtered, matrix_tag, reason
-from ..media.frame import Frame, StreamInfo
+from ..media.frame import DeepPicture, Frame, StreamInfo
 from ..media.frame_rate import FrameRate
 from .base import FileOptions
-from .formats import HARDWARE, encoder_defaults
+from .formats import HARDWARE, encoder_defaults, is_deep
 
 _logger = logging.getLogger("livemosaic")
 
@@ -77,7 +78,13 @@ class VideoEncoder:
         self._size = (info.width, info.height)
         self._is_mp4 = container.format.name in ("mp4", "mov")
         self._defaults = encoder_defaults(options, codec)
-        opaque = self._defaults.pixel_format or _pixel_format(codec, "yuv420p")
+        wanted, self._deep = "yuv420p", info.deep if is_deep(codec.name) else None
+        if self._deep is not None:
+            wanted = "yuv420p10le"
+        elif info.deep is not None and is_wide(info.deep.colour):
+            _logger.warning("%s: %s keeps no HDR: brought to BT.709", name, codec.name)
+        self._colour = info.colour if self._deep is None else self._deep.colour
+        opaque = self._defaults.pixel_format or _pixel_format(codec, wanted)
         with_alpha = _with_alpha(codec) if info.alpha else None
         self._pixel_format, self._alpha = with_alpha or opaque, with_alpha is not None
         if info.alpha and not self._alpha:
@@ -145,6 +152,8 @@ class VideoEncoder:
             for tick in ticks[:-1]:
                 yield from self._send(self._previous, tick, self._time_base)
         picture = self._picture(frame if self._alpha else frame.over_grey())
+        # ProRes has the tags of its pictures, not of its track.
+        picture.color_primaries, picture.color_trc = self._colour.tags[:2]
         # Many frames have no duration. Only that of the last one matters.
         duration = self._time_base if self.fixed_rate else frame.duration * frame.time_base
         yield from self._send(picture, ticks[-1], duration or 1 / self._rate)
@@ -183,6 +192,8 @@ class VideoEncoder:
 
     def _picture(self, frame: Frame) -> av.VideoFrame:
         # A copy if the encoder needs it later.
+        if self._deep is not None and frame.deep is not None:
+            return self._convert(_deep_picture(frame.deep), frame.deep.colour)
         converted = self._pixel_format not in ("yuv420p", "yuva420p")
         kept = (
             self.fixed_rate or self._alpha or not (converted or self._codec.name in _COPY_ON_ENTRY)
@@ -200,14 +211,14 @@ class VideoEncoder:
             for plane, samples in zip(picture.planes, planes, strict=True):
                 rows = np.frombuffer(memoryview(plane), np.uint8)
                 rows.reshape(plane.height, -1)[:, : plane.width] = samples
-        return self._convert(picture, frame) if converted else picture
+        return self._convert(picture, frame.colour) if converted else picture
 
-    def _convert(self, picture: av.VideoFrame, frame: Frame) -> av.VideoFrame:
-        matrix = SWS_MATRICES[frame.colour.matrix]
-        range_ = FULL if frame.colour.full_range else LIMITED
+    def _convert(self, picture: av.VideoFrame, colour: Colour) -> av.VideoFrame:
+        matrix = SWS_MATRICES[colour.matrix]
+        range_ = FULL if colour.full_range else LIMITED
         format = self._pixel_format
         is_jpeg = format.startswith("yuvj")
-        if is_jpeg and frame.colour.matrix != "bt601":
+        if is_jpeg and colour.matrix != "bt601":
             # JPEG is BT.601, and swscale changes the matrix only by way of R'G'B'.
             picture = self._reformat(picture, "rgb24", matrix, range_, FULL)
             matrix, range_ = SWS_MATRICES["bt601"], FULL
@@ -243,6 +254,8 @@ class VideoEncoder:
         self._tag(context)
         defaults = self._defaults
         context.options = dict(defaults.options)
+        if self._deep is not None:
+            self._keep_mastering(context.options, self._deep)
         if not reorder:  # AVI and Y4M have no presentation order
             context.options["bf"] = "0"
         if self._low_delay:
@@ -257,8 +270,21 @@ class VideoEncoder:
             context.qscale = True
             context.global_quality = defaults.qscale * _QP2LAMBDA
 
+    def _keep_mastering(self, options: dict[str, str], deep: DeepInfo) -> None:
+        """Add the mastering data of HDR10 to the encoder's options."""
+        data = list(_mastering(deep, self._codec.name))
+        key = {"libx265": "x265-params", "libsvtav1": "svtav1-params"}.get(self._codec.name)
+        if key is not None and data:
+            options[key] = ":".join([*filter(None, [options.get(key)]), *data])
+        elif deep.mastering or deep.light:
+            _logger.warning(
+                "%s: %s leaves out the mastering data of HDR10: libx265 keeps it",
+                self._name,
+                self._codec.name,
+            )
+
     def _tag(self, context: Any) -> None:
-        colour = self._info.colour
+        colour = self._colour
         context.color_primaries, context.color_trc, matrix, range_ = colour.tags
         format = av.VideoFormat(context.pix_fmt, 16, 16)
         if format.is_rgb or format.has_palette:
@@ -310,6 +336,29 @@ def _with_alpha(codec: Any) -> str | None:
     names = [it.name for it in codec.video_formats or () if any(c.is_alpha for c in it.components)]
     best, _ = av.codec.codec.find_best_pix_fmt_of_list(names, "yuva420p") if names else (None, 0)
     return best.name if best is not None else None
+
+
+def _deep_picture(deep: DeepPicture) -> av.VideoFrame:
+    height, width = deep.y.shape
+    picture = av.VideoFrame(width, height, "yuv420p10le")
+    for plane, samples in zip(picture.planes, deep.planes, strict=True):
+        rows = np.frombuffer(memoryview(plane), np.uint16)
+        rows.reshape(plane.height, -1)[:, : plane.width] = samples
+    return picture
+
+
+def _mastering(deep: DeepInfo, encoder: str) -> Iterator[str]:
+    """The mastering data of HDR10 as options of x265 or SVT-AV1 (or none)."""
+    if deep.mastering is not None:
+        x265 = encoder == "libx265"  # counts in units of 0.00002 and 0.0001
+        points = [f"{round(it * 50_000)}" if x265 else f"{it:.5f}" for it in deep.mastering[:8]]
+        levels = [f"{round(it * 10_000)}" if x265 else f"{it:.4f}" for it in deep.mastering[8:]]
+        places = zip(("G", "B", "R", "WP"), points[::2], points[1::2], strict=True)
+        text = "".join(f"{name}({x},{y})" for name, x, y in places)
+        yield f"{'master-display' if x265 else 'mastering-display'}={text}L({','.join(levels)})"
+    if deep.light is not None:
+        name = "max-cll" if encoder == "libx265" else "content-light"
+        yield f"{name}={deep.light[0]},{deep.light[1]}"
 
 
 def _palette_graph(width: int, height: int, time_base: Fraction) -> av.filter.Graph:

@@ -50,6 +50,14 @@ class FileDestination(Destination):
     is_file: bool = False  # appears when it is complete; a stream is written as it comes
     is_network: bool = False
 
+    @property
+    def keeps_depth(self) -> bool:
+        return formats.keeps_depth(self.options)
+
+    @property
+    def keeps_hdr(self) -> bool:
+        return formats.keeps_hdr(self.format, self.options)
+
     def supported_options(self) -> set[str]:
         return formats.supported_options(self.format, self.options)
 
@@ -140,7 +148,7 @@ class FileSink(Sink):
         began_s = time.monotonic()
         try:
             self._container = _open(url, destination, time_base=info.time_base)
-            codec = formats.find_codec(destination.format, options, output=self.name)
+            codec = formats.find_codec(destination.format, options, output=self.name, info=info)
             self._video = VideoEncoder(
                 self._container, codec, info, options=options, name=self.name, low_delay=is_network
             )

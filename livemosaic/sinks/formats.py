@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import OptionError, UsageError
+from ..media.deep import is_wide
 from ..media.ffmpeg import av
+from ..media.frame import StreamInfo
 from .base import FileOptions
 
 
@@ -72,6 +74,11 @@ _USUAL = {
     "av1": "libsvtav1",
     "dnxhr": "dnxhd",
 }
+
+# Encoders whose users expect 10 bits. Few players take them in H.264 and VP9.
+_DEEP = {"libx265", "libsvtav1", "prores", "prores_ks", "prores_aw", "ffv1", "dnxhd", "v210"}
+_DEEP_KINDS = ("hevc_", "av1_", "prores_")  # of hardware
+_HDR_CODEC = "libx265"  # the default for HDR that is kept
 
 # By the ending of an encoder's name: a part of the machine that it needs.
 HARDWARE = {
@@ -167,10 +174,14 @@ def find_format(name: str, *, output: str) -> Format:
     return format
 
 
-def find_codec(format: Format, options: FileOptions, *, output: str) -> Any:
-    """The `av.Codec` to encode with; raises `OptionError` if it does not fit the container, or does
-    not have the options."""
+def find_codec(
+    format: Format, options: FileOptions, *, output: str, info: StreamInfo | None = None
+) -> Any:
+    """The `av.Codec` to encode `info` with; raises `OptionError` if it does not fit the container,
+    or does not have the options."""
     name = options.codec or format.codec
+    if options.codec is None and info is not None and info.deep and is_wide(info.deep.colour):
+        name = _HDR_CODEC if keeps_hdr(format, options) else name
     try:
         codec = av.Codec(_encoder(name), "w")
     except ValueError:
@@ -192,6 +203,22 @@ def find_codec(format: Format, options: FileOptions, *, output: str) -> Any:
     if options.crf is not None and not 0 <= options.crf <= _MAX_CRF:
         raise OptionError("crf", options.crf, f"must be 0 (best) to {_MAX_CRF} (smallest)")
     return codec
+
+
+def keeps_depth(options: FileOptions) -> bool:
+    """Whether the codec that was asked for keeps 10 bits."""
+    return options.codec is not None and is_deep(_encoder(options.codec))
+
+
+def keeps_hdr(format: Format, options: FileOptions) -> bool:
+    """Whether HDR stays in this container, by the codec that was asked for or by the default."""
+    if not options.keep_hdr or options.codec is not None:
+        return options.keep_hdr and keeps_depth(options)
+    return _takes(format, av.Codec(_HDR_CODEC, "w"))
+
+
+def is_deep(encoder: str) -> bool:
+    return encoder in _DEEP or encoder.startswith(_DEEP_KINDS)
 
 
 def encoder_defaults(options: FileOptions, codec: Any) -> Encoder:

@@ -54,6 +54,8 @@ def open_source(
     reconnect: str | int | None = None,
     capture: CaptureMode | None = None,
     alpha: bool = False,
+    keep_depth: bool = False,
+    keep_hdr: bool = False,
 ) -> Source:
     """Open an input.
 
@@ -67,6 +69,7 @@ def open_source(
         of attempts in a row. None: an error at the start is final, later ones are tried again
     capture : width, height and frames/s to ask a webcam for, 1280x720 at 30 by default
     alpha : keep transparent parts of a file, see `Frame.alpha`; else they become an even grey
+    keep_depth, keep_hdr : keep a file's pictures of 10 bits, or HDR, in `Frame.deep`, too
 
     Raises
     ------
@@ -75,7 +78,9 @@ def open_source(
     UsageError
         when `spec` is not valid
     """
-    options = SourceOptions(rate, threads, reconnect, capture or DEFAULT_CAPTURE, alpha)
+    options = SourceOptions(
+        rate, threads, reconnect, capture or DEFAULT_CAPTURE, alpha, keep_depth, keep_hdr
+    )
     for kind in _KINDS:
         if re.fullmatch(kind.inputs, spec, re.DOTALL):
             module = import_module(f".{kind.module}", __name__)

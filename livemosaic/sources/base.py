@@ -24,6 +24,8 @@ class SourceOptions:
     reconnect: str | int | None = None
     capture: CaptureMode = DEFAULT_CAPTURE
     alpha: bool = False
+    keep_depth: bool = False
+    keep_hdr: bool = False
 
 
 class Source(ABC):

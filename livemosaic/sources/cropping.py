@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ..media.colour import Planes
+from ..media.colour import AnyPlanes
 
 _SEGMENT, _TRACKS, _TRACK = b"\x18\x53\x80\x67", b"\x16\x54\xae\x6b", b"\xae"
 _TYPE, _VIDEO = b"\x83", b"\xe0"
@@ -38,7 +38,7 @@ class Crop(NamedTuple):
         left, top = _even(self.left), _even(self.top)
         return width - left - self.right, height - top - self.bottom
 
-    def of(self, planes: Planes) -> Planes:
+    def of(self, planes: AnyPlanes) -> AnyPlanes:
         """The planes of I420 without what is cropped."""
         y, u, v = planes
         left, top = _even(self.left), _even(self.top)

@@ -62,10 +62,10 @@ class VideoDecoder:
         name: str,
         threads: int = 0,
         live: bool = False,
-        keep_alpha: bool = False,
+        keeps: Mapping[str, bool] | None = None,
     ) -> None:
         self.stream = _pick(container, name)
-        self._name, self._keep_alpha = name, keep_alpha
+        self._name, self._keeps = name, keeps or {}
         self.bad_frames = 0
         self._context: Any = self.stream.codec_context
         alpha_decoder = _ALPHA_DECODERS.get(self._context.name)
@@ -177,6 +177,7 @@ class VideoDecoder:
             height=first.height,
             colour=self._converter.colour,
             alpha=first.alpha is not None,
+            deep=self._converter.deep_info,
             live=live,
             still=still,
             frames=frames,
@@ -196,8 +197,8 @@ class VideoDecoder:
                 picture,
                 full_grey=full_grey,
                 crop=self._crop,
-                keep_alpha=self._keep_alpha,
                 name=self._name,
+                **self._keeps,
             )
         planes = self._converter(picture)
         pts, duration = picture.pts, max(0, picture.duration or 0)
@@ -219,6 +220,7 @@ class VideoDecoder:
             duration=duration,
             captured_s=captured_s,
             alpha=self._converter.alpha,
+            deep=self._converter.deep,
         )
 
 

@@ -59,9 +59,9 @@ class FileSource(Source):
     be read.
     """
 
-    def __init__(self, path: InputPath, *, threads: int = 0, alpha: bool = False) -> None:
+    def __init__(self, path: InputPath, *, threads: int = 0, **keeps: bool) -> None:
         self.name = path.name
-        self._path, self._threads, self._alpha = path, threads, alpha
+        self._path, self._threads, self._keeps = path, threads, keeps
         self._remote = is_url(path.url)
         self._pipe = path.pipe
         self._connection_error: SourceError | None = None
@@ -138,7 +138,7 @@ class FileSource(Source):
     def _begin(self) -> None:
         """Begin to read the open container."""
         self._video = VideoDecoder(
-            self._container, name=self.name, threads=self._threads, keep_alpha=self._alpha
+            self._container, name=self.name, threads=self._threads, keeps=self._keeps
         )
         self._tracks = other_tracks(self._container)
         leaps = bool(self._container.format.flags & _LEAPS)
@@ -274,7 +274,11 @@ def open_input(spec: str, options: SourceOptions) -> Source:
     path = resolve_input(spec, rate=options.rate).open_pipe()
     try:
         return open_images(path, options) or FileSource(
-            path, threads=options.threads, alpha=options.alpha
+            path,
+            threads=options.threads,
+            keep_alpha=options.alpha,
+            keep_depth=options.keep_depth,
+            keep_hdr=options.keep_hdr,
         )
     except BaseException:
         if path.pipe is not None:

@@ -9,16 +9,21 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from ..media.colour import U8, UNSPECIFIED, Matrix, Planes, halved, over_grey
+from ..media.colour import U8, UNSPECIFIED, AnyPlanes, Colour, Matrix, Planes, halved, over_grey
+from ..media.deep import STEPS
 from ..media.ffmpeg import FULL, LIMITED, MATRIX_CODES, SWS_MATRICES, av, filtered
+from ..media.frame import DeepPicture
 from ..media.scale import fill, letterbox
 from .cropping import NO_CROP, Crop
 from .picture_colour import (
     GREY,
     YCGCO,
     colour_of,
+    deep_info,
     has_alpha,
+    is_deep,
     is_full,
     is_rgb,
     matrix_of,
@@ -28,6 +33,9 @@ from .picture_colour import (
 
 _logger = logging.getLogger("livemosaic")
 
+_FLAGS = av.video.reformatter.Interpolation
+# Without the last two flags colour bars are wrong by up to three levels.
+_EXACT = _FLAGS.BILINEAR | _FLAGS.ACCURATE_RND | _FLAGS.FULL_CHR_H_INP
 _BT2020 = 9  # primaries
 # The matrices by the names of FFmpeg's filters.
 _MATRIX_NAMES: dict[Matrix, str] = {"bt601": "smpte170m", "bt709": "bt709", "bt2020": "bt2020nc"}
@@ -48,6 +56,9 @@ class Converter:
     Transparent parts become an even grey. With `keep_alpha` they stay, and `alpha` is uint8 (h, w),
     255 for opaque, of the last picture; None where its format has no alpha.
 
+    Pictures of more than 8 bits stay in `deep`, too, with `keep_depth`, and HDR and wide colours
+    with `keep_hdr`; `deep_info` describes them.
+
     `full_grey` says that untagged grey has full range, as in JPEG and lossless codecs (PNG, FFV1,
     ...). In other codecs it has limited range, as their standards say. `name` is for messages.
     """
@@ -59,6 +70,8 @@ class Converter:
         full_grey: bool = False,
         crop: Crop = NO_CROP,
         keep_alpha: bool = False,
+        keep_depth: bool = False,
+        keep_hdr: bool = False,
         name: str = "the input",
     ) -> None:
         # One reformatter for all frames: it sets up its scaler again only for another format.
@@ -72,6 +85,12 @@ class Converter:
         self._range = FULL if self.colour.full_range else LIMITED
         self._keep_alpha = keep_alpha
         self.alpha: U8 | None = None
+        self.deep: DeepPicture | None = None
+        keeps = keep_hdr if wide(first) else keep_depth
+        transparent = keep_alpha and has_alpha(first.format.name)
+        is_kept = keeps and is_deep(first.format.name) and not transparent
+        self.deep_info = deep_info(first, full_grey) if is_kept else None
+        self._deep_reformatter = av.video.reformatter.VideoReformatter()
         self._filter: tuple[tuple[object, ...], av.filter.Graph] | None = None
 
     def __call__(self, frame: av.VideoFrame) -> Planes:
@@ -83,12 +102,34 @@ class Converter:
             self._report(
                 logging.WARNING, "the picture changes its size: fitted into %dx%d", *self._fitted
             )
-        planes = self._placed(planes, full_range=self.colour.full_range)
+        y, u, v = self._placed(planes, full_range=self.colour.full_range)
+        if self.deep_info is not None:
+            self.deep = self._deep(frame, self.deep_info.colour)
         if self.alpha is not None:
             self.alpha = self._placed((self.alpha, *planes[1:]), full_range=True)[0]
-        return planes
+        return y, u, v
 
-    def _placed(self, planes: Planes, *, full_range: bool) -> Planes:
+    def _deep(self, frame: av.VideoFrame, colour: Colour) -> DeepPicture:
+        range_in, matrix = self._tags(frame)
+        full_range = colour.full_range
+        picture = self._deep_reformatter.reformat(
+            frame,
+            format="yuv420p10le",
+            src_colorspace=SWS_MATRICES[matrix],
+            dst_colorspace=SWS_MATRICES[colour.matrix],
+            src_color_range=range_in,
+            dst_color_range=FULL if full_range else LIMITED,
+            interpolation=_EXACT,
+            threads=1,
+        )
+        y, u, v = (
+            np.frombuffer(memoryview(plane), np.uint16).reshape(plane.height, -1)[:, : plane.width]
+            for plane in picture.planes
+        )
+        y, u, v = self._placed((y, u, v), full_range=full_range)
+        return DeepPicture(y, u, v, colour)
+
+    def _placed(self, planes: AnyPlanes, *, full_range: bool) -> AnyPlanes:
         """The planes of a picture in the stream's size, cropped and upright."""
         if planes[0].shape != self._size[::-1]:
             planes = fit(planes, self._fitted, full_range=full_range)
@@ -135,7 +176,6 @@ class Converter:
 
     def _reformat(self, frame: av.VideoFrame, format: str) -> av.VideoFrame:
         """A picture in another format and in the stream's colour."""
-        flags = av.video.reformatter.Interpolation
         range_in, matrix = self._tags(frame)
         if wide(frame):
             return self._to_bt709(frame, format, range_in, matrix)
@@ -146,8 +186,7 @@ class Converter:
             dst_colorspace=SWS_MATRICES[self.colour.matrix],
             src_color_range=range_in,
             dst_color_range=self._range,
-            # Without the last two flags colour bars are wrong by up to three levels.
-            interpolation=flags.BILINEAR | flags.ACCURATE_RND | flags.FULL_CHR_H_INP,
+            interpolation=_EXACT,
             threads=1,  # the mosaic and the encoder need the other cores
         )
 
@@ -226,7 +265,7 @@ class Converter:
             _logger.log(level, f"%s: {text}", self._name, *values)
 
     def _report_colour(self, frame: av.VideoFrame) -> None:
-        if is_wide := wide(frame):
+        if (is_wide := wide(frame)) and self.deep_info is None:
             self._report(logging.INFO, "its colours (%s) are brought to BT.709", is_wide)
         if strange := strange_matrix(frame):
             self._report(
@@ -236,26 +275,28 @@ class Converter:
                 self._tags(frame)[1],
             )
 
-    def _turn(self, plane: U8) -> U8:
+    def _turn(self, plane: NDArray[Any]) -> NDArray[Any]:
         turned: Any = cv2.transpose(plane) if self.transposed else plane
         if self._mirror_x or self._mirror_y:
             # OpenCV's code: 1 left to right, 0 top to bottom, -1 both
             code = -1 if self._mirror_x and self._mirror_y else int(self._mirror_x)
             turned = cv2.flip(turned, code)
-        return np.asarray(turned, dtype=np.uint8)
+        return np.asarray(turned, dtype=plane.dtype)
 
 
 def fit(
-    planes: Planes, size: tuple[int, int], *, full_range: bool, aspect: Fraction = Fraction(1)
-) -> Planes:
+    planes: AnyPlanes, size: tuple[int, int], *, full_range: bool, aspect: Fraction = Fraction(1)
+) -> AnyPlanes:
     """Scale planes into `size` (width, height), with black bars where the aspect differs.
 
     `aspect` is the width of a pixel by that of a pixel in the result.
     """
     height, width = planes[0].shape
+    dtype = planes[0].dtype
+    level = STEPS if dtype == np.uint16 else 1  # as samples of 10 bits
     out = (
-        np.full((size[1], size[0]), 0 if full_range else 16, np.uint8),
-        *np.full((2, (size[1] + 1) // 2, (size[0] + 1) // 2), 128, np.uint8),
+        np.full((size[1], size[0]), 0 if full_range else 16 * level, dtype),
+        *np.full((2, (size[1] + 1) // 2, (size[0] + 1) // 2), 128 * level, dtype),
     )
     fill(planes, out, letterbox(width, height, size, aspect=aspect))
     return out

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from ..media.colour import UNSPECIFIED, Colour, Matrix
+from ..media.deep import WIDE_PRIMARIES, WIDE_TRANSFERS, DeepInfo
 from ..media.ffmpeg import FULL, LIMITED, MATRICES, MATRIX_CODES, av, guess_matrix
 
 # Codes of ISO/IEC 23091-2.
@@ -17,9 +21,6 @@ _OF_PRIMARIES = (12, 13)
 _PRIMARIES: dict[int, Matrix] = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020"}
 # Matrices that cannot be converted, and are not near one that can.
 _STRANGE = {11: "Y'D'zD'x", 14: "ICtCp", 15: "IPT-C2", 16: "YCgCo-Re", 17: "YCgCo-Ro"}
-# Photos are sRGB. A picture with one of these transfers or primaries is brought to BT.709, too.
-_WIDE_TRANSFERS = {8: "linear light", 16: "PQ", 17: "SMPTE ST 428", 18: "HLG"}
-_WIDE_PRIMARIES = {9: "BT.2020", 10: "CIE XYZ", 11: "DCI-P3", 12: "Display P3"}
 
 GREY = ("gray", "mono", "ya8", "ya16")
 _RGB_LIKE = ("bayer", "xyz")
@@ -45,8 +46,8 @@ def is_full(frame: av.VideoFrame, full_grey: bool) -> bool:
 
 def wide(frame: av.VideoFrame) -> str:
     """The name of a picture's transfer or primaries if BT.709 has less; empty otherwise."""
-    transfer = _WIDE_TRANSFERS.get(int(frame.color_trc), "")
-    return transfer or _WIDE_PRIMARIES.get(int(frame.color_primaries), "")
+    transfer = WIDE_TRANSFERS.get(int(frame.color_trc), "")
+    return transfer or WIDE_PRIMARIES.get(int(frame.color_primaries), "")
 
 
 def matrix_of(frame: av.VideoFrame) -> Matrix | None:
@@ -54,7 +55,7 @@ def matrix_of(frame: av.VideoFrame) -> Matrix | None:
     code = int(frame.colorspace)
     if code in _OF_PRIMARIES:
         return _PRIMARIES.get(int(frame.color_primaries))
-    if code in _STRANGE and int(frame.color_primaries) in _WIDE_PRIMARIES:
+    if code in _STRANGE and int(frame.color_primaries) in WIDE_PRIMARIES:
         return "bt2020"
     return MATRICES.get(code)
 
@@ -64,9 +65,9 @@ def strange_matrix(frame: av.VideoFrame) -> str:
     return _STRANGE.get(int(frame.colorspace), "")
 
 
-def colour_of(frame: av.VideoFrame, full_grey: bool) -> Colour:
-    """The colour of `frame` after the conversion to I420."""
-    if wide(frame):
+def colour_of(frame: av.VideoFrame, full_grey: bool, *, as_it_is: bool = False) -> Colour:
+    """The colour of `frame` after the conversion to I420; `as_it_is` keeps HDR and wide colours."""
+    if wide(frame) and not as_it_is:
         return Colour("bt709", False, (_BT709, _BT709, _BT709, LIMITED))
     primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
     code, range_ = int(frame.colorspace), int(frame.color_range)
@@ -81,3 +82,25 @@ def colour_of(frame: av.VideoFrame, full_grey: bool) -> Colour:
     if is_full(frame, full_grey):
         range_ = FULL
     return Colour(matrix, range_ == FULL, (primaries, transfer, code, range_))
+
+
+def deep_info(frame: av.VideoFrame, full_grey: bool) -> DeepInfo:
+    """What a picture is in 10 bits, and the mastering data of HDR10 in it."""
+    side: Any = {}
+    with contextlib.suppress(ValueError):  # PyAV does not know all kinds of side data
+        side = frame.side_data
+    mastering = light = None
+    if (data := side.get("MASTERING_DISPLAY_METADATA")) is not None:
+        parts = np.frombuffer(bytes(data), np.int32)[:20].reshape(-1, 2)
+        red, green, blue, white, (low, high) = np.split(parts[:, 0] / parts[:, 1], [2, 4, 6, 8])
+        mastering = tuple(map(float, (*green, *blue, *red, *white, high, low)))
+    if (data := side.get("CONTENT_LIGHT_LEVEL")) is not None:
+        light = tuple(np.frombuffer(bytes(data), np.uint32)[:2].tolist())
+    return DeepInfo(colour_of(frame, full_grey, as_it_is=True), mastering, light)
+
+
+@cache
+def is_deep(name: str) -> bool:
+    """Whether a pixel format of colour pictures has more than 8 bits."""
+    bits = [part.bits for part in av.VideoFormat(name, 16, 16).components]
+    return len(bits) >= 3 and max(bits) > 8

@@ -1,0 +1,156 @@
+"""The mosaic in 10 bits, beside the one in 8 bits: the same tiles in the same cells.
+
+Every plane is computed as in `compositor`, in the colour of the 10-bit picture, which may be HDR.
+It is for files only, so that a picture is composed anew in the cells that changed, and copied.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ..gallery.file_format import Gallery
+from ..jit import F32, I16, I32, U8, U16, Bools, kernel
+from ..media.colour import Colour
+from ..media.deep import STEPS, TOP, DeepColours, eight_bits
+from ..media.frame import DeepPicture
+from .grid import Grid
+from .tile_cache import TileCache
+from .tint import PlaneTint, plane_tints
+
+
+class DeepTileCache(TileCache):
+    """The tiles of a gallery in 10 bits; `means` and `deviations` are in levels of 8 bits."""
+
+    dtype = np.dtype(np.uint16)
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        *,
+        tile_px: int,
+        colour: Colour,
+        full_size: bool = False,
+        min_tiles: int = 0,
+        max_bytes: int = 0,
+    ) -> None:
+        self._convert = DeepColours(colour)
+        super().__init__(
+            gallery,
+            tile_px=tile_px,
+            colour=colour,
+            overlay=(0.0, 0.0),
+            full_size=full_size,
+            min_tiles=min_tiles,
+            max_bytes=max_bytes // 2,
+        )
+
+    def _samples(self, bgr: U8) -> tuple[U8, np.ndarray]:
+        deep = self._convert(bgr)
+        return eight_bits(deep), deep
+
+
+class DeepCompositor:
+    """The canvas of a stream in 10 bits."""
+
+    def __init__(
+        self, grid: Grid, tiles: DeepTileCache, *, overlay: tuple[float, float], tint: float
+    ) -> None:
+        self._grid, self._tiles, self._tint = grid, tiles, tint
+        self._overlays = (overlay[0], overlay[1], overlay[1])
+        height, width = grid.canvas_height, grid.canvas_width
+        half = (height // 2, width // 2)
+        self._canvas = tuple(np.zeros(size, np.uint16) for size in ((height, width), half, half))
+
+    def compose(
+        self, picture: DeepPicture, cells: I32, ids: I32, flips: Bools, means: F32 | None
+    ) -> DeepPicture:
+        """The picture after the cells that changed were composed; see `Compositor.compose`.
+
+        `means` is the mean Y'CbCr of these cells in levels of 8 bits.
+        """
+        slots = self._tiles.slots(ids)
+        tints = self._tints(slots, means, full_range=picture.colour.full_range)
+        cached = (self._tiles.y, self._tiles.u, self._tiles.v)
+        width, height = self._grid.width, self._grid.height
+        planes = []
+        for tiles, source, overlay, tint, out, part in zip(
+            cached, picture.planes, self._overlays, tints, self._canvas, (1, 2, 2), strict=True
+        ):
+            size = (width // part, height // part)
+            above = _scaled(source, overlay, size, (out.shape[1], out.shape[0]))
+            blend_deep(tiles, cells, slots, flips, tint.gain, tint.offset, tint.top, above, out)
+            planes.append(out[: size[1], : size[0]].copy())
+        y, u, v = planes
+        return picture._replace(y=y, u=u, v=v)
+
+    def _tints(self, slots: I32, means: F32 | None, *, full_range: bool) -> list[PlaneTint]:
+        if means is None:
+            count = len(slots)
+            return [
+                PlaneTint(
+                    np.full(count, round(256 * (1 - overlay)), np.uint16),
+                    np.zeros(count, np.int16),
+                    int(TOP * (1 - overlay)),
+                )
+                for overlay in self._overlays
+            ]
+        tints = plane_tints(
+            self._tiles.means[slots],
+            self._tiles.deviations[slots],
+            means,
+            tint=self._tint,
+            overlays=self._overlays,
+            full_range=full_range,
+            steps=STEPS,
+        )
+        return [
+            tint._replace(top=int(TOP * (1 - overlay)))
+            for tint, overlay in zip(tints, self._overlays, strict=True)
+        ]
+
+
+def _scaled(source: U16, overlay: float, size: tuple[int, int], canvas: tuple[int, int]) -> U16:
+    """A plane times the overlay, enlarged to `size` (width, height); repeats its edge after it."""
+    part = cv2.addWeighted(source, overlay, source, 0, 0)
+    smaller = source.shape[0] > size[1] or source.shape[1] > size[0]
+    mode = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    part = cv2.resize(part, size, interpolation=mode)
+    below, right = canvas[1] - size[1], canvas[0] - size[0]
+    if below or right:
+        part = cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    return np.ascontiguousarray(part, np.uint16)
+
+
+@kernel
+def blend_deep(
+    tiles: U16,
+    cells: I32,
+    ids: I32,
+    flips: Bools,
+    gain: U16,
+    offset: I16,
+    top: int,
+    original: U16,
+    out: U16,
+) -> None:
+    """Tint tiles and add the original, in some cells of one plane.
+
+    `tiles` is uint16 (n, px, px), `gain` and `offset` are of the cells, in 1/256 and in steps of 10
+    bits; `original`, already times its alpha, is as large as `out`, uint16 (rows * px,
+    columns * px).
+    """
+    px = np.uintp(tiles.shape[1])
+    columns, last = np.uintp(out.shape[1]) // px, px - np.uintp(1)
+    for i in range(np.uintp(cells.shape[0])):
+        row = np.uintp(cells[i]) // columns
+        left, tile = (np.uintp(cells[i]) - row * columns) * px, np.uintp(ids[i])
+        flip, factor, shift = flips[i], np.int32(gain[i]), np.int32(offset[i])
+        for y in range(px):
+            line = row * px + y
+            for x in range(px):
+                at = last - x if flip else x
+                sample = (np.int32(tiles[tile, y, at]) * factor + np.int32(128)) >> np.int32(8)
+                tinted = min(max(sample + shift, np.int32(0)), np.int32(top))
+                added = tinted + np.int32(original[line, left + x])
+                out[line, left + x] = np.uint16(min(added, np.int32(1023)))
