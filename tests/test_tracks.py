@@ -70,9 +70,8 @@ def test_teletext_is_copied_where_it_can_be(
     source = CORPUS / "02-undecodable-track" / "teletext.ts"
     copy(source, tmp_path / "o.ts")
     assert not caplog.records
-    sent, seen = clips.packet_times(source, "subtitle"), clips.packet_times(source, "video")
-    kept = clips.packet_times(tmp_path / "o.ts", "subtitle")
-    assert len(kept) == sum(at > seen[0] - 0.3 for at in sent) == 17
+    sent, kept = (clips.packet_times(path, "subtitle") for path in (source, tmp_path / "o.ts"))
+    assert len(kept) == len(sent) - 4  # those from before the first picture
     copy(source, tmp_path / "o.mkv")
     assert [r.message.partition(":")[0] for r in caplog.records] == [
         "track 2 (subtitle, deu) is left out"
