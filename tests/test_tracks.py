@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from livemosaic.media.ffmpeg import av, copy_packet, demux, open_container
+from livemosaic.media.ffmpeg import av, copy_packet, demux, open_container, shift_packet
 from livemosaic.media.frame import Frame
 from livemosaic.sinks import open_sink
 from livemosaic.sources import open_source
@@ -142,3 +143,61 @@ def test_the_end_of_a_file_with_a_track_that_begins_midway() -> None:
             raise IndexError("list index out of range")
 
     assert list(demux(Container(), ())) == [1, 2]
+
+
+@pytest.mark.parametrize(("ending", "count"), [("y4m", 10 + 30 * 25), ("avi", 10 + 30 * 25)])
+def test_a_pause_of_days_does_not_fill_the_disk(
+    tmp_path: Path, ending: str, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    film = clips.make(
+        tmp_path / "in.mkv", clips.frames(10), pts=[*range(5), *range(10**7, 10**7 + 5)]
+    )
+    copy(film, tmp_path / f"o.{ending}")
+    assert len(clips.packet_times(tmp_path / f"o.{ending}", "video")) == count
+    assert "pauses for 400000 s, here for 30 s" in caplog.text
+
+
+def test_a_picture_lasts_as_long_as_the_sound_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    film = clips.make(tmp_path / "in.mkv", clips.frames(1000), pts=range(1000), sound=["pcm_s16le"])
+    target = tmp_path / "o.avi"
+    with open_source(str(film)) as opened, open_sink(str(target), opened.info) as sink:
+        for item in clips.items(opened):
+            if not isinstance(item, Frame) or item.pts == 0 or item.time_s >= 39:
+                sink.write(item)
+    assert not caplog.records
+    assert len(clips.packet_times(target, "video")) == 1000
+
+
+def test_a_pause_of_a_day_is_kept_in_mp4_and_one_of_a_week_shortened(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for days, end_s in ((1, 86400), (7, 107374)):
+        later = days * 86400 * 25
+        film = clips.make(
+            tmp_path / f"{days}.mkv", clips.frames(10), pts=[*range(5), *range(later, later + 5)]
+        )
+        copy(film, tmp_path / f"{days}.mp4")
+        times = clips.packet_times(tmp_path / f"{days}.mp4", "video")
+        assert times[-1] - times[0] == pytest.approx(end_s, abs=1)
+        assert ("pauses" in caplog.text) is (days == 7)
+
+
+def test_sound_hours_after_the_picture(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is not filled with hours of silence, in memory or on the disk."""
+    film = clips.make(tmp_path / "in.mkv", clips.frames(50), sound=["pcm_s16le"])
+    for ending in ("avi", "mp4", "webm"):
+        target = tmp_path / f"o.{ending}"
+        with open_source(str(film)) as opened, open_sink(str(target), opened.info) as sink:
+            for item in clips.items(opened):
+                if not isinstance(item, Frame) and item.packet.pts * item.packet.time_base > 1:
+                    packet = shift_packet(copy_packet(item.packet), Fraction(3 * 3600))
+                    item = item._replace(packet=packet)
+                sink.write(item)
+        assert len(clips.packet_times(target, "video")) == 50
+        times = clips.packet_times(target, "audio")
+        assert len(times) < 150
+        if ending == "mp4":
+            assert times[-1] == pytest.approx(3 * 3600 + 2, abs=0.1)
+    assert len([r for r in caplog.records if "left out" in r.message]) == 1

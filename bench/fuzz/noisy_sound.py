@@ -38,7 +38,7 @@ KINDS = [
     *(("flac", container) for container in ("mkv", "mp4")),
     *(("alac", container) for container in ("mov", "mp4")),
     *(("pcm_s16le", container) for container in ("avi", "mov", "mkv")),
-    *(("libvorbis", "mkv"), ("wmav2", "asf"), ("adpcm_ms", "avi"), ("dca", "mkv")),
+    *(("vorbis", "mkv"), ("wmav2", "asf"), ("adpcm_ms", "avi")),
 ]
 SIZE, RATE, SECONDS = (96, 64), 25, 3
 OUTPUTS = ("out.mp4", "out.mkv", "out.webm")
@@ -53,8 +53,8 @@ def make(path: Path, encoder: str) -> None:
         )
         video.width, video.height = SIZE
         video.codec_context.gop_size = 5
-        options = {"strict": "-2"} if encoder == "dca" else {}
-        sound: Any = container.add_stream(encoder, rate=48000, options=options)
+        sound: Any = container.add_stream(encoder, rate=48000, options={"strict": "-2"})
+        sound.bit_rate = 128_000
         sound.codec_context.layout = "stereo"
         for number in range(RATE * SECONDS):
             picture = av.VideoFrame.from_ndarray(

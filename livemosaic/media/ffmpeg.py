@@ -131,6 +131,14 @@ def copy_packet(packet: Any, data: bytes | None = None) -> Any:
     return copy
 
 
+def packet_end_s(packet: Any) -> Fraction | None:
+    """When a packet ends, None if it has no time."""
+    base = fraction(packet.time_base)
+    return (
+        None if packet.pts is None or base is None else (packet.pts + (packet.duration or 0)) * base
+    )
+
+
 def shift_packet(packet: Any, seconds: Fraction) -> Any:
     """Add `seconds` to the times of a packet, in place; return the packet."""
     base = fraction(packet.time_base)

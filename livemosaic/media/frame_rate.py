@@ -30,7 +30,8 @@ class FrameRate:
     Parameters
     ----------
     rate : ticks per second
-    max_gap_s : `nearest` and `ticks` repeat no picture to fill a longer gap; None: they fill any
+    max_gap_s : in a longer gap no picture is repeated (`nearest` and `ticks`), or only for so long
+        (`newest`); None: any gap is filled
     """
 
     def __init__(self, rate: Fraction, *, max_gap_s: int | None = None) -> None:
@@ -105,6 +106,7 @@ class FrameRate:
         assert self._next is not None
         first, self._next = self._next, max(self._next, math.ceil(end_s * self.rate))
         self.dropped += self._next == first
-        self.repeated += max(0, self._next - first - 1)
-        for tick in range(first, self._next):
+        shown = self._next if self._next - first <= self._max_gap else first + int(self._max_gap)
+        self.repeated += max(0, shown - first - 1)
+        for tick in range(first, shown):
             yield self.at(tick, frame)

@@ -29,6 +29,10 @@ _FRAME_DURATION = 0x0100
 # MP4 stores the duration of a picture in 32 bits. In finer ticks, the gaps of some seconds in a
 # screen recording are too long for it.
 _MAX_TIMESCALE = 1_000_000  # ticks per second
+# Without times, a longer pause of picture and sound is shortened to this: a damaged time would fill
+# the disk with one picture.
+_MAX_PAUSE_S = 30
+_MAX_MP4_TICKS = 2**31 - 1  # of one picture
 _MPEG_TICK = Fraction(1, 90_000)  # exact for all usual rates
 # PyAV cannot set a stream's aspect, and these codecs do not store it in the picture.
 _NO_ASPECT = {"vp8", "vp9", "av1"}
@@ -58,7 +62,8 @@ class VideoEncoder:
 
     Attributes
     ----------
-    origin : seconds of the input's time that are 0 in the output; None until the first frame
+    origin : seconds of the input's time that are 0 in the output; None until the first frame. It
+        grows when a pause is shortened
     fixed_rate : frames are repeated or dropped for a constant rate
     frame_rate : counts them
     frames : encoded so far, repeated frames included
@@ -103,6 +108,8 @@ class VideoEncoder:
         self._previous: av.VideoFrame | None = None
         self._delay: int | None = None  # ticks from decoding to presentation
         self._end = 0  # of the last picture, ticks
+        self._seen_s: Fraction | None = None  # the last picture's end, in the input's time
+        self._max_pause_s: Fraction | None = None
 
         # At the mean rate, frames that come in a burst would have no place.
         self._rate = (info.peak_rate if self.fixed_rate else None) or info.rate
@@ -112,6 +119,10 @@ class VideoEncoder:
         if low_delay and not self.fixed_rate:
             # Privacy mode makes a picture between two frames of a slow source, to be sent at once.
             self._time_base = min(self._time_base, _MPEG_TICK)
+        if self.fixed_rate:
+            self._max_pause_s = Fraction(_MAX_PAUSE_S)
+        elif self._is_mp4:  # FFmpeg makes the ticks finer than 1/10,000 s
+            self._max_pause_s = min(self._time_base, Fraction(1, 20_000)) * _MAX_MP4_TICKS
         # At the container's own times, a gap is a longer picture, which is not repeated.
         max_gap_s = None if self.fixed_rate else 0
         self.frame_rate = FrameRate(1 / self._time_base, max_gap_s=max_gap_s)
@@ -135,8 +146,11 @@ class VideoEncoder:
                 codec.name,
             )
 
-    def encode(self, frame: Frame) -> Iterator[Any]:
-        """Yield the packets that are ready once `frame` is in. Its arrays are free afterwards."""
+    def encode(self, frame: Frame, *, heard_s: Fraction | None = None) -> Iterator[Any]:
+        """Yield the packets that are ready once `frame` is in. Its arrays are free afterwards.
+
+        `heard_s` is the end of the other tracks so far, in the input's time.
+        """
         if (frame.width, frame.height) != self._size:
             raise SinkError(
                 f"{self._name}: a frame of {frame.width}x{frame.height} came after "
@@ -145,6 +159,9 @@ class VideoEncoder:
         time = frame.pts * frame.time_base
         if self.origin is None:
             self.origin = time
+        if self._max_pause_s is not None:
+            self._shorten_pause(time, heard_s, self._max_pause_s)
+            self._seen_s = time + (frame.duration * frame.time_base or 1 / self._rate)
         ticks = self.frame_rate.ticks(time - self.origin)
         if not ticks:
             return
@@ -159,6 +176,20 @@ class VideoEncoder:
         yield from self._send(picture, ticks[-1], duration or 1 / self._rate)
         if self.fixed_rate:
             self._previous = picture
+
+    def _shorten_pause(self, time: Fraction, heard_s: Fraction | None, max_s: Fraction) -> None:
+        if self._seen_s is None or self.origin is None:
+            return
+        pause_s = time - max(self._seen_s, heard_s or self._seen_s)
+        if pause_s > max_s:
+            self.origin += pause_s - max_s
+            _logger.warning(
+                "%s: the input pauses for %.0f s, here for %.0f s, which is as long as the format "
+                "allows: use .mkv",
+                self._name,
+                pause_s,
+                max_s,
+            )
 
     def flush(self) -> Iterator[Any]:
         """Yield what is still inside."""

@@ -23,6 +23,7 @@ from ..media.ffmpeg import (
     copy_packet,
     fraction,
     open_container,
+    packet_end_s,
     shift_packet,
     sink_error,
 )
@@ -134,6 +135,7 @@ class FileSink(Sink):
         self.latest_only = info.live and is_network
         self._info = info
         self._end_s = Fraction(0)  # of all that was written
+        self._heard_s: Fraction | None = None  # end of the tracks so far, in the input's time
         self._early: deque[TrackPacket] = deque()
         options, url = destination.options, destination.location
         self._part = AtomicFile(destination) if destination.is_file else None
@@ -177,7 +179,7 @@ class FileSink(Sink):
         """Encode a frame, or copy or convert a packet."""
         with sink_errors(self.name):
             if isinstance(item, Frame):
-                self._mux(self._video.encode(item))
+                self._mux(self._video.encode(item, heard_s=self._heard_s))
                 rate = self._video.frame_rate
                 self.dropped, self.repeated = rate.dropped, rate.repeated
                 while self._early:
@@ -237,6 +239,9 @@ class FileSink(Sink):
                 yield chapter._replace(end=end)
 
     def _write_packet(self, item: TrackPacket) -> None:
+        end_s = packet_end_s(item.packet)
+        if end_s is not None:
+            self._heard_s = max(end_s, self._heard_s or end_s)
         # Writing puts a packet into the output's stream and time. Other sinks need the original.
         origin = self._video.origin or Fraction(0)
         packet = shift_packet(copy_packet(item.packet), -origin)

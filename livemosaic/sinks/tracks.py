@@ -22,6 +22,7 @@ from ..media.ffmpeg import (
 from ..media.frame import TrackPacket
 from .formats import Format
 from .transcode import (
+    MAX_EARLY_S,
     AudioConverter,
     Copier,
     SoundCopier,
@@ -32,7 +33,6 @@ from .transcode import (
 
 _logger = logging.getLogger("livemosaic")
 
-_MAX_EARLY_S = 0.04  # viewers notice sound that is 0.045 s early (ITU-R BT.1359)
 _TEXT = {"subrip", "ass", "ssa", "mov_text", "webvtt", "text"}
 # Beginnings of keys that a container computes, or that are wrong after another encoding.
 _STALE_KEYS = ("_statistics", "bps", "duration", "number_of", "encoder", "vendor_id")
@@ -216,7 +216,7 @@ def _begins_late(track: Any) -> bool:
     """Whether sound begins noticeably later than the picture."""
     start, *others = map(_start_s, (track, *track.container.streams.video))
     seen = [other for other in others if other is not None]
-    return start is not None and bool(seen) and start - min(seen) > _MAX_EARLY_S
+    return start is not None and bool(seen) and start - min(seen) > MAX_EARLY_S
 
 
 def _start_s(stream: Any) -> Fraction | None:

@@ -8,16 +8,26 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from ..media.ffmpeg import av, codec_name, copy_packet, filtered, fraction, open_container
+from ..media.ffmpeg import (
+    av,
+    codec_name,
+    copy_packet,
+    filtered,
+    fraction,
+    open_container,
+    packet_end_s,
+)
 
 _BIT_RATE = 80_000  # bits/s and channel: transparent for AAC, MP3 and Opus
 _RATE = 48_000  # samples/s where the input has not told: that of broadcasts and discs
 # Silence is made for gaps up to this length, at once and at all.
 _MAX_FILTERED_S, _MAX_SILENCE_S = 10, 600
+MAX_EARLY_S = Fraction(4, 100)  # viewers notice sound that is 0.045 s early (ITU-R BT.1359)
 # The usual layouts, for files that tell only the number of channels.
 _LAYOUTS = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}
 _MILLISECOND = Fraction(1, 1000)
 _NO_TEXT = b"\0\0"  # its length, in MP4
+_WITH_RATE = {"mp2", "mp3", "ac3"}  # whose packets tell it
 _ADTS_SIZE = 7  # of the header of an AAC packet in a stream
 # Samples/s and channels by their numbers in AAC's headers.
 _AAC_RATES = dict(enumerate((96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000)))
@@ -72,30 +82,33 @@ class SoundCopier(Copier):
     """Copies sound while its coding stays the same, and encodes the rest in the first coding.
 
     An output says the coding of a track once, in its header. AAC packets do not repeat it (except
-    in MPEG-TS); other codecs do, but AVI computes times by the rate in the header.
+    in MPEG-TS); other codecs do, but AVI computes times by the rate in the header. Where AVI needs
+    silence for a pause, the rest is encoded, too.
     """
 
     def __init__(self, stream: Any, track: Any, *, timeless: bool) -> None:
         super().__init__(stream)
         self._track, self._timeless = track, timeless
         self._name = track.codec_context.codec.canonical_name
-        self._parser = _decoder(track) if timeless else None
+        self._parser = _decoder(track) if timeless and self._name in _WITH_RATE else None
         self._coding: int | None = None
         self._head = b""  # of the first packet
-        self._end_s = Fraction(0)  # of what was copied
+        self._end_s: Fraction | None = None  # of what was copied
         self._converter: AudioConverter | None = None
 
     def write(self, packet: Any, *, hidden: bool) -> Iterator[Any]:
         coding = self._find_coding(packet) if self._converter is None else None
         if coding is not None and self._coding is None:
             self._coding, self._head = coding, bytes(memoryview(packet)[:_ADTS_SIZE])
-        if coding != self._coding and coding is not None:
+        changes = coding is not None and coding != self._coding
+        if self._converter is None and (changes or self._pauses(packet)):
             self._converter = self._continued()
         if self._converter is not None:
             yield from self._framed(self._converter.write(packet, hidden=hidden))
             return
-        if packet.pts is not None and packet.time_base is not None:
-            self._end_s = (packet.pts + (packet.duration or 0)) * packet.time_base
+        if self._timeless and self._is_past(packet):
+            return  # it would shift the rest
+        self._end_s = packet_end_s(packet) or self._end_s
         yield from super().write(packet, hidden=hidden)
 
     def flush(self) -> Iterator[Any]:
@@ -115,6 +128,20 @@ class SoundCopier(Copier):
         self._parser.parse(bytes(packet))
         return self._parser.sample_rate or None
 
+    def _is_past(self, packet: Any) -> bool:
+        """Whether a quarter of a packet or more is before the end of what was copied."""
+        end_s, base = packet_end_s(packet), fraction(packet.time_base)
+        if end_s is None or self._end_s is None or base is None:
+            return False
+        return bool(end_s - (packet.duration or 0) * base * 3 / 4 <= self._end_s)
+
+    def _pauses(self, packet: Any) -> bool:
+        """Whether silence has to be made before a packet."""
+        end_s, base = self._end_s, fraction(packet.time_base)
+        if not self._timeless or end_s is None or packet.pts is None or base is None:
+            return False
+        return bool(packet.pts * base - end_s > MAX_EARLY_S)
+
     def _continued(self) -> AudioConverter:
         context = self._track.codec_context
         rate, layout = context.sample_rate, _layout(context)
@@ -127,7 +154,8 @@ class SoundCopier(Copier):
         codec = av.Codec(self._name, "w")
         encoder: Any = av.CodecContext.create(codec, "w")
         format = str(codec.audio_formats[0].name) if codec.audio_formats else "fltp"
-        _open(encoder, rate, format, layout)
+        # AVI also computes times of MP2 by the size of its packets.
+        _open(encoder, rate, format, layout, bit_rate=context.bit_rate)
         return AudioConverter(
             self.stream, self._track, encoder, timeless=self._timeless, start_s=self._end_s
         )
@@ -135,7 +163,7 @@ class SoundCopier(Copier):
     def _framed(self, packets: Iterator[Any]) -> Iterator[Any]:
         """The packets in the framing of the first one, without those for the encoder's start."""
         for packet in packets:
-            if (packet.pts + packet.duration) * packet.time_base <= self._end_s:
+            if self._is_past(packet):
                 continue
             if _is_adts(self._head):
                 packet = copy_packet(packet, _adts(self._head, bytes(packet)))
@@ -161,7 +189,7 @@ class AudioConverter(TrackWriter):
         self.stream, self._decoder, self._encoder = stream, _decoder(track), encoder
         self._timeless, self._end_s, self._start_s = timeless, start_s, start_s
         self._base: Any = None  # of the packets' times
-        self._next = -_RATE  # the time that the encoder waits for, in samples
+        self._next: int | None = None  # the time that the encoder waits for, in samples
         self._graph: Any = None
         self._input: tuple[int, str, str] | None = None
 
@@ -198,6 +226,8 @@ class AudioConverter(TrackWriter):
     def _convert(self, frame: Any) -> Iterator[Any]:
         frame.time_base = fraction(frame.time_base) or self._base
         shape = (frame.sample_rate, frame.format.name, frame.layout.name)
+        if frame.pts is None and self._end_s is not None:
+            frame.pts = round(self._end_s / frame.time_base)
         start_s = None if frame.pts is None else frame.pts * frame.time_base
         gap_s = Fraction(0) if start_s is None or self._end_s is None else start_s - self._end_s
         if shape != self._input or gap_s > _MAX_FILTERED_S:
@@ -217,7 +247,9 @@ class AudioConverter(TrackWriter):
         if not self._timeless:
             return
         if gap_s > _MAX_SILENCE_S:
-            raise TrackEndedError(f"it pauses for {gap_s / 60:.0f} min; an .mkv file takes that")
+            raise TrackEndedError(
+                f"it pauses for {float(gap_s) / 60:.0f} min; an .mkv file takes that"
+            )
         rate = self._encoder.sample_rate
         begin, end = round(self._end_s * rate), round((self._end_s + gap_s) * rate)
         for pts in range(begin, end, rate):
@@ -237,9 +269,11 @@ class AudioConverter(TrackWriter):
     def _encode(self, frame: Any) -> Iterator[Any]:
         if frame is not None:
             # Filters cut overlaps, but each begins anew when the coding changes.
-            if frame.pts + frame.samples <= self._next:
+            next_pts = frame.pts or 0 if self._next is None else self._next
+            pts = next_pts if frame.pts is None else frame.pts
+            if pts + frame.samples <= next_pts:
                 return
-            frame.pts = max(frame.pts, self._next)
+            frame.pts = max(pts, next_pts)
             self._next = frame.pts + frame.samples
         for packet in self._encoder.encode(frame):
             packet.stream = self.stream
@@ -318,9 +352,11 @@ def _layout(context: Any) -> str:
     return name
 
 
-def _open(encoder: Any, rate: int, format: str, layout: str) -> None:
+def _open(
+    encoder: Any, rate: int, format: str, layout: str, *, bit_rate: int | None = None
+) -> None:
     encoder.sample_rate, encoder.format, encoder.layout = rate, format, layout
-    encoder.bit_rate = _BIT_RATE * max(2, encoder.layout.nb_channels)
+    encoder.bit_rate = bit_rate or _BIT_RATE * max(2, encoder.layout.nb_channels)
     encoder.time_base = Fraction(1, rate)
     encoder.open()
 
