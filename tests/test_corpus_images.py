@@ -19,6 +19,7 @@ from livemosaic.sources import open_source
 from .conftest import ROOT
 from .gallery_files import U8
 from .program import Program, needs_jit
+from .streams import files_of, http_server
 
 CORPUS = ROOT / "tests" / "corpus"
 
@@ -118,6 +119,18 @@ def test_as_input(name: str) -> None:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_through_a_pipe(name: str, tmp_path: Path) -> None:
     (picture,) = piped(CORPUS / name, through=tmp_path / "pipe")
+    size, colours = EXPECTED[name]
+    assert picture.shape[1::-1] == size
+    assert_colours(picture, colours)
+
+
+@pytest.mark.parametrize(
+    "name", ["01-heic-grid/grid.heic", "12-mirrored-exif/j2.jpg", "08-icc/p3.png"]
+)
+def test_at_an_address(name: str) -> None:
+    folder, file = (CORPUS / name).parent, Path(name).name
+    with http_server(files_of(folder)) as url:
+        (picture,) = pictures(f"{url.rstrip('/')}/{file}")
     size, colours = EXPECTED[name]
     assert picture.shape[1::-1] == size
     assert_colours(picture, colours)

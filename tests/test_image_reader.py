@@ -375,6 +375,15 @@ def test_code_points_instead_of_a_profile(kind: str) -> None:
     assert not ImageReader(pillow(photo(1), "PNG")).wide
 
 
+@pytest.mark.slow
+def test_png_of_linear_light() -> None:
+    data = pillow(np.full((20, 20, 3), 55, np.uint8), "PNG")
+    linear = data[:33] + chunk(b"gAMA", struct.pack(">I", 100_000)) + data[33:]
+    assert near(read(linear), 128, 1)
+    usual = data[:33] + chunk(b"gAMA", struct.pack(">I", 45_455)) + data[33:]
+    assert near(read(usual), 55, 0)
+
+
 def test_grey_with_a_profile_of_colours() -> None:
     file = io.BytesIO()
     Image.new("L", (20, 20), 90).save(file, "JPEG", icc_profile=icc_profile("P3"))

@@ -83,6 +83,7 @@ _CODE_POINTS = {
     "HEIC": rb"colrnclx(..)(..)",
 }
 _UNSPECIFIED = UNSPECIFIED, UNSPECIFIED
+_LINEAR = 1, 8
 
 # Colours of a profile that lie this near to sRGB's are left as they are: a profile that means
 # sRGB, but rounds.
@@ -279,7 +280,9 @@ class ImageReader:
             return _UNSPECIFIED
         found = re.search(pattern, self.data, re.DOTALL)
         if found is None:
-            return _UNSPECIFIED
+            info = self._image.info  # linear light, unless the file says more about its colours
+            linear = info.get("gamma") == 1 and not info.keys() & {"srgb", "icc_profile"}
+            return _LINEAR if linear else _UNSPECIFIED
         return int.from_bytes(found[1], "big"), int.from_bytes(found[2], "big")
 
     def _tiff_tag(self, tag: int) -> Any:

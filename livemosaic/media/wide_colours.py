@@ -1,6 +1,6 @@
-"""HDR pictures and those with more colours than sRGB, by the code points in their files.
+"""HDR pictures, and those with more colours than sRGB and BT.709, to which they are brought.
 
-FFmpeg brings them to BT.709, as it does the frames of a video. It is asked once, for a table.
+FFmpeg converts them, the frames of a video by its filter, image files by a table made with it.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .colour import UNSPECIFIED
+from .deep import WIDE_PRIMARIES, WIDE_TRANSFERS
+
 if TYPE_CHECKING:
     from PIL import Image, ImageFilter
 
-# By the codes of ISO/IEC 23091-2.
-WIDE_TRANSFERS = {8: "linear light", 16: "PQ", 17: "SMPTE ST 428", 18: "HLG"}
-WIDE_PRIMARIES = {9: "BT.2020", 10: "CIE XYZ", 11: "DCI-P3", 12: "Display P3"}
-
 _BT2020 = 9
 _RGB, _FULL = 0, 2  # FFmpeg's matrix and range
-_SRGB, _SRGB_NAME = 13, "iec61966-2-1"
+_SRGB = 13
+_HDR = (16, 17, 18)
 _STEPS = 33  # of each channel in the table
 
 _lock = threading.Lock()
@@ -36,7 +36,7 @@ def to_bt709(image: Image.Image, primaries: int, transfer: int) -> Image.Image:
     """Convert an RGB or RGBA image of wide colours; alpha stays."""
     if transfer not in WIDE_TRANSFERS:
         transfer = _SRGB  # the transfer stays
-    elif primaries not in WIDE_PRIMARIES:
+    if primaries == UNSPECIFIED:
         primaries = _BT2020  # as HDR always has
     with _lock:  # the table takes seconds
         table = _table(primaries, transfer)
@@ -55,7 +55,7 @@ def _table(primaries: int, transfer: int) -> ImageFilter.Color3DLUT:
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(cube), "rgb48le")
     frame.color_primaries, frame.color_trc = primaries, transfer
     frame.colorspace, frame.color_range = _RGB, _FULL
-    out = _SRGB_NAME if transfer == _SRGB else "bt709"
+    out = "bt709" if transfer in _HDR else "iec61966-2-1"
     graph = av.filter.Graph()
     graph.link_nodes(
         graph.add_buffer(

@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import RefusedError
+from ..errors import RefusedError, SourceError
 from ..media.colour import U8, UNSPECIFIED, Colour, Planes
-from ..media.ffmpeg import FULL, LIMITED, MATRIX_CODES, av, guess_matrix
+from ..media.ffmpeg import FULL, LIMITED, MATRIX_CODES, av, guess_matrix, source_error
 from ..media.frame import Frame, Item, StreamInfo
 from ..media.image_reader import (
     HEAD_BYTES,
@@ -82,14 +82,17 @@ class _Canvas:
         return StreamInfo(*self.size, colour=self.colour, alpha=self._alpha, **fields)
 
     def read(self, reader: ImageReader, **times: Any) -> Frame:
-        planes = _plain_planes(reader, self.colour) if reader.plain else None
-        if planes is None:
-            return self.frame(reader.read(), reader, **times)
-        return self._fitted(Frame(*planes, self.colour, captured_s=time.monotonic(), **times))
-
-    def frame(self, picture: U8, reader: ImageReader, **times: Any) -> Frame:
         if reader.profile_is_bad:
             self._warn("%s: its colour profile is damaged: taken for sRGB", self._name)
+        if reader.wide:
+            text = "%s: its colours (%s) are brought to BT.709"
+            self._warn(text, self._name, reader.wide, level=logging.INFO)
+        planes = _plain_planes(reader, self.colour) if reader.plain else None
+        if planes is None:
+            return self.frame(reader.read(), **times)
+        return self._fitted(Frame(*planes, self.colour, captured_s=time.monotonic(), **times))
+
+    def frame(self, picture: U8, **times: Any) -> Frame:
         now = time.monotonic()
         picture, alpha = self._separated(picture)
         return self._fitted(
@@ -284,15 +287,14 @@ class AnimationSource(Source):
                 return  # the others are changes of this one
             ms = ms or _MISSING_MS
             times = {"pts": shown_ms, "time_base": _MILLISECOND, "duration": ms}
-            yield self._canvas.frame(picture, self._reader, **times)
+            yield self._canvas.frame(picture, **times)
             shown_ms += ms
 
 
 def open_images(path: InputPath, options: SourceOptions) -> Source | None:
     """Open pictures by their content; None leaves the input to FFmpeg."""
-    if is_url(path.url):
-        return None
-    kind = image_kind(_head(path))
+    remote = _download(path) if is_url(path.url) else b""
+    kind = image_kind(remote or _head(path))
     if kind is None:
         return None
     try:
@@ -300,7 +302,7 @@ def open_images(path: InputPath, options: SourceOptions) -> Source | None:
             return _open_numbered(path, options)
         if path.pipe is not None:
             return _open_pipe(path, path.pipe, kind, options)
-        reader = ImageReader(read_image_file(path.name))
+        reader = ImageReader(remote or read_image_file(path.name))
         if reader.animated and kind == "GIF":
             return None
         return _open_image(path.name, reader, options)
@@ -310,6 +312,28 @@ def open_images(path: InputPath, options: SourceOptions) -> Source | None:
                 f"{path.name}: cannot be read: {error}; copy it again, or save it as JPEG"
             ) from None
         return None
+
+
+def _download(path: InputPath) -> bytes:
+    """The picture at an address; empty if there is something else, or something without an end."""
+    try:
+        container = path.open("data")  # the bytes as they are
+    except SourceError:  # FFmpeg's source reports it
+        return b""
+    try:
+        packets = container.demux()
+        data = bytearray(next(packets))
+        if not 0 < container.size <= MAX_BYTES or image_kind(bytes(data[:HEAD_BYTES])) is None:
+            return b""
+        for packet in packets:
+            data += bytes(packet)
+        return bytes(data)
+    except StopIteration:
+        return b""
+    except (av.error.FFmpegError, OSError) as error:
+        raise source_error(path.name, error) from None  # without the address and its password
+    finally:
+        container.close()
 
 
 def _head(path: InputPath) -> bytes:

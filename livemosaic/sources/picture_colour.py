@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..media.colour import UNSPECIFIED, Colour, Matrix
-from ..media.deep import WIDE_PRIMARIES, WIDE_TRANSFERS, DeepInfo
+from ..media.deep import WIDE_PRIMARIES, DeepInfo
 from ..media.ffmpeg import FULL, LIMITED, MATRICES, MATRIX_CODES, av, guess_matrix
+from ..media.wide_colours import wide_name
 
 # Codes of ISO/IEC 23091-2.
 YCGCO = 8
@@ -46,8 +47,7 @@ def is_full(frame: av.VideoFrame, full_grey: bool) -> bool:
 
 def wide(frame: av.VideoFrame) -> str:
     """The name of a picture's transfer or primaries if BT.709 has less; empty otherwise."""
-    transfer = WIDE_TRANSFERS.get(int(frame.color_trc), "")
-    return transfer or WIDE_PRIMARIES.get(int(frame.color_primaries), "")
+    return wide_name(int(frame.color_primaries), int(frame.color_trc))
 
 
 def matrix_of(frame: av.VideoFrame) -> Matrix | None:
