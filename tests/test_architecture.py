@@ -20,8 +20,7 @@ PACKAGE = ROOT / "livemosaic"
 # The data flow: a folder, or a module of the root, imports only itself and those before it.
 ROOMS = [
     *("errors", "parse", "option", "blocking", "exclusive", "unfinished", "jit", "processors"),
-    *("media", "gallery", "mosaic"),
-    *("sources", "sinks"),
+    *("media", "sources", "gallery", "mosaic", "sinks"),
     *("control", "pipeline", "window", "session", "api"),
     *("doctor", "cli", "__main__"),
 ]

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import livemosaic
 from livemosaic.errors import GalleryError
 from livemosaic.gallery import Gallery, build_gallery, is_of_photos, open_gallery
+from livemosaic.gallery.full_size import full_size_tiles
 from livemosaic.gallery.photo_paths import find_photos
+from livemosaic.gallery.recipe import Recipe
+from livemosaic.media.frame import Frame
 
+from .clips import make
 from .gallery_files import write_photos
 from .program import SMALL, Program, clip, needs_jit, without_privileges
 
@@ -239,3 +246,85 @@ def test_remains_in_the_cache_are_removed(folder: Path) -> None:
     write_photos(folder / "pics", 4)
     open_gallery("pics")
     assert not left.exists()
+
+
+# ---- frames of videos --------------------------------------------------------------------
+
+
+def colours(path: Path, count: int = 50, **options: Any) -> Path:
+    """A video at 25 frames/s whose red rises by 5 levels per frame."""
+    frames = [
+        Frame.from_bgr(np.full((48, 64, 3), (40, 90, 5 * n), np.uint8), pts=n, duration=1)
+        for n in range(count)
+    ]
+    return make(path, frames, tags=(1, 1, 5, 1), **options)
+
+
+def reds(gallery: Gallery) -> list[float]:
+    """The red of each tile, in the order of the videos' times."""
+    names = [source.path for source in gallery.sources]
+    order = sorted(range(len(names)), key=lambda n: float(names[n].rpartition("=")[2]))
+    return [float(gallery.tiles[n, ..., 2].mean()) for n in order]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov", "a.avi", "a.webm"])
+def test_frames_of_videos(name: str, folder: Path) -> None:
+    codec = "libvpx-vp9" if name == "a.webm" else "libx264"
+    colours(folder / name, codec=codec)
+    report = build_gallery(["."], "g.gallery", tile_px=16, crops=0)
+    assert (report.photos, report.videos) == (3, (str(folder / name),))
+    report = build_gallery([name], "g.gallery", tile_px=16, crops=0, frames_of_videos=5)
+    assert (report.photos, report.unreadable, report.videos) == (5, (), ())
+    gallery = Gallery.open("g.gallery")
+    # At 0.2, 0.6, ... of 2 s: the frames 5, 15, ...
+    assert np.abs(np.array(reds(gallery)) - [25, 75, 125, 175, 225]).max() <= 6
+    assert gallery.sources.photos()[0] == f"{folder / name}#t=0.200"
+    larger = full_size_tiles(gallery, np.arange(5), 40)
+    assert sorted(larger) == list(range(5))
+    assert larger[0].shape == (40, 40, 3)
+
+
+def test_frames_of_odd_videos(folder: Path) -> None:
+    """Turned, of oblong pixels, of one frame, of fewer frames than asked for, and broken."""
+    (folder / "v").mkdir()
+    colours(folder / "v" / "turned.mp4", rotation=90)
+    colours(folder / "v" / "oblong.mkv", aspect=Fraction(2))
+    colours(folder / "v" / "one.mp4", 1)
+    colours(folder / "v" / "few.mp4", 3)
+    (folder / "v" / "broken.mp4").write_bytes(b"no video" * 100)
+    (folder / "v" / "empty.mov").touch()
+    report = build_gallery(["v"], "g.gallery", tile_px=16, crops=0, frames_of_videos=4)
+    assert report.photos == 4 + 4 + 1 + 3
+    assert [Path(path).name for path, _ in report.unreadable] == ["broken.mp4", "empty.mov"]
+    size = {Path(path.split("#")[0]).name: crop[2:] for path, crop in Gallery.open("g.gallery").sources}
+    assert size["turned.mp4"] == (48, 48)
+    gallery = open_gallery("v", recipe=Recipe(frames_of_videos=4, fit="stretch", crops=0))
+    size = {Path(path.split("#")[0]).name: crop[2:] for path, crop in gallery.sources}
+    assert size["turned.mp4"] == (48, 64)
+    assert size["oblong.mkv"] == (128, 48)
+    with pytest.raises(GalleryError, match="none of 1 files can be read"):
+        build_gallery(["v/broken.mp4"], "g.gallery", frames_of_videos=2)
+
+
+@needs_jit
+def test_frames_of_a_run(folder: Path, program: Program) -> None:
+    colours(folder / "pics" / "a.mp4")
+    run = ["run", "pics/a.mp4", "-y", "out.mp4", *SMALL, "--gallery", "pics"]
+    outcome = program(*run)
+    assert "a video is left out: " in outcome.err
+    assert "--frames-of-videos" in outcome.err
+    outcome = program(*run, "--frames-of-videos", "5")
+    assert outcome.code == 0
+    assert "left out" not in outcome.err
+    outcome = program("gallery", "build", "pics", "-o", "g.gallery", "--frames-of-videos", "5")
+    assert outcome.code == 0
+    write_photos(folder / "more", 2, extension=".png")
+    colours(folder / "more" / "b.mp4")
+    outcome = program("gallery", "add", "g.gallery", "more")
+    assert outcome.code == 0, outcome.err
+    photos = Gallery.open("g.gallery").sources.photos()
+    assert len(photos) == 3 + 5 + 2 + 5
+    (folder / "pics" / "a.mp4").unlink()
+    outcome = program("gallery", "add", "g.gallery", "more")
+    assert outcome.code == 1
+    assert "5 of 15 photos" in outcome.err

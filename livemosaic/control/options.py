@@ -70,6 +70,7 @@ class RunOptions:
     fit: Fit = same_option(Recipe, "fit")
     crops: int | None = same_option(Recipe, "crops")
     no_mirror: bool = same_option(Recipe, "no_mirror")
+    frames_of_videos: int = same_option(Recipe, "frames_of_videos")
 
     capture: CaptureMode = option(DEFAULT_CAPTURE, "size and frames/s to ask a webcam for",
         kind=_CAPTURE, group="input")
@@ -125,7 +126,12 @@ class RunOptions:
     @property
     def recipe(self) -> Recipe:
         """How a gallery is made of a folder of photos."""
-        return Recipe(fit=self.fit, crops=self.crops, no_mirror=self.no_mirror)
+        return Recipe(
+            fit=self.fit,
+            crops=self.crops,
+            no_mirror=self.no_mirror,
+            frames_of_videos=self.frames_of_videos,
+        )
 
 
 OPTIONS = options_of(RunOptions)

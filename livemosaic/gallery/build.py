@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import GalleryError, UsageError
 from ..jit import I32, U8
-from ..media.image_reader import BadImage, read_image_file
+from ..media.image_reader import BadImage
 from ..media.picture import to_array
 from ..processors import usable_cores
 from .added_crops import AddedCrops, Arrays
@@ -29,6 +29,7 @@ from .lettering import SIDE, has_lettering
 from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Recipe
 from .tiles import Crop, Tiles, picture_tiles, read_photo
+from .video_frames import frames_of, read_photo_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -76,11 +77,15 @@ class BuildReport:
 
     def left_out(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """What was left out on purpose: a sentence, and the paths that it is about."""
-        for kind, paths in (("video", self.videos), ("system folder", self.system_folders)):
+        frames = "; --frames-of-videos 10 takes frames as photos"
+        for kind, paths, advice in (
+            ("video", self.videos, frames),
+            ("system folder", self.system_folders, ""),
+        ):
             if len(paths) == 1:
-                yield f"a {kind} is left out: {paths[0]}", ()
+                yield f"a {kind} is left out: {paths[0]}{advice}", ()
             elif paths:
-                yield f"{len(paths)} {kind}s are left out, such as {paths[0]}", paths
+                yield f"{len(paths)} {kind}s are left out, such as {paths[0]}{advice}", paths
 
 
 # Of some photos: the names read, (name, reason) of the others, and arrays of the gallery file. Its
@@ -99,6 +104,7 @@ def build_gallery(
     seed: int = 0,
     crops: int | None = None,
     mirror: bool = True,
+    frames_of_videos: int = 0,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> BuildReport:
@@ -123,6 +129,7 @@ def build_gallery(
         None: of fewer than 2,000 photos those whose colour no whole photo has, and a mosaic uses
         them only where they fit clearly better, the more so the larger its tiles are
     mirror : may the tiles be shown mirrored? Photos in which lettering is found never are
+    frames_of_videos : how many frames of each video become photos, too, spread over the video
     progress : called as progress(done, total), in photos
     workers : threads that read photos, by default one more than cores
 
@@ -140,20 +147,26 @@ def build_gallery(
     (2460, ())
     >>> gallery = open_gallery("my.gallery")                    # doctest: +SKIP
     """
-    recipe = Recipe(tile_px, fit, crops, clusters, drop_percentile, seed, not mirror)
+    recipe = Recipe(
+        tile_px, fit, crops, clusters, drop_percentile, seed, not mirror, frames_of_videos
+    )
     refuse_to_replace(output)
-    found = find_photos(paths)
-    cut = _file_cut(recipe.for_photos(len(found.photos)))
+    found = find_photos(paths, videos=frames_of_videos > 0)
+    frames, bad_videos = frames_of(found.videos if frames_of_videos else (), frames_of_videos)
+    photos = sorted({*found.photos, *frames})
+    if not photos:
+        raise _nothing_readable(bad_videos)
+    cut = _file_cut(recipe.for_photos(len(photos)))
 
     with new_gallery_file(output) as writer:
         report = write_gallery(
-            writer, found.photos, cut, recipe, path=Path(output), progress=progress, workers=workers
+            writer, photos, cut, recipe, path=Path(output), progress=progress, workers=workers
         )
     return replace(
         report,
-        unreadable=tuple(sorted([*found.unreadable, *report.unreadable])),
+        unreadable=tuple(sorted([*found.unreadable, *bad_videos, *report.unreadable])),
         system_folders=tuple(found.system_folders),
-        videos=tuple(found.videos),
+        videos=() if frames_of_videos else tuple(found.videos),
     )
 
 
@@ -192,7 +205,7 @@ def images_gallery(
 
 def _file_cut(recipe: Recipe) -> Cut:
     at_least = SIDE if recipe.mirror else 0  # to find lettering
-    return lambda path: _cut(*read_photo(read_image_file(path), recipe, at_least=at_least), recipe)
+    return lambda path: _cut(*read_photo(read_photo_file(path), recipe, at_least=at_least), recipe)
 
 
 def _cut(picture: U8, size: tuple[int, int], recipe: Recipe) -> tuple[Tiles, bool]:
@@ -239,11 +252,7 @@ def write_gallery(
                 progress(len(used) + len(unreadable), len(names))
     unreadable.sort()
     if not used:
-        name, reason = unreadable[0]
-        raise GalleryError(
-            f"none of {len(names)} files can be read (the first, {name!r}: {reason}); "
-            "name other photos"
-        )
+        raise _nothing_readable(unreadable)
     for arrays in added.chosen() if added is not None else ():
         writer.append(arrays.pop("tiles"))
         batches.append(arrays)
@@ -270,6 +279,14 @@ def write_gallery(
         kept=int(groups.kept.sum()),
         bytes=size,
         seconds=time.perf_counter() - began,
+    )
+
+
+def _nothing_readable(unreadable: Sequence[tuple[str, str]]) -> GalleryError:
+    name, reason = unreadable[0]
+    return GalleryError(
+        f"none of {len(unreadable)} files can be read (the first, {name!r}: {reason}); "
+        "name other photos"
     )
 
 

@@ -93,13 +93,15 @@ def photos_gallery(
     from .build import build_gallery
     from .photo_paths import find_photos
 
-    state = hashlib.sha256(f"{FORMAT_VERSION} {RECIPE_VERSION}\n".encode())
-    for photo in find_photos(paths).photos:
+    state = hashlib.sha256(f"{FORMAT_VERSION} {RECIPE_VERSION}
+".encode())
+    recipe = recipe or Recipe()
+    found = find_photos(paths, videos=recipe.frames_of_videos > 0)
+    for photo in [*found.photos, *(found.videos if recipe.frames_of_videos else ())]:
         with contextlib.suppress(OSError):  # removed since; the build will not find it either
             status = os.stat(photo)
             entry = f"{photo}\0{status.st_size}\0{status.st_mtime_ns}\n"
             state.update(entry.encode("utf-8", "surrogateescape"))
-    recipe = recipe or Recipe()
     roots = [os.path.abspath(os.path.expanduser(path)) for path in paths]
     place = "\0".join([*roots, str(recipe)]).encode("utf-8", "surrogateescape")
     stem = f"folder-{hashlib.sha256(place).hexdigest()[:12]}"

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit import F32, U8
-from ..media.image_reader import BACKGROUND, BadImage, read_image_file
+from ..media.image_reader import BACKGROUND, BadImage
 from .builtin import EMOJI_BACKGROUNDS, builtin_image
 from .file_format import Gallery
 from .tiles import photo_parts
+from .video_frames import read_photo_file
 
 # A photo that was edited since the gallery was built, or another one of the same name, shows
 # something else. The same photo differs by 0 to 3 levels in the mean, at so few pixels that the
@@ -47,7 +48,7 @@ def _of_one_photo(gallery: Gallery, tiles: list[int], px: int) -> dict[int, U8]:
     image = builtin_image(path)
     backgrounds = (BACKGROUND,) if image is None else EMOJI_BACKGROUNDS
     try:
-        data = read_image_file(path) if image is None else image
+        data = read_photo_file(path) if image is None else image
         parts = photo_parts(data, list(crops.values()), px, backgrounds=backgrounds)
     except BadImage:
         return {}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import GalleryError
+from .video_frames import video_of
 
 # Of files in folders.
 EXTENSIONS = frozenset(
@@ -59,7 +60,8 @@ def find_photos(paths: Iterable[str | Path], *, videos: bool = False) -> FoundPh
 
     A folder is searched with its subfolders (without links to folders, hidden names and system
     folders) for the extensions of images. A file that is named, or that a glob finds, is used
-    whatever its name. An existing path is never read as a glob.
+    whatever its name, and so is a frame of a video (`clip.mp4#t=1.500`). An existing path is never
+    read as a glob.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def find_photos(paths: Iterable[str | Path], *, videos: bool = False) -> FoundPh
 def _matches(name: str, found: FoundPhotos) -> Iterator[str]:
     """The absolute paths that a name of the user stands for."""
     path = name if os.path.lexists(name) else os.path.expanduser(name)
-    if os.path.lexists(path):
+    if os.path.lexists(path) or os.path.lexists(video_of(path) or ""):
         yield os.path.abspath(path)
         return
     matches = glob.glob(path, recursive=True) if glob.has_magic(path) else []
@@ -122,7 +124,12 @@ def _search(folder: str, found: FoundPhotos) -> None:
         kept = []
         for name in folders:
             if _is_system_folder(parent, name):
-                found.system_folders.append(os.path.join(parent, name))
+                path = os.path.join(parent, name)
+                try:
+                    os.scandir(path).close()
+                    found.system_folders.append(path)
+                except OSError as error:  # told like any other, because a user may miss its photos
+                    pass_over(error)
             elif not name.startswith("."):
                 kept.append(name)
         folders[:] = kept

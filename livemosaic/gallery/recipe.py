@@ -17,6 +17,8 @@ TILE_PX, MIN_TILE_PX, MAX_TILE_PX = 64, 8, 255
 
 CLUSTERS, DROP_PERCENTILE = 500, 35.0  # as the reference notebook (vishnu-chand/videoMosaic)
 
+MAX_FRAMES_OF_VIDEOS = 1000
+
 MAX_CROPS = 5  # the centre and four quadrants
 
 # A small set of photos covers few colours, and crops cover more. A large one needs no crops.
@@ -50,6 +52,8 @@ class Recipe:
         group="gallery")
     no_mirror: bool = option(False, "never show the tiles mirrored (letters, signs)",
         group="gallery")
+    frames_of_videos: int = option(0, """number of frames of each video that become photos, too,
+        spread over the video""", low=0, high=MAX_FRAMES_OF_VIDEOS, group="gallery")
     # fmt: on
 
     def __post_init__(self) -> None:

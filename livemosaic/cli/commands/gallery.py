@@ -134,6 +134,7 @@ def _add(args: argparse.Namespace, interrupts: Interrupts) -> None:
     from ...gallery.builtin import BUILTIN
     from ...gallery.file_format import Gallery
     from ...gallery.photo_paths import find_photos
+    from ...gallery.video_frames import photo_exists
 
     if args.gallery in BUILTIN:
         raise UsageError(
@@ -142,14 +143,15 @@ def _add(args: argparse.Namespace, interrupts: Interrupts) -> None:
         )
     gallery = Gallery.open(args.gallery)
     before = gallery.sources.photos()
-    gone = [photo for photo in before if not os.path.exists(photo)]
+    gone = [photo for photo in before if not photo_exists(photo)]
     if gone and not args.yes:
         # Their drive may not be mounted; the tiles would be lost.
         raise GalleryError(
             f"{len(gone)} of {len(before)} photos of {args.gallery!r} are gone (the first: "
             f"{gone[0]!r}); put them back, or add -y to go on without them"
         )
-    find_photos(args.paths)  # there have to be some
+    # There have to be some.
+    find_photos(args.paths, videos=gallery.options.get("frames_of_videos", 0) > 0)
     interrupts.result = args.gallery
     with photos_bar(quiet=args.quiet) as progress:
         report = build_gallery(

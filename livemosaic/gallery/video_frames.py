@@ -1,0 +1,117 @@
+"""Frames of videos as photos of a gallery.
+
+A frame has a name as a photo has its path: that of its video, and its time, such as
+`clip.mp4#t=12.480`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+
+from ..errors import LivemosaicError
+from ..media.frame import Frame
+from ..media.image_reader import BadImage, read_image_file
+from ..processors import usable_cores
+
+_NAME = re.compile(r"(?s)(.+)#t=(\d+\.\d+)")
+
+_silence = threading.local()
+
+
+def video_of(name: str) -> str | None:
+    """The path of the video that a frame is of; None if it is the path of a photo."""
+    match = _NAME.fullmatch(name)
+    return match[1] if match and not os.path.lexists(name) else None
+
+
+def photo_exists(name: str) -> bool:
+    """Whether the file of a photo, or the video of a frame, is there."""
+    return os.path.exists(video_of(name) or name)
+
+
+def read_photo_file(name: str) -> bytes:
+    """The bytes of a photo as an image file, be it a frame; `BadImage` if it cannot be read."""
+    if video_of(name) is None:
+        return read_image_file(name)
+    with _quietly():
+        return _read_frame(name)
+
+
+def frames_of(videos: Iterable[str], count: int) -> tuple[list[str], list[tuple[str, str]]]:
+    """The names of `count` frames of each video, or of as many as it has, spread evenly; and
+    (path, reason) of videos that cannot be read."""
+    names: list[str] = []
+    unreadable: list[tuple[str, str]] = []
+
+    def look(video: str) -> None:
+        try:
+            with _quietly():
+                names.extend(_frame_names(video, count))
+        except BadImage as reason:
+            unreadable.append((video, str(reason)))
+
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        list(threads.map(look, videos))
+    return names, unreadable
+
+
+def _frame_names(video: str, count: int) -> list[str]:
+    from ..sources import open_source
+
+    with _bad_image(video), open_source(video, threads=1) as source:
+        info = source.info
+    if info.frames is not None:
+        count = min(count, info.frames)
+    duration_s = info.duration_s or 0.0
+    times = [(number + 0.5) * duration_s / count for number in range(count)]
+    # In whole milliseconds, downwards: never behind the last frame.
+    return [f"{video}#t={math.floor(time * 1000) / 1000:.3f}" for time in times]
+
+
+def _read_frame(name: str) -> bytes:
+    from ..sources import open_source
+
+    match = _NAME.fullmatch(name)
+    assert match is not None
+    video, time_s = match[1], float(match[2])
+    with _bad_image(video), open_source(video, threads=1, start_s=time_s) as source:
+        frame = next((item for item in source if isinstance(item, Frame)), None)
+        aspect = source.info.sample_aspect_ratio
+    if frame is None:
+        raise BadImage("the video has no such frame")
+    picture = frame.to_bgr()
+    if aspect != 1:
+        size = max(1, round(frame.width * aspect)), frame.height
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    # Not compressed: it is only on its way to the reader of all photos.
+    return bytes(cv2.imencode(".bmp", picture)[1])
+
+
+@contextlib.contextmanager
+def _bad_image(video: str) -> Iterator[None]:
+    try:
+        yield
+    except LivemosaicError as error:
+        raise BadImage(str(error).removeprefix(f"{video}: ")) from None
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the warnings of sources about tracks and colours, which matter for outputs only."""
+    _silence.on = True
+    try:
+        yield
+    finally:
+        _silence.on = False
+
+
+logging.getLogger("livemosaic").addFilter(lambda _: not getattr(_silence, "on", False))
