@@ -16,8 +16,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
+import numpy as np
 
-from ..errors import LivemosaicError
+from ..errors import LivemosaicError, OptionError
 from ..media.frame import Frame
 from ..media.image_reader import BadImage, read_image_file
 from ..processors import usable_cores
@@ -72,26 +73,28 @@ def _frame_names(video: str, count: int) -> list[str]:
     if info.frames is not None:
         count = min(count, info.frames)
     duration_s = info.duration_s or 0.0
-    times = [(number + 0.5) * duration_s / count for number in range(count)]
-    # In whole milliseconds, downwards: never behind the last frame.
+    # Each in the middle of its part. The first frame from there on is taken: half a frame, and the
+    # rest of a millisecond, earlier there is one also at the end.
+    half_s = 0.5 / float(info.rate)
+    times = [max(0, (number + 0.5) * duration_s / count - half_s) for number in range(count)]
     return [f"{video}#t={math.floor(time * 1000) / 1000:.3f}" for time in times]
 
 
 def _read_frame(name: str) -> bytes:
     from ..sources import open_source
+    from ..sources.part import PartSource
 
     match = _NAME.fullmatch(name)
     assert match is not None
     video, time_s = match[1], float(match[2])
-    with _bad_image(video), open_source(video, threads=1, start_s=time_s) as source:
+    with _bad_image(video), PartSource(open_source(video, threads=1), start_s=time_s) as source:
         frame = next((item for item in source if isinstance(item, Frame)), None)
         aspect = source.info.sample_aspect_ratio
-    if frame is None:
-        raise BadImage("the video has no such frame")
+    assert frame is not None  # or there is no such part
     picture = frame.to_bgr()
     if aspect != 1:
         size = max(1, round(frame.width * aspect)), frame.height
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
     # Not compressed: it is only on its way to the reader of all photos.
     return bytes(cv2.imencode(".bmp", picture)[1])
 
@@ -100,6 +103,8 @@ def _read_frame(name: str) -> bytes:
 def _bad_image(video: str) -> Iterator[None]:
     try:
         yield
+    except OptionError:
+        raise BadImage("the video ends before this frame") from None
     except LivemosaicError as error:
         raise BadImage(str(error).removeprefix(f"{video}: ")) from None
 
