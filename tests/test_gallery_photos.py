@@ -17,8 +17,10 @@ from livemosaic.gallery import Gallery, build_gallery, is_of_photos, open_galler
 from livemosaic.gallery.full_size import full_size_tiles
 from livemosaic.gallery.photo_paths import find_photos
 from livemosaic.gallery.recipe import Recipe
+from livemosaic.gallery.video_frames import read_photo_file
 from livemosaic.media.colour import Colour
 from livemosaic.media.frame import Frame
+from livemosaic.media.image_reader import BadImage
 
 from .clips import make
 from .gallery_files import write_photos
@@ -305,6 +307,15 @@ def test_frames_of_odd_videos(folder: Path) -> None:
     assert size["oblong.mkv"] == (128, 48)
     with pytest.raises(GalleryError, match="none of 1 files can be read"):
         build_gallery(["v/broken.mp4"], "g.gallery", frames_of_videos=2)
+
+
+@pytest.mark.parametrize("name", ["http://127.0.0.1:9/x.mp4#t=1.0", "webcam#t=1.0", "-#t=1.0"])
+def test_a_strangers_gallery_opens_files_only(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("livemosaic.sources.open_source", lambda *_, **__: pytest.fail("opened"))
+    with pytest.raises(BadImage, match="No such file"):
+        read_photo_file(name)
 
 
 @needs_jit

@@ -93,8 +93,7 @@ def photos_gallery(
     from .build import build_gallery
     from .photo_paths import find_photos
 
-    state = hashlib.sha256(f"{FORMAT_VERSION} {RECIPE_VERSION}
-".encode())
+    state = hashlib.sha256(f"{FORMAT_VERSION} {RECIPE_VERSION}\n".encode())
     recipe = recipe or Recipe()
     found = find_photos(paths, videos=recipe.frames_of_videos > 0)
     for photo in [*found.photos, *(found.videos if recipe.frames_of_videos else ())]:

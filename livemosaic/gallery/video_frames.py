@@ -14,6 +14,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -22,6 +23,9 @@ from ..errors import LivemosaicError, OptionError
 from ..media.frame import Frame
 from ..media.image_reader import BadImage, read_image_file
 from ..processors import usable_cores
+
+if TYPE_CHECKING:
+    from ..sources import Source
 
 _NAME = re.compile(r"(?s)(.+)#t=(\d+\.\d+)")
 
@@ -66,9 +70,7 @@ def frames_of(videos: Iterable[str], count: int) -> tuple[list[str], list[tuple[
 
 
 def _frame_names(video: str, count: int) -> list[str]:
-    from ..sources import open_source
-
-    with _bad_image(video), open_source(video, threads=1) as source:
+    with _open(video) as source:
         info = source.info
     if info.frames is not None:
         count = min(count, info.frames)
@@ -81,13 +83,12 @@ def _frame_names(video: str, count: int) -> list[str]:
 
 
 def _read_frame(name: str) -> bytes:
-    from ..sources import open_source
     from ..sources.part import PartSource
 
     match = _NAME.fullmatch(name)
     assert match is not None
     video, time_s = match[1], float(match[2])
-    with _bad_image(video), PartSource(open_source(video, threads=1), start_s=time_s) as source:
+    with _open(video) as whole, PartSource(whole, start_s=time_s) as source:
         frame = next((item for item in source if isinstance(item, Frame)), None)
         aspect = source.info.sample_aspect_ratio
     assert frame is not None  # or there is no such part
@@ -100,9 +101,16 @@ def _read_frame(name: str) -> bytes:
 
 
 @contextlib.contextmanager
-def _bad_image(video: str) -> Iterator[None]:
+def _open(video: str) -> Iterator[Source]:
+    """Open a video file; errors become `BadImage`."""
+    from ..sources import open_source
+
+    # Names in a gallery of a stranger must not open addresses or cameras.
+    if not os.path.isfile(video):
+        raise BadImage("No such file or directory")
     try:
-        yield
+        with open_source(os.path.abspath(video), threads=1) as source:
+            yield source
     except OptionError:
         raise BadImage("the video ends before this frame") from None
     except LivemosaicError as error:
