@@ -20,7 +20,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-# Before the import of livemosaic: no test may use the user's own cache or settings file.
+# Before the import of livemosaic: every hand-over is checked, see `pipeline.monitors`.
+os.environ["LIVEMOSAIC_MONITORS"] = "1"
+# No test may use the user's own cache or settings file.
 _CACHE = tempfile.mkdtemp(prefix="livemosaic-tests-")
 os.environ["LIVEMOSAIC_CACHE"] = _CACHE
 os.environ["XDG_CONFIG_HOME"] = os.path.join(_CACHE, "config")

@@ -704,8 +704,9 @@ def test_a_status_becomes_an_overlay_on_the_last_picture() -> None:
         picture(FAR),
         until(lambda: len(sink.items) == 3),
     ]
-    pipeline = Pipeline(LiveSource(items), Same(), [sink], control=Control())
-    pipeline.run()
+    source = LiveSource(items)
+    source.info = replace(source.info, width=640, height=480)
+    Pipeline(source, Same(), [sink], control=Control()).run()
     before, overlay, after = sink.items
     changed = before.y != overlay.y
     assert 0.001 < changed.mean() < 0.2

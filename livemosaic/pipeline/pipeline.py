@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -47,6 +48,8 @@ _TICK_S, _PUMP_S = 0.1, 0.015
 _GRACE_S = 0.5
 
 _MAX_RATE = 240  # frames/s; a device that reports more does not know its rate
+
+_MONITORS_ON = bool(os.environ.get("LIVEMOSAIC_MONITORS"))  # in tests, see `monitors`
 
 
 def output_info(info: StreamInfo, grid: Grid, *, rate: Fraction | None = None) -> StreamInfo:
@@ -150,6 +153,10 @@ class Pipeline:
         # source reader -> incoming -> mosaic worker -> fan-out -> a queue and a writer per sink
         incoming: FrameQueue[Item]
         incoming = LatestQueue() if self._live else BlockingQueue(_MAX_INPUT_FRAMES)
+        if _MONITORS_ON:
+            from .monitors import Monitor, watch_queue
+
+            watch_queue(incoming, Monitor("source to mosaic", source.info, live=self._live))
         reader = SourceReader(
             source,
             incoming,
@@ -350,6 +357,13 @@ class Pipeline:
         else:
             queue = BlockingQueue(_MAX_OUTPUT_FRAMES)
         nominal_rate = self._rate or self._source.info.rate
+        if _MONITORS_ON:
+            from .monitors import Monitor, watch_queue, watch_sink
+
+            info = self._source.info
+            info = output_info(info, self._mosaic.plan(info.width, info.height))
+            watch_queue(queue, Monitor(f"mosaic to {sink.name}", info, live=self._live))
+            watch_sink(sink, Monitor(f"writer to {sink.name}", info, live=self._live))
         if isinstance(sink, Window):
             return WindowWriter(sink, queue, self._threads, rate=None, nominal_rate=nominal_rate)
         rate = sink.rate or (self._rate if self._live else None)
