@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 import livemosaic.window  # noqa: F401  (registers its kind of output)
+from livemosaic.doctor.encoder_probe import encode_one
 from livemosaic.errors import OptionError, SinkError, UsageError
 from livemosaic.media.colour import Colour
 from livemosaic.media.ffmpeg import av, open_container
@@ -973,6 +974,48 @@ def test_an_encoder_refuses_its_options(tmp_path: Path, option: str, value: Any)
         open_sink(str(tmp_path / "o.mp4"), info(clips.frames(1)[0]), options=options)
     assert (caught.value.option, caught.value.value) == (option, value)
     assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "words"),
+    [
+        ("o.mov", "vp9", "mov refuses the codec vp9"),
+        ("o.mov", "vp8", "mov refuses the codec vp8"),
+        ("o.mkv", "h264_nvenc", "needs an NVIDIA card"),
+        ("o.mkv", "hevc_qsv", "needs an Intel graphics processor"),
+    ],
+)
+def test_codecs_that_cannot_be_used(tmp_path: Path, name: str, codec: str, words: str) -> None:
+    if "_" in codec:
+        clips.need_encoder(codec)
+        if encode_one(codec)[0] == "":
+            pytest.skip("this machine has it")
+    info = StreamInfo(160, 96)
+    with pytest.raises(SinkError, match=words):
+        open_sink(str(tmp_path / name), info, options=FileOptions(codec=codec))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "profile"),
+    [
+        ("h265", "hevc", None),
+        ("x264", "h264", None),
+        ("dnxhd", "dnxhd", "DNXHR HQ"),
+        ("dnxhr_444", "dnxhd", "DNXHR 444"),
+        ("prores", "prores", None),
+    ],
+)
+def test_usual_names_of_codecs(tmp_path: Path, asked: str, found: str, profile: str | None) -> None:
+    frames = clips.frames(1, size=(320, 192))
+    path = tmp_path / "o.mov"
+    with open_sink(str(path), StreamInfo(320, 192), options=FileOptions(codec=asked)) as sink:
+        sink.write(frames[0])
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        next(container.decode(video=0))
+        assert context.name == found
+        assert profile in (None, context.profile)
 
 
 def test_encoder_refuses_the_size(tmp_path: Path) -> None:

@@ -92,14 +92,14 @@ def bgr_to_i420(bgr: U8, colour: Colour) -> Planes:
     return _u8(y), halved(u), halved(v)
 
 
-def halved(plane: Any) -> U8:
+def halved(plane: Any) -> Any:
     """A plane (h, w) at half the size: (ceil(h/2), ceil(w/2))."""
     height, width = plane.shape
     half = ((width + 1) // 2, (height + 1) // 2)
     if (width | height) & 1:
         plane = cv2.copyMakeBorder(plane, 0, height & 1, 0, width & 1, cv2.BORDER_REPLICATE)
     # INTER_AREA by exactly two is the mean of four samples.
-    return _u8(cv2.resize(plane, half, interpolation=cv2.INTER_AREA))
+    return np.asarray(cv2.resize(plane, half, interpolation=cv2.INTER_AREA), plane.dtype)
 
 
 def over_grey(planes: Planes, alpha: U8, *, full_range: bool) -> Planes:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
+import cv2
 import numpy as np
 
 from ..errors import SinkError, UsageError
-from ..media.colour import U8, Colour
-from ..media.deep import DeepInfo, is_wide
+from ..media.colour import U8, Colour, halved
+from ..media.deep import DeepColours, DeepInfo, is_wide
 from ..media.ffmpeg import FULL, LIMITED, SWS_MATRICES, av, filtered, matrix_tag, reason
 from ..media.frame import DeepPicture, Frame, StreamInfo
 from ..media.frame_rate import FrameRate
@@ -99,6 +100,7 @@ class VideoEncoder:
                 codec.name,
             )
         self._reformatter = av.video.reformatter.VideoReformatter()
+        self._colours: DeepColours | None = None
         # Containers without times start at their first frame. RTSP's flag is wrong: RTP has times.
         variable_rate = container.format.flags & _VARIABLE_RATE or container.format.name == "rtsp"
         self.fixed_rate = not variable_rate or codec.name in _CONSTANT_RATE
@@ -223,8 +225,11 @@ class VideoEncoder:
 
     def _picture(self, frame: Frame) -> av.VideoFrame:
         # A copy if the encoder needs it later.
-        if self._deep is not None and frame.deep is not None:
-            return self._convert(_deep_picture(frame.deep), frame.deep.colour)
+        deep = frame.deep
+        if deep is None and is_wide(self._colour):
+            deep = self._deepened(frame)  # such as a picture that hides the input
+        if self._deep is not None and deep is not None:
+            return self._convert(_deep_picture(deep), deep.colour)
         converted = self._pixel_format not in ("yuv420p", "yuva420p")
         kept = (
             self.fixed_rate or self._alpha or not (converted or self._codec.name in _COPY_ON_ENTRY)
@@ -243,6 +248,12 @@ class VideoEncoder:
                 rows = np.frombuffer(memoryview(plane), np.uint8)
                 rows.reshape(plane.height, -1)[:, : plane.width] = samples
         return self._convert(picture, frame.colour) if converted else picture
+
+    def _deepened(self, frame: Frame) -> DeepPicture:
+        if self._colours is None:
+            self._colours = DeepColours(self._colour)
+        y, u, v = cv2.split(self._colours(frame.to_bgr()))
+        return DeepPicture(np.asarray(y, np.uint16), halved(u), halved(v), self._colour)
 
     def _convert(self, picture: av.VideoFrame, colour: Colour) -> av.VideoFrame:
         matrix = SWS_MATRICES[colour.matrix]

@@ -171,6 +171,13 @@ class FileSink(Sink):
                 # address with the password, so it must not be the cause of ours.
                 is_late = time.monotonic() - began_s >= options.timeout_s
                 raise sink_error(self.name, TimeoutError() if is_late else error) from None
+            if not is_network and isinstance(
+                error, (av.error.ArgumentError, av.error.PatchWelcomeError)
+            ):
+                raise SinkError(
+                    f"{self.name}: {destination.format.muxer} refuses the codec "
+                    f"{options.codec or destination.format.codec}; write .mkv, or leave it out"
+                ) from error
             raise sink_error(self.name, error) from error
         mux = self._container.mux_one
         self._mux_one = mux if self._timed is None else partial(self._timed, mux)
