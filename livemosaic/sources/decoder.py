@@ -82,7 +82,7 @@ class VideoDecoder:
         self._first_s: float | None = None  # when the first frame arrived
         self._packet_base = fraction(self.stream.time_base) or 1 / DEFAULT_RATE
         self.time_base = self._packet_base if self.timed else _ARRIVAL_TIME_BASE
-        self._repaired = TimestampRepair(self.time_base, rate=self.rate)
+        self._repaired = TimestampRepair(self.time_base, rate=self.rate, arrival=not self.timed)
         # Taken now, because a container that is closed cannot be asked.
         self._aspect = fraction(self.stream.sample_aspect_ratio)
         self._info = StreamInfo(

@@ -19,12 +19,14 @@ class TimestampRepair:
     nominal rate. After a jump back by more than a second, all times are shifted, so that they
     continue.
 
+    `arrival` says that the times are those of arrival.
+
     Attributes
     ----------
     stood_still : whether the clock did
     """
 
-    def __init__(self, time_base: Fraction, *, rate: Fraction) -> None:
+    def __init__(self, time_base: Fraction, *, rate: Fraction, arrival: bool = False) -> None:
         self._step = 1 / (rate * time_base)  # ticks per frame, exact
         self._restart = _RESTART_S / time_base
         self._last: int | None = None
@@ -32,7 +34,9 @@ class TimestampRepair:
         self._missing = 0
         self._shift = 0
         self._given: int | None = None
-        self._still, self._max_still = 0, _STILL_S / time_base  # short steps in a row
+        self._still = 0  # short steps in a row
+        # Frames may arrive at one time: a network is no clock.
+        self._max_still = -1 if arrival else _STILL_S / time_base
         self.stood_still = False
 
     def __call__(self, pts: int | None) -> int:
