@@ -28,7 +28,7 @@ from .layout_features import tile_points
 from .lettering import SIDE, has_lettering
 from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Recipe
-from .tiles import Crop, Tiles, picture_tiles, read_photo
+from .tiles import Crop, Tiles, picture_tiles, read_photo, region
 from .video_frames import frames_of, read_photo_file
 
 if TYPE_CHECKING:
@@ -209,7 +209,9 @@ def _file_cut(recipe: Recipe) -> Cut:
 
 
 def _cut(picture: U8, size: tuple[int, int], recipe: Recipe) -> tuple[Tiles, bool]:
-    return picture_tiles(picture, size, recipe), recipe.mirror and has_lettering(picture)
+    tiles = picture_tiles(picture, size, recipe)
+    _, (whole, *_) = tiles
+    return tiles, recipe.mirror and has_lettering(region(picture, whole, size))
 
 
 def write_gallery(

@@ -41,7 +41,7 @@ def read_photo(data: bytes, recipe: Recipe, *, at_least: int = 0) -> tuple[U8, t
 def picture_tiles(picture: U8, size: tuple[int, int], recipe: Recipe) -> Tiles:
     """Make the tiles of a decoded photo, whose original had `size` (width, height)."""
     crops = _crops(*size, recipe)
-    regions = [_region(picture, crop, size) for crop in crops]
+    regions = [region(picture, crop, size) for crop in crops]
     return scale_tiles(regions, recipe.tile_px), crops
 
 
@@ -58,7 +58,7 @@ def photo_parts(
     pixels = reader.read(at_least=-(-min(width, height) * tile_px // smallest))
     pictures = (flatten(pixels, background) for background in backgrounds)
     return [
-        scale_tiles([_region(picture, crop, reader.size) for crop in crops], tile_px)
+        scale_tiles([region(picture, crop, reader.size) for crop in crops], tile_px)
         for picture in pictures
     ]
 
@@ -79,7 +79,7 @@ def _crops(width: int, height: int, recipe: Recipe) -> list[Crop]:
     return crops
 
 
-def _region(picture: U8, crop: Crop, size: tuple[int, int]) -> U8:
+def region(picture: U8, crop: Crop, size: tuple[int, int]) -> U8:
     """A crop of a picture that may have been decoded smaller than its original's `size`."""
     rows, columns = picture.shape[:2]
     (width, height), (left, top, w, h) = size, crop
