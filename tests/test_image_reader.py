@@ -487,7 +487,7 @@ P3_JPEG = with_profile(fields(128, 128), "JPEG", "P3")
         (HEIC[:40], "cut off HEIC"),
         (pillow(photo(1), "AVIF")[:-100], "cut off AVIF"),
         (png_of_size(60_000, 60_000), "too large: 60000 x 60000"),
-        (encode(np.zeros((9, 9, 3), np.float32), ".tif"), "TIFF"),
+        (encode(np.zeros((9, 9, 3), np.float32), ".tif"), "of a kind that is not read"),
         (encode(np.zeros((9, 9), np.float32), ".tif"), "32 bits"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

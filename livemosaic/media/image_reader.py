@@ -309,6 +309,8 @@ class ImageReader:
         return value if value in range(1, 9) else 1
 
     def _damaged(self, reason: object) -> BadImage:
+        if str(reason) == "unknown pixel mode":  # Pillow's word for a TIFF of other samples
+            return BadImage("its samples are of a kind that is not read")
         text = " ".join(str(reason).split()) or type(reason).__name__
         return BadImage(f"damaged or cut off {self.kind}: {text}")
 
