@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -201,3 +203,18 @@ def test_sound_hours_after_the_picture(tmp_path: Path, caplog: pytest.LogCapture
         if ending == "mp4":
             assert times[-1] == pytest.approx(3 * 3600 + 2, abs=0.1)
     assert len([r for r in caplog.records if "left out" in r.message]) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_aac_of_a_broadcast_goes_into_a_pipe(tmp_path: Path) -> None:
+    """Matroska could write AAC's configuration only at the end, where a pipe cannot go back."""
+    film = clips.make(tmp_path / "in.ts", clips.frames(25), sound=["aac"])
+    pipe, result = tmp_path / "o.mkv", tmp_path / "kept.mkv"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as threads:
+        read = threads.submit(pipe.read_bytes)
+        copy(film, pipe)
+        result.write_bytes(read.result(20))
+    _, wave = sound(result)
+    assert len(wave) / 48000 == pytest.approx(1, abs=0.1)
+    assert level(wave) > -20

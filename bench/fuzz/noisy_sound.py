@@ -122,7 +122,7 @@ def problems(film: Path, folder: Path) -> list[str]:
             done, status, usage = os.wait4(child.pid, os.WNOHANG)
             if done:
                 break
-            if time.monotonic() - began > 2 * MAX_S:
+            if time.monotonic() - began > 10 * MAX_S:
                 child.kill()
             time.sleep(0.02)
         child.returncode = os.waitstatus_to_exitcode(status)
@@ -131,7 +131,7 @@ def problems(film: Path, folder: Path) -> list[str]:
     found = []
     if "internal error" in text or "Traceback" in text or "Exception ignored" in text:
         found.append("internal error")
-    if time.monotonic() - began > MAX_S:
+    if usage.ru_utime + usage.ru_stime > MAX_S:  # on a machine that does nothing else
         found.append(f"over {MAX_S} s")
     if usage.ru_maxrss * 1024 / 1e6 > MAX_MB:
         found.append(f"over {MAX_MB} MB")

@@ -154,7 +154,12 @@ class FileSink(Sink):
             self._video = VideoEncoder(
                 self._container, codec, info, options=options, name=self.name, low_delay=is_network
             )
-            self._tracks = Tracks(self._container, info.tracks, format=destination.format)
+            self._tracks = Tracks(
+                self._container,
+                info.tracks,
+                format=destination.format,
+                seekable=destination.is_file,
+            )
             self._helpers.callback(self._tracks.close)
             self._container.metadata.update(
                 {key: text for key, text in info.metadata.items() if key.lower() not in _STALE_KEYS}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -49,8 +50,11 @@ class Tracks:
     track cannot be told. So each packet goes through a muxer that writes to nowhere first.
     """
 
-    def __init__(self, container: Any, tracks: Sequence[Any], *, format: Format) -> None:
-        self._tracks, self._format = tracks, format
+    def __init__(
+        self, container: Any, tracks: Sequence[Any], *, format: Format, seekable: bool
+    ) -> None:
+        self._tracks = tracks
+        self._trial = partial(_trial, format=format, seekable=seekable)
         self._trials: dict[int, Any] = {}
         self._writers: dict[int, TrackWriter] = {}
         # Of the last packet: dts, duration, and their time base.
@@ -58,7 +62,7 @@ class Tracks:
         self._warned: set[int] = set()
         for number, track in enumerate(tracks):
             try:
-                writer = _writer(container, track, format)
+                writer = _writer(container, track, format, self._can_copy)
             except (av.error.FFmpegError, ValueError) as error:
                 _logger.warning("%s is left out: %s", _label(number, track), reason(error))
                 continue
@@ -111,13 +115,25 @@ class Tracks:
         except (av.error.FFmpegError, ValueError):
             self.warn(number)
 
+    def _can_copy(self, track: Any) -> bool:
+        """Whether the muxer accepts the track.
+
+        A muxer may refuse a codec that it lists, for its parameters. At the real header, that would
+        cost the whole file.
+        """
+        try:
+            self._trial(track).close()
+        except (av.error.FFmpegError, ValueError):
+            return False
+        return True
+
     def _fits(self, number: int, packet: Any) -> bool:
         """Whether the muxer takes a packet."""
         stream = self._writers[number].stream
         if stream.container.format.flags & _NO_FILE:
             return True
         if number not in self._trials:
-            self._trials[number] = _trial(stream, self._format)
+            self._trials[number] = self._trial(stream)
         copy = copy_packet(packet)
         copy.stream = self._trials[number].streams[0]
         try:
@@ -171,7 +187,9 @@ def _duration(packet: Any, track: Any) -> int:
     return round(Fraction(samples, rate) / base) if samples and rate else 0
 
 
-def _writer(container: Any, track: Any, format: Format) -> TrackWriter:
+def _writer(
+    container: Any, track: Any, format: Format, can_copy: Callable[[Any], bool]
+) -> TrackWriter:
     """Add `track` to `container`; raise `ValueError` with the reason if that is impossible."""
     if track.type == "attachment":
         if format.muxer != "matroska":
@@ -180,14 +198,14 @@ def _writer(container: Any, track: Any, format: Format) -> TrackWriter:
     if track.codec_context is None:
         # Muxers take more, but with another name (MPEG-TS) or without the description (MOV).
         same = format.muxer in track.container.format.name.split(",")
-        if not same or track.type != "subtitle" or not _can_copy(track, format):
+        if not same or track.type != "subtitle" or not can_copy(track):
             raise ValueError("this FFmpeg does not know its codec")
         return Copier(add_copy(container, track))
     codec = track.codec_context.codec
     copied = format.audio_copies if track.type == "audio" else format.subtitle_copies
     fits = copied is None or codec.canonical_name in copied
     silent_first = format.timeless and track.type == "audio" and _begins_late(track)
-    if fits and not silent_first and _can_copy(track, format):
+    if fits and not silent_first and can_copy(track):
         return _copier(container, track, format)
     if track.type == "audio":
         if format.audio is None:
@@ -224,24 +242,17 @@ def _start_s(stream: Any) -> Fraction | None:
     return None if base is None or stream.start_time is None else stream.start_time * base
 
 
-def _can_copy(track: Any, format: Format) -> bool:
-    """Whether the muxer accepts the track.
+class _Pipe:
+    """Takes bytes, and cannot seek."""
 
-    A muxer may refuse a codec that it lists, for its parameters. At the real header, that would
-    cost the whole file.
-    """
-    try:
-        _trial(track, format).close()
-    except (av.error.FFmpegError, ValueError):
-        return False
-    return True
+    def write(self, data: bytes) -> int:
+        return len(data)
 
 
-def _trial(track: Any, format: Format) -> Any:
+def _trial(track: Any, *, format: Format, seekable: bool) -> Any:
     """An output to nowhere for packets of `track`; raises if the muxer refuses the track."""
-    trial = open_container(
-        os.devnull, "w", format=format.muxer, container_options=dict(format.options)
-    )
+    target = os.devnull if seekable else _Pipe()
+    trial = open_container(target, "w", format=format.muxer, container_options=dict(format.options))
     add_copy(trial, track)
     trial.start_encoding()
     return trial
