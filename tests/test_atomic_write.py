@@ -158,3 +158,22 @@ def test_a_killed_run(name: str, tmp_path: Path, program: Program, gallery: Gall
     assert outcome.code == 0
     assert f"removed {remains[0]}, which a killed run left" in outcome.err
     assert not [n for n in left(tmp_path) if n.endswith(".part")]
+
+
+@posix
+def test_files_in_a_folder_whose_name_was_taken(tmp_path: Path) -> None:
+    """In a folder without the sticky bit, others can rename it and put a link in its place."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "x").write_text("precious")
+    part = Part(tmp_path / "a", folder=True)
+    part.path.rename(tmp_path / "away")
+    part.path.symlink_to(mine)
+    for text in (b"first", b"second"):
+        with part.open_new("x") as file:
+            file.write(text)
+    assert (mine / "x").read_text() == "precious"
+    assert (tmp_path / "away" / "x").read_bytes() == b"second"
+    part.remove()
+    assert (mine / "x").read_text() == "precious"
+    assert not part.path.is_symlink()

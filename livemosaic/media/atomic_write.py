@@ -68,6 +68,16 @@ class Part:
         """The file, to be written. The part stays locked when it is closed."""
         return os.fdopen(os.dup(self._file), "wb")
 
+    def open_new(self, name: str) -> BinaryIO:
+        """A new file in the folder, to be written, in place of one that has the name."""
+        path: str | Path = self.path / name
+        folder: dict[str, int] = {}
+        if self._file != _NONE:  # this folder, whatever came to its place since
+            path, folder = name, {"dir_fd": self._file}
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path, **folder)
+        return os.fdopen(os.open(path, _NEW, 0o666, **folder), "wb")
+
     @property
     def ffmpeg_name(self) -> Path:
         """A path by which FFmpeg opens this file, whatever came to its place since."""

@@ -70,7 +70,7 @@ def _is_same(path: Path, source: str) -> bool:
 
 
 class AtomicFile:
-    """A hidden place for a file, or for a folder of files, beside the final one.
+    """A hidden place for a file, or for a folder of files, beside the final one; see `Part`.
 
     `SinkError` if it cannot be made.
     """
@@ -82,6 +82,7 @@ class AtomicFile:
         for name in self._part.remains:
             _logger.info("%s: removed %s, which a killed run left", destination.name, name)
         self.path, self.ffmpeg_name = self._part.path, self._part.ffmpeg_name
+        self.open_new = self._part.open_new
 
     def commit(self, *names: str) -> None:
         """Move the file to its final path, or files of the folder next to it.

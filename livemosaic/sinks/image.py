@@ -86,7 +86,7 @@ class ImageSink(Sink):
             self._add(name, encode_strips(self._path.suffix.lower(), item))
 
     def _add(self, name: str, parts: Iterable[bytes]) -> None:
-        with sink_errors(self.name), (self._folder.path / name).open("wb") as file:
+        with sink_errors(self.name), self._folder.open_new(name) as file:
             file.writelines(parts)
         self._names.append(name)
 
