@@ -23,6 +23,7 @@ from ..grid import Grid
 from ..settings import MosaicSettings
 from .base import Matcher
 from .coarse import to_levels
+from .denoise import Denoiser
 from .index import encode, layout_index, weights
 from .search import Rules, assign, empty_assignment
 
@@ -52,6 +53,9 @@ _HURRIED_PROMISING, _HURRIED_SLACK, _HURRIED_PROBES, _HURRIED_TRIES = 1.3, 0.0, 
 _MOVED_LIVELY, _MOVED_STILL = 3.5, 8.5
 # A new tile must cost less than this part of the old one's cost, from lively to still.
 _BETTER_LIVELY, _BETTER_STILL = 1.0, 0.6
+
+_NOISE_MOVES = 0.85
+_NOISE_MARGIN = 0.25
 
 # When more than this share of the cells have moved this far it is a cut: no cell keeps its tile.
 # The median cell of Big Buck Bunny's cuts moves by 15 to 52, of all its other frames by 10 at most;
@@ -118,6 +122,7 @@ class LayoutMatcher(Matcher):
             distance=min(settings.min_distance, _possible_distance(photos)),
             max_uses=max(max_uses, -(-grid.cells // photos)),  # enough to fill the picture
             better=np.float32(1),
+            margin=np.float32(0),
             max_probes=probes,
             promising=np.float32(_PROMISING),
             slack=np.float32(_SLACK),
@@ -126,6 +131,8 @@ class LayoutMatcher(Matcher):
         self.assignment = empty_assignment(grid.cells, index, self.rules)  # changed by `match` only
         self.update_settings(settings)
         self._matched = np.full((grid.cells, 16, 3), np.inf, np.float32)  # at the last match
+        self._denoiser = Denoiser(grid.cells)
+        self._matched_frames = np.ones(grid.cells, np.float32)  # that they were a mean of
         self._cut = False  # whether the next match starts from nothing
         self._decided = 0  # decisions so far
         self._quota: Quota | None = None
@@ -153,10 +160,11 @@ class LayoutMatcher(Matcher):
         """Cells whose points have moved since their last match are matched again, the farthest
         first."""
         grid = self.grid
-        self._lab = points_to_lab(cell_points(bgr, grid.rows, grid.columns))
+        self._lab = self._denoiser.update(points_to_lab(cell_points(bgr, grid.rows, grid.columns)))
         urgency = np.empty(grid.cells, np.int32)
-        _moved(self._lab, self._matched, np.float32(self._moved**2), urgency)
-        far = np.count_nonzero(urgency > _CUT_MOVED**2)
+        limits = self._moved**2 + _NOISE_MOVES * self._denoiser.noise / self._matched_frames
+        _moved(self._lab, self._matched, limits.astype(np.float32), urgency)
+        far = np.count_nonzero(urgency > _CUT_MOVED**2 + 2 * self._denoiser.noise)
         self._cut = bool(far > _CUT_SHARE * grid.cells)
         if self._quota is not None:
             self._quota.offer_cells(urgency)
@@ -184,7 +192,8 @@ class LayoutMatcher(Matcher):
         if cut:
             before[cells] = -1
         self.decisions = Decisions(before, cells[order])
-        codes, rules = self._codes[order], self.rules
+        margin = np.float32(_NOISE_MARGIN * self._denoiser.noise)
+        codes, rules = self._codes[order], self.rules._replace(margin=margin)
         if len(cells) > self._unhurried_cells or active > len(cells):  # cells wait: time is short
             rules = rules._replace(
                 max_probes=min(rules.max_probes, _HURRIED_PROBES),
@@ -196,6 +205,7 @@ class LayoutMatcher(Matcher):
         assign(self.index, self.assignment, rules, self.decisions.cells, *coded, cut)
         self._decided += len(cells)
         self._matched[cells] = self._lab[cells]
+        self._matched_frames[cells] = np.maximum(self._denoiser.frames[cells], 1)
 
     def chosen(self, cells: I32) -> tuple[I32, Bools]:
         """The tiles that the cells have now, and which are mirrored."""
@@ -204,7 +214,7 @@ class LayoutMatcher(Matcher):
 
 
 @kernel
-def _moved(lab: F32, matched: F32, limit: np.float32, urgency: I32) -> None:
+def _moved(lab: F32, matched: F32, limits: F32, urgency: I32) -> None:
     """The squared distance that points have moved, where it is above the limit; else 0."""
     n = np.float32(lab.shape[1])
     for i in range(np.uintp(lab.shape[0])):
@@ -214,7 +224,7 @@ def _moved(lab: F32, matched: F32, limit: np.float32, urgency: I32) -> None:
                 away = lab[i, p, channel] - matched[i, p, channel]
                 total += away * away
         total /= n
-        urgency[i] = np.int32(min(total, np.float32(1e9))) if total > limit else np.int32(0)
+        urgency[i] = np.int32(min(total, np.float32(1e9))) if total > limits[i] else np.int32(0)
 
 
 def _crop_penalty(tile_px: int) -> float:

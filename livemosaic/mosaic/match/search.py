@@ -55,6 +55,7 @@ class Rules(NamedTuple):
     distance: int  # no photo twice within so many cells
     max_uses: int  # of a photo in all cells
     better: np.float32  # a new variant costs less than this part of the old one's, see `_to_beat`
+    margin: np.float32  # and at least so much less
     max_probes: int  # clusters to search, nearest first; more until a variant is found
     promising: np.float32  # but none that is farther than so many times the best cost,
     slack: np.float32  # and so much
@@ -159,7 +160,7 @@ def exact_cost(
 def _to_beat(rules: Rules, cost: np.float32) -> np.float32:
     """The cost below which a new variant is clearly better than an old one of a cost."""
     weighed = min(max(cost, np.float32(MIN_WEIGHED)), np.float32(MAX_WEIGHED))
-    return np.float32(cost - (1 - rules.better) * weighed)
+    return np.float32(cost - max((1 - rules.better) * weighed, rules.margin))
 
 
 @kernel_part
