@@ -54,7 +54,10 @@ _MOVED_LIVELY, _MOVED_STILL = 3.5, 8.5
 # A new tile must cost less than this part of the old one's cost, from lively to still.
 _BETTER_LIVELY, _BETTER_STILL = 1.0, 0.6
 
+# Of the noise in a cell's points, the part that is no move: less would match all cells again as the
+# mean becomes better, more would leave them as they were chosen for noisy points.
 _NOISE_MOVES = 0.85
+# A new tile must cost less than the old one by so much of the noise: tiles also fit noise.
 _NOISE_MARGIN = 0.25
 
 # When more than this share of the cells have moved this far it is a cut: no cell keeps its tile.
