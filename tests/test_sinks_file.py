@@ -996,6 +996,20 @@ def test_codecs_that_cannot_be_used(tmp_path: Path, name: str, codec: str, words
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_pictures_in_x265(tmp_path: Path, count: int) -> None:
+    """The encoder's times of decoding are uninitialised memory for fewer than three pictures."""
+    for number in range(4):
+        path = tmp_path / f"{number}.mp4"
+        with open_sink(str(path), StreamInfo(160, 96), options=FileOptions(codec="h265")) as sink:
+            for frame in clips.frames(count):
+                sink.write(frame)
+        with av.open(str(path)) as container:
+            packets = [it for it in container.demux(video=0) if it.size]
+            assert len(packets) == count
+            assert all(it.dts == it.pts for it in packets)
+
+
 @pytest.mark.parametrize(
     ("asked", "found", "profile"),
     [

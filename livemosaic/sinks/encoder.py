@@ -45,6 +45,9 @@ _COPY_ON_ENTRY = {"libx264", "libx265", "libvpx", "libvpx-vp9", "libsvtav1"}
 # Their bit streams have a fixed rate, or a time base too short for a container's.
 _CONSTANT_RATE = {"mpeg1video", "mpeg2video", "mpeg4", "msmpeg4", "msmpeg4v2", "wmv1", "wmv2"}
 
+# x265 reckons times of decoding from the picture of this number: if there are fewer, they are any.
+_X265_DELAY = 3
+
 _FLAGS = av.video.reformatter.Interpolation
 _QUALITY = _FLAGS.BILINEAR | _FLAGS.ACCURATE_RND | _FLAGS.FULL_CHR_H_INT | _FLAGS.FULL_CHR_H_INP
 
@@ -217,6 +220,8 @@ class VideoEncoder:
 
     def _encode(self, picture: av.VideoFrame | None) -> Iterator[Any]:
         for packet in self._stream.encode(picture):
+            if self._codec.name == "libx265" and self.frames < _X265_DELAY:
+                packet.dts = packet.pts
             if self._delay is None:
                 self._delay = packet.pts - packet.dts
             yield packet
