@@ -207,6 +207,7 @@ def test_a_field_with_another_name_is_named_as_the_option() -> None:
         ("[run]\ntile = '" + "x" * 5000 + "'", "must be a whole number"),
         ("[run]\n" + "x" * 5000 + " = 1", "unknown: xxx"),
         ('[run]\ngallery = "a\\u0000b"', "must be text"),
+        ("[run]\nmin_uses = 3\nmax_uses = 2\n", "min_uses = 3: must be at most .* max_uses 2"),
     ],
     ids=lambda text: text[:30],
 )

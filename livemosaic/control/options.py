@@ -224,13 +224,20 @@ def resolve(
         values["round_up"] = False
     names = (*(known.name for known in _MOSAIC), "round_up")
     mosaic = {name: values.pop(name) for name in names}
+    files = {name: file for file, its in filed.items() for name in its if name not in explicit}
+    try:
+        settings = MosaicSettings.of_values(mosaic)
+    except OptionError as error:  # values that do not go together
+        if error.option in files:
+            raise UsageError(message(error, files)) from None
+        raise
     return RunOptions(
         input=input,
         outputs=tuple(outputs),
         explicit=frozenset(explicit),
         watches_files=bool(filed),
-        files={name: file for file, its in filed.items() for name in its if name not in explicit},
-        mosaic=MosaicSettings.of_values(mosaic),
+        files=files,
+        mosaic=settings,
         **values,
     )
 
