@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from .control.state import Control
     from .gallery import GallerySpec
     from .media.frame import StreamInfo
-    from .mosaic.grid import Grid
-    from .mosaic.mosaic import Mosaic
-    from .option import Texts
+    from .mosaic.settings import MosaicSettings
     from .pipeline import Pipeline
+    from .pipeline.away import AwayPicture
     from .sinks import Destination, Sink
     from .sources import Source
 
@@ -232,16 +231,18 @@ def open_pipeline(
     rate: Fraction | None = None if info.still else options.fps
     output = output_info(info, grid, rate=rate)
     with_keys = next((it for it in destinations if it.has_keys), None)
-    control = None
-    if live or with_keys is not None:
-        control = _make_control(mosaic, options.gallery, grid)
+    if live or with_keys is not None:  # keys and settings files keep the output's size
+        mosaic.update_settings(mosaic.settings.for_grid(grid))
+    lasting = [it.name for it in destinations if it.location and not it.has_keys]
+    control = _make_control(mosaic.settings.for_grid(grid), options, lasting)
     circumstances = Circumstances(
         kind=input_kind(options.input),
         still=info.still,
         live=info.live,
         paced=live,
         # By keys, or by a settings file that is watched.
-        interactive=with_keys is not None or (control is not None and options.watches_files),
+        interactive=with_keys is not None or (live and options.watches_files),
+        window=with_keys is not None,
         encodes=any(it.encodes for it in destinations),
         builds_gallery=builds,
         alpha=info.alpha,
@@ -270,6 +271,7 @@ def open_pipeline(
         open_gallery=opens,
         save_picture=capture_files.save_picture,
         open_recording=capture_files.open_recording,
+        away=_away_picture(options.away) if options.away is not None else None,
     )
 
 
@@ -287,11 +289,37 @@ def _warn_of_another_shape(size: tuple[int, int] | None, width: int, height: int
         )  # fmt: skip
 
 
-def _make_control(mosaic: Mosaic, gallery: Texts, grid: Grid) -> Control:
+def _make_control(settings: MosaicSettings, options: RunOptions, lasting: list[str]) -> Control:
+    from .control.options import profile_settings
     from .control.state import Control, LiveState
     from .gallery import BUILTIN
 
-    mosaic.update_settings(mosaic.settings.for_grid(grid))
-    # For the number keys: the gallery of the start, then the included ones.
-    galleries = dict.fromkeys((gallery, *BUILTIN))
-    return Control(LiveState(mosaic.settings, gallery), galleries=tuple(galleries))
+    state = LiveState(
+        settings,
+        options.gallery,
+        mirror=options.mirror,
+        privacy=options.privacy,
+        freeze=options.freeze,
+        fullscreen=options.fullscreen,
+        figures=options.figures,
+        on_close=options.on_close,
+    )
+    return Control(
+        state,
+        # For the number keys: the gallery of the start, then the included ones.
+        galleries=tuple(dict.fromkeys((options.gallery, *BUILTIN))),
+        profiles=profile_settings(options),
+        profile=options.profile,
+        lasting=lasting,
+    )
+
+
+def _away_picture(path: Path) -> AwayPicture:
+    """Read the picture of privacy mode; `OptionError` if it cannot be read."""
+    from .media.image_reader import BadImage, ImageReader, flatten, read_image_file
+    from .pipeline.away import AwayPicture
+
+    try:
+        return AwayPicture(flatten(ImageReader(read_image_file(str(path))).read()))
+    except BadImage as error:
+        raise OptionError("away", str(path), f"cannot be read: {error}; name a picture") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -78,6 +79,17 @@ class Screen:
     def window(self, title: str) -> str:
         """Wait for a window with this title, and return its number."""
         return until(lambda: self.find(title), what=f"a window {title!r}")
+
+    def has_pointer(self) -> bool:
+        """Whether there is a mouse pointer to be seen in the middle of the screen."""
+        self.run("xdotool", "mousemove", str(SIZE[0] // 2 + 7), str(SIZE[1] // 2))
+        time.sleep(0.3)
+        x11, fixes = ctypes.CDLL("libX11.so.6"), ctypes.CDLL("libXfixes.so.3")
+        x11.XOpenDisplay.restype = fixes.XFixesGetCursorImage.restype = ctypes.c_void_p
+        display = ctypes.c_void_p(x11.XOpenDisplay(self.name.encode()))
+        image = fixes.XFixesGetCursorImage(display)  # none of an empty one
+        x11.XCloseDisplay(display)
+        return image is not None
 
     def press(self, title: str, key: str) -> None:
         """Press a key (of X11: `q`, `Escape`, `plus`) in the window with this title.

@@ -40,7 +40,7 @@ def test_every_live_option_can_be_set(known: Any) -> None:
 def test_a_value_that_is_not_valid_changes_nothing(name: str, value: object) -> None:
     control = Control(START)
     with pytest.raises(OptionError) as caught:
-        control.change(**{"frozen": True, name: value})
+        control.change(**{"freeze": True, name: value})
     assert caught.value.option == name
     assert control.state == START
 

@@ -165,7 +165,7 @@ def test_nothing_is_known_yet() -> None:
 def test_badges() -> None:
     assert hud.badges(LiveState(), STATS) == ()
     live_stats = replace(STATS, recording="out.mkv")
-    texts = hud.badges(LiveState(privacy=True, frozen=True), live_stats)
+    texts = hud.badges(LiveState(privacy=True, freeze=True), live_stats)
     assert texts == ("*out.mkv", "privacy mode", "frozen")
 
 

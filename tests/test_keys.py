@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from livemosaic.control.options import profile_settings, resolve
 from livemosaic.control.state import LIVE_OPTIONS, Control, LiveState
 from livemosaic.mosaic.grid import plan_grid
-from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.mosaic.settings import PROFILES, MosaicSettings
 from livemosaic.window.keys import KEYS, Keyboard, View, key_name, press, tile_sizes
 
 START = LiveState(MosaicSettings(overlay=0.5))
@@ -165,7 +166,14 @@ def test_gallery(control: Control, view: View) -> None:
 
 @pytest.mark.parametrize(
     ("name", "field"),
-    [("x", "mirror"), ("Space", "frozen"), ("p", "privacy"), ("r", "recording")],
+    [
+        ("x", "mirror"),
+        ("Space", "freeze"),
+        ("p", "privacy"),
+        ("r", "recording"),
+        ("h", "figures"),
+        ("f", "fullscreen"),
+    ],
 )
 def test_on_and_off(control: Control, view: View, name: str, field: str) -> None:
     on = press(name, control, view)
@@ -173,7 +181,39 @@ def test_on_and_off(control: Control, view: View, name: str, field: str) -> None
     assert control.state == replace(START, **changes)
     off = press(name, control, view)
     assert control.state == START
-    assert on != off or field == "recording"
+    assert on != off or field in ("recording", "figures", "fullscreen")
+
+
+def test_esc_leaves_the_full_screen_first(control: Control, view: View) -> None:
+    quits: list[str] = []
+    control.on_quit = lambda: quits.append("quit")
+    control.change(fullscreen=True)
+    press("Esc", control, view)
+    assert (control.state.fullscreen, quits) == (False, [])
+    press("Esc", control, view)
+    assert quits == ["quit"]
+
+
+def test_profiles_go_round() -> None:
+    options = resolve({"tint": 0.3, "columns": 20, "profile": "photos-first"})
+    settings = options.mosaic
+    control = Control(
+        LiveState(settings), profiles=profile_settings(options), profile=options.profile
+    )
+    view = View(2560, 1440)
+    shown = {}
+    for _ in PROFILES:
+        message = press("n", control, view)
+        shown[message.removeprefix("profile ")] = control.state.settings
+    assert list(shown) == ["picture-first", "default", "reference", "photos-first"]
+    # What was typed counts more than any profile, and the output's size stays.
+    for name, chosen in shown.items():
+        expected = resolve({"tint": 0.3, "columns": 20, "profile": name}).mosaic
+        assert (chosen.variety, chosen.overlay) == (expected.variety, expected.overlay)
+        assert (chosen.match, chosen.palette) == (expected.match, expected.palette)
+        assert (chosen.tint, chosen.columns, chosen.scale) == (0.3, 20, None)
+    assert control.state.settings == settings
+    assert press("n", Control(), view) == "no other profile"
 
 
 def test_snapshot(control: Control, view: View) -> None:
@@ -184,7 +224,7 @@ def test_snapshot(control: Control, view: View) -> None:
 
 @pytest.mark.parametrize(
     ("name", "field"),
-    [("h", "hud"), ("?", "help"), ("F1", "help"), ("o", "original"), ("f", "full_screen")],
+    [("?", "help"), ("F1", "help"), ("o", "original")],
 )
 def test_what_the_window_shows(control: Control, view: View, name: str, field: str) -> None:
     before = getattr(view, field)

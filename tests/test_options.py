@@ -264,7 +264,7 @@ def test_what_a_control_page_has_to_know(option: Any) -> None:
     assert option.help == " ".join(option.help.split())
     assert option.optional or option.read(option.default) == option.default
     assert not (option.keeps_tiles and not option.live)
-    assert option.group in ("mosaic", "gallery", "input", "output", "program")
+    assert option.group in ("mosaic", "gallery", "input", "live", "output", "program")
     if not option.is_switch and not option.choices:
         assert option.metavar
 

@@ -18,10 +18,12 @@ import pytest
 from livemosaic.control.state import Control, LiveState, LiveStats
 from livemosaic.errors import SinkError, SourceError
 from livemosaic.gallery.file_format import Gallery
+from livemosaic.media.colour import Colour
 from livemosaic.media.frame import Frame, Item, StatusEvent
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MAX_TILE_PX, MosaicSettings
 from livemosaic.pipeline import Pipeline
+from livemosaic.pipeline.away import AwayPicture
 from livemosaic.pipeline.governor import Governor
 from livemosaic.pipeline.mosaic_worker import MosaicWorker
 from livemosaic.pipeline.queues import BlockingQueue, LatestQueue
@@ -530,6 +532,39 @@ def test_of_many_sizes_that_are_asked_for_the_last_is_warmed_up_next() -> None:
     assert seen == [18, 22]
 
 
+@pytest.mark.parametrize("colour", [Colour("bt601"), Colour("bt709")])
+def test_an_away_picture_is_shown_whole_in_privacy_mode(colour: Colour) -> None:
+    """In frames of any size and colour, with the frame's times, between black bars."""
+    bgr = np.full((40, 80, 3), (30, 200, 90), np.uint8)
+    away = AwayPicture(bgr)
+    for size in ((160, 160), (161, 91)):
+        grey = np.full((size[1], size[0], 3), 128, np.uint8)
+        hidden = Frame.from_bgr(grey, colour=colour, pts=7)
+        shown = away.in_place_of(hidden)
+        assert (shown.width, shown.height, shown.colour) == (*size, colour)
+        assert (shown.pts, shown.time_base) == (hidden.pts, hidden.time_base)
+        pixels = shown.to_bgr().astype(int)
+        assert np.abs(pixels[size[1] // 2, size[0] // 2] - (30, 200, 90)).max() < 4
+    square = away.in_place_of(Frame.from_bgr(np.zeros((160, 160, 3), np.uint8))).to_bgr()
+    assert square[:38].max() < 4
+    assert square[122:].max() < 4
+
+
+def test_privacy_and_freeze_at_the_start(gallery: Gallery) -> None:
+    """No picture of before is ever shown, and the overlay is off in the first one."""
+    settings = MosaicSettings(scale=1, tile_px=8, overlay=0.9)
+    mosaic = Mosaic(gallery, settings)
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    items = [Frame.from_bgr(noise, pts=n) for n in range(5)]
+    grid = mosaic.plan(*SIZE)
+    control = Control(LiveState(settings.for_grid(grid), privacy=True, freeze=True))
+    sink = FakeSink("out")
+    Pipeline(FakeSource(items), mosaic, [sink], control=control).run()
+    assert mosaic.settings.overlay == 0
+    seen = [item.original for item in sink.items]
+    assert all(np.array_equal(it.y, items[0].pixelated().y) for it in seen)
+
+
 def test_mirror() -> None:
     control = Control()
 
@@ -555,14 +590,14 @@ def test_a_frozen_picture_stays_and_can_still_be_adjusted() -> None:
     items: list[Any] = [
         frame(0),
         until(lambda: sink.items),
-        lambda: control.change(frozen=True),
+        lambda: control.change(freeze=True),
         frame(FAR),  # the picture is painted again, because of the change
         until(lambda: len(sink.items) == 2),
         *(thing for n in range(2, 9) for thing in (frame(n * FAR), lambda: time.sleep(0.01))),
         lambda: control.change(overlay=0.1),
         frame(9 * FAR),
         until(lambda: len(sink.items) == 3),
-        lambda: control.change(frozen=False),
+        lambda: control.change(freeze=False),
         frame(10 * FAR),
         until(lambda: sink.items[-1].pts == 10 * FAR),
     ]
@@ -578,7 +613,7 @@ def test_a_picture_can_be_frozen_at_any_pace(source: Any) -> None:
     items = [
         *(frame(n * FAR) for n in range(3)),
         until(lambda: pts(sink)[-1:] == [2 * FAR]),
-        lambda: control.change(frozen=True),
+        lambda: control.change(freeze=True),
         *(frame(n * FAR) for n in range(3, 6)),
     ]
     Pipeline(source(items), FakeMosaic(), [sink], control=control).run()
@@ -668,7 +703,7 @@ def test_a_frozen_picture_can_be_mirrored_and_kept() -> None:
         lambda: control.change(mirror=True),
         slope(0),
         until(lambda: sink.items),
-        lambda: control.change(frozen=True, mirror=False),
+        lambda: control.change(freeze=True, mirror=False),
         slope(FAR),
         until(lambda: len(sink.items) == 2),
         control.request_snapshot,

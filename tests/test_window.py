@@ -70,9 +70,11 @@ class Shown:
 
 
 @contextmanager
-def shown(environment: dict[str, str], size: tuple[int, int] = (1280, 720)) -> Iterator[Shown]:
+def shown(
+    environment: dict[str, str], size: tuple[int, int] = (1280, 720), *lasting: str
+) -> Iterator[Shown]:
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "tests.window_program", *map(str, size)],
+        [sys.executable, "-W", "error", "-m", "tests.window_program", *map(str, size), *lasting],
         env={**environment, "PYTHONPATH": str(ROOT)},
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
@@ -137,8 +139,6 @@ def test_picture_colours_and_aspect(screen: Screen) -> None:
             x, y = left + width // 2 * (number % 2) + 250, top + height // 2 * (number // 2) + 300
             np.testing.assert_allclose(shot[y, x], colour, atol=4)
 
-        screen.press(TITLE, "h")  # nothing is over the picture then
-        assert program.line()["view"]["hud"] is False
         for size, expected in (((500, 600), (500, 281)), ((900, 300), (533, 300))):
             window = screen.window(TITLE)
             screen.run("xdotool", "windowsize", window, *map(str, size))
@@ -161,7 +161,7 @@ KEYS_OF_CONTROL: list[tuple[str, Callable[[Any], object]]] = [
     ("2", lambda c: c["gallery"] == "emoji"),
     ("KP_1", lambda c: c["gallery"] == "photos"),
     ("x", lambda c: c["mirror"]),
-    ("space", lambda c: c["frozen"]),
+    ("space", lambda c: c["freeze"]),
     ("r", lambda c: c["recording"]),
     ("p", lambda c: c["privacy"]),
 ]
@@ -205,7 +205,12 @@ def test_what_the_window_shows_over_the_picture(screen: Screen) -> None:
             return lambda shot: bool(is_colour(number)(region(shot, x, y)).all())
 
         stats, keys, corner = (0.12, 0.1), (0.5, 0.4), (0.9, 0.9)
-        assert dark(*stats)(first)
+        assert plain(*stats, 0)(first)
+        hint = (0.5, 0.96)
+        screen.see(dark(*hint), what="a hint at the keys")
+        screen.see(lambda shot: not dark(*hint)(shot), what="no hint any more")
+        screen.press(TITLE, "h")
+        screen.see(dark(*stats), what="the statistics")
         screen.press(TITLE, "h")
         screen.see(plain(*stats, 0), what="the picture without the statistics")
         screen.press(TITLE, "question")
@@ -222,7 +227,13 @@ def test_what_the_window_shows_over_the_picture(screen: Screen) -> None:
 
         full = fits(1400, 788)  # all of the screen's width
         screen.see(full, what="the full screen")
+        assert not screen.has_pointer()
         screen.press(TITLE, "F11")
+        screen.see(lambda shot: has_picture(shot) and not full(shot), what="the window again")
+        assert screen.has_pointer()
+        screen.press(TITLE, "f")
+        screen.see(full, what="the full screen")
+        screen.press(TITLE, "Escape")
         screen.see(lambda shot: has_picture(shot) and not full(shot), what="the window again")
         screen.press(TITLE, "Escape")
         assert program.ended() == (0, "")
@@ -233,6 +244,26 @@ def test_closed_by_the_window_manager(screen: Screen) -> None:
     with shown(screen.environment, (320, 180)) as program:
         screen.see(has_picture, what="the picture")
         program.line()
+        screen.run("wmctrl", "-c", TITLE)
+        assert program.line() == {"quit": True}
+        assert program.ended() == (0, "")
+
+
+@pytest.mark.slow
+def test_closed_while_another_output_goes_on(screen: Screen) -> None:
+    """A small window takes its place, which has the keys, too; closing that ends the run."""
+    with shown(screen.environment, (640, 360), "vcam") as program:
+        screen.see(has_picture, what="the picture")
+        program.line()
+        screen.press(TITLE, "f")  # it is no full screen
+        assert program.line()["state"]["fullscreen"]
+        screen.see(fits(1400, 788), what="the full screen")
+        screen.run("wmctrl", "-c", TITLE)
+        screen.see(lambda shot: not has_picture(shot), what="the small window")
+        size = screen.run("xdotool", "getwindowgeometry", screen.window(TITLE)).decode()
+        assert "480x80" in size
+        screen.press(TITLE, "p")
+        assert program.line()["state"]["privacy"]
         screen.run("wmctrl", "-c", TITLE)
         assert program.line() == {"quit": True}
         assert program.ended() == (0, "")

@@ -95,7 +95,13 @@ class Live:
 
 
 @contextmanager
-def live(screen: Screen, folder: Path, *options: str, rate: int = 30) -> Iterator[Live]:
+def live(
+    screen: Screen,
+    folder: Path,
+    *options: str,
+    rate: int = 30,
+    started: Callable[[U8], bool] = lambda picture: bars(picture)[4:].max() > 80,
+) -> Iterator[Live]:
     """The test picture in a window, without statistics."""
     process = spawn(
         *("run", f"{PATTERN}@{rate}", "window", "--size", f"{WIDTH}x{HEIGHT}"),
@@ -106,9 +112,7 @@ def live(screen: Screen, folder: Path, *options: str, rate: int = 30) -> Iterato
     try:
         run = Live(screen, process)
         until(run.window, what="the window", timeout_s=_COMPILING_S)
-        run.see(lambda picture: bars(picture)[4:].max() > 80, "the mosaic")
-        run.press("h")
-        run.see(lambda picture: bars(picture)[0].min() > 120, "the mosaic without statistics")
+        run.see(started, "the mosaic")
         yield run
     finally:
         process.kill()
@@ -235,13 +239,45 @@ def test_quit(screen: Screen, tmp_path: Path, key: str) -> None:
 
 
 def test_closed_by_the_window_manager(screen: Screen, tmp_path: Path) -> None:
-    """The other outputs are finished."""
+    """The other outputs go on, and are finished when the small window is closed, too."""
     with live(screen, tmp_path, "out.mkv") as run:
+        screen.run("wmctrl", "-c", TITLE)
+        until(lambda: True if run.size() == (480, 80) else None, what="the small window")
         screen.run("wmctrl", "-c", TITLE)
         outcome = finish(run.process)
     assert outcome.code == 0
     assert_calm(outcome)
     assert pictures(tmp_path / "out.mkv")[0].shape == (HEIGHT, WIDTH, 3)
+
+
+def test_closed_with_on_close_end(screen: Screen, tmp_path: Path) -> None:
+    with live(screen, tmp_path, "out.mkv", "--on-close", "end") as run:
+        screen.run("wmctrl", "-c", TITLE)
+        outcome = finish(run.process)
+    assert outcome.code == 0
+    assert pictures(tmp_path / "out.mkv")[0].shape == (HEIGHT, WIDTH, 3)
+
+
+def test_options_are_obeyed_at_the_start(screen: Screen, tmp_path: Path) -> None:
+    """And a signal toggles privacy mode."""
+    away = np.full((90, 160, 3), (255, 0, 255), np.uint8)
+    cv2.imwrite(str(tmp_path / "away.png"), away)
+    words = ("--overlay", "1", "--mirror", "--privacy", "--away", "away.png", "--figures")
+    with live(screen, tmp_path, *words, started=is_away) as run:
+        run.see(lambda p: p[20:60, 20:120].max(axis=2).mean() < 120, "the statistics")
+        run.process.send_signal(signal.SIGUSR1)
+        run.press("h")
+        run.see(is_mirrored, "the mirrored original")
+        run.process.send_signal(signal.SIGUSR1)
+        run.see(is_away, "the picture of privacy mode")
+        run.press("q")
+        assert finish(run.process).code == 0
+
+
+def is_away(picture: U8) -> bool:
+    """Whether the lower right part is magenta."""
+    part = picture[400:500, 700:900].astype(int)
+    return bool(np.abs(part.mean(axis=(0, 1)) - (255, 0, 255)).max() < 30)
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])

@@ -1,4 +1,5 @@
-"""A program with a window, as the pipeline has one: `python -m tests.window_program WIDTH HEIGHT`.
+"""A program with a window, as the pipeline has one: `python -m tests.window_program WIDTH HEIGHT
+[OUTPUT...]`.
 
 It shows four coloured quarters of that size, and prints one JSON object per line: `state` and
 `view` whenever one changes, `snapshot` for each request, and `quit`.
@@ -10,6 +11,7 @@ import dataclasses
 import json
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 # Both wheels, OpenCV's and PyAV's, are in the process, as in the real program.
@@ -30,9 +32,9 @@ def report(**what: Any) -> None:
     sys.stdout.flush()
 
 
-def main(width: int, height: int) -> int:
+def main(width: int, height: int, lasting: Sequence[str] = ()) -> int:
     quit_asked = threading.Event()
-    control = Control()
+    control = Control(lasting=lasting)
     control.on_quit = quit_asked.set
     control.live_stats = lambda: LiveStats(fps_in=30.0, stages_ms={"match": 1.5})
     try:
@@ -61,4 +63,4 @@ def main(width: int, height: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))

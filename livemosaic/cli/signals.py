@@ -1,4 +1,4 @@
-"""Signals: Ctrl-C, SIGTERM and SIGHUP."""
+"""Signals: Ctrl-C, SIGTERM, SIGHUP and SIGUSR1."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ _SAME_REQUEST_S = 0.05
 
 # When a terminal closes, both the system and the shell send this signal. Windows has none.
 _HANGUP: int | None = getattr(signal, "SIGHUP", None)
+
+# Turns privacy mode on and off, for hotkeys of a desktop. Windows has none.
+_TOGGLE: int | None = getattr(signal, "SIGUSR1", None)
 
 
 class _Stoppable(Protocol):
@@ -67,6 +70,7 @@ class Interrupts:
     ) -> None:
         self.count = 0  # signals within 50 ms are one
         self.pipeline: _Stoppable | None = None  # to be set when it takes over
+        self.toggles = 0  # requests to turn privacy mode on or off, not yet taken
         self.result: str | Path | None = None  # the file that a run without a pipeline makes
         self._to_the_end, self._clock, self._exit = to_the_end, clock, exit
         self._last_s = -math.inf
@@ -79,11 +83,21 @@ class Interrupts:
                 self._handlers[kind] = signal.signal(kind, self._handle)
             if _HANGUP is not None and signal.getsignal(_HANGUP) is not signal.SIG_IGN:
                 self._handlers[_HANGUP] = signal.signal(_HANGUP, self._handle)
+            if _TOGGLE is not None:
+                self._handlers[_TOGGLE] = signal.signal(_TOGGLE, self._toggle)
         return self
 
     def __exit__(self, *_: object) -> None:
         for kind, handler in self._handlers.items():
             signal.signal(kind, signal.SIG_IGN if self._to_the_end else handler)
+
+    def _toggle(self, kind: int, _: object) -> None:
+        self.toggles += 1  # no more: the interrupted code may own the lock of the state
+
+    def take_toggle(self) -> bool:
+        """Whether privacy mode is to be turned on or off; resets the request."""
+        toggles, self.toggles = self.toggles, 0
+        return toggles % 2 == 1
 
     def _handle(self, kind: int, _: object) -> None:
         now_s, last_s = self._clock(), self._last_s

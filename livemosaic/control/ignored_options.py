@@ -20,6 +20,7 @@ class Circumstances:
     """The facts of a run that decide which options have an effect."""
 
     kind: str  # of the input, see `sources.input_kind`
+    window: bool = True  # one of the outputs is a window
     still: bool = False  # the input is a single picture, which is shown once
     live: bool = False  # the input cannot wait
     paced: bool = False  # the input is live, or a file that is played as if it were
@@ -34,6 +35,9 @@ class Circumstances:
 _Rule = tuple[str, Callable[[RunOptions, Circumstances], bool], str]
 # fmt: off
 _RULES: tuple[_Rule, ...] = (
+    ("fullscreen figures on_close",
+     lambda options, run: not run.window,
+     "there is no window"),
     ("overlay_luma",
      lambda options, run: options.mosaic.overlay == 0 and not run.interactive,
      "the overlay is 0"),

@@ -19,6 +19,7 @@ from ..mosaic.settings import PROFILES, MosaicSettings, override
 from ..option import TEXTS, Kind, Texts, option, options_of, read_size, same_option, text_of
 from ..parse import HIGHEST_RATE, LOWEST_RATE, rate, reconnect_attempts, seconds
 from ..sources.base import DEFAULT_CAPTURE, CaptureMode
+from .state import LiveState, OnClose
 
 MAX_LATENCY_MS = 100.0  # the default
 
@@ -87,6 +88,15 @@ class RunOptions:
     max_latency: float = option(MAX_LATENCY_MS, """latency limit for live inputs, from
         capture to output, in milliseconds; livemosaic does less work per frame to keep it""",
         low=10, high=60_000, metavar="MS", group="input", live=True)
+
+    mirror: bool = same_option(LiveState, "mirror")
+    privacy: bool = same_option(LiveState, "privacy")
+    away: Path | None = option(None, """picture to show in privacy mode, instead of tiles for the
+        coarse one""", group="live", is_path=True)
+    freeze: bool = same_option(LiveState, "freeze")
+    fullscreen: bool = same_option(LiveState, "fullscreen")
+    figures: bool = same_option(LiveState, "figures")
+    on_close: OnClose = same_option(LiveState, "on_close")
 
     fps: Fraction | None = option(None, """constant output rate in frames/s (default: the times of
         the input), and the rate at which a numbered sequence is read (default: 25)""",
@@ -240,6 +250,22 @@ def resolve(
         mosaic=settings,
         **values,
     )
+
+
+def profile_settings(options: RunOptions) -> dict[str, dict[str, Any]]:
+    """The fields of the settings that each profile changes in a run, by the profile's name.
+
+    What was typed, or stands in a settings file, overrides the profile as at the start. The
+    output's size stays.
+    """
+    known = {it.name: it for it in options_of(MosaicSettings) if it.live}
+    own = options.explicit | options.files.keys()
+    names = {name for values in PROFILES.values() for name in values if name in known}
+    changed = sorted(names - own - {"tile", "columns"})
+    return {
+        profile: {known[name].field: values.get(name, known[name].default) for name in changed}
+        for profile, values in PROFILES.items()
+    }
 
 
 def values_of(options: RunOptions) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ..mosaic.grid import plan_grid
 from ..mosaic.settings import MosaicSettings
 from ..option import Texts, options_of, text_of
 from .options import OPTIONS, RunOptions, message, resolve, values_of
-from .state import Control
+from .state import Control, LiveState
 
 _log = logging.getLogger("livemosaic")
 
@@ -30,6 +30,7 @@ _JOIN_S = 0.3  # the thread may be opening a gallery, which takes too long to wa
 
 # The output keeps its size: a change of these is planned for it.
 _GRID = {"tile", "columns"}
+_SWITCHES = {known.name for known in options_of(LiveState) if known.group == "live"}
 _MOSAIC = {known.name: known.field for known in options_of(MosaicSettings)}
 
 
@@ -125,6 +126,8 @@ class SettingsFileWatcher:
             by_columns = options.mosaic.columns and not options.mosaic.tile_px
             name = "columns" if by_columns else "tile"
             shown[name] = options.mosaic.columns if by_columns else changes["tile_px"]
+        for name in sorted(_SWITCHES & changed.keys()):
+            shown[name] = changes[name] = new[name]
         if "gallery" in changed:
             shown["gallery"] = changes["gallery"] = options.gallery
             self._open_gallery(options.gallery)

@@ -6,13 +6,15 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import UsageError
 from ..mosaic.settings import MosaicSettings
 from ..option import TEXTS, Option, Texts, option, options_of
 
 _log = logging.getLogger("livemosaic")
+
+OnClose = Literal["continue", "end"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +24,25 @@ class LiveState:
     Attributes
     ----------
     settings : of the mosaic
-    gallery, mirror, frozen, privacy, recording, max_latency_s : see `LIVE_OPTIONS`
+    gallery, mirror, freeze, privacy, recording, max_latency_s : see `LIVE_OPTIONS`
+    fullscreen, figures, on_close : of the window, see `LIVE_OPTIONS`
     """
 
     settings: MosaicSettings = MosaicSettings()
     # fmt: off
     gallery: Texts = option("photos", """photos or emoji, a gallery file, or photos: a folder, an
         image file, a glob, or a list of them""", live=True, kind=TEXTS)
-    mirror: bool = option(False, "turn the picture left to right, as in a mirror", live=True)
-    frozen: bool = option(False, "keep the last picture", live=True)
+    mirror: bool = option(False, "turn the picture left to right, as in a mirror", live=True,
+        group="live")
     privacy: bool = option(False, """privacy mode: show only tiles, for a picture of 16 pixels in
-        width, so that no person can be recognised""", live=True)
+        width, so that no person can be recognised""", live=True, group="live")
+    freeze: bool = option(False, "keep the last picture, at the start the first one", live=True,
+        group="live")
+    fullscreen: bool = option(False, "show the window in full screen", live=True, group="live")
+    figures: bool = option(False, "show statistics in the window", live=True, group="live")
+    on_close: OnClose = option("continue", """what closing the window does while another output or
+        a recording goes on: continue without the picture, or end the run""", live=True,
+        group="live")
     recording: bool = option(False, "record into a file in the current folder", live=True)
     max_latency_s: float | None = option(None, """latency limit for live inputs in seconds (default:
         that of the start)""", low=0.01, high=60, live=True)
@@ -80,6 +90,9 @@ class Control:
     ----------
     state : at the start
     galleries : names to choose from; `open_gallery` of the pipeline opens them
+    profiles : sets of fields of the settings to choose from, by name
+    profile : the name of the current one
+    lasting : names of the outputs beside the window
 
     Attributes
     ----------
@@ -96,13 +109,21 @@ class Control:
     """
 
     def __init__(
-        self, state: LiveState | None = None, *, galleries: Sequence[Texts] = ("photos", "emoji")
+        self,
+        state: LiveState | None = None,
+        *,
+        galleries: Sequence[Texts] = ("photos", "emoji"),
+        profiles: Mapping[str, Mapping[str, Any]] | None = None,
+        profile: str = "",
+        lasting: Sequence[str] = (),
     ) -> None:
         self._state = state or LiveState()
         self._lock = threading.Lock()
         self.snapshot_requested = False
         self._message = ""
         self.galleries = tuple(galleries)
+        self._profiles, self.profile = dict(profiles or {}), profile
+        self._lasting = tuple(lasting)
         self.on_quit: Callable[[], None] = lambda: None
         self.live_stats: Callable[[], LiveStats] = LiveStats
 
@@ -133,6 +154,27 @@ class Control:
             own = {name: value for name, value in fields.items() if name in LiveState.__slots__}
             others = {name: value for name, value in fields.items() if name not in own}
             self._state = replace(self._state, settings=replace(settings, **others), **own)
+
+    def toggle_privacy(self) -> bool:
+        """Turn privacy mode on or off; return whether it is on now."""
+        self.change(privacy=not self._state.privacy)
+        return self._state.privacy
+
+    def next_profile(self) -> str:
+        """Use the next profile; return its name, empty if there is none."""
+        if not self._profiles:
+            return ""
+        names = list(self._profiles)
+        place = names.index(self.profile) + 1 if self.profile in names else 0
+        self.profile = names[place % len(names)]
+        self.change(**self._profiles[self.profile])
+        return self.profile
+
+    @property
+    def lasting(self) -> str:
+        """The names of the outputs that go on without the window; empty if there is none."""
+        recording = self.live_stats().recording
+        return ", ".join([*self._lasting, *([recording] if recording else [])])
 
     def request_snapshot(self) -> None:
         """Request the next picture as a file."""

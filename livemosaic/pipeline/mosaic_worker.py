@@ -18,6 +18,7 @@ from ..media.frame import Frame, Item, StatusEvent, TrackPacket
 from ..mosaic.mosaic import CellCounts, Mosaic
 from ..mosaic.settings import MAX_TILE_PX, MosaicSettings
 from ..option import Texts
+from .away import AwayPicture
 from .governor import Governor
 from .queues import Ended, FrameQueue
 from .sink_writer import FanOut
@@ -54,10 +55,12 @@ class MosaicWorker:
         governor: Governor | None = None,
         open_gallery: Callable[[Texts], Gallery] | None = None,
         save_picture: Callable[[Frame], str] | None = None,
+        away: AwayPicture | None = None,
     ) -> None:
         self._mosaic, self._incoming, self._fan_out = mosaic, incoming, fan_out
         self._threads, self._control, self.governor = threads, control, governor
         self._open_gallery, self._save_picture = open_gallery, save_picture
+        self._away = away
         self._state = control.state
         self._warm_up = WarmUp(mosaic, self._state.settings, threads)
         self._gallery = self._state.gallery  # name of the gallery in use
@@ -74,6 +77,8 @@ class MosaicWorker:
         self._stage_began_s = 0.0
         mosaic.on_stage = self._on_stage
         mosaic.on_progress = self._on_progress
+        if self._state.privacy:
+            self._update_settings()
 
     def run(self) -> None:
         """Filter items until the input ends."""
@@ -103,7 +108,7 @@ class MosaicWorker:
             self.dropped_by_governor += 1
             return None
         changed = self._apply_control()
-        if self._state.frozen and self._last_input is not None:
+        if self._state.freeze and self._last_input is not None:
             # A live picture is painted again only for a reason. A file keeps all its frames, or it
             # would get shorter.
             reason = changed or self.cells.deferred or self._control.snapshot_requested
@@ -141,8 +146,9 @@ class MosaicWorker:
         return with_status_overlay(picture, self.status) if self.status else picture
 
     def _mosaic_of(self, frame: Frame) -> Frame:
-        frame = frame.pixelated() if self._state.privacy else frame
         frame = frame.mirrored() if self._state.mirror else frame
+        if self._state.privacy:
+            frame = self._away.in_place_of(frame) if self._away is not None else frame.pixelated()
         governor = self.governor
         began_s = self._stage_began_s = time.monotonic()
         began_cpu_s = time.thread_time()  # kernels work on this thread only
@@ -201,7 +207,8 @@ class MosaicWorker:
         if self.governor is not None and settings.tile_px is not None:
             larger_px = min(settings.tile_px * self.governor.step.tile_factor, MAX_TILE_PX)
             settings = replace(settings, tile_px=larger_px)
-        return replace(settings, overlay=0.0) if state.privacy else settings
+        hides = state.privacy and self._away is None
+        return replace(settings, overlay=0.0) if hides else settings
 
     def _load_gallery(self, name: Texts) -> None:
         """Open a gallery on a thread of its own: it takes from 0.1 s to minutes."""

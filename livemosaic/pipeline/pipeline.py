@@ -20,6 +20,7 @@ from ..mosaic.mosaic import Mosaic
 from ..option import Texts
 from ..sinks.base import Sink, Window
 from ..sources.base import Source
+from .away import AwayPicture
 from .governor import Governor
 from .mosaic_worker import MosaicWorker
 from .queues import BlockingQueue, FrameQueue, LatestQueue
@@ -102,6 +103,7 @@ class Pipeline:
     open_gallery : opens the gallery that the control's state names; None: the gallery never changes
     save_picture : writes a snapshot and returns its name; None: there are no snapshots
     open_recording : opens the sink of a recording; None: there are no recordings
+    away : shown in privacy mode instead of tiles for a coarse picture
 
     Attributes
     ----------
@@ -140,6 +142,7 @@ class Pipeline:
         open_gallery: Callable[[Texts], Gallery] | None = None,
         save_picture: Callable[[Frame], str] | None = None,
         open_recording: Callable[[], Sink] | None = None,
+        away: AwayPicture | None = None,
     ) -> None:
         self._source, self._mosaic = source, mosaic
         self._live, self._rate = source.info.live or realtime, rate
@@ -179,6 +182,7 @@ class Pipeline:
             governor=governor if self._live else None,
             open_gallery=open_gallery,
             save_picture=save_picture,
+            away=away,
         )
         recorder = Recorder(control, fan_out, open_recording, self._make_writer)
         started_s = time.monotonic() if started_s is None else started_s

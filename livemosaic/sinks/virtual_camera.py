@@ -6,6 +6,7 @@ The only module that imports pyvirtualcam, which is GPL-2.0. livemosaic is MIT.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,7 +20,15 @@ from ..media.colour import U8, Colour, conversion
 from ..media.frame import Frame, StreamInfo, TrackPacket
 from ..media.scale import fill, letterbox
 from .base import Destination, FileOptions, RunContext, Sink
-from .virtual_camera_devices import choose_device, device_size, refusal, release_device
+from .virtual_camera_devices import (
+    choose_device,
+    device_label,
+    device_size,
+    refusal,
+    release_device,
+)
+
+_log = logging.getLogger("livemosaic")
 
 _SIZE, _RATE = (1280, 720), Fraction(30)  # frames/s; what programs for calls expect
 
@@ -81,6 +90,7 @@ class VirtualCameraSink(Sink):
         device = choose_device(name.removeprefix("vcam").removeprefix(":") or None)
         self._camera = _open(device, size, self.rate)
         self.device: str = self._camera.device  # the system's name
+        self._label, self._is_up = device_label(self.device), False
         agreed = device_size(self.device) or size
         if agreed != size:
             # The driver keeps the size that a watching program opened it with.
@@ -104,6 +114,9 @@ class VirtualCameraSink(Sink):
             raise SinkError(
                 f"{self.name}: {self.device} takes no pictures any more ({error}); start again"
             ) from error
+        if not self._is_up:
+            self._is_up = True
+            _log.info('%s is up: choose the camera "%s" in the call', self.name, self._label)
 
     def close(self) -> None:
         self.abort()

@@ -103,6 +103,12 @@ def _ready(camera: v4l2.VideoDevice) -> str:
     return path
 
 
+def device_label(device: str) -> str:
+    """The name of a virtual camera, as programs for calls list it."""
+    found = v4l2.video_device(device) if sys.platform == "linux" else None
+    return found.name if found is not None else device
+
+
 def device_size(device: str) -> tuple[int, int] | None:
     """The size that the driver has set, None if unknown; pyvirtualcam does not check it.
 

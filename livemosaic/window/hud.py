@@ -94,7 +94,7 @@ def badges(state: LiveState, stats: LiveStats) -> tuple[str, ...]:
     """Short texts that a window shows without the statistics, too; `*` marks a recording."""
     recording = f"*{stats.recording}" if stats.recording else ""
     privacy = "privacy mode" if state.privacy else ""
-    frozen = "frozen" if state.frozen else ""
+    frozen = "frozen" if state.freeze else ""
     return tuple(text for text in (recording, privacy, frozen) if text)
 
 

@@ -37,10 +37,8 @@ class View:
 
     width: int  # of the mosaic in pixels
     height: int
-    hud: bool = True  # statistics
     help: bool = False  # the keys
     original: bool = False  # the original in a corner
-    full_screen: bool = False
 
 
 # Gets the name of the key; returns a message, if there is one.
@@ -175,10 +173,25 @@ def _toggle_original(control: Control, view: View, name: str) -> str:
     return "privacy mode (p) hides the original" if hidden else ""
 
 
+def _next_profile(control: Control, view: View, name: str) -> str:
+    profile = control.next_profile()
+    return f"profile {profile}" if profile else "no other profile"
+
+
+def _leave(control: Control, view: View, name: str) -> None:
+    """Quit; Esc leaves the full screen before that."""
+    if name == "Esc" and control.state.fullscreen:
+        control.change(fullscreen=False)
+    else:
+        control.quit()
+
+
 _MIRROR = partial(_toggle, field="mirror", on="mirrored", off="not mirrored")
-_FREEZE = partial(_toggle, field="frozen", on="frozen", off="not frozen")
+_FREEZE = partial(_toggle, field="freeze", on="frozen", off="not frozen")
 _PRIVACY = partial(_toggle, field="privacy", on="privacy mode on", off="privacy mode off")
 # The functions that write recordings and snapshots send a message with the file's name.
+_FIGURES = partial(_toggle, field="figures", on="", off="")
+_FULL_SCREEN = partial(_toggle, field="fullscreen", on="", off="")
 _RECORD = partial(_toggle, field="recording", on="", off="")
 
 KEYS: tuple[Key, ...] = (
@@ -190,6 +203,7 @@ KEYS: tuple[Key, ...] = (
     Key((",", "<"), ",", "livelier", partial(_step_calm, by=-0.1), True),
     Key(("t",), "t", "more tint, from 100 % back to none", _next_tint),
     Key(("m",), "m", "next match", _next_match),
+    Key(("n",), "n", "next profile", _next_profile),
     Key(tuple("123456789"), "1 ... 9", "gallery", _choose_gallery),
     Key(("x",), "x", "mirror", _MIRROR),
     Key(("Space",), "Space", "freeze", _FREEZE),
@@ -197,10 +211,10 @@ KEYS: tuple[Key, ...] = (
     Key(("s",), "s", "snapshot", lambda control, *_: control.request_snapshot()),
     Key(("r",), "r", "start or stop a recording", _RECORD),
     Key(("o",), "o", "original in a corner", _toggle_original),
-    Key(("h",), "h", "statistics", partial(_toggle_view, field="hud")),
-    Key(("f", "F11"), "f", "full screen", partial(_toggle_view, field="full_screen")),
+    Key(("h",), "h", "statistics", _FIGURES),
+    Key(("f", "F11"), "f", "full screen", _FULL_SCREEN),
     Key(("?", "F1"), "?", "this list", partial(_toggle_view, field="help")),
-    Key(("q", "Esc"), "q", "quit", lambda control, *_: control.quit()),
+    Key(("q", "Esc"), "q", "quit (Esc leaves the full screen first)", _leave),
 )
 
 

@@ -19,6 +19,7 @@ from . import hud
 from .canvas import Canvas
 from .display import check_display
 from .keys import Keyboard, View
+from .pointer import show_pointer
 
 # The window's first size: at most this width, because the cost of showing a picture grows with its
 # area, and this share of the screen; not so small that the statistics are unreadable.
@@ -34,15 +35,18 @@ _TITLE = "livemosaic"
 
 _MAX_KEYS = 16  # in one call; more could delay the picture
 
-_STARTING = "starting"
+_STARTING, _HINT = "starting", "press ? for keys"
+
+_SMALL = (480, 80)  # the window while other outputs go on without it
 
 
 class WindowSink(Window):
     """Shows the latest picture. Opened, used and closed on the main thread.
 
     The picture keeps its aspect in a window of any size, between black bars. Keys change `control`,
-    whose messages and statistics are shown. Closing the window calls `control.quit`. Raises
-    `SinkError` where no window can be opened.
+    whose messages and statistics are shown. Closing the window calls `control.quit`; but while
+    other outputs go on, a small window without a picture takes its place. Raises `SinkError` where
+    no window can be opened.
     """
 
     name = "window"
@@ -51,23 +55,16 @@ class WindowSink(Window):
         self.view = View(info.width, info.height)
         self._keyboard = Keyboard(control, self.view)
         self._control = control
+        self._is_small = False
         aspect = info.width * info.sample_aspect_ratio / info.height
         size = first_size(round(info.height * aspect), aspect, check_display())
-        try:
-            # OpenCV's own KEEPRATIO leaves light grey beside the picture.
-            flags = cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL
-            cv2.namedWindow(_TITLE, flags)
-        except cv2.error:
-            raise SinkError(
-                "window: this OpenCV has no windows; pip uninstall opencv-python-headless, then "
-                "pip install --force-reinstall opencv-python"
-            ) from None
-        cv2.resizeWindow(_TITLE, *size)
+        _open(size)
         self._open = True
         self._full_screen = False
         self._canvas = Canvas(*size, aspect=aspect)
         self._corner: Panel | None = None
-        self._message, self._message_until_s = _STARTING, math.inf
+        self._message = self._resting = _STARTING  # the latter when there is no other
+        self._message_until_s = math.inf
         self._gauges: tuple[hud.Gauge, ...] = ()
         self._badges: tuple[str, ...] = ()
         self._stats_s = -math.inf
@@ -76,10 +73,11 @@ class WindowSink(Window):
 
     def write(self, item: Frame | TrackPacket) -> None:
         """Show a frame; does nothing once the window is closed."""
-        if not isinstance(item, Frame) or not self._is_open():
+        if not isinstance(item, Frame) or not self._is_open() or self._is_small:
             return
-        if self._message == _STARTING:
-            self._message = ""
+        if self._resting == _STARTING:
+            self._resting = ""
+            self._show_message(_HINT)
         changed = self._resize() | self._canvas.draw(item)
         if item.original is not None and self._wants_corner:
             self._corner = self._canvas.corner(item.original)
@@ -95,6 +93,7 @@ class WindowSink(Window):
                 break
             self._press(code)
         if self._is_open():
+            self._follow_state()
             self._update_texts()
             self._refresh(changed=self._resize())
 
@@ -119,8 +118,22 @@ class WindowSink(Window):
             except cv2.error:  # OpenCV has no window left
                 self._open = False
             if not self._open:
-                self._control.quit()
+                self._closed()
         return self._open
+
+    def _closed(self) -> None:
+        """The user has closed the window: end the run, or go on in a small window."""
+        lasting = self._control.lasting
+        if self._is_small or not lasting or self._control.state.on_close == "end":
+            self._control.quit()
+            return
+        _open(_SMALL)
+        self._open = self._is_small = True
+        self._set_full_screen(False)
+        self._canvas = Canvas(*_SMALL, aspect=Fraction(*_SMALL))
+        self._message = self._resting = f"{lasting} goes on; close again to end"
+        self._message_until_s = math.inf
+        self._refresh(changed=True)
 
     def _resize(self) -> bool:
         """Follow the window's size; returns whether it has changed."""
@@ -134,11 +147,20 @@ class WindowSink(Window):
         """Run a key's action."""
         if message := self._keyboard.take(code):
             self._show_message(message)
-        if self.view.full_screen != self._full_screen:
-            self._full_screen = self.view.full_screen
-            mode = cv2.WINDOW_FULLSCREEN if self._full_screen else cv2.WINDOW_NORMAL
-            cv2.setWindowProperty(_TITLE, cv2.WND_PROP_FULLSCREEN, mode)
+        self._follow_state()
         self._stats_s = -math.inf  # show the key's effect at once
+
+    def _follow_state(self) -> None:
+        """Enter or leave the full screen as the control's state says."""
+        wanted = self._control.state.fullscreen and not self._is_small
+        if wanted != self._full_screen:
+            self._set_full_screen(wanted)
+
+    def _set_full_screen(self, on: bool) -> None:
+        self._full_screen = on
+        mode = cv2.WINDOW_FULLSCREEN if on else cv2.WINDOW_NORMAL
+        cv2.setWindowProperty(_TITLE, cv2.WND_PROP_FULLSCREEN, mode)
+        show_pointer(not on)
 
     def _refresh(self, *, changed: bool) -> None:
         """Show the picture with all panels, if either has changed."""
@@ -166,16 +188,17 @@ class WindowSink(Window):
         if message := self._control.take_message():
             self._show_message(message)
         if now_s >= self._message_until_s:
-            self._message, self._message_until_s = "", math.inf
+            self._message, self._message_until_s = self._resting, math.inf
         if now_s - self._stats_s >= _STATS_S:
             self._stats_s = now_s
             stats = self._control.live_stats()
-            self._gauges = hud.gauges(stats) if self.view.hud else ()
-            self._badges = hud.badges(self._control.state, stats)
+            state = self._control.state
+            self._gauges = hud.gauges(stats) if state.figures and not self._is_small else ()
+            self._badges = hud.badges(state, stats) if not self._is_small else ()
 
     @property
     def _wants_corner(self) -> bool:
-        return self.view.original and not self._control.state.privacy
+        return self.view.original and not self._control.state.privacy and not self._is_small
 
     @property
     def _text_px(self) -> int:
@@ -199,12 +222,26 @@ class WindowSink(Window):
             panel = hud.message_panel(badge, px=px, width=width // 2)
             yield panel, width - margin - panel.width, top
             top += panel.height + margin // 2
-        if self.view.help:
+        if self.view.help and not self._is_small:
             panel = hud.help_panel(px=px, height=height - 2 * margin)
             yield panel, (width - panel.width) // 2, (height - panel.height) // 2
         if self._message:
             panel = hud.message_panel(self._message, px=px, width=width - 2 * margin)
             yield panel, (width - panel.width) // 2, height - 2 * margin - panel.height
+
+
+def _open(size: tuple[int, int]) -> None:
+    """Open the window; `SinkError` if this OpenCV cannot."""
+    try:
+        # OpenCV's own KEEPRATIO leaves light grey beside the picture.
+        flags = cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL
+        cv2.namedWindow(_TITLE, flags)
+    except cv2.error:
+        raise SinkError(
+            "window: this OpenCV has no windows; pip uninstall opencv-python-headless, then "
+            "pip install --force-reinstall opencv-python"
+        ) from None
+    cv2.resizeWindow(_TITLE, *size)
 
 
 def first_size(width: int, aspect: Fraction, screen: tuple[int, int] | None) -> tuple[int, int]:
