@@ -93,7 +93,8 @@ def test_videos_are_told(folder: Path, program: Program) -> None:
 @needs_jit
 @pytest.mark.parametrize("how", ["build", "run", "glob", "two"])
 def test_a_folder_that_cannot_be_read(how: str, folder: Path) -> None:
-    locked = folder / "pics" / "private"
+    # On any disk of Linux, `lost+found` is one.
+    locked = folder / "pics" / ("lost+found" if how == "run" else "private")
     touch(locked, "x.jpg")
     clip(folder / "in.mp4")
     words: dict[str, list[str | Path]] = {
@@ -108,7 +109,7 @@ def test_a_folder_that_cannot_be_read(how: str, folder: Path) -> None:
     finally:
         locked.chmod(0o700)
     assert outcome.code == 0, outcome.err
-    assert outcome.err.count("pics/private") == 1
+    assert outcome.err.count(f"pics/{locked.name}") == 1
     assert "Permission denied" in outcome.err
     if how == "run":
         assert "warning: " in outcome.err

@@ -109,10 +109,8 @@ def open_gallery(
 
 def is_of_photos(spec: GallerySpec) -> bool:
     """Whether a gallery is built of photos: of a folder, an image, a glob, or several of them."""
-    from ..media.image_reader import HEAD_BYTES, image_kind
     from .builtin import BUILTIN
     from .file_format import Gallery
-    from .photo_paths import VIDEO_EXTENSIONS
 
     if not isinstance(spec, str | Path):
         if isinstance(spec, Gallery):
@@ -123,6 +121,9 @@ def is_of_photos(spec: GallerySpec) -> bool:
         return False
     if not os.path.isfile(path):
         return os.path.isdir(path) or (glob.has_magic(path) and not os.path.lexists(path))
+    from ..media.image_reader import HEAD_BYTES, image_kind
+    from .photo_paths import VIDEO_EXTENSIONS
+
     if os.path.splitext(path)[1].lower() in VIDEO_EXTENSIONS:
         return True
     try:
