@@ -18,6 +18,7 @@ from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import DeepPicture, Frame
 from livemosaic.mosaic.deep import blend_deep
 from livemosaic.sources import open_source
+from livemosaic.sources.i420 import Converter
 from livemosaic.sources.timestamps import TimestampRepair
 from tests import clips
 from tests.conftest import ROOT
@@ -416,3 +417,13 @@ def test_private_pictures_are_pixelated_in_ten_bits_too() -> None:
     assert pixelated.y.dtype == np.uint16
     assert pixelated.y.std() < y.std() / 5
     assert (mirrored.y == y[:, ::-1]).all()
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p10le", "yuv422p10le", "yuv444p10le"])
+def test_ten_bits_are_dithered_to_eight(pix_fmt: str) -> None:
+    picture = av.VideoFrame(64, 32, pix_fmt)
+    for plane in picture.planes:
+        np.frombuffer(memoryview(plane), np.uint16)[:] = 402  # 100.5 in 8 bits
+    for samples in Converter(picture)(picture):
+        assert set(np.unique(samples)) == {100, 101}
+        assert samples.mean() == 100.5
