@@ -27,6 +27,7 @@ __all__ = [
     "UsageError",
     "printable",
     "shown",
+    "words_of",
 ]
 
 
@@ -79,6 +80,11 @@ def shown(value: object) -> str:
         return reprlib.repr(value)
     except ValueError:  # Python writes no whole number of more than 4,300 digits
         return "a very long number"
+
+
+def words_of(error: BaseException) -> str:
+    """Why a call failed, in the system's words. Not every `OSError` has a number of the system."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 class SourceError(LivemosaicError, OSError):

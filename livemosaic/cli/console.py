@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ..errors import SinkError, printable
+from ..errors import SinkError, printable, words_of
 
 _visible_bars: list[object] = []
 
@@ -143,7 +143,7 @@ def print_text(text: str) -> None:
         # At its exit, Python would fail again with the buffered rest, with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SinkError(
-            f"standard output: it cannot be written: {error.strerror}; "
+            f"standard output: it cannot be written: {words_of(error)}; "
             "keep its reader running until the end"
         ) from None
 

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from ..errors import LivemosaicError
+from ..errors import LivemosaicError, words_of
 from ..media.colour import Colour
 from ..media.ffmpeg import av
 from ..media.frame import Frame, StreamInfo
@@ -54,8 +54,7 @@ def _reason(error: BaseException) -> str:
         if error.__cause__ is None:
             return one_line(error)
         error = error.__cause__
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())
+    return " ".join(words_of(error).split())
 
 
 def main(names: list[str]) -> None:

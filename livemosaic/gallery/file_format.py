@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import GalleryError, UsageError
+from ..errors import GalleryError, UsageError, words_of
 from ..media.atomic_write import atomic_write
 from ..option import options_of
 from .recipe import CLUSTERS, DROP_PERCENTILE, MAX_TILE_PX, TILE_PX, Fit, Recipe
@@ -113,7 +113,7 @@ def refuse_to_replace(path: str | Path) -> None:
             )
     except OSError as error:
         raise GalleryError(
-            f"cannot write gallery {str(path)!r}: {error.strerror}; choose another place"
+            f"cannot write gallery {str(path)!r}: {words_of(error)}; choose another place"
         ) from None
 
 
@@ -249,10 +249,9 @@ class Gallery:
                 empty = not os.fstat(file.fileno()).st_size  # which cannot be mapped
                 data = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:  # a ValueError if the name itself is impossible
-            reason = error.strerror if isinstance(error, OSError) else str(error)
             raise GalleryError(
-                f"cannot open gallery {str(path)!r}: {reason}; check its name and permissions, or "
-                + how_to_build(path)
+                f"cannot open gallery {str(path)!r}: {words_of(error)}; check its name and "
+                f"permissions, or {how_to_build(path)}"
             ) from None
         return cls(data, name=name or path.name.removesuffix(SUFFIX), path=path)
 
@@ -479,5 +478,5 @@ def new_gallery_file(path: str | Path) -> Iterator[GalleryWriter]:
             refuse_to_replace(path)  # it may have come meanwhile
     except OSError as error:
         raise GalleryError(
-            f"cannot write gallery {str(path)!r}: {error.strerror}; choose another place"
+            f"cannot write gallery {str(path)!r}: {words_of(error)}; choose another place"
         ) from None

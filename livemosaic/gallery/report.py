@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..errors import GalleryError, printable
+from ..errors import GalleryError, printable, words_of
 from ..jit import I32, U8
 from ..media.atomic_write import atomic_write
 from .file_format import Gallery
@@ -202,5 +202,5 @@ def _write(path: str | Path, data: bytes) -> None:
             file.write(data)
     except OSError as error:
         raise GalleryError(
-            f"cannot write {str(path)!r}: {error.strerror}; choose another place with -o"
+            f"cannot write {str(path)!r}: {words_of(error)}; choose another place with -o"
         ) from None

@@ -57,7 +57,11 @@ class Part:
             add_unfinished(self.path)
             if folder:
                 self.path.mkdir(mode=0o700)
-                self._file = _NONE if sys.platform == "win32" else os.open(self.path, _LOOK)
+                try:
+                    self._file = _NONE if sys.platform == "win32" else os.open(self.path, _LOOK)
+                except OSError:  # too many open files, for example
+                    self.path.rmdir()
+                    raise
             else:
                 self._file = os.open(self.path, _NEW, 0o666)
             if _lock(self._file, self.path):

@@ -18,7 +18,7 @@ import cv2 as _cv2  # noqa: F401  (before av: see above)
 import av as av  # re-exported
 # isort: on
 
-from ..errors import SinkError, SourceError
+from ..errors import SinkError, SourceError, words_of
 from .colour import UNSPECIFIED, Matrix
 
 # The matrices by their codes in ISO/IEC 23091-2 (FFmpeg's AVColorSpace). FCC's weights (4) differ
@@ -187,8 +187,7 @@ def reason(error: BaseException) -> str:
     code = getattr(error, "errno", None)
     if code in _ERRNO_REASONS:
         return _ERRNO_REASONS[code]
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(text.split())
+    return " ".join(words_of(error).split())
 
 
 def source_error(name: str, error: BaseException) -> SourceError:
