@@ -300,6 +300,7 @@ def test_json_for_a_closed_standard_output(folder: Path) -> None:
     [
         (ZeroDivisionError("one\ntwo"), "internal error: ZeroDivisionError: one two; run with -v"),
         (MemoryError(), "not enough memory"),
+        (RuntimeError("can't start new thread"), "no more threads"),
     ],
 )
 def test_no_traceback_unless_asked(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from bench import governor as traces
 from livemosaic.pipeline.governor import STEPS, Governor, Step
 
 INTERVAL_S = 1 / 30
@@ -156,6 +157,28 @@ def test_the_changes_that_are_kept_are_bounded() -> None:
         work_s = 0.15 if (n // 50) % 2 == 0 else 0.001
         run(governor, lambda step, now, s=work_s: s, begin=n * 2.0, seconds=2)  # type: ignore[misc]
     assert len(governor.changes) <= 100
+
+
+@pytest.mark.parametrize(
+    ("name", "least_share", "most_p95_s"),
+    [
+        ("idle", 0.99, 0.1),
+        ("core-taken", 0.99, 0.1),
+        ("six-busy", 0.85, 0.1),
+        ("six-busy-hd", 0.5, 0.3),
+        ("overload", 0.35, 0.1),
+        ("load-step", 0.85, 0.1),
+    ],
+)
+def test_recorded_machines(name: str, least_share: float, most_p95_s: float) -> None:
+    """The table of bench/governor.py, whose latencies were recorded once."""
+    trace = traces.Trace.read(traces.FOLDER / f"{name}.csv")
+    governor = Governor(max_latency_s=LIMIT_S, interval_s=trace.interval_s)
+    outcome = traces.simulate(trace, governor)
+    assert len(outcome.latencies_s) >= least_share * outcome.frames
+    assert sorted(outcome.latencies_s)[int(0.95 * len(outcome.latencies_s))] <= most_p95_s
+    if name in ("idle", "core-taken", "six-busy"):
+        assert outcome.changes == 0
 
 
 # ---- a busy machine ----------------------------------------------------------------------

@@ -85,6 +85,9 @@ def _run_subcommand(argv: Sequence[str] | None, interrupts: Interrupts, started_
         if isinstance(error, FileNotFoundError) and _folder_is_gone():
             print_error("the current folder does not exist any more; change to another one")
             return 1
+        if isinstance(error, RuntimeError) and "start new thread" in str(error):
+            print_error("the system starts no more threads; end other programs, or raise its limit")
+            return 1
         if verbose:
             print_notes(traceback.format_exc().splitlines())
         print_error(f"internal error: {type(error).__name__}: {error}; run with -v for the details")
