@@ -150,6 +150,19 @@ def test_the_first_stops_a_pipeline_and_the_second_cancels_it() -> None:
     assert pipeline.calls == ["stop", "cancel", "cancel"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGUSR1")
+def test_a_signal_asks_for_privacy_mode() -> None:
+    with Interrupts() as interrupts:
+        assert not interrupts.take_toggle()
+        signal.raise_signal(signal.SIGUSR1)
+        assert interrupts.take_toggle()
+        assert not interrupts.take_toggle()
+        for _ in range(2):  # on and off again
+            signal.raise_signal(signal.SIGUSR1)
+        assert not interrupts.take_toggle()
+    assert interrupts.count == 0
+
+
 def test_signals_are_left_alone_on_another_thread() -> None:
     before = signal.getsignal(signal.SIGINT)
     seen: list[Any] = []
