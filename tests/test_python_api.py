@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -301,3 +302,47 @@ def test_a_mosaic_for_each_thread_with_one_gallery(gallery: Gallery) -> None:
             np.testing.assert_array_equal(mosaic.apply(pictures[its]), wanted[its])
 
     assert not in_threads(work)
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a_%02d.png"])
+def test_one_sink_for_several_threads_is_refused(tmp_path: Path, name: str) -> None:
+    sink = livemosaic.open_sink(str(tmp_path / name), livemosaic.StreamInfo(96, 64))
+    frames = [Frame.from_bgr(sizes()[0], pts=n) for n in range(30)]
+    refused: list[str] = []
+
+    def work(number: int) -> None:
+        for frame in frames:
+            try:
+                sink.write(frame)
+            except UsageError as error:
+                refused.append(str(error))
+            except livemosaic.SinkError:
+                return  # a time that has passed
+
+    assert not in_threads(work)
+    sink.abort()
+    assert all("one thread writes to a sink" in text for text in refused)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("item", [None, np.zeros((64, 96, 3), np.uint8)])
+def test_what_no_sink_takes(tmp_path: Path, item: Any) -> None:
+    sink = livemosaic.open_sink(str(tmp_path / "a.mkv"), livemosaic.StreamInfo(96, 64))
+    with pytest.raises(UsageError, match="a sink takes a Frame"):
+        sink.write(item)
+    sink.abort()
+
+
+def test_a_pipeline_runs_once(gallery: Gallery) -> None:
+    source, mosaic = livemosaic.open_source("pattern:64x48@25"), Mosaic(gallery, **SMALL)
+    info = livemosaic.output_info(source.info, mosaic.plan(64, 48))
+    sink = livemosaic.open_sink("null", info)
+    pipeline = livemosaic.Pipeline(source, mosaic, [sink], duration_s=0.2)
+    errors = in_threads(lambda number: assert_run(pipeline), 3)
+    assert [type(error) for error in errors] == [UsageError] * 2
+    with pytest.raises(UsageError, match="runs once"):
+        pipeline.run()
+
+
+def assert_run(pipeline: livemosaic.Pipeline) -> None:
+    assert pipeline.run()

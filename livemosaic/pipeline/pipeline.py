@@ -12,7 +12,7 @@ from typing import Any
 
 from ..control.options import MAX_LATENCY_MS
 from ..control.state import Control, LiveState, LiveStats
-from ..errors import LivemosaicError
+from ..errors import LivemosaicError, UsageError
 from ..gallery.file_format import Gallery
 from ..media.frame import Frame, Item, StreamInfo
 from ..mosaic.grid import Grid
@@ -152,6 +152,7 @@ class Pipeline:
             control = Control(LiveState(mosaic.settings.for_grid(grid)))
         self.control = control
         self._threads = threads = ThreadGroup()
+        self._unused = [True]  # until `run`, which any thread may call
 
         # source reader -> incoming -> mosaic worker -> fan-out -> a queue and a writer per sink
         incoming: FrameQueue[Item]
@@ -241,7 +242,7 @@ class Pipeline:
         return None if seconds is None else max(1, round(seconds * (self._rate or info.rate)))
 
     def run(self, *, on_tick: Callable[[Progress], None] | None = None) -> bool:
-        """Run to the end of the input.
+        """Run to the end of the input, once.
 
         Parameters
         ----------
@@ -253,9 +254,15 @@ class Pipeline:
 
         Raises
         ------
+        UsageError
+            it runs already, or has run
         LivemosaicError
             the first error of any thread; `completed` names the outputs that are whole all the same
         """
+        try:
+            self._unused.pop()
+        except IndexError:
+            raise UsageError("pipeline: it runs once; make another one") from None
         self._report.running_s = time.monotonic()
         ticked_s = 0.0
         try:

@@ -8,10 +8,14 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
 
+from ..exclusive import exclusive
+
 if TYPE_CHECKING:  # brings NumPy
     from ..control.state import Control
     from ..media.frame import Frame, StreamInfo, TrackPacket
     from ..mosaic.mosaic import Mosaic
+
+one_thread = exclusive("one thread writes to a sink")  # decorates `write` and `close`
 
 ENCODER_OPTIONS = ("codec", "preset", "crf")
 STANDARD_OUTPUT = "pipe:1"  # as FFmpeg calls it
@@ -55,9 +59,10 @@ class RunContext:
 class Sink(ABC):
     """A place that frames go to. A subclass needs `write` only.
 
-    The constructor opens the sink. One thread makes all calls but `discard`. Errors are
-    `SinkError`. Exactly one of `close` and `abort` ends a sink, or `discard` when its thread is
-    stuck. `with sink:` closes it, or aborts it after an exception.
+    The constructor opens the sink. One thread at a time makes all calls but `discard`; sinks of
+    this program refuse others with `UsageError`. Errors are `SinkError`. Exactly one of `close` and
+    `abort` ends a sink, or `discard` when its thread is stuck. `with sink:` closes it, or aborts it
+    after an exception.
 
     Attributes
     ----------

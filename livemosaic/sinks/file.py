@@ -32,7 +32,7 @@ from ..media.paths import ending, ffmpeg_path
 from ..media.urls import is_url, public_name, split_url
 from . import formats
 from .atomic_file import AtomicFile, check_path, refuse_folder, resolved, sink_errors
-from .base import STANDARD_OUTPUT, Destination, FileOptions, RunContext, Sink
+from .base import STANDARD_OUTPUT, Destination, FileOptions, RunContext, Sink, one_thread
 from .encoder import VideoEncoder
 from .tracks import Tracks
 
@@ -187,6 +187,7 @@ class FileSink(Sink):
         mux = self._container.mux_one
         self._mux_one = mux if self._timed is None else partial(self._timed, mux)
 
+    @one_thread
     def write(self, item: Frame | TrackPacket) -> None:
         """Encode a frame, or copy or convert a packet."""
         with sink_errors(self.name):
@@ -196,11 +197,16 @@ class FileSink(Sink):
                 self.dropped, self.repeated = rate.dropped, rate.repeated
                 while self._early:
                     self._write_packet(self._early.popleft())
+            elif not isinstance(item, TrackPacket):
+                raise UsageError(
+                    f"{self.name}: a sink takes a Frame or a TrackPacket, not {type(item).__name__}"
+                )
             elif self._video.origin is None:
                 self._early.append(item)  # the first frame decides where 0 is
             else:
                 self._write_packet(item)
 
+    @one_thread
     def close(self) -> None:
         """Write the frames inside the encoders and the container's end; name the file."""
         try:

@@ -12,7 +12,7 @@ from ..media.frame import Frame, StreamInfo, TrackPacket
 from ..media.paths import is_numbered, numbered_name
 from ..media.urls import is_url
 from .atomic_file import AtomicFile, check_path, refuse_folder, resolved, sink_errors
-from .base import ENCODER_OPTIONS, Destination, FileOptions, RunContext, Sink
+from .base import ENCODER_OPTIONS, Destination, FileOptions, RunContext, Sink, one_thread
 from .image_strips import encode_strips
 
 _MAX_WEBP = 16_383  # pixels of width or height
@@ -79,6 +79,7 @@ class ImageSink(Sink):
         self._folder = AtomicFile(destination, folder=True)
         self._names: list[str] = []
 
+    @one_thread
     def write(self, item: Frame | TrackPacket) -> None:
         """Write a picture; there is no place for other tracks."""
         if isinstance(item, Frame):
@@ -90,6 +91,7 @@ class ImageSink(Sink):
             file.writelines(parts)
         self._names.append(name)
 
+    @one_thread
     def close(self) -> None:
         """Move all files to their place."""
         if not self._names:

@@ -19,7 +19,7 @@ from ..errors import SinkError
 from ..media.colour import U8, Colour, conversion
 from ..media.frame import Frame, StreamInfo, TrackPacket
 from ..media.scale import fill, letterbox
-from .base import Destination, FileOptions, RunContext, Sink
+from .base import Destination, FileOptions, RunContext, Sink, one_thread
 from .virtual_camera_devices import (
     choose_device,
     device_label,
@@ -101,6 +101,7 @@ class VirtualCameraSink(Sink):
         chroma = self.buffer[width * height :].reshape(2, height // 2, width // 2)
         self._planes = (self.buffer[: width * height].reshape(height, width), *chroma)
 
+    @one_thread
     def write(self, item: Frame | TrackPacket) -> None:
         """Send a frame; a camera has no other tracks."""
         if not isinstance(item, Frame):
@@ -118,6 +119,7 @@ class VirtualCameraSink(Sink):
             self._is_up = True
             _log.info('%s is up: choose the camera "%s" in the call', self.name, self._label)
 
+    @one_thread
     def close(self) -> None:
         self.abort()
 

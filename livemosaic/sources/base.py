@@ -32,9 +32,9 @@ class Source(ABC):
     """A source of frames. A subclass needs a name, an info and `__iter__`.
 
     The constructor opens the source and decodes the first frame, so that no output is created for
-    an input without a picture. A source is iterated once. It yields all its frames, and the packets
-    of its other tracks in the container's order. A live source yields a `StatusEvent` when no frame
-    will come for a while. Errors are `SourceError`.
+    an input without a picture. A source is iterated once, by one thread at a time. It yields all
+    its frames, and the packets of its other tracks in the container's order. A live source yields a
+    `StatusEvent` when no frame will come for a while. Errors are `SourceError`.
 
     Attributes
     ----------
