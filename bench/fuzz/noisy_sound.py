@@ -48,9 +48,8 @@ MAX_S, MAX_MB = 30, 1000
 def make(path: Path, encoder: str) -> None:
     """A film with a tone."""
     with av.open(str(path), "w") as container:
-        video: Any = container.add_stream(
-            "mpeg4" if path.suffix != ".webm" else "libvpx", rate=RATE
-        )
+        codec = {".webm": "libvpx", ".flv": "libx264"}.get(path.suffix, "mpeg4")
+        video: Any = container.add_stream(codec, rate=RATE)
         video.width, video.height = SIZE
         video.codec_context.gop_size = 5
         sound: Any = container.add_stream(encoder, rate=48000, options={"strict": "-2"})
