@@ -139,12 +139,15 @@ def temporary_folder(name: str) -> Path:
     return Path(os.devnull) / name  # nothing can be written anywhere
 
 
-CACHE_FOLDER = find_cache_folder()
+@functools.cache
+def cache_folder() -> Path:
+    """The folder of this process; not chosen before a kernel needs it, as that loads Numba."""
+    return find_cache_folder()
 
 
 def kernels_are_cached() -> bool:
     """Whether an earlier run has compiled this version's kernels for this processor."""
-    return any(CACHE_FOLDER.rglob("blend.*.nbi"))
+    return any(cache_folder().rglob("blend.*.nbi"))
 
 
 def kernel(function: F, *, folder: Path | None = None) -> F:
@@ -155,7 +158,7 @@ def kernel(function: F, *, folder: Path | None = None) -> F:
     """
     from numba import njit, typeof
 
-    folder = folder or CACHE_FOLDER
+    folder = folder or cache_folder()
     compiled = _with_cache(function, folder)
     if compiled is function:  # plain Python (NUMBA_DISABLE_JIT)
         return function

@@ -220,7 +220,7 @@ def test_numba_is_left_as_it_is(tmp_path: Path) -> None:
 _NO_RIGHTS = """
 import os, sys
 from pathlib import Path
-import platformdirs.unix
+import numba, platformdirs.unix
 from livemosaic import jit
 
 os.setgroups([])

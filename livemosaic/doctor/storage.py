@@ -20,7 +20,7 @@ def cache(*, least_free_mb: float = 500) -> CheckResult:
     import platformdirs
 
     from ..gallery.cache import CACHE_VARIABLE
-    from ..jit import CACHE_FOLDER, kernels_are_cached, write_error
+    from ..jit import cache_folder, kernels_are_cached, write_error
 
     chosen = os.environ.get(CACHE_VARIABLE)
     folder = Path(chosen) if chosen else platformdirs.user_cache_path("livemosaic")
@@ -31,8 +31,8 @@ def cache(*, least_free_mb: float = 500) -> CheckResult:
         "writable": not error,
         "size_mb": 0.0,
         "free_mb": None,
-        "kernels_path": str(CACHE_FOLDER),
-        "kernels_writable": not write_error(CACHE_FOLDER),
+        "kernels_path": str(cache_folder()),
+        "kernels_writable": not write_error(cache_folder()),
         "kernels_compiled": compiled,
     }
 
@@ -45,7 +45,7 @@ def cache(*, least_free_mb: float = 500) -> CheckResult:
     size, free = _size_mb(folder), shutil.disk_usage(folder).free / 1e6
     details |= {"size_mb": round(size, 1), "free_mb": round(free)}
     if not details["kernels_writable"]:
-        text = f"cannot write compiled kernels to {CACHE_FOLDER}: each start takes 10 s longer"
+        text = f"cannot write compiled kernels to {cache_folder()}: each start takes 10 s longer"
         return warning(text, _use_another_folder("NUMBA_CACHE_DIR"))
     text = f"{folder}, {size:.0f} MB; kernels {'compiled' if compiled else 'not yet compiled'}"
     if free < least_free_mb:
