@@ -218,3 +218,20 @@ def test_aac_of_a_broadcast_goes_into_a_pipe(tmp_path: Path) -> None:
     _, wave = sound(result)
     assert len(wave) / 48000 == pytest.approx(1, abs=0.1)
     assert level(wave) > -20
+
+
+def test_an_attachment_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    film, target = clips.make(tmp_path / "in.mkv"), tmp_path / "with.mkv"
+    with open_container(str(film)) as source, open_container(str(target), "w") as result:
+        video = result.add_stream_from_template(source.streams.video[0])
+        result.add_attachment("note.txt", "text/plain", b"hello")
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                result.mux_one(packet)
+    copy(target, tmp_path / "o.mkv")
+    assert not caplog.records
+    with open_container(str(tmp_path / "o.mkv")) as container:
+        assert [bytes(it.data) for it in container.streams.attachments] == [b"hello"]
+    copy(target, tmp_path / "o.mp4")
+    assert "track 1 (attachment, note.txt) is left out" in caplog.text

@@ -259,6 +259,7 @@ def _trial(track: Any, *, format: Format, seekable: bool) -> Any:
 
 
 def _label(number: int, track: Any) -> str:
-    about = [track.type, codec_name(track), track.language]
+    name = track.name if track.type == "attachment" else codec_name(track)
+    about = [track.type, name, track.language]
     shown = [text for text in about if text and text != "und"]
     return f"track {number + 1} ({', '.join(shown)})"
