@@ -127,11 +127,10 @@ class Denoiser:
             self._mean[:], self.frames[:] = lab, 1
             return lab
         _differences(lab, before, self._step, _PATTERNS, _CHANNELS, self._energies)
-        # Not the bars beside a picture; a frame may be repeated.
-        changed = self._energies[0] + self._energies[1] > 0
-        if changed.any():
-            # Two frames have twice the noise of one.
-            energy, high = np.median(self._energies[:, changed], axis=1).reshape(2, 2) / 2
+        if self._energies.any():  # a frame may be repeated
+            # Noise is in most cells, unlike a thing with sharp edges that moves. Two frames have
+            # twice the noise of one.
+            energy, high = np.median(self._energies, axis=1).reshape(2, 2) / 2
             found = np.maximum(high - _LEAK * np.maximum(energy - high, 0), 0)
             self._noise = found if self._noise is None else (self._noise + found) / 2
             whole = float(self._noise.sum())
