@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import struct
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from livemosaic.media.colour import Colour, Matrix
 from livemosaic.media.deep import DeepColours
@@ -18,6 +22,7 @@ from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import DeepPicture, Frame
 from livemosaic.mosaic.deep import blend_deep
 from livemosaic.sources import open_source
+from livemosaic.sources.cropping import NO_CROP, Crop, read_crop
 from livemosaic.sources.i420 import Converter
 from livemosaic.sources.timestamps import TimestampRepair
 from tests import clips
@@ -125,6 +130,53 @@ def test_containers_crop(name: str) -> None:
     assert (got.y.shape, got.u.shape) == ((180, 320), (90, 160))
     assert got.y[0].min() > 20  # of the bars, there is no black line left
     assert got.y[-1].max() > 20
+
+
+def box(kind: bytes, content: bytes = b"") -> bytes:
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def test_a_track_without_a_kind(tmp_path: Path) -> None:
+    data = (CORPUS / "16-debatable" / "clap.mp4").read_bytes()
+    at = data.rindex(b"moov") - 4
+    size = struct.unpack(">I", data[at : at + 4])[0]
+    moov = box(b"moov", data[at + 8 : at + size] + box(b"trak", box(b"mdia")))
+    assert data[at + size :] == b""
+    (tmp_path / "odd.mp4").write_bytes(data[:at] + moov)
+    assert frames(tmp_path / "odd.mp4")[0].y.shape == (180, 320)
+
+
+@pytest.mark.parametrize("name", ["crop.mkv", "clap.mp4"])
+@given(data=st.data())
+def test_damaged_containers_crop_or_not(
+    name: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    content = bytearray((CORPUS / "16-debatable" / name).read_bytes())
+    path = tmp_path_factory.getbasetemp() / name
+    words = [b"\x83\x81", b"\xae", b"\x54\xbb", b"hdlr", b"trak", b"stsd", b"clap", b"moov"]
+    places = [at for word in words if (at := content.find(word)) >= 0]
+    at = max(0, data.draw(st.sampled_from(places)) + data.draw(st.integers(-8, 16)))
+    changed = data.draw(st.binary(min_size=1, max_size=12))
+    content[at : at + len(changed)] = changed
+    path.write_bytes(content)
+    assert min(crop_by(path)) >= 0
+
+
+def test_a_number_without_an_end(tmp_path: Path) -> None:
+    content = (CORPUS / "16-debatable" / "crop.mkv").read_bytes()
+    endless = b"\x83\x01" + (2**49).to_bytes(7)  # the kind of the track
+    at = content.index(b"\x83\x81\x01")
+    path = tmp_path / "crop.mkv"
+    path.write_bytes(content[:at] + endless + content[at + len(endless) :])
+    assert crop_by(path) == NO_CROP
+
+
+def crop_by(path: Path) -> Crop:
+    """The cropping by a copy of a file, of which FFmpeg opens the original."""
+    with av.open(str(CORPUS / "16-debatable" / path.name)) as container:
+        video = container.streams
+        changed = SimpleNamespace(format=container.format, name=str(path), streams=video)
+        return read_crop(changed, video.video[0])
 
 
 # ---- times -------------------------------------------------------------------------------

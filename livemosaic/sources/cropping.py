@@ -18,6 +18,7 @@ _SEGMENT, _TRACKS, _TRACK = b"\x18\x53\x80\x67", b"\x16\x54\xae\x6b", b"\xae"
 _TYPE, _VIDEO = b"\x83", b"\xe0"
 _CROPS = {b"\x54\xcc": "left", b"\x54\xbb": "top", b"\x54\xdd": "right", b"\x54\xaa": "bottom"}
 _VIDEO_TYPE = 1
+_NUMBER_BYTES = 8  # of a number at most
 
 _ENTRY_BYTES = 78  # of a picture's sample description, before the boxes in it
 _ENTRY_SIZE = 24  # where its width and height are
@@ -107,13 +108,17 @@ def _elements(file: BinaryIO, parent: _Part) -> Iterator[_Part]:
         start = at + id_bytes + length_bytes
         mask = (1 << 7 * length_bytes) - 1
         length = int.from_bytes(head[id_bytes : id_bytes + length_bytes]) & mask
-        at = end if length == mask else start + length  # all bits are set: an unknown length
+        # If all bits are set, the length is not known.
+        at = end if length == mask else min(start + length, end)
         yield head[:id_bytes], start, at
 
 
 def _number(file: BinaryIO, part: _Part) -> int:
+    length = part[2] - part[1]
+    if length > _NUMBER_BYTES:
+        raise ValueError("it is no number")
     file.seek(part[1])
-    return int.from_bytes(file.read(part[2] - part[1]))
+    return int.from_bytes(file.read(length))
 
 
 # ---- MP4 and MOV -------------------------------------------------------------------------
@@ -122,7 +127,9 @@ def _number(file: BinaryIO, part: _Part) -> int:
 def _mov(file: BinaryIO, size: int) -> Iterator[Crop]:
     """The cropping of each video track (ISO/IEC 14496-12, 12.1.4)."""
     for media in _inside(_boxes, file, (b"", 0, size), b"moov", b"trak", b"mdia"):
-        handler = next(_inside(_boxes, file, media, b"hdlr"))
+        handler = next(_inside(_boxes, file, media, b"hdlr"), None)
+        if handler is None:
+            continue
         file.seek(handler[1] + 8)
         if file.read(4) != b"vide":
             continue
@@ -156,7 +163,7 @@ def _boxes(file: BinaryIO, parent: _Part) -> Iterator[_Part]:
         start = at + 8
         if length == 1:
             length, start = long, at + 16
-        at = at + length if length >= 8 else end
+        at = min(at + length, end) if length >= 8 else end
         yield kind, start, at
 
 
