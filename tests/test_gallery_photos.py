@@ -119,6 +119,21 @@ def test_a_folder_that_cannot_be_read(how: str, folder: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
 @pytest.mark.slow
+@needs_jit
+def test_a_file_that_cannot_be_read(folder: Path) -> None:
+    write_photos(folder, 1)
+    locked = (folder / "0000.jpg").rename(folder / "private.jpg")
+    clip(folder / "in.mp4")
+    locked.chmod(0)
+    words = ["run", "in.mp4", "out.mp4", *SMALL, "--gallery", "pics", "--gallery", locked]
+    outcome = without_privileges(*words)
+    assert outcome.code == 0, outcome.err
+    assert "private.jpg" in outcome.err
+    assert "Permission denied" in outcome.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+@pytest.mark.slow
 def test_nothing_can_be_read(folder: Path) -> None:
     (folder / "pics").chmod(0)
     try:

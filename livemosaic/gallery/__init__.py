@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 from collections.abc import Sequence
@@ -142,7 +143,10 @@ def _refuse_gallery(path: str | Path) -> None:
     from .builtin import BUILTIN
     from .file_format import is_gallery_file
 
-    if path in BUILTIN or is_gallery_file(os.path.expanduser(path)):
+    is_gallery = path in BUILTIN
+    with contextlib.suppress(OSError):  # the build reports it
+        is_gallery = is_gallery or is_gallery_file(os.path.expanduser(path))
+    if is_gallery:
         raise GalleryError(
             f"{str(path)!r} is a gallery, and only photos can be put together; leave it out, or "
             "add photos to a gallery file with: livemosaic gallery add NAME.gallery PHOTOS..."

@@ -128,7 +128,7 @@ def _search(folder: str, found: FoundPhotos) -> None:
                 try:
                     os.scandir(path).close()
                     found.system_folders.append(path)
-                except OSError as error:  # told like any other, because a user may miss its photos
+                except OSError as error:  # reported, because a user may miss its photos
                     pass_over(error)
             elif not name.startswith("."):
                 kept.append(name)
