@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -42,6 +43,21 @@ def test_pictures_without_print() -> None:
         assert not has_lettering(smooth)
         noise = rng.normal(0, 12, smooth.shape)
         assert not has_lettering((smooth + noise).clip(0, 255).astype(np.uint8))
+
+
+def test_a_page_of_thousands_of_letters() -> None:
+    """Time and memory stay limited; the first lines are enough."""
+    page = np.full((256, 2560, 3), 250, np.uint8)
+    for y in range(2, 246, 9):
+        for x in range(3, 2550, 6):
+            page[y : y + 7, x : x + 2] = 5
+            page[y : y + 2, x : x + 4] = 5
+    tracemalloc.start()
+    try:
+        assert has_lettering(page)
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("match", ["layout", "clusters"])

@@ -21,6 +21,7 @@ _STROKE = 11  # strokes are thinner, in pixels
 _CONTRASTS = 40, 80
 _MAX_PIXELS_16 = 2**17  # they have fewer than 2^16 shapes
 _LETTERS = 4  # side by side at least
+_MAX_SHAPES = 1500  # from the top, that are compared with each other; a page of text has fewer
 
 
 def has_lettering(picture: U8) -> bool:
@@ -55,12 +56,12 @@ def _letters(shapes: I32) -> I32:
 
 def _has_row(letters: I32) -> bool:
     """Whether enough letters stand side by side, of one height and on one line."""
-    left, top, width, height, _ = letters.T.astype(np.float32)
+    left, top, width, height, _ = letters[:_MAX_SHAPES].T.astype(np.float32)
     bottom, gap = top + height, left[:, None] - (left + width)  # [i, j]: from j's right to i's left
     tall, low = np.maximum(height[:, None], height), np.minimum(height[:, None], height)
     follows = (left[:, None] > left) & (gap >= -0.2 * low) & (gap <= 0.9 * tall)
     follows &= (tall <= 1.6 * low) & (np.abs(bottom[:, None] - bottom) <= 0.2 * tall)
-    ends_row = np.ones(len(letters), np.bool_)  # of one letter, then two, three, ...
+    ends_row = np.ones(len(left), np.bool_)  # of one letter, then two, three, ...
     for _ in range(_LETTERS - 1):
         ends_row = (follows & ends_row).any(axis=1)
     return bool(ends_row.any())
