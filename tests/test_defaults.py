@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -10,10 +11,12 @@ import pytest
 from livemosaic.cli.console import ProgressLines, set_up_logging
 from livemosaic.errors import UsageError
 from livemosaic.gallery.file_format import Gallery
+from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import StreamInfo
 from livemosaic.session import default_output
 
 from .clips import picture
+from .conftest import ROOT
 from .program import SMALL, Program, clip, left, needs_jit, pictures
 
 VIDEO, PICTURE = StreamInfo(64, 48), StreamInfo(64, 48, still=True)
@@ -75,6 +78,18 @@ def test_a_run_without_an_output(
     again = program("run", "p.jpg", *small)
     assert again.code == 2
     assert "-y" in again.err
+
+
+@needs_jit
+def test_a_run_without_an_output_keeps_hdr(
+    tmp_path: Path, program: Program, gallery: Gallery
+) -> None:
+    path = tmp_path / "pq.mkv"
+    shutil.copy(ROOT / "tests" / "corpus" / "05-hdr" / "pq.mkv", path)
+    outcome = program("run", path, "--hdr", "keep", "--gallery", gallery.path, *SMALL)
+    assert (outcome.code, "no effect" in outcome.err) == (0, False)
+    with av.open(str(path.with_stem(f"{path.stem}-mosaic"))) as made:
+        assert made.streams.video[0].codec_context.pix_fmt == "yuv420p10le"
 
 
 def test_progress_without_a_terminal_is_a_line_each_minute(

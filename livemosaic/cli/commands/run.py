@@ -134,6 +134,10 @@ def _run(
             output = default_output(options.input, info)
             options = dataclasses.replace(options, outputs=(output,))
             destinations = parse_outputs(options)
+            if any(it.keeps_depth or it.keeps_hdr for it in destinations):
+                source.close()  # its pictures are of 8 bits: nothing was known to keep more
+                source = open_input(options, destinations)
+                undo.callback(source.close)
         still = source.info.still  # and not shown live
         with photos_bar(quiet=options.quiet, when=options.progress) as count:
             pipeline = open_pipeline(
