@@ -334,6 +334,13 @@ def test_a_strangers_gallery_opens_files_only(
         read_photo_file(name)
 
 
+@pytest.mark.parametrize("digits", [2, 14, 400])
+def test_a_frame_behind_the_end_of_its_video(digits: int, folder: Path) -> None:
+    colours(folder / "a.mp4")
+    with pytest.raises(BadImage, match="the video ends before this frame"):
+        read_photo_file(f"a.mp4#t={'9' * digits}.0")
+
+
 @needs_jit
 def test_frames_of_a_run(folder: Path, program: Program) -> None:
     colours(folder / "pics" / "a.mp4")

@@ -118,6 +118,8 @@ class FileSource(Source):
                     break
         except (av.error.FFmpegError, OSError):  # it cannot seek
             pass
+        except OverflowError:  # later than any time that a file can have
+            return iter(())
         self._reopen()  # its index is wrong, or its pictures have no times: read all of it
         return iter(self)
 

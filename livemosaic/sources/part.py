@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
-from math import ceil
+from math import ceil, inf
 from typing import Any, TypeVar
 
 from ..errors import OptionError
@@ -31,6 +31,8 @@ class PartSource(Source):
         self, source: Source, *, start_s: float | None = None, end_s: float | None = None
     ) -> None:
         self.name, self._source = source.name, source
+        if start_s == inf:  # of a number with hundreds of digits
+            raise _too_late(source, start_s)
         items, early = iter(source), list[Item]()
         first: tuple[Fraction, Fraction] | None = None
         for item in items:
