@@ -61,6 +61,16 @@ def test_a_pixelated_picture_has_nothing_fine_in_it() -> None:
     assert np.abs(np.diff(pixelated.y.astype(int), axis=1)).max() <= 6 < np.ptp(pixelated.y)
 
 
+def test_a_pixelated_picture_has_no_sharp_outline() -> None:
+    alpha = np.zeros((96, 160), np.uint8)
+    alpha[20:80, 50:90] = 255
+    frame = Frame.from_bgr(np.full((96, 160, 3), 90, np.uint8))
+    pixelated = dataclasses.replace(frame, alpha=alpha).pixelated().alpha
+    assert pixelated is not None
+    assert pixelated.shape == alpha.shape
+    assert np.abs(np.diff(pixelated.astype(int))).max() < 30
+
+
 @pytest.mark.parametrize("size", [(2, 2), (16, 300), (7, 5)])
 def test_a_small_picture_can_be_pixelated(size: tuple[int, int]) -> None:
     width, height = size

@@ -218,8 +218,10 @@ class Frame:
             size = (plane.shape[1], plane.shape[0])
             return np.asarray(cv2.resize(few, size, interpolation=cv2.INTER_LINEAR), plane.dtype)
 
+        y, u, v = pixelate(self.y), pixelate(self.u), pixelate(self.v)
+        alpha = None if self.alpha is None else pixelate(self.alpha)  # an outline shows a person
         deep = None if self.deep is None else self.deep.changed(pixelate)
-        return replace(self, y=pixelate(self.y), u=pixelate(self.u), v=pixelate(self.v), deep=deep)
+        return replace(self, y=y, u=u, v=v, alpha=alpha, deep=deep)
 
 
 class TrackPacket(NamedTuple):
