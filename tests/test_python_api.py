@@ -346,3 +346,15 @@ def test_a_pipeline_runs_once(gallery: Gallery) -> None:
 
 def assert_run(pipeline: livemosaic.Pipeline) -> None:
     assert pipeline.run()
+
+
+def test_settings_are_no_dict(gallery: Gallery) -> None:
+    wrong: Any = {"tint": 1.0}
+    empty: Any = {}
+    for settings in (wrong, empty):
+        with pytest.raises(OptionError, match=r"settings .*: must be MosaicSettings; options"):
+            Mosaic(gallery, settings)
+    mosaic = Mosaic(gallery)
+    with pytest.raises(OptionError, match="settings"):
+        mosaic.update_settings(wrong)
+    assert mosaic.settings == MosaicSettings.of_profile("default")

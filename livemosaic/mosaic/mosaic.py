@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
+from ..errors import OptionError, UsageError
 from ..exclusive import exclusive
 from ..gallery import open_gallery
 from ..gallery.file_format import Gallery
@@ -132,7 +132,9 @@ class Mosaic:
     ) -> None:
         if settings is not None and profile is not None:
             raise UsageError(f"profile {profile}: there are settings, too; leave one of them out")
-        settings = settings or MosaicSettings.of_profile(profile or "default")
+        if settings is None:
+            settings = MosaicSettings.of_profile(profile or "default")
+        _check_settings(settings)
         self.settings = settings.changed(**options)
         self.gallery = open_gallery(gallery, rgb=rgb)
         self.cells = CellCounts()
@@ -352,6 +354,7 @@ class Mosaic:
         Cells keep their tiles if only tint, overlay, activity or calm change. The output's size
         changes with the settings.
         """
+        _check_settings(settings)
         before, self.settings = self.settings, settings
         if gallery is not None and gallery is not self.gallery:
             self.gallery, self._key = gallery, None
@@ -423,9 +426,7 @@ class Mosaic:
     @_one_thread
     def warm_up(self, width: int, height: int, colour: Colour) -> None:
         """Load every kernel that frames of this size need (0.2 s), index the gallery, and cache its
-        tiles unless they are very many (0.1 s).
-
-        A stream that has started stays as it is, and another thread may continue it.
+        tiles unless they are very many (0.1 s). A stream that has started stays as it is.
         """
         self.warm_up_kernels(self.settings, width, height, colour)
         if self._tiles is not None or self.settings.thorough:
@@ -470,6 +471,12 @@ class Mosaic:
         need not. Safe from any thread; the stream stays as it is."""
         if self._make_matcher is None:
             matcher_class(self.settings).warm_up(gallery)
+
+
+def _check_settings(settings: object) -> None:
+    if not isinstance(settings, MosaicSettings):
+        problem = "must be MosaicSettings; options are given by name, such as tint=0.3"
+        raise OptionError("settings", settings, problem)
 
 
 def analysis_picture(frame: Frame, grid: Grid) -> U8:
