@@ -167,6 +167,7 @@ def recorded(args: argparse.Namespace, folder: Path) -> list[Row]:
 def ends(args: argparse.Namespace, folder: Path) -> list[Row]:
     """From the signal to the end of the process."""
     rows = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script may have it ignored
     for kind in (signal.SIGINT, signal.SIGTERM):
         took = []
         for _ in range(5):

@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -27,6 +28,8 @@ _CACHE = tempfile.mkdtemp(prefix="livemosaic-tests-")
 os.environ["LIVEMOSAIC_CACHE"] = _CACHE
 os.environ["XDG_CONFIG_HOME"] = os.path.join(_CACHE, "config")
 os.environ["WIN_PD_OVERRIDE_LOCAL_APPDATA"] = _CACHE
+# It is ignored where a script starts the tests with `&`, and programs that they start inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

@@ -34,7 +34,7 @@ from livemosaic.unfinished import (
 
 from .clips import need_encoder
 from .fakes import TIMEOUT_S, Gate
-from .program import SMALL, Run, clip, left, needs_jit, pictures, video_times
+from .program import ENVIRONMENT, SMALL, Run, clip, left, needs_jit, pictures, video_times
 
 # ---- the parts ---------------------------------------------------------------------------
 
@@ -259,15 +259,41 @@ def test_a_hangup_never_cancels() -> None:
     assert pipeline.calls == ["stop"]
 
 
-def test_nohup() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGTERM"])
+def test_an_ignored_signal_stays_so(name: str) -> None:
+    """`nohup` ignores SIGHUP, and a script SIGINT for what it starts with `&`."""
+    kind = getattr(signal, name)
+    before = signal.signal(kind, signal.SIG_IGN)
     try:
         with Interrupts() as interrupts:
-            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(kind)
         assert interrupts.count == 0
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(kind) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(kind, before)
+
+
+# The signals come at the first import behind the beginning of main.
+STARTING = """
+import signal, sys
+from livemosaic.__main__ import main
+for kind in sys.argv.pop(1).split():
+    signal.signal(getattr(signal, kind), signal.SIG_IGN)
+class Sends:
+    def find_spec(self, *_):
+        sys.meta_path.remove(self)
+        for kind in (signal.SIGUSR1, signal.SIGINT):
+            signal.raise_signal(kind)
+sys.meta_path.insert(0, Sends())
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("ignored", "code"), [("SIGINT", 0), ("", 130)])
+def test_signals_while_the_program_starts(ignored: str, code: int) -> None:
+    """A hotkey for privacy mode does not end it."""
+    command = [sys.executable, "-c", STARTING, ignored, "--version"]
+    assert subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL).returncode == code
 
 
 @pytest.mark.slow

@@ -41,7 +41,10 @@ class _Stoppable(Protocol):
 
 
 class Interrupts:
-    """Handles Ctrl-C, SIGTERM and SIGHUP (unless `nohup` ignores it) within the `with` block.
+    """Handles Ctrl-C, SIGTERM and SIGHUP within the `with` block.
+
+    One that is ignored stays so: `nohup` ignores SIGHUP, and a script SIGINT for what it starts
+    with `&`.
 
     ============================ ======================================================
     when                         effect
@@ -79,10 +82,9 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         # Python allows this on the main thread only.
         if threading.current_thread() is threading.main_thread():
-            for kind in (signal.SIGINT, signal.SIGTERM):
-                self._handlers[kind] = signal.signal(kind, self._handle)
-            if _HANGUP is not None and signal.getsignal(_HANGUP) is not signal.SIG_IGN:
-                self._handlers[_HANGUP] = signal.signal(_HANGUP, self._handle)
+            for kind in (signal.SIGINT, signal.SIGTERM, _HANGUP):
+                if kind is not None and signal.getsignal(kind) is not signal.SIG_IGN:
+                    self._handlers[kind] = signal.signal(kind, self._handle)
             if _TOGGLE is not None:
                 self._handlers[_TOGGLE] = signal.signal(_TOGGLE, self._toggle)
         return self
