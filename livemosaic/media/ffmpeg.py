@@ -131,6 +131,12 @@ def copy_packet(packet: Any, data: bytes | None = None) -> Any:
     return copy
 
 
+def packet_begin_s(packet: Any) -> Fraction | None:
+    """When a packet begins, None if it has no time."""
+    base = fraction(packet.time_base)
+    return None if packet.pts is None or base is None else packet.pts * base
+
+
 def packet_end_s(packet: Any) -> Fraction | None:
     """When a packet ends, None if it has no time."""
     base = fraction(packet.time_base)

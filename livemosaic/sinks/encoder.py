@@ -164,8 +164,8 @@ class VideoEncoder:
         time = frame.pts * frame.time_base
         if self.origin is None:
             self.origin = time
+        self.shorten_pause(time, heard_s)
         if self._max_pause_s is not None:
-            self._shorten_pause(time, heard_s, self._max_pause_s)
             self._seen_s = time + (frame.duration * frame.time_base or 1 / self._rate)
         ticks = self.frame_rate.ticks(time - self.origin)
         if not ticks:
@@ -182,19 +182,29 @@ class VideoEncoder:
         if self.fixed_rate:
             self._previous = picture
 
-    def _shorten_pause(self, time: Fraction, heard_s: Fraction | None, max_s: Fraction) -> None:
-        if self._seen_s is None or self.origin is None:
+    def is_after_pause(self, time: Fraction, heard_s: Fraction | None) -> bool:
+        """Whether the pause before `time` is longer than the format allows; see `encode`."""
+        return self._max_pause_s is not None and self._pause_s(time, heard_s) > self._max_pause_s
+
+    def shorten_pause(self, time: Fraction, heard_s: Fraction | None) -> None:
+        """Shorten the pause before `time` if it is longer than the format allows."""
+        max_s, pause_s = self._max_pause_s, self._pause_s(time, heard_s)
+        if max_s is None or self.origin is None or pause_s <= max_s:
             return
-        pause_s = time - max(self._seen_s, heard_s or self._seen_s)
-        if pause_s > max_s:
-            self.origin += pause_s - max_s
-            _logger.warning(
-                "%s: the input pauses for %.0f s, here for %.0f s, which is as long as the format "
-                "allows: use .mkv",
-                self._name,
-                pause_s,
-                max_s,
-            )
+        self.origin += pause_s - max_s
+        _logger.warning(
+            "%s: the input pauses for %.0f s, here for %.0f s, which is as long as the format "
+            "allows: use .mkv",
+            self._name,
+            pause_s,
+            max_s,
+        )
+
+    def _pause_s(self, time: Fraction, heard_s: Fraction | None) -> Fraction:
+        """Seconds without picture and sound before `time`."""
+        if self._seen_s is None:
+            return Fraction(0)
+        return time - max(self._seen_s, heard_s or self._seen_s)
 
     def flush(self) -> Iterator[Any]:
         """Yield what is still inside."""

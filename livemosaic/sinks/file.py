@@ -8,7 +8,6 @@ import os
 import stat
 import sys
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,6 +22,7 @@ from ..media.ffmpeg import (
     copy_packet,
     fraction,
     open_container,
+    packet_begin_s,
     packet_end_s,
     shift_packet,
     sink_error,
@@ -40,6 +40,7 @@ _logger = logging.getLogger("livemosaic")
 
 _STALE_KEYS = {"encoder", "major_brand", "minor_version", "compatible_brands"}
 _MAX_TIMESCALE = 1_000_000  # ticks per second: with more, 32-bit sums in players overflow
+_MAX_WAITING = 10_000  # packets: minutes of sound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +137,7 @@ class FileSink(Sink):
         self._info = info
         self._end_s = Fraction(0)  # of all that was written
         self._heard_s: Fraction | None = None  # end of the tracks so far, in the input's time
-        self._early: deque[TrackPacket] = deque()
+        self._waiting: list[TrackPacket] = []  # for the first frame, or the one after a pause
         options, url = destination.options, destination.location
         self._part = AtomicFile(destination) if destination.is_file else None
         if self._part is not None:
@@ -192,19 +193,19 @@ class FileSink(Sink):
         """Encode a frame, or copy or convert a packet."""
         with sink_errors(self.name):
             if isinstance(item, Frame):
+                self._end_pause(item.pts * item.time_base)
                 self._mux(self._video.encode(item, heard_s=self._heard_s))
                 rate = self._video.frame_rate
                 self.dropped, self.repeated = rate.dropped, rate.repeated
-                while self._early:
-                    self._write_packet(self._early.popleft())
+                waiting, self._waiting = self._waiting, []
+                for packet in waiting:
+                    self._write_or_wait(packet)
             elif not isinstance(item, TrackPacket):
                 raise UsageError(
                     f"{self.name}: a sink takes a Frame or a TrackPacket, not {type(item).__name__}"
                 )
-            elif self._video.origin is None:
-                self._early.append(item)  # the first frame decides where 0 is
             else:
-                self._write_packet(item)
+                self._write_or_wait(item)
 
     @one_thread
     def close(self) -> None:
@@ -213,6 +214,7 @@ class FileSink(Sink):
             if self._video.frames == 0:
                 raise SinkError(f"{self.name}: no frames received; nothing was written")
             with sink_errors(self.name):
+                self._end_pause()
                 self._mux(self._video.flush())
                 self._mux(self._tracks.flush())
                 if self._part is not None:
@@ -255,6 +257,35 @@ class FileSink(Sink):
             end = min(chapter.end, ceil(self._end_s / chapter.time_base))
             if chapter.start < end:
                 yield chapter._replace(end=end)
+
+    def _write_or_wait(self, item: TrackPacket) -> None:
+        if self._video.origin is None:
+            self._waiting.append(item)  # the first frame decides where 0 is
+            return
+        begin_s = packet_begin_s(item.packet)
+        if begin_s is None or not self._video.is_after_pause(begin_s, self._heard_s):
+            self._write_packet(item)
+            return
+        # Its time may be damaged. A frame tells, and one from before the pause may still come.
+        self._waiting.append(item)
+        if len(self._waiting) > _MAX_WAITING:
+            waiting, self._waiting = self._waiting, []
+            for packet in waiting:
+                self._write_packet(packet)
+
+    def _end_pause(self, end_s: Fraction | None = None) -> None:
+        """Write the waiting packets that begin before `end_s`, after no longer a pause than the
+        format allows."""
+        if self._video.origin is None:
+            return
+        waiting, self._waiting = self._waiting, []
+        for item in waiting:
+            begin_s = packet_begin_s(item.packet)
+            if begin_s is not None and (end_s is None or begin_s < end_s):
+                self._video.shorten_pause(begin_s, self._heard_s)
+                self._write_packet(item)
+            else:
+                self._waiting.append(item)
 
     def _write_packet(self, item: TrackPacket) -> None:
         end_s = packet_end_s(item.packet)
