@@ -8,6 +8,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -447,6 +449,38 @@ def test_named_pipe_with_pictures(tmp_path: Path, count: int) -> None:
     _, data = cv2.imencode(".png", clips.picture())
     path.write_bytes(data.tobytes() * count)
     assert through_pipe(path, pipe) == f"{pipe} {count == 1} {count}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pictures_of_a_slow_pipe(tmp_path: Path) -> None:
+    """Each is there before the one after the next: FFmpeg sees its end when the next begins.
+
+    It reads some megabytes before it shows the first.
+    """
+    pipe, got, late = tmp_path / "pipe", threading.Semaphore(0), []
+    os.mkfifo(pipe)
+    _, data = cv2.imencode(
+        ".png", np.random.default_rng(0).integers(0, 255, (700, 900, 3), np.uint8)
+    )
+
+    def write() -> None:
+        with pipe.open("wb", buffering=0) as file:
+            for number in range(6):
+                file.write(data.tobytes())
+                time.sleep(0.5)
+                if number >= 4 and not all(
+                    got.acquire(timeout=5) for _ in range(4 if number == 4 else 1)
+                ):
+                    late.append(number)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with open_source(str(pipe)) as source:
+        for _ in source:
+            got.release()
+    writer.join()
+    assert not late
 
 
 def test_milliseconds_are_no_rate(tmp_path: Path) -> None:

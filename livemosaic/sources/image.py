@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -43,6 +43,7 @@ from .input_paths import DEFAULT_RATE, InputPath, Pipe
 _logger = logging.getLogger("livemosaic")
 
 _MAX_THREADS = 4  # each may hold a photo of 100 megapixels
+_WAIT_SHARE = 1 / 4  # of the time that a picture took to come, for its decoding
 _MILLISECOND = Fraction(1, 1000)
 _MISSING_MS = 100  # browsers' choice for pictures of an animation without a duration
 
@@ -203,11 +204,15 @@ class ImageSource(Source):
         del self._first
         pending: deque[Future[Frame | None]] = deque()
         with ThreadPoolExecutor(self._threads, "livemosaic picture") as pool:
+            asked_s = time.monotonic()
             for number, open_picture in self._pictures:
                 pending.append(pool.submit(self._frame, open_picture, number))
-                # Not all at once: the next picture of a pipe may come late.
+                # Not all at once: the next picture of a pipe may come late. If this one did, it is
+                # probably decoded before that.
+                wait(pending, _WAIT_SHARE * (time.monotonic() - asked_s))
                 while pending and (len(pending) > self._threads or pending[0].done()):
                     yield from self._counted(pending.popleft().result())
+                asked_s = time.monotonic()
             while pending:
                 yield from self._counted(pending.popleft().result())
 
