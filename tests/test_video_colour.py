@@ -24,6 +24,7 @@ from livemosaic.mosaic.deep import blend_deep
 from livemosaic.sources import open_source
 from livemosaic.sources.cropping import NO_CROP, Crop, read_crop
 from livemosaic.sources.i420 import Converter
+from livemosaic.sources.picture_colour import deep_info
 from livemosaic.sources.timestamps import TimestampRepair
 from tests import clips
 from tests.conftest import ROOT
@@ -479,3 +480,24 @@ def test_ten_bits_are_dithered_to_eight(pix_fmt: str) -> None:
     for samples in Converter(picture)(picture):
         assert set(np.unique(samples)) == {100, 101}
         assert samples.mean() == 100.5
+
+
+@pytest.mark.parametrize(
+    ("flags", "denominator", "known"),
+    [((1, 1), 50_000, True), ((0, 1), 50_000, False), ((1, 0), 50_000, False), ((1, 1), 0, False)],
+)
+def test_mastering_data_is_read_if_all_of_it_is_set(
+    flags: tuple[int, int], denominator: int, known: bool
+) -> None:
+    data = struct.pack("=22i", *(10_000, denominator) * 10, *flags)
+    picture: Any = SimpleNamespace(
+        side_data={"MASTERING_DISPLAY_METADATA": data},
+        format=av.VideoFormat("yuv420p10le", 16, 16),
+        color_primaries=9,
+        color_trc=16,
+        colorspace=9,
+        color_range=1,
+        width=160,
+        height=96,
+    )
+    assert deep_info(picture, False).mastering == ((0.2,) * 10 if known else None)

@@ -91,9 +91,11 @@ def deep_info(frame: av.VideoFrame, full_grey: bool) -> DeepInfo:
         side = frame.side_data
     mastering = light = None
     if (data := side.get("MASTERING_DISPLAY_METADATA")) is not None:
-        parts = np.frombuffer(bytes(data), np.int32)[:20].reshape(-1, 2)
-        red, green, blue, white, (low, high) = np.split(parts[:, 0] / parts[:, 1], [2, 4, 6, 8])
-        mastering = tuple(map(float, (*green, *blue, *red, *white, high, low)))
+        numbers = np.frombuffer(bytes(data), np.int32)
+        parts, (has_primaries, has_luminance) = numbers[:20].reshape(-1, 2), numbers[20:22]
+        if has_primaries and has_luminance and parts[:, 1].all():
+            red, green, blue, white, (low, high) = np.split(parts[:, 0] / parts[:, 1], [2, 4, 6, 8])
+            mastering = tuple(map(float, (*green, *blue, *red, *white, high, low)))
     if (data := side.get("CONTENT_LIGHT_LEVEL")) is not None:
         light = tuple(np.frombuffer(bytes(data), np.uint32)[:2].tolist())
     return DeepInfo(colour_of(frame, full_grey, as_it_is=True), mastering, light)
