@@ -15,7 +15,7 @@ from livemosaic.errors import SinkError
 from livemosaic.gallery import Gallery
 from livemosaic.gallery.report import contact_sheet_html
 from livemosaic.media.atomic_write import Part, atomic_write, final_path, remove_remains
-from livemosaic.sinks import parse_output
+from livemosaic.sinks import FileOptions, parse_output
 from tests.conftest import ROOT
 
 from .program import SMALL, Program, clip, left, needs_jit, spawn
@@ -101,6 +101,22 @@ def test_links_of_another_user_are_not_followed(
     with pytest.raises(ValueError, match="another user"):
         contact_sheet_html(gallery, links[2])
     assert mine.read_text() == "precious"
+
+
+@posix
+def test_a_pipe_of_another_user_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = tmp_path / "o.mkv"
+    os.mkfifo(pipe)
+    assert parse_output(str(pipe)).location == str(pipe)
+    if os.geteuid() == 0:
+        os.chown(pipe, 12345, 12345)
+    else:
+        monkeypatch.setattr("os.geteuid", lambda: 12345)
+    with pytest.raises(SinkError, match=r"o\.mkv.*another user"):
+        parse_output(str(pipe))
+    assert parse_output("/dev/null", FileOptions(format="matroska")).location == "/dev/null"
 
 
 @posix

@@ -166,8 +166,8 @@ def _lock(file: int, path: Path) -> bool:
 def final_path(path: str | Path) -> Path:
     """The path to write: of a link, the file that it leads to.
 
-    `PermissionError` for a link of another user. In a folder for all, it could lead to any file of
-    this user's.
+    `PermissionError` for a link or a pipe of another user. In a folder for all, a link could lead
+    to any file of this user's, and a pipe gives that user all that is written.
     """
     if "\0" in str(path):
         raise OSError(errno.EINVAL, "a name has no zero bytes")
@@ -175,10 +175,18 @@ def final_path(path: str | Path) -> Path:
     for _ in range(_MAX_LINKS):
         if not link.is_symlink():
             break
-        if hasattr(os, "geteuid") and link.lstat().st_uid not in (0, os.geteuid()):
+        if _is_foreign(link.lstat()):
             raise PermissionError(errno.EPERM, "it is a link that another user has made")
         link = link.parent / os.readlink(link)
-    return Path(os.path.realpath(path))
+    final = Path(os.path.realpath(path))
+    # Only root makes devices.
+    if final.is_fifo() and _is_foreign(final.stat()):
+        raise PermissionError(errno.EPERM, "it is a pipe that another user has made")
+    return final
+
+
+def _is_foreign(status: os.stat_result) -> bool:
+    return hasattr(os, "geteuid") and status.st_uid not in (0, os.geteuid())
 
 
 @contextlib.contextmanager
