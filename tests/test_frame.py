@@ -24,6 +24,12 @@ def test_from_bgr_and_back() -> None:
     assert np.abs(frame.to_bgr().astype(int) - bgr).max() <= 1
 
 
+def test_a_plane_that_is_none_is_named() -> None:
+    plane: Any = np.zeros((4, 4), np.uint8)
+    with pytest.raises(UsageError, match="u: it is NoneType;"):
+        Frame(plane, None, plane)  # type: ignore[arg-type]
+
+
 def test_odd_sizes() -> None:
     frame = Frame.from_bgr(np.zeros((5, 3, 3), np.uint8))
     assert frame.u.shape == frame.v.shape == (3, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from PIL import Image
 import livemosaic
 import livemosaic.gallery
 from livemosaic import Frame, Gallery, Mosaic, MosaicSettings, OptionError, UsageError
+from livemosaic.media.picture import to_array
 from livemosaic.mosaic.settings import PROFILES
 
 from .conftest import U8, moving_pictures
@@ -358,3 +360,14 @@ def test_settings_are_no_dict(gallery: Gallery) -> None:
     with pytest.raises(OptionError, match="settings"):
         mosaic.update_settings(wrong)
     assert mosaic.settings == MosaicSettings.of_profile("default")
+
+
+@pytest.mark.parametrize("mode", ["P", "RGB", "RGBA"])
+def test_a_pillow_image_that_is_cut_off_is_a_usage_error(mode: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 4), np.uint8)
+    file = io.BytesIO()
+    transparency = {"transparency": 0} if mode == "P" else {}
+    Image.fromarray(pixels).convert("RGB").convert(mode).save(file, "PNG", **transparency)
+    data = file.getvalue()
+    with pytest.raises(UsageError, match="Pillow"):
+        to_array(Image.open(io.BytesIO(data[: len(data) // 2])))

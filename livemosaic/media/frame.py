@@ -47,7 +47,9 @@ def _check_plane(name: str, plane: object, shape: tuple[int, ...]) -> None:
         and plane.shape == shape
         and (plane.strides[1] == 1 or plane.shape[1] == 1)
     ):
-        kind = f"{plane.dtype} {plane.shape}" if isinstance(plane, np.ndarray) else type(plane)
+        kind = type(plane).__name__
+        if isinstance(plane, np.ndarray):
+            kind = f"{plane.dtype} {plane.shape}"
         raise UsageError(
             f"{name}: it is {kind}; a plane is uint8 (rows, columns){f' {shape}' * (name != 'y')} "
             "with adjacent samples, see Frame"

@@ -59,13 +59,13 @@ def _read(image: Image) -> U8:
     from .image_reader import BadImage, ImageReader, flatten
 
     exif, file = Exif(), io.BytesIO()
-    exif[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
-    if image.mode != "RGBA" and image.has_transparency_data:
-        image = image.convert("RGBA")
     try:
+        exif[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+        if image.mode != "RGBA" and image.has_transparency_data:
+            image = image.convert("RGBA")
         image.save(file, "TIFF", exif=exif)
         return flatten(ImageReader(file.getvalue()).read())
-    except (BadImage, OSError, ValueError) as error:
+    except (BadImage, OSError, SyntaxError, ValueError) as error:
         raise UsageError(f"a picture of Pillow's: {error}; convert it to RGB") from None
 
 
