@@ -996,6 +996,19 @@ def test_codecs_that_cannot_be_used(tmp_path: Path, name: str, codec: str, words
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("name", "codec"), [("o.mp4", None), ("o.mkv", "libx264")])
+def test_a_codec_that_is_not_the_cause_is_not_named(
+    tmp_path: Path, name: str, codec: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise av.error.ArgumentError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr("livemosaic.sinks.file.open_container", refuse)
+    with pytest.raises(SinkError, match="cannot be written") as caught:
+        open_sink(str(tmp_path / name), StreamInfo(160, 96), options=FileOptions(codec=codec))
+    assert "264" not in str(caught.value)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_pictures_in_x265(tmp_path: Path, count: int) -> None:
     """The encoder's times of decoding are uninitialised memory for fewer than three pictures."""

@@ -177,12 +177,12 @@ class FileSink(Sink):
                 # address with the password, so it must not be the cause of ours.
                 is_late = time.monotonic() - began_s >= options.timeout_s
                 raise sink_error(self.name, TimeoutError() if is_late else error) from None
-            if not is_network and isinstance(
-                error, (av.error.ArgumentError, av.error.PatchWelcomeError)
-            ):
+            refused = (av.error.ArgumentError, av.error.PatchWelcomeError)
+            muxer = destination.format.muxer
+            if options.codec is not None and muxer != "matroska" and isinstance(error, refused):
                 raise SinkError(
-                    f"{self.name}: {destination.format.muxer} refuses the codec "
-                    f"{options.codec or destination.format.codec}; write .mkv, or leave it out"
+                    f"{self.name}: {muxer} refuses the codec {options.codec}; write .mkv, or leave "
+                    "it out"
                 ) from error
             raise sink_error(self.name, error) from error
         mux = self._container.mux_one
