@@ -115,6 +115,19 @@ def default_output(input: str, info: StreamInfo) -> str:
     return str(path.with_name(f"{path.stem}-mosaic{suffix}"))
 
 
+def expected_outputs(options: RunOptions) -> list[Destination]:
+    """The output of a run that names none, if its input is a video file. So the source knows what
+    to keep, before it can say what it is."""
+    from .media.frame import StreamInfo
+    from .sinks import FileOptions, parse_output
+
+    try:
+        output = default_output(options.input, StreamInfo(2, 2, still=options.preview is not None))
+    except UsageError:  # an address or standard input, from which nothing is kept
+        return []
+    return [parse_output(output, FileOptions(codec=options.codec, keep_hdr=options.hdr == "keep"))]
+
+
 def open_input(options: RunOptions, destinations: Sequence[Destination] = ()) -> Source:
     """Open the source; a display shows a single picture without an end."""
     from .sources import open_source

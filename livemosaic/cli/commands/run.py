@@ -23,7 +23,13 @@ from ...control.options import (
     user_settings_file,
 )
 from ...errors import LivemosaicError, OptionError, UsageError, printable
-from ...session import default_output, open_input, open_pipeline, parse_outputs
+from ...session import (
+    default_output,
+    expected_outputs,
+    open_input,
+    open_pipeline,
+    parse_outputs,
+)
 from ...sinks import output_examples
 from ...sources import input_examples
 from ..arguments import add_options, completed_as_file
@@ -126,7 +132,7 @@ def _run(
     # loops. The stages run side by side instead.
     cv2.setNumThreads(1)
     with contextlib.ExitStack() as undo:
-        source = open_input(options, destinations)
+        source = open_input(options, destinations or expected_outputs(options))
         undo.callback(source.close)
         if not options.outputs:
             is_preview = options.preview is not None
@@ -134,10 +140,6 @@ def _run(
             output = default_output(options.input, info)
             options = dataclasses.replace(options, outputs=(output,))
             destinations = parse_outputs(options)
-            if any(it.keeps_depth or it.keeps_hdr for it in destinations):
-                source.close()  # its pictures are of 8 bits: nothing was known to keep more
-                source = open_input(options, destinations)
-                undo.callback(source.close)
         still = source.info.still  # and not shown live
         with photos_bar(quiet=options.quiet, when=options.progress) as count:
             pipeline = open_pipeline(
