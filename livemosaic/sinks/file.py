@@ -214,7 +214,7 @@ class FileSink(Sink):
             if self._video.frames == 0:
                 raise SinkError(f"{self.name}: no frames received; nothing was written")
             with sink_errors(self.name):
-                self._end_pause()
+                self._write_waiting()
                 self._mux(self._video.flush())
                 self._mux(self._tracks.flush())
                 if self._part is not None:
@@ -269,11 +269,14 @@ class FileSink(Sink):
         # Its time may be damaged. A frame tells, and one from before the pause may still come.
         self._waiting.append(item)
         if len(self._waiting) > _MAX_WAITING:
-            waiting, self._waiting = self._waiting, []
-            for packet in waiting:
-                self._write_packet(packet)
+            self._write_waiting()
 
-    def _end_pause(self, end_s: Fraction | None = None) -> None:
+    def _write_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for item in waiting:
+            self._write_packet(item)
+
+    def _end_pause(self, end_s: Fraction) -> None:
         """Write the waiting packets that begin before `end_s`, after no longer a pause than the
         format allows."""
         if self._video.origin is None:
@@ -281,7 +284,7 @@ class FileSink(Sink):
         waiting, self._waiting = self._waiting, []
         for item in waiting:
             begin_s = packet_begin_s(item.packet)
-            if begin_s is not None and (end_s is None or begin_s < end_s):
+            if begin_s is not None and begin_s < end_s:
                 self._video.shorten_pause(begin_s, self._heard_s)
                 self._write_packet(item)
             else:
