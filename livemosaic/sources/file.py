@@ -272,10 +272,12 @@ class FileSource(Source):
             yield packet
 
 
-def open_input(spec: str, options: SourceOptions) -> Source:
+def open_input(spec: str, options: SourceOptions, *, maybe_picture: bool = True) -> Source:
+    """Open a video or pictures; without `maybe_picture`, as a video at once."""
     path = resolve_input(spec, rate=options.rate).open_pipe()
     try:
-        return open_images(path, options) or FileSource(
+        pictures = open_images(path, options) if maybe_picture else None
+        return pictures or FileSource(
             path,
             threads=options.threads,
             keep_alpha=options.alpha,

@@ -64,7 +64,15 @@ _FINAL = (
 
 
 class FiniteError(Exception):
-    """The address is a file's: `FileSource` reads it without dropping frames."""
+    """The address is a file's: `FileSource` reads it without dropping frames.
+
+    Attributes
+    ----------
+    maybe_picture : false if its demuxer is only for videos
+    """
+
+    def __init__(self, *, maybe_picture: bool) -> None:
+        self.maybe_picture = maybe_picture
 
 
 class StreamSource(Source):
@@ -199,7 +207,7 @@ class StreamSource(Source):
 
     def _take(self, container: Any) -> None:
         if self._address.maybe_file and _is_finite(container):
-            raise FiniteError
+            raise FiniteError(maybe_picture=_maybe_picture(container))
         video = VideoDecoder(container, name=self.name, threads=self._threads, live=True)
         self._segmented = self._queue.waits = container.format.name in SEGMENTED
         templates = _templates(container, name=self.name)
@@ -292,8 +300,17 @@ def open_input(spec: str, options: SourceOptions) -> Source | None:
     opener = stream_opener(address, threads=options.threads)
     try:
         return ReconnectingSource(opener, name=address.name, reconnect=options.reconnect)
-    except FiniteError:
-        return None
+    except FiniteError as found:
+        from .. import file
+
+        return file.open_input(spec, options, maybe_picture=found.maybe_picture)
+
+
+def _maybe_picture(container: Any) -> bool:
+    """Whether a file may be a picture. HEIC and AVIF have the demuxer of MP4."""
+    if not container.duration or container.metadata.get("major_brand") == "avis":
+        return True
+    return bool(container.format.name.endswith(("_pipe", "image2", "gif", "apng")))
 
 
 def _is_finite(container: Any) -> bool:
