@@ -26,7 +26,19 @@ _WEIGHTS: dict[str, tuple[float, float]] = {
     "bt2020": (0.2627, 0.0593),
 }
 
-UNSPECIFIED = 2  # code point of ISO/IEC 23091-2 (H.273)
+# Code points of ISO/IEC 23091-2 (H.273).
+UNSPECIFIED = 2
+BT709 = 1  # primaries, transfer and matrix
+HDR_PRIMARIES = 9  # BT.2020, which HDR has where they are not specified
+HDR_TRANSFERS = {16: "PQ", 17: "SMPTE ST 428", 18: "HLG"}
+# Photos are sRGB: a picture with one of these is of another kind.
+WIDE_TRANSFERS = {8: "linear light", **HDR_TRANSFERS}
+WIDE_PRIMARIES = {9: "BT.2020", 10: "CIE XYZ", 11: "DCI-P3", 12: "Display P3"}
+
+
+def wide_name(primaries: int, transfer: int) -> str:
+    """The name of a transfer or of primaries if BT.709 has less; empty otherwise."""
+    return WIDE_TRANSFERS.get(transfer, "") or WIDE_PRIMARIES.get(primaries, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .colour import U8, Colour
+from .colour import BT709, U8, Colour, wide_name
 
 U16 = NDArray[np.uint16]
 DeepPlanes = tuple[U16, U16, U16]  # y, u and v of 4:2:0
@@ -19,11 +19,6 @@ BITS = 10
 STEPS = 1 << (BITS - 8)  # of a level of 8 bits
 TOP = (1 << BITS) - 1
 
-# Codes of ISO/IEC 23091-2. Photos are sRGB: a picture with one of these is of another kind.
-WIDE_TRANSFERS = {8: "linear light", 16: "PQ", 17: "SMPTE ST 428", 18: "HLG"}
-WIDE_PRIMARIES = {9: "BT.2020", 10: "CIE XYZ", 11: "DCI-P3", 12: "Display P3"}
-
-_BT709 = 1  # primaries and transfer of photos
 _SIDE = 256  # of the pictures that are converted at once, always the same: see `DeepColours`
 
 
@@ -46,7 +41,7 @@ class DeepInfo:
 
 def is_wide(colour: Colour) -> bool:
     """Whether photos must be converted for a picture of this colour."""
-    return colour.tags[0] in WIDE_PRIMARIES or colour.tags[1] in WIDE_TRANSFERS
+    return bool(wide_name(*colour.tags[:2]))
 
 
 class DeepColours:
@@ -73,7 +68,7 @@ class DeepColours:
             some = colours[start : start + _SIDE**2]
             part.reshape(-1, 3)[: len(some)] = some
             picture = av.VideoFrame.from_ndarray(part, format="bgr24")
-            picture.color_primaries = picture.color_trc = _BT709
+            picture.color_primaries = picture.color_trc = BT709
             matrix = SWS_MATRICES[self._colour.matrix]
             planes = self._reformatter.reformat(
                 picture,

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
-from .colour import U8, UNSPECIFIED
-from .wide_colours import to_bt709, wide_name
+from .colour import U8, UNSPECIFIED, wide_name
+from .wide_colours import to_bt709
 
 if TYPE_CHECKING:
     from PIL import Image, ImageCms

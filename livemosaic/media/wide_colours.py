@@ -12,24 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .colour import UNSPECIFIED
-from .deep import WIDE_PRIMARIES, WIDE_TRANSFERS
+from .colour import HDR_PRIMARIES, HDR_TRANSFERS, UNSPECIFIED, WIDE_TRANSFERS
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFilter
 
-_BT2020 = 9
 _RGB, _FULL = 0, 2  # FFmpeg's matrix and range
 _SRGB = 13
-_HDR = (16, 17, 18)
 _STEPS = 33  # of each channel in the table
 
 _lock = threading.Lock()
-
-
-def wide_name(primaries: int, transfer: int) -> str:
-    """The name of a transfer or of primaries if BT.709 has less; empty otherwise."""
-    return WIDE_TRANSFERS.get(transfer, "") or WIDE_PRIMARIES.get(primaries, "")
 
 
 def to_bt709(image: Image.Image, primaries: int, transfer: int) -> Image.Image:
@@ -37,7 +29,7 @@ def to_bt709(image: Image.Image, primaries: int, transfer: int) -> Image.Image:
     if transfer not in WIDE_TRANSFERS:
         transfer = _SRGB  # the transfer stays
     if primaries == UNSPECIFIED:
-        primaries = _BT2020  # as HDR always has
+        primaries = HDR_PRIMARIES
     with _lock:  # the table takes seconds
         table = _table(primaries, transfer)
     return image.filter(table)
@@ -55,7 +47,7 @@ def _table(primaries: int, transfer: int) -> ImageFilter.Color3DLUT:
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(cube), "rgb48le")
     frame.color_primaries, frame.color_trc = primaries, transfer
     frame.colorspace, frame.color_range = _RGB, _FULL
-    out = "bt709" if transfer in _HDR else "iec61966-2-1"
+    out = "bt709" if transfer in HDR_TRANSFERS else "iec61966-2-1"
     graph = av.filter.Graph()
     graph.link_nodes(
         graph.add_buffer(

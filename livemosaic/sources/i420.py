@@ -11,7 +11,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..media.colour import U8, UNSPECIFIED, AnyPlanes, Colour, Matrix, Planes, halved, over_grey
+from ..media.colour import (
+    HDR_PRIMARIES,
+    U8,
+    UNSPECIFIED,
+    AnyPlanes,
+    Colour,
+    Matrix,
+    Planes,
+    halved,
+    over_grey,
+)
 from ..media.deep import STEPS
 from ..media.ffmpeg import FULL, LIMITED, MATRIX_CODES, SWS_MATRICES, av, filtered
 from ..media.frame import DeepPicture
@@ -36,7 +46,6 @@ _logger = logging.getLogger("livemosaic")
 _FLAGS = av.video.reformatter.Interpolation
 # Without the last two flags colour bars are wrong by up to three levels.
 _EXACT = _FLAGS.BILINEAR | _FLAGS.ACCURATE_RND | _FLAGS.FULL_CHR_H_INP
-_BT2020 = 9  # primaries
 # The matrices by the names of FFmpeg's filters.
 _MATRIX_NAMES: dict[Matrix, str] = {"bt601": "smpte170m", "bt709": "bt709", "bt2020": "bt2020nc"}
 # The filter must have all of them, though it only changes the matrix.
@@ -195,7 +204,7 @@ class Converter:
     ) -> av.VideoFrame:
         """A picture of HDR or of wide colours in another format and in the stream's colour."""
         if int(frame.color_primaries) == UNSPECIFIED:
-            frame.color_primaries = _BT2020  # as HDR always has
+            frame.color_primaries = HDR_PRIMARIES
         if not is_rgb(frame.format):
             frame.color_range, frame.colorspace = range_in, MATRIX_CODES[matrix]
         graph = self._graph(

@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..media.colour import UNSPECIFIED, Colour, Matrix
-from ..media.deep import WIDE_PRIMARIES, DeepInfo
+from ..media.colour import BT709, UNSPECIFIED, WIDE_PRIMARIES, Colour, Matrix, wide_name
+from ..media.deep import DeepInfo
 from ..media.ffmpeg import FULL, LIMITED, MATRICES, MATRIX_CODES, av, guess_matrix
-from ..media.wide_colours import wide_name
 
 # Codes of ISO/IEC 23091-2.
 YCGCO = 8
 _RGB = 0  # a matrix of R'G'B' samples
-_BT709 = 1
 # Two matrices that follow from the primaries.
 _OF_PRIMARIES = (12, 13)
 _PRIMARIES: dict[int, Matrix] = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020"}
@@ -68,7 +66,7 @@ def strange_matrix(frame: av.VideoFrame) -> str:
 def colour_of(frame: av.VideoFrame, full_grey: bool, *, as_it_is: bool = False) -> Colour:
     """The colour of `frame` after the conversion to I420; `as_it_is` keeps HDR and wide colours."""
     if wide(frame) and not as_it_is:
-        return Colour("bt709", False, (_BT709, _BT709, _BT709, LIMITED))
+        return Colour("bt709", False, (BT709, BT709, BT709, LIMITED))
     primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
     code, range_ = int(frame.colorspace), int(frame.color_range)
     matrix = matrix_of(frame) or guess_matrix(frame.width, frame.height)
