@@ -52,7 +52,7 @@ _KINDS = {
     "HEIC": (rb"\0\0..ftyp(....)*?(hei[cmsx]|hev[cx]|mif1)", "pillow_heif", "HeifImageFile"),
 }
 
-_ORIENTATION = 0x0112  # a tag of Exif and TIFF
+ORIENTATION = 0x0112  # a tag of Exif and TIFF
 _BITS, _PHOTOMETRIC, _PLANES = 258, 262, 284  # tags of TIFF
 _WHITE_IS_ZERO, _SEPARATE = 0, 2  # values of the last two
 _PNG_BITS_AT = 24  # the byte of a PNG with the bits of a sample
@@ -303,7 +303,7 @@ class ImageReader:
         if self.kind == "PNG" and not any(word in self.data for word in _PNG_ORIENTATION):
             return 1  # Pillow would decode the pixels, because the word may follow them
         try:
-            value = self._image.getexif().get(_ORIENTATION, 1)
+            value = self._image.getexif().get(ORIENTATION, 1)
         except Exception:  # as in __init__; the pixels may still be good
             return 1
         return value if value in range(1, 9) else 1

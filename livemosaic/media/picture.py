@@ -13,8 +13,6 @@ from ..errors import UsageError
 from .colour import U8
 from .frame import Frame, check_bgr
 
-_ORIENTATION = 0x0112  # of Exif
-
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -56,11 +54,11 @@ def _read(image: Image) -> U8:
     """The pixels of a Pillow image, by the one reader of all image files."""
     from PIL.Image import Exif
 
-    from .image_reader import BadImage, ImageReader, flatten
+    from .image_reader import ORIENTATION, BadImage, ImageReader, flatten
 
     exif, file = Exif(), io.BytesIO()
     try:
-        exif[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+        exif[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
         if image.mode != "RGBA" and image.has_transparency_data:
             image = image.convert("RGBA")
         image.save(file, "TIFF", exif=exif)
