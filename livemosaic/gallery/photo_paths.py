@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import GalleryError
+from ..media.paths import HEIF_ENDINGS
 from .video_frames import video_of
 
 # Of files in folders.
 EXTENSIONS = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib"),
-        *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif", ".hif"),
+        *(".tif", ".tiff", ".gif", *(f".{ending}" for ending in HEIF_ENDINGS)),
     )
 )
 VIDEO_EXTENSIONS = frozenset(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+HEIF_ENDINGS = ("avif", "heic", "heif", "hif")  # pictures that FFmpeg cannot open in every case
+
 _NUMBER = re.compile(r"%0?(\d*)d")
 
 

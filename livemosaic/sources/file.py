@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 from ..errors import SourceError
@@ -43,9 +42,6 @@ _HEADERLESS = {"mpegts", "mpeg"}
 _FURTHER = {"probesize": "64000000", "analyzeduration": "60000000"}  # bytes, microseconds
 # A part of a file is read from a key frame this much before it: a subtitle may begin so early.
 _EARLIER_S = 5
-
-# Containers of video that also hold single pictures.
-_PICTURE_SUFFIXES = {".avif", ".heic", ".heif"}
 
 
 class FileSource(Source):
@@ -175,10 +171,7 @@ class FileSource(Source):
         name = self._container.format.name
         if name == "image2" or name.endswith("_pipe"):  # FFmpeg's demuxers of single pictures
             return self._pipe is None or self._read_ahead() is None  # a pipe may bring many
-        if name == "gif":
-            return self._read_ahead() is None
-        suffix = Path(self._container.name).suffix.lower()
-        return suffix in _PICTURE_SUFFIXES and self._video.stream.frames <= 1
+        return name == "gif" and self._read_ahead() is None
 
     # ---- reading -------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from typing import Any
 from ...errors import LivemosaicError, RefusedError, SourceError
 from ...media.ffmpeg import add_copy, av, demux, open_container, reason, shift_packet
 from ...media.frame import Frame, TrackPacket
-from ...media.paths import ending
+from ...media.paths import HEIF_ENDINGS, ending
 from ...media.urls import split_url
 from ..base import Source, SourceOptions
 from ..decoder import SEGMENTED, VideoDecoder
@@ -49,9 +49,6 @@ _LATE_S = 0.15
 _KEYLESS_S = 12.0
 # `close` waits this long for the connection's end. A receiver that is stuck ends it later.
 _CLOSE_S = 0.3
-
-# Endings of pictures that are no stream, and that FFmpeg cannot open in every case.
-_PICTURES = ("avif", "heic", "heif", "hif")
 
 # Errors that a retry would meet again.
 _FINAL = (
@@ -295,7 +292,7 @@ class StreamSource(Source):
 def open_input(spec: str, options: SourceOptions) -> Source | None:
     """Open a stream; None for the address of a file, of which nothing may be lost."""
     address = find_protocol(spec)
-    if address is None or (address.maybe_file and ending(split_url(spec).path) in _PICTURES):
+    if address is None or (address.maybe_file and ending(split_url(spec).path) in HEIF_ENDINGS):
         return None
     opener = stream_opener(address, threads=options.threads)
     try:
