@@ -304,3 +304,45 @@ class LayoutMatch:
             assert violations[chosen] == min(violations)
             assert costs[chosen] <= 1.3 * least + 3
         self.place[cell], self.matched[cell] = chosen, lab.copy()
+
+
+class Denoise:
+    """The mean of each cell's points over frames in which only noise differs."""
+
+    def __init__(self) -> None:
+        self.before: NDArray[Any] | None = None
+        self.noise: NDArray[Any] | None = None  # of lightness and colour
+        self.mean, self.count = np.empty(0), np.empty(0)
+
+    def update(self, lab: NDArray[Any]) -> NDArray[Any]:
+        """The points of a frame, (cells, 16, 3), without its noise."""
+        before, self.before = self.before, lab
+        if before is None:
+            self.mean, self.count = lab.copy(), np.ones(len(lab))
+            return lab
+        away = (lab - before).reshape(-1, 4, 4, 3)
+        squares = (away**2).mean(axis=(1, 2))
+        energy = np.array([squares[:, 0], squares[:, 1:].sum(axis=1)])
+        # Lightness: the differences across the diagonals of each 2x2 block.
+        blocks = away.reshape(-1, 2, 2, 2, 2, 3).transpose(0, 1, 3, 2, 4, 5)
+        chess = (blocks[..., 0, 0, :] - blocks[..., 0, 1, :] - blocks[..., 1, 0, :]) / 2
+        chess += blocks[..., 1, 1, :] / 2
+        fine = (chess[..., 0] ** 2).sum(axis=(1, 2)) / 4
+        # Colour: the frequencies in which both halves of a side have opposite signs.
+        signs = np.array([[1, 1, -1, -1], [1, -1, -1, 1]]) / 2
+        coarse = np.einsum("ay,bx,nyxc->nabc", signs, signs, away)[..., 1:]
+        high = np.array([fine, (coarse**2).sum(axis=(1, 2, 3)) / 4])
+        if energy.any():
+            whole, quick = np.median(energy, axis=1) / 2, np.median(high, axis=1) / 2
+            found = np.maximum(quick - 0.5 * np.maximum(whole - quick, 0), 0)
+            self.noise = found if self.noise is None else (self.noise + found) / 2
+        if self.noise is None or self.noise.sum() < 4:
+            self.count[:] = 0
+            return lab
+        off = (lab - self.mean).reshape(-1, 2, 2, 2, 2, 3).mean(axis=(2, 4))
+        off = (off**2).mean(axis=(1, 2)) / (1 + 1 / np.maximum(self.count, 1))[:, None]
+        moved = (off[:, 0] > 2 * self.noise[0]) | (off[:, 1:].sum(axis=1) > 3.25 * self.noise[1])
+        self.count[moved] = 0
+        self.count = np.minimum(self.count + 1, 8)
+        self.mean += (lab - self.mean) / self.count[:, None, None]
+        return self.mean

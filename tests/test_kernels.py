@@ -22,12 +22,14 @@ from hypothesis import strategies as st
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.gallery.histogram import cell_histograms, tile_histograms
 from livemosaic.gallery.layout_features import cell_points, points_to_lab, tile_points
+from livemosaic.jit import F32
 from livemosaic.media.colour import Colour, bgr_to_i420
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.activity import Activity
 from livemosaic.mosaic.compositor import Compositor, cached_overlay
 from livemosaic.mosaic.grid import Grid
 from livemosaic.mosaic.match.clusters import ClusterMatcher
+from livemosaic.mosaic.match.denoise import Denoiser
 from livemosaic.mosaic.match.index import encode
 from livemosaic.mosaic.match.kmeans import kmeans
 from livemosaic.mosaic.match.layout import LayoutMatcher
@@ -244,6 +246,28 @@ def test_kmeans(seed: int, count: int, dimensions: int, size: int) -> None:
     assert all(parts)
 
 
+@given(seeds, st.integers(1, 60), st.sampled_from([0.5, 3.0, 12.0]))
+def test_denoiser(seed: int, cells: int, noise: float) -> None:
+    """Some cells move, all have noise: the means are those of a plain writing."""
+    rng = np.random.default_rng(seed)
+    denoiser, twin = Denoiser(cells), naive.Denoise()
+    clean = rng.uniform(0, 100, (cells, 1, 3)) + rng.normal(0, 10, (cells, 16, 3))
+    for _ in range(12):
+        clean = np.where(rng.random((cells, 1, 1)) < 0.1, rng.uniform(0, 100, clean.shape), clean)
+        lab = (clean + rng.normal(0, noise, clean.shape)).astype(np.float32)
+        points, expected = denoiser.update(lab), twin.update(lab.astype(np.float64))
+        np.testing.assert_array_equal(denoiser.frames, twin.count)
+        np.testing.assert_allclose(points, expected, atol=1e-3)
+
+
+class KeepsNoise(Denoiser):
+    """Leaves the points as they are."""
+
+    def update(self, lab: F32) -> F32:
+        self.frames[:] = 0
+        return lab
+
+
 @pytest.mark.slow
 @given(
     seeds,
@@ -272,7 +296,7 @@ def test_match_by_layout(
     grid = Grid(rows, columns, 32, 32 * columns, 32 * rows)
     look: dict[str, Any] = {"tint": tint, "calm": calm, "variety": variety}
     settings = MosaicSettings(min_distance=min_distance, max_uses=max_uses, **look)
-    matcher = LayoutMatcher(gallery, grid, settings)
+    matcher = LayoutMatcher(gallery, grid, settings, denoiser=KeepsNoise(grid.cells))
     index = matcher.index
     points = gallery.points[index.variant // 2]
     points[index.variant % 2 == 1] = points[index.variant % 2 == 1][:, :, ::-1]

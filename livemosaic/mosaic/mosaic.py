@@ -452,8 +452,8 @@ class Mosaic:
     def _run_kernels(
         self, settings: MosaicSettings, width: int, height: int, colour: Colour
     ) -> None:
-        """Make two small mosaics, with the kernels of large ones: these depend on the tile's size
-        and the scale, not on the number of cells."""
+        """Make three small mosaics, with the kernels of large ones: these depend on the tile's size
+        and the scale, not on the number of cells. The last picture has noise, to be measured."""
         grid = plan_grid(width, height, settings)
         scale = grid.width / width
         side = max(2, round(2 * grid.tile_px / scale))
@@ -462,8 +462,8 @@ class Mosaic:
             settings = replace(settings, scale=scale, size=None, round_up=True)
         scratch = Mosaic(self.gallery, settings, matcher=self._make_matcher)
         lent = []  # so that the second one has to copy the first
-        for level in (0, 255):
-            picture = np.full((height, width, 3), level, np.uint8)
+        noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+        for picture in (np.zeros_like(noise), np.full_like(noise, 255), noise):
             lent.append(scratch.process(Frame.from_bgr(picture, colour=colour)))
 
     def warm_up_gallery(self, gallery: Gallery) -> None:

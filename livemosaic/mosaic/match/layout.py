@@ -88,7 +88,7 @@ class LayoutMatcher(Matcher):
 
     `min_distance` is lower in a gallery of few photos, and `max_uses` higher. With `hurry`, the
     search is shorter where more than `unhurried_cells` wait, or where the gallery has more than
-    `large_gallery` tiles and mirror images.
+    `large_gallery` tiles and mirror images. `denoiser` is another one for tests.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class LayoutMatcher(Matcher):
         hurry: bool = True,
         unhurried_cells: int = UNHURRIED_CELLS,
         large_gallery: int = _LARGE_GALLERY,
+        denoiser: Denoiser | None = None,
     ) -> None:
         super().__init__(gallery, grid, settings)
         self._unhurried_cells = unhurried_cells if hurry else grid.cells
@@ -134,7 +135,7 @@ class LayoutMatcher(Matcher):
         self.assignment = empty_assignment(grid.cells, index, self.rules)  # changed by `match` only
         self.update_settings(settings)
         self._matched = np.full((grid.cells, 16, 3), np.inf, np.float32)  # at the last match
-        self._denoiser = Denoiser(grid.cells)
+        self._denoiser = denoiser or Denoiser(grid.cells)
         self._matched_frames = np.ones(grid.cells, np.float32)  # that they were a mean of
         self._cut = False  # whether the next match starts from nothing
         self._decided = 0  # decisions so far
