@@ -277,7 +277,7 @@ def test_a_stream_is_of_a_size_to_be_shown(folder: Path, program: Program) -> No
     url = f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
     outcome = program("run", "a.mp4", url, "o.mkv", "--duration", "0.1", "--json")
     grid = json.loads(outcome.out)["grid"]
-    assert (grid["width"], grid["height"], grid["tile_px"]) == (960, 720, 16)
+    assert (grid["width"], grid["height"], grid["tile_px"]) == (960, 720, 24)
     assert program("run", "a.mp4", (folder / "f.mkv").as_uri(), "--duration", "0.1").code == 0
     assert size("f.mkv")[0] == 2560
 

@@ -241,10 +241,10 @@ def test_the_output_keeps_its_size(file: Path) -> None:
     watched = Watched(file, "[run]\ncolumns = 20\n")
     assert watched.save("columns = 10") == "settings.toml: columns = 10"
     assert (watched.settings.tile_px, watched.settings.size) == (64, SIZE)
-    assert watched.save("tile = 24") == "settings.toml: tile = 24"
-    assert (watched.settings.tile_px, watched.settings.columns) == (24, None)
-    assert watched.save() == "settings.toml: tile = 16"  # what is live has smaller ones
-    assert watched.settings.tile_px == 16
+    assert watched.save("tile = 16") == "settings.toml: tile = 16"
+    assert (watched.settings.tile_px, watched.settings.columns) == (16, None)
+    assert watched.save() == "settings.toml: tile = 24"  # what is live has smaller ones
+    assert watched.settings.tile_px == 24
 
 
 def test_tile_and_columns_together_are_a_tile_for_now(file: Path) -> None:

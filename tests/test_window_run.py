@@ -87,8 +87,11 @@ class Live:
         return until(check, what=what)
 
     def _place(self) -> tuple[int, int, int, int]:
-        window = until(self.window, what="the window")
-        output = self.screen.run("xdotool", "getwindowgeometry", "--shell", window)
+        def ask() -> bytes:  # a window may close in between
+            words = ("xdotool", "getwindowgeometry", "--shell", self.window() or "none")
+            return self.screen.run(*words, check=False)
+
+        output = until(lambda: ask() or None, what="the window's place")
         found = dict(line.split("=") for line in output.decode().split())
         left, top, width, height = (int(found[name]) for name in ("X", "Y", "WIDTH", "HEIGHT"))
         return left, top, width, height
