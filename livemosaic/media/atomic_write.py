@@ -96,7 +96,7 @@ class Part:
         self.unlock()
 
     def close(self) -> None:
-        """Close it to be moved or removed; on Windows nobody can do that to an open file."""
+        """Close it to be moved or removed; on Windows an open file cannot be."""
         if sys.platform == "win32":
             self.unlock()
 

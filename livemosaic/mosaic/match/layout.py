@@ -72,7 +72,7 @@ _PLAIN_PENALTY = 2.5  # for each level that the texture is below
 _ENOUGH_TEXTURE = 40.0  # levels; half of the included photos' tiles have less
 
 # The penalty of a crop that was added for its colours, in tiles of so many pixels; more in larger
-# ones. Nobody sees that a head is cut off in a tile of 8 pixels.
+# ones. In a tile of 8 pixels a head that is cut off cannot be seen.
 _CROP_PENALTY, _CROP_TILE_PX = 128.0, 32
 
 
