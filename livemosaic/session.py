@@ -97,7 +97,7 @@ def default_output(input: str, info: StreamInfo) -> str:
     The file has the input's name with `-mosaic`, and its ending if that is an output's; else a
     video is .mp4 and a picture is .png. `UsageError` if the input has no place for it.
     """
-    from .media.paths import ending, is_numbered
+    from .media.paths import ending, is_sequence
     from .media.urls import is_url, local_path, public_name
     from .sinks.formats import BESIDE_PICTURES, BESIDE_VIDEOS
 
@@ -105,7 +105,7 @@ def default_output(input: str, info: StreamInfo) -> str:
         return "window"
     local = local_path(input)
     path = Path(local)
-    is_picture = info.still or (is_numbered(path) and not path.exists())
+    is_picture = info.still or is_sequence(path)
     if input == "-" or is_url(local):
         name = "standard input" if input == "-" else public_name(input)
         example = "mosaic.png" if is_picture else "mosaic.mp4"

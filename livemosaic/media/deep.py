@@ -58,7 +58,7 @@ class DeepColours:
 
     def __call__(self, bgr: U8) -> U16:
         """Convert (h, w, 3) BGR to (h, w, 3) Y, Cb, Cr, 0..1023."""
-        from .ffmpeg import FULL, LIMITED, SWS_MATRICES, av
+        from .ffmpeg import EXACT, FULL, LIMITED, SWS_MATRICES, av
 
         colours = bgr.reshape(-1, 3)
         converted = np.empty(colours.shape, np.uint16)
@@ -79,20 +79,13 @@ class DeepColours:
                 dst_color_range=FULL if self._colour.full_range else LIMITED,
                 dst_color_primaries=primaries,
                 dst_color_trc=transfer,
-                interpolation=_exact(),
+                interpolation=EXACT,
                 threads=1,
             ).planes
             for channel, plane in enumerate(planes):
                 samples = np.frombuffer(memoryview(plane), np.uint16).reshape(_SIDE, -1)[:, :_SIDE]
                 converted[start : start + len(some), channel] = samples.reshape(-1)[: len(some)]
         return converted.reshape(bgr.shape)
-
-
-def _exact() -> int:
-    from .ffmpeg import av
-
-    flags = av.video.reformatter.Interpolation
-    return int(flags.BILINEAR | flags.ACCURATE_RND | flags.FULL_CHR_H_INT | flags.FULL_CHR_H_INP)
 
 
 def eight_bits(plane: U16) -> U8:

@@ -40,6 +40,10 @@ SWS_MATRICES: dict[Matrix, int] = {
 }
 LIMITED, FULL = 1, 2  # FFmpeg's AVColorRange
 
+_FLAGS = av.video.reformatter.Interpolation
+# Of the scaler, for the most exact colours.
+EXACT = _FLAGS.BILINEAR | _FLAGS.ACCURATE_RND | _FLAGS.FULL_CHR_H_INT | _FLAGS.FULL_CHR_H_INP
+
 
 def guess_matrix(width: int, height: int) -> Matrix:
     """The matrix that players assume for an untagged picture: BT.709 from HD upwards."""
@@ -75,6 +79,24 @@ def open_container(file: Any, mode: Literal["r", "w"] = "r", **options: Any) -> 
     if int(av.__version__.partition(".")[0]) < 19:
         options["metadata_errors"] = "surrogateescape"
     return av.open(file, mode, **options)
+
+
+def picture_filter(
+    like: av.VideoFrame, time_base: Fraction, *filters: tuple[str, str]
+) -> av.filter.Graph:
+    """A configured graph for pictures of the size and the format of `like`.
+
+    `filters` are FFmpeg's names and options, in the order in which pictures pass them.
+    """
+    graph = av.filter.Graph()
+    graph.link_nodes(
+        graph.add_buffer(
+            width=like.width, height=like.height, format=like.format, time_base=time_base
+        ),
+        *(graph.add(name, options) for name, options in filters),
+        graph.add("buffersink"),
+    ).configure()
+    return graph
 
 
 def filtered(graph: av.filter.Graph, frame: Any) -> Iterator[Any]:

@@ -25,6 +25,11 @@ def is_numbered(path: Path) -> bool:
     return _NUMBER.search(path.name) is not None
 
 
+def is_sequence(path: Path) -> bool:
+    """Whether an input is a numbered sequence, not a file that is named like a pattern."""
+    return is_numbered(path) and not path.exists()
+
+
 def numbered_name(pattern: Path, number: int) -> str:
     """The name of a file of a numbered sequence. FFmpeg fills %4d with zeros, too."""
     return _NUMBER.sub(lambda match: f"{number:0{match[1]}d}", pattern.name, count=1)

@@ -17,7 +17,7 @@ from .colour import HDR_PRIMARIES, HDR_TRANSFERS, UNSPECIFIED, WIDE_TRANSFERS
 if TYPE_CHECKING:
     from PIL import Image, ImageFilter
 
-_RGB, _FULL = 0, 2  # FFmpeg's matrix and range
+_RGB = 0  # FFmpeg's matrix
 _SRGB = 13
 _STEPS = 33  # of each channel in the table
 
@@ -39,23 +39,16 @@ def to_bt709(image: Image.Image, primaries: int, transfer: int) -> Image.Image:
 def _table(primaries: int, transfer: int) -> ImageFilter.Color3DLUT:
     from PIL import ImageFilter
 
-    from .ffmpeg import av, filtered
+    from .ffmpeg import FULL, av, filtered, picture_filter
 
     levels = np.linspace(0, 65535, _STEPS).round().astype(np.uint16)
     blue, green, red = np.meshgrid(levels, levels, levels, indexing="ij")
     cube = np.stack([red, green, blue], -1).reshape(_STEPS * _STEPS, _STEPS, 3)
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(cube), "rgb48le")
     frame.color_primaries, frame.color_trc = primaries, transfer
-    frame.colorspace, frame.color_range = _RGB, _FULL
+    frame.colorspace, frame.color_range = _RGB, FULL
     out = "bt709" if transfer in HDR_TRANSFERS else "iec61966-2-1"
-    graph = av.filter.Graph()
-    graph.link_nodes(
-        graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1)
-        ),
-        graph.add("scale", f"out_primaries=bt709:out_transfer={out}"),
-        graph.add("format", "rgb48le"),
-        graph.add("buffersink"),
-    ).configure()
+    scale = "scale", f"out_primaries=bt709:out_transfer={out}"
+    graph = picture_filter(frame, Fraction(1), scale, ("format", "rgb48le"))
     converted = next(filtered(graph, frame)).to_ndarray()
     return ImageFilter.Color3DLUT(_STEPS, (converted.ravel() / 65535).tolist())

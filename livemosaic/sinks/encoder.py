@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import SinkError, UsageError
 from ..media.colour import U8, Colour, halved
 from ..media.deep import DeepColours, DeepInfo, is_wide
-from ..media.ffmpeg import FULL, LIMITED, SWS_MATRICES, av, filtered, matrix_tag, reason
+from ..media.ffmpeg import EXACT, FULL, LIMITED, SWS_MATRICES, av, filtered, matrix_tag, reason
 from ..media.frame import DeepPicture, Frame, StreamInfo
 from ..media.frame_rate import FrameRate
 from .base import FileOptions
@@ -47,9 +47,6 @@ _CONSTANT_RATE = {"mpeg1video", "mpeg2video", "mpeg4", "msmpeg4", "msmpeg4v2", "
 
 # x265 reckons times of decoding from the picture of this number: if there are fewer, they are any.
 _X265_DELAY = 3
-
-_FLAGS = av.video.reformatter.Interpolation
-_QUALITY = _FLAGS.BILINEAR | _FLAGS.ACCURATE_RND | _FLAGS.FULL_CHR_H_INT | _FLAGS.FULL_CHR_H_INP
 
 
 class VideoEncoder:
@@ -292,7 +289,7 @@ class VideoEncoder:
             dst_colorspace=matrix,
             src_color_range=range_in,
             dst_color_range=range_out,
-            interpolation=_QUALITY,
+            interpolation=EXACT,
         )
 
     # ---- options -------------------------------------------------------------------------

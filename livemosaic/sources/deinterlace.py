@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from ..media.ffmpeg import av, filtered, fraction
+from ..media.ffmpeg import av, filtered, fraction, picture_filter
 
 
 class Deinterlacer:
@@ -29,7 +29,8 @@ class Deinterlacer:
             if not frame.interlaced_frame:
                 yield frame
                 return
-            self._graph, self._shape = self._build(frame), shape
+            bwdif = "bwdif", "mode=send_frame:deint=interlaced"
+            self._graph, self._shape = picture_filter(frame, self._time_base, bwdif), shape
         yield from self._ready(self._graph, frame)
 
     def flush(self) -> Iterator[av.VideoFrame]:
@@ -37,20 +38,6 @@ class Deinterlacer:
         graph, self._graph = self._graph, None
         if graph is not None:
             yield from self._ready(graph, None)
-
-    def _build(self, frame: av.VideoFrame) -> av.filter.Graph:
-        graph = av.filter.Graph()
-        graph.link_nodes(
-            graph.add_buffer(
-                width=frame.width,
-                height=frame.height,
-                format=frame.format,
-                time_base=self._time_base,
-            ),
-            graph.add("bwdif", "mode=send_frame:deint=interlaced"),
-            graph.add("buffersink"),
-        ).configure()
-        return graph
 
     def _ready(
         self, graph: av.filter.Graph, pushed: av.VideoFrame | None

@@ -11,7 +11,7 @@ from itertools import chain, islice
 from typing import Any
 
 from ..errors import SourceError
-from ..media.ffmpeg import av, demux, fraction, reason
+from ..media.ffmpeg import av, demux, fraction, packet_begin_s, reason
 from ..media.frame import Frame, Item, TrackPacket
 from ..media.urls import is_url
 from .base import Source, SourceOptions
@@ -107,8 +107,8 @@ class FileSource(Source):
             for packet in packets:
                 early.append(packet)
                 if packet.stream_index == self._video.stream.index:
-                    base = fraction(packet.time_base)
-                    if packet.pts is not None and base is not None and packet.pts * base <= at_s:
+                    begin_s = packet_begin_s(packet)
+                    if begin_s is not None and begin_s <= at_s:
                         self._items = self._read(chain(early, packets))
                         return iter(self)
                     break

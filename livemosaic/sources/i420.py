@@ -23,7 +23,7 @@ from ..media.colour import (
     over_grey,
 )
 from ..media.deep import STEPS
-from ..media.ffmpeg import FULL, LIMITED, MATRIX_CODES, SWS_MATRICES, av, filtered
+from ..media.ffmpeg import FULL, LIMITED, MATRIX_CODES, SWS_MATRICES, av, filtered, picture_filter
 from ..media.frame import DeepPicture
 from ..media.scale import fill, letterbox
 from .cropping import NO_CROP, Crop
@@ -104,9 +104,9 @@ class Converter:
 
     def __call__(self, frame: av.VideoFrame) -> Planes:
         """The planes y (h, w), u and v (ceil(h/2), ceil(w/2)) of `frame`."""
-        planes, self.alpha = self._convert(frame), None
-        if has_alpha(frame.format.name):
-            planes = self._transparent(frame, planes)
+        self.alpha = None
+        transparent = has_alpha(frame.format.name)
+        planes = self._transparent(frame) if transparent else self._convert(frame)
         if (frame.width, frame.height) != self._size:
             self._report(
                 logging.WARNING, "the picture changes its size: fitted into %dx%d", *self._fitted
@@ -226,28 +226,18 @@ class Converter:
         key = (frame.width, frame.height, frame.format.name, *map(int, tags), *steps)
         if self._filter is None or self._filter[0] != key:
             name, options, format = steps
-            graph = av.filter.Graph()
-            graph.link_nodes(
-                graph.add_buffer(
-                    width=frame.width,
-                    height=frame.height,
-                    format=frame.format,
-                    time_base=Fraction(frame.time_base or 1),
-                ),
-                graph.add(name, options),
-                graph.add("format", format),
-                graph.add("buffersink"),
-            ).configure()
-            self._filter = key, graph
+            filters = (name, options), ("format", format)
+            self._filter = key, picture_filter(frame, Fraction(frame.time_base or 1), *filters)
         return self._filter[1]
 
-    def _transparent(self, frame: av.VideoFrame, opaque: Planes) -> Planes:
+    def _transparent(self, frame: av.VideoFrame) -> Planes:
         """The planes of a picture with alpha, which goes to `alpha`, or over an even grey."""
         y, u, v, alpha = map(_view, self._reformat(frame, "yuva444p").planes)
         # Some programs write an alpha of 0 everywhere into pictures that have none.
         if alpha.min() == 255 or not (self._keep_alpha or alpha.any()):
             self.alpha = alpha if self._keep_alpha else None
-            return opaque
+            return self._convert(frame)
+        self._report_colour(frame)
         # Colours under transparent pixels are anything, and must not reach others by halving.
         hidden = alpha == 0
         u, v = (halved(np.where(hidden, np.uint8(128), plane)) for plane in (u, v))

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import SourceError
 from ..media.ffmpeg import av, open_container, source_error
-from ..media.paths import ffmpeg_path, is_numbered, numbered_files, numbered_name
+from ..media.paths import ffmpeg_path, is_sequence, numbered_files, numbered_name
 from ..media.urls import is_url, local_path, public_name
 
 _logger = logging.getLogger("livemosaic")
@@ -118,7 +118,7 @@ def resolve_input(spec: str, *, rate: Fraction | None = None) -> InputPath:
     if is_url(spec):
         return InputPath(public_name(spec), spec)
     path = Path(spec)
-    if is_numbered(path) and not path.exists():
+    if is_sequence(path):
         return _sequence(path, rate or DEFAULT_RATE)
     _check_file(path)
     return InputPath(spec, ffmpeg_path(path))

@@ -9,7 +9,7 @@ from math import ceil, inf
 from typing import Any, TypeVar
 
 from ..errors import OptionError
-from ..media.ffmpeg import fraction, shift_packet
+from ..media.ffmpeg import fraction, packet_begin_s, shift_packet
 from ..media.frame import Frame, Item, StatusEvent, StreamInfo, TrackPacket
 from .base import Source
 
@@ -154,8 +154,8 @@ def _chained(early: list[T], items: Iterator[T]) -> Iterator[T]:
 
 
 def _starts_after(packet: Any, end_s: Fraction) -> bool:
-    base = fraction(packet.time_base)
-    return packet.pts is not None and base is not None and packet.pts * base >= end_s
+    begin_s = packet_begin_s(packet)
+    return begin_s is not None and begin_s >= end_s
 
 
 def _shortened(packet: Any, start_s: Fraction | None, end_s: Fraction | None) -> bool:
