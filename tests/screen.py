@@ -37,8 +37,8 @@ def until(find: Callable[[], T | None], *, what: str, timeout_s: float = TIMEOUT
 class Screen:
     """The display `name`, SIZE pixels large."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, server: subprocess.Popen[bytes]) -> None:
+        self.name, self._server = name, server
         self.environment = {**os.environ, "DISPLAY": name}
 
     def run(self, *words: str, check: bool = True) -> bytes:
@@ -49,6 +49,11 @@ class Screen:
         if check and done.returncode:
             pytest.fail(f"{' '.join(words)}: {done.stderr.decode()}")
         return done.stdout
+
+    def kill(self) -> None:
+        """End the X server at once, as a crash would."""
+        self._server.kill()
+        self._server.wait(TIMEOUT_S)
 
     def shot(self) -> U8:
         """All that is to be seen: uint8 (height, width, 3) BGR."""
@@ -120,7 +125,7 @@ def open_screen() -> Iterator[Screen]:
         with os.fdopen(reading) as pipe:
             number = pipe.readline().strip()  # ends with the server, if that fails
         assert number, "Xvfb does not start"
-        screen = Screen(f":{number}")
+        screen = Screen(f":{number}", server)
         manager = subprocess.Popen(
             ["openbox"],
             env=screen.environment,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livemosaic.control.state import Control, LiveState, LiveStats
+from livemosaic.control.state import Control, LiveState, LiveStats, OnClose
 from livemosaic.errors import SinkError, SourceError
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.colour import Colour
@@ -287,6 +287,29 @@ def test_a_recording_is_finished_when_the_last_output_fails() -> None:
     with pytest.raises(SinkError, match="the test's own"):
         pipeline.run()
     assert (sink.ends, recording.ends, pipeline.completed) == (["aborted"], ["closed"], ["r.mkv"])
+
+
+@pytest.mark.error_logs
+@pytest.mark.parametrize("on_close", ["continue", "end"])
+def test_outputs_are_finished_inside_a_call_that_ends_the_process(
+    on_close: OnClose, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when the display goes away: see `Window.on_lost`."""
+    control, sink = Control(LiveState(on_close=on_close)), FakeSink("sink")
+    items = [frame(n) for n in range(20)] if on_close == "continue" else endless()
+    source = LiveSource(items)
+    ends: list[list[str]] = []
+
+    def exit_like_xlib() -> None:
+        assert window.on_lost is not None
+        window.on_lost(SinkError("window: gone"))
+        ends.append(list(sink.ends))  # and the process would end
+
+    window = FakeWindow(exit_like_xlib)
+    with pytest.raises(SinkError, match="gone"):
+        Pipeline(source, FakeMosaic(), [sink, window], control=control).run()
+    assert ends == [["closed"]]
+    assert [it.getMessage() for it in caplog.records if it.levelname == "ERROR"] == ["window: gone"]
 
 
 @pytest.mark.parametrize("where", ["sink", "window"])

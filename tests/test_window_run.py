@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -259,6 +260,48 @@ def test_closed_with_on_close_end(screen: Screen, tmp_path: Path) -> None:
         outcome = finish(run.process)
     assert outcome.code == 0
     assert pictures(tmp_path / "out.mkv")[0].shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_a_window_that_the_display_closes(screen: Screen, tmp_path: Path, name: str) -> None:
+    """Xlib and Qt end the process then; the files and the recording are finished before."""
+    with live(screen, tmp_path, name) as run:
+        record(run, tmp_path)
+        screen.run("xdotool", "windowkill", run.window() or "none")
+        until(lambda: screen.find(TITLE) is None or None, what="no window")
+        run.process.send_signal(signal.SIGINT)
+        outcome = finish(run.process)
+    assert_finished_without_window(outcome)
+    (recording,) = tmp_path.glob("livemosaic-*.mkv")
+    assert sorted(os.listdir(tmp_path)) == sorted([name, recording.name])
+    for file in (name, recording.name):
+        assert pictures(tmp_path / file)[0].shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize("options", [["out.mp4", "--on-close", "end"], []])
+def test_a_display_that_dies(tmp_path: Path, options: list[str]) -> None:
+    """Without an output that goes on, or with --on-close end, the run ends by itself."""
+    with open_screen() as screen, live(screen, tmp_path, *options) as run:
+        if not options:
+            record(run, tmp_path)
+        screen.kill()
+        outcome = finish(run.process)
+    assert_finished_without_window(outcome)
+    (file,) = tmp_path.iterdir()
+    assert pictures(file)[0].shape == (HEIGHT, WIDTH, 3)
+
+
+def record(run: Live, folder: Path) -> None:
+    """Start a recording in the folder, and wait for its first pictures."""
+    run.press("r")
+    until(lambda: list(folder.glob("*livemosaic-*.mkv*")) or None, what="a recording")
+    time.sleep(0.5)
+
+
+def assert_finished_without_window(outcome: Outcome) -> None:
+    assert outcome.code == 1
+    assert outcome.lines[-2].startswith("livemosaic: completed: ")
+    assert outcome.lines[-1].startswith("livemosaic: error: window: the display ")
 
 
 def test_options_are_obeyed_at_the_start(screen: Screen, tmp_path: Path) -> None:

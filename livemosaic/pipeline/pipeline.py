@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from ..control.options import MAX_LATENCY_MS
 from ..control.state import Control, LiveState, LiveStats
-from ..errors import LivemosaicError, UsageError
+from ..errors import LivemosaicError, SinkError, UsageError
 from ..gallery.file_format import Gallery
 from ..media.frame import Frame, Item, StreamInfo
 from ..mosaic.grid import Grid
@@ -29,6 +30,8 @@ from .report import Progress, RunReport
 from .sink_writer import FanOut, SinkWriter, WindowWriter
 from .source_reader import SourceReader
 from .threads import ThreadGroup
+
+_logger = logging.getLogger("livemosaic")
 
 # Frames of a file that may wait in a queue, to even out a slow one. Behind the mosaic each costs a
 # picture of the output's size, and the cells to copy into one more canvas.
@@ -264,9 +267,23 @@ class Pipeline:
         except IndexError:
             raise UsageError("pipeline: it runs once; make another one") from None
         self._report.running_s = time.monotonic()
+        if self._window is not None:
+            self._window.sink.on_lost = partial(self._outlive_window, on_tick)
+        self._serve(on_tick, start=self._start)
+        if on_tick is not None:
+            on_tick(self.progress)
+        return not self._threads.cancelled
+
+    def _serve(
+        self,
+        on_tick: Callable[[Progress], None] | None,
+        *,
+        start: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Serve window, recorder and caller until all outputs have ended; raise the first error."""
         ticked_s = 0.0
         try:
-            self._start()
+            start()
             # The loop does not wait for the source, which may be stuck in a read.
             while self._wait() and not self._threads.cancelled:
                 if self._threads.stop_requested or self._is_overdue():
@@ -282,10 +299,9 @@ class Pipeline:
         finally:
             self._shut_down()
         if self._threads.error is not None:
+            if self.completed:
+                _logger.info("completed: %s", ", ".join(self.completed))
             raise self._threads.error
-        if on_tick is not None:
-            on_tick(self.progress)
-        return not self._threads.cancelled
 
     def _start(self) -> None:
         self._threads.spawn("source", self._reader.run)
@@ -310,6 +326,17 @@ class Pipeline:
             self._window = None
             self._drop_sink(window, error)
 
+    def _outlive_window(self, on_tick: Callable[[Progress], None] | None, error: SinkError) -> None:
+        """Go on to the end without the window, see `Window.on_lost`. Never raises."""
+        window, self._window = self._window, None
+        if window is not None and not window.ended:
+            window.abort()
+            self._drop_sink(window, error)
+        try:
+            self._serve(on_tick)
+        except Exception as error:
+            _logger.error("%s", error)
+
     def _run_sink(self, writer: SinkWriter) -> None:
         """Run a sink's writer on its own thread; when it fails, the other sinks go on."""
         try:
@@ -325,6 +352,8 @@ class Pipeline:
             self.cancel()
         elif all(other.ended for other in self._fan_out.sinks):
             self.stop()  # and finish the recording
+        elif isinstance(writer, WindowWriter) and self.control.state.on_close == "end":
+            self.stop()
         else:
             self.control.warn(f"{error}; the other outputs go on")
 

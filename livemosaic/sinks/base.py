@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
 
+from ..errors import SinkError
 from ..exclusive import exclusive
 
 if TYPE_CHECKING:  # brings NumPy
@@ -116,9 +117,15 @@ class Window(Sink):
     """A sink that lives on the main thread, where windows and their events are.
 
     The thread that runs the pipeline calls `write` and `pump` in turns.
+
+    Attributes
+    ----------
+    on_lost : called with an error when the window system ends the process, in the middle of another
+        call; the process ends when it returns. The pipeline sets it, to finish the other outputs
     """
 
     latest_only = True
+    on_lost: Callable[[SinkError], None] | None = None
 
     @abstractmethod
     def pump(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
+import os
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -15,11 +17,15 @@ from ..errors import SinkError
 from ..media.frame import Frame, StreamInfo, TrackPacket
 from ..media.text import Panel
 from ..sinks.base import Window
+from ..unfinished import remove_unfinished
 from . import hud
 from .canvas import Canvas
 from .display import check_display
+from .exit_guard import ExitGuard
 from .keys import Keyboard, View
 from .pointer import show_pointer
+
+_logger = logging.getLogger("livemosaic")
 
 # The window's first size: at most this width, because the cost of showing a picture grows with its
 # area, and this share of the screen; not so small that the statistics are unreadable.
@@ -58,6 +64,7 @@ class WindowSink(Window):
         self._is_small = False
         aspect = info.width * info.sample_aspect_ratio / info.height
         size = first_size(round(info.height * aspect), aspect, check_display())
+        self._exit_guard = ExitGuard(self._lost)
         _open(size)
         self._open = True
         self._full_screen = False
@@ -104,6 +111,7 @@ class WindowSink(Window):
             with contextlib.suppress(cv2.error):  # the user has closed it in the meantime
                 cv2.destroyWindow(_TITLE)
                 cv2.waitKey(1)  # GTK and macOS close it with the next events
+        self._exit_guard.remove()
 
     def abort(self) -> None:
         self.close()
@@ -134,6 +142,17 @@ class WindowSink(Window):
         self._message = self._resting = f"{lasting} goes on; close again to end"
         self._message_until_s = math.inf
         self._refresh(changed=True)
+
+    def _lost(self) -> None:
+        """The display has gone; the process ends after this."""
+        self._open = False
+        display = os.environ.get("DISPLAY", "")
+        error = SinkError(f"window: the display {display!r} has closed the connection")
+        if self.on_lost is not None:
+            self.on_lost(error)
+        else:
+            _logger.error("%s", error)
+        remove_unfinished()
 
     def _resize(self) -> bool:
         """Follow the window's size; returns whether it has changed."""

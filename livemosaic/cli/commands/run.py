@@ -205,8 +205,6 @@ def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, s
         except LivemosaicError:
             if interrupts.count and not pipeline.progress.frames_out:
                 raise KeyboardInterrupt from None  # no sink can make a file of no frame
-            if pipeline.completed:
-                _log.info("completed: %s", ", ".join(pipeline.completed))
             raise
     if not finished:
         _log.info("stopped immediately; completed: %s", ", ".join(pipeline.completed) or "nothing")
