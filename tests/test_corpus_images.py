@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from livemosaic.gallery.recipe import Recipe
 from livemosaic.gallery.tiles import photo_tiles
@@ -64,6 +65,7 @@ EXPECTED: dict[str, tuple[tuple[int, int], Colours]] = {
         (320, 160),
         {(0.03, 0.5): GREY, (0.3, 0.5): (0, 0, 0), (0.75, 0.5): GREY},
     ),
+    "07-transparent-input/trans.gif": ((320, 240), DISC),
     "08-icc/adobe.jpg": ((256, 256), SCENE),
     "08-icc/p3.jpg": ((256, 256), SCENE),
     "08-icc/p3.png": ((256, 256), SCENE),
@@ -178,7 +180,26 @@ def test_turned_pictures_of_a_pipe(tmp_path: Path) -> None:
     assert_turned(piped(*TURNED, through=tmp_path / "pipe"))
 
 
-@pytest.mark.parametrize(("name", "grey"), [("s_%04d.jpg", (4,)), ("g_%04d.png", (1,))])
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_photos_of_several_parts_in_a_pipe(tmp_path: Path) -> None:
+    """A JPEG of a phone has a second one behind it, which brightens the first on HDR screens."""
+    files = []
+    for number, colour in enumerate([(200, 60, 50), (60, 170, 60)]):
+        files.append(tmp_path / f"{number}.jpg")
+        photo, part = Image.new("RGB", (320, 240), colour), Image.new("L", (80, 60), 255)
+        photo.save(files[-1], "MPO", save_all=True, append_images=[part.convert("RGB")])
+    for sent in (files, files[:1]):
+        frames = piped(*sent, through=tmp_path / f"pipe{len(sent)}")
+        assert [picture.shape for picture in frames] == [(240, 320, 3)] * len(sent)
+    # Another program has removed the part, and left the word of it.
+    first = files[0].read_bytes()
+    files[0].write_bytes(first[: first.index(b"\xff\xd9") + 2])
+    assert len(piped(*files, through=tmp_path / "pipe")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "grey"), [("s_%04d.jpg", (4,)), ("g_%04d.png", (1,)), ("r_%04d.jpg", ())]
+)
 def test_codings_of_a_sequence(name: str, grey: tuple[int, ...]) -> None:
     fields = [(255, 255, 255), (0, 0, 0), (200, 60, 50), (50, 80, 200)]
     for number, picture in enumerate(pictures(CORPUS / "11-mixed-sequence/colours" / name), 1):

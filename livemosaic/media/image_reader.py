@@ -53,6 +53,7 @@ _KINDS = {
 }
 
 ORIENTATION = 0x0112  # a tag of Exif and TIFF
+_PARTS = 0xB002  # of the parts of a JPEG photo
 _BITS, _PHOTOMETRIC, _PLANES = 258, 262, 284  # tags of TIFF
 _WHITE_IS_ZERO, _SEPARATE = 0, 2  # values of the last two
 _PNG_BITS_AT = 24  # the byte of a PNG with the bits of a sample
@@ -103,6 +104,20 @@ def image_kind(data: bytes) -> str | None:
         if re.match(start, head, re.DOTALL):
             return kind
     return None
+
+
+def sizes_of_parts(jpeg: bytes) -> list[int]:
+    """The bytes of each JPEG that follows one as a part of the same photo (CIPA DC-007): a larger
+    preview, the second eye's view, or how to brighten the photo on an HDR screen."""
+    if b"MPF\0" not in jpeg:
+        return []
+    from PIL.MpoImagePlugin import MpoImageFile
+
+    try:
+        info = MpoImageFile(io.BytesIO(jpeg)).mpinfo
+        return [] if info is None else [part["Size"] for part in info[_PARTS][1:]]
+    except Exception:  # as in ImageReader
+        return []
 
 
 def read_image_file(path: str) -> bytes:

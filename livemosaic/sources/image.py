@@ -33,6 +33,7 @@ from ..media.image_reader import (
     flatten,
     image_kind,
     read_image_file,
+    sizes_of_parts,
 )
 from ..media.urls import is_url
 from ..processors import usable_cores
@@ -49,6 +50,7 @@ _MISSING_MS = 100  # browsers' choice for pictures of an animation without a dur
 
 # FFmpeg's demuxers that separate the pictures in a pipe. Other kinds are one picture each.
 _DEMUXERS = {"JPEG": "jpeg_pipe", "PNG": "png_pipe", "WebP": "webp_pipe", "BMP": "bmp_pipe"}
+_PADDING = 4096  # bytes at most between the parts of a photo
 _PNG_HEADERS = 4096  # bytes at the beginning, in which a PNG says that it is an animation
 
 # Kinds of which FFmpeg would show a wrong picture, or none. Of others it may show the part that is
@@ -415,10 +417,15 @@ def _is_animation(pipe: Pipe, kind: str) -> bool:
 
 
 def _pictures(container: Any) -> Iterator[bytes]:
-    """The files that a demuxer of pictures separates."""
+    """The files that a demuxer of pictures separates, without the parts that follow a photo."""
+    parts: list[int] = []  # the sizes of those still to come
     try:
         for packet in container.demux(video=0):
-            if packet.size:
-                yield bytes(packet)
+            data = bytes(packet)
+            if parts and 0 <= len(data) - parts[0] <= _PADDING:
+                parts.pop(0)
+            elif data:
+                parts = sizes_of_parts(data)
+                yield data
     except (av.error.FFmpegError, OSError) as error:
         _logger.warning("reading failed before the end: %s", error)
