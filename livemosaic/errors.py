@@ -14,6 +14,7 @@ line prints it in one line and exits with 2 for a `UsageError`, with 1 for all o
 
 from __future__ import annotations
 
+import os
 import re
 import reprlib
 
@@ -26,6 +27,7 @@ __all__ = [
     "SourceError",
     "UsageError",
     "printable",
+    "problem_of",
     "shown",
     "words_of",
 ]
@@ -85,6 +87,25 @@ def shown(value: object) -> str:
 def words_of(error: BaseException) -> str:
     """Why a call failed, in the system's words. Not every `OSError` has a number of the system."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def problem_of(error: BaseException) -> str:
+    """Any error in one line: the message of a `LivemosaicError`, or the class with the message."""
+    if isinstance(error, LivemosaicError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    if isinstance(error, FileNotFoundError) and _folder_is_gone():
+        return "the current folder does not exist any more; change to another one"
+    return f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 class SourceError(LivemosaicError, OSError):

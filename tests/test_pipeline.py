@@ -197,14 +197,15 @@ def test_no_thread_holds_a_picture_while_it_waits(live: bool, latest_only: bool)
 ERROR = SinkError("out: it failed; this is the test's own")
 
 
-@pytest.mark.parametrize("at", [0, 5])
-def test_an_error_of_the_mosaic_ends_everything(at: int) -> None:
+@pytest.mark.parametrize(("at", "end"), [(0, "aborted"), (5, "closed")])
+def test_an_error_of_the_mosaic_ends_everything(at: int, end: str) -> None:
+    """Outputs with pictures are finished."""
     source, sinks = FakeSource(map(frame, range(20))), [FakeSink("one"), FakeSink("two")]
     pipeline = make(source, *sinks, mosaic=FakeMosaic(fail_at=at))
     with pytest.raises(MosaicError):
         pipeline.run()
-    assert [sink.ends for sink in sinks] == [["aborted"], ["aborted"]]
-    assert (pipeline.completed, source.closed) == ([], 1)
+    assert [(sink.ends, len(sink.items)) for sink in sinks] == [([end], at), ([end], at)]
+    assert (len(pipeline.completed), source.closed) == (2 if at else 0, 1)
 
 
 def test_a_source_without_a_picture_ends_everything() -> None:

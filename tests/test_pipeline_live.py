@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -40,6 +41,7 @@ from .fakes import (
     FakeSink,
     FakeSource,
     Gate,
+    MosaicError,
     frame,
     packet,
     pipeline_threads,
@@ -984,6 +986,71 @@ def test_a_recording_that_fails_does_not_end_the_others() -> None:
     )  # fmt: skip
     assert pipeline.run()
     assert "disk is full" in control.take_message()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ZeroDivisionError("unforeseen"), OSError(28, "")])
+@pytest.mark.parametrize("what", ["snapshot", "opening", "writing", "closing", "gallery", "sink"])
+def test_any_error_costs_only_what_fails(what: str, error: Exception) -> None:
+    control, outputs = Control(), FakeSink("file")
+
+    def fail(*_: Any) -> Any:
+        raise error
+
+    def open_recording() -> FakeSink:
+        if what == "opening":
+            fail()
+        if what == "closing":
+            return FakeSink("r.mkv", on_close=fail)
+        return FakeSink("r.mkv", on_write=fail)
+
+    def begin() -> None:
+        if what == "snapshot":
+            control.request_snapshot()
+        elif what == "gallery":
+            control.change(gallery="emoji")
+        elif what != "sink":
+            control.change(recording=True)
+
+    def end() -> None:
+        if what == "closing":
+            until(lambda: control.live_stats().recording)()
+            control.change(recording=False)
+
+    messages: list[str] = []
+
+    def is_reported() -> str:
+        messages.append(control.take_message())
+        return messages[-1]
+
+    frames = flow(
+        (begin, lambda: True),
+        (end, is_reported),
+        (outputs.items.clear, lambda: outputs.items),
+    )
+    sinks = [outputs, FakeSink("broken", on_write=fail)] if what == "sink" else [outputs]
+    pipeline = Pipeline(
+        LiveSource(frames), FakeMosaic(), sinks, control=control, save_picture=fail,
+        open_recording=open_recording, open_gallery=fail,
+    )  # fmt: skip
+    with pytest.raises(type(error)) if what == "sink" else nullcontext():
+        pipeline.run()
+    assert outputs.ends == ["closed"]
+    assert control.state.gallery == "photos"
+    assert not control.state.recording
+    assert ("not enough memory" if isinstance(error, MemoryError) else "internal") in messages[-1]
+
+
+@pytest.mark.parametrize("where", ["source", "mosaic"])
+def test_outputs_are_finished_after_an_internal_error(where: str) -> None:
+    """A live recording cannot be repeated."""
+    sink = FakeSink("file")
+    last = ZeroDivisionError("unforeseen") if where == "source" else frame(3)
+    items = [*map(frame, range(3)), until(newest_is(sink, 2)), last]
+    mosaic = FakeMosaic(fail_at=3 if where == "mosaic" else None)
+    pipeline = Pipeline(LiveSource(items), mosaic, [sink])
+    with pytest.raises(ZeroDivisionError if where == "source" else MosaicError):
+        pipeline.run()
+    assert (sink.ends, pipeline.completed) == (["closed"], ["file"])
 
 
 def test_a_recording_that_fails_at_its_end_does_not_end_the_next() -> None:

@@ -178,6 +178,21 @@ def test_a_file_that_is_away_is_no_mistake(file: Path) -> None:
     assert watched.save("overlay = 0.75") == "settings.toml: overlay = 0.75"
 
 
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_file_that_stays_away_is_reported_once(file: Path, folder: bool) -> None:
+    watched = Watched(file, "[run]\noverlay = 0.25\n")
+    file.unlink()
+    if folder:
+        file.mkdir()
+    messages = [watched.poll() for _ in range(10)]
+    (message,) = filter(None, messages)
+    assert message.startswith(f"{file}: cannot be read: ")
+    assert watched.settings.overlay == 0.25
+    if folder:
+        file.rmdir()
+    assert watched.save("overlay = 0.75") == "settings.toml: overlay = 0.75"
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
 def test_a_pipe_is_not_read_again(file: Path) -> None:
     """A second read of `--config <(...)` would find it empty, or wait forever."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -289,6 +290,24 @@ def test_a_display_that_dies(tmp_path: Path, options: list[str]) -> None:
     assert_finished_without_window(outcome)
     (file,) = tmp_path.iterdir()
     assert pictures(file)[0].shape == (HEIGHT, WIDTH, 3)
+
+
+def test_a_folder_that_is_gone_costs_only_what_goes_there(screen: Screen, tmp_path: Path) -> None:
+    """A snapshot, a recording that goes on, and a new one; the file elsewhere is whole."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    with live(screen, folder, str(tmp_path / "out.mp4")) as run:
+        record(run, folder)
+        shutil.rmtree(folder)
+        for key in ("s", "r", "r"):
+            run.press(key)
+            time.sleep(0.5)
+        run.press("q")
+        outcome = finish(run.process)
+    assert outcome.code == 0
+    assert len([line for line in outcome.lines if line.startswith("livemosaic: warning: ")]) == 3
+    assert sum("the current folder does not exist any more" in line for line in outcome.lines) >= 2
+    assert pictures(tmp_path / "out.mp4")[0].shape == (HEIGHT, WIDTH, 3)
 
 
 def record(run: Live, folder: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..blocking import leave
 from ..control.options import message
-from ..errors import LivemosaicError, OptionError, UsageError
+from ..errors import LivemosaicError, OptionError, UsageError, problem_of
 from .commands import completion, demo, devices, doctor, gallery, run
 from .console import (
     open_standard_files,
@@ -78,30 +78,21 @@ def _run_subcommand(argv: Sequence[str] | None, interrupts: Interrupts, started_
     except KeyboardInterrupt:
         _log.info("interrupted: nothing was written")
         return INTERRUPTED
-    except MemoryError:
-        print_error("not enough memory; choose a smaller --size or --scale")
+    except MemoryError as error:
+        print_error(f"{problem_of(error)}; choose a smaller --size or --scale")
         return 1
     except Exception as error:
-        if isinstance(error, FileNotFoundError) and _folder_is_gone():
-            print_error("the current folder does not exist any more; change to another one")
-            return 1
         if isinstance(error, RuntimeError) and "start new thread" in str(error):
             print_error("the system starts no more threads; end other programs, or raise its limit")
             return 1
         if verbose:
             print_notes(traceback.format_exc().splitlines())
-        print_error(f"internal error: {type(error).__name__}: {error}; run with -v for the details")
+        problem = problem_of(error)
+        is_internal = problem.startswith("internal error")
+        print_error(f"{problem}; run with -v for the details" if is_internal else problem)
         return 1
     finally:
         gc.enable()
-
-
-def _folder_is_gone() -> bool:
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return True
-    return False
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

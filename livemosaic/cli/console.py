@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -169,6 +170,8 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         level = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
         _print_message(level + record.getMessage())
+        if record.exc_info:
+            print_notes("".join(traceback.format_exception(*record.exc_info)).splitlines())
 
 
 def set_up_logging(*, verbose: bool, quiet: bool) -> None:

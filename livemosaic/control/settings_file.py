@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import LivemosaicError, OptionError
+from ..errors import LivemosaicError, OptionError, problem_of, words_of
 from ..mosaic.grid import plan_grid
 from ..mosaic.settings import MosaicSettings
 from ..option import Texts, options_of, text_of
@@ -26,6 +26,7 @@ from .state import Control, LiveState
 _log = logging.getLogger("livemosaic")
 
 _POLL_S = 0.1
+_MAX_AWAY = 10  # polls without a file, before a message
 _JOIN_S = 0.3  # the thread may be opening a gallery, which takes too long to wait for
 
 # The output keeps its size: a change of these is planned for it.
@@ -39,7 +40,8 @@ class SettingsFileWatcher:
 
     Only options that changed in the files are applied: a change by a key stays until then. After a
     mistake, a one-line message goes to the log and to `control`, and the current settings stay in
-    effect. While a file is away, as in the middle of being replaced, nothing happens.
+    effect. A file may be away for a moment, as in the middle of being replaced; a message comes
+    after a second.
 
     `texts` and `options` are those of `resolve` at the start. `open_gallery` raises an error for a
     gallery that cannot be used.
@@ -58,6 +60,7 @@ class SettingsFileWatcher:
         self._control, self._open_gallery = control, open_gallery
         self._start = self._applied = options
         self._read = self._seen = dict(texts)
+        self._away = 0  # polls
         self._stopping = threading.Event()
         # A daemon: opening a gallery of many photos must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="livemosaic config", daemon=True)
@@ -77,8 +80,13 @@ class SettingsFileWatcher:
         """
         try:
             texts = {file: self._text(file) for file in self._read}
-        except OSError:
+        except OSError as error:
+            self._away += 1
+            if self._away == _MAX_AWAY:
+                problem = f"{error.filename}: cannot be read: {words_of(error)}"
+                self._control.warn(f"{problem}; the current settings stay in effect")
             return
+        self._away = 0
         before, self._seen = self._seen, texts
         if texts != before or texts == self._read:
             return
@@ -95,7 +103,7 @@ class SettingsFileWatcher:
             problem = str(error)
         except Exception as error:  # the thread lives on: the next save may be a better one
             _log.debug("the settings file", exc_info=True)
-            problem = f"internal error: {type(error).__name__}: {' '.join(str(error).split())}"
+            problem = problem_of(error)
         else:
             return
         if not any(problem.startswith(f"{file}: ") for file in texts):
@@ -104,7 +112,8 @@ class SettingsFileWatcher:
 
     def _text(self, file: Path) -> bytes:
         """The content of a file now; a pipe can be read only once, at the start."""
-        if stat.S_ISREG(file.stat().st_mode):
+        mode = file.stat().st_mode
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # a folder is an error
             return file.read_bytes()
         return self._read[file]
 

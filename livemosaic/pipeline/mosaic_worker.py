@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import time
@@ -12,7 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from ..control.state import Control, LiveState
-from ..errors import LivemosaicError
+from ..errors import problem_of
 from ..gallery.file_format import Gallery
 from ..media.frame import Frame, Item, StatusEvent, TrackPacket
 from ..mosaic.mosaic import CellCounts, Mosaic
@@ -20,7 +19,7 @@ from ..mosaic.settings import MAX_TILE_PX, MosaicSettings
 from ..option import Texts
 from .away import AwayPicture
 from .governor import Governor
-from .queues import Ended, FrameQueue
+from .queues import Closed, Ended, FrameQueue
 from .sink_writer import FanOut
 from .stats import Durations
 from .status_overlay import with_status_overlay
@@ -62,7 +61,7 @@ class MosaicWorker:
         self._open_gallery, self._save_picture = open_gallery, save_picture
         self._away = away
         self._state = control.state
-        self._warm_up = WarmUp(mosaic, self._state.settings, threads)
+        self._warm_up = WarmUp(mosaic, self._state.settings, self._spawn_aside)
         self._gallery = self._state.gallery  # name of the gallery in use
         self._opened: deque[tuple[Texts, Gallery]] = deque(maxlen=1)  # ready to be used
         self._last_input: Frame | None = None
@@ -83,9 +82,19 @@ class MosaicWorker:
     def run(self) -> None:
         """Filter items until the input ends."""
         timeout_s = _REPAINT_S if self.governor is not None else None
-        with contextlib.suppress(Ended):
+        try:
             while True:
                 self._pass_on(self._incoming.take(timeout_s))
+        except Ended:
+            pass
+        except Closed:
+            raise
+        except Exception as error:
+            if not self.frames:
+                raise
+            # The outputs are finished with the pictures so far: they may be recordings.
+            self._threads.record_error(error)
+            self._threads.stop_requested = True
         self._last_input = None
         self._fan_out.finish()
 
@@ -220,15 +229,15 @@ class MosaicWorker:
             try:
                 gallery = open_gallery(name)
                 self._mosaic.warm_up_gallery(gallery)
-            except LivemosaicError as error:
-                control.warn(error)
+            except Exception:
                 if control.state.gallery == name:  # allow the same choice again
                     control.change(gallery=self._gallery)
+                raise
             else:
                 if control.state.gallery == name:  # still the latest choice
                     self._opened.append((name, gallery))
 
-        self._threads.spawn("gallery", load)
+        self._spawn_aside("gallery", load)
 
     def _snapshot(self, picture: Frame) -> None:
         """Write a picture on a thread of its own: PNG takes 50 ms and more."""
@@ -236,13 +245,27 @@ class MosaicWorker:
         if save_picture is None:
             return
 
-        def write() -> None:
-            try:
-                control.notify(f"saved {save_picture(picture)}")
-            except LivemosaicError as error:
-                control.warn(error)
+        self._spawn_aside(
+            "snapshot", lambda: control.notify(f"saved {save_picture(picture)}"), awaited=True
+        )
 
-        self._threads.spawn("snapshot", write, awaited=True)
+    def _spawn_aside(self, name: str, work: Callable[[], None], *, awaited: bool = False) -> None:
+        """Work on a thread of its own; an error is reported, and ends nothing else."""
+
+        def report(error: Exception) -> None:
+            _logger.debug("%s", name, exc_info=error)
+            self._control.warn(problem_of(error))
+
+        def guarded() -> None:
+            try:
+                work()
+            except Exception as error:
+                report(error)
+
+        try:
+            self._threads.spawn(name, guarded, awaited=awaited)
+        except RuntimeError as error:  # the system starts no more threads
+            report(error)
 
     def _on_stage(self, name: str) -> None:
         now_s = time.monotonic()

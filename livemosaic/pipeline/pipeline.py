@@ -13,7 +13,7 @@ from typing import Any
 
 from ..control.options import MAX_LATENCY_MS
 from ..control.state import Control, LiveState, LiveStats
-from ..errors import LivemosaicError, SinkError, UsageError
+from ..errors import LivemosaicError, SinkError, UsageError, problem_of
 from ..gallery.file_format import Gallery
 from ..media.frame import Frame, Item, StreamInfo
 from ..mosaic.grid import Grid
@@ -24,7 +24,7 @@ from ..sources.base import Source
 from .away import AwayPicture
 from .governor import Governor
 from .mosaic_worker import MosaicWorker
-from .queues import BlockingQueue, FrameQueue, LatestQueue
+from .queues import BlockingQueue, Closed, FrameQueue, LatestQueue
 from .recorder import Recorder
 from .report import Progress, RunReport
 from .sink_writer import FanOut, SinkWriter, WindowWriter
@@ -77,18 +77,18 @@ class Pipeline:
     waits: only the latest frame is processed, and a governor keeps the latency from capture to
     delivery below `max_latency_s`. The pipeline closes the source, and closes or aborts each sink.
 
-    ============================= ==================================== ========================
-    event                         outputs                              `run`
-    ============================= ==================================== ========================
-    end of the input, `stop`      finished                             returns True
-    `cancel`                      aborted, unless finished before      returns False
-    source fails before a frame   aborted                              raises
-    source fails later            finished with the frames so far      raises at the end
-    one sink fails                this one aborted, the others go on   raises at the end
-    the last sink fails           aborted; recordings are finished     raises
-    a recording fails             aborted, the others go on            goes on; `control` reports
-    any other error               aborted                              raises
-    ============================= ==================================== ========================
+    =============================== ================================== ==========================
+    event                           outputs                            `run`
+    =============================== ================================== ==========================
+    end of the input, `stop`        finished                           returns True
+    `cancel`                        aborted, unless finished before    returns False
+    source or mosaic fails at first aborted                            raises
+    source or mosaic fails later    finished with the frames so far    raises at the end
+    one sink fails                  this one aborted, the others go on raises at the end
+    the last sink fails             aborted; recordings are finished   raises
+    a recording or snapshot fails   aborted, the others go on          goes on; `control` reports
+    any other error                 aborted                            raises
+    =============================== ================================== ==========================
 
     Parameters
     ----------
@@ -322,7 +322,9 @@ class Pipeline:
         try:
             if not window.step(_PUMP_S):
                 self._window = None
-        except LivemosaicError as error:
+        except Closed:
+            raise
+        except Exception as error:
             self._window = None
             self._drop_sink(window, error)
 
@@ -341,10 +343,12 @@ class Pipeline:
         """Run a sink's writer on its own thread; when it fails, the other sinks go on."""
         try:
             writer.run()
-        except LivemosaicError as error:
+        except Closed:  # the run is cancelled
+            raise
+        except Exception as error:
             self._drop_sink(writer, error)
 
-    def _drop_sink(self, writer: SinkWriter, error: LivemosaicError) -> None:
+    def _drop_sink(self, writer: SinkWriter, error: Exception) -> None:
         """Go on without a sink that has failed, if another output is left."""
         self._threads.record_error(error)
         writer.queue.cancel()  # the mosaic worker must not wait for room
@@ -355,7 +359,11 @@ class Pipeline:
         elif isinstance(writer, WindowWriter) and self.control.state.on_close == "end":
             self.stop()
         else:
-            self.control.warn(f"{error}; the other outputs go on")
+            problem = problem_of(error)
+            if not isinstance(error, LivemosaicError):
+                _logger.debug("%s", writer.sink.name, exc_info=error)
+                problem = f"{writer.sink.name}: {problem}"
+            self.control.warn(f"{problem}; the other outputs go on")
 
     def _is_overdue(self) -> bool:
         """Whether a live input has reached its duration by the clock."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..control.state import Control
-from ..errors import LivemosaicError
+from ..errors import problem_of
 from ..sinks.base import Sink
+from .queues import Closed
 from .sink_writer import FanOut, SinkWriter
 
 _logger = logging.getLogger("livemosaic")
@@ -61,12 +62,20 @@ class Recorder:
     def _start(self, open_recording: Callable[[], Sink]) -> None:
         try:
             sink = open_recording()
-        except LivemosaicError as error:
-            self.control.warn(error)
+            recording = self.make_writer(sink)
+        except Exception as error:
+            self._report_failure(error)
             self.control.change(recording=False)
             return
-        self._current = recording = self.make_writer(sink)
-        recording.start(self._run)
+        self._current = recording
+        try:
+            recording.start(self._run)
+        except RuntimeError as error:  # the system starts no more threads
+            self._report_failure(error)
+            self.control.change(recording=False)
+            self._current = None
+            recording.abort()
+            return
         self.fan_out.recordings = [*self.fan_out.recordings, recording]
         if self.fan_out.finished:  # meanwhile
             recording.queue.finish()
@@ -77,11 +86,17 @@ class Recorder:
             recording.run()
             self.control.notify(f"saved {recording.sink.name}")
             _logger.info("recorded: %s", recording.sink.name)
-        except LivemosaicError as error:
-            self.control.warn(error)
+        except Closed:  # the run is cancelled
+            raise
+        except Exception as error:
+            self._report_failure(error)
             if self._current is recording:  # the next one may have started already
                 self.control.change(recording=False)
         finally:
             recording.queue.cancel()  # the mosaic worker must not wait for room
             if self._current is recording:
                 self._current = None
+
+    def _report_failure(self, error: Exception) -> None:
+        _logger.debug("a recording", exc_info=error)
+        self.control.warn(problem_of(error))

@@ -14,7 +14,7 @@ from ..media.frame import Frame, Item, for_each
 from ..media.frame_rate import FrameRate
 from ..sources.base import Source
 from ..sources.part import limited
-from .queues import FrameQueue
+from .queues import Closed, FrameQueue
 from .stats import Durations
 from .threads import ThreadGroup
 
@@ -81,12 +81,14 @@ class SourceReader:
             items = self._frame_rate.newest(items, nominal_rate=self._source.info.rate)
         try:
             for_each(takewhile(lambda _: not stopping.is_set(), items), self._queue.put)
-        except SourceError as error:
+        except Closed:
+            raise
+        except Exception as error:
             if not self.frames:
                 raise
             # The outputs are finished with the frames so far. After a stop the error is expected:
             # Ctrl-C also reaches a sender that was started together with this program.
-            if not self._threads.stop_requested:
+            if not (self._threads.stop_requested and isinstance(error, SourceError)):
                 self._threads.record_error(error)
         self._queue.finish()
 

@@ -40,7 +40,11 @@ class ThreadGroup:
         with self._lock:
             if awaited:
                 self._awaited.add(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the system starts no more
+                self._awaited.discard(thread)
+                raise
             self._threads = [t for t in self._threads if t.is_alive()] + [thread]
         return thread
 

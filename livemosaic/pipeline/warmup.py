@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..media.frame import Frame
 from ..mosaic.mosaic import Mosaic
 from ..mosaic.settings import MosaicSettings
-from .threads import ThreadGroup
 
 
 class WarmUp:
@@ -17,8 +17,13 @@ class WarmUp:
     that time a picture that stood still would ignore privacy mode.
     """
 
-    def __init__(self, mosaic: Mosaic, settings: MosaicSettings, threads: ThreadGroup) -> None:
-        self._mosaic, self._threads = mosaic, threads
+    def __init__(
+        self,
+        mosaic: Mosaic,
+        settings: MosaicSettings,
+        spawn: Callable[[str, Callable[[], None]], None],
+    ) -> None:
+        self._mosaic, self._spawn = mosaic, spawn
         self._current = settings
         self._warm = {_kernels(settings)}
         self._busy = self._finished = False
@@ -41,12 +46,14 @@ class WarmUp:
 
     def _start(self, wanted: MosaicSettings, last: Frame) -> None:
         def warm_up() -> None:
-            self._mosaic.warm_up_kernels(wanted, last.width, last.height, last.colour)
-            self._warm.add(_kernels(wanted))
-            self._busy = False
-            self._finished = True
+            try:
+                self._mosaic.warm_up_kernels(wanted, last.width, last.height, last.colour)
+                self._warm.add(_kernels(wanted))
+                self._finished = True
+            finally:
+                self._busy = False
 
-        self._threads.spawn("warm-up", warm_up)
+        self._spawn("warm-up", warm_up)
 
     def take_finished(self) -> bool:
         """Whether a warm-up has finished since the last call: `available` may return more now."""

@@ -41,7 +41,9 @@ def resolved(path: str) -> str:
     try:
         return str(final_path(path))
     except FileNotFoundError:
-        raise  # the current folder is gone, which concerns more than this output
+        raise SinkError(
+            f"{path}: the current folder does not exist any more; change to another one"
+        ) from None
     except OSError as error:
         raise SinkError(f"{path}: {error.strerror}; name another output") from None
 

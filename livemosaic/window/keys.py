@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ..control.state import LIVE_OPTIONS, Control
-from ..errors import UsageError
+from ..errors import problem_of
 from ..mosaic.grid import plan_grid
 from ..mosaic.match import MATCHERS
 from ..mosaic.settings import MosaicSettings
@@ -84,8 +84,8 @@ def press(name: str, control: Control, view: View, *, is_repeated: bool = False)
         if name in key.names and (key.repeats or not is_repeated):
             try:
                 return key.action(control, view, name) or ""
-            except UsageError as error:
-                return str(error)
+            except Exception as error:  # a key costs no more than itself
+                return problem_of(error)
     return ""
 
 
