@@ -260,6 +260,19 @@ def test_denoiser(seed: int, cells: int, noise: float) -> None:
         np.testing.assert_allclose(points, expected, atol=1e-3)
 
 
+def test_hard_edges_that_move_over_a_still_are_no_noise() -> None:
+    """Each frame changes every point of some cells; the others stand still."""
+    rng = np.random.default_rng(0)
+    lab = rng.uniform(0, 100, (300, 16, 3)).astype(np.float32)
+    denoiser = Denoiser(len(lab))
+    for _ in range(8):
+        lab = lab.copy()
+        cells = rng.choice(len(lab), 90, replace=False)
+        lab[cells] = rng.choice(np.array([5, 95], np.float32), (90, 16, 3))
+        np.testing.assert_array_equal(denoiser.update(lab), lab)
+        assert denoiser.noise == 0
+
+
 class KeepsNoise(Denoiser):
     """Leaves the points as they are."""
 
