@@ -17,8 +17,9 @@ class CaptureFiles:
     """Makes snapshots and recordings. Safe from any thread."""
 
     def __init__(self, info: StreamInfo, options: FileOptions) -> None:
-        # A recording begins in the middle: at time 0, and without chapters.
-        self._info = dataclasses.replace(info, chapters=())
+        # A recording begins in the middle: at time 0, and without chapters. What was seen in the
+        # window cannot be repeated, so it is kept as if it were of a live input.
+        self._info = dataclasses.replace(info, chapters=(), live=True)
         self._options = dataclasses.replace(options, zeroed=True)
         self._lock = threading.Lock()
         self._names: set[str] = set()  # of files that may not exist yet

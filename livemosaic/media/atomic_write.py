@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import re
 import secrets
@@ -24,6 +25,7 @@ if sys.platform != "win32":
 _NAME_LENGTH = 40  # of the final name, so that the hidden one has at most 255 bytes
 _TOKEN_BYTES = 8
 _REMAINS = re.compile(rf"(?s)\..*\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.part")
+_RECORDING = re.compile(rf"(?s)\.(.*)\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.recording(\.[^.]+)?")
 _MAX_LINKS = 40  # one after the other, as Linux follows them
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -43,17 +45,23 @@ class Part:
     ----------
     path : its own path
     remains : names of the parts that were removed
+    recovered : paths of the recordings that killed runs left, see `recover_recordings`
 
     Raises
     ------
     OSError : it cannot be created
     """
 
-    def __init__(self, final: Path, *, folder: bool = False) -> None:
+    def __init__(self, final: Path, *, folder: bool = False, recording: bool = False) -> None:
         prefix = f".{final.name[:_NAME_LENGTH]}."
         self.remains = remove_remains(final.parent, prefix)
+        self.recovered = recover_recordings(final.parent)
+        ending = ".part"
+        if recording:  # it plays at any moment
+            prefix = f".{final.stem[:_NAME_LENGTH]}."
+            ending = f".recording{final.suffix[:_NAME_LENGTH]}"
         while True:
-            self.path = final.with_name(f"{prefix}{secrets.token_hex(_TOKEN_BYTES)}.part")
+            self.path = final.with_name(f"{prefix}{secrets.token_hex(_TOKEN_BYTES)}{ending}")
             add_unfinished(self.path)
             if folder:
                 self.path.mkdir(mode=0o700)
@@ -127,15 +135,49 @@ def remove_remains(folder: Path, prefix: str = ".") -> list[str]:
     return removed
 
 
+def recover_recordings(folder: Path) -> list[Path]:
+    """Give recordings of a live input that killed runs left a visible name; return their paths.
+
+    A live input cannot be repeated, so they are kept: `a.mp4` as `a-recovered.mp4`.
+    """
+    recovered = []
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if (match := _RECORDING.fullmatch(name)) is not None:
+                stem, ending = match[1], match[2] or ""
+                with contextlib.suppress(OSError):
+                    with _unlocked(folder / name):
+                        path = free_path(folder / f"{stem}-recovered{ending}")
+                        os.rename(folder / name, path)
+                    recovered.append(path)
+    return recovered
+
+
+def free_path(path: Path) -> Path:
+    """The path, or the first with a number from 2 that no file has."""
+    others = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    return next(it for it in itertools.chain([path], others) if not os.path.lexists(it))
+
+
 def _remove_unlocked(path: Path) -> None:
     """Remove a part; `OSError` if a process has it."""
+    with _unlocked(path):
+        if sys.platform == "win32":
+            path.unlink()  # fails while it is open, and for folders
+        else:
+            _remove(path)
+
+
+@contextlib.contextmanager
+def _unlocked(path: Path) -> Iterator[None]:
+    """For a block that moves or removes a part; `OSError` if a process has it."""
     if sys.platform == "win32":
-        path.unlink()  # fails while it is open, and for folders
+        yield  # the system refuses while it is open
     else:
         file = os.open(path, _LOOK)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(path)
+            yield
         finally:
             os.close(file)
 

@@ -77,12 +77,18 @@ class AtomicFile:
     `SinkError` if it cannot be made.
     """
 
-    def __init__(self, destination: Destination, *, folder: bool = False) -> None:
+    def __init__(
+        self, destination: Destination, *, folder: bool = False, recording: bool = False
+    ) -> None:
         self._destination, self._final = destination, Path(destination.location)
         with sink_errors(destination.name):
-            self._part = Part(self._final, folder=folder)
+            self._part = Part(self._final, folder=folder, recording=recording)
         for name in self._part.remains:
             _logger.info("%s: removed %s, which a killed run left", destination.name, name)
+        for path in self._part.recovered:
+            _logger.warning(
+                "%s: a recording that a killed run left; it plays to its last seconds", path
+            )
         self.path, self.ffmpeg_name = self._part.path, self._part.ffmpeg_name
         self.open_new = self._part.open_new
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import stat
+import struct
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 from ..blocking import TimedCalls
@@ -24,6 +27,7 @@ from ..media.ffmpeg import (
     open_container,
     packet_begin_s,
     packet_end_s,
+    reason,
     shift_packet,
     sink_error,
 )
@@ -40,6 +44,9 @@ _logger = logging.getLogger("livemosaic")
 
 _STALE_KEYS = {"encoder", "major_brand", "minor_version", "compatible_brands"}
 _MAX_TIMESCALE = 1_000_000  # ticks per second: with more, 32-bit sums in players overflow
+# The disk is full, broken, or has a limit for the user or for files.
+_DISK_ERRORS = {errno.ENOSPC, errno.EIO, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_MP4_BEGIN = 64  # bytes: the size and kind of the box that hides the fragments are in them
 _MAX_WAITING = 10_000  # packets: minutes of sound
 
 
@@ -138,8 +145,10 @@ class FileSink(Sink):
         self._end_s = Fraction(0)  # of all that was written
         self._heard_s: Fraction | None = None  # end of the tracks so far, in the input's time
         self._waiting: list[TrackPacket] = []  # for the first frame, or the one after a pause
+        self._is_mp4 = destination.format.muxer in ("mp4", "mov")
         options, url = destination.options, destination.location
-        self._part = AtomicFile(destination) if destination.is_file else None
+        self._lasts = info.live and destination.is_file  # cannot be repeated: keep what plays
+        self._part = AtomicFile(destination, recording=self._lasts) if destination.is_file else None
         if self._part is not None:
             url = ffmpeg_path(self._part.ffmpeg_name)
         send = f"send {self.name}"
@@ -150,7 +159,7 @@ class FileSink(Sink):
         self._container: Any = None
         began_s = time.monotonic()
         try:
-            self._container = _open(url, destination, time_base=info.time_base)
+            self._container = _open(url, destination, time_base=info.time_base, live=self._lasts)
             codec = formats.find_codec(destination.format, options, output=self.name, info=info)
             self._video = VideoEncoder(
                 self._container, codec, info, options=options, name=self.name, low_delay=is_network
@@ -191,7 +200,7 @@ class FileSink(Sink):
     @one_thread
     def write(self, item: Frame | TrackPacket) -> None:
         """Encode a frame, or copy or convert a packet."""
-        with sink_errors(self.name):
+        with self._errors():
             if isinstance(item, Frame):
                 self._end_pause(item.pts * item.time_base)
                 self._mux(self._video.encode(item, heard_s=self._heard_s))
@@ -213,16 +222,17 @@ class FileSink(Sink):
         try:
             if self._video.frames == 0:
                 raise SinkError(f"{self.name}: no frames received; nothing was written")
-            with sink_errors(self.name):
+            with self._errors():
                 self._write_waiting()
                 self._mux(self._video.flush())
                 self._mux(self._tracks.flush())
                 if self._part is not None:
                     self._set_chapters(self._reached_chapters())
-                self._container.close()
+                with self._restored_on_error():
+                    self._container.close()
                 self._helpers.close()
-                if self._part is not None:
-                    self._part.commit()
+            if self._part is not None:
+                self._part.commit()
         except SinkError:
             self.abort()
             raise
@@ -246,6 +256,52 @@ class FileSink(Sink):
     def discard(self) -> None:
         if self._part is not None:
             self._part.discard()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """`sink_errors`; a recording that the disk ends keeps what plays, under its final name."""
+        try:
+            with sink_errors(self.name):
+                yield
+        except SinkError as error:
+            cause = error.__cause__
+            if not (
+                self._lasts
+                and self._part is not None
+                and self._video.frames
+                and isinstance(cause, OSError)
+                and cause.errno in _DISK_ERRORS
+            ):
+                raise
+            with contextlib.suppress(Exception):  # after an error FFmpeg writes nothing more
+                self._container.close()
+            self._helpers.close()
+            if self._is_mp4:
+                with contextlib.suppress(OSError):
+                    _cut_unfinished(self._part.path)
+            self._part.commit()
+            raise SinkError(
+                f"{self.name}: {reason(cause)}; the recording ends there, and the file keeps what "
+                "was written until then"
+            ) from cause
+
+    @contextlib.contextmanager
+    def _restored_on_error(self) -> Iterator[None]:
+        """Keep a recording in MP4 a file of fragments, if it cannot become a usual one.
+
+        The muxer hides the fragments before it writes the table that replaces them.
+        """
+        if not self._lasts or self._part is None or not self._is_mp4:
+            yield
+            return
+        with open(self._part.path, "r+b", buffering=0) as file:
+            begin = file.read(_MP4_BEGIN)
+            try:
+                yield
+            except OSError:
+                file.seek(0)
+                file.write(begin)
+                raise
 
     def _set_chapters(self, chapters: Iterable[Chapter]) -> None:
         entries = (chapter._replace(metadata=dict(chapter.metadata)) for chapter in chapters)
@@ -314,9 +370,11 @@ class FileSink(Sink):
             self._mux_one(packet)
 
 
-def _open(url: str, destination: FileDestination, *, time_base: Fraction) -> Any:
+def _open(url: str, destination: FileDestination, *, time_base: Fraction, live: bool) -> Any:
     format = destination.format
     options = dict(format.options)
+    if live:
+        options |= formats.LIVE_OPTIONS | formats.LIVE_MUXER_OPTIONS.get(format.muxer, {})
     if destination.is_network:
         options |= formats.NETWORK_OPTIONS
     if format.muxer == "rtsp":
@@ -326,6 +384,22 @@ def _open(url: str, destination: FileDestination, *, time_base: Fraction) -> Any
         ticks = time_base.denominator
         options["movie_timescale"] = str(min(ticks * -(-1000 // ticks), _MAX_TIMESCALE))
     return open_container(url, "w", format=format.muxer, container_options=options)
+
+
+def _cut_unfinished(path: Path) -> None:
+    """Cut off an unfinished fragment, or table, at the end of an MP4 of fragments."""
+    at, whole, seen, end = 0, 0, False, path.stat().st_size
+    with open(path, "r+b", buffering=0) as file:
+        while at + 8 <= end:
+            file.seek(at)
+            size, kind = struct.unpack(">I4s", file.read(8))
+            at += size
+            if size < 8 or at > end or (kind == b"moov" and seen):
+                break
+            seen = seen or kind == b"moov"
+            whole = at if kind == b"mdat" else whole
+        if whole:
+            file.truncate(whole)
 
 
 def _microseconds(seconds: float) -> str:

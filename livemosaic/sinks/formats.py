@@ -157,6 +157,18 @@ URL_FORMATS = {"rtmp": _FLV, "rtmps": _FLV, "rtsp": _RTSP, "udp": _TS, "tcp": _T
 # that does not come (by default 10 s; here microseconds).
 NETWORK_OPTIONS = {"flush_packets": "1", "max_interleave_delta": "200000"}
 
+# For files of a live input, which cannot be repeated: they play at any moment, also after SIGKILL.
+LIVE_OPTIONS = {"flush_packets": "1", "max_interleave_delta": "500000"}  # microseconds
+# A file of fragments, which becomes a usual one at its end.
+_FRAGMENTS = {"movflags": "+hybrid_fragmented+delay_moov", "frag_duration": "500000"}
+_SHORT_CLUSTERS = {"cluster_time_limit": "500"}  # milliseconds
+LIVE_MUXER_OPTIONS = {
+    "mp4": _FRAGMENTS,
+    "mov": _FRAGMENTS,
+    "matroska": _SHORT_CLUSTERS,
+    "webm": _SHORT_CLUSTERS,
+}
+
 _MAX_CRF = 63  # of VP9 and AV1; x264 takes more than its own limit of 51
 _PRESETS = (  # of x264 and x265
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),

@@ -1,0 +1,100 @@
+"""Recordings of a live input: what was written plays, whatever ends the run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from livemosaic.errors import SinkError
+from livemosaic.media.frame import Frame, StreamInfo
+from livemosaic.sinks import open_sink
+
+from .program import ENVIRONMENT, left, video_times
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits of files")
+_NOISE = np.random.default_rng(0).integers(0, 255, (96, 64), np.uint8)
+
+
+def _frame(number: int) -> Frame:
+    y = np.roll(_NOISE[:64], number * 7, axis=0)
+    u = v = np.ascontiguousarray(_NOISE[64:, :32])
+    return Frame(y, u, v, pts=number, time_base=Fraction(1, 25))
+
+
+def write(path: Path, *, live: bool = True, count: int = 200, close: bool = True) -> None:
+    """Write a noisy video."""
+    sink = open_sink(str(path), StreamInfo(64, 64, live=live))
+    try:
+        for number in range(count):
+            sink.write(_frame(number))
+        if close:
+            sink.close()
+    except SinkError:
+        sink.abort()  # as the pipeline does
+        raise
+
+
+_LIMITED = """
+import resource, sys
+from pathlib import Path
+from livemosaic.errors import SinkError
+from tests.test_recordings import write
+path, limit = Path(sys.argv[1]), int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    write(path, live=sys.argv[3] == "live")
+except SinkError as error:
+    print(error)
+    sys.exit(1)
+"""
+
+
+def _limited(path: Path, limit: int, kind: str) -> tuple[int, str]:
+    words = [sys.executable, "-c", _LIMITED, str(path), str(limit), kind]
+    done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "webm", "ts", "avi"])
+def test_a_full_disk_ends_a_recording(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"whole.{ending}"
+    write(path)
+    size, count = path.stat().st_size, len(video_times(path))
+    assert count >= 199
+    path.unlink()
+    # The last limits concern what is written at the end only.
+    for limit in (size // 2, size - 5000, size - 1000, size - 10):
+        path = tmp_path / f"{limit}.{ending}"
+        code, text = _limited(path, limit, "live")
+        assert code == 1, text
+        assert "the recording ends there" in text
+        assert left(tmp_path) == [path.name]
+        times = video_times(path)
+        assert times[-1] > 8 * limit / size - 2
+        path.unlink()
+    assert _limited(tmp_path / f"a.{ending}", size // 2, "file")[0] == 1
+    assert left(tmp_path) == []  # a file can be made again
+
+
+@posix
+def test_the_next_run_names_what_a_killed_run_left(tmp_path: Path) -> None:
+    for ending in ("mp4", "mkv"):
+        path = tmp_path / f"a.{ending}"
+        code = (
+            "import os; from pathlib import Path; from tests.test_recordings import write\n"
+            f"write(Path({str(path)!r}), close=False); os._exit(9)"
+        )
+        words = [sys.executable, "-c", code]
+        assert subprocess.run(words, env=ENVIRONMENT, timeout=60).returncode == 9
+        assert len([name for name in left(tmp_path) if name.startswith(".a.")]) == 1
+        write(tmp_path / "b.mkv", count=5)  # any output in the folder
+        assert not [name for name in left(tmp_path) if name.startswith(".")]
+        assert video_times(tmp_path / f"a-recovered.{ending}")[-1] > 6
+        (tmp_path / "b.mkv").unlink()
