@@ -45,9 +45,13 @@ def printable(text: object) -> str:
 
     Names, tags and addresses come from outside: everything that is shown goes through here.
     """
-    return _UNPRINTABLE.sub(
-        lambda match: match[0].encode("unicode_escape").decode("ascii"), str(text)
-    )
+    return _UNPRINTABLE.sub(_escaped, str(text))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    if "\udc80" <= match[0] <= "\udcff":  # how Python holds a byte that is not UTF-8
+        return f"\\x{ord(match[0]) - 0xDC00:x}"
+    return match[0].encode("unicode_escape").decode("ascii")
 
 
 class LivemosaicError(Exception):

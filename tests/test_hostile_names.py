@@ -59,7 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("\x1b[2J", "\\x1b[2J"),
         ("a\nb\tc", "a\\nb\\tc"),
         ("\x9b \u202e \u2028", "\\x9b \\u202e \\u2028"),
-        ("\udcff", "\\udcff"),
+        ("\udcff", "\\xff"),
         (3, "3"),
     ],
 )

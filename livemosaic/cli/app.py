@@ -55,7 +55,7 @@ def _run_subcommand(argv: Sequence[str] | None, interrupts: Interrupts, started_
             raise UsageError("--verbose and --quiet exclude each other; use one of them")
         set_up_logging(verbose=verbose, quiet=bool(quiet))
         if args.subcommand is None:
-            print_text(make_parser().format_help())
+            make_parser().print_help()
             return 0
         if args.subcommand == "run":
             return run.run(vars(args), args.input, args.outputs, interrupts, started_s)
@@ -130,6 +130,20 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see {self.prog} --help")
 
+    def print_help(self, file: object = None) -> None:
+        print_text(self.format_help())
+
+
+class _Version(argparse.Action):
+    """Prints the version; argparse's own action hides that it could not."""
+
+    def __init__(self, option_strings: Sequence[str], **settings: Any) -> None:
+        super().__init__(option_strings, nargs=0, **settings)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print_text(f"livemosaic {__version__}\n")
+        parser.exit()
+
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
@@ -142,7 +156,8 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=run.EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"livemosaic {__version__}")
+    text = "show program's version number and exit"
+    parser.add_argument("--version", action=_Version, dest=argparse.SUPPRESS, help=text)
     subcommands = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND")
     for module in (run, demo, doctor, gallery, devices, completion):
         module.add_parser(subcommands, parents=[common])

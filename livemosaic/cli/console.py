@@ -6,9 +6,11 @@ Everything that is printed is `printable`: names from outside cannot control the
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -16,7 +18,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ..errors import SinkError, printable, words_of
+from ..errors import SinkError, UsageError, printable, words_of
 
 _visible_bars: list[object] = []
 
@@ -26,15 +28,20 @@ _logger = logging.getLogger("livemosaic")
 
 _LINE_S = 60.0  # between lines of progress
 
+_HALF = re.compile("[\ud800-\udfff]")
+
 
 def open_standard_files() -> None:
     """Open closed standard input, output and error as the null device.
 
     Otherwise a video file could get their number, and messages of C libraries would go into it.
+    Characters that the encoding of standard output does not have are shown as escapes.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # standard error does so by itself
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 class ProgressLines:
@@ -125,27 +132,36 @@ def photos_bar(*, quiet: bool, when: str = "auto") -> Iterator[Progress]:
 
 
 def print_json(report: dict[str, Any]) -> None:
-    """Print one object on standard output; `SinkError` as `print_lines`."""
-    text = json.dumps(report).replace("\x7f", "\\u007f")  # it escapes all but this one
+    """Print one object on standard output; the errors are those of `print_text`."""
+    # A byte of a name that is not UTF-8 is half a character for Python, and in JSON an error.
+    text = _HALF.sub(lambda half: "\\" + printable(half[0]), json.dumps(report, ensure_ascii=False))
+    text = json.dumps(json.loads(text)).replace("\x7f", "\\u007f")  # it escapes all but this one
     print_text(f"{text}\n")
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print on standard output at once; `SinkError` if it cannot be written."""
+    """Print lines on standard output; the errors are those of `print_text`."""
     print_text("".join(f"{printable(line)}\n" for line in lines))
 
 
 def print_text(text: str) -> None:
-    """Print the program's own text on standard output as it is; `SinkError` as `print_lines`."""
+    """Print the program's own text on standard output as it is, at once.
+
+    `UsageError` if standard output is closed, `SinkError` if it cannot be written.
+    """
+    if sys.stdout is None:
+        raise UsageError("standard output is closed; redirect it to a file or a program")
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
         # At its exit, Python would fail again with the buffered rest, with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        fix = "redirect it to another file"
+        if isinstance(error, BrokenPipeError):
+            fix = "keep its reader running until the end"
         raise SinkError(
-            f"standard output: it cannot be written: {words_of(error)}; "
-            "keep its reader running until the end"
+            f"standard output: it cannot be written: {words_of(error)}; {fix}"
         ) from None
 
 

@@ -110,7 +110,9 @@ def resolve_input(spec: str, *, rate: Fraction | None = None) -> InputPath:
         there is no such input, or it cannot be read
     """
     if spec == "-":
-        if sys.stdin is not None and sys.stdin.isatty():
+        if sys.stdin is None:
+            raise SourceError("standard input: it is closed; pipe a video into it")
+        if sys.stdin.isatty():
             raise SourceError("standard input: it is the keyboard; pipe a video into it")
         # With a descriptor, FFmpeg reads without Python, and can seek in a redirected file.
         return InputPath("standard input", STANDARD_INPUT, options={"fd": "0"})

@@ -15,7 +15,7 @@ from ...errors import GalleryError, UsageError
 from ...gallery.recipe import Recipe
 from ...option import options_of
 from ..arguments import add_options, completed_as_file
-from ..console import photos_bar, print_json, print_notes, print_text
+from ..console import photos_bar, print_json, print_notes
 from ..signals import Interrupts
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
         help="build and inspect galleries of photos",
         description="Builds and inspects galleries of photos.",
     )
-    parser.set_defaults(run=lambda *_: print_text(parser.format_help()))  # without a command
+    parser.set_defaults(run=lambda *_: parser.print_help())  # without a command
     own = parser.add_subparsers(dest="gallery_command", metavar="COMMAND")
 
     def command(name: str, run: _Run, help: str, description: str) -> argparse.ArgumentParser:
