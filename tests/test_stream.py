@@ -320,6 +320,17 @@ def test_stream_that_ends_is_opened_again(tmp_path: Path) -> None:
     assert all(a.pts < b.pts for a, b in pairwise(watch.frames))
 
 
+def test_a_track_that_begins_midway_ends_no_stream(tmp_path: Path) -> None:
+    first = ts(tmp_path / "a.ts", sound=["aac"])
+    parts = first, ts(tmp_path / "b.ts", sound=["aac", "mp2"]), first
+    with tcp_sender(*parts, hold=False) as url:
+        with Watch(open_source(url, reconnect="always")) as watch:
+            watch.next(Frame, 85)
+            watch.next(StatusEvent)
+            watch.next(Frame, 10)
+        assert watch.error is None
+
+
 def test_what_sends_no_picture(tmp_path: Path) -> None:
     with tcp_sender(b"\x47" + b"\0" * 10_000, hold=False) as url, pytest.raises(SourceError):
         open_source(url)
