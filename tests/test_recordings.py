@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from livemosaic.errors import SinkError
+from livemosaic.media.atomic_write import atomic_write
 from livemosaic.media.frame import Frame, StreamInfo
-from livemosaic.sinks import open_sink
+from livemosaic.sinks import FileOptions, open_sink
 
 from .program import ENVIRONMENT, left, video_times
 
@@ -98,3 +101,78 @@ def test_the_next_run_names_what_a_killed_run_left(tmp_path: Path) -> None:
         assert not [name for name in left(tmp_path) if name.startswith(".")]
         assert video_times(tmp_path / f"a-recovered.{ending}")[-1] > 6
         (tmp_path / "b.mkv").unlink()
+
+
+# ---- names that are taken, and folders that go ---------------------------------------------
+
+
+def _begin(kind: str, path: Path) -> tuple[Path, Any]:
+    """Begin a result; its path, and the call that finishes it."""
+    if kind == "gallery":
+        final = path / "a.gallery"
+        writing = atomic_write(final)
+        writing.__enter__().write(b"tiles")
+        return final, lambda: writing.__exit__(None, None, None)
+    name = {"live": "a.mp4", "file": "a.mkv", "still": "a.png", "numbered": "a%d.png"}[kind]
+    info = StreamInfo(64, 64, live=kind == "live", still=kind == "still")
+    sink = open_sink(str(path / name), info, options=FileOptions(overwrite=True))
+    sink.write(_frame(0))
+    return path / name.replace("%d", "1"), sink.close
+
+
+_KINDS = ["live", "file", "still", "numbered", "gallery"]
+
+
+@posix
+@pytest.mark.parametrize("kind", _KINDS)
+def test_the_name_is_taken_meanwhile(kind: str, tmp_path: Path) -> None:
+    final, finish = _begin(kind, tmp_path)
+    final.mkdir()
+    other = final.with_stem(f"{final.stem}-2")
+    with pytest.raises(OSError, match=rf"a folder has this name; the result is {other}"):
+        finish()
+    assert left(tmp_path) == sorted([final.name, other.name])
+    assert other.stat().st_size
+    assert left(final) == []
+
+
+@posix
+@pytest.mark.parametrize("kind", _KINDS)
+def test_the_folder_is_renamed_meanwhile(kind: str, tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    final, finish = _begin(kind, before)
+    before.rename(after)
+    before.mkdir()  # another one
+    with pytest.raises(OSError, match=rf"renamed meanwhile; the result is {after / final.name}"):
+        finish()
+    assert (left(before), left(after)) == ([], [final.name])
+    assert (after / final.name).stat().st_size
+
+
+@posix
+@pytest.mark.parametrize("kind", _KINDS)
+def test_the_folder_is_deleted_meanwhile(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "f"
+    folder.mkdir()
+    _, finish = _begin(kind, folder)
+    shutil.rmtree(folder)
+    with pytest.raises(OSError, match=r"was deleted meanwhile"):
+        finish()
+    assert left(tmp_path) == []
+
+
+@posix
+@pytest.mark.parametrize("kind", _KINDS)
+def test_the_file_of_that_name_cannot_be_replaced(kind: str, tmp_path: Path) -> None:
+    final, finish = _begin(kind, tmp_path)
+    final.write_bytes(b"precious")
+    if subprocess.run(["chattr", "+i", final], capture_output=True, timeout=60).returncode:
+        pytest.skip("this disk has no immutable files")
+    try:
+        with pytest.raises(OSError, match=r"not permitted; the result is .*-2"):
+            finish()
+        assert final.read_bytes() == b"precious"
+        assert final.with_stem(f"{final.stem}-2").stat().st_size
+    finally:
+        subprocess.run(["chattr", "-i", final], timeout=60, check=True)

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from ..errors import words_of
 from ..unfinished import add_unfinished, completing, forget_unfinished
 
 if sys.platform != "win32":
@@ -53,6 +54,7 @@ class Part:
     """
 
     def __init__(self, final: Path, *, folder: bool = False, recording: bool = False) -> None:
+        self._folder = _NONE  # that it is in, whatever name that folder gets
         prefix = f".{final.name[:_NAME_LENGTH]}."
         self.remains = remove_remains(final.parent, prefix)
         self.recovered = recover_recordings(final.parent)
@@ -73,6 +75,7 @@ class Part:
             else:
                 self._file = os.open(self.path, _NEW, 0o666)
             if _lock(self._file, self.path):
+                self._folder = _open_folder(final.parent)
                 return
             self.unlock()
 
@@ -96,12 +99,48 @@ class Part:
         name = Path(f"/dev/fd/{self._file}")
         return name if self._file != _NONE and name.exists() else self.path
 
-    def move(self, final: Path) -> None:
-        """Give a finished file its name, in place of a file that has it."""
-        self.close()
-        with completing(final):
-            os.replace(self.path, final)
-        self.unlock()
+    def place(self, final: Path, *, name: str | None = None, overwrite: bool = True) -> str:
+        """Give the finished file its name, or a file of the folder; close it first.
+
+        If that is impossible, it gets another name beside the final one, and the result of the call
+        says why, and where the file is. If its folder has been renamed, the file gets its name
+        there. `OSError` if it cannot get any name.
+        """
+        folder = self._find()
+        asked, final = final, folder / final.name
+        source = self.path if name is None else self.path / name
+        problem = "" if final == asked else f"{asked.parent}: this folder was renamed meanwhile"
+        try:
+            if overwrite:
+                try:
+                    os.replace(source, final)
+                except FileNotFoundError:
+                    raise
+                except OSError as error:
+                    if not os.path.lexists(final):  # another name would not help
+                        raise
+                    is_folder = os.path.isdir(final)
+                    why = "a folder has this name" if is_folder else words_of(error)
+                    problem, final = f"{asked}: {why}", _move_beside(source, final)
+            elif not _move_if_free(source, final):
+                problem = f"{asked}: another program has made it"
+                final = _move_beside(source, final)
+        except FileNotFoundError:
+            raise OSError(
+                errno.ESTALE, "its folder, or the unfinished file in it, was deleted meanwhile"
+            ) from None
+        return problem and f"{problem}; the result is {final}"
+
+    def _find(self) -> Path:
+        """The folder that it is in, which may have another name now."""
+        folder = self.path.parent
+        if self._folder != _NONE:
+            with contextlib.suppress(OSError):
+                if os.path.lexists(self.path):
+                    return folder
+                folder = _path_of(self._folder)
+                self.path = folder / self.path.name
+        return folder
 
     def close(self) -> None:
         """Close it to be moved or removed; on Windows an open file cannot be."""
@@ -112,6 +151,7 @@ class Part:
         """Remove what is still there. Never raises."""
         self.close()
         with contextlib.suppress(OSError):
+            self._find()
             _remove(self.path)
         self.unlock()
 
@@ -119,8 +159,47 @@ class Part:
         """Let other runs remove it. May be called twice, from any thread."""
         forget_unfinished(self.path)
         file, self._file = self._file, _NONE
-        if file != _NONE:
-            os.close(file)
+        folder, self._folder = self._folder, _NONE
+        for it in (file, folder):
+            if it != _NONE:
+                os.close(it)
+
+
+def _open_folder(path: Path) -> int:
+    """A number by which the system finds a folder under any name, if it can."""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            return os.open(path, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY)
+    return _NONE
+
+
+def _path_of(folder: int) -> Path:
+    """The path that a folder has now."""
+    if sys.platform == "darwin":
+        raw = fcntl.fcntl(folder, fcntl.F_GETPATH, bytes(1024))
+        return Path(os.fsdecode(raw.rstrip(b"\0")))
+    return Path(os.readlink(f"/proc/self/fd/{folder}"))
+
+
+def _move_beside(source: Path, final: Path) -> Path:
+    """Move a file to the final path with a number from 2; return its path."""
+    paths = (final.with_stem(f"{final.stem}-{number}") for number in itertools.count(2))
+    return next(path for path in paths if _move_if_free(source, path))
+
+
+def _move_if_free(source: Path, path: Path) -> bool:
+    """Move a file to a path, if there is no file."""
+    try:
+        os.link(source, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a disk without links, where another program may come between
+        if os.path.lexists(path):
+            return False
+        os.rename(source, path)
+        return True
+    source.unlink()
+    return True
 
 
 def remove_remains(folder: Path, prefix: str = ".") -> list[str]:
@@ -236,7 +315,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """Open a hidden file that replaces `path` when the block ends, or is removed if it raises.
 
     If `path` is a link, the file that it leads to is replaced, not the link. After an `OSError`
-    nothing is left.
+    nothing is left, unless the message names another path, see `Part.place`.
     """
     final = final_path(path)
     part = Part(final)
@@ -245,7 +324,11 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        part.move(final)
+        part.close()
+        with completing(final):
+            if problem := part.place(final):
+                raise OSError(errno.EEXIST, problem)
+        part.unlock()
     except BaseException:
         part.remove()
         raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import os
 from collections.abc import Iterator
@@ -93,48 +92,26 @@ class AtomicFile:
         self.open_new = self._part.open_new
 
     def commit(self, *names: str) -> None:
-        """Move the file to its final path, or files of the folder next to it.
+        """Give the file its final name, or files of the folder theirs beside it.
 
-        `SinkError` if the disk refuses, and nothing is left; or if another program has made such a
-        file meanwhile. It stays, and the message names the result.
+        `SinkError` if the disk refuses, and nothing is left; or if a file cannot get its name. It
+        stays under another one, and the message says which.
         """
-        moves = [(self.path / name, self._final.with_name(name)) for name in names]
-        renamed = ""
+        problem = ""
         self._part.close()
         try:
             with sink_errors(self._destination.name):
-                for part, final in moves or [(self.path, self._final)]:
-                    path = self._move(part, final)
-                    if path != final and not renamed:
-                        renamed = f"{final}: another program has made it; the result is {path}"
+                for name in names or (None,):
+                    final = self._final if name is None else self._final.with_name(name)
+                    overwrite = self._destination.options.overwrite
+                    answer = self._part.place(final, name=name, overwrite=overwrite)
+                    problem = problem or answer
         finally:
             self.discard()
-        if renamed:
-            raise SinkError(f"{renamed}; add -y to replace such files")
+        if problem:
+            hint = "; add -y to replace such files" if "another program" in problem else ""
+            raise SinkError(f"{problem}{hint}")
 
     def discard(self) -> None:
         """Remove the hidden place, from any thread. Never raises."""
         self._part.remove()
-
-    def _move(self, part: Path, final: Path) -> Path:
-        """Move a file; return its path, which is another one if `final` must not be replaced."""
-        if self._destination.options.overwrite:
-            os.replace(part, final)
-            return final
-        others = (final.with_stem(f"{final.stem}-{n}") for n in itertools.count(2))
-        return next(path for path in itertools.chain([final], others) if _move_if_free(part, path))
-
-
-def _move_if_free(part: Path, path: Path) -> bool:
-    """Move a file to a path, if there is no file."""
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a disk without links, where another program may come between
-        if os.path.lexists(path):
-            return False
-        os.rename(part, path)
-        return True
-    part.unlink()
-    return True

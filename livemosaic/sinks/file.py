@@ -278,7 +278,7 @@ class FileSink(Sink):
             self._helpers.close()
             if self._is_mp4:
                 with contextlib.suppress(OSError):
-                    _cut_unfinished(self._part.path)
+                    _cut_unfinished(self._part.ffmpeg_name)
             self._part.commit()
             raise SinkError(
                 f"{self.name}: {reason(cause)}; the recording ends there, and the file keeps what "
@@ -294,7 +294,7 @@ class FileSink(Sink):
         if not self._lasts or self._part is None or not self._is_mp4:
             yield
             return
-        with open(self._part.path, "r+b", buffering=0) as file:
+        with open(self._part.ffmpeg_name, "r+b", buffering=0) as file:
             begin = file.read(_MP4_BEGIN)
             try:
                 yield
