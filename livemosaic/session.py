@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -16,6 +17,7 @@ from .blocking import call_interruptibly
 from .control.capture_files import CaptureFiles
 from .control.ignored_options import Circumstances, ignored_options
 from .errors import OptionError, UsageError
+from .media.paths import ending
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -57,6 +59,7 @@ def parse_outputs(options: RunOptions) -> list[Destination]:
         source_name=options.input,
         keep_hdr=options.hdr == "keep",
     )
+    _refuse_photos(options)
     # --format is for standard output only: the ending of a file says what the file is.
     stdout_options = dataclasses.replace(file_options, format=options.format)
     destinations = distribute_options(
@@ -74,6 +77,18 @@ def parse_outputs(options: RunOptions) -> list[Destination]:
     for destination in destinations:
         destination.check()
     return destinations
+
+
+def _refuse_photos(options: RunOptions) -> None:
+    """Refuse outputs that a shell has made of `--gallery *.jpg`: all but the first match."""
+    photos = [options.gallery] if isinstance(options.gallery, str) else options.gallery
+    endings = {ending(photo) for photo in photos if os.path.isfile(photo)} - {"", "gallery"}
+    for output in options.outputs if len(options.outputs) > 1 else ():
+        if ending(output) in endings and os.path.isfile(output):
+            raise UsageError(
+                f"{output}: it exists, and --gallery names one such file; if it is a photo, put "
+                f"the pattern in quotes: --gallery '*.{ending(output)}'"
+            )
 
 
 def _refuse_shared_outputs(destinations: Sequence[Destination], *, json: bool) -> None:
@@ -97,7 +112,7 @@ def default_output(input: str, info: StreamInfo) -> str:
     The file has the input's name with `-mosaic`, and its ending if that is an output's; else a
     video is .mp4 and a picture is .png. `UsageError` if the input has no place for it.
     """
-    from .media.paths import ending, is_sequence
+    from .media.paths import is_sequence
     from .media.urls import is_url, local_path, public_name
     from .sinks.formats import BESIDE_PICTURES, BESIDE_VIDEOS
 

@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from livemosaic.gallery.file_format import Gallery
 
+from .clips import picture
 from .program import (
     COMMAND,
     ENVIRONMENT,
@@ -78,6 +80,37 @@ def test_an_existing_output_is_replaced_only_with_y(folder: Path, program: Progr
     one_line(program("demo", "o/x.mp4"), USAGE, "x.mp4", "-y")
     assert (folder / "o" / "x.mp4").read_text() == "mine"
     assert left(folder / "o") == ["x.mp4"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("run", "", "null"), ("run", "a.mp4", ""), ("run", "a.mp4", "--quiet", "")),
+        *(("run", "a.mp4", "null", "--gallery", ""), ("demo", ""), ("gallery", "info", "")),
+        *(("gallery", "build", "", "-o", "g.gallery"), ("gallery", "build", ".", "-o", "")),
+        *(("gallery", "show", "photos", "-o", ""), ("gallery", "add", "", "a.jpg")),
+    ],
+)
+def test_an_empty_argument_is_not_this_folder(
+    words: tuple[str, ...], folder: Path, program: Program
+) -> None:
+    before = left(folder)
+    one_line(program(*words), USAGE, "empty")
+    assert left(folder) == before
+
+
+@pytest.mark.parametrize("words", [("p1.png", "p2.png", "o.png"), ("p1.png", "p2.png")])
+def test_photos_of_a_pattern_without_quotes_are_not_replaced(
+    words: tuple[str, ...], folder: Path, program: Program
+) -> None:
+    """A shell has made them of `o.png --gallery p*.png` or `--gallery p*.png o.png`."""
+    for name in ("p1.png", "p2.png"):
+        cv2.imwrite(name, picture(64, 48))
+    data = (folder / "p2.png").read_bytes()
+    outputs = ["o.png"] if "o.png" not in words else []
+    outcome = program("run", "p1.png", "-y", *outputs, "--gallery", *words)
+    one_line(outcome, USAGE, "p2.png", "--gallery '*.png'")
+    assert (folder / "p2.png").read_bytes() == data
 
 
 def test_a_path_and_its_address_are_one_output(folder: Path, program: Program) -> None:

@@ -245,6 +245,27 @@ def test_add(built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert Path("y.gallery").read_bytes() == built.read_bytes()
 
 
+def test_add_a_gallery(built: Path, tmp_path: Path) -> None:
+    """Only photos can be added."""
+    write_photos(tmp_path / "new", 2)
+    data = built.read_bytes()
+    with pytest.raises(GalleryError, match=r"'x\.gallery' is a gallery"):
+        gallery("add", built, "new", built)
+    assert built.read_bytes() == data
+
+
+def test_a_sheet_does_not_replace_a_photo(tmp_path: Path) -> None:
+    write_photos(tmp_path / "few", 3, extension=".png")
+    build_gallery(["few"], "x.gallery", tile_px=16)
+    photo = tmp_path / "few" / "0001.png"
+    (tmp_path / "link.png").symlink_to(photo)
+    data = photo.read_bytes()
+    for name in (photo, "link.png"):
+        with pytest.raises(UsageError, match="a photo of the gallery"):
+            gallery("show", "x.gallery", "-y", "-o", name)
+    assert photo.read_bytes() == data
+
+
 def test_add_when_photos_are_gone(
     built: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -73,6 +73,21 @@ def test_system_folders_are_left_out(tmp_path: Path) -> None:
         find_photos([tmp_path / "bin"])
 
 
+@pytest.mark.parametrize(
+    ("pattern", "count"),
+    [("**", 6), ("**/*.jpg", 5), ("pics/**/*.jpg", 4), ("p*/**", 4), ("**/sub/**/d.jpg", 1)],
+)
+def test_a_glob_follows_no_loops(pattern: str, count: int, folder: Path) -> None:
+    sub = folder / "pics" / "sub"
+    touch(folder, "pics/sub/d.jpg", "e.jpg", "plain", ".hidden/f.jpg", "pics/.hidden/g.jpg")
+    (sub / "back").symlink_to("..")
+    (folder / "pics" / "self").symlink_to(".")
+    (folder / "again").symlink_to("pics")
+    found = find_photos([pattern]).photos
+    assert len(found) == count
+    assert find_photos([str(folder / pattern)]).photos == found
+
+
 def test_videos_are_told(folder: Path, program: Program) -> None:
     touch(folder / "pics", "a.MOV", "d/b.mp4")
     assert [Path(path).name for path in find_photos(["pics"]).videos] == ["a.MOV", "b.mp4"]

@@ -19,7 +19,7 @@ import pytest
 from livemosaic.control.options import OPTIONS, explicit_options, read_settings_file, resolve
 from livemosaic.control.settings_file import SettingsFileWatcher
 from livemosaic.control.state import Control, LiveState
-from livemosaic.errors import GalleryError
+from livemosaic.errors import GalleryError, UsageError
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.option import Option, Texts
@@ -203,6 +203,14 @@ def test_a_pipe_is_not_read_again(file: Path) -> None:
     assert watched.settings.overlay == 0.25
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="there is no /dev/zero")
+def test_a_file_without_an_end() -> None:
+    """No more of it is read than settings can have."""
+    file = Path("/dev/zero")
+    with pytest.raises(UsageError, match=r"/dev/zero: it has more than 1 MB"):
+        resolve({}, {file: read_settings_file(file)})
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -215,6 +223,7 @@ def test_a_pipe_is_not_read_again(file: Path) -> None:
         ("gallery = 'nowhere'", "no gallery 'nowhere'"),
         ("gallery = 'broken'", "internal error: ZeroDivisionError: an unforeseen problem"),
         ("columns = " + "1" * 5000, "a number is too long"),
+        ("#" * 1_000_000, "it has more than 1 MB"),
         ("tile = " + "[" * 20_000, "it is nested too deeply"),
         ("overlay = '1e999999999'", "overlay = '1e999999999': must be a number from 0 to 1"),
     ],

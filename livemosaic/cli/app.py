@@ -107,7 +107,16 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UsageError(f"unknown: {' '.join(rest)}; see livemosaic {args.subcommand} --help")
     if rest:  # outputs behind options, which argparse leaves over
         args.outputs = [*args.outputs, *rest]
+    _refuse_empty(args)
     return args
+
+
+def _refuse_empty(args: argparse.Namespace) -> None:
+    """Raise `UsageError` for an argument of no characters: as a path, it would be this folder."""
+    for name, value in vars(args).items():
+        if value == "" or (isinstance(value, list | tuple) and "" in value):
+            problem = "it is empty; give it a value, or leave it out"
+            raise UsageError(f"argument {name.upper().replace('_', '-')}: {problem}")
 
 
 def _check_names(words: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ from .state import LiveState, OnClose
 MAX_LATENCY_MS = 100.0  # the default
 
 _MAX_LENGTH = 200  # characters of a text of the user in a message
+_MAX_BYTES = 1_000_000  # of a settings file
 
 
 def _attempts(value: Any) -> str:
@@ -172,16 +173,27 @@ def user_settings_file() -> Path:
     return platformdirs.user_config_path("livemosaic", appauthor=False) / "config.toml"
 
 
+def read_settings(file: Path) -> bytes:
+    """The content of a settings file, or as much as shows that it is too long; `OSError`.
+
+    It may be a pipe, as of the shell's `<(...)`.
+    """
+    with file.open("rb") as opened:
+        return opened.read(_MAX_BYTES + 1)
+
+
 def read_settings_file(file: Path) -> bytes:
-    """The content of a settings file; `UsageError` if it cannot be read."""
+    """As `read_settings`; `UsageError` if it cannot be read."""
     try:
-        return file.read_bytes()
+        return read_settings(file)
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}; check the name") from None
 
 
 def _filed_options(file: Path, text: bytes) -> dict[str, Any]:
     """The checked values of the `[run]` table of a settings file."""
+    if len(text) > _MAX_BYTES:
+        raise UsageError(f"{file}: it has more than 1 MB, too much for settings; name another file")
     try:
         # Editors of Windows begin a text with a byte order mark.
         document = tomllib.loads(text.decode("utf-8-sig"))

@@ -20,7 +20,7 @@ from ..errors import LivemosaicError, OptionError, problem_of, words_of
 from ..mosaic.grid import plan_grid
 from ..mosaic.settings import MosaicSettings
 from ..option import Texts, options_of, text_of
-from .options import OPTIONS, RunOptions, message, resolve, values_of
+from .options import OPTIONS, RunOptions, message, read_settings, resolve, values_of
 from .state import Control, LiveState
 
 _log = logging.getLogger("livemosaic")
@@ -114,7 +114,7 @@ class SettingsFileWatcher:
         """The content of a file now; a pipe can be read only once, at the start."""
         mode = file.stat().st_mode
         if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # a folder is an error
-            return file.read_bytes()
+            return read_settings(file)
         return self._read[file]
 
     def _run(self) -> None:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
 from collections.abc import Sequence
@@ -74,7 +73,7 @@ def open_gallery(
     <Gallery 'photos': 5514 tiles of 64 px>
     """
     from .builtin import BUILTIN, open_builtin
-    from .file_format import Gallery, how_to_build
+    from .file_format import Gallery, how_to_build, refuse_gallery
 
     if isinstance(spec, Gallery):
         return spec
@@ -90,7 +89,7 @@ def open_gallery(
         from .cache import photos_gallery
 
         for path in paths:
-            _refuse_gallery(path)
+            refuse_gallery(path, builtin=path in BUILTIN)
         return photos_gallery(paths, recipe, progress=progress)
     assert isinstance(spec, str | Path)
     if spec in BUILTIN:
@@ -136,21 +135,6 @@ def is_of_photos(spec: GallerySpec) -> bool:
 
 def _are_paths(items: Sequence[object]) -> TypeGuard[Sequence[str | Path]]:
     return len(items) > 0 and all(isinstance(item, str | Path) for item in items)
-
-
-def _refuse_gallery(path: str | Path) -> None:
-    """Raise `GalleryError` for a gallery among photos."""
-    from .builtin import BUILTIN
-    from .file_format import is_gallery_file
-
-    is_gallery = path in BUILTIN
-    with contextlib.suppress(OSError):  # the build reports it
-        is_gallery = is_gallery or is_gallery_file(os.path.expanduser(path))
-    if is_gallery:
-        raise GalleryError(
-            f"{str(path)!r} is a gallery, and only photos can be put together; leave it out, or "
-            "add photos to a gallery file with: livemosaic gallery add NAME.gallery PHOTOS..."
-        )
 
 
 if not TYPE_CHECKING:  # a type checker would take every name for one that exists

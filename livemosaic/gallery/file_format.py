@@ -99,6 +99,18 @@ def is_gallery_file(path: str | Path) -> bool:
         return file.read(len(_MAGIC)) == _MAGIC
 
 
+def refuse_gallery(path: str | Path, *, builtin: bool = False) -> None:
+    """Raise `GalleryError` for a gallery, built-in or a file, among photos."""
+    is_gallery = builtin
+    with contextlib.suppress(OSError):  # the build reports it
+        is_gallery = is_gallery or is_gallery_file(os.path.expanduser(path))
+    if is_gallery:
+        raise GalleryError(
+            f"{str(path)!r} is a gallery, and only photos can be put together; leave it out, or "
+            f"add photos to a gallery file with: livemosaic gallery add NAME{SUFFIX} PHOTOS..."
+        )
+
+
 def refuse_to_replace(path: str | Path) -> None:
     """Raise `UsageError` if there is something at a path that is neither a gallery nor empty."""
     try:

@@ -91,7 +91,7 @@ def _matches(name: str, found: FoundPhotos) -> Iterator[str]:
     if os.path.lexists(path) or os.path.lexists(video_of(path) or ""):
         yield os.path.abspath(path)
         return
-    matches = glob.glob(path, recursive=True) if glob.has_magic(path) else []
+    matches = list(_glob(path)) if glob.has_magic(path) else []
     if not matches:
         raise GalleryError(
             f"no photos at {name!r}: there is no such file or folder; check the name"
@@ -102,6 +102,23 @@ def _matches(name: str, found: FoundPhotos) -> Iterator[str]:
             found.system_folders.append(os.path.abspath(system_folder))
         else:
             yield os.path.abspath(match)
+
+
+def _glob(pattern: str) -> Iterator[str]:
+    """As `glob.glob`, but `**` follows no links to folders, which lead to photos once more, or
+    round in circles."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        yield from glob.glob(pattern)
+        return
+    place = parts.index("**")
+    for top in glob.glob(os.path.join(*parts[:place])) if place else [os.curdir]:
+        for folder, folders, _ in os.walk(top):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            below = os.path.join(glob.escape(folder), *(parts[place + 1 :] or "*"))
+            for match in _glob(below):
+                if not (os.path.islink(match) and os.path.isdir(match)):
+                    yield match
 
 
 def _system_folder_in(match: str, *, pattern: str) -> Path | None:

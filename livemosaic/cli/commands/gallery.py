@@ -97,6 +97,8 @@ def _build(args: argparse.Namespace, interrupts: Interrupts) -> None:
     texts = {known: getattr(args, known.name) for known in options_of(Recipe)}
     options = {known.field: known.read(text) for known, text in texts.items() if text is not None}
     mirror = not options.pop("no_mirror", False)
+    if args.output == "-":
+        raise UsageError("-: a gallery cannot be piped; name a file, such as my.gallery")
     refuse_to_replace(args.output)
     _check_new(args.output, args.yes)
     interrupts.result = args.output
@@ -123,16 +125,26 @@ def _show(args: argparse.Namespace, interrupts: Interrupts) -> None:
     gallery = _open(args.gallery)
     output = Path(args.output or f"{gallery.name}.html")
     _check_new(output, args.yes)
+    if output.exists() and any(_is_file(photo, output) for photo in gallery.sources.photos()):
+        raise UsageError(f"{output}: it is a photo of the gallery; choose another name with -o")
     interrupts.result = output
     write = contact_sheet_png if output.suffix.lower() == ".png" else contact_sheet_html
     write(gallery, output)
     print_notes([f"{output}: the clusters of {gallery.name}"])
 
 
+def _is_file(path: str, other: Path) -> bool:
+    """Whether both paths are of one file."""
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):  # a stranger's gallery may name anything
+        return False
+
+
 def _add(args: argparse.Namespace, interrupts: Interrupts) -> None:
     from ...gallery.build import build_gallery
     from ...gallery.builtin import BUILTIN
-    from ...gallery.file_format import Gallery
+    from ...gallery.file_format import Gallery, refuse_gallery
     from ...gallery.photo_paths import find_photos
     from ...gallery.video_frames import photo_exists
 
@@ -142,6 +154,8 @@ def _add(args: argparse.Namespace, interrupts: Interrupts) -> None:
             "own with: livemosaic gallery build PHOTOS... -o my.gallery"
         )
     gallery = Gallery.open(args.gallery)
+    for path in args.paths:
+        refuse_gallery(path)
     before = gallery.sources.photos()
     gone = [photo for photo in before if not photo_exists(photo)]
     if gone and not args.yes:
