@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -52,41 +51,6 @@ def leave(code: int) -> int:
                 stream.flush()
         os._exit(code)
     return code
-
-
-class TimedCalls:
-    """Makes calls one after the other on a thread of its own, with a time limit for each.
-
-    FFmpeg waits without limit until a receiver takes its data, and PyAV has time-outs for inputs
-    only. A call that exceeds the limit stays behind on its thread. The call must release the GIL.
-    """
-
-    def __init__(self, limit_s: float, *, name: str) -> None:
-        self._limit_s = limit_s
-        self._calls: SimpleQueue[Any] = SimpleQueue()  # arguments for `_settle`; None at the end
-        self.stuck = False  # a call has exceeded the limit; no other is made
-        start_call(self._work, name=name)
-
-    def __call__(self, function: Callable[..., T], *args: Any) -> T:
-        """Call `function`; `TimeoutError` if this call, or one before it, exceeds the limit."""
-        if self.stuck:
-            raise TimeoutError
-        future: Future[T] = Future()
-        self._calls.put((future, function, args))
-        try:
-            return future.result(self._limit_s)
-        except TimeoutError:
-            self.stuck = not future.done()  # else the function itself has raised it
-            raise
-
-    def end(self) -> None:
-        """End the thread after the calls so far. May be called twice."""
-        self._calls.put(None)
-
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            _settle(*call)
-            del call  # a packet or an error must not stay alive while the thread waits
 
 
 def _settle(future: Future[Any], call: Callable[..., Any], args: tuple[Any, ...]) -> None:

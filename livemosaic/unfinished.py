@@ -1,4 +1,4 @@
-"""Files of this process that are not complete: an end in the middle must not leave them behind."""
+"""Unfinished files and helper processes: an end in the middle must not leave them behind."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import Popen
+from typing import Any
 
 # Sets, because changing or copying one is a single step: a signal handler may come between any two
 # steps of the main thread, and must not wait for a lock.
 _unfinished: set[Path] = set()
 _completed: set[str] = set()
+_helpers: set[Popen[Any]] = set()
 
 
 def add_unfinished(path: Path) -> None:
@@ -24,8 +27,22 @@ def forget_unfinished(path: Path) -> None:
     _unfinished.discard(path)
 
 
+def add_helper(process: Popen[Any]) -> None:
+    """Note a process that must not outlive this one."""
+    _helpers.add(process)
+
+
+def forget_helper(process: Popen[Any]) -> None:
+    """The process has ended."""
+    _helpers.discard(process)
+
+
 def remove_unfinished() -> None:
-    """Remove every noted file and folder. Never raises; safe in a signal handler."""
+    """Remove every noted file and folder, end every noted process. Never raises; safe in a signal
+    handler."""
+    for process in list(_helpers):
+        with contextlib.suppress(OSError):
+            process.kill()
     for path in list(_unfinished):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

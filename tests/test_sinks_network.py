@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -17,15 +19,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livemosaic.errors import SinkError
+from livemosaic.errors import SinkError, UsageError
+from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.ffmpeg import av, open_container
 from livemosaic.media.frame import Frame, StreamInfo
 from livemosaic.sinks import FileOptions, open_sink
 from tests import clips
+from tests.program import SMALL, Run, left, needs_jit, video_times
 from tests.streams import TIMEOUT_S, RtspServer, free_port, need_rtsp_server, watchdog
 
 # The fixed colours of a test picture survive any coding this well.
 CLOSE = 12
+
+only_posix = pytest.mark.skipif(sys.platform == "win32", reason="a process sends no Ctrl-C there")
 
 
 def info(**changes: Any) -> StreamInfo:
@@ -237,11 +243,86 @@ def noise(count: int) -> Iterator[Frame]:
         yield replace(picture, pts=n)
 
 
-def test_server_that_says_nothing() -> None:
+SILENT = ("rtmp", "rtmps", "rtsp", "ftp", "https")  # whose opening waits for an answer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", SILENT)
+def test_server_that_says_nothing(scheme: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"rtsp://127.0.0.1:{silent.getsockname()[1]}/in"
-        with pytest.raises(SinkError, match="in time"):
+        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/app/key.ts"
+        with pytest.raises(SinkError, match="in time") as caught:
             open_sink(url, info(), options=FileOptions(timeout_s=0.3))
+        assert caught.value.__cause__ is None
+        assert closed(silent)
+
+
+def closed(server: socket.socket) -> bool:
+    """Wait until the other side has closed its connection."""
+    server.settimeout(TIMEOUT_S)
+    connection, _ = server.accept()
+    with connection, contextlib.suppress(ConnectionError):
+        connection.settimeout(TIMEOUT_S)
+        while connection.recv(65536):
+            pass
+    return True
+
+
+@pytest.mark.slow
+@only_posix
+@pytest.mark.parametrize(
+    ("scheme", "kind"),
+    [*((scheme, signal.SIGINT) for scheme in SILENT), ("rtsp", signal.SIGTERM)],
+)
+def test_a_signal_while_a_silent_server_is_opened(
+    tmp_path: Path, gallery: Gallery, scheme: str, kind: signal.Signals
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/app/key.ts"
+        words = ("pattern:64x48@25", tmp_path / "o.mkv", url, "--gallery", gallery.path, *SMALL)
+        run = Run("run", *words)
+        connection, _ = silent.accept()  # from here on it waits
+        with connection:
+            run.interrupt(kind)
+            outcome = run.end()
+            assert outcome.code == 130
+            assert outcome.lines[-1] == "livemosaic: interrupted: nothing was written"
+            assert left(tmp_path) == []
+            connection.settimeout(TIMEOUT_S)
+            with contextlib.suppress(ConnectionError):
+                while connection.recv(65536):  # until the socket is closed
+                    pass
+
+
+@pytest.mark.slow
+@needs_jit
+@only_posix
+@pytest.mark.parametrize(("scheme", "kind"), [("http", signal.SIGTERM), ("tcp", signal.SIGINT)])
+def test_a_signal_while_a_receiver_takes_nothing(
+    tmp_path: Path, gallery: Gallery, scheme: str, kind: signal.Signals
+) -> None:
+    """The file beside it is finished, and one signal is enough."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/app/key.ts"
+        film = tmp_path / "o.mkv"
+        words = ("pattern:320x240@25", film, url, "--crf", "1", "--gallery", gallery.path)
+        run = Run("run", *words, "--tile", "16", "--progress", "always", "--scale", "4")
+        connection, _ = server.accept()
+        with connection:
+            run.wait_for(rb"[5-9]\d frames \[")
+            run.interrupt(kind)
+            outcome = run.end()
+        assert outcome.code == 130, outcome.err
+        assert left(tmp_path) == ["o.mkv"]
+        assert len(video_times(film)) > 20
+        assert "livemosaic: interrupted: " in outcome.err
+
+
+def test_mp4_cannot_be_sent() -> None:
+    with pytest.raises(UsageError, match="a stream cannot hold mp4"):
+        open_sink("http://127.0.0.1:9/x.mp4", info())
 
 
 @pytest.mark.slow

@@ -207,6 +207,15 @@ _ERRNO_REASONS = {
 }
 
 
+def ffmpeg_error(code: int) -> Exception:
+    """The error of PyAV with this `errno`."""
+    try:
+        av.error.err_check(-code)
+    except av.error.FFmpegError as error:
+        return error
+    raise ValueError(f"{code} is no error's code")
+
+
 def reason(error: BaseException) -> str:
     """The problem in one clause, and the fix where it is known."""
     for kind, text in _REASONS:

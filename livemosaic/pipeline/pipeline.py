@@ -288,6 +288,9 @@ class Pipeline:
             while self._wait() and not self._threads.cancelled:
                 if self._threads.stop_requested or self._is_overdue():
                     self._end_input()
+                if self._threads.stop_requested:
+                    for writer in self._fan_out.writers:
+                        writer.sink.hurry()
                 self._recorder.update()
                 now_s = time.monotonic()
                 if on_tick is not None and now_s - ticked_s >= _TICK_S:

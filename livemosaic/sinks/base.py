@@ -60,10 +60,10 @@ class RunContext:
 class Sink(ABC):
     """A place that frames go to. A subclass needs `write` only.
 
-    The constructor opens the sink. One thread at a time makes all calls but `discard`; sinks of
-    this program refuse others with `UsageError`. Errors are `SinkError`. Exactly one of `close` and
-    `abort` ends a sink, or `discard` when its thread is stuck. `with sink:` closes it, or aborts it
-    after an exception.
+    The constructor opens the sink. One thread at a time makes all calls but `hurry` and `discard`;
+    sinks of this program refuse others with `UsageError`. Errors are `SinkError`. Exactly one of
+    `close` and `abort` ends a sink, or `discard` when its thread is stuck. `with sink:` closes it,
+    or aborts it after an exception.
 
     Attributes
     ----------
@@ -99,6 +99,9 @@ class Sink(ABC):
     def abort(self) -> None:
         """Give up, and leave nothing behind. Never raises."""
         self.discard()
+
+    def hurry(self) -> None:  # noqa: B027
+        """Wait only a moment for another machine: the run ends. On any thread; never raises."""
 
     def discard(self) -> None:  # noqa: B027
         """Remove what was written, on any thread, even during another call. Never raises."""

@@ -9,16 +9,14 @@ import os
 import stat
 import struct
 import sys
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
+from io import BytesIO
 from math import ceil
 from pathlib import Path
 from typing import Any
 
-from ..blocking import TimedCalls
 from ..errors import LivemosaicError, SinkError, UsageError
 from ..media.ffmpeg import (
     av,
@@ -38,6 +36,7 @@ from . import formats
 from .atomic_file import AtomicFile, check_path, refuse_folder, resolved, sink_errors
 from .base import STANDARD_OUTPUT, Destination, FileOptions, RunContext, Sink, one_thread
 from .encoder import VideoEncoder
+from .sender import Order, Sender
 from .tracks import Tracks
 
 _logger = logging.getLogger("livemosaic")
@@ -47,6 +46,10 @@ _MAX_TIMESCALE = 1_000_000  # ticks per second: with more, 32-bit sums in player
 # The disk is full, broken, or has a limit for the user or for files.
 _DISK_ERRORS = {errno.ENOSPC, errno.EIO, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _MP4_BEGIN = 64  # bytes: the size and kind of the box that hides the fragments are in them
+# Begins the first packets of Nut; without it, a demuxer refuses the header.
+_NUT_SYNC = bytes.fromhex("4e4be4adeeca4569")
+# Whole MPEG-TS packets per datagram, as receivers expect; 7 fit into an Ethernet frame.
+_DATAGRAM = 7 * 188
 _MAX_WAITING = 10_000  # packets: minutes of sound
 
 
@@ -117,14 +120,14 @@ def _address(url: str, options: FileOptions) -> FileDestination:
     scheme = parts.scheme.lower()
     by_scheme = None if options.format else formats.URL_FORMATS.get(scheme)
     format = by_scheme or formats.find_format(options.format or ending(parts.path), output=name)
-    # FFmpeg reads these from the address only.
-    parameter, value = {
-        # Whole MPEG-TS packets per datagram, as receivers expect; 7 fit into an Ethernet frame.
-        "udp": ("pkt_size", str(7 * 188)),
-        "tcp": ("timeout", _microseconds(options.timeout_s)),  # also to connect
-    }.get(scheme, ("", ""))
-    if parameter and f"{parameter}=" not in url:
-        url += f"{'&' if '?' in url else '?'}{parameter}={value}"
+    if format.muxer in ("mp4", "mov"):
+        raise UsageError(
+            f"{name}: a stream cannot hold {format.muxer}, whose beginning is written last; use a "
+            "name that ends in .mkv or .ts"
+        )
+    if scheme == "udp" and "pkt_size=" not in url:
+        # FFmpeg reads it from the address only.
+        url += f"{'&' if '?' in url else '?'}pkt_size={_DATAGRAM}"
     return FileDestination(
         name=name, options=options, location=url, for_screen=True, format=format, is_network=True
     )
@@ -151,15 +154,19 @@ class FileSink(Sink):
         self._part = AtomicFile(destination, recording=self._lasts) if destination.is_file else None
         if self._part is not None:
             url = ffmpeg_path(self._part.ffmpeg_name)
-        send = f"send {self.name}"
-        self._timed = TimedCalls(options.timeout_s, name=send) if is_network else None
         self._helpers = contextlib.ExitStack()  # to be ended with the container
-        if self._timed is not None:
-            self._helpers.callback(self._timed.end)
+        self._sender = Sender() if is_network else None
+        if self._sender is not None:
+            self._helpers.callback(self._sender.kill)
         self._container: Any = None
-        began_s = time.monotonic()
+        header = BytesIO()
         try:
-            self._container = _open(url, destination, time_base=info.time_base, live=self._lasts)
+            if self._sender is not None:
+                self._container = _open_sender(self._sender, destination, header)
+            else:
+                self._container = _open(
+                    url, destination, time_base=info.time_base, live=self._lasts
+                )
             codec = formats.find_codec(destination.format, options, output=self.name, info=info)
             self._video = VideoEncoder(
                 self._container, codec, info, options=options, name=self.name, low_delay=is_network
@@ -177,15 +184,16 @@ class FileSink(Sink):
             if not destination.is_file:  # a file gets them at its end, if they were reached
                 self._set_chapters(info.chapters)
             self._container.start_encoding()
+            if self._sender is not None:
+                self._mux_one = _opened(self._sender, self._container, destination, header)
+            else:
+                self._mux_one = self._container.mux_one
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self.abort()
             if isinstance(error, LivemosaicError):
                 raise
             if is_network:
-                # FFmpeg reports a silent server as one that talks nonsense. Its error names the
-                # address with the password, so it must not be the cause of ours.
-                is_late = time.monotonic() - began_s >= options.timeout_s
-                raise sink_error(self.name, TimeoutError() if is_late else error) from None
+                raise sink_error(self.name, error) from None
             refused = (av.error.ArgumentError, av.error.PatchWelcomeError)
             muxer = destination.format.muxer
             if options.codec is not None and muxer != "matroska" and isinstance(error, refused):
@@ -194,12 +202,12 @@ class FileSink(Sink):
                     "it out"
                 ) from error
             raise sink_error(self.name, error) from error
-        mux = self._container.mux_one
-        self._mux_one = mux if self._timed is None else partial(self._timed, mux)
 
     @one_thread
     def write(self, item: Frame | TrackPacket) -> None:
         """Encode a frame, or copy or convert a packet."""
+        if self._sender is not None and self._sender.gave_up:
+            return
         with self._errors():
             if isinstance(item, Frame):
                 self._end_pause(item.pts * item.time_base)
@@ -230,12 +238,19 @@ class FileSink(Sink):
                     self._set_chapters(self._reached_chapters())
                 with self._restored_on_error():
                     self._container.close()
+                if self._sender is not None:
+                    self._sender.finish()
                 self._helpers.close()
             if self._part is not None:
                 self._part.commit()
         except SinkError:
             self.abort()
             raise
+        if self._sender is not None and self._sender.gave_up:
+            self.abort()
+            _logger.warning(
+                "%s: the receiver did not take the rest; check that it is running", self.name
+            )
         if self.dropped and self._video.fixed_rate:
             _logger.warning(
                 "%s: its frame rate is constant, and %d of %d frames had no place in it: "
@@ -246,14 +261,21 @@ class FileSink(Sink):
             )
 
     def abort(self) -> None:
-        # A container cannot be closed during a call.
-        if self._container is not None and not (self._timed and self._timed.stuck):
+        if self._sender is not None:
+            self._sender.kill()
+        if self._container is not None:
             with contextlib.suppress(Exception):
                 self._container.close()
         self._helpers.close()
         self.discard()
 
+    def hurry(self) -> None:
+        if self._sender is not None:
+            self._sender.hurry()
+
     def discard(self) -> None:
+        if self._sender is not None:
+            self._sender.kill()
         if self._part is not None:
             self._part.discard()
 
@@ -265,6 +287,8 @@ class FileSink(Sink):
                 yield
         except SinkError as error:
             cause = error.__cause__
+            if self._sender is not None and self._sender.gave_up:
+                return  # `close` reports it
             if not (
                 self._lasts
                 and self._part is not None
@@ -375,10 +399,6 @@ def _open(url: str, destination: FileDestination, *, time_base: Fraction, live: 
     options = dict(format.options)
     if live:
         options |= formats.LIVE_OPTIONS | formats.LIVE_MUXER_OPTIONS.get(format.muxer, {})
-    if destination.is_network:
-        options |= formats.NETWORK_OPTIONS
-    if format.muxer == "rtsp":
-        options["timeout"] = _microseconds(destination.options.timeout_s)
     if format.muxer in ("mp4", "mov"):
         # The unit of the first frame's time, by default a millisecond.
         ticks = time_base.denominator
@@ -402,5 +422,32 @@ def _cut_unfinished(path: Path) -> None:
             file.truncate(whole)
 
 
-def _microseconds(seconds: float) -> str:
-    return str(round(seconds * 1_000_000))
+def _open_sender(sender: Sender, destination: FileDestination, header: BytesIO) -> Any:
+    """Begin to open a stream; return its container, which fills the header or the sender."""
+    format = destination.format
+    options = {**format.options, **formats.NETWORK_OPTIONS}
+    if format.muxer == "rtsp":  # it has no bytes without a server: the sender gets its packets
+        return open_container(header, "w", format="nut", container_options=options)
+    limit_s = destination.options.timeout_s
+    sender.begin(Order(destination.location, "data", {"flush_packets": "1"}, limit_s))
+    # Whole datagrams and packets of MPEG-TS.
+    return open_container(
+        sender, "w", format=format.muxer, container_options=options, buffer_size=24 * _DATAGRAM
+    )
+
+
+def _opened(
+    sender: Sender, container: Any, destination: FileDestination, header: BytesIO
+) -> Callable[[Any], None]:
+    """Wait until the stream is open; return the function that sends a packet of its container."""
+    format = destination.format
+    send: Callable[[Any], None] = container.mux_one
+    if format.muxer == "rtsp":
+        options = {**format.options, **formats.NETWORK_OPTIONS}
+        limit_s = destination.options.timeout_s
+        sender.begin(
+            Order(destination.location, "rtsp", options, limit_s, header.getvalue() + _NUT_SYNC)
+        )
+        send = sender.send
+    sender.opened()
+    return send

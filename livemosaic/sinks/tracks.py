@@ -40,7 +40,6 @@ _STALE_KEYS = ("_statistics", "bps", "duration", "number_of", "encoder", "vendor
 
 
 # FFmpeg's AVFMT_NOFILE: such a muxer connects to a server by itself.
-_NO_FILE = 0x0001
 
 
 class Tracks:
@@ -56,6 +55,7 @@ class Tracks:
         self._tracks = tracks
         self._trial = partial(_trial, format=format, seekable=seekable)
         self._trials: dict[int, Any] = {}
+        self._is_rtsp = format.muxer == "rtsp"  # it writes nowhere but to a server
         self._writers: dict[int, TrackWriter] = {}
         # Of the last packet: dts, duration, and their time base.
         self._last: dict[int, tuple[int, int, Any]] = {}
@@ -129,11 +129,10 @@ class Tracks:
 
     def _fits(self, number: int, packet: Any) -> bool:
         """Whether the muxer takes a packet."""
-        stream = self._writers[number].stream
-        if stream.container.format.flags & _NO_FILE:
+        if self._is_rtsp:
             return True
         if number not in self._trials:
-            self._trials[number] = self._trial(stream)
+            self._trials[number] = self._trial(self._writers[number].stream)
         copy = copy_packet(packet)
         copy.stream = self._trials[number].streams[0]
         try:

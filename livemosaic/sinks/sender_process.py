@@ -1,0 +1,5 @@
+"""The process of `Sender`."""
+
+from .sender import serve
+
+serve()
