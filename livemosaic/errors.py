@@ -26,6 +26,7 @@ __all__ = [
     "SinkError",
     "SourceError",
     "UsageError",
+    "is_out_of_memory",
     "printable",
     "problem_of",
     "shown",
@@ -52,6 +53,9 @@ def _escaped(match: re.Match[str]) -> str:
     if "\udc80" <= match[0] <= "\udcff":  # how Python holds a byte that is not UTF-8
         return f"\\x{ord(match[0]) - 0xDC00:x}"
     return match[0].encode("unicode_escape").decode("ascii")
+
+
+_NO_MEMORY = -4  # cv2.Error.STS_NO_MEM: OpenCV is not imported before it is needed
 
 
 class LivemosaicError(Exception):
@@ -93,11 +97,17 @@ def words_of(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a call failed for lack of memory, in Python or in OpenCV."""
+    of_opencv = type(error).__module__ == "cv2" and getattr(error, "code", 0) == _NO_MEMORY
+    return of_opencv or isinstance(error, MemoryError)
+
+
 def problem_of(error: BaseException) -> str:
     """Any error in one line: the message of a `LivemosaicError`, or the class with the message."""
     if isinstance(error, LivemosaicError):
         return str(error)
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return "not enough memory"
     if isinstance(error, FileNotFoundError) and _folder_is_gone():
         return "the current folder does not exist any more; change to another one"

@@ -14,6 +14,7 @@ import atexit
 import contextlib
 import functools
 import hashlib
+import logging
 import os
 import shutil
 import stat
@@ -47,6 +48,8 @@ Count = int | np.intp
 # No C code calls the kernels.
 _KERNEL: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True}
 _PART = _KERNEL | {"no_cpython_wrapper": True}
+
+_logger = logging.getLogger("livemosaic")
 
 _PACKAGE = Path(__file__).parent
 
@@ -147,7 +150,7 @@ def cache_folder() -> Path:
 
 def kernels_are_cached() -> bool:
     """Whether an earlier run has compiled this version's kernels for this processor."""
-    return any(cache_folder().rglob("blend.*.nbi"))
+    return any(cache_folder().rglob("blend.*.nbc"))  # Numba writes the index before it
 
 
 def kernel(function: F, *, folder: Path | None = None) -> F:
@@ -172,6 +175,7 @@ def kernel(function: F, *, folder: Path | None = None) -> F:
             if not isinstance(error, OSError):
                 if tuple(map(typeof, arguments)) in compiled.signatures:
                     raise  # from the kernel, not from Numba's loading it
+                _logger.info("the compiled code is damaged; compiling it again takes a while")
                 shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(Exception):
                 return compiled(*arguments)

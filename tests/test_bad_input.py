@@ -328,11 +328,18 @@ def test_json_for_a_closed_standard_output(folder: Path) -> None:
 # ---- the program's own mistakes ----------------------------------------------------------
 
 
+def opencv_without_memory() -> cv2.error:
+    error = cv2.error("Failed to allocate 4800000000 bytes")
+    error.code = cv2.Error.StsNoMem
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "name"),
     [
         (ZeroDivisionError("one\ntwo"), "internal error: ZeroDivisionError: one two; run with -v"),
         (MemoryError(), "not enough memory"),
+        (opencv_without_memory(), "not enough memory"),
         (RuntimeError("can't start new thread"), "no more threads"),
     ],
 )

@@ -142,6 +142,27 @@ def test_damaged_and_outdated_caches(fresh: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut off", "zeros", "its directory"])
+def test_a_damaged_package(
+    damage: str, fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = BUILTIN["photos"].file.read_bytes()
+    half, end = len(data) // 2, len(data)
+    bad = {
+        "empty": b"",
+        "cut off": data[:half],
+        "zeros": data[:half] + bytes(100) + data[half + 100 :],
+        "its directory": data[: end - 2000] + b"\xff" * 1000 + data[end - 1000 :],
+    }
+    file = tmp_path / "photos.zip"
+    if damage in bad:
+        file.write_bytes(bad[damage])
+    monkeypatch.setattr(type(BUILTIN["photos"]), "file", file)
+    with pytest.raises(GalleryError, match=r"'photos' is damaged \(.*\); install"):
+        open_gallery("photos")
+    assert list(fresh.glob("*.gallery")) == []
+
+
 def test_cache_folder_that_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -170,7 +170,10 @@ def test_a_kernel_that_has_no_place(tmp_path: Path) -> None:
 @needs_jit
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
 @pytest.mark.parametrize("damage", ["empty", "cut off", "zeros", "another file", "a folder"])
-def test_damaged_machine_code_is_made_again(tmp_path: Path, ending: str, damage: str) -> None:
+def test_damaged_machine_code_is_made_again(
+    tmp_path: Path, ending: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "livemosaic")
     assert kernel(double, folder=tmp_path)(4) == 8
     whole = contents(tmp_path)
     (damaged,) = tmp_path.rglob(f"*.{ending}")
@@ -191,6 +194,7 @@ def test_damaged_machine_code_is_made_again(tmp_path: Path, ending: str, damage:
     assert [again(4), again(5)] == [8, 10]
     if damage == "a folder":  # nothing can be written, and the run goes on all the same
         return
+    assert "is damaged; compiling" in caplog.text
     made = contents(tmp_path)
     assert made.keys() == whole.keys()
     assert kernel(double, folder=tmp_path)(4) == 8

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..blocking import leave
 from ..control.options import message
-from ..errors import LivemosaicError, OptionError, UsageError, problem_of
+from ..errors import LivemosaicError, OptionError, UsageError, is_out_of_memory, problem_of
 from .commands import completion, demo, devices, doctor, gallery, run
 from .console import (
     open_standard_files,
@@ -78,10 +78,10 @@ def _run_subcommand(argv: Sequence[str] | None, interrupts: Interrupts, started_
     except KeyboardInterrupt:
         _log.info("interrupted: nothing was written")
         return INTERRUPTED
-    except MemoryError as error:
-        print_error(f"{problem_of(error)}; choose a smaller --size or --scale")
-        return 1
     except Exception as error:
+        if is_out_of_memory(error):
+            print_error(f"{problem_of(error)}; choose a smaller --size or --scale")
+            return 1
         if isinstance(error, RuntimeError) and "start new thread" in str(error):
             print_error("the system starts no more threads; end other programs, or raise its limit")
             return 1

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import GalleryError, words_of
 from ..media.image_reader import ImageReader, flatten
 from .cache import cached_gallery
 from .file_format import FORMAT_VERSION, Gallery, new_gallery_file
@@ -78,7 +79,10 @@ BUILTIN = {
 def open_builtin(name: str) -> Gallery:
     """Open a built-in gallery. Its first use on a machine builds it in the cache folder (1 s)."""
     chosen = BUILTIN[name]
-    data = chosen.file.read_bytes()
+    try:
+        data = chosen.file.read_bytes()
+    except OSError as error:
+        raise _damaged(name, words_of(error)) from None
     version = f"{FORMAT_VERSION} {RECIPE_VERSION} {chosen!r} ".encode()
     key = hashlib.sha256(version + data).hexdigest()[:16]
 
@@ -86,10 +90,29 @@ def open_builtin(name: str) -> Gallery:
         logging.getLogger("livemosaic").info(
             "unpacking the built-in gallery %r (%s), once on this machine", name, chosen.content
         )
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with _whole_archive(name, data) as archive:
             _build(chosen, archive, path)
 
     return cached_gallery(name, key, build, name=name)
+
+
+def _whole_archive(name: str, data: bytes) -> zipfile.ZipFile:
+    """Open a built-in gallery's images; `GalleryError` if they are damaged."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        damaged = archive.testzip()
+        archive.getinfo(LABELS)
+    except Exception as error:  # whatever damaged bytes make of Python's own code
+        raise _damaged(name, str(error)) from None
+    if damaged is not None:
+        raise _damaged(name, damaged)
+    return archive
+
+
+def _damaged(name: str, what: str) -> GalleryError:
+    return GalleryError(
+        f"the built-in gallery {name!r} is damaged ({what}); install livemosaic again"
+    )
 
 
 def builtin_image(path: str) -> bytes | None:

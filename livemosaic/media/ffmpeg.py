@@ -202,6 +202,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 
 _ERRNO_REASONS = {
     errno.ENOSPC: "the disk is full; make room or choose another folder",
+    errno.ENOMEM: "there is not enough memory; choose a smaller size",
     errno.EROFS: "the disk is read-only; choose another folder",
     errno.EIO: "reading or writing failed; check the disk or the connection",
 }
