@@ -17,12 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livemosaic.media.colour import Colour, Matrix
+from livemosaic.media.crop import NO_CROP, Crop
 from livemosaic.media.deep import DeepColours
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import DeepPicture, Frame
 from livemosaic.mosaic.deep import blend_deep
 from livemosaic.sources import open_source
-from livemosaic.sources.cropping import NO_CROP, Crop, read_crop
+from livemosaic.sources.cropping import read_crop
 from livemosaic.sources.i420 import Converter
 from livemosaic.sources.picture_colour import deep_info
 from livemosaic.sources.timestamps import TimestampRepair

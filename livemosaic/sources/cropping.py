@@ -8,11 +8,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
-import numpy as np
-
-from ..media.colour import AnyPlanes
+from ..media.crop import NO_CROP, Crop, of_aperture
 
 _SEGMENT, _TRACKS, _TRACK = b"\x18\x53\x80\x67", b"\x16\x54\xae\x6b", b"\xae"
 _TYPE, _VIDEO = b"\x83", b"\xe0"
@@ -24,36 +22,6 @@ _ENTRY_BYTES = 78  # of a picture's sample description, before the boxes in it
 _ENTRY_SIZE = 24  # where its width and height are
 
 _Part = tuple[bytes, int, int]  # kind, start and end of the content
-
-
-class Crop(NamedTuple):
-    """Pixels to remove at each side of the stored picture."""
-
-    left: int = 0
-    top: int = 0
-    right: int = 0
-    bottom: int = 0
-
-    def size_of(self, width: int, height: int) -> tuple[int, int]:
-        """The size of a picture after the cropping."""
-        left, top = _even(self.left), _even(self.top)
-        return width - left - self.right, height - top - self.bottom
-
-    def of(self, planes: AnyPlanes) -> AnyPlanes:
-        """The planes of I420 without what is cropped."""
-        y, u, v = planes
-        left, top = _even(self.left), _even(self.top)
-        width, height = self.size_of(y.shape[1], y.shape[0])
-        half = np.s_[top // 2 : (top + height + 1) // 2, left // 2 : (left + width + 1) // 2]
-        return y[top : top + height, left : left + width], u[half], v[half]
-
-
-NO_CROP = Crop()
-
-
-def _even(pixels: int) -> int:
-    """The next even number: a sample of chroma is above two of luma."""
-    return pixels + pixels % 2
 
 
 def read_crop(container: Any, stream: Any) -> Crop:
@@ -141,18 +109,8 @@ def _mov(file: BinaryIO, size: int) -> Iterator[Crop]:
                 inner = (b"", entry[1] + _ENTRY_BYTES, entry[2])
                 for aperture in _inside(_boxes, file, inner, b"clap"):
                     file.seek(aperture[1])
-                    crop = _of_aperture(stored, struct.unpack(">4I4i", file.read(32)))
+                    crop = of_aperture(stored, file.read(32))
         yield crop
-
-
-def _of_aperture(stored: tuple[int, ...], aperture: tuple[int, ...]) -> Crop:
-    """The cropping to a clean aperture: fractions of width, height, and offsets of the centre."""
-    width, height, right, down = (
-        above / below for above, below in zip(aperture[::2], aperture[1::2], strict=True)
-    )
-    left = round((stored[0] - width) / 2 + right)
-    top = round((stored[1] - height) / 2 + down)
-    return Crop(left, top, stored[0] - left - round(width), stored[1] - top - round(height))
 
 
 def _boxes(file: BinaryIO, parent: _Part) -> Iterator[_Part]:

@@ -11,9 +11,10 @@ from fractions import Fraction
 from typing import Any
 
 from ..errors import RefusedError
+from ..media.crop import NO_CROP
 from ..media.ffmpeg import av, fraction
 from ..media.frame import Chapter, Frame, StreamInfo
-from .cropping import NO_CROP, read_crop
+from .cropping import read_crop
 from .deinterlace import Deinterlacer
 from .i420 import Converter
 from .input_paths import DEFAULT_RATE

@@ -22,11 +22,11 @@ from ..media.colour import (
     halved,
     over_grey,
 )
+from ..media.crop import NO_CROP, Crop
 from ..media.deep import STEPS
 from ..media.ffmpeg import FULL, LIMITED, MATRIX_CODES, SWS_MATRICES, av, filtered, picture_filter
 from ..media.frame import DeepPicture
 from ..media.scale import fill, letterbox
-from .cropping import NO_CROP, Crop
 from .picture_colour import (
     GREY,
     YCGCO,
