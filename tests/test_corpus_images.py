@@ -26,6 +26,7 @@ CORPUS = ROOT / "tests" / "corpus"
 
 GREY = (128, 128, 128)
 WHITE, BLUE, YELLOW, PURPLE = (255, 255, 255), (29, 30, 200), (220, 219, 40), (200, 40, 200)
+RED, GREEN = (200, 60, 50), (60, 170, 60)
 SCENE = {
     (0.25, 0.25): (200, 60, 50),
     (0.75, 0.25): (60, 170, 60),
@@ -83,6 +84,8 @@ EXPECTED: dict[str, tuple[tuple[int, int], Colours]] = {
     "15-alpha-that-is-none/b32_alpha0.bmp": ((128, 128), SCENE),
     "15-alpha-that-is-none/b32_bitfields_noalpha.bmp": ((128, 128), SCENE),
     "15-alpha-that-is-none/extra_unspecified0.tif": ((128, 128), SCENE),
+    "16-debatable/clap.avif": ((320, 180), corners(RED, GREEN, RED, GREEN)),
+    "16-debatable/clap-turned.avif": ((180, 320), corners(RED, RED, GREEN, GREEN)),
 }
 
 

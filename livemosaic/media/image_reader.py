@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from .colour import U8, UNSPECIFIED, wide_name
+from .crop import NO_CROP, Crop, of_aperture
 from .wide_colours import to_bt709
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ _CODE_POINTS = {
     "AVIF": rb"colrnclx(..)(..)",
     "HEIC": rb"colrnclx(..)(..)",
 }
+_APERTURE = rb"\0\0\0\x28clap(.{32})"
 _UNSPECIFIED = UNSPECIFIED, UNSPECIFIED
 _LINEAR = 1, 8
 
@@ -165,7 +167,10 @@ class ImageReader:
             self._pixels_start = file.tell()
         except Exception as error:  # whatever damaged bytes make of Pillow's Python code
             raise self._damaged(error) from None
+        self._crop = self._read_crop() if kind == "AVIF" else NO_CROP  # of HEIC, libheif applies it
+        left, top, right, bottom = self._crop
         width, height = self._image.size
+        width, height = width - left - right, height - top - bottom
         if width < 1 or height < 1:
             raise self._damaged("its header gives no size")
         if width * height > MAX_PIXELS:
@@ -249,6 +254,9 @@ class ImageReader:
         """The picture that Pillow has decoded, in sRGB."""
         image, transform = self._image, self._transform()
         image.load()
+        if self._crop != NO_CROP:
+            left, top, right, bottom = self._crop
+            image = image.crop((left, top, image.width - right, image.height - bottom))
         if self._tiff_tag(_PLANES) == _SEPARATE and self._tiff_tag(_BITS)[0] == 16:
             raise BadImage("its samples of 16 bits are in separate planes")  # Pillow mixes them up
         if self.kind == "PNG":
@@ -313,6 +321,14 @@ class ImageReader:
 
     def _transform(self) -> ImageCms.ImageCmsTransform | None:
         return self._profile().transform
+
+    def _read_crop(self) -> Crop:
+        found, size = re.search(_APERTURE, self.data, re.DOTALL), self._image.size
+        with contextlib.suppress(ZeroDivisionError):
+            crop = of_aperture(size, found[1]) if found else NO_CROP
+            if min(crop) >= 0 and min(crop.size_of(*size)) > 0:
+                return crop
+        return NO_CROP
 
     def _read_orientation(self) -> int:
         if self.kind == "PNG" and not any(word in self.data for word in _PNG_ORIENTATION):
