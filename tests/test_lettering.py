@@ -60,6 +60,18 @@ def test_a_page_of_thousands_of_letters() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize(("size", "place"), [((256, 3000), (2500, 230)), ((3000, 256), (20, 2900))])
+def test_a_sign_in_a_panorama(size: tuple[int, int], place: tuple[int, int]) -> None:
+    """Leaves, or another pattern, must not hide it by their number."""
+    picture = np.full((*size, 3), 128, np.uint8)
+    for y in range(2, size[0] - 66, 10):
+        for x in range(5, size[1] - 10, 14):
+            picture[y : y + 7, x] = picture[y, x : x + 3] = 20
+    assert not has_lettering(picture)
+    cv2.putText(picture, "WELCOME", place, cv2.FONT_HERSHEY_DUPLEX, 1, (250,) * 3, 2, cv2.LINE_AA)
+    assert has_lettering(picture)
+
+
 @pytest.mark.parametrize("match", ["layout", "clusters"])
 def test_lettering_is_not_mirrored(match: str, tmp_path: Path) -> None:
     folder = tmp_path / "photos"

@@ -8,6 +8,8 @@ that is very small, very large or clearly tilted remain unnoticed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
@@ -21,7 +23,8 @@ _STROKE = 11  # strokes are thinner, in pixels
 _CONTRASTS = 40, 80
 _MAX_PIXELS_16 = 2**17  # they have fewer than 2^16 shapes
 _LETTERS = 4  # side by side at least
-_MAX_SHAPES = 1500  # from the top, that are compared with each other; a page of text has fewer
+_MAX_SHAPES = 1500  # that are compared with each other; a page of text has fewer
+_PART = 2 * SIDE  # of the longer side, if there are more shapes; parts overlap by half
 
 
 def has_lettering(picture: U8) -> bool:
@@ -41,9 +44,21 @@ def has_lettering(picture: U8) -> bool:
             # Labels of 16 bits take a third of the time.
             kind = cv2.CV_16U if strokes.size < _MAX_PIXELS_16 else cv2.CV_32S
             _, _, shapes, _ = cv2.connectedComponentsWithStats(strokes, ltype=kind)
-            if _has_row(_letters(np.asarray(shapes[1:], np.int32))):  # without the background
+            letters = _letters(np.asarray(shapes[1:], np.int32))  # without the background
+            if any(map(_has_row, _parts(letters, *grey.shape))):
                 return True
     return False
+
+
+def _parts(letters: I32, height: int, width: int) -> Iterator[I32]:
+    """Letters that are compared with each other: of a panorama with many, those of each part."""
+    longer = max(height, width)
+    if len(letters) <= _MAX_SHAPES or longer <= _PART:
+        yield letters[:_MAX_SHAPES]
+        return
+    begins = letters[:, 0 if width == longer else 1]
+    for begin in range(0, longer - SIDE, SIDE):
+        yield letters[(begins >= begin) & (begins < begin + _PART)][:_MAX_SHAPES]
 
 
 def _letters(shapes: I32) -> I32:
@@ -56,7 +71,7 @@ def _letters(shapes: I32) -> I32:
 
 def _has_row(letters: I32) -> bool:
     """Whether enough letters stand side by side, of one height and on one line."""
-    left, top, width, height, _ = letters[:_MAX_SHAPES].T.astype(np.float32)
+    left, top, width, height, _ = letters.T.astype(np.float32)
     bottom, gap = top + height, left[:, None] - (left + width)  # [i, j]: from j's right to i's left
     tall, low = np.maximum(height[:, None], height), np.minimum(height[:, None], height)
     follows = (left[:, None] > left) & (gap >= -0.2 * low) & (gap <= 0.9 * tall)
