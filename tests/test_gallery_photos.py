@@ -23,6 +23,7 @@ from livemosaic.media.frame import Frame
 from livemosaic.media.image_reader import BadImage
 
 from .clips import make
+from .conftest import ROOT
 from .gallery_files import write_photos
 from .program import SMALL, Program, clip, needs_jit, without_privileges
 
@@ -31,6 +32,7 @@ SYSTEM = (
     ".Trash-1000/files/d.jpg", ".thumbnails/e.jpg", "d/Thumbnails/f.jpg", "lost+found/g.jpg",
     "System Volume Information/h.jpg", "d/@Recycle/i.jpg", "RECYCLER/j.jpg", ".@__thumb/k.jpg",
     "My Photos.photoslibrary/resources/derivatives/l.jpg", "Old.photolibrary/Previews/m.jpg",
+    "Catalog Previews.lrdata/1/n.jpg", "Music.musiclibrary/Artwork/o.jpg",
 )  # fmt: skip
 OWN = (
     "a.jpg", "d/b.JPG", "My Photos.photoslibrary/originals/0/c.heic",
@@ -318,6 +320,20 @@ def test_frames_of_videos(name: str, folder: Path) -> None:
     larger = full_size_tiles(gallery, np.arange(5), 40)
     assert sorted(larger) == list(range(5))
     assert larger[0].shape == (40, 40, 3)
+
+
+@pytest.mark.slow  # FFmpeg makes a table of colours, which takes seconds
+@pytest.mark.parametrize(("name", "levels"), [("pq", 3), ("hlg", 4.5), ("wide", 3)])
+def test_frames_of_hdr_videos(name: str, levels: float, folder: Path) -> None:
+    """They look like those of the film that the HDR videos were made of."""
+    tiles = []
+    for film in ("sdr", name):
+        path = ROOT / "tests" / "corpus" / "05-hdr" / f"{film}.mkv"
+        build_gallery([path], f"{film}.gallery", tile_px=48, crops=0, frames_of_videos=3)
+        gallery = Gallery.open(f"{film}.gallery")
+        names = [source.path for source in gallery.sources]
+        tiles.append(gallery.tiles[sorted(range(3), key=names.__getitem__)].astype(int))
+    assert np.abs(tiles[0] - tiles[1]).mean() < levels
 
 
 def test_frames_of_odd_videos(folder: Path) -> None:

@@ -37,6 +37,8 @@ SYSTEM_FOLDERS = frozenset(
 # Libraries of macOS are folders, in which only these hold the photos themselves.
 _LIBRARIES = (".photoslibrary", ".photolibrary", ".migratedphotolibrary", ".aplibrary")
 _ORIGINALS = frozenset(("originals", "masters"))
+# Folders by their endings: previews of Lightroom, covers of Music and TV.
+_PACKAGES = (".lrdata", ".lrcat-data", ".musiclibrary", ".tvlibrary")
 
 
 @dataclass(slots=True)
@@ -168,7 +170,7 @@ def _is_system_folder(parent: str, name: str) -> bool:
     if os.path.splitext(parent)[1].lower() in _LIBRARIES:
         return name.lower() not in _ORIGINALS
     name = name.lower()
-    return name in SYSTEM_FOLDERS or name.startswith(".trash-")
+    return name in SYSTEM_FOLDERS or name.startswith(".trash-") or name.endswith(_PACKAGES)
 
 
 def _nothing(names: Sequence[str], found: FoundPhotos) -> GalleryError:
