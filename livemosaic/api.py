@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from .argument import PATH, path_text, take
 from .control.options import OPTIONS, RunOptions, resolve
 from .errors import UsageError
 from .gallery import open_gallery
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from .media.frame import StreamInfo
     from .mosaic.mosaic import MakeMatcher
     from .pipeline import Progress
+
+
+_INPUT, _OUTPUT = f"{PATH}, or a Source", f"{PATH}, or a Sink"
 
 
 def render(
@@ -65,10 +69,11 @@ def render(
     """
     if not outputs:
         raise UsageError("render: there is no output; name one, such as out.mp4")
+    take("on_progress", on_progress, Callable | None, "a function")
     chosen = _options(
         options,
-        input=input.name if isinstance(input, Source) else str(input),
-        outputs=[str(output) for output in outputs if not isinstance(output, Sink)],
+        input=input.name if isinstance(input, Source) else path_text("input", input, _INPUT),
+        outputs=[path_text("output", it, _OUTPUT) for it in outputs if not isinstance(it, Sink)],
     )
     destinations: list[Destination] = [
         *parse_outputs(chosen),
@@ -143,7 +148,9 @@ def mosaic_frames(
     ((240, 320, 3), 0.0)
     >>> frames.close()
     """
-    chosen = _options(options, input=str(source) if isinstance(source, str | Path) else "")
+    take("source", source, str | Path | Iterable, "an input, a Source, or frames")
+    is_input = isinstance(source, str | Path)
+    chosen = _options(options, input=path_text("source", source) if is_input else "")
     gallery = open_gallery(gallery, recipe=chosen.recipe, rgb=rgb)
     mosaic = Mosaic(gallery, chosen.mosaic, rgb=rgb, matcher=matcher)
 

@@ -19,7 +19,8 @@ PACKAGE = ROOT / "livemosaic"
 
 # The data flow: a folder, or a module of the root, imports only itself and those before it.
 ROOMS = [
-    *("errors", "parse", "option", "blocking", "exclusive", "unfinished", "jit", "processors"),
+    *("errors", "argument", "parse", "option", "blocking", "exclusive", "unfinished", "jit"),
+    "processors",
     *("media", "sources", "gallery", "mosaic", "sinks"),
     *("control", "pipeline", "window", "session", "api"),
     *("doctor", "cli", "__main__"),

@@ -371,3 +371,126 @@ def test_a_pillow_image_that_is_cut_off_is_a_usage_error(mode: str) -> None:
     data = file.getvalue()
     with pytest.raises(UsageError, match="Pillow"):
         to_array(Image.open(io.BytesIO(data[: len(data) // 2])))
+
+
+# ---- wrong arguments -----------------------------------------------------------------------
+
+INFO = livemosaic.StreamInfo(64, 48)
+PICTURE = np.zeros((48, 64, 3), np.uint8)
+
+
+class Still(livemosaic.Source):
+    name = "still"
+    info = INFO
+
+    def __iter__(self) -> Any:
+        yield Frame.from_bgr(PICTURE)
+
+
+class Nowhere(livemosaic.Sink):
+    def write(self, item: object) -> None: ...
+
+
+def frames(*arguments: Any, **options: Any) -> Frame:
+    return next(livemosaic.mosaic_frames(*arguments, **options))
+
+
+def pipeline(gallery: Gallery, **arguments: Any) -> livemosaic.Pipeline:
+    parts = {"source": Still(), "mosaic": Mosaic(gallery, **SMALL), "sinks": [Nowhere()]}
+    return livemosaic.Pipeline(**{**parts, **arguments})
+
+
+WHAT_NO_GALLERY_IS: list[Any] = [5, None, "", b"photos", {}, {"a"}, "a\0b", Path("a\0b")]
+NO_IMAGES: list[Any] = [None, 5, b"p", []]
+# What the message begins with, and a call with a gallery.
+WRONG: list[tuple[str, Callable[..., Any]]] = [
+    *[
+        ("gallery", lambda _, call=call, spec=spec: call(spec))
+        for call in (Mosaic, livemosaic.open_gallery, Gallery.open, lambda it: frames([], it))
+        for spec in WHAT_NO_GALLERY_IS
+    ],
+    ("recipe", lambda _: livemosaic.open_gallery("p.jpg", recipe={"crops": 0})),  # type: ignore[arg-type]
+    ("progress", lambda _: livemosaic.open_gallery("p.jpg", progress=5)),  # type: ignore[arg-type]
+    *[("images", lambda _, it=it: Gallery.from_images(it)) for it in NO_IMAGES],
+    (r"images\[0\]", lambda _: Gallery.from_images(["a\0b"])),
+    ("name", lambda _: Gallery.from_images([PICTURE], name=5)),  # type: ignore[arg-type]
+    *[("paths", lambda _, it=it: livemosaic.build_gallery(it, "o.gallery")) for it in (5, None)],
+    (r"paths\[1\]", lambda _: livemosaic.build_gallery(["p.jpg", 5], "o.gallery")),  # type: ignore[list-item]
+    *[("output", lambda _, it=it: livemosaic.build_gallery("p.jpg", it)) for it in (5, None, "")],
+    ("workers", lambda _: livemosaic.build_gallery("p.jpg", "o.gallery", workers=0)),
+    *[
+        ("spec", lambda _, it=it: livemosaic.open_source(it))
+        for it in (5, None, b"p.jpg", ["p.jpg"], "", "a\0b", "http://h/a\0b", Still)
+    ],
+    ("rate", lambda _: livemosaic.open_source("pattern", rate=0)),  # type: ignore[arg-type]
+    ("threads", lambda _: livemosaic.open_source("pattern", threads="x")),  # type: ignore[arg-type]
+    *[
+        ("output", lambda _, it=it: livemosaic.open_sink(it, INFO))
+        for it in (5, None, "", "a\0.png")
+    ],
+    ("info", lambda _: livemosaic.open_sink("null", 5)),  # type: ignore[arg-type]
+    ("options", lambda _: livemosaic.open_sink("null", INFO, options={"crf": 5})),  # type: ignore[arg-type]
+    *[
+        ("width|height", lambda gallery, it=it: Mosaic(gallery, **SMALL).plan(*it))
+        for it in ((0, 0), (-4, 4), (4, -4), ("a", 4), (None, 4), (64.5, 48), ((3, 4), 4))
+    ],
+    ("matcher", lambda gallery: Mosaic(gallery, matcher=5)),  # type: ignore[arg-type]
+    ("matcher", lambda gallery: Mosaic(gallery, matcher=lambda *_: 5).apply(PICTURE)),  # type: ignore[arg-type]
+    ("cache_bytes", lambda gallery: Mosaic(gallery, cache_bytes="x")),  # type: ignore[arg-type]
+    ("max_cells", lambda gallery: Mosaic(gallery).process(PICTURE, max_cells="x")),  # type: ignore[call-overload]
+    ("profile", lambda gallery: Mosaic(gallery, profile=[])),  # type: ignore[arg-type]
+    ("size", lambda gallery: Mosaic(gallery, size=(3, 3))),
+    ("size", lambda gallery: Mosaic(gallery).change(size=(3, 3))),
+    ("tile_px", lambda _: MosaicSettings(tile_px=5)),
+    ("thorough", lambda _: MosaicSettings(thorough="x")),  # type: ignore[arg-type]
+    *[("source", lambda gallery, it=it: frames(it, gallery)) for it in (5, None, "", "a\0b")],
+    ("source", lambda gallery: pipeline(gallery, source=5)),
+    ("mosaic", lambda gallery: pipeline(gallery, mosaic=5)),
+    *[("sinks", lambda gallery, it=it: pipeline(gallery, sinks=it)) for it in (5, [5], "o", None)],
+    ("rate", lambda gallery: pipeline(gallery, rate=0)),
+    ("duration_s", lambda gallery: pipeline(gallery, duration_s="x")),
+    ("control", lambda gallery: pipeline(gallery, control=5)),
+    ("pts", lambda _: Frame.from_bgr(PICTURE, pts="x")),
+    ("time_base", lambda _: Frame.from_bgr(PICTURE, time_base="x")),
+    ("colour", lambda _: Frame.from_bgr(PICTURE, colour=5)),  # type: ignore[arg-type]
+    ("alpha", lambda _: Frame.from_bgr(PICTURE, alpha=PICTURE)),
+    ("matrix", lambda _: livemosaic.Colour("x")),  # type: ignore[arg-type]
+    *[
+        (name, lambda _, name=name, value=value: replace(INFO, **{name: value}))
+        for name in ("width", "height", "rate", "peak_rate", "time_base", "sample_aspect_ratio")
+        for value in (0, -4, "a", 4.5)
+    ],
+    ("info", lambda _: livemosaic.output_info(5, 5)),  # type: ignore[arg-type]
+    ("grid", lambda _: livemosaic.output_info(INFO, 5)),  # type: ignore[arg-type]
+    ("input", lambda _: livemosaic.render(PICTURE, None)),  # type: ignore[arg-type]
+    *[("input", lambda _, it=it: livemosaic.render(it, "null")) for it in (5, None, PICTURE, "")],
+    *[
+        ("output", lambda _, it=it: livemosaic.render("p.jpg", it))
+        for it in (5, ["o.png"], Nowhere)
+    ],
+    ("settings", lambda _: livemosaic.LiveState(5)),  # type: ignore[arg-type]
+    ("state", lambda _: livemosaic.Control(5)),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("name", "call"), WRONG, ids=[str(n) for n in range(len(WRONG))])
+def test_a_wrong_argument_is_named(gallery: Gallery, name: str, call: Callable[..., Any]) -> None:
+    with pytest.raises(UsageError, match=f"^({name})"):
+        call(gallery)
+
+
+def test_an_argument_in_the_wrong_place_is_not_shown() -> None:
+    wrong: Any = "rtsp://me:SECRET@camera"
+    with pytest.raises(UsageError) as caught:
+        livemosaic.open_sink(INFO, wrong)  # type: ignore[arg-type]
+    assert "SECRET" not in str(caught.value)
+
+
+def test_one_path_is_a_list_of_one(tmp_path: Path) -> None:
+    photo = tmp_path / "p.png"
+    Image.fromarray(PICTURE).save(photo)
+    for path in (photo, str(photo)):
+        assert livemosaic.build_gallery(path, tmp_path / "o.gallery").photos == 1
+        assert len(Gallery.from_images(path)) == 1
+        assert livemosaic.open_source(path).info.still
+    livemosaic.open_sink(tmp_path / "o.mkv", INFO).abort()

@@ -250,7 +250,7 @@ def resolve(
     try:
         settings = MosaicSettings.of_values(mosaic)
     except OptionError as error:  # values that do not go together
-        if error.option in files:
+        if {it.field: it.name for it in _MOSAIC}.get(error.option, error.option) in files:
             raise UsageError(message(error, files)) from None
         raise
     return RunOptions(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from ..argument import take
 from ..errors import UsageError
 from ..mosaic.settings import MosaicSettings
 from ..option import TEXTS, Option, Texts, option, options_of
@@ -47,6 +48,9 @@ class LiveState:
     max_latency_s: float | None = option(None, """latency limit for live inputs in seconds (default:
         that of the start)""", low=0.01, high=60, live=True)
     # fmt: on
+
+    def __post_init__(self) -> None:
+        take("settings", self.settings, MosaicSettings, "MosaicSettings")
 
 
 # Every option that may change while a pipeline runs, by the name of its field.
@@ -117,6 +121,7 @@ class Control:
         profile: str = "",
         lasting: Sequence[str] = (),
     ) -> None:
+        take("state", state, LiveState | None, "a LiveState")
         self._state = state or LiveState()
         self._lock = threading.Lock()
         self.snapshot_requested = False

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
+from ..argument import path_text, take
 from ..errors import GalleryError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def open_gallery(
     Raises
     ------
     GalleryError : the gallery does not exist, or cannot be used
-    UsageError : a picture of the list is none
+    UsageError : an argument makes no sense, or a picture of the list is none
 
     Examples
     --------
@@ -74,16 +75,19 @@ def open_gallery(
     """
     from .builtin import BUILTIN, open_builtin
     from .file_format import Gallery, how_to_build, refuse_gallery
+    from .recipe import Recipe
 
     if isinstance(spec, Gallery):
         return spec
+    _check_spec(spec)
+    take("recipe", recipe, Recipe | None, "a Recipe")
+    take("progress", progress, Callable | None, "a function")
     if not isinstance(spec, str | Path) and len(spec) == 1 and isinstance(spec[0], str | Path):
         spec = spec[0]
     if is_of_photos(spec):
         paths = [spec] if isinstance(spec, str | Path) else spec
         if not _are_paths(paths):
             from .build import images_gallery
-            from .recipe import Recipe
 
             return Gallery(images_gallery(paths, recipe or Recipe(), rgb=rgb), name="images")
         from .cache import photos_gallery
@@ -112,9 +116,10 @@ def is_of_photos(spec: GallerySpec) -> bool:
     from .builtin import BUILTIN
     from .file_format import Gallery
 
+    if isinstance(spec, Gallery):
+        return False
+    _check_spec(spec)
     if not isinstance(spec, str | Path):
-        if isinstance(spec, Gallery):
-            return False
         return len(spec) != 1 or not _are_paths(spec) or is_of_photos(spec[0])
     path = os.path.expanduser(spec)
     if spec in BUILTIN:
@@ -131,6 +136,15 @@ def is_of_photos(spec: GallerySpec) -> bool:
             return image_kind(file.read(HEAD_BYTES)) is not None
     except OSError:
         return False
+
+
+def _check_spec(spec: object) -> None:
+    """Raise `UsageError` for what cannot stand for a gallery."""
+    words = "a gallery's name, a path, or a list of paths or pictures"
+    if isinstance(spec, str | Path):
+        path_text("gallery", spec, words)
+    elif isinstance(spec, bytes | Mapping) or not hasattr(spec, "__getitem__"):
+        take("gallery", spec, (), words)
 
 
 def _are_paths(items: Sequence[object]) -> TypeGuard[Sequence[str | Path]]:

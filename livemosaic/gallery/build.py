@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..argument import items, path_text, take, whole
 from ..errors import GalleryError, UsageError
 from ..jit import I32, U8
 from ..media.image_reader import BadImage
@@ -94,7 +95,7 @@ _Batch = tuple[list[str], list[tuple[str, str]], Arrays]
 
 
 def build_gallery(
-    paths: Iterable[str | Path],
+    paths: str | Path | Iterable[str | Path],
     output: str | Path,
     *,
     tile_px: int = TILE_PX,
@@ -116,7 +117,7 @@ def build_gallery(
 
     Parameters
     ----------
-    paths : folders (with their subfolders), files and globs
+    paths : folders (with their subfolders), files and globs; or one of them
     output : the file to write; an existing gallery is replaced when the new one is complete
     tile_px : side of a tile in pixels, 8..255
     fit : `crop` takes the largest square in the middle of a photo, of an upright one nearer to the
@@ -136,7 +137,7 @@ def build_gallery(
     Raises
     ------
     OptionError : an option does not take its value
-    UsageError : the output is a file that is no gallery
+    UsageError : the output is a file that is no gallery, or an argument makes no sense
     GalleryError : no photo found, none readable, or the file cannot be written
 
     Examples
@@ -150,6 +151,12 @@ def build_gallery(
     recipe = Recipe(
         tile_px, fit, crops, clusters, drop_percentile, seed, not mirror, frames_of_videos
     )
+    paths = items("paths", paths, "a path, or a list of paths")
+    paths = [path_text(f"paths[{number}]", path, "a path") for number, path in enumerate(paths)]
+    output = path_text("output", output, "a path")
+    take("progress", progress, Callable | None, "a function")
+    if workers is not None:
+        whole("workers", workers, 1)
     refuse_to_replace(output)
     found = find_photos(paths, videos=frames_of_videos > 0)
     frames, bad_videos = frames_of(found.videos if frames_of_videos else (), frames_of_videos)
@@ -171,14 +178,15 @@ def build_gallery(
 
 
 def images_gallery(
-    images: Iterable[U8 | Image | str | Path], recipe: Recipe, *, rgb: bool = False
+    images: str | Path | Iterable[U8 | Image | str | Path], recipe: Recipe, *, rgb: bool = False
 ) -> bytes:
     """The bytes of a gallery file of images, see `Gallery.from_images`."""
     arrays: dict[str, U8] = {}
     names: list[str] = []
-    for number, image in enumerate(images):
-        if isinstance(image, (str, Path)):
-            names.append(os.path.abspath(os.path.expanduser(image)))
+    for number, image in enumerate(items("images", images, "a path, or a list of images")):
+        if isinstance(image, str | Path):
+            path = path_text(f"images[{number}]", image, "a path")
+            names.append(os.path.abspath(os.path.expanduser(path)))
             continue
         names.append(f"images[{number}]")
         try:

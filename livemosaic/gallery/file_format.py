@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from ..argument import path_text, take
 from ..errors import GalleryError, UsageError, words_of
 from ..media.atomic_write import atomic_write
 from ..option import options_of
@@ -253,14 +254,14 @@ class Gallery:
         ------
         GalleryError : missing, unreadable, not a gallery, of another version, cut off or altered
         """
-        path = Path(path)
+        path = Path(path_text("gallery", path, "a path"))
         try:
             if path.exists() and not path.is_file() and not path.is_dir():
                 raise OSError(errno.EINVAL, "it is a device or a pipe, not a file")
             with path.open("rb") as file:
                 empty = not os.fstat(file.fileno()).st_size  # which cannot be mapped
                 data = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:  # a ValueError if the name itself is impossible
+        except OSError as error:
             raise GalleryError(
                 f"cannot open gallery {str(path)!r}: {words_of(error)}; check its name and "
                 f"permissions, or {how_to_build(path)}"
@@ -270,7 +271,7 @@ class Gallery:
     @classmethod
     def from_images(
         cls,
-        images: Iterable[NDArray[np.uint8] | Image | str | Path],
+        images: str | Path | Iterable[NDArray[np.uint8] | Image | str | Path],
         *,
         tile: int = TILE_PX,
         fit: Fit = "crop",
@@ -288,7 +289,8 @@ class Gallery:
 
         Parameters
         ----------
-        images : uint8 (height, width, 3) BGR arrays, Pillow images, and paths of image files
+        images : uint8 (height, width, 3) BGR arrays, Pillow images, and paths of image files; or
+            one path
         tile : side of a tile in pixels, 8..255
         fit, crops, clusters, drop_percentile, seed, mirror : see `livemosaic.gallery.build_gallery`
         rgb : arrays are RGB
@@ -297,7 +299,7 @@ class Gallery:
         Raises
         ------
         OptionError : an option does not take its value
-        UsageError : no image, or `images[3]` is none of these
+        UsageError : no image, `images[3]` is none of these, or another argument makes no sense
         GalleryError : an image file cannot be read
 
         Examples
@@ -312,6 +314,7 @@ class Gallery:
         from .build import images_gallery
 
         recipe = Recipe(tile, fit, crops, clusters, drop_percentile, seed, not mirror)
+        take("name", name, str, "a text")
         return cls(images_gallery(images, recipe, rgb=rgb), name=name)
 
 

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UsageError, shown
+
 U8 = NDArray[np.uint8]
 Planes = tuple[U8, U8, U8]  # y, u and v of I420
 AnyPlanes = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]  # the same of any depth
@@ -56,6 +58,10 @@ class Colour:
     matrix: Matrix = "bt709"
     full_range: bool = False
     tags: tuple[int, int, int, int] = (UNSPECIFIED, UNSPECIFIED, UNSPECIFIED, 0)
+
+    def __post_init__(self) -> None:
+        if self.matrix not in tuple(_WEIGHTS):
+            raise UsageError(f"matrix {shown(self.matrix)}: must be one of {', '.join(_WEIGHTS)}")
 
 
 def _forward(colour: Colour) -> NDArray[np.float64]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from numbers import Integral, Rational
 from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..argument import positive, take, whole
 from ..errors import UsageError
 from .colour import U8, Colour, bgr_to_i420, i420_to_bgr, over_grey
 from .deep import U16, DeepInfo, DeepPlanes
@@ -123,6 +125,12 @@ class Frame:
         half = ((self.height + 1) // 2, (self.width + 1) // 2)
         _check_plane("u", self.u, half)
         _check_plane("v", self.v, half)
+        if self.alpha is not None:
+            _check_plane("alpha", self.alpha, self.y.shape)
+        take("colour", self.colour, Colour, "a Colour")
+        take("pts", self.pts, Integral, "a whole number")
+        take("time_base", self.time_base, Rational, "a Fraction")
+        take("deep", self.deep, DeepPicture | None, "a DeepPicture")
 
     def __repr__(self) -> str:
         return f"<Frame {self.width}x{self.height} at {self.time_s:.3f} s>"
@@ -148,7 +156,8 @@ class Frame:
         ------
         UsageError : `bgr` is anything else, such as the None of `cv2.imread` without a file
         """
-        colour = colour or Colour()
+        colour = Colour() if colour is None else colour
+        take("colour", colour, Colour, "a Colour")
         y, u, v = bgr_to_i420(check_bgr(bgr), colour)
         return cls(y, u, v, colour, **fields)
 
@@ -277,6 +286,10 @@ class StreamInfo:
     tracks : `av` streams, templates for sinks, in the order of `TrackPacket.track`
     chapters, metadata : of the container
     video_metadata : of the video track, without what the program applied (rotation)
+
+    Raises
+    ------
+    UsageError : a size, rate or time base is not above 0, or of another type
     """
 
     width: int
@@ -296,6 +309,14 @@ class StreamInfo:
     chapters: tuple[Chapter, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     video_metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for side in ("width", "height"):
+            whole(side, getattr(self, side), 1)
+        for name in ("rate", "peak_rate", "time_base", "sample_aspect_ratio"):
+            if name != "peak_rate" or self.peak_rate is not None:
+                object.__setattr__(self, name, positive(name, getattr(self, name)))
+        take("colour", self.colour, Colour, "a Colour")
 
 
 def even(value: float | Fraction) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..argument import whole
 from ..errors import OptionError, UsageError
 from ..media.frame import even
 from .settings import (
@@ -56,6 +57,7 @@ class Grid:
 
 def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -> Grid:
     """Choose the output's size and its grid, or raise `UsageError` if the settings make none."""
+    source_width, source_height = whole("width", source_width, 1), whole("height", source_height, 1)
     tile_px, columns = settings.tile_px, settings.columns
     scale, size = settings.scale, settings.size
     if scale is not None and size is not None:
@@ -68,8 +70,6 @@ def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -
         scale, columns = columns * tile_px / source_width, None
     if size is not None:
         width, height = size
-        if width % 2 or height % 2:
-            raise OptionError("size", size, "both sides must be even (4:2:0 video)")
     else:
         if scale is None and settings.for_screen:
             scale = min(SCREEN_SIZE[0] / source_width, SCREEN_SIZE[1] / source_height)
@@ -88,9 +88,6 @@ def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -
             width = columns * tile_px
     if tile_px is None:
         tile_px = SCREEN_TILE_PX if settings.for_screen else DEFAULT_TILE_PX
-    if tile_px % 2:
-        problem = f"must be an even number from {MIN_TILE_PX} to {MAX_TILE_PX}"
-        raise OptionError("tile_px", tile_px, problem)
     rows, columns = -(-height // tile_px), -(-width // tile_px)
     if settings.round_up:
         width, height = columns * tile_px, rows * tile_px

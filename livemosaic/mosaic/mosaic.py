@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..argument import take, whole
 from ..errors import OptionError, UsageError
 from ..exclusive import exclusive
 from ..gallery import open_gallery
@@ -133,9 +134,11 @@ class Mosaic:
         if settings is not None and profile is not None:
             raise UsageError(f"profile {profile}: there are settings, too; leave one of them out")
         if settings is None:
-            settings = MosaicSettings.of_profile(profile or "default")
+            settings = MosaicSettings.of_profile("default" if profile is None else profile)
         _check_settings(settings)
         self.settings = settings.changed(**options)
+        take("matcher", matcher, Callable | None, "a class derived from Matcher")
+        whole("cache_bytes", cache_bytes, 0)
         self.gallery = open_gallery(gallery, rgb=rgb)
         self.cells = CellCounts()
         self.on_stage: Callable[[str], None] = lambda name: None
@@ -246,6 +249,8 @@ class Mosaic:
         max_cells : cells to match at most; those that changed most come first, the others keep
             their tiles until one of the next frames. None for all
         """
+        if max_cells is not None:
+            whole("max_cells", max_cells, 0)
         return self._process(frame, max_cells)
 
     def _process(
@@ -355,6 +360,7 @@ class Mosaic:
         changes with the settings.
         """
         _check_settings(settings)
+        take("gallery", gallery, Gallery | None, "a Gallery")
         before, self.settings = self.settings, settings
         if gallery is not None and gallery is not self.gallery:
             self.gallery, self._key = gallery, None
@@ -379,6 +385,7 @@ class Mosaic:
         self._activity = Activity(grid, threshold=s.activity, overlay=s.overlay)
         make = self._make_matcher or matcher_class(s)
         self._matcher = make(self.gallery, grid, s)
+        take("matcher", self._matcher, Matcher, "a class derived from Matcher")
         self._matcher.on_progress = self.on_progress
         self._deep_tiles = None
         self._use_style(colour, deep_colour)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from ..argument import take
 from ..errors import OptionError, UsageError
 from ..option import Size, check, option, options_of
 from .match import MATCHERS
@@ -119,6 +120,13 @@ class MosaicSettings:
 
     def __post_init__(self) -> None:
         check(self)
+        for name in ("round_up", "for_screen", "full_size", "thorough"):
+            take(name, getattr(self, name), bool, "True or False")
+        if self.tile_px is not None and self.tile_px % 2:
+            problem = f"must be an even number from {MIN_TILE_PX} to {MAX_TILE_PX}"
+            raise OptionError("tile_px", self.tile_px, problem)
+        if self.size is not None and any(side % 2 for side in self.size):
+            raise OptionError("size", self.size, "both sides must be even (4:2:0 video)")
         if 0 < self.max_uses < self.min_uses:
             problem = f"must be at most the other limit, max_uses {self.max_uses}"
             raise OptionError("min_uses", self.min_uses, problem)
@@ -146,6 +154,7 @@ class MosaicSettings:
         ------
         OptionError : there is no such profile
         """
+        take("profile", profile, str, "a name")
         if profile not in PROFILES:
             raise OptionError("profile", profile, f"must be one of {', '.join(PROFILES)}")
         return cls.of_values(PROFILES[profile])

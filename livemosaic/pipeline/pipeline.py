@@ -11,6 +11,7 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
+from ..argument import items, number, positive, take
 from ..control.options import MAX_LATENCY_MS
 from ..control.state import Control, LiveState, LiveStats
 from ..errors import LivemosaicError, SinkError, UsageError, problem_of
@@ -65,6 +66,9 @@ def output_info(info: StreamInfo, grid: Grid, *, rate: Fraction | None = None) -
     grid : `Mosaic.plan` of the source's width and height
     rate : constant output rate in frames/s; None: frames keep the input's times
     """
+    take("info", info, StreamInfo, "a StreamInfo")
+    take("grid", grid, Grid, "a Grid, see Mosaic.plan")
+    rate = None if rate is None else positive("rate", rate)
     info = replace(info, width=grid.width, height=grid.height)
     return info if rate is None else replace(info, rate=rate, peak_rate=None, time_base=1 / rate)
 
@@ -147,6 +151,15 @@ class Pipeline:
         open_recording: Callable[[], Sink] | None = None,
         away: AwayPicture | None = None,
     ) -> None:
+        take("source", source, Source, "a Source")
+        take("mosaic", mosaic, Mosaic, "a Mosaic")
+        for sink in items("sinks", sinks, "a list of Sinks"):
+            take("sinks", sink, Sink, "a list of Sinks")
+        rate = None if rate is None else positive("rate", rate)
+        if duration_s is not None:
+            number("duration_s", duration_s, 0)
+        number("max_latency_s", max_latency_s, 0)
+        take("control", control, Control | None, "a Control")
         self._source, self._mosaic = source, mosaic
         self._live, self._rate = source.info.live or realtime, rate
         self._duration_s = duration_s

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..argument import path_text, positive, take
 from ..media.urls import local_path
 from .base import Destination, FileOptions, RunContext, Sink, Window
 
@@ -62,12 +64,13 @@ def output_examples() -> dict[str, str]:
     return {name: text for kind in _KINDS[::-1] for name, text in kind.examples.items()}
 
 
-def parse_output(spec: str, options: FileOptions | None = None) -> Destination:
+def parse_output(spec: str | Path, options: FileOptions | None = None) -> Destination:
     """Find out what an output is. Nothing is opened or created.
 
     `UsageError` if `spec` is not valid, `SinkError` if it is a folder.
     """
-    path = local_path(spec)
+    path = local_path(path_text("output", spec))
+    take("options", options, FileOptions | None, "FileOptions")
     for kind in _KINDS:
         if re.fullmatch(kind.outputs, path, re.DOTALL):
             parse = import_module(kind.module, __name__).parse_output
@@ -78,7 +81,7 @@ def parse_output(spec: str, options: FileOptions | None = None) -> Destination:
 
 
 def open_sink(
-    spec: str,
+    spec: str | Path,
     info: StreamInfo,
     *,
     options: FileOptions | None = None,
@@ -100,7 +103,12 @@ def open_sink(
     SinkError
         when the output cannot be created
     """
+    from ..media.frame import StreamInfo
+
     destination = parse_output(spec, options)
+    take("info", info, StreamInfo, "a StreamInfo")
+    if rate is not None:
+        positive("rate", rate)
     destination.check()
     destination.check_stream(info)
     return destination.open(info, RunContext(rate=rate))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
 
+from ..argument import number, take
 from ..errors import SinkError
 from ..exclusive import exclusive
 
@@ -46,6 +47,13 @@ class FileOptions:
     zeroed: bool = False
     keep_hdr: bool = False
     timeout_s: float = 10
+
+    def __post_init__(self) -> None:
+        for name in ("codec", "preset", "format", "source_name"):
+            take(name, getattr(self, name), str | None, "a text")
+        if self.crf is not None:
+            number("crf", self.crf, 0)
+        number("timeout_s", self.timeout_s, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
+from ..argument import path_text
 from .base import DEFAULT_CAPTURE, CaptureMode, Source, SourceOptions
 
 __all__ = ["Source", "SourceOptions", "input_examples", "input_kind", "open_source"]
@@ -47,7 +49,7 @@ def input_kind(spec: str) -> str:
 
 
 def open_source(
-    spec: str,
+    spec: str | Path,
     *,
     rate: Fraction | None = None,
     threads: int = 0,
@@ -76,8 +78,9 @@ def open_source(
     SourceError
         when the input cannot be opened, or has no picture
     UsageError
-        when `spec` is not valid
+        when an argument is not valid
     """
+    spec = path_text("spec", spec)
     options = SourceOptions(
         rate, threads, reconnect, capture or DEFAULT_CAPTURE, alpha, keep_depth, keep_hdr
     )

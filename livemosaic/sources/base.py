@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Self
 
+from ..argument import positive, take, whole
+
 if TYPE_CHECKING:
     from ..media.frame import Item, StreamInfo  # brings NumPy
 
@@ -26,6 +28,12 @@ class SourceOptions:
     alpha: bool = False
     keep_depth: bool = False
     keep_hdr: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rate is not None:
+            positive("rate", self.rate)
+        whole("threads", self.threads, 0)
+        take("capture", self.capture, tuple, "width, height and frames/s")
 
 
 class Source(ABC):

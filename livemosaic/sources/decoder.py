@@ -87,8 +87,8 @@ class VideoDecoder:
         # Taken now, because a container that is closed cannot be asked.
         self._aspect = fraction(self.stream.sample_aspect_ratio)
         self._info = StreamInfo(
-            width=0,  # the first frame has the size
-            height=0,
+            width=1,  # until the first frame, which has the size
+            height=1,
             rate=self.rate,
             peak_rate=None if live or peak == self.rate else peak,
             time_base=self.time_base,
