@@ -920,3 +920,27 @@ def test_mirrored_video(tmp_path: Path, hflip: bool, vflip: bool, code: int) -> 
     path = clips.make(tmp_path / "c.mp4", rotation=0, mirror=(hflip, vflip))
     got, _ = read(path)
     assert (got[3].y == cv2.flip(clips.frames()[3].y, code)).all()
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        {"a.m3u8": "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1000\na.m3u8\n"},
+        {"a.m3u8": '#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="a",URI="a.m3u8"\n'},
+        {"a.ffconcat": "ffconcat version 1.0\nfile 'b.ffconcat'\n",
+         "b.ffconcat": "ffconcat version 1.0\nfile a.ffconcat\n"},
+    ],
+)  # fmt: skip
+def test_a_playlist_that_contains_itself(tmp_path: Path, lists: dict[str, str]) -> None:
+    for name, text in lists.items():
+        (tmp_path / name).write_text(text)
+    first = tmp_path / next(iter(lists))
+    with pytest.raises(SourceError, match="contains itself"):
+        open_source(str(first))
+
+
+def test_a_list_may_have_a_film_twice(tmp_path: Path) -> None:
+    clips.make(tmp_path / "a.mkv", clips.frames(5))
+    (tmp_path / "a.ffconcat").write_text("ffconcat version 1.0\nfile a.mkv\nfile a.mkv\n")
+    with open_source(str(tmp_path / "a.ffconcat")) as source:
+        assert sum(isinstance(item, Frame) for item in source) == 10

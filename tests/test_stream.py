@@ -358,6 +358,34 @@ def test_udp(tmp_path: Path) -> None:
     assert all(a.pts < b.pts for a, b in pairwise(watch.frames))
 
 
+@pytest.mark.parametrize("name", ["x.mp4", "x.ts"])
+def test_an_address_that_leads_to_itself(name: str) -> None:
+    def answer(handler: Any) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", handler.path)
+        handler.end_headers()
+
+    with http_server(answer) as url, pytest.raises(SourceError, match="leads to itself"):
+        open_source(f"{url}/{name}")
+
+
+def test_a_server_that_sends_a_byte_now_and_then() -> None:
+    done = threading.Event()
+
+    def answer(handler: Any) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        while not done.wait(0.02):
+            handler.wfile.write(b"\x47")
+
+    with http_server(answer) as url:
+        address = find_protocol(f"{url}/x.ts")
+        assert address is not None
+        with pytest.raises(SourceError, match="or sends too slowly"):
+            StreamSource(address, open_s=0.3)
+        done.set()
+
+
 def test_silent_server_times_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = find_protocol(f"rtsp://me:secret@127.0.0.1:{silent.getsockname()[1]}/cam")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import re
 import stat
 import sys
 from dataclasses import dataclass, field, replace
@@ -22,6 +24,10 @@ STANDARD_INPUT = "fd:"  # FFmpeg's protocol for an open descriptor
 DEFAULT_RATE = Fraction(25)  # of pictures that carry no times; FFmpeg's own choice
 _TIMEOUTS_S = (10.0, 10.0)  # for a server's answer: to open, and to read
 _CHUNK = 2**16
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat")  # their first bytes
+_MAX_PLAYLIST, _MAX_NESTED = 2**20, 20  # bytes; playlists in playlists
+# Of HLS: a line, or a quoted attribute of one that begins with #. Of FFmpeg's lists: `file NAME`.
+_ENTRY = re.compile(r"""#.*URI="([^"]+)".*|file\s+'?([^']+)'?|([^#].*)""")
 
 
 class Pipe:
@@ -131,7 +137,10 @@ def _check_file(path: Path) -> None:
     try:
         about = path.stat()
         if stat.S_ISREG(about.st_mode):
-            path.open("rb").close()
+            with path.open("rb") as file:
+                is_playlist = file.read(8).startswith(_PLAYLISTS)
+            if is_playlist:
+                _refuse_loop(path, (), set())
         elif not os.access(path, os.R_OK):  # opening and closing a pipe would kill its writer
             raise PermissionError
     except OSError as error:
@@ -140,6 +149,29 @@ def _check_file(path: Path) -> None:
         raise SourceError(f"{path}: it is a folder; name a video in it")
     if stat.S_ISREG(about.st_mode) and about.st_size == 0:
         raise SourceError(f"{path}: the file is empty; copy or record it again")
+
+
+def _refuse_loop(playlist: Path, above: tuple[Path, ...], done: set[Path]) -> None:
+    """Raise `SourceError` if a playlist contains itself, through others or not.
+
+    FFmpeg would open it again and again, until memory or files run out.
+    """
+    path = playlist.resolve()
+    if path in above or len(above) >= _MAX_NESTED:
+        raise SourceError(f"{above[0]}: the playlist contains itself; name a video in it")
+    if path in done:
+        return
+    done.add(path)
+    with path.open("rb") as file:
+        data = file.read(_MAX_PLAYLIST)
+    if not data.startswith(_PLAYLISTS):
+        return
+    for line in data.decode(errors="surrogateescape").splitlines():
+        match = _ENTRY.fullmatch(line.strip())
+        name = match and next(filter(None, match.groups()))
+        with contextlib.suppress(OSError, ValueError):  # FFmpeg reports them
+            if name and not is_url(name) and (path.parent / name).is_file():
+                _refuse_loop(path.parent / name, (*above, path), done)
 
 
 def _sequence(pattern: Path, rate: Fraction) -> InputPath:

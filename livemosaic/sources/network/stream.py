@@ -50,6 +50,8 @@ _KEYLESS_S = 12.0
 # `close` waits this long for the connection's end. A receiver that is stuck ends it later.
 _CLOSE_S = 0.3
 
+_SLOW = "it did not answer in time, or sends too slowly; check the address and the network"
+
 # Errors that a retry would meet again.
 _FINAL = (
     av.error.ProtocolNotFoundError,
@@ -193,7 +195,7 @@ class StreamSource(Source):
         except (av.error.FFmpegError, OSError, ValueError) as failed:
             kind = RefusedError if isinstance(failed, _FINAL) else SourceError
             if not self._opened.is_set() and time.monotonic() - began_s >= self._open_s:
-                failed = TimeoutError()  # demuxers report an incomplete answer as damage
+                failed = TimeoutError(_SLOW)  # demuxers report an incomplete answer as damage
             # Without `from failed`: FFmpeg's errors contain the address with its password.
             error = kind(_cannot(self.name, failed))
         except BaseException as unexpected:
@@ -369,7 +371,12 @@ def _cannot(name: str, error: BaseException) -> str:
     if isinstance(error, (av.error.InvalidDataError, EOFError)):
         problem = "it is not a video; check the address"
     elif getattr(error, "errno", None) == errno.EIO:
-        problem = "there is no such host, or the connection broke; check the address"
+        problem = (
+            "there is no such host, the connection broke, or the address leads to itself; "
+            "check the address"
+        )
+    elif isinstance(error, TimeoutError) and error.args == (_SLOW,):
+        problem = _SLOW
     else:
         problem = reason(error)
     return f"{name}: cannot be read: {problem}"
