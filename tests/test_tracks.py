@@ -246,3 +246,31 @@ def test_an_attachment_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture
         assert [bytes(it.data) for it in container.streams.attachments] == [b"hello"]
     copy(target, tmp_path / "o.mp4")
     assert "track 1 (attachment, note.txt) is left out" in caplog.text
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov"])
+def test_sound_that_only_the_outputs_muxer_refuses_costs_no_picture(
+    tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The trial has learnt from a packet that it refused."""
+    copy(CORPUS / "17-noisy-sound" / "eac3.mkv", tmp_path / f"out.{ending}")
+    with open_container(str(tmp_path / f"out.{ending}")) as container:
+        assert len(list(container.decode(video=0))) == 5
+    assert "track 1 (audio, eac3) is damaged, parts are left out" in caplog.messages
+
+
+def test_dolby_of_a_version_that_mp4_has_no_name_for_costs_no_picture(tmp_path: Path) -> None:
+    """FFmpeg notices it when it writes the header, at the end."""
+    clips.make(tmp_path / "in.ts", clips.frames(25), sound=["ac3"])
+    with (
+        open_source(str(tmp_path / "in.ts")) as opened,
+        open_sink(str(tmp_path / "out.mp4"), opened.info) as sink,
+    ):
+        for number, item in enumerate(clips.items(opened)):
+            if not isinstance(item, Frame) and number < 8:
+                data = bytearray(bytes(item.packet))
+                data[5] = 10 << 3 | data[5] & 7
+                item = item._replace(packet=copy_packet(item.packet, bytes(data)))
+            sink.write(item)
+    with open_container(str(tmp_path / "out.mp4")) as container:
+        assert len(list(container.decode(video=0))) == 25

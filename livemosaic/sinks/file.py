@@ -383,7 +383,6 @@ class FileSink(Sink):
         try:
             self._mux(self._tracks.write(item._replace(packet=packet), hidden=hidden))
         except (av.error.InvalidDataError, av.error.ArgumentError):
-            # Muxers look into the packets. A bad packet is no reason to lose the rest.
             self._tracks.warn(item.track)
 
     def _mux(self, packets: Iterable[Any]) -> None:
@@ -391,7 +390,13 @@ class FileSink(Sink):
             if self._info.chapters and packet.pts is not None:
                 end = packet.pts + (packet.duration or 0)
                 self._end_s = max(self._end_s, end * (fraction(packet.time_base) or 1))
-            self._mux_one(packet)
+            try:
+                self._mux_one(packet)
+            except (av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError):
+                # Muxers look into the packets of tracks, which may have waited for this one. A bad
+                # packet is no reason to lose the rest.
+                if not self._tracks.damaged:
+                    raise
 
 
 def _open(url: str, destination: FileDestination, *, time_base: Fraction, live: bool) -> Any:

@@ -46,7 +46,8 @@ class Tracks:
     """All tracks of an output but the picture. The container has no header yet.
 
     FFmpeg's muxers interleave: they may report a bad packet while they write another one, and its
-    track cannot be told. So each packet goes through a muxer that writes to nowhere first.
+    track cannot be told. So each packet goes through a muxer that writes to nowhere first. That one
+    may keep something of a packet that it refuses, and begins again with the last good one.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Tracks:
         self._trial = partial(_trial, format=format, seekable=seekable)
         self._trials: dict[int, Any] = {}
         self._is_rtsp = format.muxer == "rtsp"  # it writes nowhere but to a server
+        self._taken: dict[int, Any] = {}  # the last packet that the muxer took
         self._writers: dict[int, TrackWriter] = {}
         # Of the last packet: dts, duration, and their time base.
         self._last: dict[int, tuple[int, int, Any]] = {}
@@ -91,6 +93,11 @@ class Tracks:
         while self._trials:
             with contextlib.suppress(Exception):
                 self._trials.popitem()[1].close()
+
+    @property
+    def damaged(self) -> bool:
+        """Whether a track was reported as damaged."""
+        return bool(self._warned)
 
     def warn(self, number: int) -> None:
         """Report once that a track is damaged.
@@ -131,15 +138,22 @@ class Tracks:
         """Whether the muxer takes a packet."""
         if self._is_rtsp:
             return True
+        stream = self._writers[number].stream
         if number not in self._trials:
-            self._trials[number] = self._trial(self._writers[number].stream)
-        copy = copy_packet(packet)
-        copy.stream = self._trials[number].streams[0]
+            self._trials[number] = self._trial(stream)
         try:
-            self._trials[number].mux_one(copy)
+            _check_dolby(self._trials[number].streams[0], packet, self._taken.get(number))
+            _mux_copy(self._trials[number], packet)
         except (av.error.FFmpegError, ValueError):
             self.warn(number)
+            with contextlib.suppress(av.error.FFmpegError):
+                self._trials.pop(number).close()
+            if number in self._taken:
+                self._trials[number] = self._trial(stream)
+                with contextlib.suppress(av.error.FFmpegError):
+                    _mux_copy(self._trials[number], self._taken[number])
             return False
+        self._taken[number] = copy_packet(packet)
         return True
 
     def _ordered(self, number: int, packets: Iterable[Any]) -> Iterator[Any]:
@@ -255,6 +269,38 @@ def _trial(track: Any, *, format: Format, seekable: bool) -> Any:
     add_copy(trial, track)
     trial.start_encoding()
     return trial
+
+
+def _mux_copy(output: Any, packet: Any) -> None:
+    copy = copy_packet(packet)
+    copy.stream = output.streams[0]
+    output.mux_one(copy)
+
+
+def _check_dolby(stream: Any, packet: Any, before: Any) -> None:
+    """Raise `ValueError` for (E-)AC-3 that costs the end of an MP4 file.
+
+    Its muxer has no name for some versions, which it notices when it writes the header, at the end.
+    It joins packets to six blocks of samples; if their number of blocks differs from that of
+    `before`, the packet before, it refuses all others.
+    """
+    name, head = codec_name(stream), _head(packet)
+    if stream.container.format.name in ("mp4", "mov") and name in ("ac3", "eac3") and head:
+        version = head[5] >> 3
+        if version in (9, 10) or (name == "ac3" and version > 8):
+            raise ValueError(f"version {version}")
+        if name == "eac3" and before is not None and _blocks(head) != _blocks(_head(before)):
+            raise ValueError("another number of blocks")
+
+
+def _head(packet: Any) -> bytes:
+    head = bytes(memoryview(packet)[:6])
+    return head if len(head) == 6 else b""
+
+
+def _blocks(head: bytes) -> int | None:
+    """The code of the number of blocks of an E-AC-3 packet; 3 for low rates, which imply it."""
+    return (3 if head[4] >> 6 == 3 else head[4] >> 4 & 3) if head else None
 
 
 def _label(number: int, track: Any) -> str:
