@@ -90,6 +90,17 @@ def test_corners_are_round() -> None:
     assert canvas[0, 45].max() == canvas[30, 0].max() < 100
 
 
+def test_text_is_drawn_in_its_line_and_colour() -> None:
+    canvas = PanelCanvas(200, 60)
+    empty = canvas.panel()
+    canvas.text("Photos", 10, 20, px=20, colour=(255, 0, 0))
+    drawn = canvas.panel()
+    rows, columns = np.nonzero((drawn.colour != empty.colour).any(axis=2))
+    assert 15 <= rows.min() <= rows.max() < 20 + 1.5 * 20
+    assert 8 <= columns.min() <= columns.max() <= 12 + text_width("Photos", 20)
+    assert drawn.colour[..., 0].max() > 200 > 100 > drawn.colour[..., 1:].max()
+
+
 # ---- text --------------------------------------------------------------------------------
 
 

@@ -169,7 +169,8 @@ LIVE_MUXER_OPTIONS = {
     "webm": _SHORT_CLUSTERS,
 }
 
-_MAX_CRF = 63  # of VP9 and AV1; x264 takes more than its own limit of 51
+_MAX_CRF = 63  # of VP9 and AV1
+_MAX_CRF_H26X = 51  # of libx264 and libx265
 _PRESETS = (  # of x264 and x265
     *("ultrafast", "superfast", "veryfast", "faster", "fast"),
     *("medium", "slow", "slower", "veryslow", "placebo"),
@@ -212,8 +213,9 @@ def find_codec(
     if closed and options.preset is not None and options.preset not in _PRESETS:
         # Refused here, because the encoder would complain on standard error.
         raise OptionError("preset", options.preset, f"must be one of {', '.join(_PRESETS)}")
-    if options.crf is not None and not 0 <= options.crf <= _MAX_CRF:
-        raise OptionError("crf", options.crf, f"must be 0 (best) to {_MAX_CRF} (smallest)")
+    worst = _MAX_CRF_H26X if closed else _MAX_CRF
+    if options.crf is not None and not 0 <= options.crf <= worst:
+        raise OptionError("crf", options.crf, f"must be 0 (best) to {worst} (smallest)")
     return codec
 
 
