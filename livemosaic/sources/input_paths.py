@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
@@ -159,7 +158,7 @@ def _refuse_loop(playlist: Path, above: tuple[Path, ...], done: set[Path]) -> No
     path = playlist.resolve()
     if path in above or len(above) >= _MAX_NESTED:
         raise SourceError(f"{above[0]}: the playlist contains itself; name a video in it")
-    if path in done:
+    if path in done or not path.is_file():
         return
     done.add(path)
     with path.open("rb") as file:
@@ -169,9 +168,13 @@ def _refuse_loop(playlist: Path, above: tuple[Path, ...], done: set[Path]) -> No
     for line in data.decode(errors="surrogateescape").splitlines():
         match = _ENTRY.fullmatch(line.strip())
         name = match and next(filter(None, match.groups()))
-        with contextlib.suppress(OSError, ValueError):  # FFmpeg reports them
-            if name and not is_url(name) and (path.parent / name).is_file():
-                _refuse_loop(path.parent / name, (*above, path), done)
+        if (
+            name
+            and "\0" not in name
+            and not is_url(name)
+            and os.access(path.parent / name, os.R_OK)
+        ):
+            _refuse_loop(path.parent / name, (*above, path), done)
 
 
 def _sequence(pattern: Path, rate: Fraction) -> InputPath:
