@@ -1,6 +1,6 @@
 """Films with noise in their sound: is every output whole, in bounded time and memory?
 
-    nice python bench/fuzz/noisy_sound.py [--films 60] [--seed 0] [--keep FOLDER]
+    nice python -m bench.fuzz.noisy_sound [--films 60] [--seed 0] [--keep FOLDER]
 
 Film number N has the same bytes in every run with the same seed. `--keep` stores the films that
 fail. The exit code is 1 if one does.
@@ -9,23 +9,20 @@ fail. The exit code is 1 if one does.
 from __future__ import annotations
 
 import argparse
-import os
 import random
-import subprocess
+import shutil
 import sys
-import tempfile
-import time
 from collections import Counter
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, str(ROOT))
+from livemosaic.media.ffmpeg import av
 
-from livemosaic.media.ffmpeg import av  # noqa: E402
+from .driver import command, empty, forked, warm_folder
 
 # Encoder, its options, and container.
 KINDS = [
@@ -42,10 +39,9 @@ KINDS = [
 ]
 SIZE, RATE, SECONDS = (96, 64), 25, 3
 OUTPUTS = ("out.mp4", "out.mkv", "out.webm")
-MAX_S, MAX_MB = 30, 1000
 
 
-def make(path: Path, encoder: str) -> None:
+def make(path: Path, encoder: str, *, seconds: int = SECONDS) -> None:
     """A film with a tone."""
     with av.open(str(path), "w") as container:
         codec = {".webm": "libvpx", ".flv": "libx264"}.get(path.suffix, "mpeg4")
@@ -55,7 +51,7 @@ def make(path: Path, encoder: str) -> None:
         sound: Any = container.add_stream(encoder, rate=48000, options={"strict": "-2"})
         sound.bit_rate = 128_000
         sound.codec_context.layout = "stereo"
-        for number in range(RATE * SECONDS):
+        for number in range(RATE * seconds):
             picture = av.VideoFrame.from_ndarray(
                 np.full((SIZE[1], SIZE[0], 3), number * 3 % 256, np.uint8), format="rgb24"
             )
@@ -105,38 +101,23 @@ def spoil(path: Path, chance: random.Random) -> None:
     path.write_bytes(data)
 
 
+def make_spoilt(film: Path, encoder: str, chance: random.Random) -> int:
+    make(film, encoder)
+    spoil(film, chance)
+    return 0
+
+
 def problems(film: Path, folder: Path) -> list[str]:
     """Run the program with a film, and say how it failed."""
-    outputs = [folder / name for name in OUTPUTS]
-    command = [sys.executable, "-m", "livemosaic", "run", str(film), *map(str, outputs), "-y"]
-    began = time.monotonic()
-    with (folder / "messages").open("w+") as messages:
-        child = subprocess.Popen(
-            [*command, "--size", "96x64", "--columns", "12", "--no-config"],
-            stdout=subprocess.DEVNULL,
-            stderr=messages,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        while True:
-            done, status, usage = os.wait4(child.pid, os.WNOHANG)
-            if done:
-                break
-            if time.monotonic() - began > 10 * MAX_S:
-                child.kill()
-            time.sleep(0.02)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        messages.seek(0)
-        text = messages.read()
-    found = []
-    if "internal error" in text or "Traceback" in text or "Exception ignored" in text:
-        found.append("internal error")
-    if usage.ru_utime + usage.ru_stime > MAX_S:  # on a machine that does nothing else
-        found.append(f"over {MAX_S} s")
-    if usage.ru_maxrss * 1024 / 1e6 > MAX_MB:
-        found.append(f"over {MAX_MB} MB")
-    found += [f"lost {path.suffix}" for path in outputs if not is_whole(path)]
-    if child.returncode and not found:
-        found.append(f"exit code {child.returncode}")
+    options = ["-y", "--size", "32x32", "--columns", "4", "--no-config"]
+    outcome = command(folder, ["run", film.name, *OUTPUTS, *options])
+    found = outcome.problems()
+    lost = forked(
+        folder, lambda: sum((not is_whole(Path(name))) << n for n, name in enumerate(OUTPUTS))
+    )
+    found += [f"lost {name}" for n, name in enumerate(OUTPUTS) if lost.code >> n & 1]
+    if outcome.code and not found:
+        found.append(f"exit code {outcome.code}")
     return found
 
 
@@ -157,26 +138,23 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder for the films that fail")
     args = parser.parse_args()
     counts: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with warm_folder() as folder:
         for number in range(args.films):
             encoder, ending = KINDS[number % len(KINDS)]
             film = folder / f"{number}-{encoder}.{ending}"
-            try:
-                make(film, encoder)
-            except (av.error.FFmpegError, ValueError) as error:
-                counts[f"not made: {encoder} in {ending}: {error}"] += 1
+            chance = random.Random(args.seed * 1_000_003 + number)
+            made = forked(folder, partial(make_spoilt, film, encoder, chance))
+            if made.code:
+                counts[f"not made: {encoder} in {ending}"] += 1
                 continue
-            spoil(film, random.Random(args.seed * 1_000_003 + number))
             found = problems(film, folder)
             if found:
                 counts.update(found)
                 print(f"{film.name}: {', '.join(found)}", flush=True)
                 if args.keep is not None:
                     args.keep.mkdir(parents=True, exist_ok=True)
-                    film.rename(args.keep / film.name)
-            for path in folder.iterdir():
-                path.unlink()
+                    shutil.copy(film, args.keep)
+            empty(folder)
     print(f"{args.films} films:", ", ".join(f"{n} {text}" for text, n in counts.items()) or "well")
     sys.exit(1 if any(not text.startswith("not made") for text in counts) else 0)
 
