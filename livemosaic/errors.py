@@ -41,12 +41,17 @@ _UNPRINTABLE = re.compile(
 )
 
 
+# A user's name and password before a host, in an address that stands in the wrong place.
+# `media.urls.public_name` hides more, of what is known to be an address.
+_CREDENTIALS = re.compile(r"(?i)\b([a-z][a-z0-9+.-]+:/+)[^\s/'\"]*@")
+
+
 def printable(text: object) -> str:
     """Text in one line, with control characters as escapes such as \\x1b.
 
     Names, tags and addresses come from outside: everything that is shown goes through here.
     """
-    return _UNPRINTABLE.sub(_escaped, str(text))
+    return _CREDENTIALS.sub(r"\1", _UNPRINTABLE.sub(_escaped, str(text)))
 
 
 def _escaped(match: re.Match[str]) -> str:

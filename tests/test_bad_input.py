@@ -52,6 +52,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("option", ["--gallery", "--config", "--map", "--away", "--size"])
+def test_a_password_in_the_wrong_place_is_not_shown(option: str) -> None:
+    outcome = finish(spawn("run", "pattern:64x64", "null", option, "http://me:SECRET@h/x.page"))
+    assert outcome.code in (FAILED, USAGE)
+    assert "h/x.page" in outcome.err
+    assert "SECRET" not in outcome.err
+
+
 def one_line(outcome: Outcome, code: int, *names: str) -> None:
     """The run failed with one line, which names the things; tests/test_messages.py has its text."""
     assert outcome.code == code, outcome.err

@@ -187,7 +187,7 @@ def test_packages_are_cheap_to_import() -> None:
 def test_names_without_credentials() -> None:
     from livemosaic.media.urls import is_url, public_name
 
-    assert public_name("rtsp://me:secret@cam:554/live?x=1") == "rtsp://cam:554/live?x=1"
+    assert public_name("rtsp://me:secret@cam:554/live?x=1") == "rtsp://cam:554/live?x=***"
     assert public_name("http://host/a@b.mp4") == "http://host/a@b.mp4"
     assert public_name("/tmp/me@home.mp4") == "/tmp/me@home.mp4"
     assert not is_url("C:\\clip.mp4")

@@ -441,16 +441,16 @@ def test_decoder_that_is_too_slow_skips_and_stays_near(
             "http://cam/v.mjpg?user=me&password=x&fps=5",
             "http://cam/v.mjpg?user=***&password=***&fps=5",
         ),
-        ("http://cam/v?TOKEN=x#here", "http://cam/v?TOKEN=***#here"),
+        ("http://cam/v?TOKEN=x#here", "http://cam/v?TOKEN=***#***"),
         ("http://cam/v?access_token=x;apikey=y", "http://cam/v?access_token=***;apikey=***"),
         ("srt://host:9000?passphrase=x&mode=caller", "srt://host:9000?passphrase=***&mode=caller"),
         ("rtmp://live.example/app/key-123", "rtmp://live.example/app/***"),
-        ("rtmps://live.example:443/app/key?x=1", "rtmps://live.example:443/app/***?x=1"),
-        ("rtmp://host/app", "rtmp://host/app"),
+        ("rtmps://live.example:443/app/key?x=1", "rtmps://live.example:443/app/***?x=***"),
+        ("rtmp://host/SECRET", "rtmp://host/***"),
         ("http://host/a@b.mp4", "http://host/a@b.mp4"),
         ("http://host:80/a@b.mp4", "http://host:80/a@b.mp4"),
         ("http://[::1]:80/a", "http://[::1]:80/a"),
-        ("http://me:x@[::1/a", "http://[::1/a"),
+        ("http://me:x@[::1/a", "http://***"),
         ("rtsp://me:s3cr/x@cam/live", "rtsp://cam/live"),
         ("rtsp://me:s#cr@cam:554/live", "rtsp://cam:554/live"),
         ("rtsp://me:s?c@r@cam/live", "rtsp://cam/live"),
@@ -463,10 +463,49 @@ def test_decoder_that_is_too_slow_skips_and_stays_near(
         ("rtsp://cam/user=me&password=a_b&channel=1", "rtsp://cam/user=***&password=***&channel=1"),
         ("http://cam/s?loginuse=me&loginpas=1", "http://cam/s?loginuse=***&loginpas=***"),
         ("http://cam/s?jwt=x&pw=y&rate=5", "http://cam/s?jwt=***&pw=***&rate=5"),
+        ("http://h/a.m3u8?hdnts=x&code=y&z", "http://h/a.m3u8?hdnts=***&code=***&***"),
+        ("https://h/a8f3c9d2e4b5f6a7b8c9/a.m3u8", "https://h/***/a.m3u8"),
+        ("https://h/x1b2-c3d4-e5f6-a7b8", "https://h/***"),
+        ("rtsp://cam/h264Preview_01_main", "rtsp://cam/h264Preview_01_main"),
+        ("http://h/My%20film_20240612_153000.mp4", "http://h/My%20film_20240612_153000.mp4"),
+        ("rtsp://me:SECRET", "rtsp://***"),
+        ("rtsp:me:SECRET@h/x", "rtsp:h/x"),
+        ("rtsp://me%3ASECRET@h/x", "rtsp://h/x"),
+        ("file://me:SECRET@h", "file://h"),
+        ("cache:http://me:SECRET@h/x", "cache:http://h/x"),
+        ("cache:rtsp:me:SECRET@h/x", "cache:rtsp:h/x"),
+        ("concat:http://me:SECRET@a/x|http://me:SECRET@b/y", "concat:***"),
+        ("subfile,,start,0,end,0,,:http://me:SECRET@h/x", "***"),
+        ("[f=mpegts]udp://me:SECRET@h:1|rtmp://h/SECRET", "***"),
+        ("a:b.mp4", "a:b.mp4"),
+        ("./http: x.mp4", "./http: x.mp4"),
     ],
 )
 def test_public_names(address: str, shown: str) -> None:
     assert public_name(address) == shown
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http", "rtmps", "srt"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("{0}://{1}@h", "{0}:/me:{1}@h/x", "{0}://me:{1}", "{0}:me:{1}@h", "{0}://h:{1}/x"),
+        *("{0}://h/x?{1}", "{0}://h/x?a={1}", "{0}://h/x?fps={1}", "{0}://h/x#{1}"),
+        *("{0}://h/x/user=me&a={1}", "{0}://h/user=me_a={1}_channel=1.sdp", "{0}://h/{1}/x"),
+        *("cache:{0}://me:{1}@h/x", "async:{0}:me:{1}@h", "concat:{0}://a|{0}://h/x?a={1}"),
+        *("[f=mpegts]{0}://h/x?a={1}|b", "a {0}://me:{1}@h", " {0}://me:{1}@h"),
+    ],
+)
+def test_no_secret_is_in_a_public_name(form: str, scheme: str) -> None:
+    assert "SeCrEt" not in public_name(form.format(scheme, "9SeCrEt99SeCrEt8"))
+
+
+@pytest.mark.parametrize(
+    "secret", ["s/SeCrEt", "s?SeCrEt", "s#SeCrEt", "s:SeCrEt", "@SeCrEt@", "\n"]
+)
+def test_no_odd_password_is_in_a_public_name(secret: str) -> None:
+    shown = public_name(f"rtsp://me:{secret}@h/x")
+    assert shown == "rtsp://h/x"
 
 
 def test_addresses() -> None:

@@ -55,8 +55,8 @@ _ATTEMPTS = Kind("never, always, or a number of attempts", "N", _attempts)
 class RunOptions:
     """Everything that was chosen about a run. Input and outputs are as on the command line."""
 
-    input: str = ""
-    outputs: tuple[str, ...] = ()
+    input: str = field(default="", repr=False)  # addresses may contain secrets
+    outputs: tuple[str, ...] = field(default=(), repr=False)
     explicit: frozenset[str] = field(default=frozenset(), compare=False)  # names of typed options
     watches_files: bool = field(default=False, compare=False)  # settings files were read
     files: Mapping[str, Path] = field(default_factory=dict, compare=False)  # that set options

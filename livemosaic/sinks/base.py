@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Self
 
@@ -43,7 +43,7 @@ class FileOptions:
     crf: float | None = None
     overwrite: bool = False
     format: str | None = None
-    source_name: str | None = None
+    source_name: str | None = field(default=None, repr=False)  # it may contain secrets
     zeroed: bool = False
     keep_hdr: bool = False
     timeout_s: float = 10
@@ -149,7 +149,8 @@ class Destination(ABC):
 
     name: str  # for messages, without credentials
     options: FileOptions = FileOptions()
-    location: str = ""  # a path, address or device that two outputs must not share
+    # A path, address or device that two outputs must not share; it may contain secrets.
+    location: str = field(default="", repr=False)
     is_display: bool = False  # shows pictures and keeps none: a window, a virtual camera
     for_screen: bool = False  # without a size, pictures are made for a screen, not for a file
     compact: bool = False  # the same, if all other outputs are compact

@@ -74,7 +74,7 @@ class InputPath:
     """An input for `av.open`."""
 
     name: str  # for people
-    url: str
+    url: str = field(repr=False)  # it may contain secrets
     format: str | None = None  # None to detect it
     options: dict[str, str] = field(default_factory=dict)
     # Files of a numbered sequence, in order; `url` is the first that is not empty.

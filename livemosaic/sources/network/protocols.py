@@ -42,7 +42,7 @@ class Address:
     """A stream's address, for FFmpeg."""
 
     name: str  # for people, without credentials
-    url: str
+    url: str = field(repr=False)
     options: dict[str, str] = field(default_factory=dict)
     maybe_file: bool = False  # whether it may be a file's address, too
 
