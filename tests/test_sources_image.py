@@ -211,3 +211,14 @@ def test_a_phone_photo_becomes_a_mosaic(
     done = program("run", "IMG_1234.HEIC", "out.png", "--size", "384x256", "--overlay", "1")
     assert done.code == 0, done
     assert_fields(np.asarray(cv2.imread(str(tmp_path / "out.png")), np.uint8))
+
+
+def test_a_jpeg_that_is_cut_off_is_shown_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (240, 320, 3), np.uint8)
+    data = cv2.imencode(".jpg", noise)[1].tobytes()
+    (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
+    with open_source(str(tmp_path / "cut.jpg")) as source:
+        assert (source.info.width, source.info.height) == (320, 240)
+    assert "cut.jpg: damaged or cut off JPEG" in caplog.text

@@ -97,6 +97,10 @@ class BadImage(Exception):
     """This file cannot be used; the message is the reason, without the file's name."""
 
 
+class DamagedImage(BadImage):
+    """This file is damaged or cut off."""
+
+
 def image_kind(data: bytes) -> str | None:
     """The kind of an image file by its first `HEAD_BYTES`; None if it is not one of those known."""
     head = data[:HEAD_BYTES]
@@ -199,13 +203,19 @@ class ImageReader:
 
     @property
     def plain(self) -> bool:
-        """Whether every decoder shows it alike: an upright JPEG or PNG of R'G'B' or Y'CbCr, 8 bit,
-        opaque and in sRGB."""
+        """Whether every decoder shows it alike: a whole and upright JPEG or PNG of R'G'B' or
+        Y'CbCr, 8 bit, opaque and in sRGB."""
         image = self._image
         eight_bit = self.kind == "JPEG" or (self.kind == "PNG" and self.data[_PNG_BITS_AT] == 8)
         opaque = image.mode == "RGB" and not image.has_transparency_data
         srgb = not (self.converts or self.wide)
-        return eight_bit and opaque and srgb and self.orientation == 1
+        upright = self.orientation == 1
+        return eight_bit and opaque and srgb and upright and (self.kind != "JPEG" or self._has_end)
+
+    @property
+    def _has_end(self) -> bool:
+        """Whether a JPEG is not cut off. An embedded thumbnail has an end of its own."""
+        return self.data.rfind(b"\xff\xd9", self._pixels_start) >= 0
 
     def read(self, at_least: int | None = None) -> U8:
         """Decode the picture, upright and in sRGB.
@@ -283,9 +293,8 @@ class ImageReader:
         return np.frombuffer(raw, np.uint8).reshape(image.height, image.width, -1)
 
     def _decode_jpeg(self, at_least: int | None) -> U8:
-        # libjpeg fills a missing part with grey. The end is searched from the pixels on, because an
-        # embedded thumbnail has an end of its own.
-        if self.data.rfind(b"\xff\xd9", self._pixels_start) < 0:
+        # libjpeg fills a missing part with grey.
+        if not self._has_end:
             raise self._damaged("it has no end")
         enough = at_least or min(self.size)
         reduced = (flag for scale, flag in _REDUCED if min(self.size) // scale >= enough)
@@ -343,7 +352,7 @@ class ImageReader:
         if str(reason) == "unknown pixel mode":  # Pillow's word for a TIFF of other samples
             return BadImage("its samples are of a kind that is not read")
         text = " ".join(str(reason).split()) or type(reason).__name__
-        return BadImage(f"damaged or cut off {self.kind}: {text}")
+        return DamagedImage(f"damaged or cut off {self.kind}: {text}")
 
 
 def _scale_transparency(image: Image.Image, *, bits: int) -> None:

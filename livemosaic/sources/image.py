@@ -29,6 +29,7 @@ from ..media.image_reader import (
     HEAD_BYTES,
     MAX_BYTES,
     BadImage,
+    DamagedImage,
     ImageReader,
     flatten,
     image_kind,
@@ -318,6 +319,9 @@ def open_images(path: InputPath, options: SourceOptions) -> Source | None:
             raise RefusedError(
                 f"{path.name}: cannot be read: {error}; copy it again, or save it as JPEG"
             ) from None
+        if isinstance(error, DamagedImage):  # FFmpeg fills a missing part with green
+            text = "%s: %s: only a part of it may be shown; copy it again"
+            _logger.warning(text, path.name, error)
         return None
 
 
