@@ -212,7 +212,7 @@ def open_pipeline(
     named : how warnings name an option
     started_s : when the run began, `time.monotonic()`
     """
-    from .gallery import is_of_photos, open_gallery
+    from .gallery import BUILTIN, is_of_photos, open_gallery
     from .jit import kernels_are_cached
     from .media.deep import is_wide
     from .mosaic.match import MATCHERS
@@ -225,6 +225,12 @@ def open_pipeline(
     for destination in destinations:
         destination.check_stream(info)
     gallery = options.gallery if gallery is None else gallery
+    is_typed = isinstance(gallery, str) and "gallery" in options.explicit
+    if is_typed and gallery in BUILTIN and os.path.exists(gallery):
+        _log.warning(
+            "%s: the built-in gallery is used; for the folder or file here write ./%s",
+            gallery, gallery,
+        )  # fmt: skip
     opens = functools.partial(open_gallery, recipe=options.recipe)
     builds = is_of_photos(gallery)
     gallery = opens(gallery, progress=on_photos)

@@ -293,6 +293,15 @@ def test_a_size_of_another_shape_is_told(folder: Path, program: Program, small: 
         assert len(program("run", "a.mp4", "null", "--size", kept, *words).lines) == 1
 
 
+@needs_jit
+def test_a_folder_with_the_name_of_a_built_in_gallery(tmp_path: Path) -> None:
+    (tmp_path / "emoji").mkdir()
+    words = ("run", "pattern:64x64", "null", "--duration", "0.1", "--gallery", "emoji")
+    outcome = finish(spawn(*words, cwd=tmp_path))
+    assert outcome.code == 0
+    assert "write ./emoji" in outcome.err
+
+
 @pytest.mark.slow
 @needs_jit
 def test_a_gif_is_of_a_size_to_be_shown(folder: Path, program: Program) -> None:

@@ -137,6 +137,15 @@ def test_cut_off(file: Path, keep: int) -> None:
         Gallery.open(file)
 
 
+def test_a_file_that_is_cut_off_while_it_is_used(file: Path) -> None:
+    """Where the file is mapped, the system ends the process."""
+    gallery = Gallery.open(file)
+    tiles = gallery.tiles.copy()
+    file.write_bytes(b"")
+    gallery.release()
+    assert np.array_equal(gallery.tiles, tiles)
+
+
 def test_appended_to(file: Path) -> None:
     with file.open("ab") as f:
         f.write(b"x")

@@ -73,7 +73,7 @@ _RULES: tuple[_Rule, ...] = (
      "the input has no transparency"),
     ("hdr",
      lambda options, run: options.hdr == "keep" and not run.hdr,
-     "the input is not HDR, or no output keeps it"),
+     "the input is not HDR, or no output keeps it; .mp4, .mkv and .mov do"),
     ("codec preset crf",
      lambda options, run: not run.encodes,
      "no output has a video encoder"),

@@ -70,7 +70,7 @@ def cached_gallery(stem: str, key: str, build: Callable[[Path], object], *, name
     path = folder / f"{stem}-{key}{SUFFIX}"
     if path.exists():
         with contextlib.suppress(GalleryError):
-            return Gallery.open(path, name=name)
+            return Gallery.open(path, name=name, mapped=True)
         with contextlib.suppress(OSError):  # damaged; another run may be using it
             path.unlink()
     remove_remains(folder)
@@ -79,7 +79,7 @@ def cached_gallery(stem: str, key: str, build: Callable[[Path], object], *, name
         if old != path:
             with contextlib.suppress(OSError):  # in use, on Windows
                 old.unlink()
-    return Gallery.open(path, name=name)
+    return Gallery.open(path, name=name, mapped=True)
 
 
 def photos_gallery(

@@ -78,6 +78,7 @@ OPTIONS = {known.field: known for known in options_of(Recipe) if known.field not
 _MAGIC = b"\x93LMG\r\n\x1a\n"
 _PREFIX = struct.Struct("<8sIIQQ")
 _START = _PREFIX.size + hashlib.sha256().digest_size  # 64, itself aligned
+_MAX_READ = 2**28  # bytes
 _ALIGN = 64  # a cache line, and the widest SIMD word
 
 
@@ -171,8 +172,8 @@ class Gallery:
     """Tiles with their features and clusters. Made by `open_gallery`, `open` or `from_images`.
 
     It never changes, and any number of threads and mosaics can use it at once. All arrays are
-    read-only. Those of a file are mapped from it: opening costs no copy, and
-    processes that use the same gallery share its memory.
+    read-only. Those of a large file, and of the built-in galleries, are mapped from it: opening
+    costs no copy, and processes that use the same gallery share its memory.
 
     Mirrored copies of tiles are not stored, since a mirror image has the same histogram and so the
     same cluster. The mosaic mirrors a tile when it places the tile.
@@ -247,8 +248,17 @@ class Gallery:
             self._data.madvise(mmap.MADV_DONTNEED)
 
     @classmethod
-    def open(cls, path: str | Path, *, name: str | None = None) -> Self:
-        """Map a gallery file into memory, and verify its checksum.
+    def open(cls, path: str | Path, *, name: str | None = None, mapped: bool = False) -> Self:
+        """Read a gallery file, and verify its checksum.
+
+        A file of more than 256 MB is mapped, not read. If another program cuts it off meanwhile,
+        instead of replacing it, the system ends the process (SIGBUS).
+
+        Parameters
+        ----------
+        path : the file
+        name : for people; by default the file's name
+        mapped : map a smaller file, too. Right for files that are only ever replaced
 
         Raises
         ------
@@ -259,8 +269,12 @@ class Gallery:
             if path.exists() and not path.is_file() and not path.is_dir():
                 raise OSError(errno.EINVAL, "it is a device or a pipe, not a file")
             with path.open("rb") as file:
-                empty = not os.fstat(file.fileno()).st_size  # which cannot be mapped
-                data = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                data: mmap.mmap | bytes
+                size = os.fstat(file.fileno()).st_size
+                if size > _MAX_READ or (mapped and size):  # an empty file cannot be mapped
+                    data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                else:
+                    data = file.read()
         except OSError as error:
             raise GalleryError(
                 f"cannot open gallery {str(path)!r}: {words_of(error)}; check its name and "
