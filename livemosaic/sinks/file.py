@@ -7,14 +7,12 @@ import errno
 import logging
 import os
 import stat
-import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 from ..errors import LivemosaicError, SinkError, UsageError
@@ -149,6 +147,7 @@ class FileSink(Sink):
         self._heard_s: Fraction | None = None  # end of the tracks so far, in the input's time
         self._waiting: list[TrackPacket] = []  # for the first frame, or the one after a pause
         self._is_mp4 = destination.format.muxer in ("mp4", "mov")
+        self._begin = self._whole = 0  # bytes: of the header, and so far; see `_note_size`
         options, url = destination.options, destination.location
         self._lasts = info.live and destination.is_file  # cannot be repeated: keep what plays
         self._part = AtomicFile(destination, recording=self._lasts) if destination.is_file else None
@@ -188,6 +187,8 @@ class FileSink(Sink):
                 self._mux_one = _opened(self._sender, self._container, destination, header)
             else:
                 self._mux_one = self._container.mux_one
+            self._note_size()
+            self._begin = self._whole
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self.abort()
             if isinstance(error, LivemosaicError):
@@ -292,7 +293,7 @@ class FileSink(Sink):
             if not (
                 self._lasts
                 and self._part is not None
-                and self._video.frames
+                and self._whole > self._begin
                 and isinstance(cause, OSError)
                 and cause.errno in _DISK_ERRORS
             ):
@@ -300,9 +301,8 @@ class FileSink(Sink):
             with contextlib.suppress(Exception):  # after an error FFmpeg writes nothing more
                 self._container.close()
             self._helpers.close()
-            if self._is_mp4:
-                with contextlib.suppress(OSError):
-                    _cut_unfinished(self._part.ffmpeg_name)
+            with contextlib.suppress(OSError):  # half a packet or fragment
+                os.truncate(self._part.ffmpeg_name, self._whole)
             self._part.commit()
             raise SinkError(
                 f"{self.name}: {reason(cause)}; the recording ends there, and the file keeps what "
@@ -397,6 +397,12 @@ class FileSink(Sink):
                 # packet is no reason to lose the rest.
                 if not self._tracks.damaged:
                     raise
+            self._note_size()
+
+    def _note_size(self) -> None:
+        """Note the size of a recording: until there it plays, because each packet is flushed."""
+        if self._lasts and self._part is not None:
+            self._whole = os.stat(self._part.ffmpeg_name).st_size
 
 
 def _open(url: str, destination: FileDestination, *, time_base: Fraction, live: bool) -> Any:
@@ -409,22 +415,6 @@ def _open(url: str, destination: FileDestination, *, time_base: Fraction, live: 
         ticks = time_base.denominator
         options["movie_timescale"] = str(min(ticks * -(-1000 // ticks), _MAX_TIMESCALE))
     return open_container(url, "w", format=format.muxer, container_options=options)
-
-
-def _cut_unfinished(path: Path) -> None:
-    """Cut off an unfinished fragment, or table, at the end of an MP4 of fragments."""
-    at, whole, seen, end = 0, 0, False, path.stat().st_size
-    with open(path, "r+b", buffering=0) as file:
-        while at + 8 <= end:
-            file.seek(at)
-            size, kind = struct.unpack(">I4s", file.read(8))
-            at += size
-            if size < 8 or at > end or (kind == b"moov" and seen):
-                break
-            seen = seen or kind == b"moov"
-            whole = at if kind == b"mdat" else whole
-        if whole:
-            file.truncate(whole)
 
 
 def _open_sender(sender: Sender, destination: FileDestination, header: BytesIO) -> Any:

@@ -20,7 +20,8 @@ class Encoder:
     """Defaults of a video encoder."""
 
     options: dict[str, str] = field(default_factory=dict)  # `preset` and `crf` replace two of them
-    low_delay: dict[str, str] = field(default_factory=dict)  # more of them over the network
+    low_delay: dict[str, str] = field(default_factory=dict)  # more of them, to keep no frame
+    delay: int = 0  # frames that it keeps without them
     qscale: int | None = None  # a fixed quantiser scale
     encoder: str | None = None  # FFmpeg's name of it, where users know another
     pixel_format: str | None = None  # None: the nearest to the input's
@@ -28,20 +29,24 @@ class Encoder:
 
 ENCODERS: dict[str, Encoder] = {
     # The encoder limits the speed from file to file. At crf 20 tiles keep their fine detail.
-    "libx264": Encoder({"preset": "veryfast", "crf": "20"}, {"tune": "zerolatency"}),
+    "libx264": Encoder({"preset": "veryfast", "crf": "20"}, {"tune": "zerolatency"}, delay=17),
     "libx265": Encoder(
         {"preset": "ultrafast", "crf": "22", "x265-params": "log-level=none"},
         {"tune": "zerolatency"},
+        delay=11,
     ),
     # With b=0, crf is a constant quality, not an upper bound within a bit rate.
     "libvpx-vp9": Encoder(
         {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "30", "b": "0"},
         {"lag-in-frames": "0"},
+        delay=24,
     ),
     "libvpx": Encoder(
         {"deadline": "realtime", "cpu-used": "6", "crf": "10", "b": "20M"}, {"lag-in-frames": "0"}
     ),
-    "libsvtav1": Encoder({"preset": "10", "crf": "30"}),
+    "libsvtav1": Encoder(
+        {"preset": "10", "crf": "30"}, {"svtav1-params": "pred-struct=1:lookahead=0"}, delay=54
+    ),
     # Their own default is 200 kbit/s, too little for pictures of today.
     "mpeg4": Encoder(qscale=3),
     "mpeg2video": Encoder(qscale=3),
@@ -160,8 +165,8 @@ NETWORK_OPTIONS = {"flush_packets": "1", "max_interleave_delta": "200000"}
 # For files of a live input, which cannot be repeated: they play at any moment, also after SIGKILL.
 LIVE_OPTIONS = {"flush_packets": "1", "max_interleave_delta": "500000"}  # microseconds
 # A file of fragments, which becomes a usual one at its end.
-_FRAGMENTS = {"movflags": "+hybrid_fragmented+delay_moov", "frag_duration": "500000"}
-_SHORT_CLUSTERS = {"cluster_time_limit": "500"}  # milliseconds
+_FRAGMENTS = {"movflags": "+hybrid_fragmented+delay_moov", "frag_duration": "250000"}
+_SHORT_CLUSTERS = {"cluster_time_limit": "250"}  # milliseconds
 LIVE_MUXER_OPTIONS = {
     "mp4": _FRAGMENTS,
     "mov": _FRAGMENTS,
