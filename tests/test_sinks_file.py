@@ -1061,7 +1061,7 @@ def test_addresses() -> None:
     for frame in sent:
         sink.write(frame)
     sink.close()
-    with pytest.raises(SinkError, match=r"rtmp://127\.0\.0\.1:1/live") as caught:
+    with pytest.raises(SinkError, match=r"rtmp://127\.0\.0\.1:1/\*\*\*") as caught:
         open_sink("rtmp://me:secret@127.0.0.1:1/live", info(sent[0]))
     assert "secret" not in str(caught.value)
 
