@@ -243,6 +243,15 @@ def test_quit(screen: Screen, tmp_path: Path, key: str) -> None:
     assert_calm(outcome)
 
 
+def test_a_recording_of_a_killed_session_gets_a_name(screen: Screen, tmp_path: Path) -> None:
+    (tmp_path / ".a.0123456789abcdef.recording.mkv").write_bytes(b"pictures")
+    with live(screen, tmp_path) as run:
+        run.press("q")
+        outcome = finish(run.process)
+    assert "a-recovered.mkv: a recording that a killed run left" in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["a-recovered.mkv"]
+
+
 def test_closed_by_the_window_manager(screen: Screen, tmp_path: Path) -> None:
     """The other outputs go on, and are finished when the small window is closed, too."""
     with live(screen, tmp_path, "out.mkv") as run:

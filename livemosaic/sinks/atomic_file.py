@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import LivemosaicError, SinkError, UsageError
@@ -70,6 +70,14 @@ def _is_same(path: Path, source: str) -> bool:
         return os.path.realpath(path) == os.path.realpath(source)
 
 
+def report_recovered(paths: Iterable[Path]) -> None:
+    """Say where recordings are that killed runs left, see `recover_recordings`."""
+    for path in paths:
+        _logger.warning(
+            "%s: a recording that a killed run left; it plays to its last seconds", path
+        )
+
+
 class AtomicFile:
     """A hidden place for a file, or for a folder of files, beside the final one; see `Part`.
 
@@ -84,10 +92,7 @@ class AtomicFile:
             self._part = Part(self._final, folder=folder, recording=recording)
         for name in self._part.remains:
             _logger.info("%s: removed %s, which a killed run left", destination.name, name)
-        for path in self._part.recovered:
-            _logger.warning(
-                "%s: a recording that a killed run left; it plays to its last seconds", path
-            )
+        report_recovered(self._part.recovered)
         self.path, self.ffmpeg_name = self._part.path, self._part.ffmpeg_name
         self.open_new = self._part.open_new
 
