@@ -103,6 +103,18 @@ def test_the_next_run_names_what_a_killed_run_left(tmp_path: Path) -> None:
         (tmp_path / "b.mkv").unlink()
 
 
+def test_a_pause_is_not_filled_any_more_when_the_run_ends(tmp_path: Path) -> None:
+    sink = open_sink(str(tmp_path / "a.y4m"), StreamInfo(64, 64))
+    for number in (0, 1, 3):
+        sink.write(_frame(number))
+    sink.hurry()
+    sink.write(_frame(4))
+    sink.write(_frame(400))
+    sink.write(_frame(401))
+    sink.close()
+    assert len(video_times(tmp_path / "a.y4m")) == 5
+
+
 # ---- names that are taken, and folders that go ---------------------------------------------
 
 

@@ -109,7 +109,10 @@ class Sink(ABC):
         self.discard()
 
     def hurry(self) -> None:  # noqa: B027
-        """Wait only a moment for another machine: the run ends. On any thread; never raises."""
+        """The run ends: fill no pause, and wait only a moment for another machine.
+
+        On any thread; never raises.
+        """
 
     def discard(self) -> None:  # noqa: B027
         """Remove what was written, on any thread, even during another call. Never raises."""

@@ -69,6 +69,7 @@ class VideoEncoder:
     fixed_rate : frames are repeated or dropped for a constant rate
     frame_rate : counts them
     frames : encoded so far, repeated frames included
+    hurried : set it to end the video in a pause that is being filled with repeated frames
     """
 
     def __init__(
@@ -108,6 +109,8 @@ class VideoEncoder:
         zeroed = not variable_rate or options.zeroed
         self.origin: Fraction | None = None if zeroed else Fraction(0)
         self.frames = 0
+        self.hurried = False
+        self._ended = False
         self._previous: av.VideoFrame | None = None
         self._delay: int | None = None  # ticks from decoding to presentation
         self._end = 0  # of the last picture, ticks
@@ -159,6 +162,8 @@ class VideoEncoder:
                 f"{self._name}: a frame of {frame.width}x{frame.height} came after "
                 f"{self._size[0]}x{self._size[1]}; a file has one size"
             )
+        if self._ended:
+            return
         time = frame.pts * frame.time_base
         if self.origin is None:
             self.origin = time
@@ -170,6 +175,9 @@ class VideoEncoder:
             return
         if self._previous is not None:
             for tick in ticks[:-1]:
+                if self.hurried:
+                    self._ended = True
+                    return
                 yield from self._send(self._previous, tick, self._time_base)
         picture = self._picture(frame if self._alpha else frame.over_grey())
         # ProRes has the tags of its pictures, not of its track.

@@ -271,6 +271,7 @@ class FileSink(Sink):
         self.discard()
 
     def hurry(self) -> None:
+        self._video.hurried = True
         if self._sender is not None:
             self._sender.hurry()
 
