@@ -76,4 +76,4 @@ def test_a_pipeline_with_a_broken_rule_fails() -> None:
     sink = FakeSink()
     with pytest.raises(MonitorError, match="source to mosaic"):
         Pipeline(FakeSource([frame(1), frame(0)]), FakeMosaic(), [sink]).run()
-    assert sink.ends == ["aborted"]
+    assert sink.ends == ["closed"]
