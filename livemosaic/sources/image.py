@@ -120,7 +120,7 @@ class _Canvas:
         """The colours and the alpha of a picture, or the picture over grey."""
         if picture.shape[2] == 3:
             return picture, None
-        alpha = picture[..., 3]
+        alpha = np.ascontiguousarray(picture[..., 3])
         if self._alpha:
             # Colours under transparent pixels are anything.
             return flatten(np.dstack([picture[..., :3], np.minimum(alpha, 1) * 255])), alpha
