@@ -261,11 +261,23 @@ def closed(server: socket.socket) -> bool:
     """Wait until the other side has closed its connection."""
     server.settimeout(TIMEOUT_S)
     connection, _ = server.accept()
-    with connection, contextlib.suppress(ConnectionError):
-        connection.settimeout(TIMEOUT_S)
+    with connection:
+        read_to_end(connection)
+    return True
+
+
+def read_to_end(connection: socket.socket) -> None:
+    """Read until the other side has closed the connection."""
+    connection.settimeout(TIMEOUT_S)
+    with contextlib.suppress(ConnectionError):
         while connection.recv(65536):
             pass
-    return True
+
+
+def test_a_process_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(SinkError, match="udp://127"):
+        open_sink("udp://127.0.0.1:9", info())
 
 
 @pytest.mark.slow
@@ -289,10 +301,7 @@ def test_a_signal_while_a_silent_server_is_opened(
             assert outcome.code == 130
             assert outcome.lines[-1] == "livemosaic: interrupted: nothing was written"
             assert left(tmp_path) == []
-            connection.settimeout(TIMEOUT_S)
-            with contextlib.suppress(ConnectionError):
-                while connection.recv(65536):  # until the socket is closed
-                    pass
+            read_to_end(connection)
 
 
 @pytest.mark.slow

@@ -154,13 +154,13 @@ class FileSink(Sink):
         if self._part is not None:
             url = ffmpeg_path(self._part.ffmpeg_name)
         self._helpers = contextlib.ExitStack()  # to be ended with the container
-        self._sender = Sender() if is_network else None
-        if self._sender is not None:
-            self._helpers.callback(self._sender.kill)
+        self._sender: Sender | None = None
         self._container: Any = None
         header = BytesIO()
         try:
-            if self._sender is not None:
+            if is_network:
+                self._sender = Sender()
+                self._helpers.callback(self._sender.kill)
                 self._container = _open_sender(self._sender, destination, header)
             else:
                 self._container = _open(
