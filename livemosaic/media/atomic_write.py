@@ -183,8 +183,12 @@ def _path_of(folder: int) -> Path:
 
 def _move_beside(source: Path, final: Path) -> Path:
     """Move a file to the final path with a number from 2; return its path."""
-    paths = (final.with_stem(f"{final.stem}-{number}") for number in itertools.count(2))
-    return next(path for path in paths if _move_if_free(source, path))
+    return next(path for path in _beside(final) if _move_if_free(source, path))
+
+
+def _beside(path: Path) -> Iterator[Path]:
+    """The path with a number, from 2."""
+    return (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
 
 
 def _move_if_free(source: Path, path: Path) -> bool:
@@ -226,16 +230,12 @@ def recover_recordings(folder: Path) -> list[Path]:
                 stem, ending = match[1], match[2] or ""
                 with contextlib.suppress(OSError):
                     with _unlocked(folder / name):
-                        path = free_path(folder / f"{stem}-recovered{ending}")
+                        wanted = folder / f"{stem}-recovered{ending}"
+                        paths = itertools.chain([wanted], _beside(wanted))
+                        path = next(path for path in paths if not os.path.lexists(path))
                         os.rename(folder / name, path)
                     recovered.append(path)
     return recovered
-
-
-def free_path(path: Path) -> Path:
-    """The path, or the first with a number from 2 that no file has."""
-    others = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
-    return next(it for it in itertools.chain([path], others) if not os.path.lexists(it))
 
 
 def _remove_unlocked(path: Path) -> None:

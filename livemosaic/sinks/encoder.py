@@ -103,7 +103,7 @@ class VideoEncoder:
             )
         self._reformatter = av.video.reformatter.VideoReformatter()
         self._colours: DeepColours | None = None
-        # Containers without times start at their first frame. RTSP's flag is wrong: RTP has times.
+        # Containers without times start at their first frame.
         variable_rate = container.format.flags & _VARIABLE_RATE
         self.fixed_rate = not variable_rate or codec.name in _CONSTANT_RATE
         zeroed = not variable_rate or options.zeroed

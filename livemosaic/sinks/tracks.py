@@ -39,9 +39,6 @@ _TEXT = {"subrip", "ass", "ssa", "mov_text", "webvtt", "text"}
 _STALE_KEYS = ("_statistics", "bps", "duration", "number_of", "encoder", "vendor_id")
 
 
-# FFmpeg's AVFMT_NOFILE: such a muxer connects to a server by itself.
-
-
 class Tracks:
     """All tracks of an output but the picture. The container has no header yet.
 

@@ -136,10 +136,7 @@ def _check_file(path: Path) -> None:
     try:
         about = path.stat()
         if stat.S_ISREG(about.st_mode):
-            with path.open("rb") as file:
-                is_playlist = file.read(8).startswith(_PLAYLISTS)
-            if is_playlist:
-                _refuse_loop(path, (), set())
+            _refuse_loop(path, (), set())
         elif not os.access(path, os.R_OK):  # opening and closing a pipe would kill its writer
             raise PermissionError
     except OSError as error:
@@ -162,9 +159,10 @@ def _refuse_loop(playlist: Path, above: tuple[Path, ...], done: set[Path]) -> No
         return
     done.add(path)
     with path.open("rb") as file:
-        data = file.read(_MAX_PLAYLIST)
-    if not data.startswith(_PLAYLISTS):
-        return
+        data = file.read(len(_PLAYLISTS[-1]))
+        if not data.startswith(_PLAYLISTS):
+            return  # such as a segment, which may be large
+        data += file.read(_MAX_PLAYLIST)
     for line in data.decode(errors="surrogateescape").splitlines():
         match = _ENTRY.fullmatch(line.strip())
         name = match and next(filter(None, match.groups()))
