@@ -152,7 +152,7 @@ class Option:
             return
         result = self.read(value)
         if isinstance(value, str) and not isinstance(result, str):
-            raise self.error(value)
+            raise OptionError(self.field, value, f"it is text; give {result!r}")
 
     def error(self, value: object) -> OptionError:
         """The error for a value that the option does not take."""

@@ -86,6 +86,53 @@ def test_a_full_disk_ends_a_recording(ending: str, tmp_path: Path) -> None:
     assert left(tmp_path) == []  # a file can be made again
 
 
+_NUMBERED = """
+import os, resource, sys
+from livemosaic.errors import SinkError
+from livemosaic.media.frame import StreamInfo
+from livemosaic.sinks import open_sink
+from tests.test_recordings import _frame
+pattern, live = sys.argv[1], sys.argv[2] != "file"
+sink = open_sink(pattern, StreamInfo(64, 64, live=live))
+for number in range(3):
+    sink.write(_frame(number))
+if sys.argv[2] == "killed":
+    os._exit(9)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # bytes
+try:
+    sink.write(_frame(3))
+except SinkError as error:
+    sink.abort()
+    print(error)
+    sys.exit(1)
+"""
+
+
+def _numbered(path: Path, kind: str) -> tuple[int, str]:
+    words = [sys.executable, "-c", _NUMBERED, str(path / "a_%d.png"), kind]
+    done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+@posix
+def test_numbered_pictures_of_a_live_input_stay_when_the_disk_is_full(tmp_path: Path) -> None:
+    code, text = _numbered(tmp_path, "live")
+    assert (code, text.strip().endswith("; the 3 pictures before are kept")) == (1, True), text
+    assert left(tmp_path) == ["a_1.png", "a_2.png", "a_3.png"]
+    for name in left(tmp_path):
+        (tmp_path / name).unlink()
+    assert _numbered(tmp_path, "file")[0] == 1
+    assert left(tmp_path) == []  # they can be made again
+
+
+@posix
+def test_numbered_pictures_of_a_killed_run_get_a_folder(tmp_path: Path) -> None:
+    assert _numbered(tmp_path, "killed")[0] == 9
+    write(tmp_path / "b.mkv", count=5)
+    assert left(tmp_path) == ["a_%d-recovered", "b.mkv"]
+    assert left(tmp_path / "a_%d-recovered") == ["a_1.png", "a_2.png", "a_3.png"]
+
+
 @posix
 def test_the_next_run_names_what_a_killed_run_left(tmp_path: Path) -> None:
     for ending in ("mp4", "mkv"):

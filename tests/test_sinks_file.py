@@ -418,6 +418,18 @@ def test_tracks_chapters_and_metadata(
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mov", "mkv"])
+def test_metadata_of_a_phone(tmp_path: Path, ending: str) -> None:
+    """A phone names it `com.apple.quicktime.location.ISO6709`, which MP4 and MOV do not keep."""
+    own = {"location.ISO6709": "+47.3700+008.5400/", "creationdate": "2024-05-01T12:00:00+0200"}
+    metadata = {f"com.apple.quicktime.{key}": text for key, text in own.items()}
+    path = clips.make(tmp_path / "in.mkv", clips.frames(5), metadata=metadata)
+    copy(path, tmp_path / f"o.{ending}")
+    with open_container(str(tmp_path / f"o.{ending}")) as container:
+        kept = {key.lower(): text for key, text in container.metadata.items()}
+    assert (kept["location"], kept["date"]) == tuple(own.values())
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv"])
 def test_chapters_end_with_the_film(tmp_path: Path, ending: str) -> None:
     """As after --duration, or when it was interrupted."""
     path = clips.make(

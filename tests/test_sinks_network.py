@@ -280,6 +280,22 @@ def test_a_process_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
         open_sink("udp://127.0.0.1:9", info())
 
 
+@only_posix
+def test_a_process_that_crashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    started, popen = [], subprocess.Popen
+
+    def start(*words: Any, **options: Any) -> Any:
+        started.append(popen(*words, **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    sink = open_sink("udp://127.0.0.1:9", info())
+    started[0].send_signal(signal.SIGSEGV)
+    with pytest.raises(SinkError, match="has crashed"):
+        write_all(sink, clips.frames(100))
+    sink.abort()
+
+
 @pytest.mark.slow
 @only_posix
 @pytest.mark.parametrize(

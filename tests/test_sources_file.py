@@ -939,6 +939,14 @@ def test_a_playlist_that_contains_itself(tmp_path: Path, lists: dict[str, str]) 
         open_source(str(first))
 
 
+def test_a_long_chain_of_playlists(tmp_path: Path) -> None:
+    for number in range(30):
+        text = f"ffconcat version 1.0\nfile {number + 1}.ffconcat\n"
+        (tmp_path / f"{number}.ffconcat").write_text(text)
+    with pytest.raises(SourceError, match="contains over 20 playlists"):
+        open_source(str(tmp_path / "0.ffconcat"))
+
+
 def test_a_list_may_have_a_film_twice(tmp_path: Path) -> None:
     clips.make(tmp_path / "a.mkv", clips.frames(5))
     (tmp_path / "a.ffconcat").write_text("ffconcat version 1.0\nfile a.mkv\nfile a.mkv\n")

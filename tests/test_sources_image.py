@@ -213,6 +213,16 @@ def test_a_phone_photo_becomes_a_mosaic(
     assert_fields(np.asarray(cv2.imread(str(tmp_path / "out.png")), np.uint8))
 
 
+def test_the_largest_picture_of_an_icon(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    picture = Image.fromarray(fields(128, 128)[..., ::-1])
+    picture.save(file, "ICO", sizes=[(16, 16), (128, 128), (32, 32)])
+    (tmp_path / "a.ico").write_bytes(file.getvalue())
+    shown = picture_of(tmp_path / "a.ico")
+    assert shown.shape == (128, 128, 3)
+    assert_fields(shown)
+
+
 def test_a_jpeg_that_is_cut_off_is_shown_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

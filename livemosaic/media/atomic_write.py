@@ -61,7 +61,7 @@ class Part:
         ending = ".part"
         if recording:  # it plays at any moment
             prefix = f".{final.stem[:_NAME_LENGTH]}."
-            ending = f".recording{final.suffix[:_NAME_LENGTH]}"
+            ending = ".recording" if folder else f".recording{final.suffix[:_NAME_LENGTH]}"
         while True:
             self.path = final.with_name(f"{prefix}{secrets.token_hex(_TOKEN_BYTES)}{ending}")
             add_unfinished(self.path)

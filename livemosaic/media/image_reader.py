@@ -47,6 +47,7 @@ _KINDS = {
     "WebP": (rb"RIFF....WEBP", "PIL.WebPImagePlugin", "WebPImageFile"),
     "GIF": (rb"GIF8[79]a", "PIL.GifImagePlugin", "GifImageFile"),
     "BMP": (rb"BM", "PIL.BmpImagePlugin", "BmpImageFile"),
+    "ICO": (rb"\0\0\x01\0.\0", "PIL.IcoImagePlugin", "IcoImageFile"),  # the largest in it
     "TIFF": (rb"II[*+]\0|MM\0[*+]", "PIL.TiffImagePlugin", "TiffImageFile"),
     # The list of brands ends with the first box, whose length stands before it.
     "AVIF": (rb"\0\0..ftyp(....)*?avi[fs]", "PIL.AvifImagePlugin", "AvifImageFile"),

@@ -74,7 +74,7 @@ def report_recovered(paths: Iterable[Path]) -> None:
     """Say where recordings are that killed runs left, see `recover_recordings`."""
     for path in paths:
         _logger.warning(
-            "%s: a recording that a killed run left; it plays to its last seconds", path
+            "%s: a recording that a killed run left; it is whole up to its last seconds", path
         )
 
 

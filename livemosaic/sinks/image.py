@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,7 @@ class ImageDestination(Destination):
                 round(info.width * info.sample_aspect_ratio),
                 info.height,
             )
-        return ImageSink(self)
+        return ImageSink(self, live=info.live)
 
 
 def parse_output(spec: str, options: FileOptions) -> ImageDestination | None:
@@ -71,12 +72,13 @@ def parse_output(spec: str, options: FileOptions) -> ImageDestination | None:
 class ImageSink(Sink):
     """Writes a picture, or several with numbers from 1.
 
-    A hidden folder beside their place holds the pictures until all are complete.
+    A hidden folder beside their place holds the pictures until all are complete. Those of a live
+    input cannot be made again, so the pictures before a full disk are kept.
     """
 
-    def __init__(self, destination: Destination) -> None:
-        self.name, self._path = destination.name, Path(destination.location)
-        self._folder = AtomicFile(destination, folder=True)
+    def __init__(self, destination: Destination, *, live: bool = False) -> None:
+        self.name, self._path, self._live = destination.name, Path(destination.location), live
+        self._folder = AtomicFile(destination, folder=True, recording=live)
         self._names: list[str] = []
 
     @one_thread
@@ -84,12 +86,23 @@ class ImageSink(Sink):
         """Write a picture; there is no place for other tracks."""
         if isinstance(item, Frame):
             name = numbered_name(self._path, len(self._names) + 1)
-            self._add(name, encode_strips(self._path.suffix.lower(), item))
+            with self._kept_on_error():
+                self._add(name, encode_strips(self._path.suffix.lower(), item))
 
     def _add(self, name: str, parts: Iterable[bytes]) -> None:
         with sink_errors(self.name), self._folder.open_new(name) as file:
             file.writelines(parts)
         self._names.append(name)
+
+    @contextlib.contextmanager
+    def _kept_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except SinkError as error:
+            if not self._live or not self._names:
+                raise
+            self._folder.commit(*self._names)
+            raise SinkError(f"{error}; the {len(self._names)} pictures before are kept") from error
 
     @one_thread
     def close(self) -> None:

@@ -8,6 +8,7 @@ even for a signal. A process can be ended at any moment.
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import os
 import pickle
@@ -26,6 +27,7 @@ from ..unfinished import add_helper, forget_helper
 _HURRIED_S = 0.7
 _POLL_S = 0.05
 _OPENED = b"opened\n"
+_LATE = 1, -9  # exit codes: its own after the limit, and that of `kill`
 
 
 class Order(NamedTuple):
@@ -139,9 +141,12 @@ class Sender:
                 self._fail(answer)
 
     def _fail(self, answer: bytes) -> None:
-        """Raise the error that the process reports, or `TimeoutError` if it reports none."""
-        code = answer.removeprefix(_OPENED).strip()
-        raise ffmpeg_error(int(code)) if code else TimeoutError
+        """Raise the error that the process reports, or that its end means."""
+        if code := answer.removeprefix(_OPENED).strip():
+            raise ffmpeg_error(int(code))
+        if self._process.wait() in _LATE:
+            raise TimeoutError
+        raise ChildProcessError(errno.ECHILD, "the process that sends it has crashed; try again")
 
     @contextlib.contextmanager
     def _waiting(self) -> Iterator[None]:
@@ -199,7 +204,7 @@ def serve() -> None:
             target.start_encoding()
         answers.write(_OPENED)
         answers.flush()
-        with contextlib.suppress(EOFError):
+        with contextlib.suppress(EOFError, pickle.UnpicklingError):  # the parent may be gone
             while True:
                 parcel: Parcel = pickle.load(source)
                 packet = av.Packet(parcel.data)

@@ -29,6 +29,9 @@ _DURATION_IS_END = {"matroska,webm"}
 _MAX_RATE = 1000  # frames/s; this is a time base (of milliseconds) misread as a rate
 # FFmpeg reads any text file as ANSI art, and draws it.
 _NOT_VIDEO = {"tty"}
+# Phones put this in front of the names of metadata. FFmpeg's muxers of MOV and MP4 drop such names.
+_QUICKTIME = "com.apple.quicktime."
+_USUAL_KEYS = {"location.iso6709": "location", "creationdate": "date"}
 # Metadata of a track that is wrong after a new encoding, or that was applied already.
 _STALE_KEYS = {"rotate", "encoder", "vendor_id", "bps", "duration", "number_of_frames"}
 # FFmpeg's AVFMT_NOTIMESTAMPS: the times of such a demuxer come from a rate that it invents.
@@ -95,7 +98,7 @@ class VideoDecoder:
             frames=self.stream.frames or None,
             duration_s=_duration_s(container, self.stream),
             chapters=tuple(_chapters(container)),
-            metadata=dict(container.metadata),
+            metadata=_with_usual_names(container.metadata),
             video_metadata=_without_stale(self.stream.metadata),
         )
         self._crop = NO_CROP if live else read_crop(container, self.stream)
@@ -312,6 +315,15 @@ def _chapters(container: Any) -> Iterator[Chapter]:
     for chapter in container.chapters():
         time_base = fraction(chapter["time_base"]) or Fraction(1, av.time_base)
         yield Chapter(chapter["start"], chapter["end"], time_base, dict(chapter["metadata"]))
+
+
+def _with_usual_names(metadata: Mapping[str, str]) -> dict[str, str]:
+    usual = {}
+    for key, text in metadata.items():
+        name = key.lower().removeprefix(_QUICKTIME)
+        if name != key.lower():
+            usual[_USUAL_KEYS.get(name, name)] = text
+    return {**usual, **metadata}
 
 
 def _without_stale(metadata: Mapping[str, str]) -> dict[str, str]:

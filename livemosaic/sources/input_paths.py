@@ -148,13 +148,14 @@ def _check_file(path: Path) -> None:
 
 
 def _refuse_loop(playlist: Path, above: tuple[Path, ...], done: set[Path]) -> None:
-    """Raise `SourceError` if a playlist contains itself, through others or not.
+    """Raise `SourceError` if a playlist contains itself, through others or not, or too many.
 
     FFmpeg would open it again and again, until memory or files run out.
     """
     path = playlist.resolve()
     if path in above or len(above) >= _MAX_NESTED:
-        raise SourceError(f"{above[0]}: the playlist contains itself; name a video in it")
+        problem = "itself" if path in above else f"over {_MAX_NESTED} playlists, one in the other"
+        raise SourceError(f"{above[0]}: the playlist contains {problem}; name a video in it")
     if path in done or not path.is_file():
         return
     done.add(path)
