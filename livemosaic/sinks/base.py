@@ -109,7 +109,7 @@ class Sink(ABC):
         self.discard()
 
     def hurry(self) -> None:  # noqa: B027
-        """The run ends: fill no pause, and wait only a moment for another machine.
+        """The run ends: fill no long pause, and wait only a moment for another machine.
 
         On any thread; never raises.
         """

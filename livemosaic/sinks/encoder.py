@@ -34,6 +34,7 @@ _MAX_TIMESCALE = 1_000_000  # ticks per second
 # Without times, a longer pause of picture and sound is shortened to this: a damaged time would fill
 # the disk with one picture.
 _MAX_PAUSE_S = 30
+_MAX_FILLED_S = 1  # of a pause, when the run ends
 _MAX_MP4_TICKS = 2**31 - 1  # of one picture
 _MPEG_TICK = Fraction(1, 90_000)  # exact for all usual rates
 # PyAV cannot set a stream's aspect, and these codecs do not store it in the picture.
@@ -69,7 +70,8 @@ class VideoEncoder:
     fixed_rate : frames are repeated or dropped for a constant rate
     frame_rate : counts them
     frames : encoded so far, repeated frames included
-    hurried : set it to end the video in a pause that is being filled with repeated frames
+    hurried : set it to end the video in a pause of which more than a second is still to be filled
+        with repeated frames
     """
 
     def __init__(
@@ -175,7 +177,7 @@ class VideoEncoder:
             return
         if self._previous is not None:
             for tick in ticks[:-1]:
-                if self.hurried:
+                if self.hurried and ticks[-1] - tick > _MAX_FILLED_S * self._rate:
                     self._ended = True
                     return
                 yield from self._send(self._previous, tick, self._time_base)
