@@ -226,6 +226,8 @@ DEEP = "[" * 100_000 + "]" * 100_000
         ("lettering", [10**9]),
         ("lettering", ["0"]),
         ("lettering", 3),
+        ("lettering", {}),
+        ("lettering", [True]),
         ("mirror", None),
         ("mirror", "yes"),
         ("options", None),

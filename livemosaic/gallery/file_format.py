@@ -414,8 +414,11 @@ def _check_header(header: Mapping[str, Any], *, photos: int) -> None:
         raise ValueError("root holds a zero byte")
     if not isinstance(header["mirror"], bool):
         raise ValueError("mirror is neither true nor false")
-    for photo in header.get("lettering", []):
-        if not isinstance(photo, int) or not 0 <= photo < photos:
+    lettering = header.get("lettering", [])
+    if not isinstance(lettering, list):
+        raise ValueError("lettering is no list")
+    for photo in lettering:
+        if type(photo) is not int or not 0 <= photo < photos:
             raise ValueError("lettering names a photo that is not there")
     options = header["options"]
     if not isinstance(options, dict):
