@@ -42,8 +42,9 @@ _UNPRINTABLE = re.compile(
 
 
 # A user's name and password before a host, in an address that stands in the wrong place.
-# `media.urls.public_name` hides more, of what is known to be an address.
-_CREDENTIALS = re.compile(r"(?i)\b([a-z][a-z0-9+.-]+:/+)[^\s/'\"]*@")
+# `media.urls.public_name` hides more, of what is known to be an address. A text may have any length,
+# the name of a protocol has not: otherwise the search would take hours for a megabyte.
+_CREDENTIALS = re.compile(r"(?i)([a-z][a-z0-9+.-]{1,30}:/+)[^\s/'\"]*@")
 
 
 def printable(text: object) -> str:

@@ -61,7 +61,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("\x9b \u202e \u2028", "\\x9b \\u202e \\u2028"),
         ("\udcff", "\\xff"),
         (3, "3"),
+        (f"{'x' * 40}://me:word@h", f"{'x' * 40}://h"),
+        ("a." * 200_000, "a." * 200_000),  # not in hours
     ],
+    ids=range(8),
 )
 def test_printable(text: object, shown: str) -> None:
     assert printable(text) == shown

@@ -479,6 +479,7 @@ def test_decoder_that_is_too_slow_skips_and_stays_near(
         ("[f=mpegts]udp://me:SECRET@h:1|rtmp://h/SECRET", "***"),
         ("a:b.mp4", "a:b.mp4"),
         ("./http: x.mp4", "./http: x.mp4"),
+        pytest.param("a." * 200_000, "a." * 200_000, id="long"),  # not in hours
     ],
 )
 def test_public_names(address: str, shown: str) -> None:

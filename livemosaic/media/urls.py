@@ -77,7 +77,7 @@ _NETWORK_URL = re.compile(rf"\s*(?:{_NETWORK}):(?!\s)", re.I)
 # One slash is enough, and for FFmpeg none.
 _MAYBE_URL = re.compile(rf"(?s)\s*((?:(?:{_NETWORK}):|[a-zA-Z][a-zA-Z0-9+.-]+:/)/*)(.*)", re.I)
 _IN_ANOTHER = re.compile(
-    rf"(?s)(.*?[:|,\]](?=(?:{_NETWORK}):)|.*?(?=\b[a-zA-Z][a-zA-Z0-9+.-]+://))(.*)", re.I
+    rf"(?s)(.*?[:|,\]](?=(?:{_NETWORK}):)|.*?(?=[a-z][a-z0-9+.-]{{1,30}}://))(.*)", re.I
 )
 _HIDDEN = "***"
 
