@@ -42,8 +42,8 @@ _UNPRINTABLE = re.compile(
 
 
 # A user's name and password before a host, in an address that stands in the wrong place.
-# `media.urls.public_name` hides more, of what is known to be an address. A text may have any length,
-# the name of a protocol has not: otherwise the search would take hours for a megabyte.
+# `media.urls.public_name` hides more, of what is known to be an address. The length of a protocol's
+# name is limited, because the search in a long text would take hours.
 _CREDENTIALS = re.compile(r"(?i)([a-z][a-z0-9+.-]{1,30}:/+)[^\s/'\"]*@")
 
 

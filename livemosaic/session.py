@@ -214,12 +214,11 @@ def open_pipeline(
     """
     from .gallery import BUILTIN, is_of_photos, open_gallery
     from .jit import kernels_are_cached
-    from .media.atomic_write import recover_recordings
     from .media.deep import is_wide
     from .mosaic.match import MATCHERS
     from .mosaic.mosaic import Mosaic
     from .pipeline import Pipeline, output_info
-    from .sinks.atomic_file import report_recovered
+    from .sinks.atomic_file import report_recordings
     from .sinks.base import RunContext, are_for_screen
     from .sources import input_kind
 
@@ -294,7 +293,7 @@ def open_pipeline(
         sinks.append(destination.open(output, context))
         undo.callback(sinks[-1].abort)
     if with_keys is not None:  # recordings by a key are in the current folder
-        report_recovered(recover_recordings(Path()))
+        report_recordings(Path())
     capture_files = CaptureFiles(output, (with_keys or destinations[0]).options)
     return Pipeline(
         source,

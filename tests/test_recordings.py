@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from livemosaic.errors import SinkError
-from livemosaic.media.atomic_write import atomic_write
+from livemosaic.media.atomic_write import Part, atomic_write
 from livemosaic.media.frame import Frame, StreamInfo
 from livemosaic.sinks import FileOptions, open_sink
 
@@ -148,6 +148,29 @@ def test_the_next_run_names_what_a_killed_run_left(tmp_path: Path) -> None:
         assert not [name for name in left(tmp_path) if name.startswith(".")]
         assert video_times(tmp_path / f"a-recovered.{ending}")[-1] > 6
         (tmp_path / "b.mkv").unlink()
+
+
+def test_what_a_killed_run_left_is_not_named_without_a_message(tmp_path: Path) -> None:
+    name = ".a.0123456789abcdef.recording.mkv"
+    (tmp_path / name).touch()
+    with atomic_write(tmp_path / "a.gallery"):
+        pass
+    assert name in left(tmp_path)
+
+
+def test_a_part_that_was_removed_truncates_no_other_file(tmp_path: Path) -> None:
+    part = Part(tmp_path / "a")
+    path = part.ffmpeg_name
+    part.remove()  # as of a thread that is stuck, and goes on later
+    other = tmp_path / "other"
+    other.write_bytes(b"abc")
+    with other.open("r+b"):  # gets the number
+        with pytest.raises(OSError, match="descriptor"):
+            part.truncate(0)
+        with pytest.raises(OSError, match="descriptor"):
+            _ = part.size
+        assert part.ffmpeg_name != path
+    assert other.read_bytes() == b"abc"
 
 
 def test_a_pause_is_not_filled_any_more_when_the_run_ends(tmp_path: Path) -> None:

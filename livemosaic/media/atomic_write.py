@@ -46,7 +46,6 @@ class Part:
     ----------
     path : its own path
     remains : names of the parts that were removed
-    recovered : paths of the recordings that killed runs left, see `recover_recordings`
 
     Raises
     ------
@@ -57,7 +56,6 @@ class Part:
         self._folder = _NONE  # that it is in, whatever name that folder gets
         prefix = f".{final.name[:_NAME_LENGTH]}."
         self.remains = remove_remains(final.parent, prefix)
-        self.recovered = recover_recordings(final.parent)
         ending = ".part"
         if recording:  # it plays at any moment
             prefix = f".{final.stem[:_NAME_LENGTH]}."
@@ -96,8 +94,17 @@ class Part:
     @property
     def ffmpeg_name(self) -> Path:
         """A path by which FFmpeg opens this file, whatever came to its place since."""
-        name = Path(f"/dev/fd/{self._file}")
+        name = Path(f"/proc/self/fd/{self._file}")  # elsewhere, /dev/fd would share our position
         return name if self._file != _NONE and name.exists() else self.path
+
+    @property
+    def size(self) -> int:
+        """The bytes of the file so far."""
+        return os.fstat(self._file).st_size
+
+    def truncate(self, size: int) -> None:
+        """Cut the file off."""
+        os.ftruncate(self._file, size)
 
     def place(self, final: Path, *, name: str | None = None, overwrite: bool = True) -> str:
         """Give the finished file its name, or a file of the folder; close it first.
@@ -148,7 +155,7 @@ class Part:
             self.unlock()
 
     def remove(self) -> None:
-        """Remove what is still there. Never raises."""
+        """Remove what is still there, from any thread. Never raises."""
         self.close()
         with contextlib.suppress(OSError):
             self._find()

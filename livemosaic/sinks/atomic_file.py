@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import LivemosaicError, SinkError, UsageError
-from ..media.atomic_write import Part, final_path
+from ..media.atomic_write import Part, final_path, recover_recordings
 from ..media.ffmpeg import av, sink_error
 from ..media.paths import numbered_files
 from ..media.urls import local_path
@@ -70,16 +70,16 @@ def _is_same(path: Path, source: str) -> bool:
         return os.path.realpath(path) == os.path.realpath(source)
 
 
-def report_recovered(paths: Iterable[Path]) -> None:
+def report_recordings(folder: Path) -> None:
     """Say where recordings are that killed runs left, see `recover_recordings`."""
-    for path in paths:
+    for path in recover_recordings(folder):
         _logger.warning(
             "%s: a recording that a killed run left; it is whole up to its last seconds", path
         )
 
 
-class AtomicFile:
-    """A hidden place for a file, or for a folder of files, beside the final one; see `Part`.
+class AtomicFile(Part):
+    """The hidden place of a destination's file, or of a folder for its files.
 
     `SinkError` if it cannot be made.
     """
@@ -89,12 +89,10 @@ class AtomicFile:
     ) -> None:
         self._destination, self._final = destination, Path(destination.location)
         with sink_errors(destination.name):
-            self._part = Part(self._final, folder=folder, recording=recording)
-        for name in self._part.remains:
+            super().__init__(self._final, folder=folder, recording=recording)
+        for name in self.remains:
             _logger.info("%s: removed %s, which a killed run left", destination.name, name)
-        report_recovered(self._part.recovered)
-        self.path, self.ffmpeg_name = self._part.path, self._part.ffmpeg_name
-        self.open_new = self._part.open_new
+        report_recordings(self._final.parent)
 
     def commit(self, *names: str) -> None:
         """Give the file its final name, or files of the folder theirs beside it.
@@ -103,20 +101,16 @@ class AtomicFile:
         stays under another one, and the message says which.
         """
         problem = ""
-        self._part.close()
+        self.close()
         try:
             with sink_errors(self._destination.name):
                 for name in names or (None,):
                     final = self._final if name is None else self._final.with_name(name)
                     overwrite = self._destination.options.overwrite
-                    answer = self._part.place(final, name=name, overwrite=overwrite)
+                    answer = self.place(final, name=name, overwrite=overwrite)
                     problem = problem or answer
         finally:
-            self.discard()
+            self.remove()
         if problem:
             hint = "; add -y to replace such files" if "another program" in problem else ""
             raise SinkError(f"{problem}{hint}")
-
-    def discard(self) -> None:
-        """Remove the hidden place, from any thread. Never raises."""
-        self._part.remove()

@@ -279,7 +279,7 @@ class FileSink(Sink):
         if self._sender is not None:
             self._sender.kill()
         if self._part is not None:
-            self._part.discard()
+            self._part.remove()
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -303,7 +303,7 @@ class FileSink(Sink):
                 self._container.close()
             self._helpers.close()
             with contextlib.suppress(OSError):  # half a packet or fragment
-                os.truncate(self._part.ffmpeg_name, self._whole)
+                self._part.truncate(self._whole)
             self._part.commit()
             raise SinkError(
                 f"{self.name}: {reason(cause)}; the recording ends there, and the file keeps what "
@@ -403,7 +403,7 @@ class FileSink(Sink):
     def _note_size(self) -> None:
         """Note the size of a recording: until there it plays, because each packet is flushed."""
         if self._lasts and self._part is not None:
-            self._whole = os.stat(self._part.ffmpeg_name).st_size
+            self._whole = self._part.size
 
 
 def _open(url: str, destination: FileDestination, *, time_base: Fraction, live: bool) -> Any:

@@ -113,4 +113,4 @@ class ImageSink(Sink):
         self._folder.commit(*self._names)
 
     def discard(self) -> None:
-        self._folder.discard()
+        self._folder.remove()
