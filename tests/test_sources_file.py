@@ -352,6 +352,21 @@ def test_bad_picture_of_a_sequence_costs_no_other(
     assert not caplog.records
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have names in /proc")
+def test_the_decoder_of_a_sequence_has_no_threads(tmp_path: Path) -> None:
+    """One that frees Python's memory can wait for ever when the decoder is closed."""
+    for number in range(4):
+        path = tmp_path / f"a{number}.png"
+        cv2.imwrite(str(path), clips.picture())
+    damaged = (tmp_path / "a0.png").read_bytes()
+    (tmp_path / "a0.png").write_bytes(b"\x88" + damaged[1:])  # so that FFmpeg reads them
+    with open_source(str(tmp_path / "a%d.png")) as source:
+        tasks = Path("/proc/self/task").iterdir()
+        names = [(task / "comm").read_text().strip() for task in tasks]
+        assert not [name for name in names if name.startswith("av:png")]
+        assert sum(isinstance(item, Frame) for item in source) == 3
+
+
 def test_sequence_of_empty_pictures_is_refused(tmp_path: Path) -> None:
     for n in range(3):
         (tmp_path / f"{n}.png").touch()

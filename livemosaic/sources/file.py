@@ -57,7 +57,10 @@ class FileSource(Source):
 
     def __init__(self, path: InputPath, *, threads: int = 0, **keeps: bool) -> None:
         self.name = path.name
-        self._path, self._threads, self._keeps = path, threads, keeps
+        # The packets of numbered pictures are Python's memory. A thread of the decoder would wait
+        # for the interpreter to free one, while the interpreter waits for it to close the decoder.
+        self._threads = 1 if path.pictures else threads
+        self._path, self._keeps = path, keeps
         self._remote = is_url(path.url)
         self._pipe = path.pipe
         self._connection_error: SourceError | None = None
@@ -244,7 +247,6 @@ class FileSource(Source):
         for frame in chain(decoded, self._video.flush()):
             frames += 1
             yield frame
-        # The decoder does not report bad pictures that are in its threads at the end.
         lost = len(self._pictures) - frames
         self._read_errors = max(self._read_errors, lost - self._video.bad_frames)
 
