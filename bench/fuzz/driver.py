@@ -23,7 +23,6 @@ import numpy as np
 import livemosaic
 import livemosaic.session
 from livemosaic.cli import app
-from livemosaic.media.ffmpeg import av
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MAX_S, MAX_MB = 30, 1000
@@ -58,7 +57,6 @@ def warm_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         os.environ["XDG_CACHE_HOME"] = f"{name}/cache"
         cv2.setNumThreads(1)  # OpenCV's threads would be lost
-        av.logging.set_level(av.logging.PANIC)
         mosaic = livemosaic.Mosaic(columns=4)
         mosaic.process(np.zeros((32, 32, 3), np.uint8))
         mosaic.apply(np.zeros((32, 32, 3), np.uint8))
