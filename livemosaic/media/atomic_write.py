@@ -228,7 +228,8 @@ def remove_remains(folder: Path, prefix: str = ".") -> list[str]:
 def recover_recordings(folder: Path) -> list[Path]:
     """Give recordings of a live input that killed runs left a visible name; return their paths.
 
-    A live input cannot be repeated, so they are kept: `a.mp4` as `a-recovered.mp4`.
+    A live input cannot be repeated, so they are kept: `a.mp4` as `a-recovered.mp4`. On Windows, the
+    folders of numbered pictures stay as they are.
     """
     recovered = []
     with contextlib.suppress(OSError):
@@ -240,7 +241,7 @@ def recover_recordings(folder: Path) -> list[Path]:
                         wanted = folder / f"{stem}-recovered{ending}"
                         paths = itertools.chain([wanted], _beside(wanted))
                         path = next(path for path in paths if not os.path.lexists(path))
-                        os.rename(folder / name, path)
+                        os.rename(folder / name, path)  # Windows refuses it while it is open
                     recovered.append(path)
     return recovered
 
@@ -256,9 +257,11 @@ def _remove_unlocked(path: Path) -> None:
 
 @contextlib.contextmanager
 def _unlocked(path: Path) -> Iterator[None]:
-    """For a block that moves or removes a part; `OSError` if a process has it."""
+    """For a block that renames or removes a part; `OSError` if a process has it."""
     if sys.platform == "win32":
-        yield  # the system refuses while it is open
+        if path.is_dir():
+            raise IsADirectoryError  # nothing says whether a process has it
+        yield
     else:
         file = os.open(path, _LOOK)
         try:
