@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shutil
 import signal
 import socket
@@ -278,6 +279,34 @@ def test_a_process_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(SinkError, match="udp://127"):
         open_sink("udp://127.0.0.1:9", info())
+
+
+def test_a_program_in_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interactive Python finds modules there, and so does the process."""
+    folders: list[str] = []
+    popen: Any = subprocess.Popen
+
+    def start(*words: Any, env: dict[str, str], **options: Any) -> Any:
+        folders.extend(env["PYTHONPATH"].split(os.pathsep))
+        return popen(*words, env=env, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    open_sink("udp://127.0.0.1:9", info()).abort()
+    assert folders[0] == str(Path.cwd())
+
+
+def test_a_thread_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = open_sink("udp://127.0.0.1:9", info())
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", start)
+        sink.hurry()
+    write_all(sink, clips.frames(3))
+    sink.close()
 
 
 @only_posix

@@ -74,8 +74,10 @@ class Sender:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            # An empty entry of this process is the current folder, one of the variable is none.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
             start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # the same on Windows
         )
         add_helper(self._process)
         assert self._process.stdin is not None
@@ -119,7 +121,8 @@ class Sender:
         """From now on, wait for the server no longer than a moment."""
         if not self._hurried.is_set():
             self._hurried.set()
-            threading.Thread(target=self._watch, name="livemosaic hurry", daemon=True).start()
+            with contextlib.suppress(RuntimeError):  # no more threads: the usual limit remains
+                threading.Thread(target=self._watch, name="livemosaic hurry", daemon=True).start()
 
     def kill(self) -> None:
         """End the process; may be called twice. Never raises."""
