@@ -16,6 +16,7 @@ from livemosaic.errors import SinkError
 from livemosaic.media.atomic_write import Part, atomic_write
 from livemosaic.media.frame import Frame, StreamInfo
 from livemosaic.sinks import FileOptions, open_sink
+from livemosaic.sinks.tracks import Tracks
 
 from .program import ENVIRONMENT, left, video_times
 
@@ -182,6 +183,19 @@ def test_a_pause_is_not_filled_any_more_when_the_run_ends(tmp_path: Path) -> Non
         sink.write(_frame(number))
     sink.close()
     assert len(video_times(tmp_path / "a.y4m")) == 25
+
+
+@pytest.mark.parametrize("when", ["begin", "end"])
+def test_an_unexpected_error_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("unexpected")
+
+    monkeypatch.setattr(Tracks, "__init__" if when == "begin" else "flush", fail)
+    with pytest.raises(RuntimeError), open_sink(tmp_path / "a.mp4", StreamInfo(64, 64)) as sink:
+        sink.write(_frame(0))
+    assert left(tmp_path) == []
 
 
 # ---- names that are taken, and folders that go ---------------------------------------------

@@ -203,6 +203,9 @@ class FileSink(Sink):
                     "it out"
                 ) from error
             raise sink_error(self.name, error) from error
+        except BaseException:
+            self.abort()
+            raise
 
     @one_thread
     def write(self, item: Frame | TrackPacket) -> None:
@@ -244,7 +247,7 @@ class FileSink(Sink):
                 self._helpers.close()
             if self._part is not None:
                 self._part.commit()
-        except SinkError:
+        except BaseException:
             self.abort()
             raise
         if self._sender is not None and self._sender.gave_up:
