@@ -173,6 +173,17 @@ def test_a_number_without_an_end(tmp_path: Path) -> None:
     assert crop_by(path) == NO_CROP
 
 
+@pytest.mark.parametrize(("parts", "top"), [(10, 30), (200_000, 0)])
+def test_a_file_of_very_many_parts(tmp_path: Path, parts: int, top: int) -> None:
+    """Their number is limited: it could take hours to read them."""
+    content = (CORPUS / "16-debatable" / "crop.mkv").read_bytes()
+    at = content.index(b"\x18\x53\x80\x67") + 4
+    unknown, voids = b"\x01" + b"\xff" * 7, b"\xec\x80" * parts
+    path = tmp_path / "crop.mkv"
+    path.write_bytes(content[:at] + unknown + voids + content[at + 8 :])
+    assert crop_by(path).top == top
+
+
 def crop_by(path: Path) -> Crop:
     """The cropping by a copy of a file, of which FFmpeg opens the original."""
     with av.open(str(CORPUS / "16-debatable" / path.name)) as container:

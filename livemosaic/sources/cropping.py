@@ -21,7 +21,23 @@ _NUMBER_BYTES = 8  # of a number at most
 _ENTRY_BYTES = 78  # of a picture's sample description, before the boxes in it
 _ENTRY_SIZE = 24  # where its width and height are
 
+_MAX_READS = 100_000  # of a file; a forged one may have millions of parts
+
 _Part = tuple[bytes, int, int]  # kind, start and end of the content
+
+
+class _File:
+    """Reads a file at any place, `_MAX_READS` times at most; `ValueError` after that."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._left = file, _MAX_READS
+
+    def read(self, at: int, count: int) -> bytes:
+        if not self._left:
+            raise ValueError("it has too many parts")
+        self._left -= 1
+        self._file.seek(at)
+        return self._file.read(count)
 
 
 def read_crop(container: Any, stream: Any) -> Crop:
@@ -33,7 +49,7 @@ def read_crop(container: Any, stream: Any) -> Crop:
             return NO_CROP
         with path.open("rb") as file:
             size = path.stat().st_size
-            crops = list(read(file, size))
+            crops = list(read(_File(file), size))
         crop = crops[container.streams.video.index(stream)]
     except (OSError, ValueError, IndexError, ZeroDivisionError, struct.error):
         return NO_CROP
@@ -49,7 +65,7 @@ def _leaves_some(crop: Crop, stream: Any) -> bool:
 # ---- Matroska ----------------------------------------------------------------------------
 
 
-def _matroska(file: BinaryIO, size: int) -> Iterator[Crop]:
+def _matroska(file: _File, size: int) -> Iterator[Crop]:
     """The cropping of each video track (RFC 9559)."""
     for tracks in _inside(_elements, file, (b"", 0, size), _SEGMENT, _TRACKS):
         for track in _inside(_elements, file, tracks, _TRACK):
@@ -65,12 +81,11 @@ def _matroska(file: BinaryIO, size: int) -> Iterator[Crop]:
         return
 
 
-def _elements(file: BinaryIO, parent: _Part) -> Iterator[_Part]:
+def _elements(file: _File, parent: _Part) -> Iterator[_Part]:
     """The elements of EBML (RFC 8794)."""
     _, at, end = parent
     while at < end:
-        file.seek(at)
-        head = file.read(12)
+        head = file.read(at, 12)
         id_bytes = 9 - head[0].bit_length()
         length_bytes = 9 - head[id_bytes].bit_length()
         start = at + id_bytes + length_bytes
@@ -81,43 +96,37 @@ def _elements(file: BinaryIO, parent: _Part) -> Iterator[_Part]:
         yield head[:id_bytes], start, at
 
 
-def _number(file: BinaryIO, part: _Part) -> int:
+def _number(file: _File, part: _Part) -> int:
     length = part[2] - part[1]
     if length > _NUMBER_BYTES:
         raise ValueError("it is no number")
-    file.seek(part[1])
-    return int.from_bytes(file.read(length))
+    return int.from_bytes(file.read(part[1], length))
 
 
 # ---- MP4 and MOV -------------------------------------------------------------------------
 
 
-def _mov(file: BinaryIO, size: int) -> Iterator[Crop]:
+def _mov(file: _File, size: int) -> Iterator[Crop]:
     """The cropping of each video track (ISO/IEC 14496-12, 12.1.4)."""
-    for media in _inside(_boxes, file, (b"", 0, size), b"moov", b"trak", b"mdia"):
+    movie = next(_inside(_boxes, file, (b"", 0, size), b"moov"), (b"", 0, 0))
+    for media in _inside(_boxes, file, movie, b"trak", b"mdia"):
         handler = next(_inside(_boxes, file, media, b"hdlr"), None)
-        if handler is None:
-            continue
-        file.seek(handler[1] + 8)
-        if file.read(4) != b"vide":
+        if handler is None or file.read(handler[1] + 8, 4) != b"vide":
             continue
         crop = NO_CROP
         for _, start, end in _inside(_boxes, file, media, b"minf", b"stbl", b"stsd"):
             for entry in _boxes(file, (b"", start + 8, end)):
-                file.seek(entry[1] + _ENTRY_SIZE)
-                stored = struct.unpack(">2H", file.read(4))
+                stored = struct.unpack(">2H", file.read(entry[1] + _ENTRY_SIZE, 4))
                 inner = (b"", entry[1] + _ENTRY_BYTES, entry[2])
                 for aperture in _inside(_boxes, file, inner, b"clap"):
-                    file.seek(aperture[1])
-                    crop = of_aperture(stored, file.read(32))
+                    crop = of_aperture(stored, file.read(aperture[1], 32))
         yield crop
 
 
-def _boxes(file: BinaryIO, parent: _Part) -> Iterator[_Part]:
+def _boxes(file: _File, parent: _Part) -> Iterator[_Part]:
     _, at, end = parent
     while at + 8 <= end:
-        file.seek(at)
-        length, kind, long = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+        length, kind, long = struct.unpack(">I4sQ", file.read(at, 16).ljust(16, b"\0"))
         start = at + 8
         if length == 1:
             length, start = long, at + 16
@@ -125,7 +134,7 @@ def _boxes(file: BinaryIO, parent: _Part) -> Iterator[_Part]:
         yield kind, start, at
 
 
-def _inside(parts: Any, file: BinaryIO, parent: _Part, *kinds: bytes) -> Iterator[_Part]:
+def _inside(parts: Any, file: _File, parent: _Part, *kinds: bytes) -> Iterator[_Part]:
     """All parts on a path of kinds below a part."""
     for part in parts(file, parent):
         if part[0] == kinds[0]:
