@@ -164,7 +164,7 @@ def _refuse_loop(playlist: Path, above: tuple[Path, ...], done: set[Path]) -> No
         if not data.startswith(_PLAYLISTS):
             return  # such as a segment, which may be large
         data += file.read(_MAX_PLAYLIST)
-    for line in data.decode(errors="surrogateescape").splitlines():
+    for line in dict.fromkeys(data.decode(errors="surrogateescape").splitlines()):
         match = _ENTRY.fullmatch(line.strip())
         name = match and next(filter(None, match.groups()))
         if (
