@@ -1,13 +1,16 @@
-"""Pictures of another size or shape than the first one's."""
+"""Pictures of another size or shape than the first one's, and of wide colours."""
 
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 
-from livemosaic.sources.i420 import fit
+from livemosaic.media.ffmpeg import av, picture_filter
+from livemosaic.sources import i420
+from livemosaic.sources.i420 import Converter, fit
 
 
 def bright(width: int, height: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -49,3 +52,30 @@ def test_fit(
         wanted = np.full(((into[1] + 1) // 2, (into[0] + 1) // 2), 128)
         wanted[top // 2 : top // 2 + (height + 1) // 2, left // 2 :][:, : (width + 1) // 2] = colour
         assert (plane == wanted).all()
+
+
+@pytest.mark.slow
+def test_the_tables_of_wide_colours_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes seconds: for opaque pictures with alpha, one; where some are transparent, two."""
+    made: list[object] = []
+
+    def make(*arguments: Any) -> Any:
+        made.append(arguments)
+        return picture_filter(*arguments)
+
+    monkeypatch.setattr(i420, "picture_filter", make)
+
+    def picture(alpha: int) -> av.VideoFrame:
+        planes = np.full((4, 48, 64), 500, np.uint16)
+        planes[3] = alpha
+        frame = av.VideoFrame(64, 48, "yuva444p10le")
+        for plane, samples in zip(frame.planes, planes, strict=True):
+            rows = np.frombuffer(memoryview(plane), np.uint16).reshape(48, -1)
+            rows[:, :64] = samples
+        frame.color_primaries, frame.color_trc, frame.colorspace = 12, 1, 9
+        return frame
+
+    converter = Converter(picture(1023))
+    for alpha, tables in ((1023, 1), (1023, 1), (300, 2), (1023, 2), (300, 2)):
+        converter(picture(alpha))
+        assert len(made) == tables

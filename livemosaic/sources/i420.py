@@ -100,7 +100,7 @@ class Converter:
         is_kept = keeps and is_deep(first.format.name) and not transparent
         self.deep_info = deep_info(first, full_grey) if is_kept else None
         self._deep_reformatter = av.video.reformatter.VideoReformatter()
-        self._filter: tuple[tuple[object, ...], av.filter.Graph] | None = None
+        self._graphs: dict[tuple[str, ...], tuple[tuple[object, ...], av.filter.Graph]] = {}
 
     def __call__(self, frame: av.VideoFrame) -> Planes:
         """The planes y (h, w), u and v (ceil(h/2), ceil(w/2)) of `frame`."""
@@ -185,9 +185,11 @@ class Converter:
 
     def _reformat(self, frame: av.VideoFrame, format: str) -> av.VideoFrame:
         """A picture in another format and in the stream's colour."""
+        return self._to_bt709(frame, format) if wide(frame) else self._scale(frame, format)
+
+    def _scale(self, frame: av.VideoFrame, format: str) -> av.VideoFrame:
+        """A picture in another format and in the stream's matrix and range."""
         range_in, matrix = self._tags(frame)
-        if wide(frame):
-            return self._to_bt709(frame, format, range_in, matrix)
         return self._reformatter.reformat(
             frame,
             format=format,
@@ -199,10 +201,9 @@ class Converter:
             threads=1,  # the mosaic and the encoder need the other cores
         )
 
-    def _to_bt709(
-        self, frame: av.VideoFrame, format: str, range_in: int, matrix: Matrix
-    ) -> av.VideoFrame:
+    def _to_bt709(self, frame: av.VideoFrame, format: str) -> av.VideoFrame:
         """A picture of HDR or of wide colours in another format and in the stream's colour."""
+        range_in, matrix = self._tags(frame)
         if int(frame.color_primaries) == UNSPECIFIED:
             frame.color_primaries = HDR_PRIMARIES
         if not is_rgb(frame.format):
@@ -220,24 +221,30 @@ class Converter:
     def _graph(self, frame: av.VideoFrame, *steps: str) -> av.filter.Graph:
         """A filter graph for pictures like `frame`: a filter, its options, and a pixel format.
 
-        The last one is kept: the table of colours that the scaler makes takes seconds.
+        The last one of these is kept: the table of colours that the scaler makes takes seconds.
         """
         tags = frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range
-        key = (frame.width, frame.height, frame.format.name, *map(int, tags), *steps)
-        if self._filter is None or self._filter[0] != key:
+        like = (frame.width, frame.height, frame.format.name, *map(int, tags))
+        known = self._graphs.get(steps)
+        if known is None or known[0] != like:
             name, options, format = steps
             filters = (name, options), ("format", format)
-            self._filter = key, picture_filter(frame, Fraction(frame.time_base or 1), *filters)
-        return self._filter[1]
+            known = like, picture_filter(frame, Fraction(frame.time_base or 1), *filters)
+            self._graphs[steps] = known
+        return known[1]
 
     def _transparent(self, frame: av.VideoFrame) -> Planes:
         """The planes of a picture with alpha, which goes to `alpha`, or over an even grey."""
-        y, u, v, alpha = map(_view, self._reformat(frame, "yuva444p").planes)
+        picture = self._scale(frame, "yuva444p")
+        alpha = _view(picture.planes[3])
         # Some programs write an alpha of 0 everywhere into pictures that have none.
         if alpha.min() == 255 or not (self._keep_alpha or alpha.any()):
             self.alpha = alpha if self._keep_alpha else None
             return self._convert(frame)
         self._report_colour(frame)
+        if wide(frame):
+            picture = self._to_bt709(frame, "yuva444p")
+        y, u, v, alpha = map(_view, picture.planes)
         # Colours under transparent pixels are anything, and must not reach others by halving.
         hidden = alpha == 0
         u, v = (halved(np.where(hidden, np.uint8(128), plane)) for plane in (u, v))
