@@ -274,3 +274,66 @@ def test_dolby_of_a_version_that_mp4_has_no_name_for_costs_no_picture(tmp_path: 
             sink.write(item)
     with open_container(str(tmp_path / "out.mp4")) as container:
         assert len(list(container.decode(video=0))) == 25
+
+
+def surround(path: Path, codec: str, layout: str) -> Path:
+    """A film whose channels have a tone each, from 80 Hz on in steps of 20 Hz."""
+    formats, channels = av.Codec(codec, "w").audio_formats, av.AudioLayout(layout).nb_channels
+    assert formats
+    times = np.arange(48_000) / 48_000
+    waves = np.sin(2 * np.pi * times * (80 + 20 * np.arange(channels))[:, None]) / 10
+    tone = av.AudioFrame.from_ndarray(waves.astype(np.float32), "fltp", layout)
+    tone.sample_rate = 48_000
+    with open_container(str(path), "w") as container:
+        picture: Any = container.add_stream("libx264", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 160, 96, "yuv420p"
+        track: Any = container.add_stream(codec, rate=48_000, layout=layout, format=formats[0])
+        for frame in clips.frames(25):
+            container.mux(picture.encode(clips.av_frame(frame)))
+        container.mux(picture.encode(None))
+        for part in av.AudioResampler(formats[0], layout, 48_000).resample(tone):
+            container.mux(track.encode(part))
+        container.mux(track.encode(None))
+    return path
+
+
+def tones(path: Path) -> tuple[str, list[int]]:
+    """The layout of a file's sound, and the frequency in each channel."""
+    with open_container(str(path)) as container:
+        frames = list(container.decode(audio=0))
+    layout = frames[0].layout.name
+    resampler = av.AudioResampler("fltp", layout, 48_000)
+    wave = np.concatenate([p.to_ndarray() for f in frames for p in resampler.resample(f)], axis=1)
+    spectrum = np.abs(np.fft.rfft(wave[:, 12_000:36_000] * np.hanning(24_000)))
+    return layout, (spectrum.argmax(axis=1) * 2).tolist()
+
+
+@pytest.mark.parametrize(
+    ("codec", "layout", "ending", "expected"),
+    [
+        ("pcm_s16le", "5.1(side)", "mp4", "5.1"),
+        ("pcm_s16le", "5.0(side)", "ts", "5.0"),
+        ("ac3", "5.1(side)", "webm", "5.1"),
+        ("eac3", "5.0(side)", "webm", "5.1"),  # FFmpeg mixes up the channels of 5.0
+        ("pcm_s16le", "quad", "mp4", "quad"),  # Matroska only gives the number
+    ],
+)
+def test_surround_sound_stays(
+    tmp_path: Path, codec: str, layout: str, ending: str, expected: str
+) -> None:
+    source = surround(tmp_path / ("in.mkv" if layout == "quad" else "in.mov"), codec, layout)
+    copy(source, tmp_path / f"out.{ending}")
+    found, frequencies = tones(tmp_path / f"out.{ending}")
+    assert found == expected
+    if layout == "5.0(side)" and expected == "5.1":
+        del frequencies[3]  # low frequencies, which are silent
+    assert frequencies == tones(source)[1]
+
+
+def test_sound_that_is_mixed_down_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = surround(tmp_path / "in.mkv", "eac3", "5.1(side)")
+    with caplog.at_level(logging.INFO):
+        copy(source, tmp_path / "out.avi")
+    assert "its 6 channels are mixed to 2" in caplog.text

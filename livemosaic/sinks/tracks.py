@@ -69,6 +69,14 @@ class Tracks:
                 if not key.lower().startswith(_STALE_KEYS):
                     writer.stream.metadata[key] = text
             writer.stream.disposition = int(track.disposition)
+            if (
+                isinstance(writer, AudioConverter)
+                and writer.channels < track.codec_context.channels
+            ):
+                _logger.info(
+                    "%s: its %d channels are mixed to %d; an .mkv file keeps them",
+                    *(_label(number, track), track.codec_context.channels, writer.channels),
+                )
             self._writers[number] = writer
 
     def write(self, item: TrackPacket, *, hidden: bool) -> Iterator[Any]:

@@ -23,8 +23,10 @@ _RATE = 48_000  # samples/s where the input has not told: that of broadcasts and
 # Silence is made for gaps up to this length, at once and at all.
 _MAX_FILTERED_S, _MAX_SILENCE_S = 10, 600
 MAX_EARLY_S = Fraction(4, 100)  # viewers notice sound that is 0.045 s early (ITU-R BT.1359)
-# The usual layouts, for files that tell only the number of channels.
+# The usual layouts, for files that only give the number of channels.
 _LAYOUTS = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}
+# FFmpeg mixes up the channels of the former in Opus (ticket 8939).
+_OPUS_LAYOUTS = {"5.0": "5.1", "6.1": "7.1"}
 _MILLISECOND = Fraction(1, 1000)
 _NO_TEXT = b"\0\0"  # its length, in MP4
 _WITH_RATE = {"mp2", "mp3", "ac3"}  # whose packets tell it
@@ -201,12 +203,19 @@ class AudioConverter(TrackWriter):
         rate = _nearest(decoder.sample_rate or _RATE, codec.audio_rates)
         format = str(codec.audio_formats[0].name) if codec.audio_formats else "fltp"
         layout = _layout(decoder)
+        if encoder == "libopus":
+            layout = _OPUS_LAYOUTS.get(layout, layout)
         if not _opens(encoder, rate, format, layout):
             layout = "stereo"  # all that MP3 supports
         stream = container.add_stream(encoder, rate=rate)
         _open(stream.codec_context, rate, format, layout)
         start_s = Fraction(0) if timeless else None
         return cls(stream, track, stream.codec_context, timeless=timeless, start_s=start_s)
+
+    @property
+    def channels(self) -> int:
+        """Of the output."""
+        return int(self._encoder.layout.nb_channels)
 
     def write(self, packet: Any, *, hidden: bool) -> Iterator[Any]:
         self._base = packet.time_base
@@ -294,7 +303,7 @@ class AudioConverter(TrackWriter):
             graph.add_abuffer(
                 sample_rate=frame.sample_rate,
                 format=frame.format.name,
-                layout=frame.layout.name,
+                layout=_known_layout(frame.layout),
                 time_base=frame.time_base,
             ),
             graph.add("aresample", f"async=1{first}"),
@@ -345,11 +354,20 @@ def _nearest(rate: int, rates: list[int] | None) -> int:
     return min((r for r in rates if r > rate), default=max(rates))
 
 
+def _known_layout(layout: Any) -> str:
+    """The name of a layout; the usual one if only the number of channels is known."""
+    name = str(layout.name)  # such as "6 channels"
+    return _LAYOUTS.get(layout.nb_channels, name) if name.endswith("channels") else name
+
+
 def _layout(context: Any) -> str:
-    name = str(context.layout.name)
-    if name.endswith("channels"):  # "6 channels"
-        return _LAYOUTS.get(context.layout.nb_channels, "stereo")
-    return name
+    """The layout to encode the sound of a decoder in.
+
+    Speakers at the side (DTS, AC-3, E-AC-3) count as speakers at the back. Opus has no others, and
+    in AAC few players know them.
+    """
+    name = _known_layout(context.layout).replace("(side)", "")
+    return "stereo" if name.endswith("channels") else name
 
 
 def _open(
