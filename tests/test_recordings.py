@@ -151,6 +151,14 @@ def test_the_next_run_names_what_a_killed_run_left(tmp_path: Path) -> None:
         (tmp_path / "b.mkv").unlink()
 
 
+@posix
+def test_a_run_that_was_killed_before_its_first_picture_left_nothing(tmp_path: Path) -> None:
+    (tmp_path / ".a.0123456789abcdef.recording.mkv").touch()
+    (tmp_path / ".a_%d.0123456789abcdef.recording").mkdir()
+    write(tmp_path / "b.mkv", count=5)
+    assert left(tmp_path) == ["b.mkv"]
+
+
 def test_what_a_killed_run_left_is_not_named_without_a_message(tmp_path: Path) -> None:
     name = ".a.0123456789abcdef.recording.mkv"
     (tmp_path / name).touch()
@@ -271,3 +279,21 @@ def test_the_file_of_that_name_cannot_be_replaced(kind: str, tmp_path: Path) -> 
         assert final.with_stem(f"{final.stem}-2").stat().st_size
     finally:
         subprocess.run(["chattr", "-i", final], timeout=60, check=True)
+
+
+@posix
+@pytest.mark.parametrize("kind", [kind for kind in _KINDS if kind != "gallery"])
+def test_a_folder_that_is_read_only_by_now(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "f"
+    folder.mkdir()
+    _, finish = _begin(kind, folder)
+    if subprocess.run(["chattr", "+i", folder], capture_output=True, timeout=60).returncode:
+        pytest.skip("this disk has no immutable folders")
+    try:
+        with pytest.raises(OSError, match=r"; the result is .*/f/\.a") as caught:
+            finish()
+    finally:
+        subprocess.run(["chattr", "-i", folder], timeout=60, check=True)
+    assert [str(caught.value).endswith(name) for name in left(folder)] == [True]
+    write(folder / "b.mkv", count=5)  # the next run
+    assert ("a-recovered.mp4" in left(folder)) == (kind == "live")

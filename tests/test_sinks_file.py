@@ -737,6 +737,13 @@ def test_link_is_followed(tmp_path: Path) -> None:
     assert len(read(tmp_path / "real" / "there.mp4")) == 2
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a_%d.png"])
+def test_link_to_itself(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).symlink_to(name)
+    with pytest.raises(SinkError, match="leads to itself"):
+        open_sink(str(tmp_path / name), StreamInfo(64, 64))
+
+
 def test_strange_names(tmp_path: Path) -> None:
     for name in ("a:b.mp4", "100%.mkv", "with space.mp4", "-dash.mp4", "ünï.mkv", "%d.mp4"):
         write(tmp_path / name, clips.frames(2))

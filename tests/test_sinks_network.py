@@ -258,6 +258,16 @@ def test_server_that_says_nothing(scheme: str) -> None:
         assert closed(silent)
 
 
+@pytest.mark.parametrize("scheme", ["rtmp", "icecast", "https"])
+def test_server_that_closes_at_once(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closing = threading.Thread(target=lambda: server.accept()[0].close(), daemon=True)
+        closing.start()
+        url = f"{scheme}://127.0.0.1:{server.getsockname()[1]}/app/key.ts"
+        with pytest.raises(SinkError, match="closed the connection"):
+            open_sink(url, info(), options=FileOptions(timeout_s=TIMEOUT_S))
+
+
 def closed(server: socket.socket) -> bool:
     """Wait until the other side has closed its connection."""
     server.settimeout(TIMEOUT_S)
@@ -310,7 +320,8 @@ def test_a_thread_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @only_posix
-def test_a_process_that_crashes(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_process_that_crashes(kind: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
     started, popen = [], subprocess.Popen
 
     def start(*words: Any, **options: Any) -> Any:
@@ -319,7 +330,7 @@ def test_a_process_that_crashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(subprocess, "Popen", start)
     sink = open_sink("udp://127.0.0.1:9", info())
-    started[0].send_signal(signal.SIGSEGV)
+    started[0].send_signal(kind)
     with pytest.raises(SinkError, match="has crashed"):
         write_all(sink, clips.frames(100))
     sink.abort()

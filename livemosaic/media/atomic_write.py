@@ -238,6 +238,9 @@ def recover_recordings(folder: Path) -> list[Path]:
                 stem, ending = match[1], match[2] or ""
                 with contextlib.suppress(OSError):
                     with _unlocked(folder / name):
+                        if _is_empty(folder / name):  # killed before the first picture
+                            _remove(folder / name)
+                            continue
                         wanted = folder / f"{stem}-recovered{ending}"
                         paths = itertools.chain([wanted], _beside(wanted))
                         path = next(path for path in paths if not os.path.lexists(path))
@@ -278,6 +281,10 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
+def _is_empty(path: Path) -> bool:
+    return not (any(path.iterdir()) if path.is_dir() else path.stat().st_size)
+
+
 def _lock(file: int, path: Path) -> bool:
     """Lock a new part; False if another run took it for remains meanwhile."""
     if sys.platform != "win32":  # there, an open file cannot be removed
@@ -309,6 +316,8 @@ def final_path(path: str | Path) -> Path:
         if _is_foreign(link.lstat()):
             raise PermissionError(errno.EPERM, "it is a link that another user has made")
         link = link.parent / os.readlink(link)
+    else:
+        raise OSError(errno.ELOOP, "the link leads to itself")
     final = Path(os.path.realpath(path))
     # Only root makes devices.
     if final.is_fifo() and _is_foreign(final.stat()):

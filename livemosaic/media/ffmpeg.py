@@ -189,6 +189,7 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (TimeoutError, _LATE),
     (av.error.ExitError, _LATE),
     (ConnectionResetError, "the other side closed the connection; check that it is running"),
+    (EOFError, "the other side closed the connection; check that it is running"),
     (BrokenPipeError, "the reader has gone away; keep it running until the end"),
     (av.error.DecoderNotFoundError, "this FFmpeg has no decoder for it; convert it first"),
     (av.error.ProtocolNotFoundError, "this FFmpeg does not have that protocol; check the address"),

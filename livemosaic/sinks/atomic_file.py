@@ -97,8 +97,8 @@ class AtomicFile(Part):
     def commit(self, *names: str) -> None:
         """Give the file its final name, or files of the folder theirs beside it.
 
-        `SinkError` if the disk refuses, and nothing is left; or if a file cannot get its name. It
-        stays under another one, and the message says which.
+        `SinkError` if the disk refuses, and nothing is left, or only what cannot be removed; or if
+        a file cannot get its name. It stays under another one, and the message says which.
         """
         problem = ""
         self.close()
@@ -109,8 +109,11 @@ class AtomicFile(Part):
                     overwrite = self._destination.options.overwrite
                     answer = self.place(final, name=name, overwrite=overwrite)
                     problem = problem or answer
-        finally:
-            self.remove()
+        except SinkError as error:
+            problem = str(error)
+        self.remove()
+        if problem and os.path.lexists(self.path):  # a folder that is read-only by now
+            problem += f"; the result is {self.path}"
         if problem:
             hint = "; add -y to replace such files" if "another program" in problem else ""
             raise SinkError(f"{problem}{hint}")

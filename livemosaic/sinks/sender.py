@@ -27,7 +27,7 @@ from ..unfinished import add_helper, forget_helper
 _HURRIED_S = 0.7
 _POLL_S = 0.05
 _OPENED = b"opened\n"
-_LATE = 1, -9  # exit codes: its own after the limit, and that of `kill`
+_LATE = 1  # its exit code after the limit
 
 
 class Order(NamedTuple):
@@ -147,7 +147,7 @@ class Sender:
         """Raise the error that the process reports, or that its end means."""
         if code := answer.removeprefix(_OPENED).strip():
             raise ffmpeg_error(int(code))
-        if self._process.wait() in _LATE:
+        if self._process.wait() == _LATE:
             raise TimeoutError
         raise ChildProcessError(errno.ECHILD, "the process that sends it has crashed; try again")
 
