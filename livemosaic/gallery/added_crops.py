@@ -25,8 +25,8 @@ class AddedCrops:
     """Chooses from the crops of all photos, which come batch by batch, and holds those only."""
 
     def __init__(self) -> None:
-        self._whole = np.empty((0, 3), np.float32)
-        self._held: list[tuple[F32, Arrays]] = []
+        self._whole = self._held_means = np.empty((0, 3), np.float32)
+        self._held: list[Arrays] = []
 
     def take(self, arrays: Arrays) -> Arrays:
         """Take tiles, of each photo the whole first; returns the wholes."""
@@ -34,17 +34,19 @@ class AddedCrops:
         means = _means(arrays["points"])
         self._whole = np.concatenate([self._whole, means[is_whole]])
         for i in np.flatnonzero(~is_whole):
-            if self._is_far(means[i], [held for held, _ in self._held]):
-                self._held.append((means[i], {name: a[i : i + 1] for name, a in arrays.items()}))
+            if _is_far(means[i], self._whole) and _is_far(means[i], self._held_means):
+                self._held_means = np.concatenate([self._held_means, means[i : i + 1]])
+                self._held.append({name: a[i : i + 1] for name, a in arrays.items()})
         return {name: array[is_whole] for name, array in arrays.items()}
 
     def chosen(self) -> list[Arrays]:
         """The crops that were chosen; later photos may have had their colours."""
-        return [arrays for mean, arrays in self._held if self._is_far(mean, [])]
+        held = zip(self._held_means, self._held, strict=True)
+        return [arrays for mean, arrays in held if _is_far(mean, self._whole)]
 
-    def _is_far(self, mean: F32, others: list[F32]) -> bool:
-        known = np.concatenate([self._whole, np.reshape(others, (-1, 3))])
-        return bool((np.square(known - mean).sum(axis=1) >= _FAR**2).all())
+
+def _is_far(mean: F32, known: F32) -> bool:
+    return bool((np.square(known - mean).sum(axis=1) >= _FAR**2).all())
 
 
 def _means(points: U8) -> F32:
