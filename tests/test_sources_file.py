@@ -255,6 +255,25 @@ def test_missing_times_are_made_up(tmp_path: Path) -> None:
     assert np.allclose(steps, 1 / float(source.info.rate), atol=1e-4)
 
 
+@pytest.mark.parametrize("missing", [range(0), range(10, 15)])
+def test_avi_has_times_though_it_stores_none(tmp_path: Path, missing: range) -> None:
+    shown = [n for n in range(30) if n not in missing]
+    path = clips.make(
+        tmp_path / "c.avi",
+        [clips.frames(30)[n] for n in shown],
+        pts=shown,
+        options={"bf": "3", "g": "10", "sc_threshold": "0", "b_strategy": "0"},
+    )
+    got, _ = read(path)
+    assert [float(frame.pts * frame.time_base) for frame in got] == [n / 25 for n in shown]
+    with open_source(str(path)) as opened:
+        items = opened.skip_to(Fraction(6), iter(opened))
+        part = [item for item in items if isinstance(item, Frame)]
+    assert len(part) < len(got)
+    for a, b in zip(part, got[-len(part) :], strict=True):
+        assert (a.pts, apart(a, b)) == (b.pts, (0, 0))
+
+
 def test_interlaced_pictures_are_made_whole(tmp_path: Path) -> None:
     need = clips.frames(6)
     comb = []

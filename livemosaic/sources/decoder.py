@@ -43,6 +43,8 @@ _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _AVCC = b"\x01"
 _SEQUENCE = re.compile(rb"\0\0\x01[\x27\x47\x67](.*?)\0\0\x01", re.DOTALL)
 _HEADER_BYTES = 4096
+# AVI stores no times. Those that FFmpeg makes up for these codecs are late, and wrong for B-frames.
+_WITHOUT_TIMES = {("avi", "h264"), ("avi", "hevc")}
 # Pictures inside a decoder: at most 16 in H.264 and HEVC, and some in a filter.
 _MAX_INSIDE = 32
 
@@ -110,6 +112,9 @@ class VideoDecoder:
         self._header = bytes(self._context.extradata or b"")
         if self._header[:1] != _AVCC:  # else it is in the packets, too
             self._header = b""
+        self._decoding_times = (container.format.name, self._context.name) in _WITHOUT_TIMES
+        self._first_dts: int | None = None
+        self._lag: int | None = None  # of pictures behind their packets, in ticks
         self._arrivals: dict[int, float] = {}  # of pictures inside the decoder, by pts
 
     def decode(self, packet: Any | None, *, arrived_s: float | None = None) -> Iterator[Frame]:
@@ -134,8 +139,12 @@ class VideoDecoder:
         except (av.error.FFmpegError, ValueError):
             self.bad_frames += packet is None or not packet.is_corrupt
             return
+        if packet is not None and self._first_dts is None:
+            self._first_dts = packet.dts
         for decoded in pictures:
             self.bad_frames += decoded.is_corrupt
+            if self._decoding_times:
+                decoded.pts = self._presentation_time(decoded.dts)
             for picture in self._deinterlacer(decoded):
                 yield self._frame(picture, arrived_s)
 
@@ -144,6 +153,14 @@ class VideoDecoder:
         yield from self.decode(None)
         for picture in self._deinterlacer.flush():
             yield self._frame(picture, None)
+
+    def _presentation_time(self, dts: int | None) -> int | None:
+        """The time of the next picture, if the first is shown at its packet's decoding time."""
+        if dts is None or self._first_dts is None:
+            return None  # it follows the one before
+        if self._lag is None:
+            self._lag = dts - self._first_dts
+        return dts - self._lag
 
     def _begins_anew(self, packet: Any) -> bool:
         """Whether a key frame has another header than those before: recordings were joined.
