@@ -621,6 +621,26 @@ def test_a_file_whose_last_picture_lasts_is_whole(
     assert not caplog.records
 
 
+def test_a_subtitle_that_lasts_longer_than_the_film(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "c.mkv"
+    with (
+        av.open(str(clips.make(tmp_path / "in.mkv", texts=["srt"]))) as source,
+        av.open(str(path), "w") as target,
+    ):
+        streams = {it.index: target.add_stream_from_template(it) for it in source.streams}
+        for packet in source.demux():
+            if packet.size:
+                if packet.stream.type == "subtitle":
+                    packet.duration = 100_000  # milliseconds
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    frames, opened = read(path)
+    assert (len(frames), opened.info.frames, opened.info.duration_s) == (10, 10, 0.4)
+    assert not caplog.text
+
+
 def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.txt").write_text("some words\n" * 50)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -24,8 +25,10 @@ _logger = logging.getLogger("livemosaic")
 
 # Streams in files of up to 10 s; all their videos are one video in several sizes.
 SEGMENTED = {"hls", "dash"}
-# Demuxers that report the time of the end as the duration.
+# Demuxers that report the time of the end as the duration, also that of a subtitle. Most muxers
+# write another one as a tag of each track.
 _DURATION_IS_END = {"matroska,webm"}
+_DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")
 _MAX_RATE = 1000  # frames/s; this is a time base (of milliseconds) misread as a rate
 # FFmpeg reads any text file as ANSI art, and draws it.
 _NOT_VIDEO = {"tty"}
@@ -324,7 +327,10 @@ def _duration_s(container: Any, video: av.VideoStream) -> float | None:
         start = container.start_time or 0
         if container.format.name not in _DURATION_IS_END or not 0 < start < container.duration:
             start = 0
-        return float((container.duration - start) / av.time_base)
+        tag = _DURATION_TAG.fullmatch(video.metadata.get("DURATION", ""))
+        hours, minutes, seconds = map(float, tag.groups()) if tag else (0, 0, math.inf)
+        duration_s = float((container.duration - start) / av.time_base)
+        return min(duration_s, 3600 * hours + 60 * minutes + seconds)
     return None
 
 
