@@ -38,6 +38,7 @@ from .gallery_files import (
     icc_profile,
     oriented,
     photo,
+    with_12_bits,
     with_profile,
 )
 
@@ -489,6 +490,8 @@ P3_JPEG = with_profile(fields(128, 128), "JPEG", "P3")
         (png_of_size(60_000, 60_000), "too large: 60000 x 60000"),
         (encode(np.zeros((9, 9, 3), np.float32), ".tif"), "of a kind that is not read"),
         (encode(np.zeros((9, 9), np.float32), ".tif"), "32 bits"),
+        (with_12_bits(JPEG), "of a kind that is not read"),
+        (altered(PLAIN["bmp"], 28), "of a kind that is not read"),  # the bits of a pixel
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

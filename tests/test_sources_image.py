@@ -30,6 +30,7 @@ from .gallery_files import (
     icc_profile,
     oriented,
     photo,
+    with_12_bits,
     with_profile,
 )
 from .program import Program, needs_jit
@@ -72,6 +73,13 @@ def test_heic_by_its_content(name: str, tmp_path: Path) -> None:
 def test_avif_by_its_content(tmp_path: Path) -> None:
     (tmp_path / "q.jpg").write_bytes(pillow(fields(WIDTH, HEIGHT), "AVIF"))
     assert_fields(picture_of(tmp_path / "q.jpg"))
+
+
+def test_a_jpeg_of_12_bits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    jpeg = pillow(fields(WIDTH, HEIGHT), "JPEG", quality=98)
+    (tmp_path / "x.jpg").write_bytes(with_12_bits(jpeg))
+    assert_fields(picture_of(tmp_path / "x.jpg", FileSource))
+    assert not caplog.text
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WebP", "TIFF"])

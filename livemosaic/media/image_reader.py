@@ -60,6 +60,8 @@ _BITS, _PHOTOMETRIC, _PLANES = 258, 262, 284  # tags of TIFF
 _WHITE_IS_ZERO, _SEPARATE = 0, 2  # values of the last two
 _PNG_BITS_AT = 24  # the byte of a PNG with the bits of a sample
 _PNG_ORIENTATION = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")  # may have it
+# Pillow's words for samples that it does not read; they may be good.
+_NOT_READ = "unknown pixel mode|cannot handle .*-bit layers|Unsupported BMP (pixel|bitfields).*"
 _FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}  # after a transposition from 5 on
 
 _REDUCED = [(n, getattr(cv2, f"IMREAD_REDUCED_COLOR_{n}")) for n in (8, 4, 2)]
@@ -350,7 +352,7 @@ class ImageReader:
         return value if value in range(1, 9) else 1
 
     def _damaged(self, reason: object) -> BadImage:
-        if str(reason) == "unknown pixel mode":  # Pillow's word for a TIFF of other samples
+        if re.fullmatch(_NOT_READ, str(reason)):
             return BadImage("its samples are of a kind that is not read")
         text = " ".join(str(reason).split()) or type(reason).__name__
         return DamagedImage(f"damaged or cut off {self.kind}: {text}")
