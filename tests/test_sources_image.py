@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from livemosaic.errors import SourceError
+from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame
 from livemosaic.sources import open_source
 from livemosaic.sources.file import FileSource
@@ -73,6 +75,17 @@ def test_heic_by_its_content(name: str, tmp_path: Path) -> None:
 def test_avif_by_its_content(tmp_path: Path) -> None:
     (tmp_path / "q.jpg").write_bytes(pillow(fields(WIDTH, HEIGHT), "AVIF"))
     assert_fields(picture_of(tmp_path / "q.jpg"))
+
+
+def test_a_dpx_that_is_not_linear(tmp_path: Path) -> None:
+    encoder: Any = av.CodecContext.create("dpx", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = WIDTH, HEIGHT, "rgb24"
+    encoder.time_base = Fraction(1, 25)
+    frame = av.VideoFrame.from_ndarray(fields(WIDTH, HEIGHT)[..., ::-1].copy(), "rgb24")
+    data = bytearray(encoder.encode(frame)[0])
+    data[801] = 2  # linear, as FFmpeg 5 says of any picture
+    (tmp_path / "x.dpx").write_bytes(data)
+    assert_fields(picture_of(tmp_path / "x.dpx", FileSource))
 
 
 def test_a_jpeg_of_12_bits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

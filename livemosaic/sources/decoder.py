@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from ..errors import RefusedError
+from ..media.colour import UNSPECIFIED
 from ..media.crop import NO_CROP
 from ..media.ffmpeg import av, fraction
 from ..media.frame import Chapter, Frame, StreamInfo
@@ -46,6 +47,7 @@ _ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _AVCC = b"\x01"
 _SEQUENCE = re.compile(rb"\0\0\x01[\x27\x47\x67](.*?)\0\0\x01", re.DOTALL)
 _HEADER_BYTES = 4096
+_LINEAR = 8  # a transfer, as in ISO/IEC 23091-2
 # AVI stores no times. Those that FFmpeg makes up for these codecs are late, and wrong for B-frames.
 _WITHOUT_TIMES = {("avi", "h264"), ("avi", "hevc")}
 # Pictures inside a decoder: at most 16 in H.264 and HEVC, and some in a filter.
@@ -148,6 +150,8 @@ class VideoDecoder:
             self.bad_frames += decoded.is_corrupt
             if self._decoding_times:
                 decoded.pts = self._presentation_time(decoded.dts)
+            if self._context.name == "dpx" and int(decoded.color_trc) == _LINEAR:
+                decoded.color_trc = UNSPECIFIED  # many programs say so of any samples
             for picture in self._deinterlacer(decoded):
                 yield self._frame(picture, arrived_s)
 
