@@ -205,7 +205,10 @@ def test_photos_of_several_parts_in_a_pipe(tmp_path: Path) -> None:
 )
 def test_codings_of_a_sequence(name: str, grey: tuple[int, ...]) -> None:
     fields = [(255, 255, 255), (0, 0, 0), (200, 60, 50), (50, 80, 200)]
-    for number, picture in enumerate(pictures(CORPUS / "11-mixed-sequence/colours" / name), 1):
+    path = CORPUS / "11-mixed-sequence/colours" / name
+    found = pictures(path)
+    assert len(found) == len(list(path.parent.glob(f"{name[0]}_*")))
+    for number, picture in enumerate(found, 1):
         colours = [(round(0.299 * r + 0.587 * g + 0.114 * b),) * 3 for r, g, b in fields]
         shown = colours if number in grey else fields
         assert_colours(picture, dict(zip(SCENE, shown, strict=True)), 8)

@@ -176,7 +176,7 @@ def user_settings_file() -> Path:
 def read_settings(file: Path) -> bytes:
     """The content of a settings file, or as much as shows that it is too long; `OSError`.
 
-    It may be a pipe, as of the shell's `<(...)`.
+    It may be a pipe, such as the shell's `<(...)`.
     """
     with file.open("rb") as opened:
         return opened.read(_MAX_BYTES + 1)

@@ -42,8 +42,8 @@ _STALE_KEYS = ("_statistics", "bps", "duration", "number_of", "encoder", "vendor
 class Tracks:
     """All tracks of an output but the picture. The container has no header yet.
 
-    FFmpeg's muxers interleave: they may report a bad packet while they write another one, and its
-    track cannot be told. So each packet goes through a muxer that writes to nowhere first. That one
+    FFmpeg's muxers interleave: they may report a bad packet while they write another one, and do
+    not say its track. So each packet goes through a muxer that writes to nowhere first. That one
     may keep something of a packet that it refuses, and begins again with the last good one.
     """
 

@@ -19,7 +19,7 @@ from ..media.ffmpeg import (
 )
 
 _BIT_RATE = 80_000  # bits/s and channel: transparent for AAC, MP3 and Opus
-_RATE = 48_000  # samples/s where the input has not told: that of broadcasts and discs
+_RATE = 48_000  # samples/s where the input does not say it: that of broadcasts and discs
 # Silence is made for gaps up to this length, at once and at all.
 _MAX_FILTERED_S, _MAX_SILENCE_S = 10, 600
 MAX_EARLY_S = Fraction(4, 100)  # viewers notice sound that is 0.045 s early (ITU-R BT.1359)
