@@ -79,3 +79,25 @@ def test_the_tables_of_wide_colours_are_made_once(monkeypatch: pytest.MonkeyPatc
     for alpha, tables in ((1023, 1), (1023, 1), (300, 2), (1023, 2), (300, 2)):
         converter(picture(alpha))
         assert len(made) == tables
+
+
+@pytest.mark.parametrize("name", ["yuv440p", "yuv410p", "yuv444p16le", "yuva444p10le"])
+def test_ycgco_of_any_pixel_format(name: str) -> None:
+    """A colour in YCgCo, of which FFmpeg's filter takes few formats."""
+    expected = Converter(_ycgco("yuv444p"))(_ycgco("yuv444p"))
+    frame = _ycgco(name)
+    for plane, wanted in zip(Converter(frame)(frame), expected, strict=True):
+        assert np.abs(plane.astype(int) - wanted[0, 0]).max() <= 1
+
+
+def _ycgco(name: str) -> av.VideoFrame:
+    frame = av.VideoFrame(64, 48, name)
+    for plane, part, level in zip(
+        frame.planes, frame.format.components, (120, 100, 150, 255), strict=False
+    ):
+        kind = np.uint8 if part.bits == 8 else np.uint16
+        top = 255 << (part.bits - 8)
+        value = top | ((1 << (part.bits - 8)) - 1) if level == 255 else level << (part.bits - 8)
+        np.frombuffer(memoryview(plane), kind)[:] = value
+    frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range = 1, 1, 8, 1
+    return frame

@@ -50,6 +50,8 @@ _EXACT = _FLAGS.BILINEAR | _FLAGS.ACCURATE_RND | _FLAGS.FULL_CHR_H_INP
 _MATRIX_NAMES: dict[Matrix, str] = {"bt601": "smpte170m", "bt709": "bt709", "bt2020": "bt2020nc"}
 # The filter must have all of them, though it only changes the matrix.
 _BT709_BOTH = "iprimaries=bt709:primaries=bt709:itrc=bt709:trc=bt709"
+# The pixel formats of that filter.
+_FILTERED = {f"yuv{part}p{bits}" for part in (420, 422, 444) for bits in ("", "10le", "12le")}
 
 
 class Converter:
@@ -257,6 +259,19 @@ class Converter:
 
     def _without_ycgco(self, frame: av.VideoFrame) -> av.VideoFrame:
         """A picture in YCgCo, which the scaler does not know, in the stream's matrix."""
+        if frame.format.name not in _FILTERED:
+            range_, same = self._tags(frame)[0], SWS_MATRICES[self.colour.matrix]
+            frame = self._reformatter.reformat(
+                frame,
+                format="yuv444p10le" if is_deep(frame.format.name) else "yuv444p",
+                src_colorspace=same,
+                dst_colorspace=same,
+                src_color_range=range_,
+                dst_color_range=range_,
+                interpolation=_EXACT,
+                threads=1,
+            )
+            frame.colorspace, frame.color_range = YCGCO, range_
         options = f"ispace=ycgco:space={_MATRIX_NAMES[self.colour.matrix]}:{_BT709_BOTH}"
         graph = self._graph(frame, "colorspace", options, frame.format.name)
         converted: av.VideoFrame = next(filtered(graph, frame))
