@@ -27,6 +27,8 @@ from livemosaic.media.frame import Frame, TrackPacket
 from livemosaic.sources import Source, open_source
 from tests import clips
 
+CORPUS = Path(__file__).with_name("corpus")
+
 
 def read(path: Path | str, **options: Any) -> tuple[list[Frame], Source]:
     source = open_source(str(path), **options)
@@ -256,13 +258,18 @@ def test_missing_times_are_made_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", [range(0), range(10, 15)])
-def test_avi_has_times_though_it_stores_none(tmp_path: Path, missing: range) -> None:
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])  # with pictures before a key frame
+def test_avi_has_times_though_it_stores_none(tmp_path: Path, codec: str, missing: range) -> None:
     shown = [n for n in range(30) if n not in missing]
     path = clips.make(
         tmp_path / "c.avi",
         [clips.frames(30)[n] for n in shown],
+        codec=codec,
         pts=shown,
-        options={"bf": "3", "g": "10", "sc_threshold": "0", "b_strategy": "0"},
+        options={
+            **{"bf": "2", "g": "10", "sc_threshold": "0", "b_strategy": "0"},
+            **({"x264-params": "open-gop=1"} if codec == "libx264" else {}),
+        },
     )
     got, _ = read(path)
     assert [float(frame.pts * frame.time_base) for frame in got] == [n / 25 for n in shown]
@@ -272,6 +279,11 @@ def test_avi_has_times_though_it_stores_none(tmp_path: Path, missing: range) -> 
     assert len(part) < len(got)
     for a, b in zip(part, got[-len(part) :], strict=True):
         assert (a.pts, apart(a, b)) == (b.pts, (0, 0))
+
+
+def test_b_frames_that_are_packed_with_others_have_times() -> None:
+    got, _ = read(CORPUS / "18-packed-b-frames" / "packed.avi")
+    assert [frame.pts * frame.time_base for frame in got] == [Fraction(n, 25) for n in range(20)]
 
 
 def test_interlaced_pictures_are_made_whole(tmp_path: Path) -> None:

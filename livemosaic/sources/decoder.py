@@ -49,7 +49,7 @@ _SEQUENCE = re.compile(rb"\0\0\x01[\x27\x47\x67](.*?)\0\0\x01", re.DOTALL)
 _HEADER_BYTES = 4096
 _LINEAR = 8  # a transfer, as in ISO/IEC 23091-2
 # AVI stores no times. Those that FFmpeg makes up for these codecs are late, and wrong for B-frames.
-_WITHOUT_TIMES = {("avi", "h264"), ("avi", "hevc")}
+_WITHOUT_TIMES = {("avi", "h264"), ("avi", "hevc"), ("avi", "mpeg4")}
 # Pictures inside a decoder: at most 16 in H.264 and HEVC, and some in a filter.
 _MAX_INSIDE = 32
 
@@ -64,6 +64,7 @@ class VideoDecoder:
     ----------
     stream : the `av.VideoStream`, until the container is closed
     timed : whether the container has times; live frames without times get their time of arrival
+    lag : of pictures behind their packets, in ticks; not known where decoding begins in the middle
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class VideoDecoder:
             self._header = b""
         self._decoding_times = (container.format.name, self._context.name) in _WITHOUT_TIMES
         self._first_dts: int | None = None
-        self._lag: int | None = None  # of pictures behind their packets, in ticks
+        self.lag: int | None = None
         self._arrivals: dict[int, float] = {}  # of pictures inside the decoder, by pts
 
     def decode(self, packet: Any | None, *, arrived_s: float | None = None) -> Iterator[Frame]:
@@ -162,12 +163,12 @@ class VideoDecoder:
             yield self._frame(picture, None)
 
     def _presentation_time(self, dts: int | None) -> int | None:
-        """The time of the next picture, if the first is shown at its packet's decoding time."""
+        """The time of a picture, if the file's first is shown at its packet's decoding time."""
         if dts is None or self._first_dts is None:
             return None  # it follows the one before
-        if self._lag is None:
-            self._lag = dts - self._first_dts
-        return dts - self._lag
+        if self.lag is None:
+            self.lag = dts - self._first_dts
+        return dts - self.lag
 
     def _begins_anew(self, packet: Any) -> bool:
         """Whether a key frame has another header than those before: recordings were joined.

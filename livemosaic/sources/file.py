@@ -132,8 +132,9 @@ class FileSource(Source):
 
     def _reopen(self) -> None:
         self._container.close()
-        self._container = _open(self._path)
+        self._container, lag = _open(self._path), self._video.lag
         self._begin()
+        self._video.lag = lag
         self.info = replace(self.info, tracks=self._tracks)
 
     def _begin(self) -> None:
