@@ -337,3 +337,12 @@ def test_sound_that_is_mixed_down_is_named(
     with caplog.at_level(logging.INFO):
         copy(source, tmp_path / "out.avi")
     assert "its 6 channels are mixed to 2" in caplog.text
+
+
+@pytest.mark.parametrize(("ending", "warns"), [("avi", True), ("mkv", False)])
+def test_sound_before_the_first_picture_is_kept_or_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, ending: str, warns: bool
+) -> None:
+    film = clips.make(tmp_path / "in.mkv", pts=range(20, 30), sound=["aac"])
+    copy(film, tmp_path / f"out.{ending}")
+    assert ("sound before the first picture is left out" in caplog.text) is warns

@@ -49,6 +49,7 @@ _NUT_SYNC = bytes.fromhex("4e4be4adeeca4569")
 # Whole MPEG-TS packets per datagram, as receivers expect; 7 fit into an Ethernet frame.
 _DATAGRAM = 7 * 188
 _MAX_WAITING = 10_000  # packets: minutes of sound
+_EARLY_S = Fraction(1, 4)  # of sound whose loss is noticed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +150,7 @@ class FileSink(Sink):
         self._is_mp4 = destination.format.muxer in ("mp4", "mov")
         self._begin = self._whole = 0  # bytes: of the header, and so far; see `_note_size`
         options, url = destination.options, destination.location
+        self._tells_early = not options.zeroed
         self._lasts = info.live and destination.is_file  # cannot be repeated: keep what plays
         self._part = AtomicFile(destination, recording=self._lasts) if destination.is_file else None
         if self._part is not None:
@@ -382,12 +384,23 @@ class FileSink(Sink):
         origin = self._video.origin or Fraction(0)
         packet = shift_packet(copy_packet(item.packet), -origin)
         if origin and packet.dts is not None and packet.dts < 0:
-            return  # before the first picture
+            self._leave_out(packet)  # before the first picture
+            return
         hidden = item.packet.is_discard
         try:
             self._mux(self._tracks.write(item._replace(packet=packet), hidden=hidden))
         except (av.error.InvalidDataError, av.error.ArgumentError):
             self._tracks.warn(item.track)
+
+    def _leave_out(self, packet: Any) -> None:
+        begin_s = packet_begin_s(packet) if packet.stream.type == "audio" else None
+        if self._tells_early and begin_s is not None and begin_s < -_EARLY_S:
+            self._tells_early = False
+            _logger.warning(
+                "%s: the sound before the first picture is left out, because the format stores no "
+                "times; use .mkv",
+                self.name,
+            )
 
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:
