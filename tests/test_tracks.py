@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,50 @@ def test_sound_behind_the_probe_keeps_its_rate(tmp_path: Path, ending: str) -> N
     assert level(heard) == pytest.approx(-21, abs=1)
     crossings = np.count_nonzero(np.diff(np.signbit(heard)))
     assert crossings / 0.6 / 2 == pytest.approx(5000, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec"),
+    [("mp4", "aac"), ("mp4", "ac3"), ("mov", "aac"), ("mov", "pcm_s16le"), ("mp4", "pcm_s16le")],
+)
+def test_late_sound_of_a_live_input(tmp_path: Path, ending: str, codec: str) -> None:
+    """MP4 cannot begin without a packet of each track; a recording plays before its sound comes."""
+    source = clips.make(tmp_path / "in.mkv", clips.frames(200), sound=[codec])
+    target = tmp_path / f"o.{ending}"
+    with (
+        open_source(str(source)) as opened,
+        open_sink(str(target), replace(opened.info, live=True)) as sink,
+    ):
+        for item in clips.items(opened):
+            if isinstance(item, Frame):
+                sink.write(item)
+                if item.pts * item.time_base == 4:
+                    (part,) = tmp_path.glob(".o.*")
+                    assert clips.packet_times(part, "video")[-1] > 2
+            elif item.packet.pts * item.packet.time_base >= 5:
+                sink.write(item)
+    assert len(clips.packet_times(target, "video")) == 200
+    with open_container(str(target)) as container:
+        heard = [it for it in container.decode(audio=0) if np.abs(it.to_ndarray()).max() > 1e-3]
+    assert heard[0].time == pytest.approx(5, abs=0.05)
+    assert heard[-1].time == pytest.approx(8, abs=0.05)
+
+
+@pytest.mark.parametrize("ending", ["mov", "mp4", "mkv", "avi"])
+def test_sound_after_a_gap_is_not_early(tmp_path: Path, ending: str) -> None:
+    source = clips.make(tmp_path / "in.mkv", clips.frames(100), sound=["pcm_s16le"])
+    target = tmp_path / f"o.{ending}"
+    with open_source(str(source)) as opened, open_sink(str(target), opened.info) as sink:
+        for item in clips.items(opened):
+            if isinstance(item, Frame) or not 1 <= item.packet.pts * item.packet.time_base < 3:
+                sink.write(item)
+    with open_container(str(target)) as container:
+        frames = [
+            (it.time, np.abs(it.to_ndarray()).max() > 1e-3) for it in container.decode(audio=0)
+        ]
+    loud = [time for time, is_loud in frames if is_loud]
+    assert not [time for time in loud if 1.1 < time < 2.9]
+    assert loud[-1] == pytest.approx(4, abs=0.05)
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "avi", "webm", "ts"])

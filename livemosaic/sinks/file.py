@@ -48,6 +48,7 @@ _MP4_BEGIN = 64  # bytes: the size and kind of the box that hides the fragments 
 _NUT_SYNC = bytes.fromhex("4e4be4adeeca4569")
 # Whole MPEG-TS packets per datagram, as receivers expect; 7 fit into an Ethernet frame.
 _DATAGRAM = 7 * 188
+_MAX_LATE_S = 1  # of sound in MP4: until each track has begun, nothing is written
 _MAX_WAITING = 10_000  # packets: minutes of sound
 _EARLY_S = Fraction(1, 4)  # of sound whose loss is noticed
 
@@ -152,6 +153,8 @@ class FileSink(Sink):
         options, url = destination.options, destination.location
         self._tells_early = not options.zeroed
         self._lasts = info.live and destination.is_file  # cannot be repeated: keep what plays
+        self._waits_for_sound = self._lasts and self._is_mp4
+        self._late_s: Fraction | None = None  # the time until which sound is to begin
         self._part = AtomicFile(destination, recording=self._lasts) if destination.is_file else None
         if self._part is not None:
             url = ffmpeg_path(self._part.ffmpeg_name)
@@ -220,6 +223,8 @@ class FileSink(Sink):
                 self._mux(self._video.encode(item, heard_s=self._heard_s))
                 rate = self._video.frame_rate
                 self.dropped, self.repeated = rate.dropped, rate.repeated
+                if self._waits_for_sound:
+                    self._begin_late_sound(item.pts * item.time_base)
                 waiting, self._waiting = self._waiting, []
                 for packet in waiting:
                     self._write_or_wait(packet)
@@ -375,6 +380,13 @@ class FileSink(Sink):
                 self._write_packet(item)
             else:
                 self._waiting.append(item)
+
+    def _begin_late_sound(self, time_s: Fraction) -> None:
+        if self._late_s is None:
+            self._late_s = time_s + _MAX_LATE_S
+        elif time_s > self._late_s:
+            self._waits_for_sound = False
+            self._mux(self._tracks.begin())
 
     def _write_packet(self, item: TrackPacket) -> None:
         end_s = packet_end_s(item.packet)

@@ -93,6 +93,13 @@ class Tracks:
         for number, writer in tuple(self._writers.items()):
             yield from self._good(number, writer.flush())
 
+    def begin(self) -> Iterator[Any]:
+        """Yield a little silence for sound that has not begun."""
+        for number, writer in tuple(self._writers.items()):
+            if number not in self._last:
+                with contextlib.suppress(av.error.FFmpegError, ValueError):  # there is no encoder
+                    yield from self._good(number, list(writer.silence()))
+
     def close(self) -> None:
         """Release what the tracks need beside the output. Never raises."""
         while self._trials:
@@ -245,7 +252,9 @@ def _copier(container: Any, track: Any, format: Format) -> Copier:
     context = track.codec_context
     if track.type != "audio" or (format.muxer == "mpegts" and not context.extradata):
         return Copier(stream)  # in MPEG-TS, each packet tells its coding
-    return SoundCopier(stream, track, timeless=format.timeless)
+    # MOV stores no times of single samples, either.
+    is_pcm = format.muxer == "mov" and context.codec.canonical_name.startswith("pcm_")
+    return SoundCopier(stream, track, timeless=format.timeless or is_pcm)
 
 
 def _begins_late(track: Any) -> bool:

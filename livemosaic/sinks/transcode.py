@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from copy import copy
 from fractions import Fraction
 from typing import Any
 
@@ -22,6 +23,7 @@ _BIT_RATE = 80_000  # bits/s and channel: transparent for AAC, MP3 and Opus
 _RATE = 48_000  # samples/s where the input does not say it: that of broadcasts and discs
 # Silence is made for gaps up to this length, at once and at all.
 _MAX_FILTERED_S, _MAX_SILENCE_S = 10, 600
+_PRIMING = 8192  # samples until every encoder gives a packet
 MAX_EARLY_S = Fraction(4, 100)  # viewers notice sound that is 0.045 s early (ITU-R BT.1359)
 # The usual layouts, for files that only give the number of channels.
 _LAYOUTS = {1: "mono", 2: "stereo", 4: "quad", 6: "5.1", 8: "7.1"}
@@ -51,6 +53,10 @@ class TrackWriter(ABC):
 
     def flush(self) -> Iterator[Any]:
         """Yield what is still inside."""
+        return iter(())
+
+    def silence(self) -> Iterator[Any]:
+        """Yield a packet or two of silence at time 0, if it is sound that can be encoded."""
         return iter(())
 
 
@@ -117,6 +123,11 @@ class SoundCopier(Copier):
         if self._converter is not None:
             yield from self._framed(self._converter.flush())
 
+    def silence(self) -> Iterator[Any]:
+        for packet in self._framed(self._continued().silence()):
+            self._end_s = packet_end_s(packet) or self._end_s
+            yield packet
+
     def _find_coding(self, packet: Any) -> int | None:
         """A number for the coding of a packet; None where the packet does not tell."""
         if self._name == "aac":
@@ -147,8 +158,7 @@ class SoundCopier(Copier):
     def _continued(self) -> AudioConverter:
         context = self._track.codec_context
         rate, layout = context.sample_rate, _layout(context)
-        if self._name == "aac":
-            assert self._coding is not None
+        if self._name == "aac" and self._coding is not None:
             rate = _AAC_RATES.get(self._coding >> 7 & 15, rate)
             layout = _AAC_LAYOUTS.get(self._coding >> 3 & 15, layout)
         else:
@@ -232,6 +242,16 @@ class AudioConverter(TrackWriter):
         yield from self._filter(None)
         yield from self._encode(None)
 
+    def silence(self) -> Iterator[Any]:
+        # By another encoder: the last packet would fade into the sound that comes.
+        mine, other = self._encoder, copy(self)
+        other._encoder = av.CodecContext.create(mine.codec, "w")
+        _open(
+            other._encoder, mine.sample_rate, mine.format.name, mine.layout.name,
+            bit_rate=mine.bit_rate,
+        )  # fmt: skip
+        yield from (packet for packet in other._silence(0, _PRIMING) if packet.pts >= 0)
+
     def _convert(self, frame: Any) -> Iterator[Any]:
         frame.time_base = fraction(frame.time_base) or self._base
         shape = (frame.sample_rate, frame.format.name, frame.layout.name)
@@ -260,7 +280,11 @@ class AudioConverter(TrackWriter):
                 f"it pauses for {float(gap_s) / 60:.0f} min; an .mkv file takes that"
             )
         rate = self._encoder.sample_rate
-        begin, end = round(self._end_s * rate), round((self._end_s + gap_s) * rate)
+        yield from self._silence(round(self._end_s * rate), round((self._end_s + gap_s) * rate))
+
+    def _silence(self, begin: int, end: int) -> Iterator[Any]:
+        """Yield silence from and to a time in samples, a second at a time."""
+        rate = self._encoder.sample_rate
         for pts in range(begin, end, rate):
             frame = av.AudioFrame(
                 self._encoder.format.name, self._encoder.layout.name, min(rate, end - pts)
