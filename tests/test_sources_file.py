@@ -286,6 +286,22 @@ def test_b_frames_that_are_packed_with_others_have_times() -> None:
     assert [frame.pts * frame.time_base for frame in got] == [Fraction(n, 25) for n in range(20)]
 
 
+def test_packed_b_frames_in_another_container(tmp_path: Path) -> None:
+    with (
+        av.open(str(CORPUS / "18-packed-b-frames" / "packed.avi")) as source,
+        av.open(str(tmp_path / "c.mp4"), "w") as target,
+    ):
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    got, _ = read(tmp_path / "c.mp4")
+    times = [frame.pts * frame.time_base for frame in got]
+    steps = [b - a for a, b in pairwise(times[3:])]  # the third shows that they are packed
+    assert steps == [Fraction(1, 25)] * 16
+
+
 def test_interlaced_pictures_are_made_whole(tmp_path: Path) -> None:
     need = clips.frames(6)
     comb = []

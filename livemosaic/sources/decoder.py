@@ -120,6 +120,7 @@ class VideoDecoder:
             self._header = b""
         self._decoding_times = (container.format.name, self._context.name) in _WITHOUT_TIMES
         self._first_dts: int | None = None
+        self._last_pts, self._second = -math.inf, 1 / self._packet_base
         self.lag: int | None = None
         self._arrivals: dict[int, float] = {}  # of pictures inside the decoder, by pts
 
@@ -149,8 +150,7 @@ class VideoDecoder:
             self._first_dts = packet.dts
         for decoded in pictures:
             self.bad_frames += decoded.is_corrupt
-            if self._decoding_times:
-                decoded.pts = self._presentation_time(decoded.dts)
+            decoded.pts = self._presentation_time(decoded.pts, decoded.dts)
             if self._context.name == "dpx" and int(decoded.color_trc) == _LINEAR:
                 decoded.color_trc = UNSPECIFIED  # many programs say so of any samples
             for picture in self._deinterlacer(decoded):
@@ -162,13 +162,21 @@ class VideoDecoder:
         for picture in self._deinterlacer.flush():
             yield self._frame(picture, None)
 
-    def _presentation_time(self, dts: int | None) -> int | None:
-        """The time of a picture, if the file's first is shown at its packet's decoding time."""
-        if dts is None or self._first_dts is None:
-            return None  # it follows the one before
-        if self.lag is None:
-            self.lag = dts - self._first_dts
-        return dts - self.lag
+    def _presentation_time(self, pts: int | None, dts: int | None) -> int | None:
+        """The time of a picture; None if it follows the one before.
+
+        Where pictures have their decoding times, the first one has that of its packet.
+        """
+        first = self._first_dts if self._decoding_times else pts
+        if self.lag is None and dts is not None and first is not None:
+            self.lag = dts - first
+        if pts is not None and self._context.name == "mpeg4":
+            # B-frames that AVI had in the packets of others have wrong times elsewhere, too.
+            self._decoding_times |= self._last_pts - self._second < pts < self._last_pts
+            self._last_pts = pts
+        if not self._decoding_times:
+            return pts
+        return None if dts is None or self.lag is None else dts - self.lag
 
     def _begins_anew(self, packet: Any) -> bool:
         """Whether a key frame has another header than those before: recordings were joined.
