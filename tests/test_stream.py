@@ -8,6 +8,7 @@ import shutil
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import pairwise
@@ -22,6 +23,7 @@ from livemosaic.errors import RefusedError, SourceError, UsageError
 from livemosaic.media.frame import Frame, StatusEvent, TrackPacket
 from livemosaic.media.urls import public_name
 from livemosaic.sources import open_source
+from livemosaic.sources.input_paths import resolve_input
 from livemosaic.sources.network.protocols import find_protocol
 from livemosaic.sources.network.stream import StreamSource
 from tests import clips
@@ -484,6 +486,13 @@ def test_decoder_that_is_too_slow_skips_and_stays_near(
 )
 def test_public_names(address: str, shown: str) -> None:
     assert public_name(address) == shown
+
+
+def test_no_secret_is_in_the_traceback_of_a_file_at_an_address() -> None:
+    url = f"http://me:SECRET@127.0.0.1:{free_port()}/x.mp4?token=SECRET"
+    with pytest.raises(SourceError, match="nothing answers") as caught:
+        resolve_input(url).open()
+    assert "SECRET" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http", "rtmps", "srt"])

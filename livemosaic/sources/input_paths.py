@@ -103,7 +103,9 @@ class InputPath:
             format = format or self.format
             return open_container(file, format=format, options=options, timeout=timeout)
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise source_error(self.name, error) from error
+            # FFmpeg's errors contain the address with its password.
+            cause = None if is_url(self.url) else error
+            raise source_error(self.name, error) from cause
 
 
 def resolve_input(spec: str, *, rate: Fraction | None = None) -> InputPath:
