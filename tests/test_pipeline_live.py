@@ -30,6 +30,7 @@ from livemosaic.pipeline.mosaic_worker import MosaicWorker
 from livemosaic.pipeline.queues import BlockingQueue, LatestQueue
 from livemosaic.pipeline.sink_writer import FanOut, SinkWriter
 from livemosaic.pipeline.threads import ThreadGroup
+from livemosaic.pipeline.warmup import WarmUp
 from livemosaic.sinks.base import Sink, Window
 from livemosaic.sinks.null import NullSink
 
@@ -534,6 +535,21 @@ def test_what_has_to_be_compiled_does_not_hold_the_picture(change: dict[str, Any
     assert mosaic.settings == replace(after, overlay=0.0)
 
 
+def test_a_warm_up_without_a_thread_is_tried_again() -> None:
+    names: list[str] = []
+
+    def spawn(name: str, work: Callable[[], None], give_up: Callable[[], None]) -> None:
+        names.append(name)
+        give_up()
+
+    warm_up = WarmUp(FakeMosaic(), MosaicSettings(), spawn)
+    wanted = MosaicSettings(match="clusters", overlay=0.5)
+    for _ in range(2):
+        now = warm_up.available(wanted, frame(0))
+        assert (now.match, now.overlay) == ("layout", 0.5)
+    assert names == ["warm-up"] * 2
+
+
 def test_of_many_sizes_that_are_asked_for_the_last_is_warmed_up_next() -> None:
     before = MosaicSettings(tile_px=16, size=SIZE)
     control, gate = Control(LiveState(before)), Gate()
@@ -810,6 +826,26 @@ def test_a_gallery_that_cannot_be_opened_is_said() -> None:
     assert "nope: no such thing" in control.take_message()
     assert set(mosaic.galleries) == {None}
     assert control.state.gallery == "photos"  # the same choice is possible again
+
+
+def test_a_gallery_without_a_thread_to_open_it(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control, start = Control(), threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        if "gallery" in thread.name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    run_with(
+        control,
+        lambda: control.change(gallery="emoji"),
+        until(lambda: control.state.gallery == "photos"),  # the same choice is possible again
+        open_gallery=lambda _: gallery,
+    )
+    assert "new thread" in control.take_message()
 
 
 def test_a_gallery_that_is_in_use_is_not_opened_again(gallery: Gallery) -> None:

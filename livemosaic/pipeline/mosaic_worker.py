@@ -226,18 +226,16 @@ class MosaicWorker:
             return
 
         def load() -> None:
-            try:
-                gallery = open_gallery(name)
-                self._mosaic.warm_up_gallery(gallery)
-            except Exception:
-                if control.state.gallery == name:  # allow the same choice again
-                    control.change(gallery=self._gallery)
-                raise
-            else:
-                if control.state.gallery == name:  # still the latest choice
-                    self._opened.append((name, gallery))
+            gallery = open_gallery(name)
+            self._mosaic.warm_up_gallery(gallery)
+            if control.state.gallery == name:  # still the latest choice
+                self._opened.append((name, gallery))
 
-        self._spawn_aside("gallery", load)
+        def give_up() -> None:
+            if control.state.gallery == name:  # allow the same choice again
+                control.change(gallery=self._gallery)
+
+        self._spawn_aside("gallery", load, give_up)
 
     def _snapshot(self, picture: Frame) -> None:
         """Write a picture on a thread of its own: PNG takes 50 ms and more."""
@@ -249,10 +247,19 @@ class MosaicWorker:
             "snapshot", lambda: control.notify(f"saved {save_picture(picture)}"), awaited=True
         )
 
-    def _spawn_aside(self, name: str, work: Callable[[], None], *, awaited: bool = False) -> None:
-        """Work on a thread of its own; an error is reported, and ends nothing else."""
+    def _spawn_aside(
+        self,
+        name: str,
+        work: Callable[[], None],
+        give_up: Callable[[], None] = lambda: None,
+        *,
+        awaited: bool = False,
+    ) -> None:
+        """Work on a thread of its own; an error is reported, and ends nothing else. `give_up` is
+        called after it, also if there is no thread."""
 
         def report(error: Exception) -> None:
+            give_up()
             _logger.debug("%s", name, exc_info=error)
             self._control.warn(problem_of(error))
 

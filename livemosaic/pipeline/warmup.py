@@ -21,7 +21,7 @@ class WarmUp:
         self,
         mosaic: Mosaic,
         settings: MosaicSettings,
-        spawn: Callable[[str, Callable[[], None]], None],
+        spawn: Callable[[str, Callable[[], None], Callable[[], None]], None],
     ) -> None:
         self._mosaic, self._spawn = mosaic, spawn
         self._current = settings
@@ -46,14 +46,15 @@ class WarmUp:
 
     def _start(self, wanted: MosaicSettings, last: Frame) -> None:
         def warm_up() -> None:
-            try:
-                self._mosaic.warm_up_kernels(wanted, last.width, last.height, last.colour)
-                self._warm.add(_kernels(wanted))
-                self._finished = True
-            finally:
-                self._busy = False
+            self._mosaic.warm_up_kernels(wanted, last.width, last.height, last.colour)
+            self._warm.add(_kernels(wanted))
+            self._finished = True
+            end()
 
-        self._spawn("warm-up", warm_up)
+        def end() -> None:
+            self._busy = False
+
+        self._spawn("warm-up", warm_up, end)
 
     def take_finished(self) -> bool:
         """Whether a warm-up has finished since the last call: `available` may return more now."""
