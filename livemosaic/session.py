@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from .control.options import RunOptions
     from .control.state import Control
     from .gallery import GallerySpec
+    from .media.colour import U8
     from .media.frame import StreamInfo
     from .mosaic.settings import MosaicSettings
     from .pipeline import Pipeline
-    from .pipeline.away import AwayPicture
     from .sinks import Destination, Sink
     from .sources import Source
 
@@ -218,6 +218,7 @@ def open_pipeline(
     from .mosaic.match import MATCHERS
     from .mosaic.mosaic import Mosaic
     from .pipeline import Pipeline, output_info
+    from .pipeline.away import AwayPicture
     from .sinks.atomic_file import report_recordings
     from .sinks.base import RunContext, are_for_screen
     from .sources import input_kind
@@ -287,6 +288,9 @@ def open_pipeline(
         _log.warning("%s has no effect: %s", named(name), reason)
     if live:
         mosaic.warm_up(info.width, info.height, info.colour)
+    away = None if options.away is None else _picture("away", str(options.away))
+    if options.outside not in ("original", "blur") and not options.outside.startswith("#"):
+        _picture("outside", options.outside)
     context = RunContext(rate=rate, mosaic=mosaic, control=control)
     sinks: list[Sink] = []
     for destination in destinations:
@@ -308,7 +312,7 @@ def open_pipeline(
         open_gallery=opens,
         save_picture=capture_files.save_picture,
         open_recording=capture_files.open_recording,
-        away=_away_picture(options.away) if options.away is not None else None,
+        away=None if away is None else AwayPicture(away),
     )
 
 
@@ -334,6 +338,8 @@ def _make_control(settings: MosaicSettings, options: RunOptions, lasting: list[s
     state = LiveState(
         settings,
         options.gallery,
+        area=options.area,
+        outside=options.outside,
         mirror=options.mirror,
         privacy=options.privacy,
         freeze=options.freeze,
@@ -351,12 +357,11 @@ def _make_control(settings: MosaicSettings, options: RunOptions, lasting: list[s
     )
 
 
-def _away_picture(path: Path) -> AwayPicture:
-    """Read the picture of privacy mode; `OptionError` if it cannot be read."""
-    from .media.image_reader import BadImage, ImageReader, flatten, read_image_file
-    from .pipeline.away import AwayPicture
+def _picture(option: str, path: str) -> U8:
+    """The picture that an option names; `OptionError` if it cannot be read."""
+    from .media.image_reader import BadImage, read_picture
 
     try:
-        return AwayPicture(flatten(ImageReader(read_image_file(str(path))).read()))
+        return read_picture(path)
     except BadImage as error:
-        raise OptionError("away", str(path), f"cannot be read: {error}; name a picture") from None
+        raise OptionError(option, path, f"cannot be read: {error}; name a picture") from None

@@ -156,7 +156,7 @@ class FakeMosaic(Mosaic):
 
     def forget(self) -> None: ...
 
-    def process(self, frame: Any, *, max_cells: int | None = None) -> Any:
+    def process(self, frame: Any, *, max_cells: int | None = None, area: Any = None) -> Any:
         if frame.pts == self._fail_at:
             raise MosaicError
         for name in ("activity", "features", "match", "compose"):

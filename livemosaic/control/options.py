@@ -19,7 +19,7 @@ from ..mosaic.settings import PROFILES, MosaicSettings, override
 from ..option import TEXTS, Kind, Texts, option, options_of, read_size, same_option, text_of
 from ..parse import HIGHEST_RATE, LOWEST_RATE, rate, reconnect_attempts, seconds
 from ..sources.base import DEFAULT_CAPTURE, CaptureMode
-from .state import LiveState, OnClose
+from .state import AreaName, LiveState, OnClose
 
 MAX_LATENCY_MS = 100.0  # the default
 
@@ -90,6 +90,8 @@ class RunOptions:
         capture to output, in milliseconds; livemosaic does less work per frame to keep it""",
         low=10, high=60_000, metavar="MS", group="input", live=True)
 
+    area: AreaName = same_option(LiveState, "area")
+    outside: str = same_option(LiveState, "outside")
     mirror: bool = same_option(LiveState, "mirror")
     privacy: bool = same_option(LiveState, "privacy")
     away: Path | None = option(None, """picture to show in privacy mode, instead of tiles for the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,11 +12,31 @@ from typing import Any, Literal
 from ..argument import take
 from ..errors import UsageError
 from ..mosaic.settings import MosaicSettings
-from ..option import TEXTS, Option, Texts, option, options_of
+from ..option import TEXTS, Kind, Option, Texts, option, options_of
 
 _log = logging.getLogger("livemosaic")
 
 OnClose = Literal["continue", "end"]
+AreaName = Literal["everything", "background", "person"]
+
+
+def _outside(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError
+    if value.startswith("#"):
+        colour_of(value)
+    return value
+
+
+def colour_of(text: str) -> tuple[int, int, int]:
+    """The red, green and blue of a colour such as #20a060; `ValueError`."""
+    if re.fullmatch("#[0-9a-fA-F]{6}", text) is None:
+        raise ValueError
+    red, green, blue = bytes.fromhex(text[1:])
+    return red, green, blue
+
+
+_OUTSIDE = Kind("original, blur, a colour or a picture file", "WHAT", _outside, "#20a060")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +46,7 @@ class LiveState:
     Attributes
     ----------
     settings : of the mosaic
-    gallery, mirror, freeze, privacy, recording, max_latency_s : see `LIVE_OPTIONS`
+    gallery, area, outside, mirror, freeze, privacy, recording, max_latency_s : see `LIVE_OPTIONS`
     fullscreen, figures, on_close : of the window, see `LIVE_OPTIONS`
     """
 
@@ -33,6 +54,10 @@ class LiveState:
     # fmt: off
     gallery: Texts = option("photos", """photos or emoji, a gallery file, or photos: a folder, an
         image file, a glob, or a list of them""", live=True, kind=TEXTS)
+    area: AreaName = option("everything", """where the mosaic is: everywhere, behind the person in
+        front of the camera, or only on the person""", live=True, group="live")
+    outside: str = option("original", """what is shown elsewhere: original, blur, a colour such as
+        #20a060, or a picture file""", live=True, group="live", kind=_OUTSIDE, is_path=True)
     mirror: bool = option(False, "turn the picture left to right, as in a mirror", live=True,
         group="live")
     privacy: bool = option(False, """privacy mode: show only tiles, for a picture of 16 pixels in

@@ -422,6 +422,11 @@ def _read_profile(data: bytes | None, colours: str) -> _Profile:
     return _Profile(transform)
 
 
+def read_picture(path: str) -> U8:
+    """The picture of a file over grey, uint8 (h, w, 3) BGR; `BadImage` if it cannot be read."""
+    return flatten(ImageReader(read_image_file(path)).read())
+
+
 def flatten(pixels: U8, background: int = BACKGROUND) -> U8:
     """Lay BGRA pixels over a grey level (0..255): uint8 (h, w, 3) BGR. BGR pixels stay."""
     if pixels.shape[2] == 3:

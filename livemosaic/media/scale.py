@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .colour import U8
 from .frame import even
 
 
@@ -48,6 +49,17 @@ def fill(
         parts.append(target[y : y + h, x : x + w])
         parts[-1][:] = scaled(plane, w, h)
     return parts
+
+
+def cover(bgr: U8, width: int, height: int) -> U8:
+    """Give a picture another size and shape; what has no place in it is cut off."""
+    scale = max(width / bgr.shape[1], height / bgr.shape[0])
+    high = min(bgr.shape[0], round(height / scale))
+    wide = min(bgr.shape[1], round(width / scale))
+    top, left = (bgr.shape[0] - high) // 2, (bgr.shape[1] - wide) // 2
+    part = bgr[top : top + high, left : left + wide]
+    mode = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(part, (width, height), interpolation=mode), np.uint8)
 
 
 def scaled(plane: NDArray[Any], width: int, height: int) -> NDArray[Any]:

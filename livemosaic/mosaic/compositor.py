@@ -20,6 +20,7 @@ import numpy as np
 
 from ..jit import F32, I32, U8, Bools
 from ..media.frame import Frame
+from .area import Area, mix_plane
 from .blend import Rows, blend_plane, copy_plane, widen_rows
 from .grid import Grid
 from .tile_cache import TileCache
@@ -85,12 +86,20 @@ class Compositor:
         self._pool = [] if pool is None else pool
         self._count = 0  # of canvases, in the pool and lent
         self._lent_counts: deque[int] = deque(maxlen=_REMEMBERED)  # in the last frames
+        self._mixed_pool: list[bytearray] = []  # as large as canvases, see `_mixed`
         self._newest: Canvas | None = None
         self._picture: weakref.ref[U8] | None = None  # the newest's array, while it is lent
         self._rows: dict[tuple[int, int, int], Rows] = {}
 
     def compose(
-        self, frame: Frame, cells: I32, ids: I32, flips: Bools, means: F32 | None = None
+        self,
+        frame: Frame,
+        cells: I32,
+        ids: I32,
+        flips: Bools,
+        means: F32 | None = None,
+        *,
+        area: Area | None = None,
     ) -> tuple[U8, U8, U8]:
         """Compose the cells that changed; return uint8 planes (y, u, v) of the output's size, which
         are read-only and never written again while they exist.
@@ -100,11 +109,12 @@ class Compositor:
         cells : int32 (m,), ascending numbers of the cells; all of them the first time
         ids, flips : int32 and bool (m,), their tiles, and which are mirrored
         means : float32 (m, 3), the mean Y'CbCr of each cell; None for no tint
+        area : where the mosaic is seen; None for everywhere
         """
         self._free_canvases()
         newest = self._picture() if self._picture is not None else None
         if newest is not None and len(cells) == 0:
-            return self._cropped(newest)
+            return self._cropped(newest, area)
         canvas = self._take_canvas()
         flat = np.frombuffer(canvas.memory, np.uint8)
         planes = _planes(flat, self._grid)
@@ -124,7 +134,7 @@ class Compositor:
         weakref.finalize(flat, self._pool.append, canvas).atexit = False
         # A caller who drew on a picture would draw on the next ones, too.
         flat.flags.writeable = False
-        return self._cropped(flat)
+        return self._cropped(flat, area)
 
     def _blend(
         self,
@@ -173,12 +183,28 @@ class Compositor:
             self._pool.remove(min(self._pool, key=lambda c: c.number))
             self._count -= 1
 
-    def _cropped(self, flat: U8) -> tuple[U8, U8, U8]:
-        """The planes of a picture, without what sticks out of the output."""
+    def _cropped(self, flat: U8, area: Area | None) -> tuple[U8, U8, U8]:
+        """The planes of a picture in its area, without what sticks out of the output."""
+        if area is not None:
+            flat = self._mixed(flat, area)
         y, u, v = _planes(flat, self._grid)
         width, height = self._grid.width, self._grid.height
         half = np.s_[: height // 2, : width // 2]
         return y[:height, :width], u[half], v[half]
+
+    def _mixed(self, flat: U8, area: Area) -> U8:
+        """A picture with what is outside of its area."""
+        memory = self._mixed_pool.pop() if self._mixed_pool else bytearray(flat.nbytes)
+        mixed = np.frombuffer(memory, np.uint8)
+        outside = (area.outside.y, area.outside.u, area.outside.v)
+        planes = zip(_planes(flat, self._grid), outside, _planes(mixed, self._grid), strict=True)
+        for mosaic, source, out in planes:
+            mix_plane(
+                mosaic, *self._widened(source, 1.0, out), *self._widened(area.mask, 1.0, out), out
+            )
+        weakref.finalize(mixed, self._mixed_pool.append, memory).atexit = False
+        mixed.flags.writeable = False
+        return mixed
 
     def _widened(self, source: U8, overlay: float, out: U8) -> tuple[U8, Rows]:
         """The original of a plane, scaled by alpha and as wide as `out`; and how to enlarge its

@@ -14,6 +14,7 @@ from ..jit import F32, I16, I32, U8, U16, Bools, kernel
 from ..media.colour import Colour
 from ..media.deep import STEPS, TOP, DeepColours, eight_bits
 from ..media.frame import DeepPicture
+from .area import Area, mix_deep
 from .grid import Grid
 from .tile_cache import TileCache
 from .tint import PlaneTint, plane_tints
@@ -63,7 +64,13 @@ class DeepCompositor:
         self._canvas = tuple(np.zeros(size, np.uint16) for size in ((height, width), half, half))
 
     def compose(
-        self, picture: DeepPicture, cells: I32, ids: I32, flips: Bools, means: F32 | None
+        self,
+        picture: DeepPicture,
+        cells: I32,
+        ids: I32,
+        flips: Bools,
+        means: F32 | None,
+        area: Area | None = None,
     ) -> DeepPicture:
         """The picture after the cells that changed were composed; see `Compositor.compose`.
 
@@ -81,6 +88,11 @@ class DeepCompositor:
             above = _scaled(source, overlay, size, (out.shape[1], out.shape[0]))
             blend_deep(tiles, cells, slots, flips, tint.gain, tint.offset, tint.top, above, out)
             planes.append(out[: size[1], : size[0]].copy())
+        if area is not None and area.outside.deep is not None:
+            for plane, source in zip(planes, area.outside.deep.planes, strict=True):
+                size = plane.shape[::-1]
+                mask = np.asarray(cv2.resize(area.mask, size), np.uint8)
+                mix_deep(plane, _scaled(source, 1.0, size, size), mask)
         y, u, v = planes
         return picture._replace(y=y, u=u, v=v)
 

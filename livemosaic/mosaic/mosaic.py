@@ -27,6 +27,7 @@ from ..media.frame import Frame
 from ..media.picture import from_frame, to_frame
 from ..option import options_of
 from .activity import STILL, Activity
+from .area import Area, HiddenCells
 from .compositor import Compositor, cached_overlay
 from .deep import DeepCompositor, DeepTileCache
 from .grid import ANALYSIS_PX, Grid, plan_grid
@@ -223,14 +224,20 @@ class Mosaic:
     # ---- the walk of a frame -----------------------------------------------------------------
 
     @overload
-    def process(self, frame: Frame, *, max_cells: int | None = None) -> Frame: ...
+    def process(
+        self, frame: Frame, *, max_cells: int | None = None, area: Area | None = None
+    ) -> Frame: ...
     @overload
     def process(self, frame: Image, *, max_cells: int | None = None) -> Image: ...
     @overload
     def process(self, frame: NDArray[Any], *, max_cells: int | None = None) -> U8: ...
     @_one_thread
     def process(
-        self, frame: Frame | Image | NDArray[Any], *, max_cells: int | None = None
+        self,
+        frame: Frame | Image | NDArray[Any],
+        *,
+        max_cells: int | None = None,
+        area: Area | None = None,
     ) -> Frame | Image | U8:
         """The mosaic of the next frame of a stream.
 
@@ -248,20 +255,24 @@ class Mosaic:
         frame : the picture
         max_cells : cells to match at most; those that changed most come first, the others keep
             their tiles until one of the next frames. None for all
+        area : of a `Frame`: where the mosaic is, and what is shown elsewhere; None for everywhere
         """
         if max_cells is not None:
             whole("max_cells", max_cells, 0)
-        return self._process(frame, max_cells)
+        return self._process(frame, max_cells, area)
 
     def _process(
-        self, picture: Frame | Image | NDArray[Any], max_cells: int | None
+        self,
+        picture: Frame | Image | NDArray[Any],
+        max_cells: int | None,
+        area: Area | None = None,
     ) -> Frame | Image | U8:
         if isinstance(picture, Frame):
-            return self._process_frame(picture, max_cells)
-        frame = self._process_frame(to_frame(picture, rgb=self._rgb), max_cells)
+            return self._process_frame(picture, max_cells, area)
+        frame = self._process_frame(to_frame(picture, rgb=self._rgb), max_cells, area)
         return from_frame(frame, picture, rgb=self._rgb)
 
-    def _process_frame(self, frame: Frame, max_cells: int | None) -> Frame:
+    def _process_frame(self, frame: Frame, max_cells: int | None, area: Area | None) -> Frame:
         deep_colour = None if frame.deep is None else frame.deep.colour
         if (frame.width, frame.height, frame.colour, deep_colour) != self._key:
             self._start(frame.width, frame.height, frame.colour, deep_colour)
@@ -271,6 +282,9 @@ class Mosaic:
         bgr = ycbcr_to_bgr(ycbcr, frame.colour)
         state = self._activity.update(bgr)
         urgency = self._matcher.observe(bgr, state, self._activity.active_pixels)
+        outdated = (state != STILL).reshape(-1)
+        if self._ids[0] >= 0:  # else all cells need a tile
+            urgency = self._hidden.hold_back(area, urgency, outdated)
         active, cells = self._select(urgency, max_cells)
         self.on_stage("activity")
 
@@ -278,7 +292,6 @@ class Mosaic:
             self._matcher.describe(cells)
         self.on_stage("features")
 
-        outdated = (state != STILL).reshape(-1)
         changed = self._match(cells, active, outdated) if len(cells) else 0
         self.on_stage("match")
 
@@ -287,13 +300,13 @@ class Mosaic:
         composed = np.flatnonzero(outdated).astype(np.int32)
         ids, flips = self._ids[composed], self._flips[composed]
         planes = self._compositor.compose(
-            frame, composed, ids, flips, None if means is None else means[composed]
+            frame, composed, ids, flips, None if means is None else means[composed], area=area
         )
         deep = None
         if frame.deep is not None and self._deep is not None:
             if deep_means is not None:
                 deep_means = deep_means[composed]
-            deep = self._deep.compose(frame.deep, composed, ids, flips, deep_means)
+            deep = self._deep.compose(frame.deep, composed, ids, flips, deep_means, area)
         self.on_stage("compose")
 
         self._key = key
@@ -390,6 +403,7 @@ class Mosaic:
         self._deep_tiles = None
         self._use_style(colour, deep_colour)
         self._urgency = np.zeros(grid.cells, np.int32)  # above 0: active since an earlier frame
+        self._hidden = HiddenCells(grid)
         self._ids = np.full(grid.cells, -1, np.int32)
         self._flips = np.zeros(grid.cells, np.bool_)
         self._key = (width, height, colour, deep_colour)  # last, as all of this may fail

@@ -17,6 +17,7 @@ from ..media.frame import Frame, Item, StatusEvent, TrackPacket
 from ..mosaic.mosaic import CellCounts, Mosaic
 from ..mosaic.settings import MAX_TILE_PX, MosaicSettings
 from ..option import Texts
+from .area import AreaFinder
 from .away import AwayPicture
 from .governor import Governor
 from .queues import Closed, Ended, FrameQueue
@@ -28,7 +29,7 @@ from .warmup import WarmUp
 
 _logger = logging.getLogger("livemosaic")
 
-STAGES = ("activity", "features", "match", "compose")
+STAGES = ("area", "activity", "features", "match", "compose")
 CELL_COUNTS = ("active", "touched", "changed")
 
 # While no live frame comes, a changed state (privacy mode, too) is shown within this time.
@@ -61,6 +62,8 @@ class MosaicWorker:
         self._open_gallery, self._save_picture = open_gallery, save_picture
         self._away = away
         self._state = control.state
+        spawn = None if governor is None else self._spawn_aside
+        self._area = AreaFinder(spawn, control.warn)
         self._warm_up = WarmUp(mosaic, self._state.settings, self._spawn_aside)
         self._gallery = self._state.gallery  # name of the gallery in use
         self._opened: deque[tuple[Texts, Gallery]] = deque(maxlen=1)  # ready to be used
@@ -68,6 +71,7 @@ class MosaicWorker:
         self._repainted_at: Fraction | None = None  # presentation time of a repainted picture
         self.cells = CellCounts()  # of the last frame
         self.cell_shares: Counter[str] = Counter()  # sums over all frames, by `CELL_COUNTS`
+        self.mosaic_shares = 0.0  # of the pictures, summed over all frames
         self.frames = 0
         self.dropped_by_governor = 0  # with the frames that are older than a repainted one
         self.status = ""  # of the source while it has no picture
@@ -96,6 +100,7 @@ class MosaicWorker:
             self._threads.record_error(error)
             self._threads.stop_requested = True
         self._last_input = None
+        self._area.close()
         self._fan_out.finish()
 
     def _pass_on(self, item: Item | None) -> None:
@@ -161,13 +166,20 @@ class MosaicWorker:
         governor = self.governor
         began_s = self._stage_began_s = time.monotonic()
         began_cpu_s = time.thread_time()  # kernels work on this thread only
+        grid = self._mosaic.plan(frame.width, frame.height)
+        area = self._area.area_of(frame, self._state, (grid.width, grid.height))
+        if area is not None:
+            self._on_stage("area")
         picture = self._mosaic.process(
-            frame, max_cells=governor.max_cells(self.cells.total) if governor is not None else None
+            frame,
+            max_cells=governor.max_cells(self.cells.total) if governor is not None else None,
+            area=area,
         )
         if self._control.take_snapshot_request():
             self._snapshot(picture)
         cells = self.cells = self._mosaic.cells
         self.frames += 1
+        self.mosaic_shares += self._area.share
         for name in CELL_COUNTS:
             self.cell_shares[name] += getattr(cells, name) / cells.total
         if governor is not None:

@@ -84,7 +84,11 @@ class RunReport:
             latency_ms_p95=first.latency.recent_ms(95),
             dropped=self._dropped,
             active_share=cells.active / max(cells.total, 1),
-            stages_ms={name: stage.recent_ms(50) for name, stage in worker.durations.items()},
+            stages_ms={
+                name: stage.recent_ms(50)
+                for name, stage in worker.durations.items()
+                if name != "area" or stage.recent_rate
+            },
             governor=worker.governor.step.description if worker.governor is not None else "",
             source=worker.status,
             recording=self.recorder.name,
@@ -131,6 +135,7 @@ class RunReport:
                     for name in CELL_COUNTS
                 },
             },
+            "area": {"mosaic_mean": round(worker.mosaic_shares / max(worker.frames, 1), 4)},
             "first_frame_s": round(self.progress().first_frame_s, 3),
             "peak_rss_mb": peak_rss_mb(),
             "reconnects": self.source.reconnects,

@@ -145,6 +145,14 @@ def _next_match(control: Control, view: View, name: str) -> str:
     return f"match {match}"
 
 
+def _next_area(control: Control, view: View, name: str) -> str:
+    choices = LIVE_OPTIONS["area"].choices
+    area = choices[(choices.index(control.state.area) + 1) % len(choices)]
+    control.change(area=area)
+    hint = "; privacy mode (p) is everywhere" if control.state.privacy else ""
+    return f"area {area}{hint}"
+
+
 def _choose_gallery(control: Control, view: View, name: str) -> str:
     place = int(name) - 1
     if place >= len(control.galleries):
@@ -205,6 +213,7 @@ KEYS: tuple[Key, ...] = (
     Key(("m",), "m", "next match", _next_match),
     Key(("n",), "n", "next profile", _next_profile),
     Key(tuple("123456789"), "1 ... 9", "gallery", _choose_gallery),
+    Key(("b",), "b", "mosaic everywhere, behind the person, or only on it", _next_area),
     Key(("x",), "x", "mirror", _MIRROR),
     Key(("Space",), "Space", "freeze", _FREEZE),
     Key(("p",), "p", "privacy mode: hides faces", _PRIVACY),

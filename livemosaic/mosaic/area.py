@@ -1,0 +1,116 @@
+"""The area of a picture that becomes a mosaic, and what is shown outside of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from ..jit import I32, U8, U16, Bools, kernel
+from ..media.frame import Frame
+from .blend import Rows
+from .grid import Grid
+
+_AROUND = np.ones((3, 3), np.uint8)  # interpolation mixes each sample with those beside it
+
+
+class Area(NamedTuple):
+    """Where the mosaic is.
+
+    `mask` is uint8 (height, width) of any size, stretched over the picture: 255 shows the mosaic, 0
+    shows `outside`, values between mix both. `outside` may have any size, too. Its colour is that
+    of the frame, and it has a 10-bit picture if the frame has one.
+    """
+
+    mask: U8
+    outside: Frame
+
+
+class HiddenCells:
+    """Cells of which nothing is seen: they wait for a match, and to be composed, until they are."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._urgency = np.zeros(grid.cells, np.int32)  # of those that wait
+        self._outdated = np.zeros(grid.cells, np.bool_)
+        self._any = False
+
+    def hold_back(self, area: Area | None, urgency: I32, outdated: Bools) -> I32:
+        """The urgency of the cells that are seen; changes `outdated`, bool (cells,), to those."""
+        if area is None and not self._any:
+            return urgency
+        hidden = np.zeros_like(outdated) if area is None else _hidden(area.mask, self._grid)
+        self._any = bool(hidden.any())
+        urgency = np.maximum(urgency, self._urgency)
+        self._urgency = np.where(hidden, urgency, np.int32(0))
+        outdated |= self._outdated
+        self._outdated = outdated & hidden
+        outdated &= ~hidden
+        return np.where(hidden, np.int32(0), urgency)
+
+
+def _hidden(mask: U8, grid: Grid) -> Bools:
+    """The cells of which nothing is seen, bool (rows * columns,)."""
+    seen = np.asarray(cv2.dilate(mask, _AROUND), np.uint8)
+    for axis, count, side in ((0, grid.rows, grid.height), (1, grid.columns, grid.width)):
+        length = mask.shape[axis]
+        starts = np.arange(count) * (grid.tile_px * length) // side
+        seen = np.maximum.reduceat(seen, np.minimum(starts, length - 1), axis)
+    return np.asarray(seen == 0).reshape(-1)
+
+
+def mix_plane(
+    mosaic: U8, outside: U8, outside_rows: Rows, mask: U8, mask_rows: Rows, out: U8
+) -> None:
+    """Mix a plane of the mosaic with what is outside.
+
+    `mosaic` and `out` are uint8 (height, width). `outside` and `mask` are as wide; their columns
+    are enlarged here, as their rows say.
+    """
+    _mix(
+        mosaic, outside, outside_rows.above, outside_rows.weight, mask, mask_rows.above,
+        mask_rows.weight, out,
+    )  # fmt: skip
+
+
+def warm_up() -> None:
+    """Load the kernel of `mix_plane`: up to 1 s where it has to be compiled."""
+    plane, rows = np.zeros((2, 2), np.uint8), Rows(2, 2, 2)
+    mosaic = plane.copy()
+    mosaic.flags.writeable = False  # as pictures are
+    mix_plane(mosaic, plane, rows, plane, rows, plane.copy())
+
+
+@kernel
+def _mix(
+    mosaic: U8, outside: U8, above: I32, weight: U16, mask: U8, mask_above: I32, mask_weight: U16,
+    out: U8,
+) -> None:  # fmt: skip
+    one, half, bits = np.uint16(256), np.uint16(128), np.uint16(8)
+    width = np.uintp(out.shape[1])
+    for y in range(np.uintp(out.shape[0])):
+        a, w = np.uintp(above[y]), np.uint16(weight[y])
+        b, v = np.uintp(mask_above[y]), np.uint16(mask_weight[y])
+        upper, lower = outside[a], outside[a + np.uintp(1)]
+        mask_upper, mask_lower = mask[b], mask[b + np.uintp(1)]
+        tiles, line = mosaic[y], out[y]
+        for x in range(width):
+            m = np.uint16(mask_upper[x]) * np.uint16(one - v) + np.uint16(mask_lower[x]) * v
+            m = np.uint16(np.uint16(m + half) >> bits)
+            m = np.uint16(m + np.uint16(m >> np.uint16(7)))  # 0..256
+            other = np.uint16(upper[x]) * np.uint16(one - w) + np.uint16(lower[x]) * w
+            other = np.uint16(np.uint16(other + half) >> bits)
+            mixed = np.uint16(tiles[x]) * m + np.uint16(other * np.uint16(one - m))
+            line[x] = np.uint8(np.uint16(mixed + half) >> bits)
+
+
+@kernel
+def mix_deep(plane: U16, outside: U16, mask: U8) -> None:
+    """Mix what is outside into a plane of 10 bits; all are (height, width)."""
+    for y in range(np.uintp(plane.shape[0])):
+        for x in range(np.uintp(plane.shape[1])):
+            m = np.uint32(mask[y, x])
+            m += m >> np.uint32(7)
+            mixed = np.uint32(plane[y, x]) * m + np.uint32(outside[y, x]) * (np.uint32(256) - m)
+            plane[y, x] = np.uint16((mixed + np.uint32(128)) >> np.uint32(8))

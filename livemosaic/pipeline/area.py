@@ -1,0 +1,160 @@
+"""The area of each frame: where the person is, and what is shown outside of the mosaic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..control.state import LiveState, colour_of
+from ..media.colour import U8, Colour, bgr_to_i420
+from ..media.deep import DeepColours
+from ..media.frame import DeepPicture, Frame
+from ..media.image_reader import BadImage, read_picture
+from ..media.scale import cover
+from ..mosaic.area import Area, warm_up
+from ..vision.person import PersonFinder, refined, shrunk
+from .queues import LatestQueue
+
+# A person moves little meanwhile, and the mask follows the edges of each frame.
+_LOOKS_PER_S = 10
+
+# What is blurred has so many pixels, and is mixed over so many.
+_BLURRED_SIZE, _BLUR_SIGMA = (128, 72), 4.0
+
+
+class AreaFinder:
+    """Finds the area of each frame of a stream.
+
+    Live, a thread looks for the person, and the newest mask counts: no picture waits for it. Until
+    the first one, the mosaic is everywhere. In a file, the times of frames decide which are looked
+    at, so that the pictures are always the same.
+
+    Parameters
+    ----------
+    spawn : starts a thread for a live stream, as spawn(name, work); None for a file
+    warn : reports a picture for `outside` that cannot be read
+
+    Attributes
+    ----------
+    share : of the last picture that is mosaic
+    """
+
+    def __init__(
+        self,
+        spawn: Callable[[str, Callable[[], None]], None] | None,
+        warn: Callable[[object], None],
+    ) -> None:
+        self._spawn = spawn
+        self._outside = Outside(warn)
+        self._looks: LatestQueue[tuple[U8, Colour]] = LatestQueue()
+        self._finder: PersonFinder | None = None
+        self._mask: Any = None  # float32, of the last look
+        self._turn: int | None = None  # when that was, in looks
+        self._is_watching = self._mirror = False
+        self.share = 1.0
+
+    def area_of(self, frame: Frame, state: LiveState, size: tuple[int, int]) -> Area | None:
+        """The area of a frame; None for everywhere. `size` is the width and height of the output.
+
+        Privacy mode hides everybody, also outside of the area.
+        """
+        self.share = 1.0
+        if state.area == "everything" or state.privacy:
+            return None
+        if state.mirror != self._mirror:  # the mask is that of the mirror image
+            self._mirror, self._mask, self._turn = state.mirror, None, None
+        ycbcr = shrunk(frame)
+        self._look(ycbcr, frame)
+        if self._mask is None:
+            return None
+        mask = refined(self._mask, ycbcr)
+        if state.area == "background":
+            mask = 255 - mask
+        self.share = float(mask.mean()) / 255
+        return Area(mask, self._outside.picture(state.outside, frame, mask, size))
+
+    def close(self) -> None:
+        self._looks.finish()
+
+    def _look(self, ycbcr: U8, frame: Frame) -> None:
+        time_s = frame.time_s if self._spawn is None else frame.captured_s
+        turn = int(time_s * _LOOKS_PER_S)
+        if turn == self._turn:
+            return
+        self._turn = turn
+        if self._spawn is None:
+            self._finder = self._finder or PersonFinder()
+            self._mask = self._finder.look(ycbcr, frame.colour)
+            return
+        if not self._is_watching:
+            self._is_watching = True
+            self._spawn("area", self._watch)
+        self._looks.put((ycbcr, frame.colour))
+
+    def _watch(self) -> None:
+        finder = PersonFinder()
+        warm_up()  # or the first mask would be waited for
+        for ycbcr, colour in self._looks:
+            self._mask = finder.look(ycbcr, colour)
+
+
+class Outside:
+    """Makes the picture that is shown outside of the mosaic, as the option `outside` says."""
+
+    def __init__(self, warn: Callable[[object], None]) -> None:
+        self._warn, self._unreadable = warn, ""
+        self._kept: tuple[object, Frame] | None = None  # with what it was made for
+
+    def picture(self, outside: str, frame: Frame, mask: U8, size: tuple[int, int]) -> Frame:
+        """The picture for a frame; `mask` is that of the mosaic."""
+        if outside in ("original", self._unreadable):
+            return frame
+        if outside == "blur":
+            return _blurred(frame, mask)
+        deep_colour = None if frame.deep is None else frame.deep.colour
+        key = (outside, size, frame.colour, deep_colour)
+        if self._kept is None or self._kept[0] != key:
+            try:
+                bgr = self._bgr(outside, size)
+            except BadImage as error:
+                self._unreadable = outside
+                self._warn(f"{outside}: cannot be read: {error}; name a picture")
+                return frame
+            self._kept = key, _frame_of(bgr, frame.colour, deep_colour)
+        return self._kept[1]
+
+    def _bgr(self, outside: str, size: tuple[int, int]) -> U8:
+        if outside.startswith("#"):
+            return np.full((2, 2, 3), colour_of(outside)[::-1], np.uint8)
+        return cover(read_picture(outside), *size)
+
+
+def _frame_of(bgr: U8, colour: Colour, deep_colour: Colour | None) -> Frame:
+    deep = None
+    if deep_colour is not None:
+        y, u, v = np.moveaxis(DeepColours(deep_colour)(bgr), 2, 0)
+        deep = DeepPicture(y, u[::2, ::2], v[::2, ::2], deep_colour).changed(np.ascontiguousarray)
+    return Frame(*bgr_to_i420(bgr, colour), colour, deep=deep)
+
+
+def _blurred(frame: Frame, mask: U8) -> Frame:
+    """A blurred frame, of few pixels, without what is under the mosaic."""
+    weight = 255 - cv2.resize(mask, _BLURRED_SIZE, interpolation=cv2.INTER_AREA)
+
+    def blur(plane: Any) -> Any:
+        width, height = _BLURRED_SIZE
+        if plane.shape[0] < frame.height:  # chroma
+            width, height = width // 2, height // 2
+        sigma = _BLUR_SIGMA * width / _BLURRED_SIZE[0]
+        few = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+        # A little weight for all, so that there is a colour everywhere.
+        share = cv2.resize(weight, (width, height)).astype(np.float32) / 255 + np.float32(1e-3)
+        mean = cv2.GaussianBlur(few * share, (0, 0), sigma) / cv2.GaussianBlur(share, (0, 0), sigma)
+        return np.round(mean).astype(plane.dtype)
+
+    y, u, v = map(blur, (frame.y, frame.u, frame.v))
+    deep = None if frame.deep is None else frame.deep.changed(blur)
+    return Frame(y, u, v, frame.colour, deep=deep)

@@ -1,0 +1,282 @@
+"""The area of the mosaic: where it is, what is shown elsewhere, and the person who decides it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from livemosaic.control.state import Control, LiveState
+from livemosaic.errors import OptionError
+from livemosaic.gallery.file_format import Gallery
+from livemosaic.media.colour import Colour
+from livemosaic.media.deep import TOP
+from livemosaic.media.frame import DeepPicture, Frame
+from livemosaic.mosaic.area import Area
+from livemosaic.mosaic.mosaic import Mosaic
+from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.pipeline.area import AreaFinder
+from livemosaic.vision.person import PersonFinder, refined, shrunk
+
+from . import clips
+from .conftest import ROOT, U8
+from .program import Program, left, needs_jit
+
+PERSON = ROOT / "tests/corpus/person/astronaut.jpg"
+SETTINGS = MosaicSettings(tile_px=16, scale=1)
+
+
+def _mask(value: int, *, left: int | None = None) -> U8:
+    """One value everywhere, or another one in the left half."""
+    mask = np.full((144, 256), value, np.uint8)
+    if left is not None:
+        mask[:, :128] = left
+    return mask
+
+
+def _person(*, size: tuple[int, int] = (320, 180)) -> Frame:
+    """A person in the middle of a grey picture."""
+    picture = np.full((size[1], size[0], 3), 90, np.uint8)
+    photo = cv2.resize(cv2.imread(str(PERSON)), (size[1], size[1]), interpolation=cv2.INTER_AREA)
+    begin = (size[0] - size[1]) // 2
+    picture[:, begin : begin + size[1]] = photo
+    return Frame.from_bgr(picture, colour=Colour("bt601"))
+
+
+# ---- the mosaic ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(160, 96), (150, 94)])  # whole cells, and cells that stick out
+def test_all_nothing_and_a_half(gallery: Gallery, size: tuple[int, int]) -> None:
+    frame = clips.frames(1, size=size)[0]
+    whole = Mosaic(gallery, SETTINGS).process(frame).to_bgr()
+
+    def picture(mask: U8) -> U8:
+        return Mosaic(gallery, SETTINGS).process(frame, area=Area(mask, frame)).to_bgr()
+
+    np.testing.assert_array_equal(picture(_mask(255)), whole)
+    np.testing.assert_array_equal(picture(_mask(0)), frame.to_bgr())
+    half, width = picture(_mask(0, left=255)), size[0]
+    np.testing.assert_array_equal(half[:, : width // 2 - 4], whole[:, : width // 2 - 4])
+    np.testing.assert_array_equal(half[:, width // 2 + 4 :], frame.to_bgr()[:, width // 2 + 4 :])
+    luma = Mosaic(gallery, SETTINGS).process(frame).y.astype(int)
+    mixed = Mosaic(gallery, SETTINGS).process(frame, area=Area(_mask(128), frame)).y
+    assert np.abs(mixed - (luma + frame.y) // 2).max() <= 2
+
+
+def test_cells_that_were_hidden_show_what_is_there_now(gallery: Gallery) -> None:
+    frames = clips.frames(9)
+    mosaic = Mosaic(gallery, SETTINGS)
+    mosaic.process(frames[0])
+    for frame in frames[1:8]:
+        mosaic.process(frame, area=Area(_mask(0), frame))
+        assert mosaic.cells.active == 0
+    picture = mosaic.process(frames[8]).to_bgr()
+    assert mosaic.cells.active > 0
+    best = Mosaic(gallery, SETTINGS).process(frames[8]).to_bgr()
+    few = [cv2.resize(it, (10, 6), interpolation=cv2.INTER_AREA) for it in (picture, best)]
+    assert np.abs(few[0].astype(int) - few[1]).max() < 20
+    again = mosaic.process(frames[8]).to_bgr()
+    np.testing.assert_array_equal(picture, again)
+
+
+def test_a_picture_in_an_area_is_not_written_again(gallery: Gallery) -> None:
+    mosaic, frames = Mosaic(gallery, SETTINGS), clips.frames(4)
+    first = mosaic.process(frames[0], area=Area(_mask(0, left=255), frames[0]))
+    before = first.y.copy()
+    for frame in frames[1:]:
+        mosaic.process(frame, area=Area(_mask(0, left=255), frame))
+    np.testing.assert_array_equal(first.y, before)
+    assert not first.y.flags.writeable
+
+
+def test_a_picture_in_10_bits(gallery: Gallery) -> None:
+    frame = clips.frames(1)[0]
+    planes = [
+        np.full(it.shape, n, np.uint16) for it, n in ((frame.y, TOP), (frame.u, 7), (frame.v, 9))
+    ]
+    deep = DeepPicture(*planes, frame.colour)  # type: ignore[call-arg, arg-type]
+    frame = Frame(frame.y, frame.u, frame.v, frame.colour, deep=deep)
+    shown = Mosaic(gallery, SETTINGS).process(frame, area=Area(_mask(255, left=0), frame)).deep
+    whole = Mosaic(gallery, SETTINGS).process(frame).deep
+    assert shown is not None
+    assert whole is not None
+    for mixed, mosaic, original in zip(shown.planes, whole.planes, planes, strict=True):
+        middle = mixed.shape[1] // 2
+        np.testing.assert_array_equal(mixed[:, : middle - 4], original[:, : middle - 4])
+        np.testing.assert_array_equal(mixed[:, middle + 4 :], mosaic[:, middle + 4 :])
+
+
+# ---- the person --------------------------------------------------------------------------------
+
+
+def _found(frame: Frame, finder: PersonFinder | None = None) -> U8:
+    ycbcr = shrunk(frame)
+    return refined((finder or PersonFinder()).look(ycbcr, frame.colour), ycbcr)
+
+
+def test_the_person_is_found() -> None:
+    mask = _found(_person())
+    assert mask[40, 120] > 250  # the face
+    assert mask[110, 110] > 250  # the suit
+    assert mask[:, :50].max() < 10
+    assert mask[:, 220:].max() < 60
+
+
+def test_nobody_is_there() -> None:
+    bars = Frame.from_bgr(clips.picture(320, 180), colour=Colour("bt601"))
+    assert _found(bars).mean() < 2
+    assert _found(Frame.from_bgr(np.full((180, 320, 3), 128, np.uint8))).max() == 0
+
+
+def test_the_mask_is_steady_under_noise_and_follows_at_once() -> None:
+    finder, person = PersonFinder(), _person()
+    rng, masks = np.random.default_rng(0), []
+    for _ in range(12):
+        noise = rng.normal(0, 4, person.y.shape)
+        y = np.clip(person.y + noise, 16, 235).astype(np.uint8)
+        frame = Frame(y, person.u, person.v, person.colour)
+        masks.append(finder.look(shrunk(frame), frame.colour))
+    mode = cv2.INTER_AREA
+    sides = [cv2.resize(mask, (32, 18), interpolation=mode) > 0.5 for mask in masks[4:]]
+    assert all((side == sides[0]).all() for side in sides)
+    moved = Frame(
+        *(np.roll(it, 40 * it.shape[1] // 320, 1) for it in (person.y, person.u, person.v))
+    )
+    new = finder.look(shrunk(moved), person.colour)
+    alone = PersonFinder().look(shrunk(moved), person.colour)
+    assert np.abs(new - alone).mean() < 0.01
+
+
+def test_nothing_moves_so_that_nothing_is_looked_at() -> None:
+    finder, frame = PersonFinder(), _person()
+    ycbcr = shrunk(frame)
+    masks = [finder.look(ycbcr, frame.colour) for _ in range(4)]
+    assert masks[2] is masks[3]
+
+
+# ---- the area of a frame -------------------------------------------------------------------------
+
+
+def _area(frame: Frame, finder: AreaFinder | None = None, **state: Any) -> Area | None:
+    finder = finder or AreaFinder(None, pytest.fail)
+    return finder.area_of(frame, LiveState(**state), (320, 180))
+
+
+def test_background_and_person_are_opposites() -> None:
+    frame = _person()
+    person, background = (_area(frame, area=area) for area in ("person", "background"))
+    assert person is not None
+    assert background is not None
+    np.testing.assert_array_equal(person.mask, 255 - background.mask)
+    assert _area(frame) is None
+
+
+@pytest.mark.parametrize("area", ["everything", "background", "person"])
+def test_privacy_mode_hides_everybody(area: str) -> None:
+    assert _area(_person(), area=area, privacy=True) is None
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_outside(tmp_path: Path, deep: bool) -> None:
+    frame = _person()
+    if deep:
+        planes = [it.astype(np.uint16) * 4 for it in (frame.y, frame.u, frame.v)]
+        picture = DeepPicture(*planes, frame.colour)  # type: ignore[call-arg, arg-type]
+        frame = Frame(frame.y, frame.u, frame.v, frame.colour, deep=picture)
+
+    def outside(what: str) -> Frame:
+        area = _area(frame, area="person", outside=what)
+        assert area is not None
+        assert (area.outside.deep is not None) == deep
+        return area.outside
+
+    assert outside("original") is frame
+    np.testing.assert_allclose(outside("#20a060").to_bgr()[0, 0], (0x60, 0xA0, 0x20), atol=3)
+    blurred = outside("blur")
+    few = cv2.resize(frame.to_bgr(), (blurred.width, blurred.height), interpolation=cv2.INTER_AREA)
+    assert np.abs(blurred.to_bgr()[:, :20].astype(int) - few[:, :20]).max() < 12
+    plain = cv2.GaussianBlur(few, (0, 0), 4)  # the red suit shines through
+    red = [int(it[35:60, 38:48, 2].mean()) for it in (few, plain, blurred.to_bgr())]
+    assert red[2] < red[1]
+    half = np.zeros((50, 100, 3), np.uint8)
+    half[:, 50:] = 255
+    cv2.imwrite(str(tmp_path / "half.png"), half)
+    shown = outside(str(tmp_path / "half.png"))
+    assert (shown.width, shown.height) == (320, 180)
+    assert (shown.to_bgr()[:, :150].max(), shown.to_bgr()[:, 170:].min()) == (0, 255)
+
+
+def test_a_picture_that_cannot_be_read_is_reported_once() -> None:
+    said: list[object] = []
+    finder, frame = AreaFinder(None, said.append), _person()
+    for _ in range(3):
+        area = _area(frame, finder, area="person", outside="nothere.png")
+        assert area is not None
+        assert area.outside is frame
+    assert len(said) == 1
+    assert "nothere.png" in str(said[0])
+
+
+def test_the_mosaic_is_everywhere_until_the_person_was_looked_for() -> None:
+    threads: list[Any] = []
+    finder = AreaFinder(lambda name, work: threads.append(work), pytest.fail)
+    frame = _person()
+    assert _area(frame, finder, area="person") is None
+    finder.close()
+    threads[0]()  # looks, and ends
+    assert _area(frame, finder, area="person") is not None
+    assert len(threads) == 1
+
+
+@pytest.mark.parametrize("value", ["#12345", "#12345g", "", "#1234567"])
+def test_a_colour_that_is_none(value: str) -> None:
+    with pytest.raises(OptionError, match="outside"):
+        Control().change(outside=value)
+
+
+# ---- the program ---------------------------------------------------------------------------------
+
+
+@needs_jit
+def test_a_film_has_the_same_pictures_every_time(
+    tmp_path: Path, gallery: Gallery, program: Program
+) -> None:
+    person = _person()
+    frames = [
+        Frame(*(np.roll(it, n * it.shape[1] // 160, 1) for it in (person.y, person.u, person.v)),
+              Colour("bt601"), pts=n, duration=1)
+        for n in range(8)
+    ]  # fmt: skip
+    clips.make(tmp_path / "in.mkv", frames)
+    words = ("--gallery", gallery.path, "--tile", "16", "--scale", "1", "--area", "background")
+    for name in ("a.mkv", "b.mkv"):
+        done = program("run", tmp_path / "in.mkv", tmp_path / name, *words, "--codec", "ffv1")
+        assert done.code == 0, done.err
+    assert (tmp_path / "a.mkv").stat().st_size == (tmp_path / "b.mkv").stat().st_size
+    done = program("run", tmp_path / "in.mkv", tmp_path / "c.png", *words, "--preview", "0")
+    assert done.code == 0, done.err
+    picture, original = cv2.imread(str(tmp_path / "c.png")), frames[0].to_bgr()
+    assert picture is not None
+    assert np.abs(picture[30:50, 145:155].astype(int) - original[30:50, 145:155]).mean() < 8
+    assert np.abs(picture[:, :50].astype(int) - original[:, :50]).mean() > 8
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--area", "person", "--outside", "nothere.png"), 2, "--outside nothere.png: cannot be"),
+        (("--area", "person", "--outside", "#12"), 2, "--outside #12: must be"),
+        (("--area", "face"), 2, "choose from"),
+    ],
+)
+def test_wrong_words(
+    words: tuple[str, ...], code: int, message: str, tmp_path: Path, program: Program
+) -> None:
+    done = program("run", "pattern:64x48@25", tmp_path / "o.mkv", "--duration", "0.2", *words)
+    assert done.code == code
+    assert message in done.err
+    assert left(tmp_path) == []
