@@ -51,7 +51,15 @@ STRIPS: dict[str, list[tuple[str, list[str]]]] = {
     "gallery": [(f"--gallery {g}", ["--gallery", g]) for g in ("photos", "emoji")],
 }
 
-OTHERS = ("demo", "window", "map", "face", "crops", "call")
+# Of a person (tests/corpus/README.md).
+PERSON = ROOT / "tests" / "corpus" / "person" / "astronaut.jpg"
+AREAS = [
+    ["--area", "background"],
+    ["--area", "person", "--outside", "blur"],
+    ["--area", "person", "--outside", "#d8e4d0"],
+]
+
+OTHERS = ("area", "demo", "window", "map", "face", "crops", "call")
 
 STRIP_PX = 1200  # width of a strip
 PART_PX = (320, 180)  # of the frame, enlarged: ten tiles of 32 pixels across
@@ -221,7 +229,7 @@ def main() -> None:
     parser.add_argument("--webcam", type=Path)
     parser.add_argument("--only", nargs="+", choices=[*STRIPS, *OTHERS])
     args = parser.parse_args()
-    names = set(args.only or [*STRIPS, "demo", "window", "map"])
+    names = set(args.only or [*STRIPS, "area", "demo", "window", "map"])
     with tempfile.TemporaryDirectory() as folder:
         still, out = Path(folder) / "still.png", Path(folder) / "out.png"
         cv2.imwrite(str(still), frame(DEMO, DEMO_S))
@@ -231,6 +239,13 @@ def main() -> None:
                 run(still, out, "--size", "1280x720", *options)
                 panels.append((label, np.asarray(cv2.imread(str(out)), np.uint8)))
             save(name, strip(panels), width=STRIP_PX)
+        if "area" in names:
+            panels = []
+            for options in AREAS:
+                run(PERSON, out, "--size", "1440x1440", "--tile", "36", *options)
+                picture = np.asarray(cv2.imread(str(out)), np.uint8)[:1080]
+                panels += [picture, np.full((1080, 3 * GAP_PX, 3), PAPER, np.uint8)]
+            save("area", np.hstack(panels[:-1]), width=STRIP_PX)
     if "demo" in names:
         # Finer than the default, because it is shown small.
         picture = moving(DEMO, 1.2, "--tile", "32", "--columns", "120")

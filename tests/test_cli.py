@@ -114,11 +114,12 @@ CONTRACT = {
     **dict.fromkeys(["duration_s", "fps", "first_frame_s", "peak_rss_mb", "reconnects"]),
     "latency_ms": {"p50": None, "p95": None, "p99": None, "max": None},
     "stages_ms": dict.fromkeys(
-        ["decode", "activity", "features", "match", "compose", "encode"], P2
+        ["decode", "area", "activity", "features", "match", "compose", "encode"], P2
     ),
     "grid": dict.fromkeys(["rows", "columns", "tile_px", "width", "height"]),
     "cells": dict.fromkeys(["total", "active_mean", "touched_mean", "changed_mean"]),
     # Beyond the contract's first names.
+    "area": {"mosaic_mean": None},
     "drops": dict.fromkeys(["source", "mosaic", "governor"]),
     "sinks": None,
     "governor": None,

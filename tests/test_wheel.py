@@ -64,7 +64,7 @@ def test_contents(wheel: Path) -> None:
         entry_points = archive.read(info + "entry_points.txt").decode()
         metadata = archive.read(info + "METADATA").decode()
     expected = {str(p.relative_to(ROOT)) for p in (ROOT / "livemosaic").rglob("*.py")}
-    for folder in ("gallery/data", "demo"):
+    for folder in ("gallery/data", "demo", "vision/models"):
         expected |= {
             str(p.relative_to(ROOT))
             for p in (ROOT / "livemosaic" / folder).iterdir()

@@ -62,7 +62,7 @@ class PersonFinder:
         if self._settled and not moved.any():
             return self._mask
         self._luma = luma
-        change = self._find(ycbcr_to_bgr(ycbcr, colour)) - self._mask
+        change = self.find(ycbcr_to_bgr(ycbcr, colour)) - self._mask
         share = np.where(np.abs(change) > _NOISE, _SHARE, np.float32(0))
         share[moved] = 1
         self._settled = not share.any()
@@ -75,7 +75,8 @@ class PersonFinder:
         far = (cv2.absdiff(luma, self._luma) > _MOVED_LEVELS).astype(np.uint8)
         return np.asarray(cv2.dilate(far, _BESIDE), np.bool_)
 
-    def _find(self, bgr: U8) -> F32:
+    def find(self, bgr: U8) -> F32:
+        """The model's mask for a picture, uint8 (144, 256, 3) BGR, whatever came before."""
         self._net.setInput(cv2.dnn.blobFromImage(bgr, 1 / 255, swapRB=True))
         return np.asarray(self._net.forward()[0, 0], np.float32)
 
