@@ -20,10 +20,11 @@ from livemosaic.media.frame import DeepPicture, Frame
 from livemosaic.mosaic.area import Area
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.pipeline import Pipeline
 from livemosaic.pipeline.area import AreaFinder
 from livemosaic.vision.person import PersonFinder, refined, shrunk
 
-from . import clips
+from . import clips, fakes
 from .conftest import ROOT, U8
 from .program import Program, left, needs_jit
 
@@ -283,6 +284,20 @@ def test_live(tmp_path: Path, gallery: Gallery, program: Program) -> None:
     report = json.loads(done.out)
     assert report["area"]["mosaic_mean"] < 0.95
     assert report["stages_ms"]["area"]["p50"] > 0
+
+
+@pytest.mark.parametrize("how", ["stop", "cancel"])
+def test_its_thread_ends_with_the_pipeline(gallery: Gallery, how: str) -> None:
+    control = Control(LiveState(MosaicSettings(tile_px=8, size=fakes.SIZE), area="person"))
+    sink = fakes.FakeSink(latest_only=True)
+    actions: dict[str, Any] = {"stop": lambda: pipeline.stop(), "cancel": lambda: pipeline.cancel()}
+    source = fakes.FakeSource([fakes.frame(0), fakes.until(lambda: sink.items), actions[how]])
+    pipeline = Pipeline(
+        source, Mosaic(gallery, control.state.settings), [sink], realtime=True, control=control
+    )
+    assert pipeline.run() == (how == "stop")
+    assert not pipeline.stuck
+    assert "livemosaic area" not in fakes.pipeline_threads()
 
 
 @pytest.mark.parametrize(

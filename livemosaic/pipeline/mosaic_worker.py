@@ -99,8 +99,9 @@ class MosaicWorker:
             # The outputs are finished with the pictures so far: they may be recordings.
             self._threads.record_error(error)
             self._threads.stop_requested = True
+        finally:
+            self._area.close()
         self._last_input = None
-        self._area.close()
         self._fan_out.finish()
 
     def _pass_on(self, item: Item | None) -> None:
