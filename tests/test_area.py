@@ -290,11 +290,12 @@ def test_live(tmp_path: Path, gallery: Gallery, program: Program) -> None:
 def test_its_thread_ends_with_the_pipeline(gallery: Gallery, how: str) -> None:
     control = Control(LiveState(MosaicSettings(tile_px=8, size=fakes.SIZE), area="person"))
     sink = fakes.FakeSink(latest_only=True)
-    actions: dict[str, Any] = {"stop": lambda: pipeline.stop(), "cancel": lambda: pipeline.cancel()}
-    source = fakes.FakeSource([fakes.frame(0), fakes.until(lambda: sink.items), actions[how]])
+    items: list[Any] = [fakes.frame(0), fakes.until(lambda: sink.items)]
+    source = fakes.FakeSource(items)
     pipeline = Pipeline(
         source, Mosaic(gallery, control.state.settings), [sink], realtime=True, control=control
     )
+    items.append(getattr(pipeline, how))
     assert pipeline.run() == (how == "stop")
     assert not pipeline.stuck
     assert "livemosaic area" not in fakes.pipeline_threads()
