@@ -68,6 +68,7 @@ def test_options_reach_the_gallery(photos: Path) -> None:
     assert opened.options == {
         "fit": "stretch", "clusters": 4, "drop_percentile": 0.0, "seed": 3, "crops": 0,
         "frames_of_videos": 0,
+        "focus": "faces",
     }  # fmt: skip
     assert opened.mirror is False
     assert opened.sources[0].crop == (0, 0, 96, 72)

@@ -80,6 +80,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     assert gallery.options == {
         "fit": "stretch", "crops": 0, "clusters": 500, "drop_percentile": 35.0, "seed": 7,
         "frames_of_videos": 0,
+        "focus": "faces",
     }  # fmt: skip
     assert gallery.bytes == path.stat().st_size
     np.testing.assert_array_equal(gallery.tiles, pixels)

@@ -44,7 +44,7 @@ _RULES: tuple[_Rule, ...] = (
     ("calm activity fps start end duration realtime preview",
      lambda options, run: run.still,
      "a single picture does not move"),
-    ("fit crops no_mirror frames_of_videos",
+    ("fit crops no_mirror frames_of_videos focus",
      lambda options, run: not run.builds_gallery,
      "the gallery is not made of photos here"),
     ("outside",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import OptionError, UsageError, shown
-from ..gallery.recipe import Fit, Recipe
+from ..gallery.recipe import Fit, Focus, Recipe
 from ..mosaic.settings import PROFILES, MosaicSettings, override
 from ..option import TEXTS, Kind, Texts, option, options_of, read_size, same_option, text_of
 from ..parse import HIGHEST_RATE, LOWEST_RATE, rate, reconnect_attempts, seconds
@@ -73,6 +73,7 @@ class RunOptions:
     crops: int | None = same_option(Recipe, "crops")
     no_mirror: bool = same_option(Recipe, "no_mirror")
     frames_of_videos: int = same_option(Recipe, "frames_of_videos")
+    focus: Focus = same_option(Recipe, "focus")
 
     capture: CaptureMode = option(DEFAULT_CAPTURE, "size and frames/s to ask a webcam for",
         kind=_CAPTURE, group="input")
@@ -144,6 +145,7 @@ class RunOptions:
             crops=self.crops,
             no_mirror=self.no_mirror,
             frames_of_videos=self.frames_of_videos,
+            focus=self.focus,
         )
 
 

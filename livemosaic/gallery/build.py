@@ -28,7 +28,7 @@ from .histogram import tile_histograms
 from .layout_features import tile_points
 from .lettering import SIDE, has_lettering
 from .photo_paths import find_photos
-from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Recipe
+from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Focus, Recipe
 from .tiles import Crop, Tiles, picture_tiles, read_photo, region
 from .video_frames import frames_of, read_photo_file
 
@@ -106,6 +106,7 @@ def build_gallery(
     crops: int | None = None,
     mirror: bool = True,
     frames_of_videos: int = 0,
+    focus: Focus = "faces",
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> BuildReport:
@@ -131,6 +132,7 @@ def build_gallery(
         them only where they fit clearly better, the more so the larger its tiles are
     mirror : may the tiles be shown mirrored? Photos in which lettering is found never are
     frames_of_videos : how many frames of each video become photos, too, spread over the video
+    focus : what `crop` keeps: `faces`, as many as possible, or the `centre` whatever is there
     progress : called as progress(done, total), in photos
     workers : threads that read photos, by default one more than cores
 
@@ -149,7 +151,7 @@ def build_gallery(
     >>> gallery = open_gallery("my.gallery")                    # doctest: +SKIP
     """
     recipe = Recipe(
-        tile_px, fit, crops, clusters, drop_percentile, seed, not mirror, frames_of_videos
+        tile_px, fit, crops, clusters, drop_percentile, seed, not mirror, frames_of_videos, focus
     )
     paths = items("paths", paths, "a path, or a list of paths")
     paths = [path_text(f"paths[{number}]", path, "a path") for number, path in enumerate(paths)]

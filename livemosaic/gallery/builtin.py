@@ -64,14 +64,14 @@ BUILTIN = {
         "photos",
         "919 photos",
         "CC BY 2.0, by one of the photographers named below",
-        Recipe(crops=5, drop_percentile=DROP_PERCENTILE),
+        Recipe(crops=5, drop_percentile=DROP_PERCENTILE, focus="centre"),
     ),
     "emoji": BuiltinGallery(
         "emoji",
         "1,304 emoji",
         "Noto Color Emoji, SIL Open Font License 1.1",
         # Mirrored letters, clocks and signs would be wrong.
-        Recipe(crops=3, drop_percentile=DROP_PERCENTILE, no_mirror=True),
+        Recipe(crops=3, drop_percentile=DROP_PERCENTILE, no_mirror=True, focus="centre"),
     ),
 }
 

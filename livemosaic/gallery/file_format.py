@@ -44,7 +44,7 @@ from ..argument import path_text, take
 from ..errors import GalleryError, UsageError, words_of
 from ..media.atomic_write import atomic_write
 from ..option import options_of
-from .recipe import CLUSTERS, DROP_PERCENTILE, MAX_TILE_PX, TILE_PX, Fit, Recipe
+from .recipe import CLUSTERS, DROP_PERCENTILE, MAX_TILE_PX, TILE_PX, Fit, Focus, Recipe
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -294,6 +294,7 @@ class Gallery:
         drop_percentile: float = DROP_PERCENTILE,
         seed: int = 0,
         mirror: bool = True,
+        focus: Focus = "faces",
         rgb: bool = False,
         name: str = "images",
     ) -> Self:
@@ -306,7 +307,8 @@ class Gallery:
         images : uint8 (height, width, 3) BGR arrays, Pillow images, and paths of image files; or
             one path
         tile : side of a tile in pixels, 8..255
-        fit, crops, clusters, drop_percentile, seed, mirror : see `livemosaic.gallery.build_gallery`
+        fit, crops, clusters, drop_percentile, seed, mirror, focus : see
+            `livemosaic.gallery.build_gallery`
         rgb : arrays are RGB
         name : for people
 
@@ -327,7 +329,7 @@ class Gallery:
         """
         from .build import images_gallery
 
-        recipe = Recipe(tile, fit, crops, clusters, drop_percentile, seed, not mirror)
+        recipe = Recipe(tile, fit, crops, clusters, drop_percentile, seed, not mirror, focus=focus)
         take("name", name, str, "a text")
         return cls(images_gallery(images, recipe, rgb=rgb), name=name)
 

@@ -7,9 +7,10 @@ from typing import Literal
 
 from ..option import check, option
 
-RECIPE_VERSION = 2  # goes up when the same recipe makes other tiles of the same images
+RECIPE_VERSION = 3  # goes up when the same recipe makes other tiles of the same images
 
 Fit = Literal["crop", "stretch"]
+Focus = Literal["faces", "centre"]
 
 # Tiles of 64 pixels serve mosaics of 8 to 64 pixels per cell, and 5,000 of them take 60 MB. Nothing
 # can be recognised in tiles of fewer than 8; the counts in a histogram overflow above 255.
@@ -54,6 +55,8 @@ class Recipe:
         group="gallery")
     frames_of_videos: int = option(0, """number of frames of each video that become photos, too,
         spread over the video""", low=0, high=MAX_FRAMES_OF_VIDEOS, group="gallery")
+    focus: Focus = option("faces", """what a tile keeps of a photo that is not square: the faces in
+        it, or the centre""", group="gallery")
     # fmt: on
 
     def __post_init__(self) -> None:

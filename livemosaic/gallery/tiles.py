@@ -21,6 +21,10 @@ Tiles = tuple[U8, list[Crop]]  # (n, tile_px, tile_px, 3) BGR, and which part of
 # Of what is cut off from an upright photo, this share is above the square.
 _ABOVE = 0.2
 
+# Faces are looked for in photos of so many pixels on the shorter side. A head is larger than its
+# face by these shares of it: beside and below it, and above it.
+_SMALLEST, _BESIDE, _HAIR = 64, 0.3, 0.6
+
 # Crops that would have to be enlarged more than this are blurred, and not used.
 MAX_ENLARGEMENT = 4 / 3
 
@@ -40,7 +44,7 @@ def read_photo(data: bytes, recipe: Recipe, *, at_least: int = 0) -> tuple[U8, t
 
 def picture_tiles(picture: U8, size: tuple[int, int], recipe: Recipe) -> Tiles:
     """Make the tiles of a decoded photo, whose original had `size` (width, height)."""
-    crops = _crops(*size, recipe)
+    crops = _crops(*size, recipe, _faces(picture, size, recipe))
     regions = [region(picture, crop, size) for crop in crops]
     return scale_tiles(regions, recipe.tile_px), crops
 
@@ -63,19 +67,64 @@ def photo_parts(
     ]
 
 
-def _crops(width: int, height: int, recipe: Recipe) -> list[Crop]:
+def _faces(picture: U8, size: tuple[int, int], recipe: Recipe) -> list[Crop]:
+    """The heads in a photo, in pixels of the original, if its tiles could cut them."""
+    is_whole = recipe.fit == "stretch" or size[0] == size[1]
+    if recipe.focus == "centre" or (is_whole and not recipe.crops):
+        return []
+    if min(picture.shape[:2]) < _SMALLEST:
+        return []
+    from ..vision.faces import faces_in
+
+    rows, columns = picture.shape[:2]
+    heads = []
+    for left, top, width, height in faces_in(picture):
+        x, x_end = max(0.0, left - _BESIDE * width), min(left + (1 + _BESIDE) * width, columns)
+        y, y_end = max(0.0, top - _HAIR * height), min(top + (1 + _BESIDE) * height, rows)
+        across, down = size[0] / columns, size[1] / rows
+        part = (x * across, y * down, (x_end - x) * across, (y_end - y) * down)
+        heads.append((int(part[0]), int(part[1]), int(part[2]), int(part[3])))
+    return heads
+
+
+def _begin(length: int, part: int, usual: int, heads: Sequence[tuple[int, int, int]]) -> int:
+    """Where a part of a side begins, so that it has as much as possible of the heads: each
+    begins and ends somewhere on it, and has a weight. The nearest to the usual place."""
+    places = {usual}
+    for begin, end, _ in heads:
+        places |= {min(max(0, place), length - part) for place in (begin, end - part)}
+
+    def kept(place: int) -> tuple[int, int]:
+        whole = (it for it in heads if place <= it[0] and it[1] <= place + part)
+        return sum(weight for *_, weight in whole), -abs(place - usual)
+
+    return max(places, key=kept)
+
+
+def _is_cut(head: Crop, crop: Crop) -> bool:
+    """Whether a crop has a part of a head only."""
+    (x, y, w, h), (left, top, width, height) = head, crop
+    apart = x >= left + width or x + w <= left or y >= top + height or y + h <= top
+    inside = x >= left and y >= top and x + w <= left + width and y + h <= top + height
+    return not (apart or inside)
+
+
+def _crops(width: int, height: int, recipe: Recipe, heads: Sequence[Crop]) -> list[Crop]:
     left, top, w, h = 0, 0, width, height
     if recipe.fit == "crop":
         w = h = min(width, height)
         # In the middle, or near the top of an upright photo, where heads are.
         left, top = (width - w) // 2, int((height - h) * _ABOVE)
+        left = _begin(width, w, left, [(x, x + wide, wide * high) for x, _, wide, high in heads])
+        top = _begin(height, h, top, [(y, y + high, wide * high) for _, y, wide, high in heads])
     crops = [(left, top, w, h)]
     half_w, half_h = w // 2, h // 2
     if min(half_w, half_h) * MAX_ENLARGEMENT >= recipe.tile_px:
         right, bottom = left + w - half_w, top + h - half_h
         centre = (left + (w - half_w) // 2, top + (h - half_h) // 2)
         places = (centre, (left, top), (right, top), (left, bottom), (right, bottom))
-        crops += [(x, y, half_w, half_h) for x, y in places[: recipe.crops]]
+        parts = [(x, y, half_w, half_h) for x, y in places[: recipe.crops]]
+        crops += [part for part in parts if not any(_is_cut(head, part) for head in heads)]
     return crops
 
 

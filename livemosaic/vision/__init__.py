@@ -1,1 +1,1 @@
-"""Where people are in a picture."""
+"""People in pictures: where they are, and their faces."""

@@ -1,0 +1,115 @@
+"""Faces in photos, and tiles that keep them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from livemosaic.gallery.build import build_gallery
+from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.recipe import Recipe
+from livemosaic.gallery.tiles import Crop, picture_tiles
+from livemosaic.vision.faces import Face, faces_in
+
+from .conftest import ROOT, U8
+
+PERSON = ROOT / "tests/corpus/person/astronaut.jpg"
+GREY = (90, 90, 90)
+
+
+def _photo(width: int, height: int, left: int, top: int, side: int) -> U8:
+    """A person somewhere in a grey photo."""
+    photo = np.full((height, width, 3), GREY, np.uint8)
+    person = cv2.imread(str(PERSON))
+    assert person is not None
+    part = cv2.resize(person, (side, side), interpolation=cv2.INTER_AREA)
+    part = part[: height - top, : width - left]
+    photo[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return photo
+
+
+def _is_near(face: Face, *wanted: float) -> bool:
+    return bool(np.abs(np.subtract(face, wanted)).max() < 0.3 * wanted[2])
+
+
+def test_a_face_is_found() -> None:
+    (face,) = faces_in(_photo(512, 512, 0, 0, 512))
+    assert _is_near(face, 173, 72, 103, 103)
+
+
+@pytest.mark.parametrize("left", [0, 10, 20, 30])
+def test_faces_of_a_tenth_of_the_width_are_found(left: int) -> None:
+    photo = _photo(1000, 480, left, 0, 480)
+    photo[:, 500:] = photo[:, :500]
+    faces = sorted(faces_in(photo))
+    assert len(faces) == 2
+    for face, shift in zip(faces, (left, 500 + left), strict=True):
+        assert _is_near(face, shift + 162, 67, 97, 97)
+
+
+def test_nothing_is_no_face() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
+    assert faces_in(noise) == []
+    assert faces_in(np.full((100, 300, 3), 128, np.uint8)) == []
+
+
+def _crop(photo: U8, **options: Any) -> Crop:
+    size = (photo.shape[1], photo.shape[0])
+    _, crops = picture_tiles(photo, size, Recipe(crops=0, **options))
+    return crops[0]
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "left", "top", "differs"),
+    [
+        (800, 300, 10, 0, True),
+        (800, 300, 500, 0, True),
+        (300, 800, 0, 480, True),
+        (300, 800, 0, 120, False),
+        (300, 320, 0, 0, False),
+    ],
+)
+def test_a_tile_keeps_the_head(width: int, height: int, left: int, top: int, differs: bool) -> None:
+    photo = _photo(width, height, left, top, 300)
+    x, y, side, _ = _crop(photo)
+    assert x <= left + 100
+    assert left + 165 <= x + side
+    assert y <= top + 20
+    assert top + 100 <= y + side
+    assert (_crop(photo, focus="centre") != _crop(photo)) == differs
+
+
+def test_as_many_faces_as_possible() -> None:
+    photo = _photo(640, 300, 430, 0, 300)  # two near each other, and one on the left
+    photo[:, 390:500] = photo[:, 0:110] = photo[:, 510:620].copy()
+    assert 592 - 300 <= _crop(photo)[0] <= 411
+
+
+def test_a_photo_without_faces_keeps_its_middle() -> None:
+    photo = np.full((300, 800, 3), GREY, np.uint8)
+    photo[:, 250:550] = (0, 200, 0)
+    assert _crop(photo) == _crop(photo, focus="centre") == (250, 0, 300, 300)
+
+
+def test_crops_cut_no_face() -> None:
+    photo = _photo(600, 600, 150, 150, 300)  # the face is in the middle: all quadrants cut it
+    faces, centre = (
+        Gallery.from_images([photo], tile=64, crops=5, focus=focus) for focus in ("faces", "centre")
+    )
+    assert len(centre) == 6
+    assert len(faces) < 6
+    np.testing.assert_array_equal(faces.tiles[0], centre.tiles[0])
+
+
+def test_the_number_of_threads_does_not_matter(tmp_path: Path) -> None:
+    for number in range(6):
+        photo = _photo(400, 200, 30 * number, 0, 200)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), photo)
+    for workers in (1, 3):
+        build_gallery(tmp_path, tmp_path / f"{workers}.gallery", workers=workers, crops=0)
+    one, three = (tmp_path / f"{workers}.gallery" for workers in (1, 3))
+    assert one.read_bytes() == three.read_bytes()
