@@ -202,6 +202,19 @@ def test_gif_looks_like_the_picture(tmp_path: Path) -> None:
     assert np.abs(got[4].to_bgr().astype(int) - sent[4].to_bgr()).mean() < 4
 
 
+@pytest.mark.parametrize(
+    ("rate", "shown"), [(24, [0, 4, 8, 13, 17]), (60, [0, 2, 5, 7, 10]), (120, [0, 2, 4, 6, 8])]
+)
+def test_gif_of_any_rate_plays_at_its_speed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, rate: int, shown: list[int]
+) -> None:
+    base = Fraction(1, rate)
+    film = clips.make(tmp_path / "in.mp4", clips.frames(12), time_base=base, rate=rate)
+    copy(film, tmp_path / "o.gif")
+    assert [frame.pts for frame in read(tmp_path / "o.gif")][:5] == shown  # 1/100 s
+    assert ("at most 50 frames/s" in caplog.text) is (rate > 50)
+
+
 def test_aspect_of_pixels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = clips.make(tmp_path / "in.mp4", aspect=Fraction(4, 3))
     for name in ("o.mp4", "o.mkv", "o.mov"):

@@ -32,10 +32,11 @@ class FrameRate:
     rate : ticks per second
     max_gap_s : in a longer gap no picture is repeated (`nearest` and `ticks`), or only for so long
         (`newest`); None: any gap is filled
+    spacing : ticks from one picture to the next at least (`ticks`)
     """
 
-    def __init__(self, rate: Fraction, *, max_gap_s: int | None = None) -> None:
-        self.rate = rate
+    def __init__(self, rate: Fraction, *, max_gap_s: int | None = None, spacing: int = 1) -> None:
+        self.rate, self._spacing = rate, spacing
         self.repeated = 0  # ticks that show the picture of the tick before
         self.dropped = 0  # pictures that are shown at no tick
         self._max_gap = math.inf if max_gap_s is None else max_gap_s * rate  # ticks
@@ -55,7 +56,7 @@ class FrameRate:
             return range(0)
         if own - first > self._max_gap:
             first = own
-        self._next = own + 1
+        self._next = own + self._spacing
         self.repeated += own - first
         return range(first, own + 1)
 

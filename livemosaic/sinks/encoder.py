@@ -36,6 +36,8 @@ _MAX_TIMESCALE = 1_000_000  # ticks per second
 _MAX_PAUSE_S = 30
 _MAX_FILLED_S = 1  # of a pause, when the run ends
 _MAX_MP4_TICKS = 2**31 - 1  # of one picture
+# Viewers show a picture of a GIF for a tenth of a second if it lasts for less than two ticks.
+_GIF_TICK, _GIF_SPACING = Fraction(1, 100), 2
 _MPEG_TICK = Fraction(1, 90_000)  # exact for all usual rates
 # PyAV cannot set a stream's aspect, and these codecs do not store it in the picture.
 _NO_ASPECT = {"vp8", "vp9", "av1"}
@@ -68,6 +70,7 @@ class VideoEncoder:
     origin : seconds of the input's time that are 0 in the output; None until the first frame. It
         grows when a pause is shortened
     fixed_rate : frames are repeated or dropped for a constant rate
+    is_gif : frames are dropped that would be less than 1/50 s after another one
     frame_rate : counts them
     frames : encoded so far, repeated frames included
     hurried : set it to end the video in a pause of which more than a second is still to be filled
@@ -122,6 +125,10 @@ class VideoEncoder:
         # At the mean rate, frames that come in a burst would have no place.
         self._rate = (info.peak_rate if self.fixed_rate else None) or info.rate
         self._time_base = 1 / self._rate if self.fixed_rate else info.time_base
+        self.is_gif = codec.name == "gif"
+        if self.is_gif:
+            self._time_base = _GIF_TICK
+        self._spacing = _GIF_SPACING if self.is_gif else 1
         if self._is_mp4 and self._time_base < 1 / _MAX_TIMESCALE:
             self._time_base = _MPEG_TICK
         if low_delay and not self.fixed_rate:
@@ -133,9 +140,8 @@ class VideoEncoder:
             self._max_pause_s = min(self._time_base, Fraction(1, 20_000)) * _MAX_MP4_TICKS
         # At the container's own times, a gap is a longer picture, which is not repeated.
         max_gap_s = None if self.fixed_rate else 0
-        self.frame_rate = FrameRate(1 / self._time_base, max_gap_s=max_gap_s)
-        is_gif = codec.name == "gif"
-        self._palette = _palette_graph(*self._size, self._time_base) if is_gif else None
+        self.frame_rate = FrameRate(1 / self._time_base, max_gap_s=max_gap_s, spacing=self._spacing)
+        self._palette = _palette_graph(*self._size, self._time_base) if self.is_gif else None
         self._stream = container.add_stream(codec.name, rate=self._rate)
         self._stream.metadata.update(info.video_metadata)
         if self._alpha and container.format.name in ("webm", "matroska"):
@@ -230,7 +236,7 @@ class VideoEncoder:
     def _send(self, picture: av.VideoFrame, pts: int, duration: Fraction) -> Iterator[Any]:
         picture.time_base = self._time_base
         picture.pts = pts
-        picture.duration = max(1, round(duration / self._time_base))
+        picture.duration = max(self._spacing, round(duration / self._time_base))
         self.frames += 1
         self._end = picture.pts + picture.duration
         for it in (picture,) if self._palette is None else filtered(self._palette, picture):

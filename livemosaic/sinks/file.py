@@ -262,6 +262,14 @@ class FileSink(Sink):
             _logger.warning(
                 "%s: the receiver did not take the rest; check that it is running", self.name
             )
+        if self.dropped and self._video.is_gif:
+            _logger.warning(
+                "%s: a GIF shows at most 50 frames/s, and %d of %d frames had no place in it: "
+                "write .webm, or choose a lower fps",
+                self.name,
+                self.dropped,
+                self._video.frames + self.dropped,
+            )
         if self.dropped and self._video.fixed_rate:
             _logger.warning(
                 "%s: its frame rate is constant, and %d of %d frames had no place in it: "
