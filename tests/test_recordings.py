@@ -16,6 +16,7 @@ from livemosaic.errors import SinkError
 from livemosaic.media.atomic_write import Part, atomic_write
 from livemosaic.media.frame import Frame, StreamInfo
 from livemosaic.sinks import FileOptions, open_sink
+from livemosaic.sinks.encoder import VideoEncoder
 from livemosaic.sinks.tracks import Tracks
 
 from .program import ENVIRONMENT, left, video_times
@@ -204,6 +205,27 @@ def test_an_unexpected_error_leaves_nothing(
     with pytest.raises(RuntimeError), open_sink(tmp_path / "a.mp4", StreamInfo(64, 64)) as sink:
         sink.write(_frame(0))
     assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4", "ts"])
+def test_an_unexpected_error_ends_a_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """What a killed run would leave is not removed after an error."""
+    sink = open_sink(tmp_path / f"a.{ending}", StreamInfo(64, 64, live=True))
+    for number in range(60):
+        sink.write(_frame(number))
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("unexpected")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(VideoEncoder, "encode", fail)
+        with pytest.raises(SinkError, match=r"a\..*unexpected; the recording ends there"):
+            sink.write(_frame(60))
+    sink.abort()
+    assert left(tmp_path) == [f"a.{ending}"]
+    assert len(video_times(tmp_path / f"a.{ending}")) == 60
 
 
 # ---- names that are taken, and folders that go ---------------------------------------------

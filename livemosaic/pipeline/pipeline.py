@@ -89,6 +89,7 @@ class Pipeline:
     source or mosaic fails at first aborted                            raises
     source or mosaic fails later    finished with the frames so far    raises at the end
     one sink fails                  this one aborted, the others go on raises at the end
+                                    (a live file keeps what it has)
     the last sink fails             aborted; recordings are finished   raises
     a recording or snapshot fails   aborted, the others go on          goes on; `control` reports
     any other error                 aborted                            raises

@@ -15,7 +15,7 @@ from io import BytesIO
 from math import ceil
 from typing import Any
 
-from ..errors import LivemosaicError, SinkError, UsageError
+from ..errors import LivemosaicError, SinkError, UsageError, problem_of
 from ..media.ffmpeg import (
     av,
     copy_packet,
@@ -23,7 +23,6 @@ from ..media.ffmpeg import (
     open_container,
     packet_begin_s,
     packet_end_s,
-    reason,
     shift_packet,
     sink_error,
 )
@@ -217,6 +216,10 @@ class FileSink(Sink):
         """Encode a frame, or copy or convert a packet."""
         if self._sender is not None and self._sender.gave_up:
             return
+        if not isinstance(item, Frame | TrackPacket):
+            raise UsageError(
+                f"{self.name}: a sink takes a Frame or a TrackPacket, not {type(item).__name__}"
+            )
         with self._errors():
             if isinstance(item, Frame):
                 self._end_pause(item.pts * item.time_base)
@@ -228,10 +231,6 @@ class FileSink(Sink):
                 waiting, self._waiting = self._waiting, []
                 for packet in waiting:
                     self._write_or_wait(packet)
-            elif not isinstance(item, TrackPacket):
-                raise UsageError(
-                    f"{self.name}: a sink takes a Frame or a TrackPacket, not {type(item).__name__}"
-                )
             else:
                 self._write_or_wait(item)
 
@@ -301,32 +300,39 @@ class FileSink(Sink):
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        """`sink_errors`; a recording that the disk ends keeps what plays, under its final name."""
+        """`sink_errors`; a recording that any error ends keeps what plays, under its final name."""
         try:
             with sink_errors(self.name):
                 yield
-        except SinkError as error:
-            cause = error.__cause__
-            if self._sender is not None and self._sender.gave_up:
+        except Exception as error:
+            if self._sender is not None and self._sender.gave_up and isinstance(error, SinkError):
                 return  # `close` reports it
-            if not (
-                self._lasts
-                and self._part is not None
-                and self._whole > self._begin
-                and isinstance(cause, OSError)
-                and cause.errno in _DISK_ERRORS
-            ):
+            if not self._lasts or self._part is None or self._whole <= self._begin:
                 raise
-            with contextlib.suppress(Exception):  # after an error FFmpeg writes nothing more
-                self._container.close()
-            self._helpers.close()
-            with contextlib.suppress(OSError):  # half a packet or fragment
-                self._part.truncate(self._whole)
-            self._part.commit()
+            _logger.debug("%s", self.name, exc_info=error)
+            self._end_early(self._part, is_full=_is_of_disk(error))
+            problem = str(error)
+            if not isinstance(error, LivemosaicError):
+                problem = f"{self.name}: {problem_of(error)}"
             raise SinkError(
-                f"{self.name}: {reason(cause)}; the recording ends there, and the file keeps what "
-                "was written until then"
-            ) from cause
+                f"{problem}; the recording ends there, and the file keeps what was written until "
+                "then"
+            ) from error
+
+    def _end_early(self, part: AtomicFile, *, is_full: bool) -> None:
+        """Give a recording its name after an error; `is_full` if the disk takes no more."""
+        is_whole = False
+        with contextlib.suppress(Exception):
+            if not is_full:
+                self._mux(self._video.flush())
+        with contextlib.suppress(Exception), self._restored_on_error():
+            self._container.close()
+            is_whole = not is_full  # after such an error FFmpeg writes nothing more
+        self._helpers.close()
+        if not is_whole:
+            with contextlib.suppress(OSError):  # half a packet or fragment
+                part.truncate(self._whole)
+        part.commit()
 
     @contextlib.contextmanager
     def _restored_on_error(self) -> Iterator[None]:
@@ -440,6 +446,11 @@ class FileSink(Sink):
         """Note the size of a recording: until there it plays, because each packet is flushed."""
         if self._lasts and self._part is not None:
             self._whole = self._part.size
+
+
+def _is_of_disk(error: Exception) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _DISK_ERRORS
 
 
 def _open(url: str, destination: FileDestination, *, time_base: Fraction, live: bool) -> Any:
