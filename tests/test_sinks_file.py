@@ -203,6 +203,32 @@ def test_gif_looks_like_the_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "codec", "full_range"),
+    [
+        ("o.mp4", "libx264", True),
+        ("o.mkv", "ffv1", True),
+        ("o.y4m", None, True),
+        ("o.webm", "libvpx-vp9", True),
+        ("o.webm", "libvpx", False),
+        ("o.mov", "prores_ks", False),
+        ("o.ts", "mpeg2video", False),
+        ("o.avi", "mpeg4", False),
+        ("o.avi", "utvideo", False),
+        ("o.avi", "rawvideo", False),
+    ],
+)
+def test_full_range_stays_or_becomes_limited_where_the_file_cannot_say_it(
+    tmp_path: Path, name: str, codec: str | None, full_range: bool
+) -> None:
+    sent = clips.frames(3, colour=Colour("bt601", True))
+    write(tmp_path / name, sent, codec=codec)
+    got = read(tmp_path / name)
+    assert got[0].colour.full_range is full_range
+    for a, b in zip(got, sent, strict=True):
+        assert np.abs(a.to_bgr().astype(int) - b.to_bgr()).mean() < 2.5
+
+
+@pytest.mark.parametrize(
     ("rate", "shown"), [(24, [0, 4, 8, 13, 17]), (60, [0, 2, 5, 7, 10]), (120, [0, 2, 4, 6, 8])]
 )
 def test_gif_of_any_rate_plays_at_its_speed(

@@ -49,6 +49,11 @@ _COPY_ON_ENTRY = {"libx264", "libx265", "libvpx", "libvpx-vp9", "libsvtav1"}
 # Their bit streams have a fixed rate, or a time base too short for a container's.
 _CONSTANT_RATE = {"mpeg1video", "mpeg2video", "mpeg4", "msmpeg4", "msmpeg4v2", "wmv1", "wmv2"}
 
+# Codecs that say which range their samples have, alone or by a container. Players take others for
+# limited.
+_WITH_RANGE = {"h264", "hevc", "vp9", "av1"}
+_WITH_RANGE_BY = {("ffv1", "matroska"), ("rawvideo", "yuv4mpegpipe")}
+
 # x265 reckons times of decoding from the picture of this number: if there are fewer, they are any.
 _X265_DELAY = 3
 
@@ -100,6 +105,9 @@ class VideoEncoder:
         opaque = self._defaults.pixel_format or _pixel_format(codec, wanted)
         with_alpha = _with_alpha(codec) if info.alpha else None
         self._pixel_format, self._alpha = with_alpha or opaque, with_alpha is not None
+        name = codec.canonical_name
+        keeps_range = name in _WITH_RANGE or (name, container.format.name) in _WITH_RANGE_BY
+        self._full_range = self._colour.full_range and keeps_range
         if info.alpha and not self._alpha:
             _logger.warning(
                 "%s: %s keeps no transparency, so grey is there: use .webm, or prores_ks and .mov",
@@ -259,7 +267,8 @@ class VideoEncoder:
             deep = self._deepened(frame)  # such as a picture that hides the input
         if self._deep is not None and deep is not None:
             return self._convert(_deep_picture(deep), deep.colour)
-        converted = self._pixel_format not in ("yuv420p", "yuva420p")
+        other_range = frame.colour.full_range != self._full_range
+        converted = self._pixel_format not in ("yuv420p", "yuva420p") or other_range
         kept = (
             self.fixed_rate or self._alpha or not (converted or self._codec.name in _COPY_ON_ENTRY)
         )
@@ -293,8 +302,8 @@ class VideoEncoder:
             # JPEG is BT.601, and swscale changes the matrix only by way of R'G'B'.
             picture = self._reformat(picture, "rgb24", matrix, range_, FULL)
             matrix, range_ = SWS_MATRICES["bt601"], FULL
-        is_full = is_jpeg or av.VideoFormat(format, 16, 16).is_rgb
-        return self._reformat(picture, format, matrix, range_, FULL if is_full else range_)
+        is_full = is_jpeg or av.VideoFormat(format, 16, 16).is_rgb or self._full_range
+        return self._reformat(picture, format, matrix, range_, FULL if is_full else LIMITED)
 
     def _reformat(
         self, picture: av.VideoFrame, format: str, matrix: int, range_in: int, range_out: int
@@ -365,7 +374,9 @@ class VideoEncoder:
             context.colorspace, context.color_range = _BT601_CODE, FULL
             return
         context.colorspace = matrix_tag(matrix, colour.matrix, *self._size)
-        context.color_range = FULL if colour.full_range else range_
+        if colour.full_range:
+            range_ = FULL if self._full_range else LIMITED
+        context.color_range = range_
 
     def _open(self, options: FileOptions) -> None:
         try:
