@@ -109,10 +109,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     return of_opencv or isinstance(error, MemoryError)
 
 
-def problem_of(error: BaseException) -> str:
-    """Any error in one line: the message of a `LivemosaicError`, or the class with the message."""
+def problem_of(error: BaseException, *, name: str = "") -> str:
+    """Any error in one line: the message of a `LivemosaicError`, or the class with the message,
+    after the name of the thing."""
     if isinstance(error, LivemosaicError):
         return str(error)
+    if name:
+        return f"{name}: {problem_of(error)}"
     if is_out_of_memory(error):
         return "not enough memory"
     if isinstance(error, FileNotFoundError) and _folder_is_gone():

@@ -228,6 +228,23 @@ def test_an_unexpected_error_ends_a_recording(
     assert len(video_times(tmp_path / f"a.{ending}")) == 60
 
 
+def test_an_unexpected_error_ends_a_live_sequence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = open_sink(tmp_path / "a%d.png", StreamInfo(64, 64, live=True))
+    for number in range(3):
+        sink.write(_frame(number))
+
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("livemosaic.sinks.image.encode_strips", fail)
+    with pytest.raises(SinkError, match=r"a%d.*not enough memory; the 3 pictures before are kept"):
+        sink.write(_frame(3))
+    sink.abort()
+    assert left(tmp_path) == ["a1.png", "a2.png", "a3.png"]
+
+
 # ---- names that are taken, and folders that go ---------------------------------------------
 
 

@@ -376,10 +376,9 @@ class Pipeline:
         elif isinstance(writer, WindowWriter) and self.control.state.on_close == "end":
             self.stop()
         else:
-            problem = problem_of(error)
             if not isinstance(error, LivemosaicError):
                 _logger.debug("%s", writer.sink.name, exc_info=error)
-                problem = f"{writer.sink.name}: {problem}"
+            problem = problem_of(error, name=writer.sink.name)
             self.control.warn(f"{problem}; the other outputs go on")
 
     def _is_overdue(self) -> bool:

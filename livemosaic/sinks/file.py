@@ -311,12 +311,9 @@ class FileSink(Sink):
                 raise
             _logger.debug("%s", self.name, exc_info=error)
             self._end_early(self._part, is_full=_is_of_disk(error))
-            problem = str(error)
-            if not isinstance(error, LivemosaicError):
-                problem = f"{self.name}: {problem_of(error)}"
             raise SinkError(
-                f"{problem}; the recording ends there, and the file keeps what was written until "
-                "then"
+                f"{problem_of(error, name=self.name)}; the recording ends there, and the file "
+                "keeps what was written until then"
             ) from error
 
     def _end_early(self, part: AtomicFile, *, is_full: bool) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import OptionError, SinkError, UsageError
+from ..errors import OptionError, SinkError, UsageError, problem_of
 from ..media.frame import Frame, StreamInfo, TrackPacket
 from ..media.paths import is_numbered, numbered_name
 from ..media.urls import is_url
@@ -98,11 +98,14 @@ class ImageSink(Sink):
     def _kept_on_error(self) -> Iterator[None]:
         try:
             yield
-        except SinkError as error:
+        except Exception as error:
             if not self._live or not self._names:
                 raise
             self._folder.commit(*self._names)
-            raise SinkError(f"{error}; the {len(self._names)} pictures before are kept") from error
+            problem = problem_of(error, name=self.name)
+            raise SinkError(
+                f"{problem}; the {len(self._names)} pictures before are kept"
+            ) from error
 
     @one_thread
     def close(self) -> None:
