@@ -268,6 +268,48 @@ def test_server_that_closes_at_once(scheme: str) -> None:
             open_sink(url, info(), options=FileOptions(timeout_s=TIMEOUT_S))
 
 
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        (201, ""),
+        (302, "4XX"),
+        (401, "authentication failed"),
+        (403, "the server forbids it"),
+        (413, "4XX"),
+        (500, "5XX"),
+    ],
+)
+def test_the_answer_of_an_http_server(status: int, problem: str) -> None:
+    """It comes when all is sent, and costs what was sent."""
+    got = bytearray()
+
+    def serve(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            while not got.endswith(b"\r\n0\r\n\r\n"):
+                got.extend(connection.recv(65536))
+            head = f"HTTP/1.1 {status} x\r\nLocation: /y\r\nContent-Length: 0\r\n\r\n"
+            connection.sendall(head.encode())
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        url = f"http://me:pass%20word@127.0.0.1:{server.getsockname()[1]}/a b.ts?key=1"
+        sink = open_sink(url, info(), options=FileOptions(timeout_s=TIMEOUT_S))
+        write_all(sink, clips.frames(5))
+        if problem:
+            with pytest.raises(SinkError, match=problem):
+                sink.close()
+        else:
+            sink.close()
+    head, _, body = bytes(got).partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /a%20b.ts?key=1 HTTP/1.1\r\n")
+    assert b"Authorization: Basic bWU6cGFzcyB3b3Jk\r\n" in head
+    with io.BytesIO(body) as chunks:
+        film = b"".join(chunks.read(int(line, 16)) for line in chunks if line.strip())
+    with open_container(io.BytesIO(film)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 5
+
+
 def closed(server: socket.socket) -> bool:
     """Wait until the other side has closed its connection."""
     server.settimeout(TIMEOUT_S)

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from ..media.ffmpeg import ffmpeg_error
 from ..unfinished import add_helper, forget_helper
@@ -185,6 +185,18 @@ def serve() -> None:
     source, answers = sys.stdin.buffer, sys.stdout.buffer
     order: Order = pickle.load(source)
 
+    def parcels() -> Iterator[Parcel]:
+        answers.write(_OPENED)
+        answers.flush()
+        with contextlib.suppress(EOFError, pickle.UnpicklingError):  # the parent may be gone
+            while True:
+                yield pickle.load(source)
+
+    def fail(code: int | None) -> NoReturn:
+        answers.write(f"{code}\n".encode())
+        answers.flush()
+        os._exit(1)  # without the container's end, which could take as long again
+
     @contextlib.contextmanager
     def limited() -> Iterator[None]:
         # By a thread of C: no Python code runs while PyAV opens or closes an output.
@@ -194,6 +206,12 @@ def serve() -> None:
         finally:
             faulthandler.cancel_dump_traceback_later()
 
+    if order.url.lower().startswith(("http:", "https:")):
+        from .post import post
+
+        if code := post(order.url, (it.data for it in parcels()), limit_s=order.limit_s):
+            fail(code)
+        return
     try:
         target: Any = open_container(
             order.url, "w", format=order.muxer, container_options=order.options
@@ -205,20 +223,14 @@ def serve() -> None:
             tracks = [target.add_stream_from_template(it, opaque=True) for it in header.streams]
         with limited():
             target.start_encoding()
-        answers.write(_OPENED)
-        answers.flush()
-        with contextlib.suppress(EOFError, pickle.UnpicklingError):  # the parent may be gone
-            while True:
-                parcel: Parcel = pickle.load(source)
-                packet = av.Packet(parcel.data)
-                packet.stream, packet.time_base = tracks[parcel.track], parcel.time_base
-                packet.pts, packet.dts = parcel.pts, parcel.dts
-                packet.duration, packet.is_keyframe = parcel.duration, parcel.key
-                with limited():
-                    target.mux_one(packet)
+        for parcel in parcels():
+            packet = av.Packet(parcel.data)
+            packet.stream, packet.time_base = tracks[parcel.track], parcel.time_base
+            packet.pts, packet.dts = parcel.pts, parcel.dts
+            packet.duration, packet.is_keyframe = parcel.duration, parcel.key
+            with limited():
+                target.mux_one(packet)
         with limited():
             target.close()
     except av.error.FFmpegError as error:
-        answers.write(f"{error.errno}\n".encode())
-        answers.flush()
-        os._exit(1)  # without the container's end, which could take as long again
+        fail(error.errno)
