@@ -39,8 +39,9 @@ _MAX_MP4_TICKS = 2**31 - 1  # of one picture
 # Viewers show a picture of a GIF for a tenth of a second if it lasts for less than two ticks.
 _GIF_TICK, _GIF_SPACING = Fraction(1, 100), 2
 _MPEG_TICK = Fraction(1, 90_000)  # exact for all usual rates
-# PyAV cannot set a stream's aspect, and these codecs do not store it in the picture.
-_NO_ASPECT = {"vp8", "vp9", "av1"}
+# PyAV cannot set a stream's aspect, which only these store in the picture. MP4 and MOV take it from
+# the encoder.
+_WITH_ASPECT = {"h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4"}
 
 # These copy (or encode) a picture before they return. All others may keep a reference to it, on
 # their threads or to predict from it, and need a copy.
@@ -105,8 +106,8 @@ class VideoEncoder:
         opaque = self._defaults.pixel_format or _pixel_format(codec, wanted)
         with_alpha = _with_alpha(codec) if info.alpha else None
         self._pixel_format, self._alpha = with_alpha or opaque, with_alpha is not None
-        name = codec.canonical_name
-        keeps_range = name in _WITH_RANGE or (name, container.format.name) in _WITH_RANGE_BY
+        coding = codec.canonical_name
+        keeps_range = coding in _WITH_RANGE or (coding, container.format.name) in _WITH_RANGE_BY
         self._full_range = self._colour.full_range and keeps_range
         if info.alpha and not self._alpha:
             _logger.warning(
@@ -157,11 +158,7 @@ class VideoEncoder:
         self._stream.disposition = int(av.stream.Disposition.default)
         self._configure(options, reorder=bool(variable_rate) and not low_delay)
         self._open(options)
-        if (
-            info.sample_aspect_ratio != 1
-            and container.format.name in ("webm", "matroska")
-            and codec.canonical_name in _NO_ASPECT
-        ):
+        if info.sample_aspect_ratio != 1 and not self._is_mp4 and coding not in _WITH_ASPECT:
             _logger.warning(
                 "%s: the pixels are not square, which %s cannot store there: use .mp4, or libx264",
                 name,

@@ -51,7 +51,7 @@ class ImageDestination(Destination):
             raise UsageError(f"{self.name}: WebP holds {_MAX_WEBP} pixels a side; write .png")
 
     def open(self, info: StreamInfo, context: RunContext) -> ImageSink:
-        if info.sample_aspect_ratio != 1 and self.is_numbered:
+        if info.sample_aspect_ratio != 1:
             # PNG and JPEG can store it, but FFmpeg reads both the wrong way round.
             _logger.warning(
                 "%s: the pixels are not square, which pictures cannot store: show them at %dx%d",
