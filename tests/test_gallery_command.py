@@ -180,8 +180,8 @@ def test_info(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert info["bytes"] == built.stat().st_size
     gallery("info", built)
     out, err = capsys.readouterr()
-    assert out == ""
-    assert "from 40 photos, may be mirrored" in err
+    assert err == ""
+    assert "from 40 photos\nmirrored    all photos may be mirrored\n" in out
 
 
 def test_coverage_counts_kept_clusters_only(tmp_path: Path, photos: Path) -> None:
@@ -201,6 +201,9 @@ def test_html_sheet(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = Path("x.html").read_text("utf-8")
     opened = Gallery.open(built)
     assert page.count("<figure>") == len(opened.kept)
+    large = sum(count > 12 for count in np.diff(opened.members_start))
+    assert page.count(" tiles, 12 shown<") == large
+    assert page.count("only --match clusters leaves out") == 2  # and in the statistics
     assert page.count("data:image/jpeg;base64,") == len(opened.kept)
     assert f"Kept: {opened.kept.sum()} clusters" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)

@@ -17,6 +17,7 @@ from ..jit import I32, U8
 from ..media.atomic_write import atomic_write
 from .file_format import Gallery
 
+ONLY_CLUSTERS = "only --match clusters leaves out"
 STRIP_TILES = 12  # of a cluster: enough to see whether they belong together
 HTML_TILE_PX = 48  # 500 strips are about 4 MB
 PNG_TILE_PX = 32
@@ -67,25 +68,41 @@ def info_lines(info: dict[str, Any]) -> list[str]:
 
     def spread(clusters: str) -> str:
         p = info["population"][clusters]
-        return f"{p['min']} / {p['median']:g} / {p['max']}" if p else "-"
+        if p["min"] == p["max"]:
+            return _counted(p["min"], "tile") + (
+                " each" if info[f"clusters_{clusters}"] > 1 else ""
+            )
+        return f"{p['min']:,} to {p['max']:,} tiles each, median {p['median']:g}"
 
+    mirrored = "all photos may be mirrored" if info["mirror"] else "no photo is mirrored"
+    if info["lettering"]:
+        mirrored += f", except {info['lettering']:,} with lettering"
+    kept, dropped = info["clusters_kept"], info["clusters_dropped"]
     rows = {
         "gallery": f"{info['name']} ({info['path'] or 'in memory'})",
-        "tiles": f"{info['tiles']:,} of {info['tile_px']} px, from {info['photos']:,} photos"
-        + (", may be mirrored" if info["mirror"] else ", never mirrored")
-        + (f", but {info['lettering']:,} with lettering" if info["lettering"] else ""),
-        "clusters": f"{info['clusters_kept']} kept, {info['clusters_dropped']} dropped; "
-        f"{info['tiles_kept']:,} tiles in use",
-        "kept": f"{spread('kept')} tiles (smallest / median / largest)",
-        "dropped": f"{spread('dropped')} tiles",
-        "colours": f"{info['colour_coverage']:.0%} of 125 have a tile that is mostly this colour",
+        "tiles": f"{_counted(info['tiles'], 'tile')} of {info['tile_px']}x{info['tile_px']} "
+        f"pixels, from {_counted(info['photos'], 'photo')}",
+        "mirrored": mirrored,
+        "clusters": _counted(kept + dropped, "group") + " of tiles with similar colours",
+        "kept": f"{_counted(kept, 'cluster')} of {spread('kept')}" if kept else "",
+        "dropped": f"{_counted(dropped, 'cluster')} of {spread('dropped')}: "
+        f"{_counted(info['tiles'] - info['tiles_kept'], 'tile')} that {ONLY_CLUSTERS}"
+        if dropped
+        else "",
+        "colours": f"{info['colour_coverage']:.0%} of all colours are the main colour of a tile in "
+        "a kept cluster",
         "size": f"{info['bytes'] / 1e6:.1f} MB",
         "built with": ", ".join(
-            f"{name} {'by colour' if value is None else value}"
+            f"{name.replace('_', '-')} "
+            f"{'by colour' if value is None else str(value).removesuffix('.0')}"
             for name, value in info["options"].items()
         ),
     }
-    return [f"{name:11s} {value}" for name, value in rows.items()]
+    return [f"{name:11s} {value}" for name, value in rows.items() if value]
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _strips(gallery: Gallery, *, kept: bool, tile_px: int) -> Iterator[tuple[int, int, U8]]:
@@ -101,22 +118,23 @@ def _strips(gallery: Gallery, *, kept: bool, tile_px: int) -> Iterator[tuple[int
 
 def contact_sheet_html(gallery: Gallery, path: str | Path) -> None:
     """Write one self-contained page: each cluster with its population and its first 12 tiles."""
-    columns = STRIP_TILES // 2
     info = gallery_info(gallery)
     if gallery.path is not None:
         info["path"] = gallery.path.name  # no folders: the page may be given away
     sections = []
     for kept, heading, note in (
-        (True, "Kept", "used by the match by clusters"),
-        (False, "Dropped", "too few tiles: they would repeat"),
+        (True, "Kept", "by every match"),
+        (False, "Dropped", f"too few tiles, which would repeat: {ONLY_CLUSTERS} these"),
     ):
         figures = []
         for cluster, population, tiles in _strips(gallery, kept=kept, tile_px=HTML_TILE_PX):
-            picture = _grid(tiles, columns)
+            picture = np.hstack(list(tiles))
             options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
             data = base64.b64encode(cv2.imencode(".jpg", picture, options)[1].tobytes()).decode()
-            width = picture.shape[1] * 100 / (columns * HTML_TILE_PX)
-            count = f"{population:,} tile{'s' if population > 1 else ''}"
+            width = len(tiles) * 100 / STRIP_TILES
+            count = _counted(population, "tile")
+            if population > len(tiles):
+                count += f", {len(tiles)} shown"
             figures.append(
                 f'<figure><img loading="lazy" alt="" style="width:{width:g}%" '
                 f'src="data:image/jpeg;base64,{data}">'
@@ -124,7 +142,7 @@ def contact_sheet_html(gallery: Gallery, path: str | Path) -> None:
                 "</figcaption></figure>"
             )
         sections.append(
-            f"<h2>{heading}: {len(figures)} clusters <small>{note}</small></h2>\n"
+            f"<h2>{heading}: {_counted(len(figures), 'cluster')} <small>{note}</small></h2>\n"
             f'<div class="sheet {heading.lower()}">\n' + "\n".join(figures) + "\n</div>"
         )
     page = Path(__file__).with_name("contact_sheet.html").read_text(encoding="utf-8")
@@ -132,23 +150,13 @@ def contact_sheet_html(gallery: Gallery, path: str | Path) -> None:
         title=_shown(f"Gallery {gallery.name}"),
         info="\n".join(map(_shown, info_lines(info))),
         sections="\n".join(sections),
-        width=columns * HTML_TILE_PX,
+        width=STRIP_TILES * HTML_TILE_PX,
     )
     _write(path, page.encode("utf-8"))
 
 
 def _shown(text: str) -> str:
     return html.escape(printable(text))
-
-
-def _grid(tiles: U8, columns: int) -> U8:
-    """Tiles in rows of `columns`; an incomplete last row ends in grey."""
-    columns = min(columns, len(tiles))
-    rows = -(-len(tiles) // columns)
-    px = tiles.shape[1]
-    out = np.full((rows, columns, px, px, 3), 128, np.uint8)
-    out.reshape(-1, px, px, 3)[: len(tiles)] = tiles
-    return np.ascontiguousarray(out.swapaxes(1, 2)).reshape(rows * px, columns * px, 3)
 
 
 # The PNG is dark, because thumbnails are judged best on a dark background. Sizes are in pixels.
@@ -163,12 +171,13 @@ _BACKGROUND, _TEXT, _SOFT = (24, 22, 22), (236, 236, 236), (150, 150, 150)
 def contact_sheet_png(gallery: Gallery, path: str | Path, *, columns: int = 3) -> None:
     """Write a picture of each cluster's first 12 tiles with its population, largest first."""
     parts = []
-    for kept, heading in ((True, "kept"), (False, "dropped")):
+    for kept, heading in ((True, "kept"), (False, f"dropped: {ONLY_CLUSTERS} these")):
         strips = list(_strips(gallery, kept=kept, tile_px=PNG_TILE_PX))
         if strips:
-            parts.append(_section(f"{len(strips)} clusters {heading}", strips, columns, kept))
+            words = f"{_counted(len(strips), 'cluster')} {heading}"
+            parts.append(_section(words, strips, columns, kept))
     title = np.full((_HEADING_PX, parts[0].shape[1], 3), _BACKGROUND, np.uint8)
-    words = f"Gallery {gallery.name}: {len(gallery):,} tiles of {gallery.tile_px} px"
+    words = f"Gallery {gallery.name}: {len(gallery):,} tiles; up to {STRIP_TILES} of each cluster"
     _draw_text(title, words, _MARGIN_PX, 40, 0.9, _TEXT)
     sheet = np.vstack([title, *parts])
     _write(path, cv2.imencode(".png", sheet)[1].tobytes())
@@ -183,7 +192,7 @@ def _section(heading: str, strips: Sequence[tuple[int, int, U8]], columns: int, 
         column, row = divmod(i, rows)
         x, y = _MARGIN_PX + column * _COLUMN_PX, _HEADING_PX + row * _ROW_PX
         _draw_text(out, str(population), x, y + 22, 0.5, _SOFT)
-        picture = _grid(tiles, STRIP_TILES)
+        picture = np.hstack(list(tiles))
         h, w = picture.shape[:2]
         out[y : y + h, x + _LABEL_PX : x + _LABEL_PX + w] = picture
     return out

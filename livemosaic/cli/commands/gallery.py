@@ -15,7 +15,7 @@ from ...errors import GalleryError, UsageError
 from ...gallery.recipe import Recipe
 from ...option import options_of
 from ..arguments import add_options, completed_as_file
-from ..console import photos_bar, print_json, print_notes
+from ..console import photos_bar, print_json, print_lines, print_notes
 from ..signals import Interrupts
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _info(args: argparse.Namespace, interrupts: Interrupts) -> None:
     if args.json:
         print_json(info)
     else:
-        print_notes(info_lines(info))
+        print_lines(info_lines(info))
 
 
 def _show(args: argparse.Namespace, interrupts: Interrupts) -> None:
@@ -130,7 +130,7 @@ def _show(args: argparse.Namespace, interrupts: Interrupts) -> None:
     interrupts.result = output
     write = contact_sheet_png if output.suffix.lower() == ".png" else contact_sheet_html
     write(gallery, output)
-    print_notes([f"{output}: the clusters of {gallery.name}"])
+    print_notes([f"{output}: contact sheet of the gallery {gallery.name}"])
 
 
 def _is_file(path: str, other: Path) -> bool:
