@@ -872,7 +872,8 @@ def test_a_gallery_that_is_in_use_is_not_opened_again(gallery: Gallery) -> None:
     assert set(mosaic.galleries) == {None}
 
 
-def test_a_snapshot() -> None:
+def test_a_snapshot(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "livemosaic")
     control = Control()
     saved: list[Frame] = []
 
@@ -888,7 +889,7 @@ def test_a_snapshot() -> None:
         save_picture=save,
     )
     assert len(saved) == 1
-    assert control.take_message() == "saved x.png"
+    assert control.take_message() == caplog.messages[-1] == "saved x.png"
 
 
 def test_a_snapshot_that_takes_long_is_waited_for() -> None:
@@ -919,7 +920,8 @@ def test_a_snapshot_that_takes_long_is_waited_for() -> None:
     assert not pipeline.stuck
 
 
-def test_recording_on_and_off_and_on_again() -> None:
+def test_recording_on_and_off_and_on_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "livemosaic")
     control, made = Control(), list[FakeSink]()
 
     def open_recording() -> FakeSink:
@@ -947,6 +949,9 @@ def test_recording_on_and_off_and_on_again() -> None:
     recorded = [(recording["name"], recording["frames"]) for recording in report["sinks"][1:]]
     assert recorded == [(recording.name, len(pts(recording))) for recording in made]
     assert pipeline.completed == [sink.name, *(recording.name for recording in made)]
+    saved = [f"saved {recording.name}" for recording in made]
+    assert [text for text in caplog.messages if text.startswith("saved")] == saved
+    assert control.take_message() == saved[-1]
 
 
 @pytest.mark.slow

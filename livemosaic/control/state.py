@@ -221,6 +221,11 @@ class Control:
         with self._lock:
             self._message = message
 
+    def inform(self, message: str) -> None:
+        """Leave a message, and log it."""
+        _log.info("%s", message)
+        self.notify(message)
+
     def warn(self, problem: object) -> None:
         """Leave a message, and log it as a warning."""
         _log.warning("%s", problem)

@@ -257,7 +257,7 @@ class MosaicWorker:
             return
 
         self._spawn_aside(
-            "snapshot", lambda: control.notify(f"saved {save_picture(picture)}"), awaited=True
+            "snapshot", lambda: control.inform(f"saved {save_picture(picture)}"), awaited=True
         )
 
     def _spawn_aside(

@@ -84,8 +84,7 @@ class Recorder:
         """Write a recording to its end, on its own thread."""
         try:
             recording.run()
-            self.control.notify(f"saved {recording.sink.name}")
-            _logger.info("recorded: %s", recording.sink.name)
+            self.control.inform(f"saved {recording.sink.name}")
         except Closed:  # the run is cancelled
             raise
         except Exception as error:

@@ -188,9 +188,8 @@ def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, s
         def tick(progress: Progress) -> None:
             nonlocal reported
             if interrupts.take_toggle():
-                text = f"privacy mode {'on' if pipeline.control.toggle_privacy() else 'off'}"
-                _log.info("%s", text)
-                pipeline.control.notify(text)
+                on = pipeline.control.toggle_privacy()
+                pipeline.control.inform(f"privacy mode {'on' if on else 'off'}")
             if interrupts.count and not reported:
                 reported = True
                 _log.info("finishing the current output (press Ctrl-C again to stop immediately)")
