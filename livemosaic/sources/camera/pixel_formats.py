@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
-import numpy as np
-
-from ...media.colour import U8, UNSPECIFIED, Colour, Planes, bgr_to_i420
-from ...media.ffmpeg import LIMITED, MATRIX_CODES, av
+from ...media.colour import U8, Planes
+from ...media.ffmpeg import av
+from ..bgr import BT601, bgr_planes
 from ..i420 import Converter
-
-# The default of V4L2 and of the USB video class for uncompressed pictures of any size. Outputs are
-# tagged with it, because players would guess BT.709 from 1280x720 upwards.
-_CAMERA = Colour("bt601", False, (UNSPECIFIED, UNSPECIFIED, MATRIX_CODES["bt601"], LIMITED))
 
 # Linux's names of uncompressed formats, and FFmpeg's. YV12 is YU12 with u and v swapped.
 _UNCOMPRESSED = {
@@ -29,7 +23,7 @@ class Pixels:
     """
 
     def __init__(self, fourcc: str, size: tuple[int, int]) -> None:
-        self.colour = _CAMERA  # of the planes; final after the first picture
+        self.colour = BT601  # of the planes; final after the first picture
         self._fourcc = fourcc
         self._converter: Converter | None = None
         self._decoder: Any = None  # None for "BGR3"
@@ -44,7 +38,7 @@ class Pixels:
     def __call__(self, raw: U8) -> Planes | None:
         """The planes y (h, w), u and v (ceil(h/2), ceil(w/2)); None for a damaged picture."""
         if self._decoder is None:
-            return self._from_bgr(raw)
+            return bgr_planes(raw)
         try:
             pictures = self._decoder.decode(av.Packet(raw.tobytes()))
         except (av.error.FFmpegError, ValueError):
@@ -57,12 +51,3 @@ class Pixels:
                 self.colour = self._converter.colour
         y, u, v = self._converter(pictures[-1])
         return (y, v, u) if self._fourcc == "YV12" else (y, u, v)
-
-    def _from_bgr(self, bgr: U8) -> Planes:
-        height, width = bgr.shape[:2]
-        if (width | height) & 1:
-            return bgr_to_i420(bgr, self.colour)
-        # OpenCV's own conversion (BT.601, limited range) is ten times as fast.
-        planes = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2YUV_I420), np.uint8).reshape(-1)
-        u, v = planes[width * height :].reshape(2, height // 2, width // 2)
-        return planes[: width * height].reshape(height, width), u, v
