@@ -8,14 +8,21 @@ from fractions import Fraction
 import pytest
 
 from livemosaic.cli.commands import devices
+from livemosaic.errors import RefusedError
 from livemosaic.media import v4l2
 from livemosaic.media.v4l2 import Mode, VideoDevice
 from livemosaic.sinks import virtual_camera_devices
+from livemosaic.sources import screen
 from livemosaic.sources.camera import devices as camera_devices
 from livemosaic.sources.camera.devices import Camera
+from livemosaic.sources.screen import Area, Screen
 from tests.program import Program
 
 FRONT = Camera("Integrated Camera", "/dev/video0", 0)
+SCREENS = [
+    Screen(1, "DELL U2720Q", Area(2560, 1440, 1920, 0), primary=True),
+    Screen(2, "", Area(1920, 1080, 0, 0), primary=False),
+]
 OBS = Camera("OBS Virtual Camera", "/dev/video11", 11, virtual=True)
 
 
@@ -25,6 +32,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> list[Camera]:
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr(devices, "list_cameras", lambda: cameras)
     monkeypatch.setattr(camera_devices, "list_cameras", lambda: cameras)
+    monkeypatch.setattr(screen, "list_screens", lambda: SCREENS)
     monkeypatch.setattr(
         virtual_camera_devices,
         "virtual_cameras",
@@ -48,6 +56,9 @@ def test_text(machine: list[Camera], program: Program) -> None:
         "  /dev/video0           Integrated Camera\n"
         "                        1280x720@30, 640x480@7.5\n"
         "  /dev/video11          OBS Virtual Camera  (virtual)\n"
+        "screens:\n"
+        "  screen:1              DELL U2720Q 2560x1440+1920+0  (main)\n"
+        "  screen:2              1920x1080+0+0\n"
         "virtual cameras:\n"
         "  vcam:/dev/video10     livemosaic\n"
         "  vcam:/dev/video11     OBS Virtual Camera  (in use)\n"
@@ -77,6 +88,26 @@ def test_json(machine: list[Camera], program: Program) -> None:
                 "modes": [],
             },
         ],
+        "screens": [
+            {
+                "name": "DELL U2720Q",
+                "input": "screen:1",
+                "width": 2560,
+                "height": 1440,
+                "left": 1920,
+                "top": 0,
+                "primary": True,
+            },
+            {
+                "name": "",
+                "input": "screen:2",
+                "width": 1920,
+                "height": 1080,
+                "left": 0,
+                "top": 0,
+                "primary": False,
+            },
+        ],
         "virtual_cameras": [
             {
                 "name": "livemosaic",
@@ -97,8 +128,14 @@ def test_json(machine: list[Camera], program: Program) -> None:
 def test_none(machine: list[Camera], monkeypatch: pytest.MonkeyPatch, program: Program) -> None:
     machine.clear()
     monkeypatch.setattr(virtual_camera_devices, "virtual_cameras", list)
+
+    def no_display() -> None:
+        raise RefusedError("screen: there is no display; start one")
+
+    monkeypatch.setattr(screen, "list_screens", no_display)
     out = program("devices").out
     assert "cameras:\n  none; plug one in" in out
+    assert "screens:\n  none; there is no display; start one\n" in out
     assert "virtual cameras:\n  none; make one: sudo " in out
 
 

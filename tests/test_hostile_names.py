@@ -165,9 +165,11 @@ def test_names_of_devices(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     camera = {"name": EVIL, "path": "/dev/video0", "input": "webcam", "virtual": False, "modes": []}
+    screen = {"name": EVIL, "input": "screen:1", "primary": True}
+    screen |= {"width": 64, "height": 48, "left": 0, "top": 0}
     monkeypatch.setattr(
         "livemosaic.cli.commands.devices.devices",
-        lambda: {"cameras": [camera], "virtual_cameras": []},
+        lambda: {"cameras": [camera], "screens": [screen], "virtual_cameras": []},
     )
     for as_json in (False, True):
         devices(argparse.Namespace(json=as_json))

@@ -75,8 +75,8 @@ class RunOptions:
     frames_of_videos: int = same_option(Recipe, "frames_of_videos")
     focus: Focus = same_option(Recipe, "focus")
 
-    capture: CaptureMode = option(DEFAULT_CAPTURE, "size and frames/s to ask a webcam for",
-        kind=_CAPTURE, group="input")
+    capture: CaptureMode = option(DEFAULT_CAPTURE, """size and frames/s to ask a webcam for; of a
+        screen, only the frames/s""", kind=_CAPTURE, group="input")
     reconnect: str | None = option(None, """how often to try to reopen a lost live input: never,
         always, or N times in a row (default: always, except at the start)""", kind=_ATTEMPTS,
         group="input")

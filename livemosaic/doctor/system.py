@@ -38,6 +38,7 @@ PACKAGES: tuple[Package, ...] = (
     Package("av", "av", "18", "19.0"),
     Package("pillow", "PIL", "11.3", "13.0"),
     Package("pillow-heif", "pillow_heif", "1.0", "1.8"),
+    Package("mss", "mss", "10.2", "10.2"),
     Package("scikit-learn", "sklearn", "1.5", "1.9"),
     Package("threadpoolctl", "threadpoolctl", "3.4", "3.8"),
     Package("platformdirs", "platformdirs", "4", "4.14"),

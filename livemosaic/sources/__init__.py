@@ -32,6 +32,8 @@ _KINDS = (
           {"stream": "rtsp://camera/live rtmp://... http://... udp://..."}),
     _Kind(r"webcam(:.*)?|/dev/(video|v4l/).*", "camera.webcam",
           {"webcam": "webcam webcam:NAME webcam:2 /dev/video2"}),
+    _Kind(r"screen(:.*)?", "screen",
+          {"screen": "screen screen:2 screen:1280x720+0+0"}),
     _Kind(r".*", "file", {"video or picture file": "in.mp4 photo.jpg",
                           "numbered pictures": "in_%04d.png", "standard input": "-"}),
 )
@@ -64,12 +66,14 @@ def open_source(
     Parameters
     ----------
     spec : a path, a numbered sequence (`img_%04d.png`), an address, `-` for standard input, a
-        camera (`webcam`, `webcam:NAME`, `/dev/video0`), or a test picture (`pattern:1280x720@30`)
+        camera (`webcam`, `webcam:NAME`, `/dev/video0`), a screen (`screen`, `screen:2`,
+        `screen:1280x720+0+0`), or a test picture (`pattern:1280x720@30`)
     rate : frames/s of a numbered sequence, 25 by default
     threads : of the decoder, 0 for as many as there are processors
     reconnect : how often to try again after a live input was lost: "never", "always", or a number
         of attempts in a row. None: an error at the start is final, later ones are tried again
-    capture : width, height and frames/s to ask a webcam for, 1280x720 at 30 by default
+    capture : width, height and frames/s to ask a webcam for, 1280x720 at 30 by default; of a
+        screen, only the rate
     alpha : keep transparent parts of a file, see `Frame.alpha`; else they become an even grey
     keep_depth, keep_hdr : keep a file's pictures of 10 bits, or HDR, in `Frame.deep`, too
 
