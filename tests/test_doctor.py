@@ -11,6 +11,7 @@ import sys
 import tomllib
 import types
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,18 @@ def test_packages() -> None:
     of = found.details["packages"]
     assert of["numpy"]["version"] == sys.modules["numpy"].__version__
     assert {"opencv-python", "numba", "av", "scikit-learn"} <= set(of)
+
+
+def test_packages_of_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may be missing."""
+    version = metadata.version("yt-dlp")
+    found = system.packages()
+    assert found.details["extras"] == {"sites": version}
+    assert found.text.endswith(f"; yt-dlp {version}")
+    monkeypatch.setattr(system, "EXTRAS", {"sites": "no-such-package"})
+    found = system.packages()
+    assert (found.state, found.details["extras"]) == ("good", {"sites": None})
+    assert found.text.endswith("; no-such-package (extra sites) is not installed")
 
 
 def loading(module: str, result: Any) -> Callable[[str], Any]:

@@ -54,7 +54,7 @@ _RULES: tuple[_Rule, ...] = (
      lambda options, run: run.kind not in ("camera.webcam", "screen"),
      "the input is no webcam or screen"),
     ("reconnect",
-     lambda options, run: run.kind not in ("camera.webcam", "network.stream") or not run.live,
+     lambda options, run: not run.kind.startswith(("camera.", "network.")) or not run.live,
      "the input is no webcam or live stream"),
     ("realtime",
      lambda options, run: run.live,

@@ -47,6 +47,8 @@ PACKAGES: tuple[Package, ...] = (
 )
 if sys.platform in ("win32", "darwin"):
     PACKAGES += (Package("cv2-enumerate-cameras", "cv2_enumerate_cameras", "1.2", "1.3"),)
+# Packages that only some users need, by the extra of pip that installs them.
+EXTRAS = {"sites": "yt-dlp"}
 # Its import takes 1.2 s, and only building a gallery needs it: the version is enough.
 _NOT_IMPORTED = {"scikit-learn"}
 
@@ -81,7 +83,10 @@ def _dotted(version: tuple[int, ...]) -> str:
 
 
 def packages(*, load: Callable[[str], Any] = importlib.import_module) -> CheckResult:
-    """Check that each package is installed, can be imported, and has a version that works."""
+    """Check that each package is installed, can be imported, and has a version that works.
+
+    Those of extras may be missing.
+    """
     details: dict[str, dict[str, Any]] = {}
     broken: list[str] = []
     newer: list[str] = []
@@ -105,8 +110,11 @@ def packages(*, load: Callable[[str], Any] = importlib.import_module) -> CheckRe
                 newer.append(f"{package.name} {version} (tested: {package.last})")
         needed = f">={package.first}"
         details[package.name] = {"version": version, "needed": needed, "tested": package.last}
+    extras = {name: _installed(package) for name, package in EXTRAS.items()}
     state: State = "good"
     text = ", ".join(f"{name} {package['version']}" for name, package in details.items())
+    for name, version in extras.items():
+        text += f"; {EXTRAS[name]} {version or f'(extra {name}) is not installed'}"
     fixes = []
     if broken:
         state, text = "problem", f"not usable: {', '.join(broken)}"
@@ -118,7 +126,15 @@ def packages(*, load: Callable[[str], Any] = importlib.import_module) -> CheckRe
     elif newer:
         state, text = "warning", f"newer than the tested version: {', '.join(newer)}"
         fixes.append("if something fails, install the tested version")
-    return CheckResult("packages", state, text, "; ".join(fixes), {"packages": details})
+    found = {"packages": details, "extras": extras}
+    return CheckResult("packages", state, text, "; ".join(fixes), found)
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _version(package: Package, load: Callable[[str], Any]) -> str:

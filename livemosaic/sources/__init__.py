@@ -28,6 +28,8 @@ class _Kind(NamedTuple):
 # fmt: off
 _KINDS = (
     _Kind(r"pattern([:@].*)?", "pattern", {"test picture": "pattern:1280x720@30"}),
+    _Kind(r"(?i:https?)://.*", "network.sites",
+          {"page of a video site": "https://www.youtube.com/watch?v=..."}),
     _Kind(r"[^/]+://.*", "network.stream",
           {"stream": "rtsp://camera/live rtmp://... http://... udp://..."}),
     _Kind(r"webcam(:.*)?|/dev/(video|v4l/).*", "camera.webcam",

@@ -271,6 +271,11 @@ class FileSource(Source):
 def open_input(spec: str, options: SourceOptions, *, maybe_picture: bool = True) -> Source:
     """Open a video or pictures; without `maybe_picture`, as a video at once."""
     path = resolve_input(spec, rate=options.rate).open_pipe()
+    return open_path(path, options, maybe_picture=maybe_picture)
+
+
+def open_path(path: InputPath, options: SourceOptions, *, maybe_picture: bool) -> Source:
+    """Open an input that was found, and whose pipe is open."""
     try:
         pictures = open_images(path, options) if maybe_picture else None
         return pictures or FileSource(

@@ -23,6 +23,7 @@ from ..decoder import SEGMENTED, VideoDecoder
 from ..reconnect import ReconnectingSource
 from .packet_queue import Arrival, PacketQueue
 from .protocols import Address, find_protocol
+from .web_page import page_problem
 
 _logger = logging.getLogger("livemosaic")
 
@@ -198,6 +199,9 @@ class StreamSource(Source):
                 failed = TimeoutError(_SLOW)  # demuxers report an incomplete answer as damage
             # Without `from failed`: FFmpeg's errors contain the address with its password.
             error = kind(_cannot(self.name, failed))
+            if self._address.maybe_file and isinstance(failed, av.error.InvalidDataError):
+                problem = None if self._opened.is_set() else page_problem(self._address.url)
+                error = RefusedError(f"{self.name}: {problem}") if problem else error
         except BaseException as unexpected:
             error = unexpected
         self._error = error
@@ -296,7 +300,7 @@ def open_input(spec: str, options: SourceOptions) -> Source | None:
     address = find_protocol(spec)
     if address is None or (address.maybe_file and ending(split_url(spec).path) in HEIF_ENDINGS):
         return None
-    opener = stream_opener(address, threads=options.threads)
+    opener = stream_opener(lambda: address, threads=options.threads)
     try:
         return ReconnectingSource(opener, name=address.name, reconnect=options.reconnect)
     except FiniteError as found:
@@ -322,13 +326,16 @@ def _is_finite(container: Any) -> bool:
     return name not in SEGMENTED and name != "mpjpeg" and container.size > 0
 
 
-def stream_opener(address: Address, *, threads: int = 0) -> Callable[[], StreamSource]:
+def stream_opener(
+    find_address: Callable[[], Address], *, threads: int = 0
+) -> Callable[[], StreamSource]:
     """A function that opens a stream, and waits longer for it the first time."""
     limits_s = chain([_OPEN_S], repeat(_REOPEN_S))
     was_open = False
 
     def open_it() -> StreamSource:
         nonlocal was_open
+        address = find_address()
         try:
             source = StreamSource(address, threads=threads, open_s=next(limits_s))
         except FiniteError:
