@@ -30,6 +30,7 @@ from livemosaic.sinks import FileOptions, Sink, open_sink, parse_output
 from livemosaic.sinks.base import distribute_options
 from livemosaic.sources import open_source
 from tests import clips
+from tests.gallery_files import fields
 
 
 def info(like: Frame, **fields: Any) -> StreamInfo:
@@ -226,6 +227,30 @@ def test_full_range_stays_or_becomes_limited_where_the_file_cannot_say_it(
     assert got[0].colour.full_range is full_range
     for a, b in zip(got, sent, strict=True):
         assert np.abs(a.to_bgr().astype(int) - b.to_bgr()).mean() < 2.5
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("o.y4m", None),
+        ("o.avi", "mpeg4"),
+        ("o.avi", "rawvideo"),
+        ("o.avi", "utvideo"),
+        ("o.ts", "mpeg2video"),
+        ("o.mkv", "mpeg4"),
+    ],
+)
+def test_a_matrix_that_the_file_cannot_say_is_that_of_the_size(
+    tmp_path: Path, name: str, codec: str | None
+) -> None:
+    picture = fields(160, 96)
+    colour = Colour("bt709")  # small pictures are taken for BT.601
+    sent = [Frame.from_bgr(picture, colour=colour, pts=n, duration=1) for n in range(10)]
+    write(tmp_path / name, sent, codec=codec)
+    middles = np.ix_([24, 72], [40, 120])
+    for frame in read(tmp_path / name):
+        difference = frame.to_bgr()[middles].astype(int) - picture[middles]
+        assert np.abs(difference).max() <= 6
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,17 @@ import numpy as np
 from ..errors import SinkError, UsageError
 from ..media.colour import U8, Colour, halved
 from ..media.deep import DeepColours, DeepInfo, is_wide
-from ..media.ffmpeg import EXACT, FULL, LIMITED, SWS_MATRICES, av, filtered, matrix_tag, reason
+from ..media.ffmpeg import (
+    EXACT,
+    FULL,
+    LIMITED,
+    SWS_MATRICES,
+    av,
+    filtered,
+    guess_matrix,
+    matrix_tag,
+    reason,
+)
 from ..media.frame import DeepPicture, Frame, StreamInfo
 from ..media.frame_rate import FrameRate
 from .base import FileOptions
@@ -54,6 +64,9 @@ _CONSTANT_RATE = {"mpeg1video", "mpeg2video", "mpeg4", "msmpeg4", "msmpeg4v2", "
 # limited.
 _WITH_RANGE = {"h264", "hevc", "vp9", "av1"}
 _WITH_RANGE_BY = {("ffv1", "matroska"), ("rawvideo", "yuv4mpegpipe")}
+# Those that say their matrix, by themselves or in any codec. Players guess others by the size.
+_WITH_MATRIX = _WITH_RANGE | {"mpeg2video", "prores", "utvideo"}
+_WITH_MATRIX_OF_ALL = {"mp4", "mov", "matroska", "webm"}
 
 # x265 reckons times of decoding from the picture of this number: if there are fewer, they are any.
 _X265_DELAY = 3
@@ -109,6 +122,10 @@ class VideoEncoder:
         coding = codec.canonical_name
         keeps_range = coding in _WITH_RANGE or (coding, container.format.name) in _WITH_RANGE_BY
         self._full_range = self._colour.full_range and keeps_range
+        tagged = coding in _WITH_MATRIX or container.format.name in _WITH_MATRIX_OF_ALL
+        self._matrix = self._colour.matrix if tagged else guess_matrix(*self._size)
+        if self._pixel_format.startswith("yuvj"):
+            self._matrix = "bt601"  # of JPEG
         if info.alpha and not self._alpha:
             _logger.warning(
                 "%s: %s keeps no transparency, so grey is there: use .webm, or prores_ks and .mov",
@@ -264,8 +281,8 @@ class VideoEncoder:
             deep = self._deepened(frame)  # such as a picture that hides the input
         if self._deep is not None and deep is not None:
             return self._convert(_deep_picture(deep), deep.colour)
-        other_range = frame.colour.full_range != self._full_range
-        converted = self._pixel_format not in ("yuv420p", "yuva420p") or other_range
+        same = (frame.colour.matrix, frame.colour.full_range) == (self._matrix, self._full_range)
+        converted = self._pixel_format not in ("yuv420p", "yuva420p") or not same
         kept = (
             self.fixed_rate or self._alpha or not (converted or self._codec.name in _COPY_ON_ENTRY)
         )
@@ -294,12 +311,12 @@ class VideoEncoder:
         matrix = SWS_MATRICES[colour.matrix]
         range_ = FULL if colour.full_range else LIMITED
         format = self._pixel_format
-        is_jpeg = format.startswith("yuvj")
-        if is_jpeg and colour.matrix != "bt601":
-            # JPEG is BT.601, and swscale changes the matrix only by way of R'G'B'.
+        is_rgb = av.VideoFormat(format, 16, 16).is_rgb
+        if colour.matrix != self._matrix and not is_rgb:
+            # swscale changes the matrix only by way of R'G'B'.
             picture = self._reformat(picture, "rgb24", matrix, range_, FULL)
-            matrix, range_ = SWS_MATRICES["bt601"], FULL
-        is_full = is_jpeg or av.VideoFormat(format, 16, 16).is_rgb or self._full_range
+            matrix, range_ = SWS_MATRICES[self._matrix], FULL
+        is_full = format.startswith("yuvj") or is_rgb or self._full_range
         return self._reformat(picture, format, matrix, range_, FULL if is_full else LIMITED)
 
     def _reformat(
