@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("livemosaic")
 
+_MANY_DROPPED = 0.1  # of the frames
+
 EXAMPLES = """\
 examples:
   livemosaic demo                            the included clip, to see that it works
@@ -235,4 +237,6 @@ def _summary(pipeline: Pipeline, report: dict[str, Any], *, still: bool) -> str:
             text += f", {report['dropped']} dropped"
         if report["governor"]["highest"]:
             text += f"; to keep the latency: {report['governor']['highest']}"
+        if report["dropped"] > _MANY_DROPPED * report["frames_in"]:
+            text += "; choose a smaller --size to keep more frames"
     return text
