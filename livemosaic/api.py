@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from .argument import PATH, path_text, take
 from .control.options import OPTIONS, RunOptions, resolve
-from .errors import UsageError
+from .errors import UsageError, as_written, did_you_mean
 from .gallery import open_gallery
 from .media.frame import Frame, StatusEvent, TrackPacket
 from .media.picture import to_array
 from .mosaic.mosaic import Mosaic
 from .session import open_input, open_pipeline, parse_outputs, part_of
 from .sinks.base import Destination, RunContext, Sink
-from .sources import Source
+from .sources import Source, check_input
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -75,6 +75,8 @@ def render(
         input=input.name if isinstance(input, Source) else path_text("input", input, _INPUT),
         outputs=[path_text("output", it, _OUTPUT) for it in outputs if not isinstance(it, Sink)],
     )
+    if not isinstance(input, Source):
+        check_input(chosen.input)
     destinations: list[Destination] = [
         *parse_outputs(chosen),
         *(_OwnSink.of(output) for output in outputs if isinstance(output, Sink)),
@@ -181,8 +183,11 @@ def _options(values: Mapping[str, object], **places: Any) -> RunOptions:
     """
     known = {name: it for it in OPTIONS for name in (it.name, it.field) if it.group != "program"}
     if unknown := values.keys() - known.keys():
-        raise TypeError(f"no option {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+        wrong = sorted(unknown)
+        hint = did_you_mean(wrong[0], known) or f"there are {', '.join(known)}"
+        raise TypeError(f"no option {', '.join(wrong)}; {hint}")
     for name, value in values.items():
-        known[name].check(value)
+        with as_written({known[name].field: name}):
+            known[name].check(value)
     given = {known[name]: value for name, value in values.items() if value is not None}
     return resolve({it.name: it.read(value) for it, value in given.items()}, **places)

@@ -14,9 +14,11 @@ line prints it in one line and exits with 2 for a `UsageError`, with 1 for all o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import reprlib
+from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
     "GalleryError",
@@ -26,6 +28,8 @@ __all__ = [
     "SinkError",
     "SourceError",
     "UsageError",
+    "as_written",
+    "did_you_mean",
     "is_out_of_memory",
     "printable",
     "problem_of",
@@ -61,6 +65,9 @@ def _escaped(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode("ascii")
 
 
+# How the library names the option that lets files be replaced; the command line shows its flag.
+OVERWRITE = "set overwrite=True"
+
 _NO_MEMORY = -4  # cv2.Error.STS_NO_MEM: OpenCV is not imported before it is needed
 
 
@@ -88,6 +95,26 @@ class OptionError(UsageError):
     def __init__(self, option: str, value: object, problem: str) -> None:
         super().__init__(f"{option} {shown(value)}: {problem}")
         self.option, self.value, self.problem = option, value, problem
+
+
+@contextlib.contextmanager
+def as_written(names: Mapping[str, str]) -> Iterator[None]:
+    """Let an `OptionError` name an option, of these by field, as the caller wrote it."""
+    try:
+        yield
+    except OptionError as error:
+        name = names.get(error.option, error.option)
+        raise OptionError(name, error.value, error.problem) from None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A question after names that a wrong one begins, or after the nearest; empty without any."""
+    import difflib
+
+    names = list(known)
+    near = [name for name in dict.fromkeys(names) if len(word) > 2 and name.startswith(word)]
+    near = near or difflib.get_close_matches(word, names, n=1, cutoff=0.65)
+    return f"did you mean {' or '.join(near[:3])}?" if near else ""
 
 
 def shown(value: object) -> str:

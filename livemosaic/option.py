@@ -68,6 +68,13 @@ def _texts(value: Any) -> Texts:
     return (first, *others) if others else first
 
 
+def _even(value: Any) -> int:
+    number = _whole(value)
+    if number % 2:
+        raise ValueError
+    return number
+
+
 def read_size(value: Any) -> Size:
     """Width and height from 640x480, or from two numbers."""
     if isinstance(value, str):
@@ -97,6 +104,7 @@ _KINDS: Mapping[object, Kind] = {
 
 
 TEXTS = Kind("text, or a list of texts", "NAME", _texts)
+EVEN = Kind("an even number", "N", _even)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

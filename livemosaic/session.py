@@ -16,7 +16,7 @@ from . import window  # noqa: F401  (registers its kind of output)
 from .blocking import call_interruptibly
 from .control.capture_files import CaptureFiles
 from .control.ignored_options import Circumstances, ignored_options
-from .errors import OptionError, UsageError
+from .errors import OVERWRITE, OptionError, UsageError
 from .media.paths import ending
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ _SAME_SHAPE = 0.97  # of a side; a smaller share is visible, unlike that of 1366
 
 def parse_outputs(options: RunOptions) -> list[Destination]:
     """Parse the outputs and the map, and refuse what cannot work."""
+    from .media.urls import public_name
     from .sinks import FileOptions, parse_output
     from .sinks.base import ENCODER_OPTIONS, distribute_options
     from .sinks.last_frame import LastFrameDestination
@@ -74,8 +75,14 @@ def parse_outputs(options: RunOptions) -> list[Destination]:
     if options.preview is not None:
         destinations = [LastFrameDestination.of(it) for it in destinations]
     _refuse_shared_outputs(destinations, json=options.json)
-    for destination in destinations:
-        destination.check()
+    try:
+        for destination in destinations:
+            destination.check()
+    except UsageError as error:
+        if OVERWRITE not in str(error) or len(options.outputs) < 2:
+            raise
+        source = public_name(options.input)
+        raise UsageError(f"{error}; only the first name, {source}, is the input") from None
     return destinations
 
 
@@ -85,9 +92,10 @@ def _refuse_photos(options: RunOptions) -> None:
     endings = {ending(photo) for photo in photos if os.path.isfile(photo)} - {"", "gallery"}
     for output in options.outputs if len(options.outputs) > 1 else ():
         if ending(output) in endings and os.path.isfile(output):
+            pattern = os.path.join(os.path.dirname(output), f"*.{ending(output)}")
             raise UsageError(
-                f"{output}: it exists, and --gallery names one such file; if it is a photo, put "
-                f"the pattern in quotes: --gallery '*.{ending(output)}'"
+                f"{output}: it exists, and would be an output: --gallery takes only one name; to "
+                f"give it all such photos, put the pattern in quotes: --gallery '{pattern}'"
             )
 
 

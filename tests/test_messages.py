@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic import Frame, Gallery, Mosaic, MosaicSettings, open_gallery
+from livemosaic import Frame, Gallery, Mosaic, MosaicSettings, open_gallery, render
 from livemosaic.errors import LivemosaicError
 from livemosaic.media import v4l2
 from livemosaic.media.frame import StreamInfo
@@ -42,12 +42,14 @@ NAMES: dict[str, Any] = {
     "open_sink": open_sink,
     "open_source": open_source,
     "parse_output": parse_output,
+    "render": render,
 }
 
 SETTINGS = {
     "value": "[run]\noverlay = 2\n",
     "syntax": "[run\n",
-    "unknown": "[run]\ntiles = 3\n",
+    "unknown": "[run]\noverlay-luma = true\ncolums = 3\n",
+    "strange": "[run]\nzzz = 3\n",
     "not-a-table": "run = 3\n",
     "top-level": "tile = 3\n",
     "type": "[run]\ntile = true\n",

@@ -127,9 +127,9 @@ def test_your_own_file_is_watched_too(file: Path) -> None:
     assert (watched.settings.overlay, watched.settings.seed) == (0.3, 2)
     own.write_text("[run]\noverlay = 3\n")
     assert watched.poll().startswith(f"{own}: overlay = 3: ")
-    own.write_text("[run]\ntile = 33\n")
-    assert watched.poll().startswith(f"{own}: tile = 33: ")
-    assert watched.save("seed = 4", "tile = 35").startswith(f"{file}: tile = 35: ")
+    own.write_text("[run]\nsize = '33x34'\n")
+    assert watched.poll().startswith(f"{own}: size = '33x34': ")
+    assert watched.save("seed = 4", "size = '35x34'").startswith(f"{file}: size = '35x34': ")
 
 
 @pytest.mark.parametrize("save", SAVES)

@@ -293,6 +293,17 @@ def test_an_attachment_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert "track 1 (attachment, note.txt) is left out" in caplog.text
 
 
+def test_a_track_has_the_name_of_its_codec(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not that of FFmpeg's decoder, which is mp3float."""
+    source = clips.make(tmp_path / "in.mkv", clips.frames(25), sound=["libmp3lame"])
+    copy(source, tmp_path / "o.gif")
+    copy(source, tmp_path / "o.y4m")
+    assert "track 1 (audio, mp3) " in caplog.text
+    assert "float" not in caplog.text
+
+
 @pytest.mark.parametrize("ending", ["mp4", "mov"])
 def test_sound_that_only_the_outputs_muxer_refuses_costs_no_picture(
     tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture

@@ -20,7 +20,17 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..blocking import leave
 from ..control.options import message
-from ..errors import LivemosaicError, OptionError, UsageError, is_out_of_memory, problem_of
+from ..errors import (
+    LivemosaicError,
+    OptionError,
+    UsageError,
+    did_you_mean,
+    is_out_of_memory,
+    problem_of,
+)
+from ..media.paths import ending
+from ..media.urls import public_name
+from ..sources import input_kind
 from .commands import completion, demo, devices, doctor, gallery, run
 from .console import (
     open_standard_files,
@@ -33,6 +43,8 @@ from .signals import INTERRUPTED, Interrupts
 
 _log = logging.getLogger("livemosaic")
 
+_FLAG = re.compile(r"--[a-z][a-z-]+")  # in a help
+_CHOICE = re.compile(r"(?s).*invalid choice: '(.*)' \(choose from (.*)\)")  # argparse's message
 _NUMBER = re.compile(r"-\d*\.?\d+")  # a value below 0, by argparse's rule
 
 
@@ -104,7 +116,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     _check_names(rest)
     unknown = [word for word in rest if word.startswith("-") and word != "-"]
     if unknown or (rest and args.subcommand != "run"):
-        raise UsageError(f"unknown: {' '.join(rest)}; see livemosaic {args.subcommand} --help")
+        flags = _FLAG.findall(args.parser.format_help())
+        near = (did_you_mean(word.partition("=")[0], flags) for word in unknown)
+        hint = " ".join(filter(None, near)) or f"see {args.parser.prog} --help"
+        raise UsageError(f"unknown: {' '.join(rest)}; {hint}")
     if rest:  # outputs behind options, which argparse leaves over
         args.outputs = [*args.outputs, *rest]
     _refuse_empty(args)
@@ -135,9 +150,18 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
+        self.set_defaults(parser=self)  # a subcommand's overrides it
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see {self.prog} --help")
+        hint = ""
+        if choice := _CHOICE.fullmatch(message):
+            word, choices = choice[1], re.findall(r"[\w-]+", choice[2])
+            hint = did_you_mean(word, choices)
+            is_input = ending(word) or input_kind(word) != "file" or os.path.exists(word)
+            if not hint and is_input and "run" in choices:
+                message = message.replace(word, public_name(word), 1)
+                hint = f"did you mean {self.prog} run {public_name(word)}?"
+        raise UsageError(f"{message}; {hint or f'see {self.prog} --help'}")
 
     def print_help(self, file: object = None) -> None:
         print_text(self.format_help())

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ..errors import SinkError, UsageError, printable, words_of
+from ..errors import OVERWRITE, SinkError, UsageError, printable, words_of
 
 _visible_bars: list[object] = []
 
@@ -217,4 +217,4 @@ _stderr = _StandardError()
 
 def _print_message(text: str) -> None:
     """Print one line on standard error."""
-    print_notes([f"livemosaic: {text}"])
+    print_notes([f"livemosaic: {text}".replace(OVERWRITE, "add -y")])

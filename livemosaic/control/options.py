@@ -6,6 +6,7 @@ which overrides the profile.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import OptionError, UsageError, shown
+from ..errors import OptionError, UsageError, did_you_mean, shown
 from ..gallery.recipe import Fit, Focus, Recipe
 from ..mosaic.settings import PROFILES, MosaicSettings, override
 from ..option import TEXTS, Kind, Texts, option, options_of, read_size, same_option, text_of
@@ -152,6 +153,7 @@ class RunOptions:
 OPTIONS = options_of(RunOptions)
 _MOSAIC = options_of(MosaicSettings)
 _BY_NAME = {known.name: known for known in OPTIONS}
+_FIELD = re.compile(rf"\b({'|'.join(name for name in _BY_NAME if '_' in name)})\b")
 _FILED = {name: known for name, known in _BY_NAME.items() if known.filed}
 
 
@@ -212,10 +214,9 @@ def _filed_options(file: Path, text: bytes) -> dict[str, Any]:
         names = _short(", ".join(document)) or "run is not a table"
         raise UsageError(f"{file}: unknown: {names}; put the options into a table, under [run]")
     if unknown := [name for name in table if name not in _FILED]:
-        raise UsageError(
-            f"{file}: unknown: {_short(', '.join(unknown))}; "
-            f"a [run] table takes {', '.join(_FILED)}"
-        )
+        near = (did_you_mean(name.replace("-", "_"), _FILED) for name in unknown[:3])
+        hint = " ".join(filter(None, near)) or "livemosaic run --help lists them, with - for _"
+        raise UsageError(f"{file}: unknown: {_short(', '.join(unknown))}; {hint}")
     try:
         return {name: _FILED[name].read(value) for name, value in table.items()}
     except OptionError as error:
@@ -300,7 +301,8 @@ def message(error: OptionError, files: Mapping[str, Path] | None = None) -> str:
     value = text_of(error.value) if isinstance(error.value, tuple) else error.value
     if files and name in files:
         return f"{files[name]}: {name} = {shown(value)}: {error.problem}"
-    return f"{flag} {_short(text_of(value))}: {error.problem}"
+    problem = _FIELD.sub(lambda it: _BY_NAME[it[0]].flag, error.problem)
+    return f"{flag} {_short(text_of(value))}: {problem}"
 
 
 def _short(text: str) -> str:

@@ -41,7 +41,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..argument import path_text, take
-from ..errors import GalleryError, UsageError, words_of
+from ..errors import GalleryError, UsageError, as_written, words_of
 from ..media.atomic_write import atomic_write
 from ..option import options_of
 from .recipe import CLUSTERS, DROP_PERCENTILE, MAX_TILE_PX, TILE_PX, Fit, Focus, Recipe
@@ -329,7 +329,10 @@ class Gallery:
         """
         from .build import images_gallery
 
-        recipe = Recipe(tile, fit, crops, clusters, drop_percentile, seed, not mirror, focus=focus)
+        with as_written({"tile_px": "tile"}):
+            recipe = Recipe(
+                tile, fit, crops, clusters, drop_percentile, seed, not mirror, focus=focus
+            )
         take("name", name, str, "a text")
         return cls(images_gallery(images, recipe, rgb=rgb), name=name)
 

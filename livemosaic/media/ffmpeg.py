@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
+import socket
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any, Literal
@@ -18,8 +20,10 @@ import cv2 as _cv2  # noqa: F401  (before av: see above)
 import av as av  # re-exported
 # isort: on
 
+from ..blocking import start_call
 from ..errors import SinkError, SourceError, words_of
 from .colour import UNSPECIFIED, Matrix
+from .urls import is_url, protocol_problem, split_url
 
 # The matrices by their codes in ISO/IEC 23091-2 (FFmpeg's AVColorSpace). FCC's weights (4) differ
 # from those of BT.601 by less than a code value.
@@ -192,7 +196,6 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (EOFError, "the other side closed the connection; check that it is running"),
     (BrokenPipeError, "the reader has gone away; keep it running until the end"),
     (av.error.DecoderNotFoundError, "this FFmpeg has no decoder for it; convert it first"),
-    (av.error.ProtocolNotFoundError, "this FFmpeg does not have that protocol; check the address"),
     (
         av.error.HTTPUnauthorizedError,
         "authentication failed; use PROTOCOL://USER:PASSWORD@HOST/PATH",
@@ -206,7 +209,10 @@ _ERRNO_REASONS = {
     errno.ENOMEM: "there is not enough memory; choose a smaller size",
     errno.EROFS: "the disk is read-only; choose another folder",
     errno.EIO: "reading or writing failed; check the disk or the connection",
+    errno.EFBIG: "the disk or the system takes no file so large; choose another disk (FAT32 takes "
+    "4 GB), or raise the limit with `ulimit -f`",
 }
+_LOOK_UP_S = 2.0  # for a host's name; FFmpeg has just looked it up, so the answer is near
 
 
 def ffmpeg_error(code: int) -> Exception:
@@ -218,15 +224,32 @@ def ffmpeg_error(code: int) -> Exception:
     raise ValueError(f"{code} is no error's code")
 
 
-def reason(error: BaseException) -> str:
-    """The problem in one clause, and the fix where it is known."""
+def reason(error: BaseException, name: str = "") -> str:
+    """The problem in one clause, and the fix where it is known; `name` is the file or address."""
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        return protocol_problem(name)
     for kind, text in _REASONS:
         if isinstance(error, kind):
             return text
     code = getattr(error, "errno", None)
+    if code == errno.EIO and is_url(name):
+        return _network_reason(name)
     if code in _ERRNO_REASONS:
         return _ERRNO_REASONS[code]
     return " ".join(words_of(error).split())
+
+
+def _network_reason(address: str) -> str:
+    """Why a connection failed; FFmpeg has one error for all causes."""
+    host = split_url(address).hostname or ""
+    try:
+        if re.fullmatch(r"[\w.-]+", host):  # not one that is hidden
+            start_call(socket.getaddrinfo, host, None, name="look-up").result(_LOOK_UP_S)
+    except (socket.gaierror, UnicodeError):
+        return f"no host {host} is known here; check its name and the network"
+    except (OSError, RuntimeError):
+        pass  # no answer in time, or no more threads
+    return "the connection broke, or the server redirects in a circle; check the address"
 
 
 def source_error(name: str, error: BaseException) -> SourceError:
@@ -236,9 +259,9 @@ def source_error(name: str, error: BaseException) -> SourceError:
             f"{name}: not a video or picture that can be read, or cut off; "
             "play it in another program to check, or copy it again"
         )
-    return SourceError(f"{name}: cannot be read: {reason(error)}")
+    return SourceError(f"{name}: cannot be read: {reason(error, name)}")
 
 
 def sink_error(name: str, error: BaseException) -> SinkError:
     """The `SinkError` for an error of PyAV or the system while writing `name`."""
-    return SinkError(f"{name}: cannot be written: {reason(error)}")
+    return SinkError(f"{name}: cannot be written: {reason(error, name)}")

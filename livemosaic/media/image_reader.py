@@ -354,8 +354,8 @@ class ImageReader:
     def _damaged(self, reason: object) -> BadImage:
         if re.fullmatch(_NOT_READ, str(reason)):
             return BadImage("its samples are of a kind that is not read")
-        text = " ".join(str(reason).split()) or type(reason).__name__
-        return DamagedImage(f"damaged or cut off {self.kind}: {text}")
+        problem = f": {reason}" if isinstance(reason, str) else ""  # not a library's inner words
+        return DamagedImage(f"damaged or cut off {self.kind}{problem}")
 
 
 def _scale_transparency(image: Image.Image, *, bits: int) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean
 
 _FILE_URL = re.compile(r"(?is)file:(?=/)(?://([^/]*))?(/.*|)")
 # Not %04d, which numbers the pictures of a sequence, and no control characters.
@@ -80,6 +80,27 @@ _IN_ANOTHER = re.compile(
     rf"(?s)(.*?[:|,\]](?=(?:{_NETWORK}):)|.*?(?=[a-z][a-z0-9+.-]{{1,30}}://))(.*)", re.I
 )
 _HIDDEN = "***"
+
+_USUAL = ("rtsp", "rtmp", "http", "https", "udp", "tcp", "srt", "rtsps", "rtmps", "ftp")
+_RARE = (
+    "amqp async bluray cache concat concatf crypto data dtls fd ffrtmpcrypt ffrtmphttp file gopher "
+    "gophers hls httpproxy icecast ipfs ipns mmsh mmst pipe prompeg rist rtmpe rtmpt rtmpte rtmpts "
+    "rtp rtspt rtspu sap sctp sftp smb srtp subfile tee tls udplite unix zmq"
+)
+# Of FFmpeg, whether this one has them or not.
+PROTOCOLS = frozenset([*_USUAL, *_RARE.split()])
+
+
+def protocol_problem(url: str) -> str:
+    """Why the protocol of an address cannot be used, and what to do."""
+    protocol = url.partition(":")[0].lower()
+    if protocol in PROTOCOLS:
+        return (
+            f"the FFmpeg in this PyAV has no {protocol}://, as in all wheels on PyPI; build PyAV "
+            f"for one that has it, or convert with the program ffmpeg, see docs/streams.md"
+        )
+    near = did_you_mean(protocol, _USUAL) or f"use {', '.join(_USUAL[:-1])} or {_USUAL[-1]}"
+    return f"the protocol {protocol}:// is unknown; {near}"
 
 
 def public_name(text: str) -> str:

@@ -10,6 +10,7 @@ from ..media.frame import even
 from .settings import (
     DEFAULT_LONG_SIDE,
     DEFAULT_TILE_PX,
+    MAX_SIDE,
     MAX_TILE_PX,
     MIN_TILE_PX,
     SCREEN_SIZE,
@@ -23,8 +24,6 @@ from .settings import (
 ANALYSIS_PX = 8
 
 _MAX_LONG_SIDE = 3840  # of a default size: what common H.264 players decode
-# 16-bit limits of OpenCV's resize and of most encoders.
-_MAX_SIDE = 32766
 # A cell takes 1.3 kB: so many, with 20,000x13,334 pixels, stay below 2 GB.
 _MAX_CELLS = 900_000
 
@@ -91,14 +90,18 @@ def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -
     rows, columns = -(-height // tile_px), -(-width // tile_px)
     if settings.round_up:
         width, height = columns * tile_px, rows * tile_px
-    if max(width, height) > _MAX_SIDE or min(width, height) < 2:
+    of_columns = settings.columns is not None
+    if max(width, height) > MAX_SIDE:
+        by_tiles = of_columns and settings.tile_px is not None
+        fix = "fewer columns or smaller tiles" if by_tiles else "another scale or size"
         raise UsageError(
-            f"an output of {width}x{height} pixels is impossible: sides must be 2 to {_MAX_SIDE}; "
-            "choose another scale or size"
+            f"an output of {width}x{height} pixels is too large: sides have at most {MAX_SIDE}; "
+            f"choose {fix}"
         )
     if rows * columns > _MAX_CELLS:
+        fix = "fewer columns" if of_columns else "larger tiles, or a smaller scale or size"
         raise UsageError(
             f"{columns}x{rows} tiles of {tile_px} pixels are too many: the limit is "
-            f"{_MAX_CELLS:,}; choose larger tiles, or a smaller scale or size"
+            f"{_MAX_CELLS:,}; choose {fix}"
         )
     return Grid(rows, columns, tile_px, width, height)

@@ -7,14 +7,16 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..argument import take
-from ..errors import OptionError, UsageError
-from ..option import Size, check, option, options_of
+from ..errors import OptionError, UsageError, as_written, did_you_mean
+from ..option import EVEN, Size, check, option, options_of
 from .match import MATCHERS
 
 if TYPE_CHECKING:
     from .grid import Grid
 
 MIN_TILE_PX, MAX_TILE_PX = 4, 512
+# 16-bit limits of OpenCV's resize and of most encoders.
+MAX_SIDE = 32766
 
 # The default size: wide enough for 80 cells of 32 pixels, so that single photos can be recognised.
 DEFAULT_TILE_PX, DEFAULT_LONG_SIDE = 32, 2560
@@ -80,7 +82,7 @@ class MosaicSettings:
     # fmt: off
     tile_px: int | None = option(None, f"""side of a tile in output pixels, an even number
         (default: {DEFAULT_TILE_PX}, on screens {SCREEN_TILE_PX})""",
-        name="tile", low=MIN_TILE_PX, high=MAX_TILE_PX, metavar="PX", live=True)
+        name="tile", low=MIN_TILE_PX, high=MAX_TILE_PX, metavar="PX", kind=EVEN, live=True)
     columns: int | None = option(None, """number of tiles across, instead of a tile size; both
         together set the output's size""", low=1, high=16_383, live=True)
     scale: float | None = option(None, f"""output size relative to the input (default: about
@@ -122,13 +124,11 @@ class MosaicSettings:
         check(self)
         for name in ("round_up", "for_screen", "full_size", "thorough"):
             take(name, getattr(self, name), bool, "True or False")
-        if self.tile_px is not None and self.tile_px % 2:
-            problem = f"must be an even number from {MIN_TILE_PX} to {MAX_TILE_PX}"
-            raise OptionError("tile_px", self.tile_px, problem)
-        if self.size is not None and any(side % 2 for side in self.size):
-            raise OptionError("size", self.size, "both sides must be even (4:2:0 video)")
+        if self.size is not None and any(side % 2 or side > MAX_SIDE for side in self.size):
+            problem = f"both sides must be even numbers up to {MAX_SIDE}"
+            raise OptionError("size", self.size, problem)
         if 0 < self.max_uses < self.min_uses:
-            problem = f"must be at most the other limit, max_uses {self.max_uses}"
+            problem = f"must be at most {self.max_uses}, which is max_uses"
             raise OptionError("min_uses", self.min_uses, problem)
         if self.thorough and MATCHERS[self.match].thorough is None:
             raise UsageError(
@@ -186,14 +186,18 @@ class MosaicSettings:
         names |= {known.field: known.name for known in options_of(MosaicSettings)}
         known = {**names, **{name: name for name in names.values()}}
         if unknown := options.keys() - known.keys():
-            there_are = ", ".join(dict.fromkeys(names.values()))
-            raise TypeError(f"no option {', '.join(sorted(unknown))}; there are {there_are}")
+            wrong = sorted(unknown)
+            hint = did_you_mean(wrong[0], known)
+            hint = hint or f"there are {', '.join(dict.fromkeys(names.values()))}"
+            raise TypeError(f"no option {', '.join(wrong)}; {hint}")
         values = {name: getattr(self, its) for its, name in names.items()}
         layer = {known[name]: value for name, value in options.items()}
         override(values, layer)
         if "size" in layer or "columns" in layer:  # whole tiles would be another size
             values["round_up"] = layer.get("round_up", False)
-        return self.of_values(values)
+        written = {known[name]: name for name in options}
+        with as_written({its: written[name] for its, name in names.items() if name in written}):
+            return self.of_values(values)
 
     def for_grid(self, grid: Grid) -> MosaicSettings:
         """The same, with exactly this grid, whatever the input's size."""

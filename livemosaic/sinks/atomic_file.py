@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import LivemosaicError, SinkError, UsageError
+from ..errors import OVERWRITE, LivemosaicError, SinkError, UsageError
 from ..media.atomic_write import Part, final_path, recover_recordings
 from ..media.ffmpeg import av, sink_error
 from ..media.paths import numbered_files
@@ -58,7 +58,7 @@ def check_path(destination: Destination, *, numbered: bool = False) -> None:
     with sink_errors(name):  # for example, the name is too long
         existing = numbered_files(path).values() if numbered else [path] * path.exists()
     if existing and not options.overwrite:
-        raise UsageError(f"{next(iter(existing))}: it exists already; add -y to replace it")
+        raise UsageError(f"{next(iter(existing))}: it exists already; {OVERWRITE} to replace it")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise SinkError(f"{name}: the folder {path.parent} cannot be written to; choose another")
 
@@ -115,5 +115,5 @@ class AtomicFile(Part):
         if problem and os.path.lexists(self.path):  # a folder that is read-only by now
             problem += f"; the result is {self.path}"
         if problem:
-            hint = "; add -y to replace such files" if "another program" in problem else ""
+            hint = f"; {OVERWRITE} to replace such files" if "another program" in problem else ""
             raise SinkError(f"{problem}{hint}")

@@ -28,7 +28,7 @@ from ..media.ffmpeg import (
 )
 from ..media.frame import Chapter, Frame, StreamInfo, TrackPacket
 from ..media.paths import ending, ffmpeg_path
-from ..media.urls import is_url, public_name, split_url
+from ..media.urls import PROTOCOLS, is_url, protocol_problem, public_name, split_url
 from . import formats
 from .atomic_file import AtomicFile, check_path, refuse_folder, resolved, sink_errors
 from .base import STANDARD_OUTPUT, Destination, FileOptions, RunContext, Sink, one_thread
@@ -117,6 +117,8 @@ def parse_output(spec: str, options: FileOptions) -> FileDestination:
 def _address(url: str, options: FileOptions) -> FileDestination:
     name, parts = public_name(url), split_url(url)
     scheme = parts.scheme.lower()
+    if scheme not in PROTOCOLS:
+        raise UsageError(f"{name}: {protocol_problem(name)}")
     by_scheme = None if options.format else formats.URL_FORMATS.get(scheme)
     format = by_scheme or formats.find_format(options.format or ending(parts.path), output=name)
     if format.muxer in ("mp4", "mov"):

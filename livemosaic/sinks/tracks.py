@@ -318,7 +318,8 @@ def _blocks(head: bytes) -> int | None:
 
 
 def _label(number: int, track: Any) -> str:
-    name = track.name if track.type == "attachment" else codec_name(track)
+    context = track.codec_context
+    name = track.name if track.type == "attachment" else context and context.codec.canonical_name
     about = [track.type, name, track.language]
     shown = [text for text in about if text and text != "und"]
     return f"track {number + 1} ({', '.join(shown)})"

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..argument import path_text
+from ..media.urls import local_path
 from .base import DEFAULT_CAPTURE, CaptureMode, Source, SourceOptions
 
-__all__ = ["Source", "SourceOptions", "input_examples", "input_kind", "open_source"]
+__all__ = ["Source", "SourceOptions", "check_input", "input_examples", "input_kind", "open_source"]
 
 
 class _Kind(NamedTuple):
@@ -50,6 +51,14 @@ def input_examples() -> dict[str, str]:
 def input_kind(spec: str) -> str:
     """The kind of an input: the module that is the first to try to open it."""
     return next(kind.module for kind in _KINDS if re.fullmatch(kind.inputs, spec, re.DOTALL))
+
+
+def check_input(spec: str) -> None:
+    """Raise `SourceError` if an input is a file that cannot be read; nothing is opened."""
+    if spec != "-" and input_kind(local_path(spec)) == "file":
+        from .input_paths import check_input
+
+        check_input(spec)
 
 
 def open_source(

@@ -133,6 +133,18 @@ def resolve_input(spec: str, *, rate: Fraction | None = None) -> InputPath:
     return InputPath(spec, ffmpeg_path(path))
 
 
+def check_input(spec: str) -> None:
+    """Raise `SourceError` if the input is a file, or are numbered ones, that cannot be read.
+
+    Nothing is decoded: this comes before the checks of the outputs.
+    """
+    path = Path(local_path(spec))
+    if is_sequence(path):
+        _numbered(path)
+    else:
+        _check_file(path)
+
+
 def _check_file(path: Path) -> None:
     """Raise `SourceError` for errors that FFmpeg reports badly, or not at all."""
     try:
@@ -144,7 +156,10 @@ def _check_file(path: Path) -> None:
     except OSError as error:
         raise source_error(str(path), error) from error
     if stat.S_ISDIR(about.st_mode):
-        raise SourceError(f"{path}: it is a folder; name a video in it")
+        raise SourceError(
+            f"{path}: it is a folder; name a video or picture in it, or numbered pictures as in "
+            f"{path}/%04d.png; photos for the tiles are named by --gallery {path}"
+        )
     if stat.S_ISREG(about.st_mode) and about.st_size == 0:
         raise SourceError(f"{path}: the file is empty; copy or record it again")
 
@@ -178,8 +193,8 @@ def _refuse_loop(playlist: Path, above: tuple[Path, ...], done: set[Path]) -> No
             _refuse_loop(path.parent / name, (*above, path), done)
 
 
-def _sequence(pattern: Path, rate: Fraction) -> InputPath:
-    """All pictures of a sequence: FFmpeg's own reader stops at the first missing number."""
+def _numbered(pattern: Path) -> dict[int, Path]:
+    """The pictures of a sequence by their numbers; `SourceError` if there are none."""
     try:
         found = numbered_files(pattern)
     except OSError as error:
@@ -189,6 +204,12 @@ def _sequence(pattern: Path, rate: Fraction) -> InputPath:
             f"{pattern}: no picture has such a name; the first could be "
             f"{numbered_name(pattern, 1)}, check the number of digits"
         )
+    return found
+
+
+def _sequence(pattern: Path, rate: Fraction) -> InputPath:
+    """All pictures of a sequence: FFmpeg's own reader stops at the first missing number."""
+    found = _numbered(pattern)
     first = next((n for n in found if _has_content(found[n])), None)
     if first is None:
         raise SourceError(f"{pattern}: all its pictures are empty; copy or record them again")

@@ -31,7 +31,7 @@ from ...session import (
     parse_outputs,
 )
 from ...sinks import output_examples
-from ...sources import input_examples
+from ...sources import check_input, input_examples
 from ..arguments import add_options, completed_as_file
 from ..console import photos_bar, print_json, progress_bar
 from ..signals import INTERRUPTED, Interrupts
@@ -126,6 +126,7 @@ def _run(
     gc.disable()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     refuse_contradictions(options)
+    check_input(options.input)
     destinations = parse_outputs(options) if options.outputs else []
 
     import cv2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import threading
@@ -377,13 +376,8 @@ def _cannot(name: str, error: BaseException) -> str:
     """The message for a stream that cannot be read."""
     if isinstance(error, (av.error.InvalidDataError, EOFError)):
         problem = "it is not a video; check the address"
-    elif getattr(error, "errno", None) == errno.EIO:
-        problem = (
-            "there is no such host, the connection broke, or the address leads to itself; "
-            "check the address"
-        )
     elif isinstance(error, TimeoutError) and error.args == (_SLOW,):
         problem = _SLOW
     else:
-        problem = reason(error)
+        problem = reason(error, name)
     return f"{name}: cannot be read: {problem}"
