@@ -232,7 +232,8 @@ def test_in_a_browser(tmp_path: Path, odd_gallery: Gallery) -> None:
         path, (x, y, w, h) = odd_gallery.sources[tile]
         photos = odd_gallery.source_photo
         uses = int(np.count_nonzero(photos[mosaic.tile_ids] == photos[tile]))
-        shown = f"all of {w}×{h} at {x}, {y}" + ", mirrored" * mirrored
+        shown = f"{w} × {h} pixels of it, {x} from its left and {y} from its top"
+        shown += ", mirrored" * mirrored
         times = "once" if uses == 1 else f"{uses} times"
         return [printable(path), shown, f"row {row + 1}, column {column + 1}", times]
 
