@@ -258,6 +258,17 @@ def test_several_outputs_at_once(folder: Path, program: Program, small: list[str
 
 
 @needs_jit
+def test_a_video_of_a_picture(folder: Path, program: Program, small: list[str]) -> None:
+    cv2.imwrite("p.png", picture(64, 48))
+    outcome = program("run", "p.png", "o.png", "o.mp4", *small)
+    assert outcome.code == 0
+    notice, end = outcome.lines[-2:]
+    assert notice == "livemosaic: o.mp4: a video of one frame, because p.png is a picture"
+    assert "o.png, o.mp4: one frame of 128x96 pixels and 8x6 cells, made in " in end
+    assert "frames/s" not in end
+
+
+@needs_jit
 @pytest.mark.parametrize("name", ["o.png", "o.jpg"])
 def test_a_picture(name: str, folder: Path, program: Program, small: list[str]) -> None:
     cv2.imwrite("p.png", picture(64, 48))
@@ -608,5 +619,8 @@ def test_demo(folder: Path, program: Program) -> None:
     outcome = finish(spawn("demo", cwd=folder), timeout=110)
     assert outcome.code == 0
     assert "the demo is in livemosaic-demo.mp4" in outcome.err
-    assert "next:" in outcome.err
+    meanings = ("yourself, live", "your own video", "made of your own", "everything else")
+    found = [line.find(it) for line in outcome.lines for it in meanings if it in line]
+    assert len(found) == len(meanings)
+    assert len(set(found)) == 1  # aligned, however long the program's path is
     assert len(video_times(folder / "livemosaic-demo.mp4")) > 10

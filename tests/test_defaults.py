@@ -106,6 +106,9 @@ def test_progress_without_a_terminal_is_a_line_each_minute(
         "livemosaic: 600 of 3,000 frames (20%), 10.0 per second, about 4 min left",
         "livemosaic: 1,200 of 3,000 frames (40%), 10.0 per second, about 3 min left",
     ]
+    now[0] += 60
+    lines.update(1540)
+    assert capfd.readouterr().err.endswith(" per second, about 15 s left\n")
     endless = ProgressLines(unit=" frames", clock=lambda: now[0])
     now[0] += 60
     endless.update(90)

@@ -80,8 +80,9 @@ class ProgressLines:
         share = min(self.n / max(self._total, 1), 1.0)
         line = f"{self.n:,} of {self._total:,}{self._unit} ({share:.0%}), {rate:.1f} per second"
         if rate > 0:
-            minutes = max(self._total - self.n, 0) / rate / 60
-            line += f", about {minutes:.0f} min left"
+            left_s = max(self._total - self.n, 0) / rate
+            left = f"{left_s:.0f} s" if left_s < 120 else f"{left_s / 60:.0f} min"
+            line += f", about {left} left"
         return line
 
 

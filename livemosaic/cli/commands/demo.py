@@ -21,15 +21,15 @@ _CLIP = Path(__file__).parents[2] / "demo" / "bigbuckbunny.mp4"
 _OUTPUT = "livemosaic-demo.mp4"
 _OPTIONS = ("overwrite", "config", "no_config", "json", "quiet", "progress")
 
-_NEXT = """\
-  livemosaic run webcam window              yourself, live; press ? for the keys
-  livemosaic run webcam vcam                in a video call
-  livemosaic run YOUR.mp4 mosaic.mp4        your own video
-  livemosaic run YOUR.jpg mosaic.png        your own picture
-  livemosaic run YOUR.mp4 out.mp4 --gallery ~/Pictures
-                                            made of your own photos
-  livemosaic doctor                         check what this machine can do
-  livemosaic run --help                     everything else"""
+_NEXT = {
+    "run webcam window": "yourself, live; press ? for the keys",
+    "run webcam vcam": "in a video call",
+    "run YOUR.mp4 mosaic.mp4": "your own video",
+    "run YOUR.jpg mosaic.png": "your own picture",
+    "run YOUR.mp4 out.mp4 --gallery ~/Pictures": "made of your own photos",
+    "doctor": "check what this machine can do",
+    "run --help": "everything else",
+}
 
 
 def add_parser(subcommands: Any, **settings: Any) -> None:
@@ -58,8 +58,13 @@ def run(args: argparse.Namespace, interrupts: Interrupts, started_s: float) -> i
         if not parse_output(output).is_display:
             _log.info("the demo is in %s", output)
         if not args.quiet:
-            print_notes(["next:", *_NEXT.replace("livemosaic", _program()).splitlines()])
+            print_notes(["next:", *_next_lines(_program())])
     return code
+
+
+def _next_lines(program: str) -> list[str]:
+    width = max(map(len, _NEXT))
+    return [f"  {program} {words:{width}}  {meaning}" for words, meaning in _NEXT.items()]
 
 
 def _program() -> str:

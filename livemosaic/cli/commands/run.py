@@ -144,6 +144,10 @@ def _run(
             options = dataclasses.replace(options, outputs=(output,))
             destinations = parse_outputs(options)
         still = source.info.still  # and not shown live
+        is_picture = still or options.preview is not None
+        if videos := ", ".join(it.name for it in destinations if still and it.encodes):
+            is_picture = False
+            _log.info("%s: a video of one frame, because %s is a picture", videos, source.name)
         with photos_bar(quiet=options.quiet, when=options.progress) as count:
             pipeline = open_pipeline(
                 source,
@@ -159,7 +163,7 @@ def _run(
     gc.freeze()
     gc.enable()
     with _watching(options, texts, pipeline):
-        code = _drive(pipeline, interrupts, options, still=still)
+        code = _drive(pipeline, interrupts, options, still=still, is_picture=is_picture)
     if source.bad_frames:
         problem = "%s: %d damaged frames or packets could not be decoded"
         _log.warning(problem, source.name, source.bad_frames)
@@ -179,7 +183,14 @@ def _watching(
     return SettingsFileWatcher(texts, options, pipeline.control, open_gallery=opens)
 
 
-def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, still: bool) -> int:
+def _drive(
+    pipeline: Pipeline,
+    interrupts: Interrupts,
+    options: RunOptions,
+    *,
+    still: bool,
+    is_picture: bool,
+) -> int:
     """Run a pipeline with a progress bar, and report the result."""
     reported = False
     settings: dict[str, Any] = {"unit": " frames", "total": pipeline.expected_frames}
@@ -215,22 +226,24 @@ def _drive(pipeline: Pipeline, interrupts: Interrupts, options: RunOptions, *, s
     if options.json:
         print_json(report)
     interrupted = "interrupted: " if interrupts.count else ""
-    is_picture = still or options.preview is not None
-    _log.info("%s%s", interrupted, _summary(pipeline, report, still=is_picture))
+    _log.info("%s%s", interrupted, _summary(pipeline, report, is_picture=is_picture))
     return INTERRUPTED if interrupted else 0
 
 
-def _summary(pipeline: Pipeline, report: dict[str, Any], *, still: bool) -> str:
+def _summary(pipeline: Pipeline, report: dict[str, Any], *, is_picture: bool) -> str:
     grid, frames = report["grid"], report["frames_out"]
     outputs = ", ".join(report["outputs"])
     size = f"{grid['width']}x{grid['height']} pixels and {grid['columns']}x{grid['rows']} cells"
     took = f"made in {report['duration_s']:.1f} s"
-    if still:
+    if is_picture:
         return f"{outputs}: a picture of {size}, {took}"
-    text = (
-        f"{outputs}: {frames} frame{'' if frames == 1 else 's'}, "
-        f"{pipeline.progress.video_s:.1f} s, of {size}, {took}, {report['fps']:.1f} frames/s"
-    )
+    if frames == 1:  # without a rate to speak of
+        text = f"{outputs}: one frame of {size}, {took}"
+    else:
+        text = (
+            f"{outputs}: {frames} frames, {pipeline.progress.video_s:.1f} s, of {size}, {took}, "
+            f"{report['fps']:.1f} frames/s"
+        )
     if report["governor"] is not None:
         latency = report["latency_ms"]
         text += f", latency {latency['p50']:.0f} ms (p95 {latency['p95']:.0f})"
