@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("livemosaic")
 
-# A preview begins this much before its picture, or at the last cut: with the state of the film.
+# A preview begins this much before its picture. Even after a cut it is not the film's picture then:
+# cells that keep their tile at the cut have the film's past, and others depend on them.
 _RUN_UP_S = 10.0
 # A player shows times in milliseconds, and most pictures begin between two of them.
 _PREVIEW_S = 0.001

@@ -242,7 +242,7 @@ def test_near_the_beginning_a_preview_is_the_film_s_picture(
 
 @needs_jit
 @pytest.mark.slow
-def test_behind_a_cut_a_preview_has_the_photos_of_the_film(
+def test_behind_a_cut_of_all_cells_a_preview_has_the_photos_of_the_film(
     tmp_path: Path, gallery: Gallery
 ) -> None:
     """The run-up begins at 3.2 s, in the first scene; the film has a cut at 8 s."""

@@ -103,8 +103,8 @@ class RunOptions:
     figures: bool = same_option(LiveState, "figures")
     on_close: OnClose = same_option(LiveState, "on_close")
 
-    fps: Fraction | None = option(None, """constant output rate in frames/s (default: the times of
-        the input), and the rate at which a numbered sequence is read (default: 25)""",
+    fps: Fraction | None = option(None, """constant output rate in frames/s, and the rate at which a
+        numbered sequence is read (default: the times of the input; for a sequence 25)""",
         low=LOWEST_RATE, high=HIGHEST_RATE, group="output")
     codec: str | None = option(None, "video encoder (default: by the container)", group="output")
     preset: str | None = option(None, "speed preset of the encoder", group="output")
@@ -117,8 +117,8 @@ class RunOptions:
         group="output")
     format: Literal["matroska", "y4m"] | None = option(None,
         "container on standard output (default: matroska)", group="output")
-    preview: float | None = option(None, """write only the picture at this time of the input, as it
-        will be in the film""", kind=_TIME, group="output", filed=False)
+    preview: float | None = option(None, """write only the picture at this time of the input, in the
+        film's look""", kind=_TIME, group="output", filed=False)
     map: str | None = option(None, """also write a page (html) that names the photo in each cell of
         a picture""", metavar="FILE", group="output", filed=False, is_path=True)
     map_paths: bool = option(False, """the page of --map shows the photos' folders, too, not only
