@@ -38,8 +38,9 @@ class Recipe:
     # fmt: off
     tile_px: int = option(TILE_PX, "side of a tile in pixels", name="tile", low=MIN_TILE_PX,
         high=MAX_TILE_PX, metavar="PX", group="gallery")
-    fit: Fit = option("crop", """the largest square in the middle of each photo, or the whole photo,
-        distorted""", group="gallery")
+    fit: Fit = option("crop", """the largest square of each photo: that with its faces, else in the
+        middle, of an upright photo nearer to the top; or the whole photo, distorted""",
+        group="gallery")
     crops: int | None = option(None, f"""number of crops of half the size of each photo, in addition
         to the whole: the centre, then the quadrants (default: of fewer than {CROPS_BELOW_PHOTOS:,}
         photos those crops whose colour no whole photo has)""", low=0, high=MAX_CROPS,

@@ -48,7 +48,8 @@ _KINDS = [
     Kind(r"(?i:.*\.(png|webp|jpe?g))", ".image",
          {"picture file": "out.png .jpg .webp", "numbered pictures": "out_%04d.png"}),
     Kind(r".*", ".file", {"video file": "out.mp4 .mkv .mov .webm .avi .gif",
-                          "stream": "rtmp://server/live/key rtsp://... udp://... tcp://...",
+                          "stream": "rtmp://server/live/key rtsp://... udp://... tcp://... "
+                                    "http://server/out.ts",
                           "standard output": "-"}),
 ]
 # fmt: on

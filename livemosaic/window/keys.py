@@ -212,7 +212,7 @@ KEYS: tuple[Key, ...] = (
     Key(("t",), "t", "more tint, from 100 % back to none", _next_tint),
     Key(("m",), "m", "next match", _next_match),
     Key(("n",), "n", "next profile", _next_profile),
-    Key(tuple("123456789"), "1 ... 9", "gallery", _choose_gallery),
+    Key(tuple("123456789"), "1 ... 9", "gallery: 1 is that of the start", _choose_gallery),
     Key(("b",), "b", "mosaic everywhere, behind the person, or only on it", _next_area),
     Key(("x",), "x", "mirror", _MIRROR),
     Key(("Space",), "Space", "freeze", _FREEZE),
