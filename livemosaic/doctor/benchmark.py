@@ -6,7 +6,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count, islice
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..control.options import MAX_LATENCY_MS
 from ..sinks import Sink
 from ..sources import Source
-from .result import CheckResult, State
+from .result import LESS_LOAD, CheckResult, State
 
 if TYPE_CHECKING:
     from ..media.frame import Frame, StreamInfo, TrackPacket
@@ -31,6 +31,10 @@ _FIRST, _FRAMES = 20, 24
 # count: caches are cold, and the first picture is all new.
 _RUN_S, _SETTLING_S = 2.0, 0.7
 _SUSTAINED = 0.95  # the share of the frames that must be shown
+
+# A pipeline that is slow by itself has a thread that always works. With less than this many cores
+# of processor time, its threads probably had to wait for other programs.
+_SLOW_CORES = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +59,20 @@ def speed(width: int, height: int, rate: int) -> CheckResult:
 def judge(width: int, height: int, rate: int, measured: Measurement) -> CheckResult:
     latency = measured.latency_ms
     sustained = measured.fps >= _SUSTAINED * rate and latency["p95"] <= MAX_LATENCY_MS
+    waited = not sustained and measured.cpu_cores < _SLOW_CORES
     verdict = "sustained" if sustained else "not sustained"
     if measured.governor:
         verdict += f"{'' if sustained else ', even'} with {measured.governor}"
+    if not sustained:
+        few = measured.fps < _SUSTAINED * rate
+        verdict += " (frames were left out)" if few else " (frames were late)"
     text = (
         f"{width}x{height} at {rate} is {verdict}: {measured.fps:.1f} frames/s, "
         f"latency {latency['p50']:.0f} ms (p95 {latency['p95']:.0f}), "
         f"{measured.cpu_cores:.1f} cores"
     )
+    if waited:
+        text += "; other programs probably kept the processor busy"
     details = {
         "width": width,
         "height": height,
@@ -74,18 +84,21 @@ def judge(width: int, height: int, rate: int, measured: Measurement) -> CheckRes
         "cpu_cores": round(measured.cpu_cores, 2),
     }
     state: State = "good" if sustained else "warning"
-    fix = "" if sustained else _smaller(width, height, rate)
+    fix = LESS_LOAD if waited else ""
     return CheckResult(f"speed_{height}p{rate}", state, text, fix, details)
 
 
-def _smaller(width: int, height: int, rate: int) -> str:
-    if rate > 30:
-        options = f"--size {width}x{height} --fps 30"
-    elif height > 720:
-        options = "--size 1280x720 --fps 30"
-    else:
-        options = "--size 640x360 --tile 16 --fps 15"
-    return f"choose a smaller size or rate: livemosaic run webcam window {options}"
+def with_smaller(result: CheckResult, earlier: Sequence[CheckResult]) -> CheckResult:
+    """The result of a speed that is too high for this machine, with the advice to use the last of
+    the earlier ones that is sustained. Other results stay as they are."""
+    if result.details.get("held") != "no" or result.fix:
+        return result
+    options = "--size 640x360 --tile 16 --fps 15, which was not measured"
+    for it in earlier:
+        if it.details.get("held") in ("yes", "governed"):
+            options = "--size {width}x{height} --fps {rate}".format_map(it.details)
+    fix = f"choose a smaller size or rate: livemosaic run webcam window {options}"
+    return replace(result, fix=fix)
 
 
 def measure(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ..errors import LivemosaicError
-from .benchmark import speed
+from .benchmark import speed, with_smaller
 from .cameras import cameras, virtual_cameras
 from .encoders import encoders
 from .result import CheckResult, State, one_line, problem_and_fix
@@ -46,8 +46,10 @@ CHECKS = (
 
 def run_checks(checks: Iterable[Check] = CHECKS) -> Iterator[CheckResult]:
     """Run each check and yield its result; an error of a check becomes its result."""
+    results: list[CheckResult] = []
     for check in checks:
-        yield _run(check)
+        results.append(with_smaller(_run(check), results))
+        yield results[-1]
 
 
 def _run(check: Check) -> CheckResult:

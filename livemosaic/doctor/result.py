@@ -11,6 +11,8 @@ from ..errors import LivemosaicError
 # A warning: a part of livemosaic does not work. A problem: livemosaic cannot run.
 State = Literal["good", "warning", "problem"]
 
+LESS_LOAD = "close other programs, wait a minute, then run this again"
+
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:

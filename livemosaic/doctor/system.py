@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..processors import usable_cores
-from .result import CheckResult, State, one_line, problem_and_fix
+from .result import LESS_LOAD, CheckResult, State, one_line, problem_and_fix
 
 # The first that has everything we use; the last that passed all tests.
 _FIRST_PYTHON, _LAST_PYTHON = (3, 11), (3, 13)
@@ -186,7 +186,7 @@ def cpu(
     fix = ""
     if load is not None and load > _BUSY * cores:
         text += ": other programs were busy in the last minute, so speeds may be measured too low"
-        fix = "close other programs, wait a minute, then run this again"
+        fix = LESS_LOAD
     elif x86 and not avx2:
         text += ", no AVX2: mosaics take twice the time or more"
         fix = "use smaller outputs and larger tiles: --size 960x540 --tile 24"
