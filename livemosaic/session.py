@@ -88,15 +88,20 @@ def parse_outputs(options: RunOptions) -> list[Destination]:
 
 
 def _refuse_photos(options: RunOptions) -> None:
-    """Refuse outputs that a shell has made of `--gallery *.jpg`: all but the first match."""
+    """Refuse outputs that a shell has made of `--gallery *.jpg`: all but the first match.
+
+    A single one that may be replaced is an output that was meant.
+    """
     photos = [options.gallery] if isinstance(options.gallery, str) else options.gallery
     endings = {ending(photo) for photo in photos if os.path.isfile(photo)} - {"", "gallery"}
-    for output in options.outputs if len(options.outputs) > 1 else ():
+    several = len(options.outputs) > 1
+    for output in options.outputs if several or not options.overwrite else ():
         if ending(output) in endings and os.path.isfile(output):
             pattern = os.path.join(os.path.dirname(output), f"*.{ending(output)}")
             raise UsageError(
                 f"{output}: it exists, and would be an output: --gallery takes only one name; to "
                 f"give it all such photos, put the pattern in quotes: --gallery '{pattern}'"
+                + ("" if several else f"; or {OVERWRITE} to replace it")
             )
 
 

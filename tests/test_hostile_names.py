@@ -207,7 +207,7 @@ def test_its_sheets(forged: Gallery, tmp_path: Path) -> None:
 
 def test_its_statistics(forged: Gallery, folder: Path, program: Program) -> None:
     outcome = clean(program("gallery", "info", forged.path))
-    assert "\\x1b" in outcome.err
+    assert "\\x1b" in outcome.out
     outcome = clean(program("gallery", "info", forged.path, "--json"))
     assert json.loads(outcome.out)["name"] == forged.name
     outcome = clean(program("gallery", "add", forged.path, "a.mp4"))

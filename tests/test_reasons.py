@@ -67,7 +67,7 @@ def test_a_protocol_that_is_not_known(url: str, expected: str) -> None:
 def test_a_protocol_that_this_ffmpeg_lacks() -> None:
     with pytest.raises(SourceError) as caught:
         open_source("srt://127.0.0.1:9?timeout=1000")
-    if "has no srt://" not in str(caught.value):
+    if "has no protocol srt://" not in str(caught.value):
         pytest.skip("this FFmpeg has SRT")
     assert "docs/streams.md" in str(caught.value)
 
@@ -112,3 +112,7 @@ def test_photos_of_a_pattern_are_no_outputs(tmp_path: Path, program: Program) ->
     outcome = program("run", clip(tmp_path / "a.mp4"), "--gallery", *photos, "-y")
     assert outcome.code == 2
     assert f"--gallery '{tmp_path}/*.png'" in outcome.err
+    # With two photos only, there is one output.
+    outcome = program("run", photos[2], "--gallery", *photos[:2])
+    assert outcome.code == 2
+    assert f"--gallery '{tmp_path}/*.png'; or add -y to replace it" in outcome.err

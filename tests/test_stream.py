@@ -367,7 +367,7 @@ def test_an_address_that_leads_to_itself(name: str) -> None:
         handler.send_header("Location", handler.path)
         handler.end_headers()
 
-    with http_server(answer) as url, pytest.raises(SourceError, match="leads to itself"):
+    with http_server(answer) as url, pytest.raises(SourceError, match="redirects in a circle"):
         open_source(f"{url}/{name}")
 
 

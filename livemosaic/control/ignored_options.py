@@ -46,7 +46,7 @@ _RULES: tuple[_Rule, ...] = (
      "a single picture does not move"),
     ("fit crops no_mirror frames_of_videos focus",
      lambda options, run: not run.builds_gallery,
-     "only a gallery that this run makes of your own photos takes it, as --gallery FOLDER"),
+     "it is for a gallery that this run makes of your own photos, as with --gallery FOLDER"),
     ("outside",
      lambda options, run: options.area == "everything" and not run.interactive,
      "the mosaic is everywhere; choose an --area"),

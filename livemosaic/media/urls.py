@@ -96,8 +96,9 @@ def protocol_problem(url: str) -> str:
     protocol = url.partition(":")[0].lower()
     if protocol in PROTOCOLS:
         return (
-            f"the FFmpeg in this PyAV has no {protocol}://, as in all wheels on PyPI; build PyAV "
-            f"for one that has it, or convert with the program ffmpeg, see docs/streams.md"
+            f"this PyAV's FFmpeg has no protocol {protocol}:// (wheels on PyPI do not have all); "
+            "build PyAV for an FFmpeg that has it, or convert with the program ffmpeg, see "
+            "docs/streams.md"
         )
     near = did_you_mean(protocol, _USUAL) or f"use {', '.join(_USUAL[:-1])} or {_USUAL[-1]}"
     return f"the protocol {protocol}:// is unknown; {near}"
