@@ -203,7 +203,7 @@ def test_html_sheet(built: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert page.count("<figure>") == len(opened.kept)
     large = sum(count > 12 for count in np.diff(opened.members_start))
     assert page.count(" tiles, 12 shown<") == large
-    assert page.count("only --match clusters leaves out") == 2  # and in the statistics
+    assert page.count("only --match clusters leaves them out") == 2  # and in the statistics
     assert page.count("data:image/jpeg;base64,") == len(opened.kept)
     assert f"Kept: {opened.kept.sum()} clusters" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)

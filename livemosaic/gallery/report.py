@@ -17,7 +17,7 @@ from ..jit import I32, U8
 from ..media.atomic_write import atomic_write
 from .file_format import Gallery
 
-ONLY_CLUSTERS = "only --match clusters leaves out"
+DROPPED = "only --match clusters leaves them out"
 STRIP_TILES = 12  # of a cluster: enough to see whether they belong together
 HTML_TILE_PX = 48  # 500 strips are about 4 MB
 PNG_TILE_PX = 32
@@ -86,7 +86,7 @@ def info_lines(info: dict[str, Any]) -> list[str]:
         "clusters": _counted(kept + dropped, "group") + " of tiles with similar colours",
         "kept": f"{_counted(kept, 'cluster')} of {spread('kept')}" if kept else "",
         "dropped": f"{_counted(dropped, 'cluster')} of {spread('dropped')}: "
-        f"{_counted(info['tiles'] - info['tiles_kept'], 'tile')} that {ONLY_CLUSTERS}"
+        f"{_counted(info['tiles'] - info['tiles_kept'], 'tile')}; {DROPPED}"
         if dropped
         else "",
         "colours": f"{info['colour_coverage']:.0%} of all colours are the main colour of a tile in "
@@ -123,8 +123,8 @@ def contact_sheet_html(gallery: Gallery, path: str | Path) -> None:
         info["path"] = gallery.path.name  # no folders: the page may be given away
     sections = []
     for kept, heading, note in (
-        (True, "Kept", "by every match"),
-        (False, "Dropped", f"too few tiles, which would repeat: {ONLY_CLUSTERS} these"),
+        (True, "Kept", "used by every match"),
+        (False, "Dropped", f"too few tiles, which would repeat; {DROPPED}"),
     ):
         figures = []
         for cluster, population, tiles in _strips(gallery, kept=kept, tile_px=HTML_TILE_PX):
@@ -171,7 +171,7 @@ _BACKGROUND, _TEXT, _SOFT = (24, 22, 22), (236, 236, 236), (150, 150, 150)
 def contact_sheet_png(gallery: Gallery, path: str | Path, *, columns: int = 3) -> None:
     """Write a picture of each cluster's first 12 tiles with its population, largest first."""
     parts = []
-    for kept, heading in ((True, "kept"), (False, f"dropped: {ONLY_CLUSTERS} these")):
+    for kept, heading in ((True, "kept"), (False, f"dropped; {DROPPED}")):
         strips = list(_strips(gallery, kept=kept, tile_px=PNG_TILE_PX))
         if strips:
             words = f"{_counted(len(strips), 'cluster')} {heading}"
