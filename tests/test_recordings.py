@@ -88,6 +88,18 @@ def test_a_full_disk_ends_a_recording(ending: str, tmp_path: Path) -> None:
     assert left(tmp_path) == []  # a file can be made again
 
 
+def test_the_encoder_of_a_recording_keeps_few_pictures(tmp_path: Path) -> None:
+    """A slow machine encodes a few pictures a second, and those inside are lost by SIGKILL."""
+    sink = open_sink(str(tmp_path / "a.mkv"), StreamInfo(64, 64, live=True))
+    for number in range(100):
+        sink.write(_frame(number))
+    (name,) = left(tmp_path)
+    fragment = 25 // 4
+    assert len(video_times(tmp_path / name)) >= 100 - fragment - 6
+    sink.close()
+    assert len(video_times(tmp_path / "a.mkv")) == 100
+
+
 _NUMBERED = """
 import os, resource, sys
 from livemosaic.errors import SinkError

@@ -350,6 +350,8 @@ class VideoEncoder:
         context.options = dict(defaults.options)
         if self._low_delay or (info.live and defaults.delay > _MAX_DELAY_S * self._rate):
             context.options.update(defaults.low_delay)
+        elif info.live:
+            context.options.update(defaults.recording)
         if self._deep is not None:
             self._keep_mastering(context.options, self._deep)
         if not reorder:  # AVI and Y4M have no presentation order

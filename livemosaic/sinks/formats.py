@@ -21,7 +21,8 @@ class Encoder:
 
     options: dict[str, str] = field(default_factory=dict)  # `preset` and `crf` replace two of them
     low_delay: dict[str, str] = field(default_factory=dict)  # more of them, to keep no frame
-    delay: int = 0  # frames that it keeps without them
+    recording: dict[str, str] = field(default_factory=dict)  # of a live input, to keep few
+    delay: int = 0  # frames that it keeps then
     qscale: int | None = None  # a fixed quantiser scale
     encoder: str | None = None  # FFmpeg's name of it, where users know another
     pixel_format: str | None = None  # None: the nearest to the input's
@@ -29,7 +30,18 @@ class Encoder:
 
 ENCODERS: dict[str, Encoder] = {
     # The encoder limits the speed from file to file. At crf 20 tiles keep their fine detail.
-    "libx264": Encoder({"preset": "veryfast", "crf": "20"}, {"tune": "zerolatency"}, delay=17),
+    "libx264": Encoder(
+        {"preset": "veryfast", "crf": "20"},
+        {"tune": "zerolatency"},
+        # As large and as good as above; with less foresight, the same crf is not as good.
+        {
+            "crf": "18",
+            "bf": "2",
+            "rc-lookahead": "4",
+            "x264-params": "sync-lookahead=0:sliced-threads=1",
+        },
+        delay=5,
+    ),
     "libx265": Encoder(
         {"preset": "ultrafast", "crf": "22", "x265-params": "log-level=none"},
         {"tune": "zerolatency"},
