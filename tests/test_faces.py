@@ -83,6 +83,21 @@ def test_a_tile_keeps_the_head(width: int, height: int, left: int, top: int, dif
     assert (_crop(photo, focus="centre") != _crop(photo)) == differs
 
 
+@pytest.mark.parametrize("left", [0, 250])
+def test_a_head_that_is_wider_than_a_tile_is_in_its_middle(left: int) -> None:
+    photo = _photo(900, 900, left, 0, 900)[120:420]  # the face alone fills the height
+    (face,) = faces_in(photo)
+    x, _, side, _ = _crop(photo)
+    assert abs(x + side / 2 - (face.left + face.width / 2)) < 0.1 * side
+    assert (x, side) != _crop(photo, focus="centre")[::2]
+
+
+@pytest.mark.parametrize("size", [(64, 20000), (20000, 64), (3000, 300), (300, 3000)])
+def test_a_panorama_has_tiles(size: tuple[int, int]) -> None:
+    photo = np.full((size[1], size[0], 3), GREY, np.uint8)
+    assert _crop(photo)[2:] == (min(size), min(size))
+
+
 def test_as_many_faces_as_possible() -> None:
     photo = _photo(640, 300, 430, 0, 300)  # two near each other, and one on the left
     photo[:, 390:500] = photo[:, 0:110] = photo[:, 510:620].copy()

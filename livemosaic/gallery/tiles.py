@@ -88,15 +88,24 @@ def _faces(picture: U8, size: tuple[int, int], recipe: Recipe) -> list[Crop]:
 
 
 def _begin(length: int, part: int, usual: int, heads: Sequence[tuple[int, int, int]]) -> int:
-    """Where a part of a side begins, so that it has as much as possible of the heads: each
-    begins and ends somewhere on it, and has a weight. The nearest to the usual place."""
+    """Where a part of a side begins, so that it has as many whole heads as possible, then as much
+    as possible of the others: each begins and ends somewhere on it, and has a weight. The nearest
+    to the usual place; in the middle of a head that is longer than the part."""
     places = {usual}
     for begin, end, _ in heads:
-        places |= {min(max(0, place), length - part) for place in (begin, end - part)}
+        middle = (begin + end - part) // 2
+        ends = (begin, end - part) if end - begin <= part else (middle,)
+        places |= {min(max(0, place), length - part) for place in ends}
 
-    def kept(place: int) -> tuple[int, int]:
-        whole = (it for it in heads if place <= it[0] and it[1] <= place + part)
-        return sum(weight for *_, weight in whole), -abs(place - usual)
+    def kept(place: int) -> tuple[int, float, int]:
+        whole, partly = 0, 0.0
+        for begin, end, weight in heads:
+            seen = min(end, place + part) - max(begin, place)
+            if seen == end - begin:
+                whole += weight
+            elif seen > 0:
+                partly += weight * seen / (end - begin)
+        return whole, partly, -abs(place - usual)
 
     return max(places, key=kept)
 

@@ -68,7 +68,8 @@ class FaceFinder:
         side = max(width, height)
         left, top = (side - width) // 2, (side - height) // 2
         scale = _SIDE / side
-        small = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        few = max(1, round(width * scale)), max(1, round(height * scale))
+        small = cv2.resize(bgr, few, interpolation=cv2.INTER_AREA)
         square = np.zeros((_SIDE, _SIDE, 3), np.uint8)
         x, y = round(left * scale), round(top * scale)
         part = small[: _SIDE - y, : _SIDE - x]
