@@ -12,7 +12,8 @@ from ..media.frame import Frame
 from .blend import Rows
 from .grid import Grid
 
-_AROUND = np.ones((3, 3), np.uint8)  # interpolation mixes each sample with those beside it
+# Interpolation mixes each sample with those beside it, and a cell may end in the middle of one.
+_AROUND = np.ones((5, 5), np.uint8)
 
 
 class Area(NamedTuple):

@@ -86,7 +86,7 @@ class Compositor:
         self._pool = [] if pool is None else pool
         self._count = 0  # of canvases, in the pool and lent
         self._lent_counts: deque[int] = deque(maxlen=_REMEMBERED)  # in the last frames
-        self._mixed_pool: list[bytearray] = []  # as large as canvases, see `_mixed`
+        self._mixed_pool: deque[bytearray] = deque(maxlen=_SPARE)  # of canvases, see `_mixed`
         self._newest: Canvas | None = None
         self._picture: weakref.ref[U8] | None = None  # the newest's array, while it is lent
         self._rows: dict[tuple[int, int, int], Rows] = {}
