@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .control.options import RunOptions
     from .control.state import Control
     from .gallery import GallerySpec
-    from .media.colour import U8
     from .media.frame import StreamInfo
     from .mosaic.settings import MosaicSettings
     from .pipeline import Pipeline
@@ -226,6 +225,7 @@ def open_pipeline(
     named : how warnings name an option
     started_s : when the run began, `time.monotonic()`
     """
+    from .control.state import check_outside, named_picture
     from .gallery import BUILTIN, is_of_photos, open_gallery
     from .jit import kernels_are_cached
     from .media.deep import is_wide
@@ -302,9 +302,8 @@ def open_pipeline(
         _log.warning("%s has no effect: %s", named(name), reason)
     if live:
         mosaic.warm_up(info.width, info.height, info.colour)
-    away = None if options.away is None else _picture("away", str(options.away))
-    if options.outside not in ("original", "blur") and not options.outside.startswith("#"):
-        _picture("outside", options.outside)
+    away = None if options.away is None else named_picture("away", str(options.away))
+    check_outside(options.outside)
     context = RunContext(rate=rate, mosaic=mosaic, control=control)
     sinks: list[Sink] = []
     for destination in destinations:
@@ -369,13 +368,3 @@ def _make_control(settings: MosaicSettings, options: RunOptions, lasting: list[s
         profile=options.profile,
         lasting=lasting,
     )
-
-
-def _picture(option: str, path: str) -> U8:
-    """The picture that an option names; `OptionError` if it cannot be read."""
-    from .media.image_reader import BadImage, read_picture
-
-    try:
-        return read_picture(path)
-    except BadImage as error:
-        raise OptionError(option, path, f"cannot be read: {error}; name a picture") from None

@@ -111,7 +111,8 @@ def file(tmp_path: Path) -> Path:
 def test_every_live_option_is_applied(option: Option, file: Path) -> None:
     watched = Watched(file)
     before = watched.control.state
-    value = {"tile": "32", "columns": "20"}.get(option.name) or another_value(option)
+    texts = {"tile": "32", "columns": "20", "outside": "'blur'"}
+    value = texts.get(option.name) or another_value(option)
     message = watched.save(f"{option.name} = {value}")
     assert watched.control.state != before
     assert f"{option.name} = " in message or option.name == "profile"
@@ -221,6 +222,7 @@ def test_a_file_without_an_end() -> None:
         ("size = '0x0'", "size = '0x0': must be WIDTHxHEIGHT"),
         ("columns = 500", "columns = 500: must be from 1 to 160 for an output 640 pixels wide"),
         ("gallery = 'nowhere'", "no gallery 'nowhere'"),
+        ("outside = 'nothere.png'", "outside = 'nothere.png': cannot be read: "),
         ("gallery = 'broken'", "internal error: ZeroDivisionError: an unforeseen problem"),
         ("columns = " + "1" * 5000, "a number is too long"),
         ("#" * 1_000_000, "it has more than 1 MB"),

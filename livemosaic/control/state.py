@@ -7,12 +7,15 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..argument import take
-from ..errors import UsageError
+from ..errors import OptionError, UsageError
 from ..mosaic.settings import MosaicSettings
 from ..option import TEXTS, Kind, Option, Texts, option, options_of
+
+if TYPE_CHECKING:
+    from ..media.colour import U8
 
 _log = logging.getLogger("livemosaic")
 
@@ -34,6 +37,22 @@ def colour_of(text: str) -> tuple[int, int, int]:
         raise ValueError
     red, green, blue = bytes.fromhex(text[1:])
     return red, green, blue
+
+
+def named_picture(name: str, path: str) -> U8:
+    """The picture that an option names; `OptionError` if it cannot be read."""
+    from ..media.image_reader import BadImage, read_picture
+
+    try:
+        return read_picture(path)
+    except BadImage as error:
+        raise OptionError(name, path, f"cannot be read: {error}; name a picture") from None
+
+
+def check_outside(outside: str) -> None:
+    """`OptionError` for a picture file that cannot be read."""
+    if outside not in ("original", "blur") and not outside.startswith("#"):
+        named_picture("outside", outside)
 
 
 _OUTSIDE = Kind("original, blur, a colour or a picture file", "WHAT", _outside, "#20a060")
