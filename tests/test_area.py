@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.colour import Colour
 from livemosaic.media.deep import TOP
 from livemosaic.media.frame import DeepPicture, Frame
-from livemosaic.mosaic.area import Area
+from livemosaic.mosaic.area import Area, HiddenCells
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.pipeline import Pipeline
@@ -107,6 +109,38 @@ def test_a_picture_in_an_area_is_not_written_again(gallery: Gallery) -> None:
         mosaic.process(frame, area=Area(_mask(0, left=255), frame))
     np.testing.assert_array_equal(first.y, before)
     assert not first.y.flags.writeable
+
+
+@pytest.mark.parametrize("size", [(160, 96), (246, 138), (1278, 718)])
+def test_nothing_is_seen_of_the_cells_that_wait(gallery: Gallery, size: tuple[int, int]) -> None:
+    white, black = (
+        Frame.from_bgr(np.full((size[1], size[0], 3), level, np.uint8)) for level in (255, 0)
+    )
+    mosaic = Mosaic(gallery, SETTINGS.changed(overlay=1.0))
+    mosaic.process(white)
+    grid = mosaic.grid
+    for edge in range(100, 140):  # at many places in a cell
+        mask = _mask(0)
+        mask[edge // 2 :, edge:] = 255
+        area = Area(mask, black)
+        seen = np.ones(grid.cells, np.bool_)
+        HiddenCells(grid).hold_back(area, np.ones(grid.cells, np.int32), seen)
+        shown = mosaic.process(white, area=area).y != black.y
+        cells = np.repeat(np.repeat(seen.reshape(grid.rows, -1), 16, 0), 16, 1)
+        assert not (shown & ~cells[: size[1], : size[0]]).any(), edge
+        assert seen.mean() < 0.55
+
+
+def test_pictures_that_were_lent_leave_little_memory(gallery: Gallery) -> None:
+    mosaic, frames = Mosaic(gallery, SETTINGS), clips.frames(2, size=(640, 480))
+    area = Area(_mask(128), frames[0])
+    mosaic.process(frames[0], area=area)
+    tracemalloc.start()
+    lent = [mosaic.process(frames[0], area=area) for _ in range(20)]
+    del lent
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 4 * 640 * 480 * 1.5
 
 
 def test_a_picture_in_10_bits(gallery: Gallery) -> None:
@@ -244,6 +278,89 @@ def test_the_mosaic_is_everywhere_until_the_person_was_looked_for() -> None:
     threads[0]()  # looks, and ends
     assert _area(frame, finder, area="person") is not None
     assert len(threads) == 1
+
+
+def _mask_of(frame: Frame, finder: AreaFinder, time_s: float = 0.0, **state: Any) -> U8:
+    frame = replace(frame, pts=round(time_s * 1000), time_base=Fraction(1, 1000))
+    area = _area(frame, finder, area="person", **state)
+    assert area is not None
+    return area.mask
+
+
+def _dark() -> Frame:
+    """Another scene, without a person."""
+    return Frame.from_bgr(np.full((180, 320, 3), 20, np.uint8), colour=Colour("bt601"))
+
+
+def test_the_mask_of_a_scene_is_not_shown_over_the_next_one() -> None:
+    finder, person, dark = AreaFinder(None, _fail), _person(), _dark()
+    first = _mask_of(person, finder)
+    assert first.mean() > 30
+    assert _mask_of(dark, finder, 0.02).max() == 0  # a cut between two looks
+    np.testing.assert_array_equal(_mask_of(person, finder, 0.04), first)
+    # Nothing of it is left where both scenes are as dark.
+    black = Frame.from_bgr(np.zeros((180, 320, 3), np.uint8), colour=Colour("bt601"))
+    assert _mask_of(black, finder, 0.06).max() == 0
+
+
+@pytest.mark.parametrize("between", [{"area": "everything"}, {"privacy": True}])
+def test_the_mask_from_before_a_pause_is_not_shown_after_it(between: dict[str, Any]) -> None:
+    finder, person = AreaFinder(None, _fail), _person()
+    _mask_of(person, finder)
+    moved = _moved(person, 80)
+    assert _area(moved, finder, **{"area": "person", **between}) is None
+    alone = _mask_of(moved, AreaFinder(None, _fail))
+    np.testing.assert_array_equal(_mask_of(moved, finder, 0.02), alone)
+
+
+def test_the_mask_of_the_mirror_image_is_there_at_once() -> None:
+    finder, person = AreaFinder(None, _fail), _moved(_person(), 60)
+    mask = _mask_of(person, finder)
+    mirrored = _mask_of(person.mirrored(), finder, 0.02, mirror=True)
+    assert np.abs(mirrored[:, ::-1].astype(int) - mask).max() <= 1
+
+
+def test_a_live_mask_that_follows_nobody_any_more_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[Any] = []
+    finder = AreaFinder(lambda name, work: threads.append(work), _fail)
+    person = _person()
+    assert _area(person, finder, area="person") is None
+    look = PersonFinder.look
+    looks: list[None] = []
+
+    def fails_later(self: PersonFinder, *args: Any, **options: Any) -> Any:
+        looks.append(None)
+        if len(looks) == 1:
+            assert _area(replace(person, captured_s=7.0), finder, area="person") is None
+            finder.close()
+            return look(self, *args, **options)
+        raise cv2.error("out of memory")
+
+    monkeypatch.setattr(PersonFinder, "look", fails_later)
+    with pytest.raises(cv2.error):
+        threads[0]()
+    assert len(looks) == 2
+    assert _area(replace(person, captured_s=7.0), finder, area="person") is None
+
+
+def test_a_picture_that_can_be_read_again(tmp_path: Path) -> None:
+    said: list[object] = []
+    finder, frame, file = AreaFinder(None, said.append), _person(), tmp_path / "a.png"
+
+    def outside(what: str) -> Frame:
+        area = _area(frame, finder, area="person", outside=what)
+        assert area is not None
+        return area.outside
+
+    assert outside(str(file)) is frame
+    assert len(said) == 1
+    for level in (0, 255):
+        assert outside("original") is frame
+        cv2.imwrite(str(file), np.full((9, 9, 3), level, np.uint8))
+        assert outside(str(file)).to_bgr().mean() == pytest.approx(level, abs=2)
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize("value", ["#12345", "#12345g", "", "#1234567"])

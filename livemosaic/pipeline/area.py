@@ -9,13 +9,14 @@ import cv2
 import numpy as np
 
 from ..control.state import LiveState, colour_of
+from ..jit import F32
 from ..media.colour import U8, Colour, bgr_to_i420
 from ..media.deep import DeepColours
 from ..media.frame import DeepPicture, Frame
 from ..media.image_reader import BadImage, read_picture
 from ..media.scale import cover
 from ..mosaic.area import Area, warm_up
-from ..vision.person import PersonFinder, refined, shrunk
+from ..vision.person import PersonFinder, coarse, is_other_scene, refined, shrunk
 from .queues import LatestQueue
 
 # A person moves little meanwhile, and the mask follows the edges of each frame.
@@ -29,8 +30,8 @@ class AreaFinder:
     """Finds the area of each frame of a stream.
 
     Live, a thread looks for the person, and the newest mask counts: no picture waits for it. Until
-    the first one, the mosaic is everywhere. In a file, the times of frames decide which are looked
-    at, so that the pictures are always the same.
+    the first one of a scene, the mosaic is everywhere. In a file, the times of frames decide which
+    are looked at, and the first of a scene is, so that the pictures are always the same.
 
     Parameters
     ----------
@@ -49,11 +50,13 @@ class AreaFinder:
     ) -> None:
         self._spawn = spawn
         self._outside = Outside(warn)
-        self._looks: LatestQueue[tuple[U8, Colour]] = LatestQueue()
+        self._looks: LatestQueue[tuple[int, U8, Colour]] = LatestQueue()
         self._finder: PersonFinder | None = None
-        self._mask: Any = None  # float32, of the last look
-        self._turn: int | None = None  # when that was, in looks
-        self._is_watching = self._mirror = False
+        self._found: tuple[int, F32] | None = None  # the last look's scene, and the mask
+        self._scene = 0
+        self._looked_at: U8 | None = None  # the last picture to look at, see `coarse`
+        self._turn = 0  # when that was, in looks
+        self._is_watching = False
         self.share = 1.0
 
     def area_of(self, frame: Frame, state: LiveState, size: tuple[int, int]) -> Area | None:
@@ -63,14 +66,15 @@ class AreaFinder:
         """
         self.share = 1.0
         if state.area == "everything" or state.privacy:
+            self._looked_at = None  # nobody knows what comes next
             return None
-        if state.mirror != self._mirror:  # the mask is that of the mirror image
-            self._mirror, self._mask, self._turn = state.mirror, None, None
         ycbcr = shrunk(frame)
-        self._look(ycbcr, frame)
-        if self._mask is None:
+        # A mask is of the picture as it came, so that one from before `mirror` is right after it.
+        self._look(_flipped(ycbcr) if state.mirror else ycbcr, frame)
+        found = self._found
+        if found is None or found[0] != self._scene:
             return None
-        mask = refined(self._mask, ycbcr)
+        mask = refined(_flipped(found[1]) if state.mirror else found[1], ycbcr)
         if state.area == "background":
             mask = 255 - mask
         self.share = float(mask.mean()) / 255
@@ -81,24 +85,38 @@ class AreaFinder:
 
     def _look(self, ycbcr: U8, frame: Frame) -> None:
         time_s = frame.time_s if self._spawn is None else frame.captured_s
-        turn = int(time_s * _LOOKS_PER_S)
-        if turn == self._turn:
+        turn, now = int(time_s * _LOOKS_PER_S), coarse(ycbcr)
+        if self._looked_at is None or is_other_scene(now, self._looked_at):
+            self._scene += 1
+        elif turn == self._turn:
             return
-        self._turn = turn
+        self._turn, self._looked_at = turn, now
         if self._spawn is None:
             self._finder = self._finder or PersonFinder()
-            self._mask = self._finder.look(ycbcr, frame.colour)
+            self._see(self._finder, self._scene, ycbcr, frame.colour)
             return
         if not self._is_watching:
             self._is_watching = True
             self._spawn("area", self._watch)
-        self._looks.put((ycbcr, frame.colour))
+        self._looks.put((self._scene, ycbcr, frame.colour))
 
     def _watch(self) -> None:
-        finder = PersonFinder()
-        warm_up()  # or the first mask would be waited for
-        for ycbcr, colour in self._looks:
-            self._mask = finder.look(ycbcr, colour)
+        try:
+            finder = PersonFinder()
+            warm_up()  # or the first mask would be waited for
+            for look in self._looks:
+                self._see(finder, *look)
+        except Exception:
+            self._found = None  # a mask that follows nobody any more would show them
+            raise
+
+    def _see(self, finder: PersonFinder, scene: int, ycbcr: U8, colour: Colour) -> None:
+        is_new = self._found is None or self._found[0] != scene
+        self._found = scene, finder.look(ycbcr, colour, is_new=is_new)
+
+
+def _flipped(picture: Any) -> Any:
+    return cv2.flip(picture, 1)
 
 
 class Outside:
@@ -110,10 +128,11 @@ class Outside:
 
     def picture(self, outside: str, frame: Frame, mask: U8, size: tuple[int, int]) -> Frame:
         """The picture for a frame; `mask` is that of the mosaic."""
-        if outside in ("original", self._unreadable):
+        if outside in ("original", "blur"):
+            self._kept, self._unreadable = None, ""  # another file may have that name next time
+            return frame if outside == "original" else _blurred(frame, mask)
+        if outside == self._unreadable:
             return frame
-        if outside == "blur":
-            return _blurred(frame, mask)
         deep_colour = None if frame.deep is None else frame.deep.colour
         key = (outside, size, frame.colour, deep_colour)
         if self._kept is None or self._kept[0] != key:

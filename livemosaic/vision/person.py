@@ -27,6 +27,10 @@ _BESIDE = np.ones((7, 7), np.uint8)
 # adopted by and by.
 _NOISE, _SHARE = np.float32(0.1), np.float32(0.25)
 
+# Another scene: so much of the picture differs by more levels, at so few samples that what one
+# person does is not much of it.
+_SCENE_SIZE, _SCENE_SHARE, _SCENE_LEVELS = (32, 18), 0.4, 16
+
 # The guided filter (He, Sun, Tang 2013): the radius of its windows in samples, and how much luma
 # has to vary in one, in levels, to be an edge.
 _RADIUS, _EDGE_LEVELS = 2, 4.0
@@ -51,12 +55,14 @@ class PersonFinder:
         self._mask = np.zeros((HEIGHT, WIDTH), np.float32)
         self._settled = False
 
-    def look(self, ycbcr: U8, colour: Colour) -> F32:
+    def look(self, ycbcr: U8, colour: Colour, *, is_new: bool = False) -> F32:
         """The mask: float32 (144, 256), 1 where the person is.
 
         It follows at once what moves, and is steady elsewhere. If nothing has moved, it is that of
-        the last look.
+        the last look. In another scene, nothing of the last look counts (`is_new`).
         """
+        if is_new:
+            self._luma = None
         luma = np.asarray(cv2.blur(ycbcr[..., 0], (3, 3)), np.uint8)
         moved = self._moved(luma)
         if self._settled and not moved.any():
@@ -79,6 +85,17 @@ class PersonFinder:
         """The model's mask for a picture, uint8 (144, 256, 3) BGR, whatever came before."""
         self._net.setInput(cv2.dnn.blobFromImage(bgr, 1 / 255, swapRB=True))
         return np.asarray(self._net.forward()[0, 0], np.float32)
+
+
+def coarse(ycbcr: U8) -> U8:
+    """The luma at so few samples that scenes can be told apart."""
+    luma = cv2.extractChannel(ycbcr, 0)
+    return np.asarray(cv2.resize(luma, _SCENE_SIZE, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def is_other_scene(one: U8, other: U8) -> bool:
+    """Whether two pictures, see `coarse`, are of different scenes."""
+    return bool((cv2.absdiff(one, other) > _SCENE_LEVELS).mean() > _SCENE_SHARE)
 
 
 def refined(mask: F32, ycbcr: U8) -> U8:
