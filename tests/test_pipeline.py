@@ -251,11 +251,18 @@ def test_an_output_that_fails_does_not_end_the_others(
     assert "the other outputs go on" in caplog.text
 
 
-def test_when_every_output_has_failed_it_ends() -> None:
-    sinks = [FakeSink(on_write=failing(ERROR, at=at)) for at in (0, 3)]
+def test_when_every_output_has_failed_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+    sinks = [
+        FakeSink(on_write=failing(SinkError(f"the {text}"), at=at))
+        for text, at in (("first", 0), ("second", 3))
+    ]
     began = time.monotonic()
-    with pytest.raises(SinkError):
+    with pytest.raises(SinkError, match="the first"):
         make(FakeSource(map(frame, count())), *sinks).run()
+    assert [record.message for record in caplog.records] == [
+        "the first; the other outputs go on",
+        "the second",
+    ]
     assert time.monotonic() - began < 2
     assert [sink.ends for sink in sinks] == [["aborted"], ["aborted"]]
 

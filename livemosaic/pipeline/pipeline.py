@@ -369,6 +369,10 @@ class Pipeline:
         """Go on without a sink that has failed, if another output is left."""
         self._threads.record_error(error)
         writer.queue.cancel()  # the mosaic worker must not wait for room
+        if not isinstance(error, LivemosaicError):
+            _logger.debug("%s", writer.sink.name, exc_info=error)
+        problem = problem_of(error, name=writer.sink.name)
+        is_said = self._threads.error is error  # the first is raised at the end
         if all(other.ended for other in self._fan_out.writers):
             self.cancel()
         elif all(other.ended for other in self._fan_out.sinks):
@@ -376,10 +380,9 @@ class Pipeline:
         elif isinstance(writer, WindowWriter) and self.control.state.on_close == "end":
             self.stop()
         else:
-            if not isinstance(error, LivemosaicError):
-                _logger.debug("%s", writer.sink.name, exc_info=error)
-            problem = problem_of(error, name=writer.sink.name)
-            self.control.warn(f"{problem}; the other outputs go on")
+            problem, is_said = f"{problem}; the other outputs go on", False
+        if not is_said:
+            self.control.warn(problem)
 
     def _is_overdue(self) -> bool:
         """Whether a live input has reached its duration by the clock."""
