@@ -71,6 +71,8 @@ def _crop(photo: U8, **options: Any) -> Crop:
         (300, 800, 0, 480, True),
         (300, 800, 0, 120, False),
         (300, 320, 0, 0, False),
+        (2400, 300, 1500, 0, True),
+        (300, 2400, 0, 1500, True),
     ],
 )
 def test_a_tile_keeps_the_head(width: int, height: int, left: int, top: int, differs: bool) -> None:

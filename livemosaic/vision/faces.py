@@ -23,7 +23,8 @@ _ANCHORS = ((16, 2), (8, 6))
 _LEAST = 0.75  # of the probability
 _SAME = 0.3  # faces that overlap so much, as a share of both together, are one
 
-# A photo of more pixels is looked at in 3x3 parts of half its sides, which overlap.
+# A photo of more pixels is looked at in 3x3 parts of half its sides, which overlap. Of a panorama
+# there are more parts, which are no longer than its shorter side.
 _PARTS_FROM = 256
 
 
@@ -51,8 +52,8 @@ class FaceFinder:
         height, width = bgr.shape[:2]
         windows = [(0, 0, width, height)]
         if min(width, height) >= _PARTS_FROM:
-            w, h = width // 2, height // 2
-            windows += [(x, y, w, h) for y in (0, h // 2, h) for x in (0, w // 2, w)]
+            w, h = min(width // 2, height), min(height // 2, width)
+            windows += [(x, y, w, h) for y in _begins(height, h) for x in _begins(width, w)]
         found: list[tuple[float, Face]] = []
         for left, top, w, h in windows:
             for certain, face in self._look(bgr[top : top + h, left : left + w]):
@@ -103,6 +104,12 @@ def _anchor_centres() -> F32:
             for x in range(cells):
                 centres += [((x + 0.5) / cells, (y + 0.5) / cells)] * count
     return np.asarray(centres, np.float32)
+
+
+def _begins(length: int, part: int) -> list[int]:
+    """Where parts of a side begin that overlap by about half."""
+    steps = round(2 * (length - part) / part)
+    return [step * (length - part) // steps for step in range(steps + 1)]
 
 
 def _overlap(one: Face, other: Face) -> float:
