@@ -119,7 +119,7 @@ def test_nothing_is_seen_of_the_cells_that_wait(gallery: Gallery, size: tuple[in
     mosaic = Mosaic(gallery, SETTINGS.changed(overlay=1.0))
     mosaic.process(white)
     grid = mosaic.grid
-    for edge in range(100, 140):  # at many places in a cell
+    for edge in range(100, 140, 3):  # at many places in a cell
         mask = _mask(0)
         mask[edge // 2 :, edge:] = 255
         area = Area(mask, black)
@@ -301,6 +301,19 @@ def test_the_mask_of_a_scene_is_not_shown_over_the_next_one() -> None:
     # Nothing of it is left where both scenes are as dark.
     black = Frame.from_bgr(np.zeros((180, 320, 3), np.uint8), colour=Colour("bt601"))
     assert _mask_of(black, finder, 0.06).max() == 0
+
+
+def test_a_fade_is_no_cut() -> None:
+    """Live, the mosaic would be everywhere for a moment."""
+    threads: list[Any] = []
+    finder, person = AreaFinder(lambda name, work: threads.append(work), _fail), _person()
+    assert _area(person, finder, area="person") is None
+    finder.close()
+    threads[0]()
+    for darker in range(10, 100, 10):  # within a tenth of a second
+        y = np.maximum(person.y, 16 + darker) - np.uint8(darker)
+        faded = replace(person, y=y, captured_s=darker / 1000)
+        assert _area(faded, finder, area="person") is not None
 
 
 @pytest.mark.parametrize("between", [{"area": "everything"}, {"privacy": True}])

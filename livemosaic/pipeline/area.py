@@ -54,8 +54,8 @@ class AreaFinder:
         self._finder: PersonFinder | None = None
         self._found: tuple[int, F32] | None = None  # the last look's scene, and the mask
         self._scene = 0
-        self._looked_at: U8 | None = None  # the last picture to look at, see `coarse`
-        self._turn = 0  # when that was, in looks
+        self._before: U8 | None = None  # the last picture, see `coarse`
+        self._turn = 0  # of the last look
         self._is_watching = False
         self.share = 1.0
 
@@ -66,7 +66,7 @@ class AreaFinder:
         """
         self.share = 1.0
         if state.area == "everything" or state.privacy:
-            self._looked_at = None  # nobody knows what comes next
+            self._before = None  # what comes next counts as another scene
             return None
         ycbcr = shrunk(frame)
         # A mask is of the picture as it came, so that one from before `mirror` is right after it.
@@ -85,12 +85,13 @@ class AreaFinder:
 
     def _look(self, ycbcr: U8, frame: Frame) -> None:
         time_s = frame.time_s if self._spawn is None else frame.captured_s
-        turn, now = int(time_s * _LOOKS_PER_S), coarse(ycbcr)
-        if self._looked_at is None or is_other_scene(now, self._looked_at):
+        turn, before = int(time_s * _LOOKS_PER_S), self._before
+        self._before = coarse(ycbcr)
+        if before is None or is_other_scene(before, self._before):
             self._scene += 1
         elif turn == self._turn:
             return
-        self._turn, self._looked_at = turn, now
+        self._turn = turn
         if self._spawn is None:
             self._finder = self._finder or PersonFinder()
             self._see(self._finder, self._scene, ycbcr, frame.colour)
