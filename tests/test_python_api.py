@@ -438,6 +438,7 @@ WRONG: list[tuple[str, Callable[..., Any]]] = [
     ("matcher", lambda gallery: Mosaic(gallery, matcher=lambda *_: 5).apply(PICTURE)),  # type: ignore[arg-type]
     ("cache_bytes", lambda gallery: Mosaic(gallery, cache_bytes="x")),  # type: ignore[arg-type]
     ("max_cells", lambda gallery: Mosaic(gallery).process(PICTURE, max_cells="x")),  # type: ignore[call-overload]
+    ("area", lambda gallery: Mosaic(gallery).process(PICTURE, area="person")),  # type: ignore[call-overload]
     ("profile", lambda gallery: Mosaic(gallery, profile=[])),  # type: ignore[arg-type]
     ("size", lambda gallery: Mosaic(gallery, size=(3, 3))),
     ("size", lambda gallery: Mosaic(gallery).change(size=(3, 3))),

@@ -259,6 +259,7 @@ class Mosaic:
         """
         if max_cells is not None:
             whole("max_cells", max_cells, 0)
+        take("area", area, Area | None, "an Area")
         return self._process(frame, max_cells, area)
 
     def _process(
