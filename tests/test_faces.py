@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from livemosaic.gallery import file_format
 from livemosaic.gallery.build import build_gallery
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.gallery.recipe import Recipe
@@ -16,6 +17,7 @@ from livemosaic.gallery.tiles import Crop, picture_tiles
 from livemosaic.vision.faces import Face, faces_in
 
 from .conftest import ROOT, U8
+from .program import Program
 
 PERSON = ROOT / "tests/corpus/person/astronaut.jpg"
 GREY = (90, 90, 90)
@@ -120,6 +122,22 @@ def test_crops_cut_no_face() -> None:
     assert len(centre) == 6
     assert len(faces) < 6
     np.testing.assert_array_equal(faces.tiles[0], centre.tiles[0])
+
+
+def test_a_gallery_from_before_keeps_its_tiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Program
+) -> None:
+    for name, left in (("a", 10), ("b", 500)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), _photo(800, 300, left, 0, 300))
+    file = tmp_path / "my.gallery"
+    with monkeypatch.context() as before:
+        before.delitem(file_format.OPTIONS, "focus")
+        build_gallery(tmp_path / "a.png", file, crops=0, focus="centre")
+    done = program("gallery", "add", file, tmp_path / "b.png")
+    assert done.code == 0, done.err
+    gallery = Gallery.open(file)
+    assert [it.crop for it in gallery.sources] == [(250, 0, 300, 300)] * 2
+    assert gallery.options["focus"] == "centre"
 
 
 def test_the_number_of_threads_does_not_matter(tmp_path: Path) -> None:

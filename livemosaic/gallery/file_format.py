@@ -212,7 +212,8 @@ class Gallery:
         self._data = data
         self.release()  # the checksum has read all of it
         self.mirror = bool(header["mirror"])
-        self.options: dict[str, Any] = dict(header["options"])
+        # The first galleries looked for no faces, and had no word for it.
+        self.options: dict[str, Any] = {"focus": "centre", **header["options"]}
         self.tiles: NDArray[np.uint8] = arrays["tiles"]
         self.tile_px = int(self.tiles.shape[1])
         self.features: NDArray[np.float32] = arrays["features"]
