@@ -172,11 +172,10 @@ def test_a_killed_run(name: str, tmp_path: Path, program: Program, gallery: Gall
     process.communicate(timeout=60)
     outcome = program("run", *words, "-y")
     assert outcome.code == 0
-    if name == "o.mkv":  # of a live input, which cannot be repeated
-        assert f"{tmp_path / 'o-recovered.mkv'}: a recording that a killed run left" in outcome.err
-        assert "o-recovered.mkv" in left(tmp_path)
-    else:
-        assert f"removed {remains[0]}, which a killed run left" in outcome.err
+    # Of a live input, which cannot be repeated.
+    kept = {"o.mkv": "o-recovered.mkv", "o_%04d.png": "o_%04d-recovered"}[name]
+    assert f"{tmp_path / kept}: a recording that a killed run left" in outcome.err
+    assert kept in left(tmp_path)
     assert not [n for n in left(tmp_path) if n.startswith(".")]
 
 

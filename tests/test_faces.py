@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
+from livemosaic.errors import LivemosaicError
 from livemosaic.gallery import file_format
 from livemosaic.gallery.build import build_gallery
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.gallery.recipe import Recipe
 from livemosaic.gallery.tiles import Crop, picture_tiles
-from livemosaic.vision.faces import Face, faces_in
+from livemosaic.vision.faces import Face, FaceFinder, faces_in
 
 from .conftest import ROOT, U8
 from .program import Program
@@ -51,6 +52,15 @@ def test_faces_of_a_tenth_of_the_width_are_found(left: int) -> None:
     assert len(faces) == 2
     for face, shift in zip(faces, (left, 500 + left), strict=True):
         assert _is_near(face, shift + 162, 67, 97, 97)
+
+
+def test_a_model_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("livemosaic.vision.model.FOLDER", tmp_path)
+    with pytest.raises(LivemosaicError, match=r"No such file.*install livemosaic again"):
+        FaceFinder()
+    (tmp_path / "face_detection_short_range.tflite").write_bytes(b"x" * 1000)
+    with pytest.raises(LivemosaicError, match=r"\.tflite: cannot be read: it is damaged"):
+        FaceFinder()
 
 
 def test_nothing_is_no_face() -> None:

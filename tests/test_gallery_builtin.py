@@ -245,7 +245,7 @@ def test_a_run_chooses_the_recipe_of_a_folder(
     outcome = program(*names, str(path), *words, "-y")
     assert outcome.code == 0
     for word in ("--crops", "--fit", "--no-mirror"):
-        assert f"{word} has no effect: the gallery" in outcome.err
+        assert f"{word} has no effect: it is for a gallery that this run makes" in outcome.err
 
 
 def test_folder_without_photos(fresh: Path, tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ so that faces of a tenth of its width are found.
 from __future__ import annotations
 
 import threading
-from importlib import resources
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from ..jit import F32, U8
+from .model import read_model
 
 _MODEL = "face_detection_short_range.tflite"
 _SIDE = 128  # of the model's picture
@@ -43,8 +43,7 @@ class FaceFinder:
     def __init__(self) -> None:
         # OpenCV 5's default engine leaves one of the outputs out; OpenCV 4 has only this one.
         engine = [cv2.dnn.ENGINE_CLASSIC] if hasattr(cv2.dnn, "ENGINE_CLASSIC") else []
-        with resources.as_file(resources.files(__package__) / "models" / _MODEL) as path:
-            self._net: Any = cv2.dnn.readNetFromTFLite(str(path), *engine)
+        self._net = read_model(_MODEL, *engine)
         self._centres = _anchor_centres()
 
     def __call__(self, bgr: U8) -> list[Face]:

@@ -6,14 +6,13 @@ OpenCV, in 6 ms.
 
 from __future__ import annotations
 
-from importlib import resources
-
 import cv2
 import numpy as np
 
 from ..jit import F32, U8, Bools
 from ..media.colour import Colour, ycbcr_to_bgr
 from ..media.frame import Frame
+from .model import read_model
 
 _MODEL = "selfie_segmentation_landscape.tflite"
 WIDTH, HEIGHT = 256, 144  # of the mask, whatever shape the picture has
@@ -49,8 +48,7 @@ class PersonFinder:
     """Looks for the person in pictures of a stream, see `shrunk`."""
 
     def __init__(self) -> None:
-        with resources.as_file(resources.files(__package__) / "models" / _MODEL) as path:
-            self._net = cv2.dnn.readNetFromTFLite(str(path))
+        self._net = read_model(_MODEL)
         self._luma: U8 | None = None  # of the last look
         self._mask = np.zeros((HEIGHT, WIDTH), np.float32)
         self._settled = False
