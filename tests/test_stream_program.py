@@ -99,7 +99,7 @@ def wait_for_pictures(process: subprocess.Popen[bytes], folder: Path, count: int
     """Wait until so many have been written."""
     with watchdog(process):
         while process.poll() is None:
-            if len(list(folder.glob(".*.part/*.png"))) >= count:
+            if len(list(folder.glob(".p_*/*.png"))) >= count:
                 return
             time.sleep(0.02)  # another program's files: there is nothing to wait on
     pytest.fail("no pictures came")

@@ -205,11 +205,12 @@ def test_every_key(screen: Screen, tmp_path: Path) -> None:
         run.press("question")
         run.see(lambda p: p[200:300, 470:490].max(axis=2).mean() > 110, "no keys")
         run.press("r")
+        until(lambda: True if list(tmp_path.glob(".*.mkv")) else None, what="a recording")
         run.see(
             lambda p: ((p[:60, 600:, 2] > 180) & (p[:60, 600:, 0] < 90)).sum() > 20, "a red dot"
         )
         run.press("r")
-        until(lambda: True if list(tmp_path.glob("*.mkv")) else None, what="the finished recording")
+        until(lambda: True if list(tmp_path.glob("l*.mkv")) else None, what="the finished one")
         run.press("f")
         until(lambda: True if run.size() == SIZE else None, what="the full screen")
         run.press("F11")

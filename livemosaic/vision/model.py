@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,20 @@ import cv2
 
 from ..errors import LivemosaicError, words_of
 
+# OpenCV reads no two models at once without mistakes.
+_reading = threading.Lock()
+
 FOLDER = Path(__file__).parent / "models"
 
 
 def read_model(name: str, *engine: int) -> Any:
-    """The network of a file, for OpenCV; `LivemosaicError` if it cannot be read."""
+    """The network of a file, for OpenCV, on any thread; `LivemosaicError` if it cannot be read."""
     path = FOLDER / name
     try:
         path.open("rb").close()  # OpenCV does not say why it cannot be opened
         # By its name: of bytes, OpenCV 5 reads them with another engine.
-        return cv2.dnn.readNetFromTFLite(str(path), *engine)
+        with _reading:
+            return cv2.dnn.readNetFromTFLite(str(path), *engine)
     except (OSError, cv2.error) as error:
         problem = words_of(error) if isinstance(error, OSError) else "it is damaged"
         raise LivemosaicError(
