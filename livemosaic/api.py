@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .argument import PATH, path_text, take
 from .control.options import OPTIONS, RunOptions, resolve
-from .errors import UsageError, as_written, did_you_mean
+from .errors import UsageError, as_written, unknown_options
 from .gallery import open_gallery
 from .media.frame import Frame, StatusEvent, TrackPacket
 from .media.picture import to_array
@@ -183,9 +183,7 @@ def _options(values: Mapping[str, object], **places: Any) -> RunOptions:
     """
     known = {name: it for it in OPTIONS for name in (it.name, it.field) if it.group != "program"}
     if unknown := values.keys() - known.keys():
-        wrong = sorted(unknown)
-        hint = did_you_mean(wrong[0], known) or f"there are {', '.join(known)}"
-        raise TypeError(f"no option {', '.join(wrong)}; {hint}")
+        raise unknown_options(unknown, known, known)
     for name, value in values.items():
         with as_written({known[name].field: name}):
             known[name].check(value)

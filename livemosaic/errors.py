@@ -34,6 +34,7 @@ __all__ = [
     "printable",
     "problem_of",
     "shown",
+    "unknown_options",
     "words_of",
 ]
 
@@ -115,6 +116,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     near = [name for name in dict.fromkeys(names) if len(word) > 2 and name.startswith(word)]
     near = near or difflib.get_close_matches(word, names, n=1, cutoff=0.65)
     return f"did you mean {' or '.join(near[:3])}?" if near else ""
+
+
+def unknown_options(names: Iterable[str], known: Iterable[str], listed: Iterable[str]) -> TypeError:
+    """The error for options that do not exist; if none of those known is near, it lists some."""
+    wrong = sorted(names)
+    hint = did_you_mean(wrong[0], known) or f"there are {', '.join(listed)}"
+    return TypeError(f"no option {', '.join(wrong)}; {hint}")
 
 
 def shown(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -390,15 +391,16 @@ def test_the_server_dies(screen: Screen) -> None:
 # ---- whole runs --------------------------------------------------------------------------
 
 
+def _run(screen: Screen, folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    environment = {"DISPLAY": screen.name, "WAYLAND_DISPLAY": ""}
+    return spawn("run", *words, env=environment, cwd=folder)
+
+
 @needs_jit
 @pytest.mark.slow
 def test_the_server_dies_during_a_run(screen: Screen, tmp_path: Path) -> None:
     """The run ends with an error, and its file is finished."""
-    process = spawn(
-        *("run", "screen:320x240+0+0", "out.mkv", "null"),
-        env={"DISPLAY": screen.name, "WAYLAND_DISPLAY": ""},
-        cwd=tmp_path,
-    )
+    process = _run(screen, tmp_path, "screen:320x240+0+0", "out.mkv", "null")
     until(lambda: next(tmp_path.glob("*out*"), None), what="the file", timeout_s=120)
     time.sleep(2)
     screen.kill()
@@ -414,11 +416,8 @@ def test_the_server_dies_during_a_run(screen: Screen, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_own_window_on_the_screen(screen: Screen, tmp_path: Path) -> None:
     """The window shows the screen that shows the window ..."""
-    process = spawn(
-        *("run", "screen", "window", "--size", "640x400", "--capture", "640x400@15"),
-        env={"DISPLAY": screen.name, "WAYLAND_DISPLAY": ""},
-        cwd=tmp_path,
-    )
+    words = ("screen", "window", "--size", "640x400", "--capture", "640x400@15")
+    process = _run(screen, tmp_path, *words)
     until(lambda: screen.find("livemosaic"), what="the window", timeout_s=120)
     time.sleep(2)
     assert process.poll() is None

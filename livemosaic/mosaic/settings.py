@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ..argument import take
-from ..errors import OptionError, UsageError, as_written, did_you_mean
+from ..errors import OptionError, UsageError, as_written, unknown_options
 from ..option import EVEN, Size, check, option, options_of
 from .match import MATCHERS
 
@@ -186,10 +186,7 @@ class MosaicSettings:
         names |= {known.field: known.name for known in options_of(MosaicSettings)}
         known = {**names, **{name: name for name in names.values()}}
         if unknown := options.keys() - known.keys():
-            wrong = sorted(unknown)
-            hint = did_you_mean(wrong[0], known)
-            hint = hint or f"there are {', '.join(dict.fromkeys(names.values()))}"
-            raise TypeError(f"no option {', '.join(wrong)}; {hint}")
+            raise unknown_options(unknown, known, dict.fromkeys(names.values()))
         values = {name: getattr(self, its) for its, name in names.items()}
         layer = {known[name]: value for name, value in options.items()}
         override(values, layer)

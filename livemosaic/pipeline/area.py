@@ -108,7 +108,7 @@ class AreaFinder:
             for look in self._looks:
                 self._see(finder, *look)
         except Exception:
-            self._found = None  # a mask that follows nobody any more would show them
+            self._found = None  # an old mask would show a person who has moved
             raise
 
     def _see(self, finder: PersonFinder, scene: int, ycbcr: U8, colour: Colour) -> None:

@@ -288,7 +288,7 @@ def _failed(spec: str, error: Exception) -> SourceError:
 
 
 def _unseen(spec: str) -> SourceError:
-    """The error for a system that shows its screens to nobody, or not to this program."""
+    """The error for a system that shows its screens to no program, or not to this one."""
     fix = _X11_OR_OBS if sys.platform == "linux" else "unlock it, and try again"
     return SourceError(f"{spec}: the system gives no picture of the screen; {fix}")
 

@@ -61,7 +61,7 @@ class Site:
         self._url, self._extractors, self._limit_s = url, tuple(extractors), limit_s
 
     def is_known(self) -> bool:
-        """Whether yt-dlp knows the site; asks nobody."""
+        """Whether yt-dlp knows the site; without a request."""
         from yt_dlp.extractor import gen_extractor_classes
 
         with self._downloader():  # which loads plugins, too
