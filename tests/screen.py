@@ -85,16 +85,19 @@ class Screen:
         """Wait for a window with this title, and return its number."""
         return until(lambda: self.find(title), what=f"a window {title!r}")
 
-    def has_pointer(self) -> bool:
-        """Whether there is a mouse pointer to be seen in the middle of the screen."""
+    def see_pointer(self, shown: bool) -> None:
+        """Look until the middle of the screen has a mouse pointer, or has none."""
         self.run("xdotool", "mousemove", str(SIZE[0] // 2 + 7), str(SIZE[1] // 2))
-        time.sleep(0.3)
         x11, fixes = ctypes.CDLL("libX11.so.6"), ctypes.CDLL("libXfixes.so.3")
         x11.XOpenDisplay.restype = fixes.XFixesGetCursorImage.restype = ctypes.c_void_p
         display = ctypes.c_void_p(x11.XOpenDisplay(self.name.encode()))
-        image = fixes.XFixesGetCursorImage(display)  # none of an empty one
+
+        def find() -> bool | None:
+            image = fixes.XFixesGetCursorImage(display)  # none of an empty one
+            return True if (image is not None) == shown else None
+
+        until(find, what=f"pointer shown: {shown}")
         x11.XCloseDisplay(display)
-        return image is not None
 
     def press(self, title: str, key: str) -> None:
         """Press a key (of X11: `q`, `Escape`, `plus`) in the window with this title.

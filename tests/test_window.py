@@ -128,7 +128,6 @@ FIRST = fits(1190, 669)
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_picture_colours_and_aspect(screen: Screen) -> None:
     """A window of its own size at first; another size is filled with the aspect kept."""
     with shown(screen.environment, (1280, 720)) as program:
@@ -168,7 +167,6 @@ KEYS_OF_CONTROL: list[tuple[str, Callable[[Any], object]]] = [
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_every_key(screen: Screen) -> None:
     with shown(screen.environment) as program:
         screen.see(has_picture, what="the picture")
@@ -185,7 +183,6 @@ def test_every_key(screen: Screen) -> None:
         assert program.ended() == (0, "")
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_what_the_window_shows_over_the_picture(screen: Screen) -> None:
     """Statistics, keys, the original: their pixels come and go in their places."""
@@ -227,10 +224,10 @@ def test_what_the_window_shows_over_the_picture(screen: Screen) -> None:
 
         full = fits(1400, 788)  # all of the screen's width
         screen.see(full, what="the full screen")
-        assert not screen.has_pointer()
+        screen.see_pointer(False)
         screen.press(TITLE, "F11")
         screen.see(lambda shot: has_picture(shot) and not full(shot), what="the window again")
-        assert screen.has_pointer()
+        screen.see_pointer(True)
         screen.press(TITLE, "f")
         screen.see(full, what="the full screen")
         screen.press(TITLE, "Escape")

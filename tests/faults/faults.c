@@ -42,7 +42,12 @@ static int is_of_folder(int file) {
     return readlink(link, path, sizeof path - 1) > 0 && in_folder(path);
 }
 
-#define REAL(name) ((__typeof__(name) *)dlsym(RTLD_NEXT, #name))
+/* Looked for once: dlsym frees the caller's text of dlerror, while Python allocates memory for it. */
+#define REAL(name) ({ \
+        static __typeof__(name) *real; \
+        if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name); \
+        real; \
+    })
 #define FAIL_IF(called, concerns, value) \
     if (due(called, concerns)) { errno = code; return value; }
 
