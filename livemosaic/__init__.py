@@ -14,7 +14,7 @@ from .errors import GalleryError, LivemosaicError, OptionError, SinkError, Sourc
 if TYPE_CHECKING:
     from .api import mosaic_frames, render
     from .control.state import Control, LiveState
-    from .gallery import build_gallery, open_gallery
+    from .gallery import build_gallery, open_gallery, refresh_gallery, remove_photos
     from .gallery.file_format import Gallery
     from .media.colour import Colour
     from .media.frame import Frame, StreamInfo
@@ -52,6 +52,8 @@ __all__ = [
     "open_sink",
     "open_source",
     "output_info",
+    "refresh_gallery",
+    "remove_photos",
     "render",
 ]
 
@@ -75,6 +77,8 @@ _LAZY = {
     "open_sink": ".sinks",
     "open_source": ".sources",
     "output_info": ".pipeline",
+    "refresh_gallery": ".gallery",
+    "remove_photos": ".gallery",
     "render": ".api",
 }
 

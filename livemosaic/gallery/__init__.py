@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .build import Progress, build_gallery
     from .builtin import BUILTIN
+    from .change import refresh_gallery, remove_photos
     from .file_format import Gallery
     from .recipe import Recipe
 
@@ -37,9 +38,19 @@ _LAZY = {
     "Gallery": "file_format",
     "BUILTIN": "builtin",
     "Recipe": "recipe",
+    "refresh_gallery": "change",
+    "remove_photos": "change",
 }
 
-__all__ = ["BUILTIN", "Gallery", "Recipe", "build_gallery", "open_gallery"]
+__all__ = [
+    "BUILTIN",
+    "Gallery",
+    "Recipe",
+    "build_gallery",
+    "open_gallery",
+    "refresh_gallery",
+    "remove_photos",
+]
 
 
 def open_gallery(

@@ -23,14 +23,14 @@ from ..media.picture import to_array
 from ..processors import usable_cores
 from .added_crops import AddedCrops, Arrays
 from .clusters import cluster_tiles, group_tiles
-from .file_format import GalleryWriter, new_gallery_file, refuse_to_replace
+from .file_format import GalleryWriter, Stamp, new_gallery_file, refuse_to_replace
 from .histogram import tile_histograms
 from .layout_features import tile_points
 from .lettering import SIDE, has_lettering
 from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Focus, Recipe
 from .tiles import Crop, Tiles, picture_tiles, read_photo, region
-from .video_frames import frames_of, read_photo_file
+from .video_frames import frames_of, photo_stamp, read_photo_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -89,9 +89,9 @@ class BuildReport:
                 yield f"{len(paths)} {kind}s are left out, such as {paths[0]}{advice}", paths
 
 
-# Of some photos: the names read, (name, reason) of the others, and arrays of the gallery file. Its
-# source_photo counts from 0.
-_Batch = tuple[list[str], list[tuple[str, str]], Arrays]
+# Of some photos: the names and stamps of those read, (name, reason) of the others, and arrays of
+# the gallery file. Its source_photo counts from 0.
+_Batch = tuple[list[str], list[Stamp], list[tuple[str, str]], Arrays]
 
 
 def build_gallery(
@@ -165,7 +165,7 @@ def build_gallery(
     photos = sorted({*found.photos, *frames})
     if not photos:
         raise _nothing_readable(bad_videos)
-    cut = _file_cut(recipe.for_photos(len(photos)))
+    cut = file_cut(recipe.for_photos(len(photos)))
 
     with new_gallery_file(output) as writer:
         report = write_gallery(
@@ -196,7 +196,7 @@ def images_gallery(
         except UsageError as error:
             raise UsageError(f"{names[-1]}: {error}") from None
     cutting = recipe.for_photos(len(names))
-    cut_file = _file_cut(cutting)
+    cut_file = file_cut(cutting)
 
     def cut(name: str) -> tuple[Tiles, bool]:
         if name not in arrays:
@@ -213,7 +213,8 @@ def images_gallery(
     return file.getvalue()
 
 
-def _file_cut(recipe: Recipe) -> Cut:
+def file_cut(recipe: Recipe) -> Cut:
+    """Makes the tiles of photo files by a recipe, which is `for_photos`."""
     at_least = SIDE if recipe.mirror else 0  # to find lettering
     return lambda path: _cut(*read_photo(read_photo_file(path), recipe, at_least=at_least), recipe)
 
@@ -233,6 +234,7 @@ def write_gallery(
     path: Path = Path(),
     root: str | None = None,
     labels: I32 | None = None,
+    stamp: Callable[[str], Stamp] = photo_stamp,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> BuildReport:
@@ -243,22 +245,25 @@ def write_gallery(
     path : for the report
     root : the folder that the names belong to; by default the one that all of them lie in
     labels : the cluster of each tile; by default they are computed
+    stamp : gives the stamp of a photo, by its name
     """
     began = time.perf_counter()
     batches: list[Arrays] = []
     chooses = recipe.crops is None and recipe.for_photos(len(names)).crops
     added = AddedCrops() if chooses else None
     used: list[str] = []
+    stamps: list[Stamp] = []
     unreadable: list[tuple[str, str]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about damaged files: they are reported
-        for read, bad, arrays in _read_all(names, cut, recipe.tile_px, workers):
+        for read, read_stamps, bad, arrays in _read_all(names, cut, stamp, recipe.tile_px, workers):
             arrays["source_photo"] += len(used)
             if added is not None:
                 arrays = added.take(arrays)
             writer.append(arrays.pop("tiles"))
             batches.append(arrays)
             used += read
+            stamps += read_stamps
             unreadable += bad
             if progress:
                 progress(len(used) + len(unreadable), len(names))
@@ -280,7 +285,12 @@ def write_gallery(
         start = len(os.path.join(root, ""))
         used = [path[start:] for path in used]
     size = writer.finish(
-        arrays | groups._asdict(), photos=used, root=root, recipe=recipe, lettering=lettering
+        arrays | groups._asdict(),
+        photos=used,
+        root=root,
+        recipe=recipe,
+        lettering=lettering,
+        stamps=stamps,
     )
     return BuildReport(
         path=path,
@@ -303,7 +313,11 @@ def _nothing_readable(unreadable: Sequence[tuple[str, str]]) -> GalleryError:
 
 
 def _read_all(
-    names: Sequence[str], cut: Cut, tile_px: int, workers: int | None
+    names: Sequence[str],
+    cut: Cut,
+    stamp: Callable[[str], Stamp],
+    tile_px: int,
+    workers: int | None,
 ) -> Iterator[_Batch]:
     """Batches in the order of `names`; only a bounded number of them is in memory."""
     workers = workers or usable_cores() + EXTRA_WORKERS
@@ -311,7 +325,8 @@ def _read_all(
     pool = ThreadPoolExecutor(workers, "gallery")
     try:
         for start in range(0, len(names), BATCH):
-            pending.append(pool.submit(_read_batch, names[start : start + BATCH], cut, tile_px))
+            some = names[start : start + BATCH]
+            pending.append(pool.submit(_read_batch, some, cut, stamp, tile_px))
             if len(pending) > 2 * workers:
                 yield pending.popleft().result()
         while pending:
@@ -320,14 +335,18 @@ def _read_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _read_batch(names: Sequence[str], cut: Cut, tile_px: int) -> _Batch:
+def _read_batch(
+    names: Sequence[str], cut: Cut, stamp: Callable[[str], Stamp], tile_px: int
+) -> _Batch:
     read: list[str] = []
+    stamps: list[Stamp] = []
     unreadable: list[tuple[str, str]] = []
     photos: list[int] = []
     crops: list[Crop] = []
     lettering: list[bool] = []
     parts = [np.empty((0, tile_px, tile_px, 3), np.uint8)]
     for name in names:
+        before = stamp(name)  # before it is read: a later change is noticed
         try:
             (tiles, places), letters = cut(name)
         except BadImage as reason:
@@ -336,6 +355,7 @@ def _read_batch(names: Sequence[str], cut: Cut, tile_px: int) -> _Batch:
         photos += [len(read)] * len(tiles)
         lettering += [letters] * len(tiles)
         read.append(name)
+        stamps.append(before)
         crops += places
         parts.append(tiles)
     tiles = np.concatenate(parts)
@@ -349,7 +369,7 @@ def _read_batch(names: Sequence[str], cut: Cut, tile_px: int) -> _Batch:
         "source_crop": np.array(crops, np.int32).reshape(-1, 4),
         "lettering": np.array(lettering, np.bool_),
     }
-    return read, unreadable, arrays
+    return read, stamps, unreadable, arrays
 
 
 def _common_folder(paths: Sequence[str]) -> str:

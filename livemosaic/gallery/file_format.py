@@ -12,7 +12,7 @@
 
 | key of the header | content                                                                |
 |-------------------|------------------------------------------------------------------------|
-| arrays            | of each array its dtype, shape and offset                              |
+| arrays            | of each array its dtype, shape and offset; may have `photo_stamp`, too |
 | root              | the folder that the photos' paths belong to                            |
 | mirror            | may the tiles be shown mirrored?                                       |
 | lettering         | numbers of the photos that are never mirrored; may be missing          |
@@ -68,6 +68,8 @@ ARRAYS = {
     "photo_start": ("<i8", "p+1"),  # where in `photo_path` each photo's path begins, and the end
     "photo_path": ("|u1", "bytes"),  # the paths, UTF-8, relative to the root
 }
+# An array that may be missing: size and time (ns) of each photo's file when it was read, or zeros.
+_STAMPS, _STAMPS_DTYPE = "photo_stamp", "<i8"
 
 # How a gallery was built, so that `gallery add` can build it again.
 _ELSEWHERE = {"tile_px", "no_mirror"}  # the tiles' shape, and `mirror` in the header
@@ -138,6 +140,11 @@ class Source(NamedTuple):
     crop: tuple[int, int, int, int]
 
 
+# The size and the time in ns of a photo's file: another one means that the photo has changed.
+Stamp = tuple[int, int]
+NO_STAMP: Stamp = (0, 0)
+
+
 class Sources(Sequence[Source]):
     """The source of each tile, stored as a table of paths and int32 numbers."""
 
@@ -201,6 +208,8 @@ class Gallery:
     added_crops : bool (n,), which tiles are crops that were added for the colours that whole photos
         lack; crops that a recipe asks for are not among them
     options : how the gallery was built (fit, crops, clusters, drop_percentile, seed)
+    stamps : int64 (photos, 2), the size and the time in ns of each photo's file when it was read;
+        zeros where they are not known
     bytes : size of the file
     """
 
@@ -227,6 +236,7 @@ class Gallery:
         self.source_photo: NDArray[np.int32] = arrays["source_photo"]
         self.sources = Sources(arrays, header["root"])
         photos = len(arrays["photo_start"]) - 1
+        self.stamps: NDArray[np.int64] = arrays.get(_STAMPS, np.zeros((photos, 2), np.int64))
         by_photo = np.full(photos, self.mirror)
         by_photo[header.get("lettering", [])] = False
         self.mirrors: NDArray[np.bool_] = by_photo[self.source_photo]
@@ -370,6 +380,10 @@ def _read(data: mmap.mmap | bytes, path: Path) -> tuple[dict[str, NDArray[Any]],
         header = json.loads(bytes(view[offset:]))
         arrays = {name: _array(view, header["arrays"][name], ARRAYS[name][0]) for name in ARRAYS}
         _check_arrays(arrays)
+        if _STAMPS in header["arrays"]:
+            stamps = arrays[_STAMPS] = _array(view, header["arrays"][_STAMPS], _STAMPS_DTYPE)
+            if stamps.shape != (len(arrays["photo_start"]) - 1, 2):
+                raise ValueError(f"{_STAMPS} is {stamps.shape}")
         _check_header(header, photos=len(arrays["photo_start"]) - 1)
         return arrays, header
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
@@ -459,6 +473,7 @@ class GalleryWriter:
         root: str,
         recipe: Recipe,
         lettering: Sequence[int] = (),
+        stamps: Sequence[Stamp] = (),
     ) -> int:
         """Write everything but the tiles; return the size of the file in bytes.
 
@@ -467,6 +482,7 @@ class GalleryWriter:
         arrays : all of `ARRAYS` but tiles, photo_start and photo_path
         photos : paths relative to `root`, in the order of source_photo's numbers
         lettering : the numbers of those that are never mirrored
+        stamps : of each photo, or none
         """
         self._describe("tiles", ARRAYS["tiles"][0], self._tiles_shape, _START)
         raw = [photo.encode("utf-8", "surrogateescape") for photo in photos]
@@ -474,8 +490,11 @@ class GalleryWriter:
             "photo_start": np.cumsum([0, *map(len, raw)], dtype=np.int64),
             "photo_path": np.frombuffer(b"".join(raw), np.uint8),
         }
+        dtypes = {name: dtype for name, (dtype, _) in ARRAYS.items()} | {_STAMPS: _STAMPS_DTYPE}
+        if any(stamp != NO_STAMP for stamp in stamps):
+            table[_STAMPS] = np.array(stamps, np.int64)
         for name, array in (dict(arrays) | table).items():
-            array = np.ascontiguousarray(array, ARRAYS[name][0])
+            array = np.ascontiguousarray(array, dtypes[name])
             self._write(bytes(-self._offset % _ALIGN))
             self._describe(name, array.dtype.str, array.shape, self._offset)
             self._write(array.reshape(-1).view(np.uint8).data)

@@ -23,6 +23,7 @@ from ..errors import LivemosaicError, OptionError
 from ..media.frame import Frame
 from ..media.image_reader import BadImage, read_image_file
 from ..processors import usable_cores
+from .file_format import NO_STAMP, Stamp
 
 if TYPE_CHECKING:
     from ..sources import Source
@@ -41,6 +42,17 @@ def video_of(name: str) -> str | None:
 def photo_exists(name: str) -> bool:
     """Whether the file of a photo, or the video of a frame, is there."""
     return os.path.exists(video_of(name) or name)
+
+
+def photo_stamp(name: str) -> Stamp:
+    """The size and time of a photo's file, or of the video of a frame; zeros without a file."""
+    if not os.path.isabs(name):  # of a built-in gallery, or of none
+        return NO_STAMP
+    try:
+        status = os.stat(video_of(name) or name)
+    except (OSError, ValueError):
+        return NO_STAMP
+    return status.st_size, status.st_mtime_ns
 
 
 def read_photo_file(name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The subcommand `gallery`: build, info, show, add.
+"""The subcommand `gallery`: build, info, show, add, remove, refresh.
 
 Only what argparse needs is imported here; the rest when a command runs, so that --help is quick.
 """
@@ -20,6 +20,7 @@ from ..signals import Interrupts
 
 if TYPE_CHECKING:
     from ...gallery.build import BuildReport
+    from ...gallery.change import ChangeReport
     from ...gallery.file_format import Gallery
 
 _Run = Callable[[argparse.Namespace, Interrupts], None]
@@ -83,6 +84,32 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     )
     add_gallery(add, "a gallery file")
     add_paths(add, "go on although photos of the gallery are gone")
+
+    remove = command(
+        "remove",
+        _remove,
+        "leave photos out of a gallery file",
+        "Leaves photos out of a gallery file. No photo is read, or deleted.",
+    )
+    add_gallery(remove, "a gallery file")
+    completed_as_file(
+        remove.add_argument(
+            "paths", nargs="+", metavar="PATH", help="photos, folders, videos or globs"
+        )
+    )
+    remove.add_argument("--quiet", action="store_true", help="no progress, no summary")
+
+    refresh = command(
+        "refresh",
+        _refresh,
+        "bring a gallery file up to date with its photos",
+        "Reads photos that changed again, and leaves out those that are gone.",
+    )
+    add_gallery(refresh, "a gallery file")
+    refresh.add_argument(
+        "-y", action="store_true", dest="yes", help="also leave out photos whose folder is gone"
+    )
+    refresh.add_argument("--quiet", action="store_true", help="no progress, no summary")
 
 
 def run(args: argparse.Namespace, interrupts: Interrupts) -> int:
@@ -178,6 +205,33 @@ def _add(args: argparse.Namespace, interrupts: Interrupts) -> None:
         )
     _print_list("gone", gone, args)
     _print_report(report, args)
+
+
+def _remove(args: argparse.Namespace, interrupts: Interrupts) -> None:
+    from ...gallery.change import remove_photos
+
+    interrupts.result = args.gallery
+    with photos_bar(quiet=args.quiet) as progress:
+        report = remove_photos(args.gallery, args.paths, progress=progress)
+    _print_change(report, args, "removed")
+
+
+def _refresh(args: argparse.Namespace, interrupts: Interrupts) -> None:
+    from ...gallery.change import refresh_gallery
+
+    interrupts.result = args.gallery
+    with photos_bar(quiet=args.quiet) as progress:
+        report = refresh_gallery(args.gallery, missing_folders=args.yes, progress=progress)
+    _print_change(report, args, "gone")
+
+
+def _print_change(report: ChangeReport, args: argparse.Namespace, removed: str) -> None:
+    if not args.quiet:
+        _print_list(removed, report.removed, args)
+        _print_list("changed", report.changed, args)
+        if not report.removed and not report.changed:
+            print_notes(["no photo has changed"])
+    _print_report(report.gallery, args)
 
 
 def _open(name: str) -> Gallery:

@@ -1,0 +1,238 @@
+"""Changes of a gallery file: photos leave, and photos that changed are read again.
+
+The tiles of all other photos are taken from the file, so that a change is quick, and these photos
+need not be there.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..argument import items, path_text, take, whole
+from ..errors import GalleryError, UsageError
+from .build import BuildReport, Progress, file_cut, write_gallery
+from .builtin import BUILTIN
+from .file_format import Gallery, new_gallery_file
+from .recipe import Recipe
+from .tiles import Tiles
+from .video_frames import photo_exists, photo_stamp, video_of
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeReport:
+    """The result of a change.
+
+    Attributes
+    ----------
+    gallery : the report of the new file
+    removed : paths of photos that left because they were named or are gone
+    changed : paths of photos that were read again
+    """
+
+    gallery: BuildReport
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+def remove_photos(
+    gallery: str | Path,
+    paths: str | Path | Iterable[str | Path],
+    *,
+    progress: Progress | None = None,
+) -> ChangeReport:
+    """Write a gallery file again without some photos. No photo is read, or deleted.
+
+    Parameters
+    ----------
+    gallery : the file, which is replaced when the new one is complete
+    paths : photos of the gallery, be they there or gone; folders for all photos in them, videos for
+        their frames, and globs, whose `*` stands for `/`, too
+    progress : called as progress(done, total), in photos
+
+    Raises
+    ------
+    GalleryError : the gallery cannot be used or written, a path is of none of its photos, or no
+        photo would be left
+    UsageError : the gallery is a built-in one, or an argument makes no sense
+
+    Examples
+    --------
+    >>> from livemosaic.gallery import remove_photos
+    >>> remove_photos("party.gallery", ["blurred.jpg"]).removed      # doctest: +SKIP
+    ('/home/me/party/blurred.jpg',)
+    """
+    opened = _open(gallery)
+    paths = items("paths", paths, "a path, or a list of paths")
+    photos = opened.sources.photos()
+    removed: set[str] = set()
+    for number, path in enumerate(paths):
+        found = _photos_at(path_text(f"paths[{number}]", path, "a path"), photos)
+        if not found:
+            raise GalleryError(
+                f"no photo of {str(gallery)!r} is at {str(path)!r}; check the name, or refresh the "
+                "gallery to leave out all photos that are gone"
+            )
+        removed.update(found)
+    report = _write(opened, [it for it in photos if it not in removed], (), progress)
+    return ChangeReport(report, tuple(sorted(removed)))
+
+
+def refresh_gallery(
+    gallery: str | Path,
+    *,
+    missing_folders: bool = False,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> ChangeReport:
+    """Read the photos of a gallery file again that changed since, and leave out those that are
+    gone; the file stays as it is if there are none.
+
+    A photo has changed if its file has another size or time. All photos are read again if the
+    gallery does not know them, because an early version of livemosaic built it.
+
+    Parameters
+    ----------
+    gallery : the file, which is replaced when the new one is complete
+    missing_folders : also leave out photos whose whole folder is gone. Their drive may not be
+        mounted
+    progress : called as progress(done, total), in photos
+    workers : threads that read photos, by default one more than cores
+
+    Raises
+    ------
+    GalleryError : the gallery cannot be used or written, a folder is gone, or no photo would be
+        left
+    UsageError : the gallery is a built-in one, or an argument makes no sense
+
+    Examples
+    --------
+    >>> from livemosaic.gallery import refresh_gallery
+    >>> report = refresh_gallery("party.gallery")                    # doctest: +SKIP
+    >>> len(report.changed), len(report.removed)                     # doctest: +SKIP
+    (3, 1)
+    """
+    opened = _open(gallery)
+    take("progress", progress, Callable | None, "a function")
+    if workers is not None:
+        whole("workers", workers, 1)
+    photos = opened.sources.photos()
+    gone = [photo for photo in photos if not photo_exists(photo)]
+    folders = {os.path.dirname(photo) or os.curdir for photo in gone}
+    missing = sorted(folder for folder in folders if not os.path.isdir(folder))
+    if missing and not missing_folders:
+        raise GalleryError(
+            f"the folder {missing[0]!r} of photos of {str(gallery)!r} is gone; mount its drive, or "
+            "add -y to leave out its photos"
+        )
+    stamps = map(tuple, opened.stamps.tolist())
+    changed = [
+        photo
+        for photo, stamp in zip(photos, stamps, strict=True)
+        if photo_stamp(photo) != stamp and photo_exists(photo)
+    ]
+    if not gone and not changed:
+        return ChangeReport(_unchanged(opened))
+    left = set(photos) - set(gone)
+    report = _write(opened, sorted(left), set(changed), progress, workers)
+    return ChangeReport(report, tuple(gone), tuple(changed))
+
+
+def recipe_of(gallery: Gallery) -> Recipe:
+    """How a gallery was made."""
+    return Recipe(gallery.tile_px, no_mirror=not gallery.mirror, **gallery.options)
+
+
+def cut_of(gallery: Gallery) -> Callable[[str], tuple[Tiles, bool]]:
+    """The tiles of photos as they are in a gallery, by their names, and whether these have
+    lettering."""
+    order = np.argsort(gallery.source_photo, kind="stable")
+    photos = gallery.sources.photos()
+    start = np.searchsorted(gallery.source_photo[order], np.arange(len(photos) + 1))
+    numbers = {name: number for number, name in enumerate(photos)}
+
+    def cut(name: str) -> tuple[Tiles, bool]:
+        number = numbers[name]
+        ids = order[start[number] : start[number + 1]]
+        crops = [gallery.sources[i].crop for i in ids.tolist()]
+        return (gallery.tiles[ids], crops), gallery.mirror and not gallery.mirrors[ids].any()
+
+    return cut
+
+
+def _open(gallery: str | Path) -> Gallery:
+    if gallery in BUILTIN:
+        raise UsageError(
+            f"{gallery!r} is a built-in gallery, which cannot be changed; build your own with: "
+            "livemosaic gallery build PHOTOS... -o my.gallery"
+        )
+    return Gallery.open(path_text("gallery", gallery, "a path"))
+
+
+def _photos_at(path: str, photos: Sequence[str]) -> list[str]:
+    """The photos that a path of a user stands for."""
+    whole = os.path.abspath(os.path.expanduser(path))
+    below = os.path.join(whole, "")
+    found = [it for it in photos if whole in (it, video_of(it)) or it.startswith(below)]
+    if not found and glob.has_magic(path):
+        found = fnmatch.filter(photos, whole)
+    return found
+
+
+def _write(
+    gallery: Gallery,
+    names: Sequence[str],
+    changed: Container[str],
+    progress: Progress | None,
+    workers: int | None = None,
+) -> BuildReport:
+    """Write a gallery's file again with some of its photos, of which some are read again."""
+    if not names:
+        raise GalleryError(
+            f"no photo of {str(gallery.path)!r} would be left; delete the file instead"
+        )
+    assert gallery.path is not None
+    recipe = recipe_of(gallery)
+    by_recipe = recipe.for_photos(len(names))
+    fresh, kept = file_cut(by_recipe), cut_of(gallery)
+    # A gallery that has become too large for added crops cannot tell them from whole photos.
+    wholes = slice(1) if recipe.crops is None and not by_recipe.crops else slice(None)
+
+    def cut(name: str) -> tuple[Tiles, bool]:
+        if name in changed:
+            return fresh(name)
+        (tiles, crops), lettering = kept(name)
+        return (tiles[wholes], crops[wholes]), lettering
+
+    stamps = dict(zip(gallery.sources.photos(), map(tuple, gallery.stamps.tolist()), strict=True))
+    with new_gallery_file(gallery.path) as writer:
+        return write_gallery(
+            writer,
+            names,
+            cut,
+            recipe,
+            path=gallery.path,
+            stamp=lambda name: photo_stamp(name) if name in changed else stamps[name],
+            progress=progress,
+            workers=workers,
+        )
+
+
+def _unchanged(gallery: Gallery) -> BuildReport:
+    assert gallery.path is not None
+    return BuildReport(
+        path=gallery.path,
+        photos=len(gallery.sources.photos()),
+        tiles=len(gallery),
+        unreadable=(),
+        clusters=len(gallery.kept),
+        kept=int(gallery.kept.sum()),
+        bytes=gallery.bytes,
+        seconds=0.0,
+    )
