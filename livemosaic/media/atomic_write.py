@@ -14,6 +14,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -81,6 +82,10 @@ class Part:
         """The file, to be written. The part stays locked when it is closed."""
         return os.fdopen(os.dup(self._file), "wb")
 
+    def open_unbuffered(self) -> FileIO:
+        """The file, to be read and written without a buffer."""
+        return os.fdopen(os.dup(self._file), "r+b", buffering=0)
+
     def open_new(self, name: str) -> BinaryIO:
         """A new file in the folder, to be written, in place of one that has the name."""
         path: str | Path = self.path / name
@@ -90,21 +95,6 @@ class Part:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path, **folder)
         return os.fdopen(os.open(path, _NEW, 0o666, **folder), "wb")
-
-    @property
-    def ffmpeg_name(self) -> Path:
-        """A path by which FFmpeg opens this file, whatever came to its place since."""
-        name = Path(f"/proc/self/fd/{self._file}")  # elsewhere, /dev/fd would share our position
-        return name if self._file != _NONE and name.exists() else self.path
-
-    @property
-    def size(self) -> int:
-        """The bytes of the file so far."""
-        return os.fstat(self._file).st_size
-
-    def truncate(self, size: int) -> None:
-        """Cut the file off."""
-        os.ftruncate(self._file, size)
 
     def place(self, final: Path, *, name: str | None = None, overwrite: bool = True) -> str:
         """Give the finished file its name, or a file of the folder; close it first.

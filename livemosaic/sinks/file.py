@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import stat
@@ -27,12 +26,13 @@ from ..media.ffmpeg import (
     sink_error,
 )
 from ..media.frame import Chapter, Frame, StreamInfo, TrackPacket
-from ..media.paths import ending, ffmpeg_path
+from ..media.paths import ending
 from ..media.urls import PROTOCOLS, is_url, protocol_problem, public_name, split_url
 from . import formats
 from .atomic_file import AtomicFile, check_path, refuse_folder, resolved, sink_errors
 from .base import STANDARD_OUTPUT, Destination, FileOptions, RunContext, Sink, one_thread
 from .encoder import VideoEncoder
+from .muxer_file import MuxerFile
 from .sender import Order, Sender
 from .tracks import Tracks
 
@@ -40,15 +40,13 @@ _logger = logging.getLogger("livemosaic")
 
 _STALE_KEYS = {"encoder", "major_brand", "minor_version", "compatible_brands"}
 _MAX_TIMESCALE = 1_000_000  # ticks per second: with more, 32-bit sums in players overflow
-# The disk is full, broken, or has a limit for the user or for files.
-_DISK_ERRORS = {errno.ENOSPC, errno.EIO, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_MP4_BEGIN = 64  # bytes: the size and kind of the box that hides the fragments are in them
 # Begins the first packets of Nut; without it, a demuxer refuses the header.
 _NUT_SYNC = bytes.fromhex("4e4be4adeeca4569")
 # Whole MPEG-TS packets per datagram, as receivers expect; 7 fit into an Ethernet frame.
 _DATAGRAM = 7 * 188
 _MAX_LATE_S = 1  # of sound in MP4: until each track has begun, nothing is written
 _MAX_WAITING = 10_000  # packets: minutes of sound
+_BUFFER = 1 << 18  # bytes, as FFmpeg has for files
 _EARLY_S = Fraction(1, 4)  # of sound whose loss is noticed
 
 
@@ -149,16 +147,16 @@ class FileSink(Sink):
         self._end_s = Fraction(0)  # of all that was written
         self._heard_s: Fraction | None = None  # end of the tracks so far, in the input's time
         self._waiting: list[TrackPacket] = []  # for the first frame, or the one after a pause
-        self._is_mp4 = destination.format.muxer in ("mp4", "mov")
+        is_mp4 = destination.format.muxer in ("mp4", "mov")
         self._begin = self._whole = 0  # bytes: of the header, and so far; see `_note_size`
-        options, url = destination.options, destination.location
+        options = destination.options
         self._tells_early = not options.zeroed
         self._lasts = info.live and destination.is_file  # cannot be repeated: keep what plays
-        self._waits_for_sound = self._lasts and self._is_mp4
+        self._waits_for_sound = self._lasts and is_mp4
         self._late_s: Fraction | None = None  # the time until which sound is to begin
         self._part = AtomicFile(destination, recording=self._lasts) if destination.is_file else None
-        if self._part is not None:
-            url = ffmpeg_path(self._part.ffmpeg_name)
+        self._file: MuxerFile | None = None
+        self._is_ending = self._is_ended = False
         self._helpers = contextlib.ExitStack()  # to be ended with the container
         self._sender: Sender | None = None
         self._container: Any = None
@@ -169,8 +167,12 @@ class FileSink(Sink):
                 self._helpers.callback(self._sender.kill)
                 self._container = _open_sender(self._sender, destination, header)
             else:
+                if self._part is not None:
+                    self._file = MuxerFile(self._part)
+                    self._helpers.callback(self._file.close)
+                target = self._file or destination.location
                 self._container = _open(
-                    url, destination, time_base=info.time_base, live=self._lasts
+                    target, destination, time_base=info.time_base, live=self._lasts
                 )
             codec = formats.find_codec(destination.format, options, output=self.name, info=info)
             self._video = VideoEncoder(
@@ -248,8 +250,7 @@ class FileSink(Sink):
                 self._mux(self._tracks.flush())
                 if self._part is not None:
                     self._set_chapters(self._reached_chapters())
-                with self._restored_on_error():
-                    self._container.close()
+                self._end_container()
                 if self._sender is not None:
                     self._sender.finish()
                 self._helpers.close()
@@ -309,47 +310,36 @@ class FileSink(Sink):
         except Exception as error:
             if self._sender is not None and self._sender.gave_up and isinstance(error, SinkError):
                 return  # `close` reports it
-            if not self._lasts or self._part is None or self._whole <= self._begin:
+            if not self._lasts or self._part is None or self._file is None:
+                raise
+            if self._whole <= self._begin:
                 raise
             _logger.debug("%s", self.name, exc_info=error)
-            self._end_early(self._part, is_full=_is_of_disk(error))
+            self._end_early(self._part, self._file)
             raise SinkError(
                 f"{problem_of(error, name=self.name)}; the recording ends there, and the file "
                 "keeps what was written until then"
             ) from error
 
-    def _end_early(self, part: AtomicFile, *, is_full: bool) -> None:
-        """Give a recording its name after an error; `is_full` if the disk takes no more."""
-        is_whole = False
+    def _end_early(self, part: AtomicFile, file: MuxerFile) -> None:
+        """Give a recording its name after an error."""
         with contextlib.suppress(Exception):
-            if not is_full:
+            if not file.failed:
                 self._mux(self._video.flush())
-        with contextlib.suppress(Exception), self._restored_on_error():
-            self._container.close()
-            is_whole = not is_full  # after such an error FFmpeg writes nothing more
-        self._helpers.close()
-        if not is_whole:
+        with contextlib.suppress(Exception):
+            self._end_container()
+        if not self._is_ended:
             with contextlib.suppress(OSError):  # half a packet or fragment
-                part.truncate(self._whole)
+                file.restore(self._whole)
+        self._helpers.close()
         part.commit()
 
-    @contextlib.contextmanager
-    def _restored_on_error(self) -> Iterator[None]:
-        """Keep a recording in MP4 a file of fragments, if it cannot become a usual one.
-
-        The muxer hides the fragments before it writes the table that replaces them.
-        """
-        if not self._lasts or self._part is None or not self._is_mp4:
-            yield
-            return
-        with open(self._part.ffmpeg_name, "r+b", buffering=0) as file:
-            begin = file.read(_MP4_BEGIN)
-            try:
-                yield
-            except OSError:
-                file.seek(0)
-                file.write(begin)
-                raise
+    def _end_container(self) -> None:
+        """Write the container's end, if that has not failed already."""
+        if not self._is_ending:
+            self._is_ending = True
+            self._container.close()
+            self._is_ended = True
 
     def _set_chapters(self, chapters: Iterable[Chapter]) -> None:
         entries = (chapter._replace(metadata=dict(chapter.metadata)) for chapter in chapters)
@@ -443,16 +433,13 @@ class FileSink(Sink):
 
     def _note_size(self) -> None:
         """Note the size of a recording: until there it plays, because each packet is flushed."""
-        if self._lasts and self._part is not None:
-            self._whole = self._part.size
+        if self._lasts and self._file is not None:
+            self._whole = self._file.size
 
 
-def _is_of_disk(error: Exception) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno in _DISK_ERRORS
-
-
-def _open(url: str, destination: FileDestination, *, time_base: Fraction, live: bool) -> Any:
+def _open(
+    target: str | MuxerFile, destination: FileDestination, *, time_base: Fraction, live: bool
+) -> Any:
     format = destination.format
     options = dict(format.options)
     if live:
@@ -461,7 +448,9 @@ def _open(url: str, destination: FileDestination, *, time_base: Fraction, live: 
         # The unit of the first frame's time, by default a millisecond.
         ticks = time_base.denominator
         options["movie_timescale"] = str(min(ticks * -(-1000 // ticks), _MAX_TIMESCALE))
-    return open_container(url, "w", format=format.muxer, container_options=options)
+    return open_container(
+        target, "w", format=format.muxer, container_options=options, buffer_size=_BUFFER
+    )
 
 
 def _open_sender(sender: Sender, destination: FileDestination, header: BytesIO) -> Any:
