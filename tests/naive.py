@@ -116,15 +116,15 @@ def compose(
     flips: NDArray[np.bool_],
 ) -> None:
     """Put tiles into cells of one plane and add the original; its edges repeat beyond it."""
-    px = tiles.shape[1]
-    columns = out.shape[1] // px
+    height, width = tiles.shape[1:]
+    columns = out.shape[1] // width
     for cell, tile, flip in zip(cells.tolist(), ids.tolist(), flips.tolist(), strict=True):
-        top, left = cell // columns * px, cell % columns * px
-        for y in range(px):
+        top, left = cell // columns * height, cell % columns * width
+        for y in range(height):
             line = min(top + y, original.shape[0] - 1)
-            for x in range(px):
+            for x in range(width):
                 column = min(left + x, original.shape[1] - 1)
-                sample = tiles[tile, y, px - 1 - x if flip else x]
+                sample = tiles[tile, y, width - 1 - x if flip else x]
                 out[top + y, left + x] = sample + original[line, column]
 
 
@@ -161,21 +161,21 @@ def tinted(
 
 def tile_points(tile: U8) -> tuple[NDArray[np.int64], float]:
     """Means of the 4x4 parts of a tile, rounded, and the deviation of its luma from theirs."""
-    px = len(tile)
-    part = [y * 4 // px for y in range(px)]
+    height, width = tile.shape[:2]
+    above, beside = ([y * 4 // size for y in range(size)] for size in (height, width))
     points, squares = np.zeros((4, 4, 3), np.int64), 0.0
     for row in range(4):
         for column in range(4):
             inside = [
                 tile[y, x].astype(np.float64)
-                for y in range(px)
-                for x in range(px)
-                if (part[y], part[x]) == (row, column)
+                for y in range(height)
+                for x in range(width)
+                if (above[y], beside[x]) == (row, column)
             ]
             mean = np.mean(inside, axis=0)
             points[row, column] = np.floor(mean + 0.5)
             squares += sum(((pixel - mean) @ (0.114, 0.587, 0.299)) ** 2 for pixel in inside)
-    return points, np.sqrt(squares / px**2)
+    return points, np.sqrt(squares / (height * width))
 
 
 def coefficients(lab: NDArray[Any]) -> tuple[NDArray[np.float64], float]:

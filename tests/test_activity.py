@@ -9,7 +9,7 @@ from livemosaic.mosaic.activity import ACTIVE, STILL, TOUCHED, Activity
 from livemosaic.mosaic.grid import Grid
 from tests.conftest import U8, moving_pictures
 
-GRID = Grid(4, 6, 32, 192, 128)
+GRID = Grid(4, 6, 32, 32, 192, 128)
 
 
 def activity(*, threshold: float = 16, overlay: float = 0.5) -> Activity:

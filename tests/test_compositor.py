@@ -25,7 +25,7 @@ COLOUR = Colour("bt709")
 
 @pytest.mark.parametrize("px", [8, 20, 32, 64])
 def test_tiles_are_the_gallery_resized(gallery: Gallery, px: int) -> None:
-    store = TileCache(gallery, tile_px=px, colour=COLOUR, overlay=(0.0, 0.0))
+    store = TileCache(gallery, tile=(px, px), colour=COLOUR, overlay=(0.0, 0.0))
     ids = np.array([3, 49, 3, 20], np.int32)
     slots = store.slots(ids)
     assert slots[0] == slots[2]
@@ -41,7 +41,7 @@ def test_tiles_leave_room_for_the_original(gallery: Gallery) -> None:
     """They are rounded down: tile and original can never sum to more than 255."""
     for overlay in np.linspace(0, 1, 21):
         both = (overlay, overlay)
-        store = TileCache(gallery, tile_px=8, colour=Colour(full_range=True), overlay=both)
+        store = TileCache(gallery, tile=(8, 8), colour=Colour(full_range=True), overlay=both)
         store.slots(np.arange(len(gallery), dtype=np.int32))
         white = cv2.convertScaleAbs(np.full((1, 1), 255, np.uint8), alpha=overlay)[0, 0]
         assert int(store.y.max()) + int(white) <= 255
@@ -50,9 +50,9 @@ def test_tiles_leave_room_for_the_original(gallery: Gallery) -> None:
 def test_many_tiles_at_once(make_gallery: Callable[..., Gallery]) -> None:
     """More than fit into one of OpenCV's pictures."""
     gallery = make_gallery(700)
-    together = TileCache(gallery, tile_px=48, colour=COLOUR, overlay=(0.3, 0.3))
+    together = TileCache(gallery, tile=(48, 48), colour=COLOUR, overlay=(0.3, 0.3))
     slots = together.slots(np.arange(700, dtype=np.int32))
-    alone = TileCache(gallery, tile_px=48, colour=COLOUR, overlay=(0.3, 0.3))
+    alone = TileCache(gallery, tile=(48, 48), colour=COLOUR, overlay=(0.3, 0.3))
     (slot,) = alone.slots(np.array([699], np.int32))
     np.testing.assert_array_equal(together.y[slots[699]], alone.y[slot])
     np.testing.assert_array_equal(together.u[slots[699]], alone.u[slot])
@@ -61,13 +61,13 @@ def test_many_tiles_at_once(make_gallery: Callable[..., Gallery]) -> None:
 @pytest.mark.parametrize("slots", [24, 25, 50])
 def test_few_slots_for_many_tiles(gallery: Gallery, slots: int) -> None:
     """With slots for one picture's tiles, or a few more, the pictures are the same."""
-    grid = Grid(4, 6, 16, 96, 64)
+    grid = Grid(4, 6, 16, 16, 96, 64)
     rng = np.random.default_rng(2)
     small: dict[str, Any] = {"min_tiles": slots, "max_bytes": 0}
     compositors = [
         Compositor(
             grid,
-            TileCache(gallery, tile_px=16, colour=COLOUR, overlay=(0.2, 0.2), **limits),
+            TileCache(gallery, tile=(16, 16), colour=COLOUR, overlay=(0.2, 0.2), **limits),
             overlay=(0.2, 0.2),
             tint=0.5,
         )
@@ -88,7 +88,7 @@ def test_few_slots_for_many_tiles(gallery: Gallery, slots: int) -> None:
 
 
 def test_the_oldest_tiles_make_room(gallery: Gallery) -> None:
-    options: dict[str, Any] = {"tile_px": 16, "colour": COLOUR, "overlay": (0.0, 0.0)}
+    options: dict[str, Any] = {"tile": (16, 16), "colour": COLOUR, "overlay": (0.0, 0.0)}
     few = TileCache(gallery, min_tiles=6, max_bytes=0, **options)
     every = TileCache(gallery, **options)
 
@@ -114,14 +114,14 @@ def test_the_oldest_tiles_make_room(gallery: Gallery) -> None:
 )
 def test_slots_are_limited(gallery: Gallery, min_tiles: int, max_bytes: int, slots: int) -> None:
     """A tile of 16 pixels has 384 bytes."""
-    options: dict[str, Any] = {"tile_px": 16, "colour": COLOUR, "overlay": (0.0, 0.0)}
+    options: dict[str, Any] = {"tile": (16, 16), "colour": COLOUR, "overlay": (0.0, 0.0)}
     cache = TileCache(gallery, min_tiles=min_tiles, max_bytes=max_bytes, **options)
     assert len(cache.y) == len(cache.u) == len(cache.v) == slots
 
 
 def compositor(gallery: Gallery, *, pool: list[Canvas] | None = None) -> Compositor:
-    grid = Grid(2, 3, 16, 48, 32)
-    tiles = TileCache(gallery, tile_px=16, colour=COLOUR, overlay=(0.5, 0.5))
+    grid = Grid(2, 3, 16, 16, 48, 32)
+    tiles = TileCache(gallery, tile=(16, 16), colour=COLOUR, overlay=(0.5, 0.5))
     return Compositor(grid, tiles, overlay=(0.5, 0.5), pool=pool)
 
 

@@ -58,7 +58,7 @@ def detail(tile: U8) -> float:
 @needs_jit
 @pytest.mark.parametrize("px", [96, 128, 256])
 def test_sharper_than_the_gallery(made: Gallery, px: int) -> None:
-    found = full_size_tiles(made, np.arange(len(made)), px)
+    found = full_size_tiles(made, np.arange(len(made)), (px, px))
     small = numbers(made, "5.png")
     assert len(small) == 1
     assert set(found) == set(range(len(made))) - set(small)
@@ -77,7 +77,7 @@ def test_photos_that_are_not_there_any_more(made: Gallery) -> None:
     (folder / "1.jpg").write_bytes(encode(255 - stripes(1), ".jpg"))  # another one
     (folder / "2.jpg").write_bytes(encode(stripes(2)[:200, :200], ".jpg"))  # a smaller one
     (folder / "4.png").write_bytes(b"no picture")
-    found = full_size_tiles(made, np.arange(len(made)), 128)
+    found = full_size_tiles(made, np.arange(len(made)), (128, 128))
     assert set(found) == set(numbers(made, "3.jpg"))
 
 
@@ -85,11 +85,11 @@ def test_photos_that_are_not_there_any_more(made: Gallery) -> None:
 @needs_jit
 def test_builtin_photos_and_emoji() -> None:
     photos, emoji = open_gallery("photos"), open_gallery("emoji")
-    found = full_size_tiles(photos, np.arange(60), 120)
+    found = full_size_tiles(photos, np.arange(60), (120, 120))
     # Of 120 pixels; their crops have fewer than the gallery's 64.
     assert set(found) == {n for n in range(60) if photos.sources[n].crop == (0, 0, 120, 120)}
     assert set(found) == set(range(0, 60, 6))
-    found = full_size_tiles(emoji, np.arange(40), 96)
+    found = full_size_tiles(emoji, np.arange(40), (96, 96))
     for number, tile in found.items():  # each over its own background
         assert np.abs(tile[0, 0].astype(int) - emoji.tiles[number][0, 0]).max() <= 2
     assert len(found) == 30

@@ -317,7 +317,7 @@ def test_frames_of_videos(name: str, folder: Path) -> None:
     # In the middle of each fifth of 2 s: the frames 5, 15, ...
     assert np.abs(np.array(reds(gallery)) - [25, 75, 125, 175, 225]).max() <= 6
     assert gallery.sources.photos()[0] == f"{folder / name}#t=0.180"
-    larger = full_size_tiles(gallery, np.arange(5), 40)
+    larger = full_size_tiles(gallery, np.arange(5), (40, 40))
     assert sorted(larger) == list(range(5))
     assert larger[0].shape == (40, 40, 3)
 

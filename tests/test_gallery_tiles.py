@@ -40,16 +40,19 @@ def test_crop_and_stretch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "px"),
-    [(45, 45, 32), (44, 54, 32), (500, 333, 64), (300, 300, 255), (64, 64, 64), (9, 8, 8)],
-)
-def test_shrinking_is_a_mean_of_areas(height: int, width: int, px: int) -> None:
+    ("height", "width", "px", "down"),
+    [
+        (45, 45, 32, 32), (44, 54, 32, 32), (500, 333, 64, 64), (300, 300, 255, 255),
+        (64, 64, 64, 64), (9, 8, 8, 8), (300, 444, 96, 64), (64, 67, 48, 64),
+    ],
+)  # fmt: skip
+def test_shrinking_is_a_mean_of_areas(height: int, width: int, px: int, down: int) -> None:
     rng = np.random.default_rng(height)
     pictures = rng.integers(0, 256, (3, height, width, 3), dtype=np.uint8)
-    small = np.empty((px, px, 3), np.uint8)
+    small = np.empty((down, px, 3), np.uint8)
     for picture in pictures:
         shrink(picture, small)
-        expected = cv2.resize(picture, (px, px), interpolation=cv2.INTER_AREA)
+        expected = cv2.resize(picture, (px, down), interpolation=cv2.INTER_AREA)
         difference = np.abs(small.astype(int) - expected)
         assert difference.max() <= 1
         assert (difference > 0).mean() < 0.02
@@ -61,10 +64,12 @@ def test_shrinking_is_a_mean_of_areas(height: int, width: int, px: int) -> None:
 def test_views_are_scaled_as_copies() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (70, 70, 3), dtype=np.uint8)
     regions = [picture[3 : 3 + h, :w] for h, w in [(40, 40), (33, 50), (20, 64), (8, 8)]]
-    tiles = scale_tiles(regions, 32)
+    tiles = scale_tiles(regions, (32, 32))
     assert tiles.shape == (4, 32, 32, 3)
-    np.testing.assert_array_equal(tiles, scale_tiles([region.copy() for region in regions], 32))
-    assert scale_tiles([], 32).shape == (0, 32, 32, 3)
+    np.testing.assert_array_equal(
+        tiles, scale_tiles([region.copy() for region in regions], (32, 32))
+    )
+    assert scale_tiles([], (32, 32)).shape == (0, 32, 32, 3)
 
 
 def quarters() -> tuple[U8, list[tuple[int, int, int]]]:
@@ -93,17 +98,19 @@ def test_crops_of_a_photo() -> None:
 def test_parts_of_a_photo(kind: str) -> None:
     picture, colours = quarters()
     data = encode(picture, ".png") if kind == "png" else heic(picture)
-    (parts,) = photo_parts(data, [(0, 0, 32, 32), (32, 32, 32, 32)], 24)
+    (parts,) = photo_parts(data, [(0, 0, 32, 32), (32, 32, 32, 32)], (24, 24))
     assert parts.shape == (2, 24, 24, 3)
     assert np.abs(parts[0].mean((0, 1)) - colours[0]).max() < 5
     assert np.abs(parts[1].mean((0, 1)) - colours[3]).max() < 5
     with pytest.raises(BadImage, match="smaller"):
-        photo_parts(data, [(32, 32, 33, 32)], 24)
+        photo_parts(data, [(32, 32, 33, 32)], (24, 24))
 
 
 def test_parts_over_several_backgrounds() -> None:
     picture = np.zeros((16, 16, 4), np.uint8)
-    dark, light = photo_parts(encode(picture, ".png"), [(0, 0, 16, 16)], 8, backgrounds=(10, 245))
+    dark, light = photo_parts(
+        encode(picture, ".png"), [(0, 0, 16, 16)], (8, 8), backgrounds=(10, 245)
+    )
     assert (dark == 10).all()
     assert (light == 245).all()
 

@@ -96,7 +96,7 @@ def test_exact_size(half_width: int, half_height: int, tile_px: int) -> None:
 
 def test_reference_profile() -> None:
     grid = plan(1280, 720, tile_px=32, scale=4, round_up=True)
-    assert grid == Grid(90, 160, 32, 5120, 2880)
+    assert grid == Grid(90, 160, 32, 32, 5120, 2880)
     # 854 x 480 is not a whole number of cells: one column more, and the picture is stretched.
     grid = plan(854, 480, tile_px=32, scale=4, round_up=True)
     assert (grid.columns, grid.rows, grid.width, grid.height) == (107, 60, 3424, 1920)

@@ -69,19 +69,19 @@ def test_cell_histograms(seed: int, rows: int, columns: int, px: int, data: st.D
     chosen = data.draw(st.sets(st.integers(0, rows * columns - 1)))
     cells = np.array(sorted(chosen), np.int32)
     out = np.full((rows * columns, 125), 999, np.uint16)
-    cell_histograms(picture, cells, columns, out)
+    cell_histograms(picture, cells, rows, columns, out)
     for count, cell in zip(out, cells, strict=False):
         top, left = cell // columns * px, cell % columns * px
         expected = naive.histogram(picture[top : top + px, left : left + px])
         np.testing.assert_array_equal(count, expected)
 
 
-@pytest.mark.parametrize("px", [4, 33])
-def test_tile_histograms(px: int) -> None:
-    tiles = synthetic_tiles(5, px)
+@pytest.mark.parametrize(("px", "height"), [(4, 4), (33, 33), (33, 20)])
+def test_tile_histograms(px: int, height: int) -> None:
+    tiles = synthetic_tiles(5, px)[:, :height]
     features = tile_histograms(tiles)
     assert features.dtype == np.float32
-    expected = [naive.histogram(tile) / px**2 for tile in tiles]
+    expected = [naive.histogram(tile) / (px * height) for tile in tiles]
     np.testing.assert_allclose(features, expected, rtol=1e-6)
 
 
@@ -105,7 +105,7 @@ def test_tile_histograms_of_the_largest_tile() -> None:
 def test_activity(seed: int, rows: int, columns: int, threshold: float, overlay: float) -> None:
     rng = np.random.default_rng(seed)
     activity = Activity(
-        Grid(rows, columns, 32, columns * 32, rows * 32), threshold=threshold, overlay=overlay
+        Grid(rows, columns, 32, 32, columns * 32, rows * 32), threshold=threshold, overlay=overlay
     )
     # Eight levels of the output may be out of date; the limits are on squared distances.
     stale = min(threshold, 8 / overlay) if overlay else 1000
@@ -128,7 +128,7 @@ def test_activity(seed: int, rows: int, columns: int, threshold: float, overlay:
 @pytest.mark.parametrize(("levels", "active"), [(16, False), (17, True)])
 @pytest.mark.parametrize("channel", [0, 1, 2])
 def test_activity_is_above_the_threshold(levels: int, active: bool, channel: int) -> None:
-    activity = Activity(Grid(1, 1, 32, 32, 32), threshold=16, overlay=0)
+    activity = Activity(Grid(1, 1, 32, 32, 32, 32), threshold=16, overlay=0)
     picture = np.full((8, 8, 3), 100, np.uint8)
     activity.update(picture)
     changed = picture.copy()
@@ -138,7 +138,7 @@ def test_activity_is_above_the_threshold(levels: int, active: bool, channel: int
 
 @pytest.mark.parametrize(("pixels", "active"), [(32, False), (33, True)])
 def test_activity_needs_more_than_half_of_the_pixels(pixels: int, active: bool) -> None:
-    activity = Activity(Grid(1, 3, 32, 96, 32), threshold=16, overlay=0.5)
+    activity = Activity(Grid(1, 3, 32, 32, 96, 32), threshold=16, overlay=0.5)
     picture = np.full((8, 24, 3), 100, np.uint8)
     activity.update(picture)
     changed = picture.copy()
@@ -205,7 +205,7 @@ def test_match_takes_the_cluster_of_largest_cosine(seed: int, rows: int) -> None
     """With a centre for each histogram and one tile in each cluster, the tile tells the cluster."""
     gallery = one_tile_clusters()
     counts = np.unique(random_counts(np.random.default_rng(seed), rows), axis=0)
-    grid = Grid(1, len(counts), 32, 32 * len(counts), 32)
+    grid = Grid(1, len(counts), 32, 32, 32 * len(counts), 32)
     settings = MosaicSettings(match="clusters", palette=len(counts) + 2, seed=seed)
     matcher = ClusterMatcher(gallery, grid, settings)
     ids, flips = matcher.match_histograms(counts, active=len(counts))
@@ -214,9 +214,9 @@ def test_match_takes_the_cluster_of_largest_cosine(seed: int, rows: int) -> None
     assert flips.shape == ids.shape
 
 
-@given(seeds, st.integers(4, 33))
-def test_tile_points(seed: int, px: int) -> None:
-    tile = np.random.default_rng(seed).integers(0, 256, (px, px, 3), np.uint8)
+@given(seeds, st.integers(4, 33), st.integers(4, 33))
+def test_tile_points(seed: int, height: int, width: int) -> None:
+    tile = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     (points,), (texture,) = tile_points(tile[None])
     right, deviation = naive.tile_points(tile)
     np.testing.assert_array_equal(points, right)
@@ -306,7 +306,7 @@ def test_match_by_layout(
 ) -> None:
     """Every decision of five frames beside a search through all variants."""
     gallery, rng = _made[name], np.random.default_rng(seed)
-    grid = Grid(rows, columns, 32, 32 * columns, 32 * rows)
+    grid = Grid(rows, columns, 32, 32, 32 * columns, 32 * rows)
     look: dict[str, Any] = {"tint": tint, "calm": calm, "variety": variety}
     settings = MosaicSettings(min_distance=min_distance, max_uses=max_uses, **look)
     matcher = LayoutMatcher(gallery, grid, settings, denoiser=KeepsNoise(grid.cells))
@@ -360,7 +360,7 @@ def test_match_by_layout(
 def test_cell_tint(seed: int, cells: int) -> None:
     """It takes over means that drifted by more than 2.5 levels, and those of outdated cells."""
     rng = np.random.default_rng(seed)
-    tint = CellTint(Grid(1, cells, 32, 32 * cells, 32))
+    tint = CellTint(Grid(1, cells, 32, 32, 32 * cells, 32))
     shown = np.full((cells, 3), -1000.0)
     pixels = rng.integers(0, 256, (8, cells, 8, 3))
     for number in range(5):
@@ -414,10 +414,14 @@ class Twins:
         self.grid, self.overlay, self.tint = grid, overlay, tint
         gallery = one_tile_clusters()
         scaled_by = cached_overlay(overlay, tint)
-        tiles = TileCache(gallery, tile_px=grid.tile_px, colour=colour, overlay=scaled_by)
+        tiles = TileCache(
+            gallery, tile=(grid.tile_width, grid.tile_height), colour=colour, overlay=scaled_by
+        )
         self.composer = Compositor(grid, tiles, overlay=overlay, tint=tint)
         # As they are, for the twin to tint and scale.
-        self.tiles = TileCache(gallery, tile_px=grid.tile_px, colour=colour, overlay=(0, 0))
+        self.tiles = TileCache(
+            gallery, tile=(grid.tile_width, grid.tile_height), colour=colour, overlay=(0, 0)
+        )
         self.tiles.slots(np.arange(len(gallery), dtype=np.int32))
         half = (grid.canvas_height // 2, grid.canvas_width // 2)
         self.planes = [
@@ -434,7 +438,8 @@ class Twins:
         means: np.ndarray | None,
     ) -> tuple[U8, U8, U8]:
         out = self.composer.compose(frame, cells, ids, flips, means)
-        width, height, px = self.grid.width, self.grid.height, self.grid.tile_px
+        width, height = self.grid.width, self.grid.height
+        across, down = self.grid.tile_width, self.grid.tile_height
         stores = (self.tiles.y, self.tiles.u, self.tiles.v)
         untouched = np.ones((self.grid.rows, self.grid.columns), bool)
         untouched.flat[cells] = False
@@ -456,9 +461,10 @@ class Twins:
             rounding = ROUNDING + (0 if means is None else TINT_ROUNDING)
             np.testing.assert_allclose(made, plane[:height, :width], rtol=0, atol=rounding)
             if self.before:
-                old = untouched.repeat(px, axis=0).repeat(px, axis=1)[:height, :width]
+                old = untouched.repeat(down, axis=0).repeat(across, axis=1)[:height, :width]
                 np.testing.assert_array_equal(made[old], self.before[i][old])
-            width, height, px = self.grid.width // 2, self.grid.height // 2, self.grid.tile_px // 2
+            width, height = self.grid.width // 2, self.grid.height // 2
+            across, down = self.grid.tile_width // 2, self.grid.tile_height // 2
         self.before = [plane.copy() for plane in out]
         return out
 
@@ -499,23 +505,32 @@ def check_compose(
 @pytest.mark.parametrize("px", SIZES)
 def test_compose_every_tile_size(px: int) -> None:
     columns = 3 if px < 40 else 2
-    grid = Grid(2, columns, px, columns * px - 2, 2 * px)
+    grid = Grid(2, columns, px, px, columns * px - 2, 2 * px)
     check_compose(
         grid, (columns * px // 3 + 2, px // 2 + 1), overlay=0.5, seed=px, hold=lambda n: n == 0
     )
 
 
+@pytest.mark.parametrize("tile", [(24, 16), (16, 24), (32, 16), (18, 32), (48, 32), (34, 66)])
+@pytest.mark.parametrize("tint", [0.0, 0.8])
+def test_compose_tiles_that_are_not_square(tile: tuple[int, int], tint: float) -> None:
+    width, height = tile
+    grid = Grid(2, 3, width, height, 3 * width - 4, 2 * height - 2)
+    source = (width + 2, height // 2 + 1)
+    check_compose(grid, source, overlay=0.5, seed=7, hold=lambda n: n == 0, tint=tint)
+
+
 @pytest.mark.parametrize("px", SIZES)
 def test_compose_every_tile_size_with_a_tint(px: int) -> None:
     columns = 3 if px < 40 else 2
-    grid = Grid(2, columns, px, columns * px - 2, 2 * px)
+    grid = Grid(2, columns, px, px, columns * px - 2, 2 * px)
     source = (columns * px // 3 + 2, px // 2 + 1)
     check_compose(grid, source, overlay=(0.2, 0.0), seed=px, hold=lambda n: n == 0, tint=0.8)
 
 
 def test_more_tiles_than_are_tinted_at_once() -> None:
     """128 kB of them, 32 of this size."""
-    grid = Grid(6, 6, 64, 384, 384)
+    grid = Grid(6, 6, 64, 64, 384, 384)
     check_compose(grid, (48, 48), overlay=0.2, seed=1, hold=lambda n: False, tint=0.8)
 
 
@@ -542,7 +557,7 @@ def test_compose(
     if px == 32:
         rows = columns = 2
     cut = data.draw(st.tuples(*[st.integers(0, px // 2 - 1)] * 2), "half of the pixels cut off")
-    grid = Grid(rows, columns, px, columns * px - 2 * cut[0], rows * px - 2 * cut[1])
+    grid = Grid(rows, columns, px, px, columns * px - 2 * cut[0], rows * px - 2 * cut[1])
     # From a single pixel to more than the output has.
     source = data.draw(
         st.tuples(st.integers(1, grid.width * 5 // 4), st.integers(1, grid.height * 5 // 4))
@@ -559,7 +574,7 @@ def test_compose(
 @pytest.mark.timeout(280)
 def test_kernels_without_the_jit(tmp_path: Path) -> None:
     """The same tests with the kernels as plain Python: bad indices and types show as errors."""
-    shrink = "tests/test_gallery_tiles.py::test_shrinking_is_a_mean_of_areas[45-45-32]"
+    shrink = "tests/test_gallery_tiles.py::test_shrinking_is_a_mean_of_areas[45-45-32-32]"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, shrink],
         cwd=ROOT,

@@ -553,7 +553,7 @@ def test_the_books_are_right(few: Callable[..., Gallery], seed: int, max_uses: i
     rng = np.random.default_rng(seed)
     rows, columns = 4, 6
     settings = MosaicSettings(tint=0.5, variety=0.5, min_distance=1, max_uses=max_uses)
-    grid = Grid(rows, columns, 32, columns * 32, rows * 32)
+    grid = Grid(rows, columns, 32, 32, columns * 32, rows * 32)
     matcher = LayoutMatcher(few(7), grid, settings)
     index, state = matcher.index, np.zeros((rows, columns), np.uint8)
     for number in range(6):

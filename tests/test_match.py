@@ -15,7 +15,7 @@ from livemosaic.mosaic.match.clusters import ClusterMatcher
 from livemosaic.mosaic.settings import MosaicSettings
 from tests.conftest import write_tiles
 
-GRID = Grid(6, 10, 32, 320, 192)
+GRID = Grid(6, 10, 32, 32, 320, 192)
 RED, GREEN, BLUE = 4, 20, 100  # bins of the pure colours
 
 

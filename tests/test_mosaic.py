@@ -720,7 +720,7 @@ def test_a_matcher_of_ones_own(gallery: Gallery) -> None:
 def test_every_name_has_a_matcher(gallery: Gallery) -> None:
     for name in MATCHERS:
         settings = MosaicSettings(match=name)
-        made = matcher_class(settings)(gallery, Grid(2, 3, 8, 24, 16), settings)
+        made = matcher_class(settings)(gallery, Grid(2, 3, 8, 8, 24, 16), settings)
         assert isinstance(made, Matcher)
 
 

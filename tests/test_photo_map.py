@@ -75,7 +75,8 @@ def test_every_cell_says_its_photo(gallery: Gallery) -> None:
     # 98x75 becomes 196x150: the last column and row are cut.
     page, out = page_of(mosaic, np.asarray(picture(98, 75), np.uint8))
     data = read(page)
-    assert (data["rows"], data["columns"], data["tile_px"]) == (10, 13, 16)
+    assert (data["rows"], data["columns"]) == (10, 13)
+    assert (data["tile_width"], data["tile_height"]) == (16, 16)
     assert (data["width"], data["height"]) == (196, 150)
     cells = np.frombuffer(base64.b64decode(data["cells"]), "<u4").reshape(10, 13)
     tiles = np.array(data["tiles"]).reshape(-1, 5)
@@ -154,7 +155,7 @@ def test_its_size_is_bounded(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     tiles = rng.integers(0, 256, (15_000, 4, 4, 3), np.uint8)
     gallery = write_tiles(tmp_path / "g.gallery", tiles, np.zeros(15_000, np.int32))
-    grid = Grid(400, 800, 4, 3200, 1600)
+    grid = Grid(400, 800, 4, 4, 3200, 1600)
     ids = rng.integers(0, 15_000, (400, 800)).astype(np.int32)
     ids[:200] = np.arange(200)[:, None]
     flips = np.zeros((400, 800), np.bool_)
@@ -263,7 +264,7 @@ def test_it_appears_when_it_is_whole(tmp_path: Path, gallery: Gallery) -> None:
     assert not (tmp_path / "m.html").exists()
     sink.close()
     assert left(tmp_path) == ["m.html"]
-    assert read((tmp_path / "m.html").read_bytes())["tile_px"] == 16
+    assert read((tmp_path / "m.html").read_bytes())["tile_width"] == 16
 
 
 @pytest.mark.parametrize("way", ["abort", "discard", "close"])

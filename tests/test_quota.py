@@ -181,7 +181,7 @@ def naive_fill(
 def test_the_plain_counterpart(few: Callable[[int], Gallery], photos: int, quota: int) -> None:
     rng = np.random.default_rng(photos)
     settings = MosaicSettings(min_uses=quota, min_distance=1, variety=0.1)
-    matcher = LayoutMatcher(few(photos), Grid(5, 7, 32, 224, 160), settings)
+    matcher = LayoutMatcher(few(photos), Grid(5, 7, 32, 32, 224, 160), settings)
     picture = rng.integers(90, 130, (40, 56, 3), np.uint8)
     state, cells = np.zeros((5, 7), np.uint8), np.arange(35, dtype=np.int32)
     matcher.observe(picture, state, state)

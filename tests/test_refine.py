@@ -90,7 +90,7 @@ def test_rules_hold(gallery: Gallery) -> None:
 
 
 def test_it_ends_where_no_cell_finds_a_better_tile(gallery: Gallery) -> None:
-    grid = Grid(12, 20, 16, 320, 192)
+    grid = Grid(12, 20, 16, 16, 320, 192)
     reports: list[tuple[int, int]] = []
     matcher = RefiningMatcher(gallery, grid, MosaicSettings())
     matcher.on_progress = lambda done, total: reports.append((done, total))

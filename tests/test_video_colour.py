@@ -448,22 +448,22 @@ def test_ten_bits_stay(
 def test_blend_deep(seed: int) -> None:
     """The kernel against the formula in plain Python."""
     rng = np.random.default_rng(seed)
-    px, columns, rows = 4, 3, 2
-    tiles = rng.integers(0, 1024, (5, px, px)).astype(np.uint16)
+    height, width, columns, rows = 4, 6 - seed, 3, 2
+    tiles = rng.integers(0, 1024, (5, height, width)).astype(np.uint16)
     cells = np.array([0, 2, 5], np.int32)
     ids = rng.integers(0, 5, 3).astype(np.int32)
     flips = rng.integers(0, 2, 3).astype(np.bool_)
     gain = rng.integers(0, 300, 3).astype(np.uint16)
     offset = rng.integers(-400, 400, 3).astype(np.int16)
-    original = rng.integers(0, 500, (rows * px, columns * px)).astype(np.uint16)
+    original = rng.integers(0, 500, (rows * height, columns * width)).astype(np.uint16)
     out = np.full_like(original, 7)
     wanted = out.astype(int)
     for n, cell in enumerate(cells):
         tile = tiles[ids[n]].astype(int)[:, :: -1 if flips[n] else 1]
         tinted = np.clip((tile * gain[n] + 128) // 256 + offset[n], 0, 900)
         where = np.s_[
-            cell // columns * px : (cell // columns + 1) * px,
-            cell % columns * px : (cell % columns + 1) * px,
+            cell // columns * height : (cell // columns + 1) * height,
+            cell % columns * width : (cell % columns + 1) * width,
         ]
         wanted[where] = np.minimum(tinted + original[where], 1023)
     blend_deep(tiles, cells, ids, flips, gain, offset, 900, original, out)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..jit import F32, U8
 from ..media.image_reader import BACKGROUND, BadImage
+from ..option import Size
 from .builtin import EMOJI_BACKGROUNDS, builtin_image
 from .file_format import Gallery
 from .tiles import photo_parts
@@ -26,19 +27,19 @@ _MAX_APART, _COMPARED_PX = 10.0, 16
 _THREADS = 4  # each may hold a photo of 100 megapixels
 
 
-def full_size_tiles(gallery: Gallery, tiles: NDArray[np.integer], px: int) -> dict[int, U8]:
-    """Tiles by their numbers, enlarged to (px, px, 3) BGR, as far as their photos are there and
-    still the same."""
+def full_size_tiles(gallery: Gallery, tiles: NDArray[np.integer], size: Size) -> dict[int, U8]:
+    """Tiles by their numbers, enlarged to `size` (width, height), BGR, as far as their photos are
+    there and still the same."""
     tiles = tiles[np.argsort(gallery.source_photo[tiles], kind="stable")]  # each photo is read once
     ends = np.flatnonzero(np.diff(gallery.source_photo[tiles])) + 1
     with ThreadPoolExecutor(_THREADS) as threads:
         photos = threads.map(
-            lambda part: _of_one_photo(gallery, part.tolist(), px), np.split(tiles, ends)
+            lambda part: _of_one_photo(gallery, part.tolist(), size), np.split(tiles, ends)
         )
         return {number: tile for photo in photos for number, tile in photo.items()}
 
 
-def _of_one_photo(gallery: Gallery, tiles: list[int], px: int) -> dict[int, U8]:
+def _of_one_photo(gallery: Gallery, tiles: list[int], size: Size) -> dict[int, U8]:
     # No part of a photo becomes sharper than its pixels are.
     crops = {tile: gallery.sources[tile].crop for tile in tiles}
     crops = {tile: crop for tile, crop in crops.items() if min(crop[2:]) > gallery.tile_px}
@@ -49,7 +50,7 @@ def _of_one_photo(gallery: Gallery, tiles: list[int], px: int) -> dict[int, U8]:
     backgrounds = (BACKGROUND,) if image is None else EMOJI_BACKGROUNDS
     try:
         data = read_photo_file(path) if image is None else image
-        parts = photo_parts(data, list(crops.values()), px, backgrounds=backgrounds)
+        parts = photo_parts(data, list(crops.values()), size, backgrounds=backgrounds)
     except BadImage:
         return {}
     found = {}

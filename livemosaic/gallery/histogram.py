@@ -20,32 +20,34 @@ _BLUE = _GREEN * np.uintp(BINS)
 
 
 @kernel
-def cell_histograms(bgr: U8, cells: I32, columns: int, out: U16) -> None:
+def cell_histograms(bgr: U8, cells: I32, rows: int, columns: int, out: U16) -> None:
     """Count the colours of some cells of a picture.
 
     Parameters
     ----------
-    bgr : uint8 (rows * px, columns * px, 3), C-contiguous; px is the cells' size
+    bgr : uint8 (rows * height, columns * width, 3), C-contiguous; of cells of width x height
     cells : int32 (n,), row-major numbers of the cells to count
-    columns : cells per row
-    out : uint16 (>= n, 125), overwritten; a row sums to px * px. Bin index: (b * 5 + g) * 5 + r
+    rows, columns : of cells in the picture
+    out : uint16 (>= n, 125), overwritten; a row sums to width * height. Bin index:
+        (b * 5 + g) * 5 + r
     """
     across = np.uintp(columns)
-    px = np.uintp(bgr.shape[1]) // across
+    width, height = np.uintp(bgr.shape[1]) // across, np.uintp(bgr.shape[0]) // np.uintp(rows)
     out[: cells.shape[0]] = 0
     for i in range(np.uintp(cells.shape[0])):
         row = np.uintp(cells[i]) // across
-        top, left = row * px, (np.uintp(cells[i]) - row * across) * px
-        for y in range(top, top + px):
-            for x in range(left, left + px):
+        top, left = row * height, (np.uintp(cells[i]) - row * across) * width
+        for y in range(top, top + height):
+            for x in range(left, left + width):
                 blue, green, red = bgr[y, x, 0], bgr[y, x, 1], bgr[y, x, 2]
                 out[i, _BLUE[blue] + _GREEN[green] + _RED[red]] += np.uint16(1)
 
 
 def tile_histograms(tiles: U8) -> F32:
-    """Histograms of whole tiles, (n, px, px, 3) BGR, px at most 255: (n, 125), rows sum to 1."""
-    n, px = tiles.shape[0], tiles.shape[1]
+    """Histograms of whole tiles, (n, height, width, 3) BGR of at most 255x255 pixels: (n, 125),
+    rows sum to 1."""
+    n, height, width = tiles.shape[:3]
     counts = np.empty((n, HISTOGRAM_SIZE), np.uint16)
-    picture = np.ascontiguousarray(tiles).reshape(n * px, px, 3)
-    cell_histograms(picture, np.arange(n, dtype=np.int32), 1, counts)
-    return counts.astype(np.float32) / np.float32(px * px)
+    picture = np.ascontiguousarray(tiles).reshape(n * height, width, 3)
+    cell_histograms(picture, np.arange(n, dtype=np.int32), n, 1, counts)
+    return counts.astype(np.float32) / np.float32(height * width)

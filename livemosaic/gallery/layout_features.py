@@ -26,17 +26,17 @@ def _luma(blue: float, green: float, red: float) -> float:
 @kernel
 def _tile_points(tiles: U8, points: U8, texture: U8) -> None:
     """Means of the 4x4 parts of each tile, and the deviation of luma from them."""
-    px = np.uintp(tiles.shape[1])
+    height, width = np.uintp(tiles.shape[1]), np.uintp(tiles.shape[2])
     sums = np.empty((POINTS, POINTS, 3), np.int64)
     counts = np.empty((POINTS, POINTS), np.int64)
     luma = np.empty((POINTS, POINTS), np.float64)
     for tile in range(np.uintp(tiles.shape[0])):
         sums[:] = 0
         counts[:] = 0
-        for y in range(px):
-            above = y * np.uintp(POINTS) // px
-            for x in range(px):
-                beside = x * np.uintp(POINTS) // px
+        for y in range(height):
+            above = y * np.uintp(POINTS) // height
+            for x in range(width):
+                beside = x * np.uintp(POINTS) // width
                 for channel in range(np.uintp(3)):
                     sums[above, beside, channel] += tiles[tile, y, x, channel]
                 counts[above, beside] += 1
@@ -48,17 +48,17 @@ def _tile_points(tiles: U8, points: U8, texture: U8) -> None:
                 total = _luma(sums[row, column, 0], sums[row, column, 1], sums[row, column, 2])
                 luma[row, column] = total / counts[row, column]
         squares = 0.0
-        for y in range(px):
-            above = y * np.uintp(POINTS) // px
-            for x in range(px):
+        for y in range(height):
+            above = y * np.uintp(POINTS) // height
+            for x in range(width):
                 here = _luma(tiles[tile, y, x, 0], tiles[tile, y, x, 1], tiles[tile, y, x, 2])
-                away = here - luma[above, x * np.uintp(POINTS) // px]
+                away = here - luma[above, x * np.uintp(POINTS) // width]
                 squares += away * away
-        texture[tile] = np.uint8(min(255.0, np.sqrt(squares / (px * px)) + 0.5))
+        texture[tile] = np.uint8(min(255.0, np.sqrt(squares / (width * height)) + 0.5))
 
 
 def tile_points(tiles: U8) -> tuple[U8, U8]:
-    """Describe tiles, uint8 (n, px, px, 3) BGR, px >= 4.
+    """Describe tiles, uint8 (n, height, width, 3) BGR, of at least 4x4 pixels.
 
     Returns
     -------

@@ -15,10 +15,10 @@ from ..jit import F32, U8, kernel
 
 
 def shrink(picture: U8, out: U8) -> None:
-    """Scale uint8 (h, w, 3) into (px, px, 3); neither h nor w is below px."""
+    """Scale uint8 (h, w, 3) into `out`, (height, width, 3); neither side becomes larger."""
     height, width = picture.shape[:2]
     lines = np.ascontiguousarray(picture).reshape(height, width * 3)
-    _shrink(lines, *_weights(height, len(out)), *_weights(width, len(out)), out)
+    _shrink(lines, *_weights(height, len(out)), *_weights(width, out.shape[1]), out)
 
 
 @functools.lru_cache(64)
@@ -40,17 +40,17 @@ def _shrink(
     lines: U8, top: NDArray[np.uintp], heights: F32, left: NDArray[np.uintp], widths: F32, out: U8
 ) -> None:
     """Sum rows first, because their pixels are adjacent and are added as vectors; then columns."""
-    px, width = np.uintp(out.shape[0]), np.uintp(lines.shape[1])
+    down, across, width = np.uintp(out.shape[0]), np.uintp(out.shape[1]), np.uintp(lines.shape[1])
     rows, columns = np.uintp(heights.shape[1]), np.uintp(widths.shape[1])
     mean = np.empty(width, np.float32)
-    for y in range(px):
+    for y in range(down):
         mean[:] = np.float32(0.5)  # the conversion to uint8 rounds down
         for k in range(rows):
             weight = heights[y, k]
             line = lines[top[y] + k]
             for x in range(width):
                 mean[x] += weight * np.float32(line[x])
-        for x in range(px):
+        for x in range(across):
             at = left[x] * np.uintp(3)
             blue = green = red = np.float32(0)
             for k in range(columns):

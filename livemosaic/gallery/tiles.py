@@ -13,10 +13,11 @@ import numpy as np
 
 from ..jit import U8
 from ..media.image_reader import BACKGROUND, BadImage, ImageReader, flatten
+from ..option import Size
 from .recipe import Recipe
 
 Crop = tuple[int, int, int, int]  # left, top, width, height, in pixels of the upright photo
-Tiles = tuple[U8, list[Crop]]  # (n, tile_px, tile_px, 3) BGR, and which part of a photo each shows
+Tiles = tuple[U8, list[Crop]]  # (n, height, width, 3) BGR, and which part of a photo each shows
 
 # Of what is cut off from an upright photo, this share is above the square.
 _ABOVE = 0.2
@@ -46,25 +47,30 @@ def picture_tiles(picture: U8, size: tuple[int, int], recipe: Recipe) -> Tiles:
     """Make the tiles of a decoded photo, whose original had `size` (width, height)."""
     crops = _crops(*size, recipe, _faces(picture, size, recipe))
     regions = [region(picture, crop, size) for crop in crops]
-    return scale_tiles(regions, recipe.tile_px), crops
+    return scale_tiles(regions, (recipe.tile_px, recipe.tile_px)), crops
 
 
 def photo_parts(
-    data: bytes, crops: Sequence[Crop], tile_px: int, *, backgrounds: Sequence[int] = (BACKGROUND,)
+    data: bytes, crops: Sequence[Crop], tile: Size, *, backgrounds: Sequence[int] = (BACKGROUND,)
 ) -> list[U8]:
-    """Scale some parts of an image file: (n, tile_px, tile_px, 3) BGR for each background, a grey
-    level behind transparent pixels. Raise `BadImage` also when a crop is not inside the picture."""
+    """Scale some parts of an image file to tiles of `tile` (width, height): (n, height, width, 3)
+    BGR for each background, a grey level behind transparent pixels. Raise `BadImage` also when a
+    crop is not inside the picture."""
     reader = ImageReader(data)
     width, height = reader.size
     if any(x + w > width or y + h > height for x, y, w, h in crops):
         raise BadImage("smaller than it was")
-    smallest = min(min(crop[2:]) for crop in crops)
-    pixels = reader.read(at_least=-(-min(width, height) * tile_px // smallest))
+    pixels = reader.read(at_least=max(_shorter_side(reader.size, crop, tile) for crop in crops))
     pictures = (flatten(pixels, background) for background in backgrounds)
     return [
-        scale_tiles([region(picture, crop, reader.size) for crop in crops], tile_px)
+        scale_tiles([region(picture, crop, reader.size) for crop in crops], tile)
         for picture in pictures
     ]
+
+
+def _shorter_side(size: Size, crop: Crop, tile: Size) -> int:
+    """Pixels on the shorter side of a photo of `size` of which no side of a crop is enlarged."""
+    return max(-(-min(size) * side // of) for side, of in zip(tile, crop[2:], strict=True))
 
 
 def _faces(picture: U8, size: tuple[int, int], recipe: Recipe) -> list[Crop]:
@@ -147,14 +153,15 @@ def region(picture: U8, crop: Crop, size: tuple[int, int]) -> U8:
     return picture[y:y_end, x:x_end]
 
 
-def scale_tiles(regions: Sequence[U8], tile_px: int) -> U8:
-    """Scale n pictures (h, w, 3) to (n, tile_px, tile_px, 3)."""
+def scale_tiles(regions: Sequence[U8], tile: Size) -> U8:
+    """Scale n pictures (h, w, 3) to tiles of `tile` (width, height): (n, height, width, 3)."""
     from .resize import shrink  # Numba, 0.4 s
 
-    tiles = np.empty((len(regions), tile_px, tile_px, 3), np.uint8)
-    for region, tile in zip(regions, tiles, strict=True):
-        if min(region.shape[:2]) >= tile_px:
-            shrink(region, tile)
+    width, height = tile
+    tiles = np.empty((len(regions), height, width, 3), np.uint8)
+    for region, out in zip(regions, tiles, strict=True):
+        if region.shape[0] >= height and region.shape[1] >= width:
+            shrink(region, out)
         else:  # at least one side is enlarged, and a mean of areas would leave it in blocks
-            cv2.resize(region, (tile_px, tile_px), tile, interpolation=cv2.INTER_LINEAR)
+            cv2.resize(region, tile, out, interpolation=cv2.INTER_LINEAR)
     return tiles

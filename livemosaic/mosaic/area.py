@@ -54,9 +54,12 @@ class HiddenCells:
 def _hidden(mask: U8, grid: Grid) -> Bools:
     """The cells of which nothing is seen, bool (rows * columns,)."""
     seen = np.asarray(cv2.dilate(mask, _AROUND), np.uint8)
-    for axis, count, side in ((0, grid.rows, grid.height), (1, grid.columns, grid.width)):
+    for axis, count, tile, side in (
+        (0, grid.rows, grid.tile_height, grid.height),
+        (1, grid.columns, grid.tile_width, grid.width),
+    ):
         length = mask.shape[axis]
-        starts = np.arange(count) * (grid.tile_px * length) // side
+        starts = np.arange(count) * (tile * length) // side
         seen = np.maximum.reduceat(seen, np.minimum(starts, length - 1), axis)
     return np.asarray(seen == 0).reshape(-1)
 

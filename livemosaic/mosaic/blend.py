@@ -61,20 +61,20 @@ def blend_plane(
 
     Parameters
     ----------
-    tiles : uint8 (n, px, px); without a tint scaled by 1 - alpha and rounded down
+    tiles : uint8 (n, height, width); without a tint scaled by 1 - alpha and rounded down
     cells : int32 (m,), row-major numbers of the cells
     ids, flips : int32 and bool (m,), the tile of each cell, and whether it is mirrored
     tint : of these cells, None for none
-    wide : uint8 (h, columns * px), the original scaled by alpha, its rows enlarged
+    wide : uint8 (h, columns * width), the original scaled by alpha, its rows enlarged
     rows : how to enlarge the columns of `wide`
-    out : uint8 (rows * px, columns * px)
+    out : uint8 (rows * height, columns * width)
     """
-    px = tiles.shape[1]
+    height, width = tiles.shape[1:]
     if tint is None:
         _blend(tiles, cells, ids, flips, wide, rows, out)
         return
-    count = max(1, min(_TINTED_BYTES // (px * px), len(cells)))
-    tinted, numbers = np.empty((count, px, px), np.uint8), np.arange(count, dtype=np.int32)
+    count = max(1, min(_TINTED_BYTES // (width * height), len(cells)))
+    tinted, numbers = np.empty((count, height, width), np.uint8), np.arange(count, dtype=np.int32)
     flat, flat_tinted = tiles.reshape(len(tiles), -1), tinted.reshape(count, -1)
     for start in range(0, len(cells), count):
         part = slice(start, start + count)
@@ -85,13 +85,13 @@ def blend_plane(
 
 def _blend(tiles: U8, cells: I32, ids: I32, flips: Bools, wide: U8, rows: Rows, out: U8) -> None:
     """Blend tiles as they are; see `blend_plane`."""
-    px = tiles.shape[1]
+    height, width = tiles.shape[1:]
     planes: tuple[NDArray[Any], ...] = (tiles, wide, out)
-    if px % 8 == 0 and px < 32:
-        blend = _blend_words(px)
+    if width % 8 == 0 and width < 32:
+        blend = _blend_words(width, height)
         planes = tuple(plane.view(np.uint64) for plane in planes)
     else:
-        blend = _blend_bytes(px)
+        blend = _blend_bytes(width, height)
     blend(planes[0], cells, ids, flips, planes[1], rows.above, rows.weight, planes[2])
 
 
@@ -104,30 +104,30 @@ def _mix(upper: np.uint8, lower: np.uint8, weight: np.uint16) -> np.uint16:
 
 
 @cache
-def _blend_bytes(tile_px: int) -> Any:
+def _blend_bytes(width: int, height: int) -> Any:
     """The kernel for any tile size; LLVM vectorises its loops from 32 samples on."""
-    px = np.uintp(tile_px)
+    across, down = np.uintp(width), np.uintp(height)
 
     @kernel
     def blend_bytes(
         tiles: U8, cells: I32, ids: I32, flips: Bools, wide: U8, above: I32, weight: U16, out: U8
     ) -> None:
-        columns, last = np.uintp(out.shape[1]) // px, px - np.uintp(1)
+        columns, last = np.uintp(out.shape[1]) // across, across - np.uintp(1)
         for i in range(np.uintp(cells.shape[0])):
             row = np.uintp(cells[i]) // columns
-            left, tile = (np.uintp(cells[i]) - row * columns) * px, np.uintp(ids[i])
+            left, tile = (np.uintp(cells[i]) - row * columns) * across, np.uintp(ids[i])
             flip = flips[i]
-            for y in range(px):
-                line = row * px + y
+            for y in range(down):
+                line = row * down + y
                 upper = np.uintp(above[line])
                 lower, w = upper + np.uintp(1), np.uint16(weight[line])
                 if flip:
-                    for x in range(px):
+                    for x in range(across):
                         mixed = _mix(wide[upper, left + x], wide[lower, left + x], w)
                         sample = np.uint16(tiles[tile, y, last - x])
                         out[line, left + x] = np.uint8(sample + mixed)
                 else:
-                    for x in range(px):
+                    for x in range(across):
                         mixed = _mix(wide[upper, left + x], wide[lower, left + x], w)
                         sample = np.uint16(tiles[tile, y, x])
                         out[line, left + x] = np.uint8(sample + mixed)
@@ -136,10 +136,10 @@ def _blend_bytes(tile_px: int) -> Any:
 
 
 @cache
-def _blend_words(tile_px: int) -> Any:
-    """The kernel for tiles of 8, 16 and 24, whose loops are too short for vectors: eight samples at
-    a time in a 64-bit word, 2.5 times as fast."""
-    height, words = np.uintp(tile_px), np.uintp(tile_px // 8)
+def _blend_words(width: int, height: int) -> Any:
+    """The kernel for widths of 8, 16 and 24, whose loops are too short for vectors: eight samples
+    at a time in a 64-bit word, 2.5 times as fast."""
+    down, words = np.uintp(height), np.uintp(width // 8)
 
     @kernel
     def blend_words(
@@ -154,8 +154,8 @@ def _blend_words(tile_px: int) -> Any:
             row = np.uintp(cells[i]) // columns
             left, tile = (np.uintp(cells[i]) - row * columns) * words, np.uintp(ids[i])
             flip = flips[i]
-            for y in range(height):
-                line = row * height + y
+            for y in range(down):
+                line = row * down + y
                 upper = np.uintp(above[line])
                 lower = upper + np.uintp(1)
                 w1 = np.uint64(weight[line])
@@ -178,12 +178,12 @@ def _blend_words(tile_px: int) -> Any:
     return blend_words
 
 
-def copy_plane(cells: I32, px: int, old: U8, out: U8) -> None:
-    """Copy some cells of a plane, uint8 (rows * px, columns * px), from `old` to `out`."""
-    if px % 8 == 0:
-        _copy_kernel(px // 8, px)(cells, old.view(np.uint64), out.view(np.uint64))
+def copy_plane(cells: I32, width: int, height: int, old: U8, out: U8) -> None:
+    """Copy some cells of a plane, uint8 (rows * height, columns * width), from `old` to `out`."""
+    if width % 8 == 0:
+        _copy_kernel(width // 8, height)(cells, old.view(np.uint64), out.view(np.uint64))
     else:
-        _copy_kernel(px, px)(cells, old, out)
+        _copy_kernel(width, height)(cells, old, out)
 
 
 @cache

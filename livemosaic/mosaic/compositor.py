@@ -125,7 +125,8 @@ class Compositor:
             # its canvas is back in the pool.
             before = _planes(np.frombuffer(self._newest.memory, np.uint8), self._grid)
             for old, out in zip(before, planes, strict=True):
-                copy_plane(missed, out.shape[1] // self._grid.columns, old, out)
+                height, width = out.shape[0] // self._grid.rows, out.shape[1] // self._grid.columns
+                copy_plane(missed, width, height, old, out)
         self._number = canvas.number = self._number + 1
         self._changed[cells] = self._number
         self._blend(frame, cells, self.tiles.slots(ids), flips, means, planes)

@@ -14,6 +14,7 @@ from ..jit import F32, I16, I32, U8, U16, Bools, kernel
 from ..media.colour import Colour
 from ..media.deep import STEPS, TOP, DeepColours, eight_bits
 from ..media.frame import DeepPicture
+from ..option import Size
 from .area import Area, mix_deep
 from .grid import Grid
 from .tile_cache import TileCache
@@ -29,7 +30,7 @@ class DeepTileCache(TileCache):
         self,
         gallery: Gallery,
         *,
-        tile_px: int,
+        tile: Size,
         colour: Colour,
         full_size: bool = False,
         min_tiles: int = 0,
@@ -38,7 +39,7 @@ class DeepTileCache(TileCache):
         self._convert = DeepColours(colour)
         super().__init__(
             gallery,
-            tile_px=tile_px,
+            tile=tile,
             colour=colour,
             overlay=(0.0, 0.0),
             full_size=full_size,
@@ -148,19 +149,19 @@ def blend_deep(
 ) -> None:
     """Tint tiles and add the original, in some cells of one plane.
 
-    `tiles` is uint16 (n, px, px), `gain` and `offset` are of the cells, in 1/256 and in steps of 10
-    bits; `original`, already times its alpha, is as large as `out`, uint16 (rows * px,
-    columns * px).
+    `tiles` is uint16 (n, height, width), `gain` and `offset` are of the cells, in 1/256 and in
+    steps of 10 bits; `original`, already times its alpha, is as large as `out`, uint16
+    (rows * height, columns * width).
     """
-    px = np.uintp(tiles.shape[1])
-    columns, last = np.uintp(out.shape[1]) // px, px - np.uintp(1)
+    down, across = np.uintp(tiles.shape[1]), np.uintp(tiles.shape[2])
+    columns, last = np.uintp(out.shape[1]) // across, across - np.uintp(1)
     for i in range(np.uintp(cells.shape[0])):
         row = np.uintp(cells[i]) // columns
-        left, tile = (np.uintp(cells[i]) - row * columns) * px, np.uintp(ids[i])
+        left, tile = (np.uintp(cells[i]) - row * columns) * across, np.uintp(ids[i])
         flip, factor, shift = flips[i], np.int32(gain[i]), np.int32(offset[i])
-        for y in range(px):
-            line = row * px + y
-            for x in range(px):
+        for y in range(down):
+            line = row * down + y
+            for x in range(across):
                 at = last - x if flip else x
                 sample = (np.int32(tiles[tile, y, at]) * factor + np.int32(128)) >> np.int32(8)
                 tinted = min(max(sample + shift, np.int32(0)), np.int32(top))

@@ -30,13 +30,19 @@ _MAX_CELLS = 900_000
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A grid of square cells that covers the output; the last row and column may stick out."""
+    """A grid of cells that covers the output; the last row and column may stick out."""
 
     rows: int
     columns: int
-    tile_px: int  # side of a cell in output pixels, even: chroma has half the resolution
+    tile_width: int  # of a cell in output pixels, even: chroma has half the resolution
+    tile_height: int  # likewise
     width: int  # of the output in pixels, even; tiles that stick out are cut
     height: int
+
+    @property
+    def tile_px(self) -> int:
+        """The tile's size as `MosaicSettings` has it."""
+        return self.tile_width
 
     @property
     def cells(self) -> int:
@@ -46,12 +52,12 @@ class Grid:
     @property
     def canvas_width(self) -> int:
         """Width of all columns together in pixels, at least `width`."""
-        return self.columns * self.tile_px
+        return self.columns * self.tile_width
 
     @property
     def canvas_height(self) -> int:
         """Height of all rows together in pixels, at least `height`."""
-        return self.rows * self.tile_px
+        return self.rows * self.tile_height
 
 
 def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -> Grid:
@@ -87,9 +93,10 @@ def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -
             width = columns * tile_px
     if tile_px is None:
         tile_px = SCREEN_TILE_PX if settings.for_screen else DEFAULT_TILE_PX
-    rows, columns = -(-height // tile_px), -(-width // tile_px)
+    tile_width = tile_height = tile_px
+    rows, columns = -(-height // tile_height), -(-width // tile_width)
     if settings.round_up:
-        width, height = columns * tile_px, rows * tile_px
+        width, height = columns * tile_width, rows * tile_height
     of_columns = settings.columns is not None
     if max(width, height) > MAX_SIDE:
         by_tiles = of_columns and settings.tile_px is not None
@@ -104,4 +111,4 @@ def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -
             f"{columns}x{rows} tiles of {tile_px} pixels are too many: the limit is "
             f"{_MAX_CELLS:,}; choose {fix}"
         )
-    return Grid(rows, columns, tile_px, width, height)
+    return Grid(rows, columns, tile_width, tile_height, width, height)

@@ -420,7 +420,7 @@ class Mosaic:
             self._tiles_for = tiles_for
             self._tiles = TileCache(
                 self.gallery,
-                tile_px=grid.tile_px,
+                tile=(grid.tile_width, grid.tile_height),
                 colour=colour,
                 overlay=scaled_by,
                 full_size=full_size,
@@ -434,7 +434,7 @@ class Mosaic:
             if self._deep_tiles is None:
                 self._deep_tiles = DeepTileCache(
                     self.gallery,
-                    tile_px=grid.tile_px,
+                    tile=(grid.tile_width, grid.tile_height),
                     colour=deep_colour,
                     full_size=s.full_size or s.thorough,
                     min_tiles=2 * grid.cells,
@@ -454,8 +454,11 @@ class Mosaic:
         if self._tiles is not None or self.settings.thorough:
             return
         self._start(width, height, colour)
-        tiles = len(self.gallery.tiles)
-        if tiles <= _WARM_TILES and tiles * self._grid.tile_px**2 * 3 // 2 <= _WARM_BYTES:
+        tiles, grid = len(self.gallery.tiles), self._grid
+        if (
+            tiles <= _WARM_TILES
+            and tiles * grid.tile_width * grid.tile_height * 3 // 2 <= _WARM_BYTES
+        ):
             self._compositor.tiles.slots(np.arange(tiles, dtype=np.int32))
 
     def warm_up_kernels(
@@ -478,9 +481,10 @@ class Mosaic:
         and the scale, not on the number of cells. The last picture has noise, to be measured."""
         grid = plan_grid(width, height, settings)
         scale = grid.width / width
-        side = max(2, round(2 * grid.tile_px / scale))
-        if side < min(width, height):
-            width = height = side
+        across = max(2, round(2 * grid.tile_width / scale))
+        down = max(2, round(2 * grid.tile_height / scale))
+        if across < width and down < height:
+            width, height = across, down
             settings = replace(settings, scale=scale, size=None, round_up=True)
         scratch = Mosaic(self.gallery, settings, matcher=self._make_matcher)
         lent = []  # so that the second one has to copy the first
@@ -507,8 +511,8 @@ def analysis_picture(frame: Frame, grid: Grid) -> U8:
     Cells that stick out of the picture are filled by repeating its edge.
     """
     full = (grid.columns * ANALYSIS_PX, grid.rows * ANALYSIS_PX)
-    width = min(full[0], max(1, round(grid.width * ANALYSIS_PX / grid.tile_px)))
-    height = min(full[1], max(1, round(grid.height * ANALYSIS_PX / grid.tile_px)))
+    width = min(full[0], max(1, round(grid.width * ANALYSIS_PX / grid.tile_width)))
+    height = min(full[1], max(1, round(grid.height * ANALYSIS_PX / grid.tile_height)))
     planes = []
     for plane in (frame.y, frame.u, frame.v):
         shrink = plane.shape[0] >= height and plane.shape[1] >= width

@@ -12,6 +12,7 @@ from ..gallery.file_format import Gallery
 from ..gallery.full_size import full_size_tiles
 from ..jit import F32, I32, U8, kernel
 from ..media.colour import Colour, bgr_to_ycbcr
+from ..option import Size
 
 # Rows of stacked tiles in one of OpenCV's pictures.
 _MAX_ROWS = 32_767
@@ -32,7 +33,7 @@ class TileCache:
 
     Parameters
     ----------
-    tile_px : side of a tile in the output
+    tile : width and height of a tile in the output
     overlay : alpha of the overlaid original, in luma and in chroma
     full_size : read tiles that must be enlarged from the photos, where these exist: file I/O
     min_tiles : the number of slots is at least this, or all tiles: not below the cells of a picture
@@ -45,21 +46,22 @@ class TileCache:
         self,
         gallery: Gallery,
         *,
-        tile_px: int,
+        tile: Size,
         colour: Colour,
         overlay: tuple[float, float],
         full_size: bool = False,
         min_tiles: int = 0,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        self._gallery, self._colour, self._px = gallery, colour, tile_px
+        self._gallery, self._colour = gallery, colour
+        self._width, self._height = width, height = tile
         self.overlay = overlay
-        self._full_size = full_size and tile_px > gallery.tile_px
-        count, half = len(gallery.tiles), tile_px // 2
-        n = min(count, max(min_tiles, max_bytes * 2 // (3 * tile_px**2)))
-        self.y = np.empty((n, tile_px, tile_px), self.dtype)
-        self.u = np.empty((n, half, half), self.dtype)
-        self.v = np.empty((n, half, half), self.dtype)
+        self._full_size = full_size and width > gallery.tile_px
+        count, half = len(gallery.tiles), (height // 2, width // 2)
+        n = min(count, max(min_tiles, max_bytes * 2 // (3 * width * height)))
+        self.y = np.empty((n, height, width), self.dtype)
+        self.u = np.empty((n, *half), self.dtype)
+        self.v = np.empty((n, *half), self.dtype)
         self._slot = np.full(count, -1, np.int32)  # of each tile
         self._tile = np.full(n, -1, np.int32)  # in each slot
         self._next = 0  # slot to fill
@@ -77,7 +79,7 @@ class TileCache:
             return slots
         missing = np.unique(ids[slots < 0])
         free = self._free_slots(len(missing), slots)
-        count = _MAX_ROWS // max(self._px, self._gallery.tile_px)
+        count = _MAX_ROWS // max(self._height, self._gallery.tile_px)
         for start in range(0, len(missing), count):
             self._fill(missing[start : start + count], free[start : start + count])
         self._read_bytes += len(missing) * self._gallery.tile_px**2 * 3
@@ -87,20 +89,21 @@ class TileCache:
         return self._slot[ids]
 
     def _fill(self, ids: I32, slots: I32) -> None:
-        n, px, half = len(ids), self._px, self._px // 2
+        n, width, height = len(ids), self._width, self._height
         picture = self._resized(self._gallery.tiles[ids])
         if self._full_size:
-            tiles = picture.reshape(n, px, px, 3)
-            found = full_size_tiles(self._gallery, ids, px)
+            tiles = picture.reshape(n, height, width, 3)
+            found = full_size_tiles(self._gallery, ids, (width, height))
             for number in np.flatnonzero(np.isin(ids, list(found))):
                 tiles[number] = found[int(ids[number])]
         ycbcr, painted = self._samples(picture)
         _statistics(ycbcr.reshape(n, -1, 3), slots, self.means, self.deviations)
         y, u, v = cv2.split(painted)
-        self.y[slots] = y.reshape(n, px, px)
+        self.y[slots] = y.reshape(n, height, width)
         for plane, full in ((self.u, u), (self.v, v)):
-            small = cv2.resize(full, (half, n * half), interpolation=cv2.INTER_AREA)
-            plane[slots] = small.reshape(n, half, half)
+            size = (width // 2, n * (height // 2))
+            small = cv2.resize(full, size, interpolation=cv2.INTER_AREA)
+            plane[slots] = small.reshape(n, height // 2, width // 2)
         self._slot[ids], self._tile[slots] = slots, ids
 
     def _samples(self, bgr: U8) -> tuple[U8, NDArray[Any]]:
@@ -131,17 +134,17 @@ class TileCache:
         return free
 
     def _resized(self, tiles: U8) -> U8:
-        """(n, s, s, 3) to one picture (n * px, px, 3), tile below tile."""
-        n, size = tiles.shape[:2]
-        px = self._px
-        if px == size:
-            return tiles.reshape(n * px, px, 3)
-        if px < size:
+        """(n, h, w, 3) to one picture (n * height, width, 3), tile below tile."""
+        n, h, w = tiles.shape[:3]
+        width, height = self._width, self._height
+        stacked = tiles.reshape(n * h, w, 3)
+        if (width, height) == (w, h):
+            return stacked
+        if width <= w and height <= h:
             # Area averaging never mixes tiles: their borders are borders of output rows.
-            stacked = tiles.reshape(n * size, size, 3)
-            small = cv2.resize(stacked, (px, n * px), interpolation=cv2.INTER_AREA)
+            small = cv2.resize(stacked, (width, n * height), interpolation=cv2.INTER_AREA)
             return np.asarray(small, np.uint8)
-        large = [cv2.resize(t, (px, px), interpolation=cv2.INTER_CUBIC) for t in tiles]
+        large = [cv2.resize(t, (width, height), interpolation=cv2.INTER_CUBIC) for t in tiles]
         return np.concatenate(large).astype(np.uint8)
 
 

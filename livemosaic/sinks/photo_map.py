@@ -157,7 +157,7 @@ def _sheet(gallery: Gallery, tiles: NDArray[np.int64]) -> tuple[U8, int, int]:
     across = math.isqrt(len(tiles) - 1) + 1
     rows = -(-len(tiles) // across)
     sheet = np.full((rows, px, across, px, 3), 128, np.uint8)
-    sharp = full_size_tiles(gallery, tiles, px) if px > gallery.tile_px else {}
+    sharp = full_size_tiles(gallery, tiles, (px, px)) if px > gallery.tile_px else {}
     for place, tile in enumerate(tiles.tolist()):
         picture = sharp.get(tile)
         if picture is None:

@@ -64,7 +64,7 @@ class ClusterMatcher(Matcher):
 
     def describe(self, cells: I32) -> None:
         """The features are histograms."""
-        cell_histograms(self.bgr, cells, self.grid.columns, self._counts)
+        cell_histograms(self.bgr, cells, self.grid.rows, self.grid.columns, self._counts)
 
     def match(self, cells: I32, *, active: int) -> tuple[I32, Bools]:
         """The next tile of the cluster that is most similar to the cell's palette centre."""

