@@ -14,6 +14,7 @@ from .errors import GalleryError, LivemosaicError, OptionError, SinkError, Sourc
 if TYPE_CHECKING:
     from .api import mosaic_frames, render
     from .control.state import Control, LiveState
+    from .diagnosis import diagnose_gallery
     from .gallery import build_gallery, open_gallery, refresh_gallery, remove_photos
     from .gallery.file_format import Gallery
     from .media.colour import Colour
@@ -47,6 +48,7 @@ __all__ = [
     "StreamInfo",
     "UsageError",
     "build_gallery",
+    "diagnose_gallery",
     "mosaic_frames",
     "open_gallery",
     "open_sink",
@@ -72,6 +74,7 @@ _LAZY = {
     "Source": ".sources",
     "StreamInfo": ".media.frame",
     "build_gallery": ".gallery",
+    "diagnose_gallery": ".diagnosis",
     "mosaic_frames": ".api",
     "open_gallery": ".gallery",
     "open_sink": ".sinks",

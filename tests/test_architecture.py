@@ -21,7 +21,7 @@ PACKAGE = ROOT / "livemosaic"
 ROOMS = [
     *("errors", "argument", "parse", "option", "blocking", "exclusive", "unfinished", "jit"),
     "processors",
-    *("media", "sources", "vision", "gallery", "mosaic", "sinks"),
+    *("media", "sources", "vision", "gallery", "mosaic", "diagnosis", "sinks"),
     *("control", "pipeline", "window", "session", "api"),
     *("doctor", "cli", "__main__"),
 ]

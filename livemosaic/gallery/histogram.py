@@ -49,5 +49,5 @@ def tile_histograms(tiles: U8) -> F32:
     n, height, width = tiles.shape[:3]
     counts = np.empty((n, HISTOGRAM_SIZE), np.uint16)
     picture = np.ascontiguousarray(tiles).reshape(n * height, width, 3)
-    cell_histograms(picture, np.arange(n, dtype=np.int32), n, 1, counts)
+    cell_histograms(picture, np.arange(n, dtype=np.int32), max(n, 1), 1, counts)
     return counts.astype(np.float32) / np.float32(height * width)

@@ -64,6 +64,19 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     info = command("info", _info, "show statistics of a gallery", "Shows statistics of a gallery.")
     add_gallery(info)
     info.add_argument("--json", action="store_true", help="print one JSON object")
+    info.add_argument(
+        "--diagnose",
+        action="store_true",
+        help="also find out which colours the photos lack, and which photos would help",
+    )
+    completed_as_file(
+        info.add_argument(
+            "--for",
+            dest="judged_for",
+            metavar="FILE",
+            help="diagnose for a picture or a video (default: the included clip)",
+        )
+    )
 
     show = command(
         "show",
@@ -137,11 +150,21 @@ def _build(args: argparse.Namespace, interrupts: Interrupts) -> None:
 def _info(args: argparse.Namespace, interrupts: Interrupts) -> None:
     from ...gallery.report import gallery_info, info_lines
 
-    info = gallery_info(_open(args.gallery))
+    gallery = _open(args.gallery)
+    info = gallery_info(gallery)
+    lines = [] if args.json else info_lines(info)
+    if args.diagnose or args.judged_for is not None:
+        from dataclasses import asdict
+
+        from ...diagnosis import CLIP, diagnose_gallery, diagnosis_lines
+
+        found = diagnose_gallery(gallery, CLIP if args.judged_for is None else args.judged_for)
+        info["diagnosis"] = asdict(found)
+        lines += diagnosis_lines(found)
     if args.json:
         print_json(info)
     else:
-        print_lines(info_lines(info))
+        print_lines(lines)
 
 
 def _show(args: argparse.Namespace, interrupts: Interrupts) -> None:
