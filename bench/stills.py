@@ -77,7 +77,7 @@ def figures(mosaic: Mosaic, out: metrics.U8, bgr: metrics.U8) -> list[float]:
     before, after = metrics.points(bgr, *FAR), metrics.points(out, *FAR)
     difference = metrics.ciede2000(metrics.bgr_to_lab(before), metrics.bgr_to_lab(after))
     luma = np.asarray(cv2.cvtColor(out, cv2.COLOR_BGR2GRAY), np.uint8)
-    tile_px = mosaic.plan(bgr.shape[1], bgr.shape[0]).tile_px
+    tile_px = mosaic.plan(bgr.shape[1], bgr.shape[0]).tile_width
     return [
         metrics.psnr(before, after),
         float(difference.mean()),

@@ -36,7 +36,8 @@ class Kind:
     example: str = ""  # completes "such as"
 
 
-def _whole(value: Any) -> int:
+def read_whole(value: Any) -> int:
+    """A whole number from its text, or from itself."""
     if isinstance(value, str):
         return whole(value)
     if isinstance(value, bool) or not isinstance(value, Integral):
@@ -68,18 +69,11 @@ def _texts(value: Any) -> Texts:
     return (first, *others) if others else first
 
 
-def _even(value: Any) -> int:
-    number = _whole(value)
-    if number % 2:
-        raise ValueError
-    return number
-
-
 def read_size(value: Any) -> Size:
     """Width and height from 640x480, or from two numbers."""
     if isinstance(value, str):
         value = value.lower().split("x")
-    width, height = map(_whole, value)
+    width, height = map(read_whole, value)
     if min(width, height) <= 0:
         raise ValueError
     return width, height
@@ -93,7 +87,7 @@ def _switch(value: Any) -> bool:
 
 # By the type of the field; without its "| None".
 _KINDS: Mapping[object, Kind] = {
-    int: Kind("a whole number", "N", _whole),
+    int: Kind("a whole number", "N", read_whole),
     float: Kind("a number", "X", _number),
     Fraction: Kind("a rate", "RATE", lambda value: rate(str(value)), "25 or 30000/1001"),
     str: Kind("text", "NAME", _text),
@@ -104,7 +98,6 @@ _KINDS: Mapping[object, Kind] = {
 
 
 TEXTS = Kind("text, or a list of texts", "NAME", _texts)
-EVEN = Kind("an even number", "N", _even)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +136,8 @@ class Option:
         """Convert and check text, a value of a TOML file, or the value itself; `OptionError`."""
         try:
             result = self.kind.read(value)
-            good = (
+            # Two numbers, such as a size, have no bounds here.
+            good = isinstance(result, tuple) or (
                 (not self.choices or result in self.choices)
                 and (self.low is None or result >= self.low)
                 and (self.high is None or result <= self.high)
@@ -208,7 +202,7 @@ def options_of(declared: Any) -> tuple[Option, ...]:
             continue
         optional = types.NoneType in typing.get_args(hint)
         if optional:
-            (hint,) = (each for each in typing.get_args(hint) if each is not types.NoneType)
+            hint, *_ = (each for each in typing.get_args(hint) if each is not types.NoneType)
         details: dict[str, Any] = {"name": its.name, **its.metadata["option"]}
         if typing.get_origin(hint) is typing.Literal:
             details["choices"], hint = typing.get_args(hint), str

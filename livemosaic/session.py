@@ -263,7 +263,7 @@ def open_pipeline(
     if options.mosaic.columns not in (None, grid.columns):
         _log.info(
             "%d columns instead of %d: tiles have even sides, here %d of %d pixels",
-            grid.columns, options.mosaic.columns, grid.tile_px, grid.width,
+            grid.columns, options.mosaic.columns, grid.tile_width, grid.width,
         )  # fmt: skip
     photos, least = int(gallery.source_photo.max()) + 1, options.mosaic.min_uses
     if least * photos > grid.cells and "min_uses" in MATCHERS[options.mosaic.match].uses:

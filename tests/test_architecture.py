@@ -19,7 +19,17 @@ PACKAGE = ROOT / "livemosaic"
 
 # The data flow: a folder, or a module of the root, imports only itself and those before it.
 ROOMS = [
-    *("errors", "argument", "parse", "option", "blocking", "exclusive", "unfinished", "jit"),
+    *(
+        "errors",
+        "argument",
+        "parse",
+        "option",
+        "tile_size",
+        "blocking",
+        "exclusive",
+        "unfinished",
+        "jit",
+    ),
     "processors",
     *("media", "sources", "vision", "gallery", "mosaic", "diagnosis", "sinks"),
     *("control", "pipeline", "window", "session", "api"),

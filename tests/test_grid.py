@@ -23,12 +23,12 @@ tiles = st.integers(2, 256).map(lambda half: 2 * half)
 
 def check(grid: Grid) -> None:
     """Every grid covers the output, by less than a tile too much."""
-    assert grid.width % 2 == grid.height % 2 == grid.tile_px % 2 == 0
+    assert grid.width % 2 == grid.height % 2 == grid.tile_width % 2 == 0
     assert grid.width >= 2
     assert grid.height >= 2
     assert grid.cells == grid.rows * grid.columns >= 1
-    assert 0 <= grid.canvas_width - grid.width < grid.tile_px
-    assert 0 <= grid.canvas_height - grid.height < grid.tile_px
+    assert 0 <= grid.canvas_width - grid.width < grid.tile_width
+    assert 0 <= grid.canvas_height - grid.height < grid.tile_height
 
 
 @given(sides, sides)
@@ -68,7 +68,7 @@ def test_columns(width: int, height: int, columns: int) -> None:
         return
     check(grid)
     assert grid.columns == columns
-    assert abs(grid.height - grid.width * height / width) <= grid.tile_px
+    assert abs(grid.height - grid.width * height / width) <= grid.tile_height
 
 
 @given(sides, sides, st.integers(1, 200), st.integers(2, 60).map(lambda half: 2 * half))

@@ -11,6 +11,7 @@ from livemosaic.control.options import profile_settings, resolve
 from livemosaic.control.state import LIVE_OPTIONS, Control, LiveState
 from livemosaic.mosaic.grid import plan_grid
 from livemosaic.mosaic.settings import PROFILES, MosaicSettings
+from livemosaic.tile_size import TileSize
 from livemosaic.window.keys import KEYS, Keyboard, View, key_name, press, tile_sizes
 
 START = LiveState(MosaicSettings(overlay=0.5))
@@ -80,7 +81,7 @@ def test_overlay_while_it_cannot_be_seen(control: Control, view: View) -> None:
 
 def test_tile_size(control: Control, view: View) -> None:
     """Every size divides the picture, whose own size stays."""
-    sizes: list[int | None] = []
+    sizes: list[TileSize | None] = []
     while "largest" not in press("]", control, view):
         sizes.append(control.state.settings.tile_px)
         grid = plan_grid(640, 360, replace(control.state.settings, tile_px=sizes[-1]))
@@ -103,9 +104,9 @@ def test_tile_size_from_another(view: View, settings: dict[str, int]) -> None:
     control.change(settings=start)
     press("Left", control, view)
     smaller = control.state.settings.tile_px
-    assert larger is not None
-    assert smaller is not None
-    assert smaller < now.tile_px < larger
+    assert isinstance(larger, int)
+    assert isinstance(smaller, int)
+    assert smaller < now.tile_width < larger
     assert control.state.settings == replace(
         start, tile_px=smaller, columns=None, scale=None, size=(2560, 1440)
     )

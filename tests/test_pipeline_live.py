@@ -33,6 +33,7 @@ from livemosaic.pipeline.threads import ThreadGroup
 from livemosaic.pipeline.warmup import WarmUp
 from livemosaic.sinks.base import Sink, Window
 from livemosaic.sinks.null import NullSink
+from livemosaic.tile_size import TileSize
 
 from .fakes import (
     RATE,
@@ -553,7 +554,7 @@ def test_a_warm_up_without_a_thread_is_tried_again() -> None:
 def test_of_many_sizes_that_are_asked_for_the_last_is_warmed_up_next() -> None:
     before = MosaicSettings(tile_px=16, size=SIZE)
     control, gate = Control(LiveState(before)), Gate()
-    seen: list[int | None] = []
+    seen: list[TileSize | None] = []
 
     def warm_up(settings: MosaicSettings) -> None:
         seen.append(settings.tile_px)

@@ -20,6 +20,7 @@ from ..errors import LivemosaicError, OptionError, problem_of, words_of
 from ..mosaic.grid import plan_grid
 from ..mosaic.settings import MosaicSettings
 from ..option import Texts, options_of, text_of
+from ..tile_size import TileSize
 from .options import OPTIONS, RunOptions, message, read_settings, resolve, values_of
 from .state import Control, LiveState, check_outside
 
@@ -157,8 +158,8 @@ class SettingsFileWatcher:
             _log.info("%s", text)
             self._control.notify(text)
 
-    def _tile_px(self, wanted: MosaicSettings) -> int:
-        """The side of a tile for an output that keeps its size."""
+    def _tile_px(self, wanted: MosaicSettings) -> TileSize:
+        """The size of tiles for an output that keeps its size."""
         settings = self._control.state.settings
         assert settings.size is not None  # a control's settings are `for_grid`
         # Tile and columns together are the output's size, too, which waits for the next start.

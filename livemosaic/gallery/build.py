@@ -20,7 +20,9 @@ from ..errors import GalleryError, UsageError
 from ..jit import I32, U8
 from ..media.image_reader import BadImage
 from ..media.picture import to_array
+from ..option import Size
 from ..processors import usable_cores
+from ..tile_size import TileSize
 from .added_crops import AddedCrops, Arrays
 from .clusters import cluster_tiles, group_tiles
 from .file_format import GalleryWriter, Stamp, new_gallery_file, refuse_to_replace
@@ -98,7 +100,7 @@ def build_gallery(
     paths: str | Path | Iterable[str | Path],
     output: str | Path,
     *,
-    tile_px: int = TILE_PX,
+    tile_px: TileSize = TILE_PX,
     fit: Fit = "crop",
     clusters: int = CLUSTERS,
     drop_percentile: float = DROP_PERCENTILE,
@@ -120,9 +122,9 @@ def build_gallery(
     ----------
     paths : folders (with their subfolders), files and globs; or one of them
     output : the file to write; an existing gallery is replaced when the new one is complete
-    tile_px : side of a tile in pixels, 8..255
-    fit : `crop` takes the largest square in the middle of a photo, of an upright one nearer to the
-        top, where heads are; `stretch` distorts the whole
+    tile_px : side of a tile in pixels, 8..255, or width and height, from 1:2 to 2:1
+    fit : `crop` takes the largest part of the tile's shape, in the middle of a photo, of an upright
+        one nearer to the top, where heads are; `stretch` distorts the whole
     clusters : highest number of clusters of tiles with similar colours
     drop_percentile : percentage of the clusters, the smallest ones, that are not used, 0..100
     seed : of all random choices, 0..2^63 - 1
@@ -256,7 +258,7 @@ def write_gallery(
     unreadable: list[tuple[str, str]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about damaged files: they are reported
-        for read, read_stamps, bad, arrays in _read_all(names, cut, stamp, recipe.tile_px, workers):
+        for read, read_stamps, bad, arrays in _read_all(names, cut, stamp, recipe.tile, workers):
             arrays["source_photo"] += len(used)
             if added is not None:
                 arrays = added.take(arrays)
@@ -316,7 +318,7 @@ def _read_all(
     names: Sequence[str],
     cut: Cut,
     stamp: Callable[[str], Stamp],
-    tile_px: int,
+    tile: Size,
     workers: int | None,
 ) -> Iterator[_Batch]:
     """Batches in the order of `names`; only a bounded number of them is in memory."""
@@ -326,7 +328,7 @@ def _read_all(
     try:
         for start in range(0, len(names), BATCH):
             some = names[start : start + BATCH]
-            pending.append(pool.submit(_read_batch, some, cut, stamp, tile_px))
+            pending.append(pool.submit(_read_batch, some, cut, stamp, tile))
             if len(pending) > 2 * workers:
                 yield pending.popleft().result()
         while pending:
@@ -336,7 +338,7 @@ def _read_all(
 
 
 def _read_batch(
-    names: Sequence[str], cut: Cut, stamp: Callable[[str], Stamp], tile_px: int
+    names: Sequence[str], cut: Cut, stamp: Callable[[str], Stamp], tile: Size
 ) -> _Batch:
     read: list[str] = []
     stamps: list[Stamp] = []
@@ -344,7 +346,7 @@ def _read_batch(
     photos: list[int] = []
     crops: list[Crop] = []
     lettering: list[bool] = []
-    parts = [np.empty((0, tile_px, tile_px, 3), np.uint8)]
+    parts = [np.empty((0, tile[1], tile[0], 3), np.uint8)]
     for name in names:
         before = stamp(name)  # before it is read: a later change is noticed
         try:

@@ -26,6 +26,7 @@ number is known. Nothing in a gallery file is code (no pickle).
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import hashlib
 import json
@@ -43,7 +44,8 @@ from numpy.typing import NDArray
 from ..argument import path_text, take
 from ..errors import GalleryError, UsageError, as_written, words_of
 from ..media.atomic_write import atomic_write
-from ..option import options_of
+from ..option import options_of, text_of
+from ..tile_size import TileSize, tile_size
 from .recipe import CLUSTERS, DROP_PERCENTILE, MAX_TILE_PX, TILE_PX, Fit, Focus, Recipe
 
 if TYPE_CHECKING:
@@ -52,9 +54,9 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 2
 SUFFIX = ".gallery"
 
-# Dtype and shape of each array, for n tiles of px pixels, k clusters and p photos.
+# Dtype and shape of each array, for n tiles of width x height pixels, k clusters and p photos.
 ARRAYS = {
-    "tiles": ("|u1", "n px px 3"),  # BGR
+    "tiles": ("|u1", "n height width 3"),  # BGR
     "features": ("<f4", "n 125"),  # colour histograms, see histogram.py
     "points": ("|u1", "n 4 4 3"),  # BGR, where in the tile which colour lies
     "texture": ("|u1", "n"),  # see layout_features.py
@@ -146,10 +148,14 @@ NO_STAMP: Stamp = (0, 0)
 
 
 class Sources(Sequence[Source]):
-    """The source of each tile, stored as a table of paths and int32 numbers."""
+    """The source of each tile, stored as a table of paths and int32 numbers.
+
+    `crops` is int32 (n, 4), the part of the photo that each shows.
+    """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], root: str) -> None:
-        self._photo, self._crop = arrays["source_photo"], arrays["source_crop"]
+        self._photo: NDArray[np.int32] = arrays["source_photo"]
+        self.crops: NDArray[np.int32] = arrays["source_crop"]
         self._start, self._bytes = arrays["photo_start"], arrays["photo_path"]
         self._root = root
 
@@ -163,8 +169,14 @@ class Sources(Sequence[Source]):
     def __getitem__(self, tile: int | slice) -> Source | list[Source]:
         if isinstance(tile, slice):
             return [self[i] for i in range(*tile.indices(len(self)))]
-        left, top, width, height = self._crop[tile].tolist()
+        left, top, width, height = self.crops[tile].tolist()
         return Source(self._path(int(self._photo[tile])), (left, top, width, height))
+
+    def with_crops(self, crops: NDArray[np.int32]) -> Sources:
+        """The same photos with other parts of them, int32 (n, 4)."""
+        made = copy.copy(self)
+        made.crops = crops
+        return made
 
     def photos(self) -> list[str]:
         """Paths of all photos, each once."""
@@ -189,8 +201,9 @@ class Gallery:
     ----------
     name : for people
     path : the file, None for a gallery in memory
-    tiles : uint8 (n, tile_px, tile_px, 3), BGR
-    tile_px : side of a tile in pixels
+    tiles : uint8 (n, tile_height, tile_width, 3), BGR
+    tile_px : side of a square tile in pixels, or width and height of others
+    tile_width, tile_height : the same as single numbers
     features : float32 (n, 125), normalised colour histograms, see `livemosaic.gallery.histogram`
     points : uint8 (n, 4, 4, 3), BGR, where in the tile which colour lies
     texture : uint8 (n,), see `livemosaic.gallery.layout_features.tile_points`
@@ -224,7 +237,7 @@ class Gallery:
         # The first galleries looked for no faces, and had no word for it.
         self.options: dict[str, Any] = {"focus": "centre", **header["options"]}
         self.tiles: NDArray[np.uint8] = arrays["tiles"]
-        self.tile_px = int(self.tiles.shape[1])
+        self.tile_height, self.tile_width = map(int, self.tiles.shape[1:3])
         self.features: NDArray[np.float32] = arrays["features"]
         self.points: NDArray[np.uint8] = arrays["points"]
         self.texture: NDArray[np.uint8] = arrays["texture"]
@@ -247,7 +260,11 @@ class Gallery:
         return len(self.tiles)
 
     def __repr__(self) -> str:
-        return f"<Gallery {self.name!r}: {len(self)} tiles of {self.tile_px} px>"
+        return f"<Gallery {self.name!r}: {len(self)} tiles of {text_of(self.tile_px)} px>"
+
+    @property
+    def tile_px(self) -> TileSize:
+        return tile_size(self.tile_width, self.tile_height)
 
     def tiles_of(self, cluster: int) -> NDArray[np.int32]:
         """The numbers of a cluster's tiles, in the order of its rotation; int32."""
@@ -298,7 +315,7 @@ class Gallery:
         cls,
         images: str | Path | Iterable[NDArray[np.uint8] | Image | str | Path],
         *,
-        tile: int = TILE_PX,
+        tile: TileSize = TILE_PX,
         fit: Fit = "crop",
         crops: int | None = None,
         clusters: int = CLUSTERS,
@@ -317,7 +334,7 @@ class Gallery:
         ----------
         images : uint8 (height, width, 3) BGR arrays, Pillow images, and paths of image files; or
             one path
-        tile : side of a tile in pixels, 8..255
+        tile : side of a tile in pixels, 8..255, or width and height, from 1:2 to 2:1
         fit, crops, clusters, drop_percentile, seed, mirror, focus : see
             `livemosaic.gallery.build_gallery`
         rgb : arrays are RGB
@@ -400,9 +417,9 @@ def _array(view: memoryview, entry: Mapping[str, Any], dtype: str) -> NDArray[An
 
 def _check_arrays(a: Mapping[str, NDArray[Any]]) -> None:
     """Raise ValueError if the arrays do not fit together, or an index is out of range."""
-    n, px = a["tiles"].shape[:2]
+    n, height, width = a["tiles"].shape[:3]
     k, photos = len(a["centres"]), len(a["photo_start"]) - 1
-    sizes = {"n": n, "px": px, "k": k, "k+1": k + 1, "p+1": photos + 1}
+    sizes = {"n": n, "height": height, "width": width, "k": k, "k+1": k + 1, "p+1": photos + 1}
     sizes["bytes"] = len(a["photo_path"])
     for name, (_, axes) in ARRAYS.items():
         shape = tuple(sizes[axis] if axis in sizes else int(axis) for axis in axes.split())
@@ -420,8 +437,8 @@ def _check_arrays(a: Mapping[str, NDArray[Any]]) -> None:
         raise ValueError("no cluster is kept")
     if not np.diff(a["members_start"])[a["kept"]].all():
         raise ValueError("a cluster without tiles is kept")
-    if not 0 < px <= MAX_TILE_PX:
-        raise ValueError(f"tiles are of {px} px")
+    if not (0 < width <= MAX_TILE_PX and 0 < height <= MAX_TILE_PX):
+        raise ValueError(f"tiles are of {width}x{height} px")
     if a["source_crop"].min() < 0:
         raise ValueError("source_crop is out of range")
     if not a["photo_path"].all():
@@ -461,7 +478,7 @@ class GalleryWriter:
         self._offset = _START
 
     def append(self, tiles: NDArray[np.uint8]) -> None:
-        """Add uint8 (m, px, px, 3) BGR tiles; the same px in every call."""
+        """Add uint8 (m, height, width, 3) BGR tiles, of one size in all calls."""
         self._tiles_shape = (self._tiles_shape[0] + len(tiles), *tiles.shape[1:])
         self._write(np.ascontiguousarray(tiles).data)
 

@@ -6,6 +6,7 @@ A gallery has 64 pixels of each tile, which is enough for video. On a poster, ti
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from operator import gt
 
 import cv2
 import numpy as np
@@ -42,7 +43,8 @@ def full_size_tiles(gallery: Gallery, tiles: NDArray[np.integer], size: Size) ->
 def _of_one_photo(gallery: Gallery, tiles: list[int], size: Size) -> dict[int, U8]:
     # No part of a photo becomes sharper than its pixels are.
     crops = {tile: gallery.sources[tile].crop for tile in tiles}
-    crops = {tile: crop for tile, crop in crops.items() if min(crop[2:]) > gallery.tile_px}
+    size_now = gallery.tile_width, gallery.tile_height
+    crops = {tile: crop for tile, crop in crops.items() if all(map(gt, crop[2:], size_now))}
     if not crops:
         return {}
     path = gallery.sources[tiles[0]].path

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ..option import check, option
+from ..option import Size, check, option
+from ..tile_size import TILE, TileSize, checked, sides
 
 RECIPE_VERSION = 3  # goes up when the same recipe makes other tiles of the same images
 
@@ -36,11 +37,12 @@ class Recipe:
     """
 
     # fmt: off
-    tile_px: int = option(TILE_PX, "side of a tile in pixels", name="tile", low=MIN_TILE_PX,
-        high=MAX_TILE_PX, metavar="PX", group="gallery")
-    fit: Fit = option("crop", """the largest square of each photo: that with its faces, else in the
-        middle, of an upright photo nearer to the top; or the whole photo, distorted""",
+    tile_px: TileSize = option(TILE_PX, """side of a square tile in pixels, or width and height of
+        others, from 1:2 to 2:1""", name="tile", low=MIN_TILE_PX, high=MAX_TILE_PX, kind=TILE,
         group="gallery")
+    fit: Fit = option("crop", """the largest part of each photo that has the tile's shape: that with
+        its faces, else in the middle, of an upright photo nearer to the top; or the whole photo,
+        distorted""", group="gallery")
     crops: int | None = option(None, f"""number of crops of half the size of each photo, in addition
         to the whole: the centre, then the quadrants (default: of fewer than {CROPS_BELOW_PHOTOS:,}
         photos those crops whose colour no whole photo has)""", low=0, high=MAX_CROPS,
@@ -62,6 +64,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check(self)
+        tile = checked("tile_px", self.tile_px, low=MIN_TILE_PX, high=MAX_TILE_PX)
+        object.__setattr__(self, "tile_px", tile)
+
+    @property
+    def tile(self) -> Size:
+        """Width and height of a tile in pixels."""
+        return sides(self.tile_px)
 
     @property
     def mirror(self) -> bool:

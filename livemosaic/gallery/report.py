@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import GalleryError, printable, words_of
 from ..jit import I32, U8
 from ..media.atomic_write import atomic_write
+from ..tile_size import sides
 from .file_format import Gallery
 
 DROPPED = "only --match clusters leaves them out"
@@ -78,10 +79,11 @@ def info_lines(info: dict[str, Any]) -> list[str]:
     if info["lettering"]:
         mirrored += f", except {info['lettering']:,} with lettering"
     kept, dropped = info["clusters_kept"], info["clusters_dropped"]
+    size = "x".join(map(str, sides(info["tile_px"])))
     rows = {
         "gallery": f"{info['name']} ({info['path'] or 'in memory'})",
-        "tiles": f"{_counted(info['tiles'], 'tile')} of {info['tile_px']}x{info['tile_px']} "
-        f"pixels, from {_counted(info['photos'], 'photo')}",
+        "tiles": f"{_counted(info['tiles'], 'tile')} of {size} pixels, "
+        f"from {_counted(info['photos'], 'photo')}",
         "mirrored": mirrored,
         "clusters": _counted(kept + dropped, "group") + " of tiles with similar colours",
         "kept": f"{_counted(kept, 'cluster')} of {spread('kept')}" if kept else "",
@@ -107,10 +109,12 @@ def _counted(number: int, thing: str) -> str:
 
 def _strips(gallery: Gallery, *, kept: bool, tile_px: int) -> Iterator[tuple[int, int, U8]]:
     """Number, population and first tiles of each kept or dropped cluster, the largest first."""
+    longer = max(gallery.tile_width, gallery.tile_height)
+    size = gallery.tile_width * tile_px // longer, gallery.tile_height * tile_px // longer
     for cluster in np.flatnonzero(gallery.kept == kept).tolist():
         members = gallery.tiles_of(cluster)
         tiles = [
-            cv2.resize(gallery.tiles[i], (tile_px, tile_px), interpolation=cv2.INTER_AREA)
+            cv2.resize(gallery.tiles[i], size, interpolation=cv2.INTER_AREA)
             for i in members[:STRIP_TILES]
         ]
         yield cluster, len(members), np.asarray(tiles, np.uint8)

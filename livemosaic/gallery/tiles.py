@@ -19,7 +19,7 @@ from .recipe import Recipe
 Crop = tuple[int, int, int, int]  # left, top, width, height, in pixels of the upright photo
 Tiles = tuple[U8, list[Crop]]  # (n, height, width, 3) BGR, and which part of a photo each shows
 
-# Of what is cut off from an upright photo, this share is above the square.
+# Of what is cut off above and below a tile, this share is above it.
 _ABOVE = 0.2
 
 # Faces are looked for in photos of so many pixels on the shorter side. A head is larger than its
@@ -39,7 +39,8 @@ def read_photo(data: bytes, recipe: Recipe, *, at_least: int = 0) -> tuple[U8, t
     """Decode an image file at the size that its tiles need, or at least `at_least` pixels on the
     shorter side; and the size of the original (width, height). Raise `BadImage`."""
     reader = ImageReader(data)
-    needed = recipe.tile_px * (2 if recipe.crops else 1)
+    whole = largest_part((0, 0, *reader.size), recipe.tile)
+    needed = _shorter_side(reader.size, whole, recipe.tile) * (2 if recipe.crops else 1)
     return flatten(reader.read(at_least=max(needed, at_least))), reader.size
 
 
@@ -47,7 +48,7 @@ def picture_tiles(picture: U8, size: tuple[int, int], recipe: Recipe) -> Tiles:
     """Make the tiles of a decoded photo, whose original had `size` (width, height)."""
     crops = _crops(*size, recipe, _faces(picture, size, recipe))
     regions = [region(picture, crop, size) for crop in crops]
-    return scale_tiles(regions, (recipe.tile_px, recipe.tile_px)), crops
+    return scale_tiles(regions, recipe.tile), crops
 
 
 def photo_parts(
@@ -75,7 +76,7 @@ def _shorter_side(size: Size, crop: Crop, tile: Size) -> int:
 
 def _faces(picture: U8, size: tuple[int, int], recipe: Recipe) -> list[Crop]:
     """The heads in a photo, in pixels of the original, if its tiles could cut them."""
-    is_whole = recipe.fit == "stretch" or size[0] == size[1]
+    is_whole = recipe.fit == "stretch" or largest_part((0, 0, *size), recipe.tile)[2:] == size
     if recipe.focus == "centre" or (is_whole and not recipe.crops):
         return []
     if min(picture.shape[:2]) < _SMALLEST:
@@ -124,17 +125,29 @@ def _is_cut(head: Crop, crop: Crop) -> bool:
     return not (apart or inside)
 
 
+def largest_part(of: Sequence[int], wanted: Size, heads: Sequence[Crop] = ()) -> Crop:
+    """The largest part of a crop that has a shape: in the middle, of an upright crop near the top,
+    where heads are; and so that heads in the photo stay whole."""
+    left, top, width, height = of
+    across, down = wanted
+    w = max(1, min(width, height * across // down))
+    h = max(1, min(height, width * down // across))
+    x, y = (width - w) // 2, int((height - h) * _ABOVE)
+    if heads:
+        across_it = [(x - left, x - left + wide, wide * high) for x, _, wide, high in heads]
+        down_it = [(y - top, y - top + high, wide * high) for _, y, wide, high in heads]
+        x, y = _begin(width, w, x, across_it), _begin(height, h, y, down_it)
+    return left + x, top + y, w, h
+
+
 def _crops(width: int, height: int, recipe: Recipe, heads: Sequence[Crop]) -> list[Crop]:
-    left, top, w, h = 0, 0, width, height
+    whole = (0, 0, width, height)
     if recipe.fit == "crop":
-        w = h = min(width, height)
-        # In the middle, or near the top of an upright photo, where heads are.
-        left, top = (width - w) // 2, int((height - h) * _ABOVE)
-        left = _begin(width, w, left, [(x, x + wide, wide * high) for x, _, wide, high in heads])
-        top = _begin(height, h, top, [(y, y + high, wide * high) for _, y, wide, high in heads])
-    crops = [(left, top, w, h)]
+        whole = largest_part(whole, recipe.tile, heads)
+    crops, (left, top, w, h) = [whole], whole
     half_w, half_h = w // 2, h // 2
-    if min(half_w, half_h) * MAX_ENLARGEMENT >= recipe.tile_px:
+    across, down = recipe.tile
+    if half_w * MAX_ENLARGEMENT >= across and half_h * MAX_ENLARGEMENT >= down:
         right, bottom = left + w - half_w, top + h - half_h
         centre = (left + (w - half_w) // 2, top + (h - half_h) // 2)
         places = (centre, (left, top), (right, top), (left, bottom), (right, bottom))

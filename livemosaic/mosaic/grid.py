@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ..argument import whole
 from ..errors import OptionError, UsageError
 from ..media.frame import even
+from ..option import text_of
+from ..tile_size import TileSize, sides, tile_size
 from .settings import (
     DEFAULT_LONG_SIDE,
     DEFAULT_TILE_PX,
@@ -40,9 +42,10 @@ class Grid:
     height: int
 
     @property
-    def tile_px(self) -> int:
-        """The tile's size as `MosaicSettings` has it."""
-        return self.tile_width
+    def tile_px(self) -> TileSize:
+        """The size of the cells as in `MosaicSettings`: the side of square ones, or width and
+        height."""
+        return tile_size(self.tile_width, self.tile_height)
 
     @property
     def cells(self) -> int:
@@ -72,7 +75,7 @@ def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -
             raise UsageError(
                 "tile size, columns and output size exclude each other; use two of them"
             )
-        scale, columns = columns * tile_px / source_width, None
+        scale, columns = columns * sides(tile_px)[0] / source_width, None
     if size is not None:
         width, height = size
     else:
@@ -87,13 +90,13 @@ def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -
         if columns > max_columns:
             problem = f"must be from 1 to {max_columns} for an output {width} pixels wide"
             raise OptionError("columns", columns, problem)
-        tile_px = min(even(width / columns), MAX_TILE_PX)
+        tile_px = side = min(even(width / columns), MAX_TILE_PX)
         if size is None:  # whole tiles across
-            height = even(height * columns * tile_px / width)
-            width = columns * tile_px
+            height = even(height * columns * side / width)
+            width = columns * side
     if tile_px is None:
         tile_px = SCREEN_TILE_PX if settings.for_screen else DEFAULT_TILE_PX
-    tile_width = tile_height = tile_px
+    tile_width, tile_height = sides(tile_px)
     rows, columns = -(-height // tile_height), -(-width // tile_width)
     if settings.round_up:
         width, height = columns * tile_width, rows * tile_height
@@ -108,7 +111,7 @@ def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -
     if rows * columns > _MAX_CELLS:
         fix = "fewer columns" if of_columns else "larger tiles, or a smaller scale or size"
         raise UsageError(
-            f"{columns}x{rows} tiles of {tile_px} pixels are too many: the limit is "
+            f"{columns}x{rows} tiles of {text_of(tile_px)} pixels are too many: the limit is "
             f"{_MAX_CELLS:,}; choose {fix}"
         )
     return Grid(rows, columns, tile_width, tile_height, width, height)

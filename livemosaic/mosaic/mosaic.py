@@ -19,6 +19,7 @@ from ..argument import take, whole
 from ..errors import OptionError, UsageError
 from ..exclusive import exclusive
 from ..gallery import open_gallery
+from ..gallery.cut import cut_gallery
 from ..gallery.file_format import Gallery
 from ..jit import F32, I32, U8, Bools
 from ..media.colour import Colour, ycbcr_to_bgr
@@ -26,6 +27,7 @@ from ..media.deep import eight_bits
 from ..media.frame import Frame
 from ..media.picture import from_frame, to_frame
 from ..option import options_of
+from ..tile_size import enlarged
 from .activity import STILL, Activity
 from .area import Area, HiddenCells
 from .compositor import Compositor, cached_overlay
@@ -182,6 +184,13 @@ class Mosaic:
         first frame."""
         self._check_started("matcher")
         return self._matcher
+
+    @property
+    def cut_gallery(self) -> Gallery:
+        """The gallery with tiles of the grid's shape: `gallery` itself if its tiles have it.
+        `UsageError` before the first frame."""
+        self._check_started("cut_gallery")
+        return self._cut
 
     def _check_started(self, name: str) -> None:
         if "_flips" not in self.__dict__:  # the last that `_start` sets
@@ -397,8 +406,9 @@ class Mosaic:
         s, self._key = self.settings, None
         self._grid = grid = self.plan(width, height)
         self._activity = Activity(grid, threshold=s.activity, overlay=s.overlay)
+        self._cut = cut_gallery(self.gallery, grid.tile_px)
         make = self._make_matcher or matcher_class(s)
-        self._matcher = make(self.gallery, grid, s)
+        self._matcher = make(self._cut, grid, s)
         take("matcher", self._matcher, Matcher, "a class derived from Matcher")
         self._matcher.on_progress = self.on_progress
         self._deep_tiles = None
@@ -419,7 +429,7 @@ class Mosaic:
         if self._tiles is None or self._tiles_for != tiles_for:
             self._tiles_for = tiles_for
             self._tiles = TileCache(
-                self.gallery,
+                self._cut,
                 tile=(grid.tile_width, grid.tile_height),
                 colour=colour,
                 overlay=scaled_by,
@@ -433,7 +443,7 @@ class Mosaic:
         if deep_colour is not None:
             if self._deep_tiles is None:
                 self._deep_tiles = DeepTileCache(
-                    self.gallery,
+                    self._cut,
                     tile=(grid.tile_width, grid.tile_height),
                     colour=deep_colour,
                     full_size=s.full_size or s.thorough,
@@ -471,7 +481,7 @@ class Mosaic:
         """
         grid = plan_grid(width, height, settings)
         settings = settings.for_grid(grid)
-        for tile_px in {min(n * grid.tile_px, MAX_TILE_PX) for n in _WARM_SIZES}:
+        for tile_px in {enlarged(grid.tile_px, n, MAX_TILE_PX) for n in _WARM_SIZES}:
             self._run_kernels(replace(settings, tile_px=tile_px), width, height, colour)
 
     def _run_kernels(
@@ -496,7 +506,9 @@ class Mosaic:
         """Index a gallery for the match, 2 s for 300,000 tiles, so that the first frame with it
         need not. Safe from any thread; the stream stays as it is."""
         if self._make_matcher is None:
-            matcher_class(self.settings).warm_up(gallery)
+            settings = self.settings
+            cut = cut_gallery(gallery, 1 if settings.tile_px is None else settings.tile_px)
+            matcher_class(settings).warm_up(cut)
 
 
 def _check_settings(settings: object) -> None:

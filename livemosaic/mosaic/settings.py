@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..argument import take
 from ..errors import OptionError, UsageError, as_written, unknown_options
-from ..option import EVEN, Size, check, option, options_of
+from ..option import Size, check, option, options_of
+from ..tile_size import EVEN_TILE, TileSize, checked
 from .match import MATCHERS
 
 if TYPE_CHECKING:
@@ -80,11 +81,12 @@ class MosaicSettings:
     """
 
     # fmt: off
-    tile_px: int | None = option(None, f"""side of a tile in output pixels, an even number
-        (default: {DEFAULT_TILE_PX}, on screens {SCREEN_TILE_PX})""",
-        name="tile", low=MIN_TILE_PX, high=MAX_TILE_PX, metavar="PX", kind=EVEN, live=True)
-    columns: int | None = option(None, """number of tiles across, instead of a tile size; both
-        together set the output's size""", low=1, high=16_383, live=True)
+    tile_px: TileSize | None = option(None, f"""side of a square tile in output pixels, an even
+        number, or width and height of others, from 1:2 to 2:1 (default: {DEFAULT_TILE_PX}, on
+        screens {SCREEN_TILE_PX})""",
+        name="tile", low=MIN_TILE_PX, high=MAX_TILE_PX, kind=EVEN_TILE, live=True)
+    columns: int | None = option(None, """number of square tiles across, instead of a tile size;
+        both together set the output's size""", low=1, high=16_383, live=True)
     scale: float | None = option(None, f"""output size relative to the input (default: about
         {DEFAULT_LONG_SIDE} pixels wide, on screens within {SCREEN_SIZE[0]}x{SCREEN_SIZE[1]})""",
         low=1e-5, high=1e5)
@@ -122,6 +124,9 @@ class MosaicSettings:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.tile_px is not None:
+            limits = {"low": MIN_TILE_PX, "high": MAX_TILE_PX, "step": 2}
+            object.__setattr__(self, "tile_px", checked("tile_px", self.tile_px, **limits))
         for name in ("round_up", "for_screen", "full_size", "thorough"):
             take(name, getattr(self, name), bool, "True or False")
         if self.size is not None and any(side % 2 or side > MAX_SIDE for side in self.size):

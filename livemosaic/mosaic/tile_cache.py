@@ -56,7 +56,7 @@ class TileCache:
         self._gallery, self._colour = gallery, colour
         self._width, self._height = width, height = tile
         self.overlay = overlay
-        self._full_size = full_size and width > gallery.tile_px
+        self._full_size = full_size and width > gallery.tile_width
         count, half = len(gallery.tiles), (height // 2, width // 2)
         n = min(count, max(min_tiles, max_bytes * 2 // (3 * width * height)))
         self.y = np.empty((n, height, width), self.dtype)
@@ -79,10 +79,10 @@ class TileCache:
             return slots
         missing = np.unique(ids[slots < 0])
         free = self._free_slots(len(missing), slots)
-        count = _MAX_ROWS // max(self._height, self._gallery.tile_px)
+        count = _MAX_ROWS // max(self._height, self._gallery.tile_height)
         for start in range(0, len(missing), count):
             self._fill(missing[start : start + count], free[start : start + count])
-        self._read_bytes += len(missing) * self._gallery.tile_px**2 * 3
+        self._read_bytes += len(missing) * self._gallery.tile_width * self._gallery.tile_height * 3
         if self._read_bytes > _READ_BYTES:
             self._gallery.release()
             self._read_bytes = 0

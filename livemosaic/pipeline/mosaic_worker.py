@@ -17,6 +17,7 @@ from ..media.frame import Frame, Item, StatusEvent, TrackPacket
 from ..mosaic.mosaic import CellCounts, Mosaic
 from ..mosaic.settings import MAX_TILE_PX, MosaicSettings
 from ..option import Texts
+from ..tile_size import enlarged
 from .area import AreaFinder
 from .away import AwayPicture
 from .governor import Governor
@@ -227,8 +228,8 @@ class MosaicWorker:
         """The state's settings, reduced by warm-up, governor and privacy mode."""
         settings = self._warm_up.available(state.settings, self._last_input)
         if self.governor is not None and settings.tile_px is not None:
-            larger_px = min(settings.tile_px * self.governor.step.tile_factor, MAX_TILE_PX)
-            settings = replace(settings, tile_px=larger_px)
+            larger = enlarged(settings.tile_px, self.governor.step.tile_factor, MAX_TILE_PX)
+            settings = replace(settings, tile_px=larger)
         hides = state.privacy and self._away is None
         return replace(settings, overlay=0.0) if hides else settings
 

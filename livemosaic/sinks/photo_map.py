@@ -89,18 +89,32 @@ class PhotoMapSink(ImageSink):
             mosaic = self._mosaic
             cells = mosaic.tile_ids, mosaic.flips
             page = map_page(
-                item, mosaic.grid, mosaic.gallery, cells, title=self._title, paths=self._paths
+                item,
+                mosaic.grid,
+                mosaic.gallery,
+                cells,
+                cut=mosaic.cut_gallery,
+                title=self._title,
+                paths=self._paths,
             )
             self._add(self._path.name, [page])
 
 
 def map_page(
-    frame: Frame, grid: Grid, gallery: Gallery, cells: Cells, *, title: str, paths: bool = False
+    frame: Frame,
+    grid: Grid,
+    gallery: Gallery,
+    cells: Cells,
+    *,
+    cut: Gallery | None = None,
+    title: str,
+    paths: bool = False,
 ) -> bytes:
     """The page of a mosaic, HTML in UTF-8.
 
     `cells` are tile numbers, int32 (rows, columns), and which are mirrored, bool (rows, columns).
-    Without `paths`, it has no folder of the photos: such a page can be given away.
+    `cut` is the gallery with tiles of the grid's shape. Without `paths`, the page has no folder of
+    the photos, and can be given away.
     """
     tiles, places = np.unique(cells[0], return_inverse=True)
     numbers, of_tile = np.unique(gallery.source_photo[tiles], return_inverse=True)
@@ -128,7 +142,7 @@ def map_page(
         "tiles": [
             value
             for tile, photo in zip(tiles.tolist(), rank[of_tile].tolist(), strict=True)
-            for value in (photo, *gallery.sources[tile].crop)
+            for value in (photo, *(cut or gallery).sources[tile].crop)
         ],
         "cells": b64encode(packed.tobytes()).decode(),
         "sheet": {"columns": across, "count": shown},
@@ -157,11 +171,11 @@ def _sheet(gallery: Gallery, tiles: NDArray[np.int64]) -> tuple[U8, int, int]:
     across = math.isqrt(len(tiles) - 1) + 1
     rows = -(-len(tiles) // across)
     sheet = np.full((rows, px, across, px, 3), 128, np.uint8)
-    sharp = full_size_tiles(gallery, tiles, (px, px)) if px > gallery.tile_px else {}
+    sharp = full_size_tiles(gallery, tiles, (px, px)) if px > gallery.tile_width else {}
     for place, tile in enumerate(tiles.tolist()):
         picture = sharp.get(tile)
         if picture is None:
-            mode = cv2.INTER_AREA if px < gallery.tile_px else cv2.INTER_CUBIC
+            mode = cv2.INTER_AREA if px < gallery.tile_width else cv2.INTER_CUBIC
             picture = cv2.resize(gallery.tiles[tile], (px, px), interpolation=mode)
         sheet[place // across, :, place % across] = picture
     return sheet.reshape(rows * px, across * px, 3), across, len(tiles)

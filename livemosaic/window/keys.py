@@ -17,6 +17,7 @@ from ..mosaic.grid import plan_grid
 from ..mosaic.match import MATCHERS
 from ..mosaic.settings import MosaicSettings
 from ..option import text_of
+from ..tile_size import TileSize, shape, sides, tile_size
 
 _TINT_STEP = 0.2
 
@@ -25,10 +26,12 @@ _TINT_STEP = 0.2
 _REPEAT_S = 0.06
 
 # Sides of a tile in output pixels to choose from: those that divide the picture, so that no tile is
-# cut at its edge; where those are too few, common sizes.
+# cut at its edge; where those are too few, common sizes, and of tiles that are not square about as
+# many.
 _MIN_TILE_PX, _MAX_TILE_PX = 8, 160
 _ENOUGH_SIZES = 4
 _COMMON_SIZES = (8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160)
+_COMMON_STEP = 1.2
 
 
 @dataclass(slots=True)
@@ -89,12 +92,23 @@ def press(name: str, control: Control, view: View, *, is_repeated: bool = False)
     return ""
 
 
-def tile_sizes(width: int, height: int) -> list[int]:
-    """Useful sides of a tile in pixels for a picture of a size, ascending."""
-    max_px = min(_MAX_TILE_PX, height // 4, width // 4)
-    even = range(_MIN_TILE_PX, max_px + 1, 2)
-    whole = [px for px in even if width % px == 0 and height % px == 0]
-    return whole if len(whole) >= _ENOUGH_SIZES else [px for px in _COMMON_SIZES if px <= max_px]
+def tile_sizes(width: int, height: int, tile: TileSize = 1) -> list[TileSize]:
+    """Useful sizes of tiles of a shape, that of `tile`, for a picture of a size, ascending."""
+    across, down = shape(tile)
+    even = 2 if across % 2 or down % 2 else 1
+    across, down = even * across, even * down
+    most = min(_MAX_TILE_PX, width // 4) // across, min(_MAX_TILE_PX, height // 4) // down
+    all_sizes = [(n * across, n * down) for n in range(1, min(most) + 1)]
+    all_sizes = [size for size in all_sizes if min(size) >= _MIN_TILE_PX]
+    sizes = [(w, h) for w, h in all_sizes if width % w == 0 and height % h == 0]
+    if len(sizes) < _ENOUGH_SIZES and across == down:
+        sizes = [(px, px) for px in _COMMON_SIZES if (px, px) in all_sizes]
+    elif len(sizes) < _ENOUGH_SIZES:
+        sizes = []
+        for size in all_sizes:
+            if not sizes or size[0] >= sizes[-1][0] * _COMMON_STEP:
+                sizes.append(size)
+    return [tile_size(*size) for size in sizes]
 
 
 # ---- actions -----------------------------------------------------------------------------
@@ -116,14 +130,17 @@ def _step_tile(control: Control, view: View, name: str, *, larger: bool) -> str:
     settings = control.state.settings
     size = (view.width, view.height)
     now = plan_grid(*size, replace(settings, scale=None, size=size)).tile_px
-    sizes = tile_sizes(*size)
-    others = [px for px in sizes if px > now] if larger else [px for px in sizes if px < now][::-1]
+    sizes, width = tile_sizes(*size, now), sides(now)[0]
+    if larger:
+        others = [tile for tile in sizes if sides(tile)[0] > width]
+    else:
+        others = [tile for tile in sizes if sides(tile)[0] < width][::-1]
     if not others:
-        return f"tiles of {now} pixels are the {'largest' if larger else 'smallest'}"
+        return f"tiles of {text_of(now)} pixels are the {'largest' if larger else 'smallest'}"
     # The output's size stays: files and virtual cameras cannot change theirs.
     grid = plan_grid(*size, MosaicSettings(tile_px=others[0], size=size))
     control.change(settings=settings.for_grid(grid))
-    return f"tiles of {others[0]} pixels"
+    return f"tiles of {text_of(others[0])} pixels"
 
 
 def _step_calm(control: Control, view: View, name: str, *, by: float) -> str:

@@ -1,0 +1,93 @@
+"""The size of tiles: the side of square ones, or the width and the height of others."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .errors import OptionError
+from .option import Kind, Size, read_size, read_whole
+
+TileSize = int | Size
+
+EXAMPLE = "32 or 48x32"
+
+
+def _tile(value: Any) -> TileSize:
+    """The size of tiles from 32, 48x32, or two numbers."""
+    pair = "x" in value.lower() if isinstance(value, str) else hasattr(value, "__len__")
+    return tile_size(*read_size(value)) if pair else read_whole(value)
+
+
+def _even_tile(value: Any) -> TileSize:
+    tile = _tile(value)
+    if isinstance(tile, int) and tile % 2:
+        raise ValueError
+    return tile
+
+
+TILE = Kind("a whole number", "PX|WxH", _tile, EXAMPLE)
+EVEN_TILE = Kind("an even number", "PX|WxH", _even_tile, EXAMPLE)
+
+
+def tile_size(width: int, height: int) -> TileSize:
+    """The size of tiles by their sides."""
+    return width if width == height else (width, height)
+
+
+def sides(tile: TileSize) -> Size:
+    """Width and height of tiles."""
+    return (tile, tile) if isinstance(tile, int) else tile
+
+
+def shape(tile: TileSize) -> Size:
+    """The shape of tiles: the smallest whole numbers that are as width to height."""
+    width, height = sides(tile)
+    divisor = math.gcd(width, height)
+    return width // divisor, height // divisor
+
+
+def enlarged(tile: TileSize, times: int, high: int) -> TileSize:
+    """Tiles of the same shape, so many times as large, if no side is above `high`; else square ones
+    of `high`, and others as large as whole times allow."""
+    if isinstance(tile, int):
+        return min(times * tile, high)
+    times = max(1, min(times, high // max(tile)))
+    return times * tile[0], times * tile[1]
+
+
+def checked(field: str, value: Any, *, low: int, high: int, step: int = 1) -> TileSize:
+    """The size of tiles from a value that an option of `TILE` or `EVEN_TILE` takes.
+
+    Raises
+    ------
+    OptionError : a side is not allowed, or the shape is not from 1:2 to 2:1
+    """
+    tile = _tile(value)
+    if isinstance(tile, int):
+        return tile
+    nearest = _nearest(*tile, low, high, step)
+    if tile != nearest:
+        numbers = f"{'even' if step == 2 else 'whole'} numbers from {low} to {high}"
+        raise OptionError(
+            field,
+            tile,
+            f"the sides must be {numbers} and the shape from 1:2 to 2:1; the nearest is "
+            f"{'x'.join(map(str, nearest))}",
+        )
+    return tile
+
+
+def _nearest(width: int, height: int, low: int, high: int, step: int) -> Size:
+    """The allowed sides that are nearest to some."""
+    lowest, highest = -(-low // step) * step, high // step * step
+
+    def allowed(side: float, most: int = highest) -> int:
+        return min(max(round(side / step) * step, lowest), most)
+
+    width, height = allowed(width), allowed(height)
+    long, short = max(width, height), min(width, height)
+    if long > 2 * short:  # the nearest point of the line on which it is 2 * short
+        short = allowed((2 * long + short) / 5, highest // 2 // step * step)
+        return (2 * short, short) if width > height else (short, 2 * short)
+    return width, height

@@ -1,0 +1,216 @@
+"""Tiles that are not square: sizes, grids, keys, and photos of the same shape."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from livemosaic import Gallery, Mosaic, MosaicSettings, OptionError, open_gallery
+from livemosaic.control.state import Control, LiveState
+from livemosaic.gallery.cut import cut_gallery
+from livemosaic.gallery.recipe import Recipe
+from livemosaic.mosaic.grid import Grid, plan_grid
+from livemosaic.tile_size import TileSize, enlarged, shape
+from livemosaic.window.keys import View, press, tile_sizes
+
+U8 = NDArray[np.uint8]
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (32, 32), ((32, 32), 32), ((48, 32), (48, 32)), ([18, 32], (18, 32)),
+        (np.array([24, 48]), (24, 48)), (np.int64(8), 8), (None, None),
+    ],
+)  # fmt: skip
+def test_sizes(given: Any, read: TileSize | None) -> None:
+    settings = MosaicSettings(tile_px=given)
+    assert settings.tile_px == read
+    assert hash(settings) == hash(MosaicSettings(tile_px=read))
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [
+        ((90, 30), "84x42"), ((30, 90), "42x84"), ((33, 21), "32x20"), ((48, 22), "48x24"),
+        ((2, 4), "4x4"), ((4, 600), "206x412"), ((600, 600 - 2), "512x512"),
+        ((10**9, 1), "412x206"),
+    ],
+)  # fmt: skip
+def test_a_shape_that_is_not_allowed(given: tuple[int, int], nearest: str) -> None:
+    """The error names the nearest one that is."""
+    with pytest.raises(OptionError, match=f"tile_px .*; the nearest is {nearest}$"):
+        MosaicSettings(tile_px=given)
+    allowed = tuple(map(int, nearest.split("x")))
+    MosaicSettings(tile_px=(allowed[0], allowed[1]))
+
+
+@pytest.mark.parametrize("given", [(0, 4), (4,), "48x32", (3.5, 4), (4, 4, 4), True, 1.5, {}])
+def test_no_size(given: Any) -> None:
+    with pytest.raises(OptionError, match="tile_px"):
+        MosaicSettings(tile_px=given)
+    with pytest.raises(OptionError, match="tile_px"):
+        Recipe(tile_px=given)
+
+
+def test_sizes_of_a_gallery() -> None:
+    """They may be odd."""
+    assert Recipe(tile_px=(45, 31)).tile == (45, 31)
+    with pytest.raises(OptionError, match=r"the nearest is 244x122$"):
+        Recipe(tile_px=(400, 100))
+
+
+def test_grid() -> None:
+    settings = MosaicSettings(tile_px=(48, 32))
+    grid = plan_grid(640, 360, replace(settings, size=(640, 360)))
+    assert grid == Grid(12, 14, 48, 32, 640, 360)
+    assert (grid.canvas_width, grid.canvas_height, grid.tile_px) == (672, 384, (48, 32))
+    assert plan_grid(1, 1, MosaicSettings().for_grid(grid)) == grid
+    by_columns = plan_grid(320, 180, replace(settings, columns=20))
+    assert (by_columns.columns, by_columns.width, by_columns.height) == (20, 960, 540)
+
+
+@pytest.mark.parametrize(
+    ("tile", "times", "larger"),
+    [(32, 2, 64), (300, 2, 512), ((48, 32), 2, (96, 64)), ((300, 200), 2, (300, 200))],
+)
+def test_larger_tiles_have_the_same_shape(tile: TileSize, times: int, larger: TileSize) -> None:
+    """The governor's are."""
+    assert enlarged(tile, times, 512) == larger
+
+
+@pytest.mark.parametrize("tile", [(48, 32), (18, 32), (32, 18), (50, 34), (16, 32)])
+def test_keys_keep_the_shape(tile: tuple[int, int]) -> None:
+    size = (1280, 720)
+    control, view = Control(LiveState(MosaicSettings(tile_px=tile, size=size))), View(*size)
+    areas = []
+    for key, end in (("]", "largest"), ("[", "smallest"), ("]", "largest")):
+        while end not in (message := press(key, control, view)):
+            now = control.state.settings.tile_px
+            assert isinstance(now, tuple)
+            assert shape(now) == shape(tile)
+            assert f"tiles of {now[0]}x{now[1]} pixels" == message
+            areas.append(now[0] * now[1])
+    sizes = tile_sizes(*size, tile)
+    assert len(sizes) <= 20
+    assert len(set(areas)) == len(sizes)
+
+
+# ---- photos -----------------------------------------------------------------------------------
+
+
+def scenes(count: int, width: int, height: int) -> list[U8]:
+    """Photos that differ in what is where, the edges too."""
+    rng = np.random.default_rng(5)
+    made = []
+    for _ in range(count):
+        coarse = rng.integers(0, 256, (4, 6, 3), np.uint8)
+        made.append(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
+    return [np.asarray(picture, np.uint8) for picture in made]
+
+
+def sheet(photos: list[U8], tile: tuple[int, int], columns: int) -> U8:
+    """A picture of photos side by side, each as large as a tile."""
+    small = [cv2.resize(photo, tile, interpolation=cv2.INTER_AREA) for photo in photos]
+    rows = [np.hstack(small[n : n + columns]) for n in range(0, len(small), columns)]
+    return np.asarray(np.vstack(rows), np.uint8)
+
+
+PLAIN: dict[str, Any] = {"tint": 0.0, "overlay": 0.0, "variety": 0.0, "min_distance": 0, "scale": 1}
+
+
+def psnr(one: U8, other: U8) -> float:
+    """Of lightness: colour has half of the resolution."""
+    grey = [cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY) for picture in (one, other)]
+    return float(cv2.PSNR(grey[0], grey[1]))
+
+
+@pytest.mark.parametrize("tile", [(48, 32), (32, 48), (32, 18)])
+def test_photos_of_the_shape_of_their_cells(tile: tuple[int, int]) -> None:
+    """They are matched by all of them, and shown whole."""
+    photos = scenes(24, 10 * tile[0], 10 * tile[1])
+    gallery = Gallery.from_images(photos, tile=tile, crops=0, mirror=False, focus="centre")
+    assert gallery.tile_px == tile
+    assert {source.crop for source in gallery.sources} == {(0, 0, 10 * tile[0], 10 * tile[1])}
+    picture = sheet(photos, tile, 6)
+    mosaic = Mosaic(gallery, tile=tile, **PLAIN)
+    made = mosaic.apply(picture)
+    assert mosaic.cut_gallery is gallery
+    np.testing.assert_array_equal(mosaic.tile_ids.ravel(), np.arange(24))
+    assert psnr(made, picture) > 38
+
+
+@pytest.mark.parametrize(
+    ("of_gallery", "tile"), [(64, (48, 32)), (64, (16, 32)), ((96, 64), 32), ((80, 40), (24, 48))]
+)
+def test_a_gallery_of_another_shape(of_gallery: TileSize, tile: TileSize) -> None:
+    """Its tiles are cut, and nothing is distorted: a disc stays one."""
+    disc = np.full((300, 300, 3), 40, np.uint8)
+    cv2.circle(disc, (150, 150), 30, (255, 255, 255), -1, cv2.LINE_AA)
+    gallery = Gallery.from_images([disc], tile=of_gallery, crops=0, mirror=False)
+    mosaic = Mosaic(gallery, tile=tile, **PLAIN)
+    made = mosaic.apply(np.zeros((96, 96, 3), np.uint8))
+    grid, cut = mosaic.grid, mosaic.cut_gallery
+    assert shape(tile) != shape(gallery.tile_px)
+    ((_, _, width, height),) = (source.crop for source in cut.sources)
+    assert abs(width / height - grid.tile_width / grid.tile_height) < 0.02
+    seen = made[: grid.tile_height, : grid.tile_width, 1] > 147
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    assert abs(len(rows) - len(columns)) <= 2
+    assert abs(len(columns) - 60 / width * grid.tile_width) <= 2
+    assert cut_gallery(gallery, tile) is cut
+    assert (len(cut), cut.name) == (1, gallery.name)
+    assert np.asarray(cut.tiles).shape == (1, cut.tile_height, cut.tile_width, 3)
+    np.testing.assert_array_equal(cut.tiles[0], cut.tiles[:][0])
+
+
+def test_cut_tiles_do_not_mix() -> None:
+    """They are scaled together, as fast as square ones."""
+    from livemosaic.media.colour import Colour
+    from livemosaic.mosaic.tile_cache import TileCache
+
+    cut = cut_gallery(open_gallery("photos"), (3, 2))
+    options: dict[str, Any] = {"tile": (48, 32), "colour": Colour("bt709"), "overlay": (0.0, 0.0)}
+    together, alone = TileCache(cut, **options), TileCache(cut, **options)
+    ids = np.arange(300, dtype=np.int32)
+    for tile, slot in enumerate(together.slots(ids)):
+        (other,) = alone.slots(ids[tile : tile + 1])
+        apart = np.abs(together.y[slot].astype(int) - alone.y[other])
+        assert apart.max() <= 1
+
+
+def test_tiles_cut_for_points() -> None:
+    """The matcher compares cells with the part that is shown."""
+    from livemosaic.gallery.layout_features import tile_points
+
+    photos = open_gallery("photos")
+    cut = cut_gallery(photos, (2, 1))
+    ids = np.arange(0, len(photos), 50)
+    points, texture = tile_points(cut.tiles[ids])
+    np.testing.assert_array_equal(cut.points[ids], points)
+    np.testing.assert_array_equal(cut.texture[ids], texture)
+    assert not (cut.points[ids] == photos.points[ids]).all()
+
+
+def test_full_size(tmp_path: Path) -> None:
+    """On a poster the part that is shown is read from the photo again."""
+    photos = scenes(2, 900, 900)
+    noise = np.random.default_rng(0).integers(0, 40, (900, 900, 3), np.uint8)
+    names = [str(tmp_path / f"{n}.png") for n in range(2)]
+    for name, photo in zip(names, photos, strict=True):
+        cv2.imwrite(name, cv2.add(photo // 2, noise))
+    gallery = Gallery.from_images(names, crops=0, mirror=False)
+    mosaic = Mosaic(gallery, tile=(300, 200), full_size=True, **PLAIN)
+    made = mosaic.apply(np.zeros((200, 300, 3), np.uint8))
+    tile = int(mosaic.tile_ids[0, 0])
+    left, top, width, height = mosaic.cut_gallery.sources[tile].crop
+    assert (width, height) == (900, 600)
+    photo = np.asarray(cv2.imread(names[tile]))[top : top + height, left : left + width]
+    right = cv2.resize(photo, (300, 200), interpolation=cv2.INTER_AREA)
+    assert psnr(made, np.asarray(right, np.uint8)) > 35
