@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
@@ -414,6 +415,25 @@ def test_live(tmp_path: Path, gallery: Gallery, program: Program) -> None:
     report = json.loads(done.out)
     assert report["area"]["mosaic_mean"] < 0.95
     assert report["stages_ms"]["area"]["p50"] > 0
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_a_picture_that_stays_gets_its_mask(gallery: Gallery, freeze: bool) -> None:
+    """The first frame is shown before the person was looked for, and none follows."""
+    settings = MosaicSettings(tile_px=16, size=(320, 180))
+    control = Control(LiveState(settings, area="person", outside="#000000", freeze=freeze))
+    sink = fakes.FakeSink(latest_only=True)
+    is_masked = fakes.until(lambda: sink.items and sink.items[-1].y[:, 0].max() == 16)
+    first, pause = replace(_person(), time_base=1 / fakes.RATE), lambda: time.sleep(0.02)
+    items: list[Any] = [first, is_masked]
+    if freeze:  # the next ones are not shown
+        later = (replace(first, pts=n, captured_s=n * 0.04) for n in range(1, 60))
+        items = [first, *(it for frame in later for it in (pause, frame)), is_masked]
+    source = fakes.FakeSource(items)
+    source.info = replace(source.info, width=320, height=180)
+    mosaic = Mosaic(gallery, settings)
+    Pipeline(source, mosaic, [sink], realtime=True, control=control).run()
+    assert len(sink.items) < 12  # painted again only until the mask is steady
 
 
 @pytest.mark.parametrize("how", ["stop", "cancel"])

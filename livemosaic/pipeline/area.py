@@ -53,11 +53,17 @@ class AreaFinder:
         self._looks: LatestQueue[tuple[int, U8, Colour]] = LatestQueue()
         self._finder: PersonFinder | None = None
         self._found: tuple[int, F32] | None = None  # the last look's scene, and the mask
+        self._used: tuple[int, F32] | None = None  # what was found when the last picture was made
         self._scene = 0
         self._before: U8 | None = None  # the last picture, see `coarse`
         self._turn = 0  # of the last look
         self._is_watching = False
         self.share = 1.0
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the mask has changed since the last picture, which may be shown for long."""
+        return self._before is not None and self._found is not self._used
 
     def area_of(self, frame: Frame, state: LiveState, size: tuple[int, int]) -> Area | None:
         """The area of a frame; None for everywhere. `size` is the width and height of the output.
@@ -71,7 +77,7 @@ class AreaFinder:
         ycbcr = shrunk(frame)
         # A mask is of the picture as it came, so that one from before `mirror` is right after it.
         self._look(_flipped(ycbcr) if state.mirror else ycbcr, frame)
-        found = self._found
+        self._used = found = self._found
         if found is None or found[0] != self._scene:
             return None
         mask = refined(_flipped(found[1]) if state.mirror else found[1], ycbcr)
@@ -112,8 +118,10 @@ class AreaFinder:
             raise
 
     def _see(self, finder: PersonFinder, scene: int, ycbcr: U8, colour: Colour) -> None:
-        is_new = self._found is None or self._found[0] != scene
-        self._found = scene, finder.look(ycbcr, colour, is_new=is_new)
+        last_scene, last_mask = self._found or (None, None)
+        mask = finder.look(ycbcr, colour, is_new=scene != last_scene)
+        if scene != last_scene or mask is not last_mask:
+            self._found = scene, mask
 
 
 def _flipped(picture: Any) -> Any:

@@ -127,7 +127,7 @@ class MosaicWorker:
         if self._state.freeze and self._last_input is not None:
             # A live picture is painted again only for a reason. A file keeps all its frames, or it
             # would get shorter.
-            reason = changed or self.cells.deferred or self._control.snapshot_requested
+            reason = changed or self.cells.deferred or self._is_due
             if self.governor is not None and not reason:
                 return None
             item = self._last_input.with_times_of(item)
@@ -146,10 +146,15 @@ class MosaicWorker:
             self._repainted_at = None
         return False
 
+    @property
+    def _is_due(self) -> bool:
+        """Whether the last picture is to be painted again, although the state stays."""
+        return self._control.snapshot_requested or self._area.has_news
+
     def _repaint(self) -> Frame | None:
         """The last picture in the current state, while no frame comes; None if nothing changed."""
         last = self._last_input
-        if last is None or not (self._apply_control() or self._control.snapshot_requested):
+        if last is None or not (self._apply_control() or self._is_due):
             return None
         # Between two frames, at half of the time that has passed: the next frame comes after it.
         picture = self._repainted(last, share=1.0 if self.status else 0.5)

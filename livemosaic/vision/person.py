@@ -56,8 +56,8 @@ class PersonFinder:
     def look(self, ycbcr: U8, colour: Colour, *, is_new: bool = False) -> F32:
         """The mask: float32 (144, 256), 1 where the person is.
 
-        It follows at once what moves, and is steady elsewhere. If nothing has moved, it is that of
-        the last look. In another scene, nothing of the last look counts (`is_new`).
+        It follows at once what moves, and is steady elsewhere. If nothing has changed, it is the
+        array of the last look. In another scene, nothing of the last look counts (`is_new`).
         """
         if is_new:
             self._luma = None
@@ -70,7 +70,8 @@ class PersonFinder:
         share = np.where(np.abs(change) > _NOISE, _SHARE, np.float32(0))
         share[moved] = 1
         self._settled = not share.any()
-        self._mask = self._mask + share * change
+        if not self._settled:
+            self._mask = self._mask + share * change
         return self._mask
 
     def _moved(self, luma: U8) -> Bools:
