@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .gallery.file_format import Gallery
     from .media.colour import Colour
     from .media.frame import Frame, StreamInfo
+    from .mosaic.area import Area
     from .mosaic.match.base import Matcher
     from .mosaic.mosaic import Mosaic
     from .mosaic.settings import MosaicSettings
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Area",
     "Colour",
     "Control",
     "Frame",
@@ -61,6 +63,7 @@ __all__ = [
 
 # Imported at their first use: `livemosaic --help` must not wait for NumPy and Numba.
 _LAZY = {
+    "Area": ".mosaic.area",
     "Colour": ".media.colour",
     "Control": ".control.state",
     "Frame": ".media.frame",

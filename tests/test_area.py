@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from livemosaic.control.state import Control, LiveState
-from livemosaic.errors import OptionError
+from livemosaic.errors import OptionError, UsageError
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.colour import Colour
 from livemosaic.media.deep import TOP
@@ -110,6 +110,49 @@ def test_a_picture_in_an_area_is_not_written_again(gallery: Gallery) -> None:
         mosaic.process(frame, area=Area(_mask(0, left=255), frame))
     np.testing.assert_array_equal(first.y, before)
     assert not first.y.flags.writeable
+
+
+def test_an_area_beside_an_array(gallery: Gallery) -> None:
+    photo = np.full((96, 160, 3), (200, 90, 40), np.uint8)
+    area = Area(_mask(255, left=0), Frame.from_bgr(photo))
+    picture = Mosaic(gallery, SETTINGS).process(photo, area=area)
+    assert np.abs(picture[:, :70].astype(int) - photo[:, :70]).max() < 4
+    assert np.abs(picture[:, 90:].astype(int) - photo[:, 90:]).max() > 20
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        np.ones((9, 16), np.float32),
+        np.ones((9, 16), np.bool_),
+        np.ones((9, 16, 3), np.uint8),
+        np.ones((0, 16), np.uint8),
+        np.ones((9, 16), np.uint8)[:, ::-1],
+        [[0, 255]],
+        None,
+    ],
+)
+def test_a_mask_that_is_none(mask: Any) -> None:
+    with pytest.raises(UsageError, match="mask: it is"):
+        Area(mask, _person())
+
+
+@pytest.mark.parametrize("outside", [None, np.zeros((9, 16, 3), np.uint8), "blur"])
+def test_outside_is_a_frame(outside: Any) -> None:
+    with pytest.raises(UsageError, match="outside: give a Frame"):
+        Area(_mask(0), outside)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_outside_has_the_colour_of_the_frame(gallery: Gallery, deep: bool) -> None:
+    frame = outside = _person()
+    if deep:
+        y, u, v = (it.astype(np.uint16) * 4 for it in (frame.y, frame.u, frame.v))
+        frame = replace(frame, deep=DeepPicture(y, u, v, frame.colour))
+    else:
+        outside = replace(frame, colour=Colour("bt709"))
+    with pytest.raises(UsageError, match="colour"):
+        Mosaic(gallery, SETTINGS).process(frame, area=Area(_mask(0), outside))
 
 
 @pytest.mark.parametrize("size", [(160, 96), (246, 138), (1278, 718)])
@@ -257,6 +300,15 @@ def test_outside(tmp_path: Path, deep: bool) -> None:
     shown = outside(str(tmp_path / "half.png"))
     assert (shown.width, shown.height) == (320, 180)
     assert (shown.to_bgr()[:, :150].max(), shown.to_bgr()[:, 170:].min()) == (0, 255)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (40, 1), (1, 40), (3, 2)])
+def test_tiny_pictures(size: tuple[int, int]) -> None:
+    frame = Frame.from_bgr(np.full((size[1], size[0], 3), 90, np.uint8))
+    for what in ("original", "blur", "#20a060"):
+        area = _area(frame, area="person", outside=what)
+        assert area is not None
+        assert area.outside.y.size
 
 
 def test_a_picture_that_cannot_be_read_is_reported_once() -> None:

@@ -39,7 +39,7 @@ def check_bgr(picture: object) -> U8:
     return picture
 
 
-def _check_plane(name: str, plane: object, shape: tuple[int, ...]) -> None:
+def check_plane(name: str, plane: object, shape: tuple[int, ...]) -> None:
     """Raise `UsageError` for a plane that code in C could not read."""
     if not (
         isinstance(plane, np.ndarray)
@@ -121,12 +121,12 @@ class Frame:
     deep: DeepPicture | None = None
 
     def __post_init__(self) -> None:
-        _check_plane("y", self.y, getattr(self.y, "shape", ()))
+        check_plane("y", self.y, getattr(self.y, "shape", ()))
         half = ((self.height + 1) // 2, (self.width + 1) // 2)
-        _check_plane("u", self.u, half)
-        _check_plane("v", self.v, half)
+        check_plane("u", self.u, half)
+        check_plane("v", self.v, half)
         if self.alpha is not None:
-            _check_plane("alpha", self.alpha, self.y.shape)
+            check_plane("alpha", self.alpha, self.y.shape)
         take("colour", self.colour, Colour, "a Colour")
         take("pts", self.pts, Integral, "a whole number")
         take("time_base", self.time_base, Rational, "a Fraction")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from ..argument import take
+from ..errors import UsageError
 from ..jit import I32, U8, U16, Bools, kernel
-from ..media.frame import Frame
+from ..media.colour import Colour
+from ..media.frame import Frame, check_plane
 from .blend import Rows
 from .grid import Grid
 
@@ -16,16 +19,49 @@ from .grid import Grid
 _AROUND = np.ones((5, 5), np.uint8)
 
 
-class Area(NamedTuple):
-    """Where the mosaic is.
+@dataclass(frozen=True, slots=True, eq=False)
+class Area:
+    """Where the mosaic is in a frame, and what is shown elsewhere: for `Mosaic.process`.
 
-    `mask` is uint8 (height, width) of any size, stretched over the picture: 255 shows the mosaic, 0
-    shows `outside`, values between mix both. `outside` may have any size, too. Its colour is that
-    of the frame, and it has a 10-bit picture if the frame has one.
+    Attributes
+    ----------
+    mask : uint8 (height, width) of any size, stretched over the picture: 255 shows the mosaic, 0
+        shows `outside`, values between mix both
+    outside : a frame of any size, whose colour is that of the frame; it has a picture in 10 bits if
+        the frame has one
+
+    Raises
+    ------
+    UsageError : the mask has another type or layout, or `outside` is no frame
+
+    Examples
+    --------
+    The mosaic is in the right half, the picture itself in the left half:
+
+    >>> mask = np.zeros((720, 1280), np.uint8)                          # doctest: +SKIP
+    >>> mask[:, 640:] = 255                                             # doctest: +SKIP
+    >>> area = livemosaic.Area(mask, livemosaic.Frame.from_bgr(photo))  # doctest: +SKIP
+    >>> picture = mosaic.process(photo, area=area)                      # doctest: +SKIP
     """
 
     mask: U8
     outside: Frame
+
+    def __post_init__(self) -> None:
+        check_plane("mask", self.mask, getattr(self.mask, "shape", ()))
+        take("outside", self.outside, Frame, "a Frame")
+
+    def check(self, frame: Frame) -> None:
+        """`UsageError` if this is for frames of another colour."""
+        if _colours(self.outside) != _colours(frame):
+            raise UsageError(
+                "area: the colour of what is outside is not that of the frame; give a Frame of the "
+                "same colour, with 10 bits if the frame has these"
+            )
+
+
+def _colours(frame: Frame) -> tuple[Colour, Colour | None]:
+    return frame.colour, None if frame.deep is None else frame.deep.colour
 
 
 class HiddenCells:

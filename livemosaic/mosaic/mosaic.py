@@ -237,9 +237,13 @@ class Mosaic:
         self, frame: Frame, *, max_cells: int | None = None, area: Area | None = None
     ) -> Frame: ...
     @overload
-    def process(self, frame: Image, *, max_cells: int | None = None) -> Image: ...
+    def process(
+        self, frame: Image, *, max_cells: int | None = None, area: Area | None = None
+    ) -> Image: ...
     @overload
-    def process(self, frame: NDArray[Any], *, max_cells: int | None = None) -> U8: ...
+    def process(
+        self, frame: NDArray[Any], *, max_cells: int | None = None, area: Area | None = None
+    ) -> U8: ...
     @_one_thread
     def process(
         self,
@@ -264,7 +268,7 @@ class Mosaic:
         frame : the picture
         max_cells : cells to match at most; those that changed most come first, the others keep
             their tiles until one of the next frames. None for all
-        area : of a `Frame`: where the mosaic is, and what is shown elsewhere; None for everywhere
+        area : where the mosaic is, and what is shown elsewhere; None for everywhere
         """
         if max_cells is not None:
             whole("max_cells", max_cells, 0)
@@ -283,6 +287,8 @@ class Mosaic:
         return from_frame(frame, picture, rgb=self._rgb)
 
     def _process_frame(self, frame: Frame, max_cells: int | None, area: Area | None) -> Frame:
+        if area is not None:
+            area.check(frame)
         deep_colour = None if frame.deep is None else frame.deep.colour
         if (frame.width, frame.height, frame.colour, deep_colour) != self._key:
             self._start(frame.width, frame.height, frame.colour, deep_colour)

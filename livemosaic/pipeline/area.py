@@ -24,6 +24,7 @@ _LOOKS_PER_S = 10
 
 # What is blurred has so many pixels, and is mixed over so many.
 _BLURRED_SIZE, _BLUR_SIGMA = (128, 72), 4.0
+_PARTS = (1, 2, 2)  # of a picture's width that are a sample in each plane
 
 
 class AreaFinder:
@@ -172,17 +173,18 @@ def _blurred(frame: Frame, mask: U8) -> Frame:
     """A blurred frame, of few pixels, without what is under the mosaic."""
     weight = 255 - cv2.resize(mask, _BLURRED_SIZE, interpolation=cv2.INTER_AREA)
 
-    def blur(plane: Any) -> Any:
-        width, height = _BLURRED_SIZE
-        if plane.shape[0] < frame.height:  # chroma
-            width, height = width // 2, height // 2
-        sigma = _BLUR_SIGMA * width / _BLURRED_SIZE[0]
+    def blur(plane: Any, part: int) -> Any:
+        width, height = (side // part for side in _BLURRED_SIZE)
+        sigma = _BLUR_SIGMA / part
         few = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
         # A little weight for all, so that there is a colour everywhere.
         share = cv2.resize(weight, (width, height)).astype(np.float32) / 255 + np.float32(1e-3)
         mean = cv2.GaussianBlur(few * share, (0, 0), sigma) / cv2.GaussianBlur(share, (0, 0), sigma)
         return np.round(mean).astype(plane.dtype)
 
-    y, u, v = map(blur, (frame.y, frame.u, frame.v))
-    deep = None if frame.deep is None else frame.deep.changed(blur)
+    y, u, v = map(blur, (frame.y, frame.u, frame.v), _PARTS)
+    deep = frame.deep
+    if deep is not None:
+        deep_y, deep_u, deep_v = map(blur, deep.planes, _PARTS)
+        deep = deep._replace(y=deep_y, u=deep_u, v=deep_v)
     return Frame(y, u, v, frame.colour, deep=deep)
