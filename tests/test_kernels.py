@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.gallery.histogram import cell_histograms, tile_histograms
-from livemosaic.gallery.layout_features import cell_points, points_to_lab, tile_points
+from livemosaic.gallery.layout_features import cell_lab, cell_points, points_to_lab, tile_points
 from livemosaic.jit import F32
 from livemosaic.media.colour import Colour, bgr_to_i420
 from livemosaic.media.frame import Frame
@@ -223,6 +224,13 @@ def test_tile_points(seed: int, height: int, width: int) -> None:
     assert abs(float(texture) - deviation) <= 0.51
 
 
+@given(seeds, st.integers(1, 5), st.integers(1, 5))
+def test_cell_lab(seed: int, rows: int, columns: int) -> None:
+    picture = np.random.default_rng(seed).integers(0, 256, (rows * 8, columns * 8, 3), np.uint8)
+    expected = points_to_lab(cell_points(picture, rows, columns))
+    np.testing.assert_array_equal(cell_lab(picture, rows, columns), expected)
+
+
 @given(seeds)
 def test_coefficients(seed: int) -> None:
     points = np.random.default_rng(seed).integers(0, 256, (3, 4, 4, 3), np.uint8)
@@ -330,7 +338,7 @@ def test_match_by_layout(
     state = np.zeros((rows, columns), np.uint8)
     picture = rng.integers(0, 256, (rows * 8, columns * 8, 3), np.uint8)
     for _ in range(5):
-        lab = points_to_lab(cell_points(picture, rows, columns))
+        lab = cell_lab(picture, rows, columns)
         urgency = matcher.observe(picture, state, state)
         far = np.array([twin.urgency(cell, points) for cell, points in enumerate(lab)])
         np.testing.assert_array_equal((urgency > 0)[abs(far) > 0.1], (far > 0)[abs(far) > 0.1])

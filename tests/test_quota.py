@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from livemosaic import Gallery, Mosaic, MosaicSettings
 from livemosaic.errors import OptionError
-from livemosaic.gallery.layout_features import cell_points, points_to_lab
+from livemosaic.gallery.layout_features import cell_lab
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.grid import Grid
 from livemosaic.mosaic.match.index import encode
@@ -187,7 +187,7 @@ def test_the_plain_counterpart(few: Callable[[int], Gallery], photos: int, quota
     matcher.observe(picture, state, state)
     matcher.describe(cells)
     matcher.choose(cells, active=35)
-    codes, _ = encode(points_to_lab(cell_points(picture, 5, 7)))
+    codes, _ = encode(cell_lab(picture, 5, 7))
     least = max(1, min(quota, 35 // photos))
     expected = naive_fill(matcher, least, cells, codes)
     assert (expected != matcher.assignment.place).any()

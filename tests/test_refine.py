@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from livemosaic.gallery import build_gallery
 from livemosaic.gallery.file_format import Gallery
-from livemosaic.gallery.layout_features import cell_points, points_to_lab
+from livemosaic.gallery.layout_features import cell_lab, points_to_lab
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.grid import Grid
 from livemosaic.mosaic.match.refine import RefiningMatcher
@@ -47,7 +47,7 @@ def distance(mosaic: Mosaic, bgr: U8) -> float:
     wide = np.asarray(
         cv2.resize(bgr, (columns * 8, rows * 8), interpolation=cv2.INTER_AREA), np.uint8
     )
-    cells = points_to_lab(cell_points(wide, rows, columns))
+    cells = cell_lab(wide, rows, columns)
     points = mosaic.gallery.points[ids.reshape(-1)]
     points = np.where(flips.reshape(-1, 1, 1, 1), points[:, :, ::-1], points)
     tiles = points_to_lab(np.ascontiguousarray(points))

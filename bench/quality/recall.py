@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from livemosaic.gallery.layout_features import cell_points, points_to_lab
+from livemosaic.gallery.layout_features import cell_lab, points_to_lab
 from livemosaic.media.colour import ycbcr_to_bgr
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.match.layout import LayoutMatcher
@@ -39,7 +39,7 @@ def layout_costs(mosaic: Mosaic, frame: Frame) -> Costs:
     index, rules, grid = matcher.index, matcher.rules, mosaic.plan(frame.width, frame.height)
     before, cells = matcher.decisions
     bgr = ycbcr_to_bgr(analysis_picture(frame, grid), frame.colour)
-    lab = points_to_lab(cell_points(bgr, grid.rows, grid.columns))[cells]
+    lab = cell_lab(bgr, grid.rows, grid.columns)[cells]
     points = mosaic.gallery.points[index.variant // 2]
     mirrored = index.variant % 2 == 1
     points[mirrored] = points[mirrored, :, ::-1]

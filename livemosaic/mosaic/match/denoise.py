@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...gallery.layout_features import POINTS
-from ...jit import F32, I32, kernel
+from ...jit import F32, kernel
 
 # Less noise than this (CIELAB, squared) changes hardly a tile, and is left alone.
 _MIN_NOISE = 4.0
@@ -34,56 +34,66 @@ _FRAMES = np.float32(8)
 _SAMPLES = 128
 
 
-def _patterns() -> tuple[F32, I32]:
-    """The high frequencies of 16 points, (12, 16), each of length 1, and the channel of each.
-
-    Colour often has half of the resolution of lightness, and no noise in the highest frequency.
-    """
-    pairs = np.array([[1, 1, -1, -1], [1, -1, -1, 1]])
-    colour = [np.outer(a, b).reshape(-1) / POINTS for a in pairs for b in pairs]
-    lightness = np.zeros((4, POINTS, POINTS))
-    for block, (row, column) in enumerate(((0, 0), (0, 2), (2, 0), (2, 2))):
-        lightness[block, row : row + 2, column : column + 2] = [[0.5, -0.5], [-0.5, 0.5]]
-    found = [*lightness.reshape(4, -1), *colour, *colour]
-    return np.array(found, np.float32), np.repeat(np.arange(3, dtype=np.int32), 4)
-
-
-_PATTERNS, _CHANNELS = _patterns()
+# The high frequencies of colour, (16, 4): both halves of a side have opposite signs.
+_HALVES = np.array([[1, 1, -1, -1], [1, -1, -1, 1]])
+_SIGNS = np.stack([np.outer(a, b).reshape(-1) for a in _HALVES for b in _HALVES], axis=1)
+_SIGNS = (_SIGNS / POINTS).astype(np.float32)
 
 
 @kernel
-def _differences(
-    lab: F32, before: F32, step: int, patterns: F32, channels: I32, energies: F32
-) -> None:
-    """The energy of the difference of two frames, float32 (4, m), of each step-th cell: lightness
-    and colour in all frequencies, and in the high ones, where white noise has as much."""
-    for i in range(np.uintp(energies.shape[1])):
-        cell = np.uintp(i * np.uintp(step))
-        for k in range(np.uintp(4)):
-            energies[k, i] = 0
-        for channel in range(np.uintp(3)):
-            for p in range(np.uintp(lab.shape[1])):
-                away = lab[cell, p, channel] - before[cell, p, channel]
-                energies[0 if channel == 0 else 1, i] += away * away / np.float32(lab.shape[1])
-        for k in range(np.uintp(patterns.shape[0])):
-            of, total = np.uintp(channels[k]), np.float32(0)
-            for p in range(np.uintp(patterns.shape[1])):
-                total += patterns[k, p] * (lab[cell, p, of] - before[cell, p, of])
-            energies[2 if of == 0 else 3, i] += total * total / np.float32(4)
+def _differences(lab: F32, before: F32, signs: F32, energies: F32) -> None:
+    """The energy of the difference of two frames, float32 (4, m), of m cells: lightness and colour
+    in all frequencies, and in the high ones, where white noise has as much.
+
+    The points are float32 (m, 48). Colour often has half of the resolution of lightness, and no
+    noise in the highest frequency.
+    """
+    one, two, three, side = np.uintp(1), np.uintp(2), np.uintp(3), np.uintp(POINTS)
+    half, quarter, share = np.float32(0.5), np.float32(0.25), np.float32(1 / POINTS**2)
+    away = np.empty(3 * POINTS * POINTS, np.float32)
+    for i in range(np.uintp(lab.shape[0])):
+        for j in range(np.uintp(away.shape[0])):
+            away[j] = lab[i, j] - before[i, j]
+        lightness = colour = high_lightness = high_colour = np.float32(0)
+        for p in range(side * side):
+            it = away[three * p]
+            lightness += it * it
+        for block in range(np.uintp(4)):  # of 2x2 points: across the diagonals
+            at = three * (block // two * two * side + block % two * two)
+            below = at + three * side
+            total = half * away[at] - half * away[at + three]
+            total = total - half * away[below] + half * away[below + three]
+            high_lightness += total * total * quarter
+        for channel in range(one, three):
+            a = b = c = d = np.float32(0)
+            for p in range(side * side):
+                it = away[three * p + channel]
+                colour += it * it
+                a += signs[p, 0] * it
+                b += signs[p, 1] * it
+                c += signs[p, 2] * it
+                d += signs[p, 3] * it
+            for total in (a, b, c, d):
+                high_colour += total * total * quarter
+        energies[0, i], energies[1, i] = lightness * share, colour * share
+        energies[2, i], energies[3, i] = high_lightness, high_colour
 
 
 @kernel
 def _average(lab: F32, mean: F32, count: F32, limits: F32, longest: np.float32) -> None:
-    """Add a frame to the means, or begin with it where a cell has moved."""
-    one, two, side, unit = np.uintp(1), np.uintp(2), np.uintp(POINTS), np.float32(1)
+    """Add a frame's points, float32 (cells, 48), to the means, or begin with it where a cell has
+    moved."""
+    two, three, unit = np.uintp(2), np.uintp(3), np.float32(1)
+    below = np.uintp(3 * POINTS)
     for i in range(np.uintp(lab.shape[0])):
         lightness = colour = np.float32(0)
         for quarter in range(np.uintp(4)):
-            first = (quarter // two) * np.uintp(2 * POINTS) + (quarter % two) * two
-            for channel in range(np.uintp(3)):
+            first = three * ((quarter // two) * np.uintp(2 * POINTS) + (quarter % two) * two)
+            for channel in range(three):
                 away = np.float32(0)
-                for point in (first, first + one, first + side, first + side + one):
-                    away += lab[i, point, channel] - mean[i, point, channel]
+                at = first + channel
+                for point in (at, at + three, at + below, at + below + three):
+                    away += lab[i, point] - mean[i, point]
                 if channel == 0:
                     lightness += away * away
                 else:
@@ -95,9 +105,8 @@ def _average(lab: F32, mean: F32, count: F32, limits: F32, longest: np.float32) 
             n = np.float32(0)
         count[i] = min(n + unit, longest)
         share = unit / count[i]
-        for p in range(np.uintp(lab.shape[1])):
-            for channel in range(np.uintp(3)):
-                mean[i, p, channel] += share * (lab[i, p, channel] - mean[i, p, channel])
+        for j in range(np.uintp(lab.shape[1])):
+            mean[i, j] += share * (lab[i, j] - mean[i, j])
 
 
 class Denoiser:
@@ -113,7 +122,7 @@ class Denoiser:
     def __init__(self, cells: int) -> None:
         self._step = max(1, cells // _SAMPLES)
         self._energies = np.empty((4, -(-cells // self._step)), np.float32)
-        self._before: F32 | None = None
+        self._before: F32 | None = None  # the last frame's points, where noise is measured
         self._mean = np.zeros((cells, POINTS * POINTS, 3), np.float32)
         self.frames = np.zeros(cells, np.float32)
         self.noise = 0.0
@@ -122,15 +131,20 @@ class Denoiser:
     def update(self, lab: F32) -> F32:
         """The points to match by, float32 (cells, 16, 3), of a frame's; the next call overwrites
         them."""
-        before, self._before = self._before, lab
+        points = lab.reshape(len(lab), -1)
+        before, self._before = self._before, points[:: self._step].copy()
         if before is None:
             self._mean[:], self.frames[:] = lab, 1
             return lab
-        _differences(lab, before, self._step, _PATTERNS, _CHANNELS, self._energies)
-        if self._energies.any():  # a frame may be repeated
+        energies = self._energies
+        _differences(self._before, before, _SIGNS, energies)
+        if energies.any():  # a frame may be repeated
             # Noise is in most cells, unlike a thing with sharp edges that moves. Two frames have
             # twice the noise of one.
-            energy, high = np.median(self._energies, axis=1).reshape(2, 2) / 2
+            energies.sort()
+            count = energies.shape[1]
+            medians = (energies[:, (count - 1) // 2] + energies[:, count // 2]) / 2
+            energy, high = medians.reshape(2, 2) / 2
             found = np.maximum(high - _LEAK * np.maximum(energy - high, 0), 0)
             self._noise = found if self._noise is None else (self._noise + found) / 2
             whole = float(self._noise.sum())
@@ -138,5 +152,6 @@ class Denoiser:
         if self._noise is None or not self.noise:
             self.frames[:] = 0
             return lab
-        _average(lab, self._mean, self.frames, _MOVED * self._noise, _FRAMES)
+        mean = self._mean.reshape(points.shape)
+        _average(points, mean, self.frames, _MOVED * self._noise, _FRAMES)
         return self._mean

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ...gallery.file_format import Gallery
-from ...gallery.layout_features import cell_points, points_to_lab
+from ...gallery.layout_features import cell_lab
 from ...jit import F32, I32, U8, Bools, kernel
 from ..grid import Grid
 from ..settings import MosaicSettings
@@ -165,10 +165,10 @@ class LayoutMatcher(Matcher):
         """Cells whose points have moved since their last match are matched again, the farthest
         first."""
         grid = self.grid
-        self._lab = self._denoiser.update(points_to_lab(cell_points(bgr, grid.rows, grid.columns)))
+        self._lab = self._denoiser.update(cell_lab(bgr, grid.rows, grid.columns))
         urgency = np.empty(grid.cells, np.int32)
-        limits = self._moved**2 + _NOISE_MOVES * self._denoiser.noise / self._matched_frames
-        _moved(self._lab, self._matched, limits.astype(np.float32), urgency)
+        limits = np.float32(self._moved**2), np.float32(_NOISE_MOVES * self._denoiser.noise)
+        _moved(self._lab, self._matched, self._matched_frames, *limits, urgency)
         far = np.count_nonzero(urgency > _CUT_MOVED**2 + 2 * self._denoiser.noise)
         self._cut = bool(far > _CUT_SHARE * grid.cells)
         if self._quota is not None:
@@ -219,8 +219,11 @@ class LayoutMatcher(Matcher):
 
 
 @kernel
-def _moved(lab: F32, matched: F32, limits: F32, urgency: I32) -> None:
-    """The squared distance that points have moved, where it is above the limit; else 0."""
+def _moved(
+    lab: F32, matched: F32, frames: F32, limit: np.float32, noise: np.float32, urgency: I32
+) -> None:
+    """The squared distance that points have moved, where it is above the limit; else 0. Noise adds
+    to the limit, less where the matched points are a mean of more frames."""
     n = np.float32(lab.shape[1])
     for i in range(np.uintp(lab.shape[0])):
         total = np.float32(0)
@@ -229,7 +232,8 @@ def _moved(lab: F32, matched: F32, limits: F32, urgency: I32) -> None:
                 away = lab[i, p, channel] - matched[i, p, channel]
                 total += away * away
         total /= n
-        urgency[i] = np.int32(min(total, np.float32(1e9))) if total > limits[i] else np.int32(0)
+        is_far = total > limit + noise / frames[i]
+        urgency[i] = np.int32(min(total, np.float32(1e9))) if is_far else np.int32(0)
 
 
 def _crop_penalty(grid: Grid) -> float:
