@@ -196,3 +196,19 @@ def test_files_in_a_folder_whose_name_was_taken(tmp_path: Path) -> None:
     part.remove()
     assert (mine / "x").read_text() == "precious"
     assert not part.path.is_symlink()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of open files")
+def test_an_empty_folder_is_removed_while_too_many_files_are_open(tmp_path: Path) -> None:
+    import resource
+
+    part = Part(tmp_path / "a_%d.png", folder=True)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        part.remove()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert list(tmp_path.iterdir()) == []

@@ -229,6 +229,33 @@ def test_sender_that_stands_still_is_noticed(machine: dict[str, Any]) -> None:
     assert result["still sender, seconds"] < 10
 
 
+def test_the_webcam_is_on_only_while_it_is_watched(machine: dict[str, Any]) -> None:
+    result = machine["on_demand"]
+    assert not result["unread"]  # what sends is no reader
+    assert not result["short"]
+    assert len(result["visits"]) == 20
+    assert max(released_s for _, released_s in result["visits"]) < 10  # on a slow machine
+    assert result["second reads"] is (not result["driver"])  # from 0.13 on, one at a time reads
+    assert result["one of two"]
+    assert result["killed"] < 10
+    assert result["busy"]
+    assert result["free"] < 20
+    assert result["code"] == 130
+    assert result["ended_s"] < 10  # by Ctrl-C while the webcam is closed
+    report = result["report"]
+    assert report["on_demand"]["status"] == "waiting for a reader"
+    assert report["on_demand"]["starts"] == 23
+    assert report["reconnects"] == 0
+    assert any("in use by ffmpeg" in line for line in result["messages"])
+
+
+def test_the_readers_of_one_of_several_virtual_cameras(machine: dict[str, Any]) -> None:
+    result = machine["on_demand_of_several"]
+    assert result["early"] is (not machine["on_demand"]["driver"])
+    assert len(result["visits"]) == 3
+    assert result["code"] == 130
+
+
 @pytest.mark.parametrize("check", ["program_small", "program_large"])
 def test_the_whole_program(machine: dict[str, Any], check: str) -> None:
     """`livemosaic run webcam vcam FILM`: what another program reads is what is in the film."""

@@ -266,7 +266,10 @@ def _unlocked(path: Path) -> Iterator[None]:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        try:
+            path.rmdir()  # opens nothing, so that too many open files do not matter
+        except OSError:
+            shutil.rmtree(path)
     else:
         path.unlink()
 

@@ -5,6 +5,7 @@ The assertions are in tests/test_real_devices.py: here things are only done and 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -17,14 +18,25 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
+from bench.on_demand import (
+    START_S,
+    Program,
+    driver_version,
+    is_card,
+    read_until,
+    reader,
+    visit,
+)
 from livemosaic.cli.commands.devices import devices
 from livemosaic.doctor.cameras import cameras, virtual_cameras
 from livemosaic.errors import LivemosaicError, SinkError, SourceError
@@ -403,14 +415,102 @@ def program_small() -> Any:
     return {"away": len(away), "back": len(back), **ended(program, film, read)}
 
 
-@check
-def camera_refusals() -> Any:
+ON_DEMAND = ["--tile", "40", "--capture", "640x360@30", "--size", "640x360"]
+
+
+@contextlib.contextmanager
+def filming() -> Iterator[None]:
+    """Another program has the webcam."""
     user = ffmpeg(CAMERA, "-f", "rawvideo", "-")
     assert isinstance(user.stdout, io.TextIOWrapper)
     assert len(user.stdout.buffer.read(1)) == 1  # a picture: it has it
-    busy = refused(lambda: open_source("webcam", capture=QUICK))
-    user.kill()
-    user.communicate(timeout=10)
+    try:
+        yield
+    finally:
+        user.kill()
+        user.communicate(timeout=10)
+
+
+def is_open_within(program: Program, seconds: float) -> bool:
+    """Whether the program opens the webcam in that time."""
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        if program.has_open(CAMERA):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@check
+def on_demand() -> Any:
+    """The webcam is on only while the virtual camera is read."""
+    program = Program("webcam", *ON_DEMAND)
+    program.wait_until_waiting()
+    found: dict[str, Any] = {"unread": is_open_within(program, 2)}
+    with v4l2.opened(LOOPBACK):  # to list it
+        time.sleep(0.03)
+    found["short"] = is_open_within(program, 1)
+    found["visits"] = [visit(program, 0.3) for _ in range(20)]
+
+    with reader(LOOPBACK) as first:
+        read_until(first, lambda it: not is_card(it))
+        with reader(LOOPBACK) as second:
+            found["second reads"] = second.isOpened()
+        time.sleep(2.5)
+        found["one of two"] = program.has_open(CAMERA)
+
+    program.wait_until(lambda: not program.has_open(CAMERA))
+    killed = ffmpeg(LOOPBACK, "-f", "null", "-")
+    program.wait_until(lambda: program.has_open(CAMERA))
+    killed.kill()
+    killed.communicate(timeout=10)
+    began_s = time.monotonic()
+    found["killed"] = program.wait_until(lambda: not program.has_open(CAMERA)) - began_s
+
+    with filming():
+        unlucky = cv2.VideoCapture(LOOPBACK, cv2.CAP_V4L2)
+        until_s = time.monotonic() + 3
+        cards: list[bool] = []
+        while time.monotonic() < until_s:
+            cards.append(is_card(unlucky.read()[1]))
+        found["busy"] = all(cards)
+    began_s = time.monotonic()
+    found["free"] = read_until(unlucky, lambda it: not is_card(it)) - began_s
+    unlucky.release()
+    program.wait_until(lambda: not program.has_open(CAMERA))
+    return {**found, **program.end(), "driver": driver_version()}
+
+
+@check
+def on_demand_of_several() -> Any:
+    """One of two virtual cameras, without exclusive_caps, that is open before the start."""
+    unload, load = ["rmmod", "v4l2loopback"], ["modprobe", "v4l2loopback"]
+    several = ["video_nr=10,11", "card_label=livemosaic,second", "exclusive_caps=0,0"]
+    one = ["video_nr=10", "card_label=livemosaic", "exclusive_caps=1"]
+    subprocess.run(unload, check=True)
+    subprocess.run([*load, *several], check=True)
+    found: dict[str, Any] = {}
+    with v4l2.opened("/dev/video11"):  # no reader of the first
+        descriptor = os.open(LOOPBACK, os.O_RDWR)
+        early = subprocess.Popen(["sleep", "1000"], stdin=descriptor)
+        os.close(descriptor)
+        program = Program("webcam", *ON_DEMAND)
+        program.wait_until(program.sends, START_S)
+        found["early"] = is_open_within(program, 3)
+        early.kill()
+        early.wait()
+        program.wait_until_waiting()
+        found["visits"] = [visit(program, 0.3) for _ in range(3)]
+        found |= program.end()
+    subprocess.run(unload, check=True)
+    subprocess.run([*load, *one], check=True)
+    return found
+
+
+@check
+def camera_refusals() -> Any:
+    with filming():
+        busy = refused(lambda: open_source("webcam", capture=QUICK))
     return {
         "busy": busy,
         "number": refused(lambda: open_source("webcam:7")),
