@@ -161,6 +161,7 @@ def open_input(options: RunOptions, destinations: Sequence[Destination] = ()) ->
     from .sources import open_source
     from .sources.still import LoopedStill
 
+    on_demand = _is_on_demand(options, destinations)
     source = call_interruptibly(
         lambda: open_source(
             options.input,
@@ -170,6 +171,7 @@ def open_input(options: RunOptions, destinations: Sequence[Destination] = ()) ->
             alpha=options.alpha,
             keep_depth=any(it.keeps_depth for it in destinations),
             keep_hdr=any(it.keeps_hdr for it in destinations),
+            on_demand=on_demand,
         )
     )
     try:
@@ -179,6 +181,24 @@ def open_input(options: RunOptions, destinations: Sequence[Destination] = ()) ->
     except BaseException:
         source.close()
         raise
+
+
+def _is_on_demand(options: RunOptions, destinations: Sequence[Destination]) -> bool:
+    """Whether the camera is open only while it is watched; a settings file may ask in vain."""
+    from .sources import input_kind
+
+    if not options.on_demand:
+        return False
+    if input_kind(options.input) == "camera.webcam":
+        if any(it.tells_readers for it in destinations):
+            return True
+        if "on_demand" in options.explicit:
+            problem = (
+                "no output tells whether a program reads it, as only vcam on Linux does; add vcam, "
+                "or leave the option out"
+            )
+            raise OptionError("on_demand", True, problem)
+    return "on_demand" in options.explicit  # so that the input is refused
 
 
 def part_of(source: Source, options: RunOptions) -> Source:

@@ -123,6 +123,7 @@ CONTRACT = {
     "drops": dict.fromkeys(["source", "mosaic", "governor"]),
     "sinks": None,
     "governor": None,
+    "on_demand": None,
 }
 
 

@@ -100,7 +100,7 @@ def test_the_program_warns_and_goes_on(folder: Path, program: Program, gallery: 
 def test_settings_files_cause_no_warning(folder: Path, program: Program, gallery: Gallery) -> None:
     Path("s.toml").write_text(
         "[run]\nreconnect = 3\ncapture = '64x48'\npalette = 9\nformat = 'y4m'\nmax_latency = 50\n"
-        "codec = 'ffv1'\ncrf = 5\n"
+        "codec = 'ffv1'\ncrf = 5\non_demand = true\n"
     )
     words = [*SMALL, "--gallery", gallery.path, "--config", "s.toml"]
     for input, output in (("a.mp4", "null"), ("p.png", "o.png"), ("a.mp4", "o_%d.png")):

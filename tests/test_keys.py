@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from livemosaic.control.options import profile_settings, resolve
-from livemosaic.control.state import LIVE_OPTIONS, Control, LiveState
+from livemosaic.control.state import LIVE_OPTIONS, Control, LiveState, LiveStats
 from livemosaic.mosaic.grid import plan_grid
 from livemosaic.mosaic.settings import PROFILES, MosaicSettings
 from livemosaic.tile_size import TileSize
@@ -45,6 +45,13 @@ def test_each_key_has_one_meaning_and_its_help() -> None:
 
 
 # ---- what they do ------------------------------------------------------------------------
+
+
+def test_a_switch_says_why_there_is_no_picture(control: Control, view: View) -> None:
+    assert press("Space", control, view) == "frozen"
+    control.live_stats = lambda: LiveStats(source="waiting for a reader")
+    assert press("Space", control, view) == "not frozen; waiting for a reader"
+    assert press("f", control, view) == ""
 
 
 @pytest.mark.parametrize("name", ["q", "Esc"])

@@ -112,6 +112,29 @@ def test_a_picture_of_its_size_passes_unchanged(backend: type[FakeBackend]) -> N
     assert sent.tobytes() == b"".join(p.tobytes() for p in (frame.y, frame.u, frame.v))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of readers")
+def test_a_repeated_picture_is_seldom_sent_without_a_reader(
+    backend: type[FakeBackend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = [False]
+    readers = SimpleNamespace(are_there=lambda: reads[0], close=lambda: None)
+    monkeypatch.setattr(vcam, "Readers", lambda device: readers)
+    sink = VirtualCameraSink()
+    watch = sink.watch_readers()
+    assert watch is not None
+    assert not watch()
+    card, sent = picture(), backend.made[0].pictures
+    for _ in range(61):
+        sink.write(card)
+    assert len(sent) == 3  # it needs no processor time, and all the same a reader gets a picture
+    sink.write(picture())
+    assert len(sent) == 4
+    reads[0] = True
+    for _ in range(5):
+        sink.write(card)
+    assert len(sent) == 9
+
+
 def test_a_repeated_picture_is_sent_again(
     backend: type[FakeBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,8 @@ class RunOptions:
     reconnect: str | None = option(None, """how often to try to reopen a lost live input: never,
         always, or N times in a row (default: always, except at the start)""", kind=_ATTEMPTS,
         group="input")
+    on_demand: bool = option(False, """close the webcam, so that its light goes off, while no
+        program reads the virtual camera (Linux)""", group="input")
     realtime: bool = option(False, "play a file at its own pace, as if it were live", group="input")
     start: float | None = option(None, "begin at this time of the input, such as 1:30", kind=_TIME,
         group="input", filed=False)
@@ -302,6 +304,8 @@ def message(error: OptionError, files: Mapping[str, Path] | None = None) -> str:
     if files and name in files:
         return f"{files[name]}: {name} = {shown(value)}: {error.problem}"
     problem = _FIELD.sub(lambda it: _BY_NAME[it[0]].flag, error.problem)
+    if known is not None and known.is_switch and value is True:
+        return f"{flag}: {problem}"
     return f"{flag} {_short(text_of(value))}: {problem}"
 
 

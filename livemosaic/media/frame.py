@@ -242,10 +242,18 @@ class TrackPacket(NamedTuple):
     packet: Any  # av.Packet, in the times of the frames
 
 
+class Card(NamedTuple):
+    """A still picture with a text, in place of the pictures of a source."""
+
+    text: str  # lines for viewers; the first is the title
+    frame: Frame  # a dark one, of the size, colour and time of a picture
+
+
 class StatusEvent(NamedTuple):
     """The status of a live source that has no frames for a while."""
 
     text: str  # for people, such as "reconnecting"
+    card: Card | None = None  # None: the last picture stays
 
 
 Item = Frame | TrackPacket | StatusEvent

@@ -38,6 +38,13 @@ _CAPTURE = 1  # V4L2_BUF_TYPE_VIDEO_CAPTURE
 _DISCRETE = 1  # V4L2_FRMSIZE_TYPE_DISCRETE
 _MAX_LISTED = 64  # of each kind; no camera has more, and a broken driver may never end
 
+# VIDIOC_SUBSCRIBE_EVENT and VIDIOC_DQEVENT, with struct v4l2_event_subscription and v4l2_event. The
+# event is V4L2_EVENT_PRI_CLIENT_USAGE of v4l2loopback: how many programs read. The first one comes
+# at once.
+_SUBSCRIBE_EVENT, _SUBSCRIPTION = 0x4020565A, struct.Struct("3I20x")
+_DEQUEUE_EVENT, _EVENT = 0x80885659, struct.Struct("I4xI124x")
+_CLIENT_USAGE, _SEND_INITIAL = 0x08000000 + 0x08E00000 + 1, 1
+
 _CAPTURES = 0x1 | 0x1000  # V4L2_CAP_VIDEO_CAPTURE, ..._MPLANE
 _OUTPUTS = 0x2  # V4L2_CAP_VIDEO_OUTPUT
 _CODES = 0x4000 | 0x8000  # memory to memory: a codec or scaler, no camera
@@ -180,6 +187,37 @@ def allow_output_again(path: str) -> None:
         _ioctl(descriptor, _STREAMON, _OUTPUT)
 
 
+def subscribe_readers(path: str) -> int:
+    """Open a virtual camera only for the number of its readers; a descriptor for `readers_of`.
+
+    `OSError` if the driver does not tell: v4l2loopback 0.13 is the first version that does.
+    """
+    descriptor = os.open(path, _OPEN_FLAGS)
+    try:
+        _ioctl(descriptor, _SUBSCRIBE_EVENT, _SUBSCRIPTION.pack(_CLIENT_USAGE, 0, _SEND_INITIAL))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def readers_of(descriptor: int) -> int | None:
+    """How many programs read the virtual camera; None if that is as before."""
+    count = None
+    event = bytearray(_EVENT.size)
+    with contextlib.suppress(OSError):  # until there are no more
+        while True:
+            _ioctl(descriptor, _DEQUEUE_EVENT, event)
+            kind, number = _EVENT.unpack(event)
+            count = number if kind == _CLIENT_USAGE else count
+    return count
+
+
+def own_descriptors(path: str) -> int:
+    """How often this process has `path` open."""
+    return _links("self").count(os.path.realpath(path))
+
+
 def holders(path: str) -> list[str]:
     """Other programs with `path` open, as "name (process 123)"; only root sees all users'."""
     wanted = os.path.realpath(path)
@@ -187,10 +225,19 @@ def holders(path: str) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         if process.name == str(os.getpid()):
             continue
-        with contextlib.suppress(OSError):
-            if any(os.readlink(entry) == wanted for entry in (process / "fd").iterdir()):
-                found.append(f"{_read(process / 'comm') or '?'} (process {process.name})")
+        if wanted in _links(process.name):
+            found.append(f"{_read(process / 'comm') or '?'} (process {process.name})")
     return sorted(found)
+
+
+def _links(process: str) -> list[str]:
+    """What a process has open, as far as this user may know."""
+    found = []
+    with contextlib.suppress(OSError):
+        for entry in Path("/proc", process, "fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                found.append(os.readlink(entry))
+    return found
 
 
 def _read(path: Path) -> str:

@@ -87,6 +87,10 @@ class AreaFinder:
         self.share = float(mask.mean()) / 255
         return Area(mask, self._outside.picture(state.outside, frame, mask, size))
 
+    def forget(self) -> None:
+        """The next frame is of another scene."""
+        self._before = None
+
     def close(self) -> None:
         self._looks.finish()
 

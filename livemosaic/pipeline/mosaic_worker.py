@@ -13,7 +13,7 @@ from fractions import Fraction
 from ..control.state import Control, LiveState
 from ..errors import problem_of
 from ..gallery.file_format import Gallery
-from ..media.frame import Frame, Item, StatusEvent, TrackPacket
+from ..media.frame import Card, Frame, Item, StatusEvent, TrackPacket
 from ..mosaic.mosaic import CellCounts, Mosaic
 from ..mosaic.settings import MAX_TILE_PX, MosaicSettings
 from ..option import Texts
@@ -24,7 +24,7 @@ from .governor import Governor
 from .queues import Closed, Ended, FrameQueue
 from .sink_writer import FanOut
 from .stats import Durations
-from .status_overlay import with_status_overlay
+from .status_overlay import card_picture, with_status_overlay
 from .threads import ThreadGroup
 from .warmup import WarmUp
 
@@ -76,6 +76,7 @@ class MosaicWorker:
         self.frames = 0
         self.dropped_by_governor = 0  # with the frames that are older than a repainted one
         self.status = ""  # of the source while it has no picture
+        self._shows_card = False
         self.phase = ""  # of a single picture's long work, such as "matching 40%"
         self.durations = {name: Durations() for name in STAGES}
         self._stage_began_s = 0.0
@@ -118,12 +119,16 @@ class MosaicWorker:
         if isinstance(item, StatusEvent):
             self.status = item.text
             self._apply_control()
+            self._shows_card = item.card is not None
+            if item.card is not None:
+                return self._picture_of(item.card)
             return None if self._last_input is None else self._repainted(self._last_input)
         self.status = ""
         if self._is_refused(item):
             self.dropped_by_governor += 1
             return None
-        changed = self._apply_control()
+        changed = self._apply_control() or self._shows_card
+        self._shows_card = False
         if self._state.freeze and self._last_input is not None:
             # A live picture is painted again only for a reason. A file keeps all its frames, or it
             # would get shorter.
@@ -154,6 +159,11 @@ class MosaicWorker:
     def _repaint(self) -> Frame | None:
         """The last picture in the current state, while no frame comes; None if nothing changed."""
         last = self._last_input
+        if self._shows_card:  # not the camera's last picture
+            self._apply_control()
+            if self._control.take_snapshot_request():
+                self._control.inform(f"no snapshot: {self.status}")
+            return None
         if last is None or not (self._apply_control() or self._is_due):
             return None
         # Between two frames, at half of the time that has passed: the next frame comes after it.
@@ -165,6 +175,13 @@ class MosaicWorker:
         """The last frame's picture at a share of the time since then, with the source's status."""
         picture = self._mosaic_of(_later(last, time.monotonic(), share))
         return with_status_overlay(picture, self.status) if self.status else picture
+
+    def _picture_of(self, card: Card) -> Frame:
+        """A card in the output's size. It is no mosaic, and counts nowhere."""
+        grid = self._mosaic.plan(card.frame.width, card.frame.height)
+        self._area.forget()
+        picture = card_picture(card.text, (grid.width, grid.height), card.frame.colour)
+        return picture.with_times_of(card.frame)
 
     def _mosaic_of(self, frame: Frame) -> Frame:
         frame = frame.mirrored() if self._state.mirror else frame

@@ -22,6 +22,7 @@ from ..mosaic.mosaic import Mosaic
 from ..option import Texts
 from ..sinks.base import Sink, Window
 from ..sources.base import Source
+from ..sources.on_demand import OnDemandSource
 from .away import AwayPicture
 from .governor import Governor
 from .mosaic_worker import MosaicWorker
@@ -73,6 +74,15 @@ def output_info(info: StreamInfo, grid: Grid, *, rate: Fraction | None = None) -
     return info if rate is None else replace(info, rate=rate, peak_rate=None, time_base=1 / rate)
 
 
+def _any_of(watches: Sequence[Callable[[], bool]]) -> Callable[[], bool]:
+    if not watches:
+        raise UsageError(
+            "pipeline: no sink tells whether a program reads its pictures, as a source that is on "
+            "demand needs; add a virtual camera on Linux, or leave out on_demand"
+        )
+    return lambda: any([watch() for watch in watches])
+
+
 class Pipeline:
     """Makes a mosaic of one source for one or more sinks.
 
@@ -97,7 +107,8 @@ class Pipeline:
 
     Parameters
     ----------
-    source : an open source: of `open_source`, or your own `Source`
+    source : an open source: of `open_source`, or your own `Source`; one with `on_demand` is open
+        only while a program reads one of the sinks
     mosaic : the filter
     sinks : open sinks for `output_info` of the source: of `open_sink`, or your own `Sink`; at most
         one is a `Window`
@@ -161,6 +172,9 @@ class Pipeline:
             number("duration_s", duration_s, 0)
         number("max_latency_s", max_latency_s, 0)
         take("control", control, Control | None, "a Control")
+        if isinstance(source, OnDemandSource):
+            watches = (sink.watch_readers() for sink in sinks)
+            source.is_wanted = _any_of([watch for watch in watches if watch is not None])
         self._source, self._mosaic = source, mosaic
         self._live, self._rate = source.info.live or realtime, rate
         self._duration_s = duration_s

@@ -10,6 +10,7 @@ from ..control.state import LiveStats
 from ..mosaic.grid import Grid
 from ..mosaic.mosaic import CellCounts
 from ..sources.base import Source
+from ..sources.on_demand import OnDemandSource
 from .governor import STEPS
 from .mosaic_worker import CELL_COUNTS, MosaicWorker
 from .recorder import Recorder
@@ -142,6 +143,17 @@ class RunReport:
             "drops": self._drops,
             "sinks": sinks + self.recorder.reports,
             "governor": self._governor_report(),
+            "on_demand": self._on_demand_report(),
+        }
+
+    def _on_demand_report(self) -> dict[str, Any] | None:
+        source = self.source
+        if not isinstance(source, OnDemandSource):
+            return None
+        return {
+            "status": source.status,
+            "starts": source.starts,
+            "open_s": round(source.open_s, 2),
         }
 
     def _governor_report(self) -> dict[str, Any] | None:

@@ -1,18 +1,24 @@
-"""The status overlay: a text in the middle of the picture, for every output."""
+"""The status overlay: a text in the middle of the picture, for every output; and cards."""
 
 from __future__ import annotations
 
 import functools
 from dataclasses import replace
 
-from ..media.colour import bgr_to_i420, i420_to_bgr
+import numpy as np
+
+from ..media.colour import Colour, bgr_to_i420, i420_to_bgr
 from ..media.frame import Frame, even
 from ..media.text import LINE, Panel, PanelCanvas, text_width
 
 # Size of the text: a share of the picture's height that is readable from a chair, and a minimum.
 _PX_PER_HEIGHT = 1 / 22
 _MIN_PX = 6
-_WHITE = (255, 255, 255)
+_WHITE, _GREY = (255, 255, 255), (190, 190, 190)
+_DARK = (40, 36, 32)  # the ground of a card
+
+_SMALLER = 0.6  # the text of a card below its title
+_FILLED = 0.9  # of a card's width, at most
 
 
 def with_status_overlay(frame: Frame, text: str) -> Frame:
@@ -53,3 +59,29 @@ def _panel(text: str, width: int, height: int) -> Panel:
     left, top = (canvas_width - text_px) // 2, round((canvas_height - LINE * px) / 2)
     canvas.text(text, left, top, px=px, colour=_WHITE)
     return canvas.panel()
+
+
+@functools.lru_cache(maxsize=4)
+def card_picture(text: str, size: tuple[int, int], colour: Colour) -> Frame:
+    """A card: lines in the middle of a dark picture of `size`, the first of them as a title.
+
+    The lines are written as large as all of them fit.
+    """
+    width, height = size
+    title, *others = text.split("\n")
+    px = round(min(height, width * 9 / 16) * 2 * _PX_PER_HEIGHT)
+    while True:
+        lines = [(title, px, _WHITE), *((line, round(_SMALLER * px), _GREY) for line in others)]
+        widest = max(text_width(line, line_px) for line, line_px, _ in lines)
+        if widest <= _FILLED * width or px <= _MIN_PX:
+            break
+        px -= 1
+    canvas = PanelCanvas(width, height)
+    top = (height - LINE * sum(line_px for _, line_px, _ in lines)) / 2
+    for line, line_px, shade in lines:
+        left = (width - text_width(line, line_px)) // 2
+        canvas.text(line, left, round(top), px=line_px, colour=shade)
+        top += LINE * line_px
+    picture = np.full((height, width, 3), _DARK, np.uint8)
+    canvas.panel().paint(picture, 0, 0)
+    return Frame.from_bgr(picture, colour=colour)

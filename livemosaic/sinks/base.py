@@ -97,6 +97,13 @@ class Sink(ABC):
         """Whether the governor must drop no frame of a live input, to keep the latency limit."""
         return not self.latest_only
 
+    def watch_readers(self) -> Callable[[], bool] | None:
+        """A function that tells whether a program reads the pictures now; None if unknown.
+
+        The function works until the sink ends, on any thread, and says False from then on.
+        """
+        return None
+
     @abstractmethod
     def write(self, item: Frame | TrackPacket) -> None:
         """Take a frame, or a packet of another track. The frame's arrays are not read later."""
@@ -157,6 +164,7 @@ class Destination(ABC):
     is_display: bool = False  # shows pictures and keeps none: a window, a virtual camera
     for_screen: bool = False  # without a size, pictures are made for a screen, not for a file
     compact: bool = False  # the same, if all other outputs are compact
+    tells_readers: bool = False  # see `Sink.watch_readers`
     has_keys: bool = False  # that change the run
     encodes: bool = False  # uses `ENCODER_OPTIONS`, for itself or for recordings
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -27,6 +28,7 @@ from .virtual_camera_devices import (
     refusal,
     release_device,
 )
+from .virtual_camera_readers import Readers
 
 _log = logging.getLogger("livemosaic")
 
@@ -49,6 +51,7 @@ class VirtualCameraDestination(Destination):
 
     is_display: bool = True
     for_screen: bool = True
+    tells_readers: bool = sys.platform == "linux"
 
     def open(self, info: StreamInfo, context: RunContext) -> VirtualCameraSink:
         return VirtualCameraSink(
@@ -83,10 +86,13 @@ class VirtualCameraSink(Sink):
         rate: Fraction | None = None,
         pixel_aspect: Fraction = Fraction(1),
     ) -> None:
-        self.name, self.rate = name, rate or _RATE
+        self.name = name
+        self.rate: Fraction = rate or _RATE
         self._pixel_aspect = pixel_aspect
         self._drawn: U8 | None = None  # luma of the frame in the buffer
         self._box: tuple[int, int, int, int] | None = None  # of that frame
+        self._readers: Readers | None = None
+        self._left_out = 0  # repeated pictures in a row that were not sent, as there is no reader
         device = choose_device(name.removeprefix("vcam").removeprefix(":") or None)
         self._camera = _open(device, size, self.rate)
         self.device: str = self._camera.device  # the system's name
@@ -101,6 +107,13 @@ class VirtualCameraSink(Sink):
         chroma = self.buffer[width * height :].reshape(2, height // 2, width // 2)
         self._planes = (self.buffer[: width * height].reshape(height, width), *chroma)
 
+    def watch_readers(self) -> Callable[[], bool] | None:
+        """`SinkError` if the driver does not tell."""
+        if sys.platform != "linux":
+            return None
+        self._readers = self._readers or Readers(self.device)
+        return self._readers.are_there
+
     @one_thread
     def write(self, item: Frame | TrackPacket) -> None:
         """Send a frame; a camera has no other tracks."""
@@ -109,6 +122,12 @@ class VirtualCameraSink(Sink):
         if item.y is not self._drawn:  # a repeated picture is another frame with the same arrays
             self._draw(item)
             self._drawn = item.y
+        elif self._readers is not None and not self._readers.are_there():
+            # Once a second is enough, for a reader that the driver does not tell of.
+            self._left_out += 1
+            if self._left_out < self.rate:
+                return
+        self._left_out = 0
         try:
             self._camera.send(self.buffer)
         except (RuntimeError, OSError) as error:
@@ -125,6 +144,8 @@ class VirtualCameraSink(Sink):
 
     def abort(self) -> None:
         camera, self._camera, self._drawn = self._camera, None, None
+        if self._readers is not None:
+            self._readers.close()
         if camera is not None:
             with contextlib.suppress(Exception):
                 camera.close()

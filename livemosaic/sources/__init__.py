@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..argument import path_text
-from ..media.urls import local_path
+from ..errors import OptionError
+from ..media.urls import local_path, public_name
 from .base import DEFAULT_CAPTURE, CaptureMode, Source, SourceOptions
 
 __all__ = ["Source", "SourceOptions", "check_input", "input_examples", "input_kind", "open_source"]
@@ -71,6 +72,7 @@ def open_source(
     alpha: bool = False,
     keep_depth: bool = False,
     keep_hdr: bool = False,
+    on_demand: bool = False,
 ) -> Source:
     """Open an input.
 
@@ -87,6 +89,8 @@ def open_source(
         screen, only the rate
     alpha : keep transparent parts of a file, see `Frame.alpha`; else they become an even grey
     keep_depth, keep_hdr : keep a file's pictures of 10 bits, or HDR, in `Frame.deep`, too
+    on_demand : a webcam is closed while no program reads the virtual camera that the pipeline sends
+        to, see `OnDemandSource`; other inputs are refused
 
     Raises
     ------
@@ -96,8 +100,11 @@ def open_source(
         when an argument is not valid
     """
     spec = path_text("spec", spec)
+    if on_demand and input_kind(spec) != "camera.webcam":
+        problem = f"{public_name(spec)} is no webcam, which could be closed; leave it out"
+        raise OptionError("on_demand", on_demand, problem)
     options = SourceOptions(
-        rate, threads, reconnect, capture or DEFAULT_CAPTURE, alpha, keep_depth, keep_hdr
+        rate, threads, reconnect, capture or DEFAULT_CAPTURE, alpha, keep_depth, keep_hdr, on_demand
     )
     for kind in _KINDS:
         if re.fullmatch(kind.inputs, spec, re.DOTALL):

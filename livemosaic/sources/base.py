@@ -28,6 +28,7 @@ class SourceOptions:
     alpha: bool = False
     keep_depth: bool = False
     keep_hdr: bool = False
+    on_demand: bool = False
 
     def __post_init__(self) -> None:
         if self.rate is not None:

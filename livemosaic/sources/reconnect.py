@@ -61,6 +61,7 @@ class ReconnectingSource(Source):
     open : opens the source, or raises `SourceError`; `RefusedError` if a retry is useless
     reconnect : "never", "always", or how many attempts in a row may fail. None: always, but an
         error of the first attempt is final
+    wanted : the iteration ends instead of another attempt when this is False
     """
 
     reconnects = 0
@@ -73,9 +74,10 @@ class ReconnectingSource(Source):
         reconnect: str | int | None = None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = name
-        self._open, self._clock = open, clock
+        self._open, self._clock, self._wanted = open, clock, wanted
         self._backoff = backoff or Backoff()
         try:
             self._max_attempts = reconnect_attempts(
@@ -141,7 +143,7 @@ class ReconnectingSource(Source):
         self._source.close()
 
     def _reconnect(self) -> bool:
-        """Replace the source by a new one; False after `interrupt`."""
+        """Replace the source by a new one; False after `interrupt`, or if it is not wanted."""
         since_s = self._clock()
         self._source.close()
         source = self._retry(refusals_are_final=False)
@@ -155,15 +157,15 @@ class ReconnectingSource(Source):
         return True
 
     def _retry(self, *, refusals_are_final: bool) -> Source | None:
-        """Open the source, and retry until it works; None after `interrupt`.
+        """Open the source, and retry until it works; None after `interrupt`, or if not wanted.
 
         A server that restarts may refuse paths and users at first. So refusals are final only for a
         source that was never open.
         """
         failed = 0
-        while not wait([self._interrupted], self._backoff.next_s()).done:
+        while self._wanted() and not wait([self._interrupted], self._backoff.next_s()).done:
             try:
-                return self._open_interruptibly()
+                return open_interruptibly(self._open, self._interrupted, name=self.name)
             except SourceError as error:
                 if refusals_are_final and isinstance(error, RefusedError):
                     raise
@@ -177,15 +179,18 @@ class ReconnectingSource(Source):
                 _logger.debug("%s", error)
         return None
 
-    def _open_interruptibly(self) -> Source | None:
-        """Open on a thread of its own: `interrupt` can end this wait, but not a call in C."""
-        opened = start_call(self._open, name=f"open {self.name}")
-        both: list[Future[Any]] = [opened, self._interrupted]
-        wait(both, return_when=FIRST_COMPLETED)
-        if not opened.done() or self._interrupted.done():
-            opened.add_done_callback(_close)
-            return None
-        return opened.result()
+
+def open_interruptibly(
+    open: Callable[[], Source], interrupted: Future[None], *, name: str
+) -> Source | None:
+    """Open on a thread of its own; None if interrupted, which ends this wait, but no call in C."""
+    opened = start_call(open, name=f"open {name}")
+    both: list[Future[Any]] = [opened, interrupted]
+    wait(both, return_when=FIRST_COMPLETED)
+    if not opened.done() or interrupted.done():
+        opened.add_done_callback(_close)
+        return None
+    return opened.result()
 
 
 def _close(opened: Future[Source]) -> None:

@@ -185,7 +185,8 @@ def _toggle(control: Control, view: View, name: str, *, field: str, on: str, off
     """Turn a field of the live state on or off."""
     value = not getattr(control.state, field)
     control.change(**{field: value})
-    return on if value else off
+    text, status = on if value else off, control.live_stats().source
+    return f"{text}; {status}" if text and status else text
 
 
 def _toggle_view(control: Control, view: View, name: str, *, field: str) -> None:

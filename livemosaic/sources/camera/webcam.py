@@ -11,6 +11,7 @@ from fractions import Fraction
 from ...errors import SourceError
 from ...media.frame import Frame, StreamInfo
 from ..base import DEFAULT_CAPTURE, CaptureMode, Source, SourceOptions
+from ..on_demand import OnDemandSource
 from ..reconnect import ReconnectingSource
 from .capture import BUFFERS, Capture, CaptureGone
 from .devices import Camera, find_again, find_camera, twins
@@ -146,6 +147,8 @@ class WebcamSource(Source):
 
 def open_input(spec: str, options: SourceOptions) -> Source:
     opener = webcam_opener(spec, capture=options.capture)
+    if options.on_demand:
+        return OnDemandSource(opener, name=spec, reconnect=options.reconnect)
     return ReconnectingSource(opener, name=spec, reconnect=options.reconnect)
 
 
