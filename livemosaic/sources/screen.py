@@ -120,6 +120,11 @@ class ScreenSource(Source):
         _logger.info("%s: %s at %g pictures/s", spec, self._area, float(rate))
 
     @property
+    def area(self) -> Area:
+        """What it shows now."""
+        return self._area
+
+    @property
     def dropped(self) -> int:
         return self._dropped
 

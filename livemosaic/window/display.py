@@ -25,8 +25,10 @@ _ELSEWHERE = "use another output, such as a file, or null"
 _QT_RULES = "*.debug=false;*.info=false;*.warning=false"
 
 
-def check_display(*, timeout_s: float = _TIMEOUT_S) -> tuple[int, int] | None:
-    """Make sure that OpenCV can open a window; `SinkError` if not.
+def check_display(
+    *, timeout_s: float = _TIMEOUT_S, elsewhere: str = _ELSEWHERE
+) -> tuple[int, int] | None:
+    """Make sure that OpenCV can open a window; `SinkError` if not, with `elsewhere` as a way out.
 
     Returns
     -------
@@ -40,12 +42,12 @@ def check_display(*, timeout_s: float = _TIMEOUT_S) -> tuple[int, int] | None:
         if not os.environ.get("WAYLAND_DISPLAY"):
             raise SinkError(
                 "window: there is no display (DISPLAY is not set); "
-                f"start livemosaic in a desktop session, or by ssh -X, or {_ELSEWHERE}"
+                f"start livemosaic in a desktop session, or by ssh -X, or {elsewhere}"
             )
         if bundled:
             raise SinkError(
                 "window: this OpenCV needs X11, and DISPLAY is not set; "
-                f"install and start Xwayland, or {_ELSEWHERE}"
+                f"install and start Xwayland, or {elsewhere}"
             )
         return None
     if bundled:
@@ -53,11 +55,11 @@ def check_display(*, timeout_s: float = _TIMEOUT_S) -> tuple[int, int] | None:
         os.environ["QT_QPA_PLATFORM"] = "xcb"
         os.environ.setdefault("QT_LOGGING_RULES", _QT_RULES)
         for plugin in plugins.glob("libqxcb.*"):
-            _load(plugin)
-    return _screen_size(timeout_s)
+            _load(plugin, elsewhere)
+    return _screen_size(timeout_s, elsewhere)
 
 
-def _load(library: Path) -> None:
+def _load(library: Path, elsewhere: str) -> None:
     """Load a library before Qt does: Qt ends the process if one is missing."""
     try:
         ctypes.CDLL(str(library))
@@ -66,7 +68,7 @@ def _load(library: Path) -> None:
         raise SinkError(
             f"window: OpenCV's windows need {missing}, which is not installed; "
             "install it (Debian, Ubuntu: apt install libx11-6 libxcb1 libgl1 libxkbcommon0), "
-            f"or {_ELSEWHERE}"
+            f"or {elsewhere}"
         ) from None
 
 
@@ -76,7 +78,7 @@ class _Screens(ctypes.Structure):
     _fields_ = (("data", ctypes.c_void_p), ("rem", ctypes.c_int), ("index", ctypes.c_int))
 
 
-def _screen_size(timeout_s: float) -> tuple[int, int] | None:
+def _screen_size(timeout_s: float, elsewhere: str) -> tuple[int, int] | None:
     """Connect to the display with the library that Qt uses, and ask for the screen's size."""
     try:
         xcb = ctypes.CDLL("libxcb.so.1")
@@ -102,5 +104,5 @@ def _screen_size(timeout_s: float) -> tuple[int, int] | None:
             return size
     raise SinkError(
         f"window: the display {os.environ['DISPLAY']!r} does not answer; check DISPLAY, and "
-        f"whether it admits this user (XAUTHORITY), or {_ELSEWHERE}"
+        f"whether it admits this user (XAUTHORITY), or {elsewhere}"
     )

@@ -37,7 +37,7 @@ _ENOUGH_SHARE = 0.75
 _STATS_S = 1 / 3  # statistics that change more often are unreadable
 _MESSAGE_S = 3.0
 
-_TITLE = "livemosaic"
+TITLE = "livemosaic"  # of the window
 
 _MAX_KEYS = 16  # in one call; more could delay the picture
 
@@ -109,7 +109,7 @@ class WindowSink(Window):
         if self._open:
             self._open = False
             with contextlib.suppress(cv2.error):  # the user has closed it in the meantime
-                cv2.destroyWindow(_TITLE)
+                cv2.destroyWindow(TITLE)
                 cv2.waitKey(1)  # GTK and macOS close it with the next events
         self._exit_guard.remove()
 
@@ -122,7 +122,7 @@ class WindowSink(Window):
         """Whether the window is open; once the user has closed it, the pipeline has to end."""
         if self._open:
             try:
-                self._open = cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
+                self._open = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
             except cv2.error:  # OpenCV has no window left
                 self._open = False
             if not self._open:
@@ -156,7 +156,7 @@ class WindowSink(Window):
 
     def _resize(self) -> bool:
         """Follow the window's size; returns whether it has changed."""
-        width, height = cv2.getWindowImageRect(_TITLE)[2:]
+        width, height = cv2.getWindowImageRect(TITLE)[2:]
         if min(width, height) < 1 or (width, height) == (self._canvas.width, self._canvas.height):
             return False
         self._canvas = self._canvas.resized(width, height)
@@ -178,7 +178,7 @@ class WindowSink(Window):
     def _set_full_screen(self, on: bool) -> None:
         self._full_screen = on
         mode = cv2.WINDOW_FULLSCREEN if on else cv2.WINDOW_NORMAL
-        cv2.setWindowProperty(_TITLE, cv2.WND_PROP_FULLSCREEN, mode)
+        cv2.setWindowProperty(TITLE, cv2.WND_PROP_FULLSCREEN, mode)
         show_pointer(not on)
 
     def _refresh(self, *, changed: bool) -> None:
@@ -194,7 +194,7 @@ class WindowSink(Window):
             self._canvas.cover_corner(self._corner, margin=self._margin)
         for placed in self._arrange():
             self._canvas.cover(*placed)
-        cv2.imshow(_TITLE, self._canvas.pixels)
+        cv2.imshow(TITLE, self._canvas.pixels)
 
     # ---- panels over the picture ---------------------------------------------------------
 
@@ -254,13 +254,13 @@ def _open(size: tuple[int, int]) -> None:
     try:
         # OpenCV's own KEEPRATIO leaves light grey beside the picture.
         flags = cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL
-        cv2.namedWindow(_TITLE, flags)
+        cv2.namedWindow(TITLE, flags)
     except cv2.error:
         raise SinkError(
             "window: this OpenCV has no windows; pip uninstall opencv-python-headless, then "
             "pip install --force-reinstall opencv-python"
         ) from None
-    cv2.resizeWindow(_TITLE, *size)
+    cv2.resizeWindow(TITLE, *size)
 
 
 def first_size(width: int, aspect: Fraction, screen: tuple[int, int] | None) -> tuple[int, int]:
