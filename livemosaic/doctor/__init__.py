@@ -1,4 +1,4 @@
-"""Checks what this machine has, what it lacks, and which video it can process live.
+"""Checks what this machine has, what it lacks, which video it can process live, and how late.
 
 from livemosaic.doctor import run_checks
 

@@ -1,0 +1,58 @@
+"""Measures the latency of a source that is made up: `python -m tests.latency_program INPUT LATE
+CHANGES FIND_S`.
+
+Its pictures come LATE pictures later than those of the input. It prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+
+from livemosaic.doctor.latency import measure_latency
+from livemosaic.errors import LivemosaicError
+from livemosaic.media.frame import Frame
+from livemosaic.sources import Source, open_source
+
+
+class Late(Source):
+    """A source whose pictures come later, and say that they were captured then."""
+
+    def __init__(self, source: Source, late: int) -> None:
+        self.name, self.info = source.name, source.info
+        self._source, self._late = source, late
+
+    def __iter__(self) -> Iterator[Frame]:
+        waiting: deque[Frame] = deque()
+        for item in self._source:
+            assert isinstance(item, Frame)
+            waiting.append(item)
+            # By their numbers: one that was dropped counts, too.
+            while item.pts - waiting[0].pts >= self._late:
+                yield dataclasses.replace(waiting.popleft(), captured_s=time.monotonic())
+
+    def interrupt(self) -> None:
+        self._source.interrupt()
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def main(input: str, late: int, changes: int, find_s: float) -> int:
+    try:
+        source = open_source(input)
+        chosen = Late(source, late) if late else source
+        found = measure_latency(chosen, changes=changes, notice_s=1, find_s=find_s)
+    except LivemosaicError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    sys.stdout.write(json.dumps(dataclasses.asdict(found)) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))

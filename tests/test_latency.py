@@ -1,0 +1,317 @@
+"""`doctor --latency`: on a display without a monitor, where an eye of its own looks on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from livemosaic.doctor.latency import FLASHES, Latency, measure_latency
+from livemosaic.errors import SinkError, SourceError, UsageError
+
+from .conftest import ROOT
+from .program import ENVIRONMENT, Outcome, Program, Run, clip, finish, left, needs_jit, spawn
+from .screen import Screen, open_screen, until
+
+slow = pytest.mark.slow
+linux = pytest.mark.skipif(sys.platform != "linux", reason="X11")
+
+PERIOD_MS = 1000 / 30
+# The window of the flashes is there: a part of the screen is cheap for a busy machine.
+PART = "screen:480x300+0+0"
+NAMES = {"p50", "p95", "max"}
+
+
+@pytest.fixture(scope="module")
+def screen() -> Iterator[Screen]:
+    with open_screen() as screen:
+        yield screen
+
+
+def on(screen: Screen) -> dict[str, str]:
+    return {"DISPLAY": screen.name, "WAYLAND_DISPLAY": ""}
+
+
+STARTED: list[subprocess.Popen[bytes]] = []
+
+
+@pytest.fixture(autouse=True)
+def _end_all() -> Iterator[None]:
+    """A test that fails leaves none behind."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def started(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    STARTED.append(process)
+    return process
+
+
+def command(screen: Screen, *words: str, cwd: Path = ROOT) -> Run:
+    """Start the program."""
+    run = Run("doctor", "--latency", *words, env=on(screen), cwd=cwd)
+    started(run.process)
+    return run
+
+
+def start(
+    screen: Screen, input: str, *, late: int = 0, changes: int = 4, find_s: float = 30, **env: str
+) -> subprocess.Popen[bytes]:
+    """Start tests/latency_program.py."""
+    words = [input, str(late), str(changes), str(find_s)]
+    return started(
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.latency_program", *words],
+            env={**ENVIRONMENT, **on(screen), **env},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    )
+
+
+def measured(screen: Screen, input: str, **options: Any) -> dict[str, Any]:
+    outcome = finish(start(screen, input, **options), timeout=120)
+    assert outcome.code == 0, outcome.err
+    found: dict[str, Any] = json.loads(outcome.out)
+    return found
+
+
+def cover(screen: Screen) -> subprocess.Popen[bytes]:
+    """Lay a window over that of the flashes."""
+    if shutil.which("xlogo") is None:
+        pytest.skip("not installed: xlogo; see scripts/test")
+    words = ["xlogo", "-geometry", "700x500+0+0", "-fg", "gray", "-bg", "gray"]
+    return started(subprocess.Popen(words, env={**os.environ, **on(screen)}))
+
+
+def await_flashes(screen: Screen) -> None:
+    """Wait for their window; the first run ever compiles the kernels."""
+    until(lambda: screen.find(FLASHES), what="the window", timeout_s=120)
+
+
+# ---- the program -------------------------------------------------------------------------
+
+
+class Eye:
+    """Sees the square and its mosaic with its own clock, as often as it can."""
+
+    def __init__(self, screen: Screen) -> None:
+        import mss
+
+        self._screens = mss.MSS(display=screen.name)
+        self.looks: list[tuple[float, NDArray[np.bool_]]] = []
+
+    def look(self) -> None:
+        began_s = time.monotonic()
+        # A row through both: the square's mosaic is at the same height, 40 % as large.
+        shot = self._screens.grab({"left": 0, "top": 100, "width": 700, "height": 1})
+        row = np.asarray(shot)[0, :, :3].mean(axis=1)
+        both = np.array([row[230:250].mean(), row[645:665].mean()]) > 115
+        self.looks.append(((began_s + time.monotonic()) / 2, both))
+
+    def latencies_ms(self) -> list[float]:
+        """From each change of the square to that of its mosaic."""
+        times = np.array([at_s for at_s, _ in self.looks])
+        seen = np.array([both for _, both in self.looks])
+        (square,), (mosaic,) = (np.nonzero(np.diff(seen[:, it].astype(int))) for it in (0, 1))
+        found = []
+        for place in square + 1:
+            after = [
+                it + 1 for it in mosaic if it + 1 >= place and seen[it + 1, 1] == seen[place, 0]
+            ]
+            if after:
+                found.append((times[after[0]] - times[place]) * 1e3)
+        return found
+
+
+@slow
+@needs_jit
+def test_it_agrees_with_an_eye_that_looks_on(screen: Screen, tmp_path: Path) -> None:
+    """Both windows have the picture when it says so. The whole command, as a person types it."""
+    process = started(spawn("doctor", "--latency", "--json", env=on(screen), cwd=tmp_path))
+    eye = Eye(screen)
+    while process.poll() is None:
+        eye.look()
+        time.sleep(0.003)
+    outcome = finish(process)
+    assert outcome.code == 0, outcome.err
+    found = json.loads(outcome.out)
+    assert (found["input"], found["width"], found["height"]) == ("screen", 1400, 900)
+    assert found["changes"] == 40
+    assert set(found["latency_ms"]) == set(found["since_capture_ms"]) == NAMES
+    assert found["latency_ms"]["p50"] <= found["latency_ms"]["p95"] <= found["latency_ms"]["max"]
+    assert found["microphone_delay_ms"] == round(found["latency_ms"]["p50"])
+    seen_ms = eye.latencies_ms()
+    assert len(seen_ms) >= 40
+    assert found["latency_ms"]["p50"] == pytest.approx(np.median(seen_ms), abs=PERIOD_MS / 2)
+    assert re.search(
+        r"warning: in 5 s a small white square begins to flash.*Ctrl-C now", outcome.err
+    )
+    assert "the flashes are seen" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert left(tmp_path) == []
+    assert not screen.find(FLASHES)
+
+
+@slow
+@needs_jit
+def test_a_picture_that_comes_100_ms_later(screen: Screen) -> None:
+    """The result rises by as much; other programs may disturb one measurement."""
+    rises = []
+    for _ in range(3):
+        before, after = (
+            measured(screen, PART, late=late, changes=16)["latency_ms"]["p50"] for late in (0, 3)
+        )
+        rises.append(after - before)
+        if abs(rises[-1] - 100) <= PERIOD_MS:
+            return
+    pytest.fail(f"it rises by {rises} ms")
+
+
+@slow
+@needs_jit
+def test_a_screen_with_another_scaling(screen: Screen) -> None:
+    found = measured(screen, "screen", QT_SCALE_FACTOR="1.5")
+    assert (found["changes"], found["width"]) == (4, 1400)
+
+
+@slow
+@needs_jit
+def test_a_window_lies_over_the_flashes(screen: Screen) -> None:
+    process = start(screen, PART, find_s=4)
+    await_flashes(screen)
+    other = cover(screen)
+    outcome = finish(process)
+    other.terminate()
+    other.wait()
+    assert outcome.code == 1
+    assert outcome.lines[-1] == (
+        f"SourceError: {PART}: the white square in the window 'livemosaic flashes' is not in its "
+        "picture; leave that window uncovered, and on this screen"
+    )
+
+
+@slow
+@needs_jit
+def test_a_window_lies_over_the_flashes_for_a_while(screen: Screen) -> None:
+    """Then they are found again; what was lost is counted."""
+    run = command(screen, PART)
+    run.wait_for(b"the flashes are seen")
+    time.sleep(2)
+    other = cover(screen)
+    time.sleep(5)
+    other.terminate()
+    other.wait()
+    outcome = finish(run.process, timeout=120)
+    assert outcome.code == 0, outcome.err
+    changes = re.search(r"^changes +40 seen, ([1-4]) lost$", outcome.out, re.MULTILINE)
+    assert changes, outcome.out
+    assert re.search(r"^latency +\d+ ms \(p95 \d+\), from light to light", outcome.out, re.M)
+    assert re.search(r"^microphone +delay it by \d+ ms to match the picture$", outcome.out, re.M)
+
+
+@slow
+@needs_jit
+def test_a_camera_that_sees_something_else(screen: Screen) -> None:
+    outcome = finish(start(screen, "pattern:320x180@30", find_s=4))
+    assert outcome.code == 1
+    assert outcome.lines[-1] == (
+        "SourceError: pattern:320x180@30: the white square in the window 'livemosaic flashes' is "
+        "not seen by it; point the camera at the square from about 30 cm, and keep other light away"
+    )
+
+
+@slow
+@needs_jit
+@pytest.mark.parametrize("title", ["livemosaic", FLASHES])
+def test_the_user_closes_a_window(screen: Screen, title: str) -> None:
+    process = start(screen, PART)
+    await_flashes(screen)
+    screen.run("wmctrl", "-F", "-c", title)
+    outcome = finish(process)
+    assert outcome.code == 1
+    assert "SinkError: window: it was closed, or " in outcome.lines[-1]
+
+
+@slow
+@needs_jit
+@pytest.mark.parametrize("begun", [False, True])
+def test_ctrl_c(screen: Screen, begun: bool) -> None:
+    run = command(screen, PART)
+    run.wait_for(b"the flashes are seen" if begun else b"press Ctrl-C now")
+    asked_s = run.interrupt()
+    outcome: Outcome = run.end()
+    assert time.monotonic() - asked_s < 5
+    assert (outcome.code, outcome.out) == (130, "")
+    assert "Traceback" not in outcome.err
+    until(lambda: True if not screen.find(FLASHES) else None, what="no window")
+
+
+@slow
+@needs_jit
+def test_the_display_goes(tmp_path: Path) -> None:
+    with open_screen() as screen:
+        run = command(screen, cwd=tmp_path)
+        run.wait_for(b"press Ctrl-C now")
+        screen.kill()
+        outcome = run.end()
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.err
+    assert re.search(r"the display .* (has closed the connection|does not answer)", outcome.err)
+    assert left(tmp_path) == []
+
+
+# ---- without a display -------------------------------------------------------------------
+
+
+@linux
+def test_wayland(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    monkeypatch.setenv("DISPLAY", ":0")
+    outcome = program("doctor", "--latency")
+    assert outcome.code == 1
+    assert "cannot see the screen in a Wayland session; log in to an X11 session" in outcome.err
+
+
+@linux
+def test_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(SourceError, match="screen: there is no display"):
+        measure_latency()
+    with pytest.raises(SinkError, match=r"window: there is no display .* computer that has one"):
+        measure_latency("webcam")
+
+
+def test_not_live(tmp_path: Path) -> None:
+    film = clip(tmp_path / "a.mp4")
+    with pytest.raises(UsageError, match=r"a\.mp4: it is not live; name screen, or a webcam"):
+        measure_latency(str(film))
+
+
+@pytest.mark.parametrize("options", [{"changes": 1}, {"notice_s": -1}, {"find_s": "3"}])
+def test_arguments(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(options))):
+        measure_latency(**options)
+
+
+def test_the_microphone() -> None:
+    """Half of the changes are shown before, half after."""
+    latency = {"p50": 83.6, "p95": 120.0, "max": 130.0}
+    assert Latency("webcam", 1280, 720, 30.0, latency, latency, 40, 0, "").microphone_delay_ms == 84
