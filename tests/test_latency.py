@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -31,6 +32,15 @@ PERIOD_MS = 1000 / 30
 # The window of the flashes is there: a part of the screen is cheap for a busy machine.
 PART = "screen:480x300+0+0"
 NAMES = {"p50", "p95", "max"}
+ADDED = {"version", "duration_s", "microphone_delay_ms"}  # by the command
+
+
+def page_json() -> dict[str, Any]:
+    """The example in docs/doctor.md."""
+    page = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
+    *_, code = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    found: dict[str, Any] = json.loads(code)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +163,7 @@ def test_it_agrees_with_an_eye_that_looks_on(screen: Screen, tmp_path: Path) -> 
     assert outcome.code == 0, outcome.err
     found = json.loads(outcome.out)
     assert (found["input"], found["width"], found["height"]) == ("screen", 1400, 900)
+    assert set(found) == set(page_json())
     assert found["changes"] == 40
     assert set(found["latency_ms"]) == set(found["since_capture_ms"]) == NAMES
     assert found["latency_ms"]["p50"] <= found["latency_ms"]["p95"] <= found["latency_ms"]["max"]
@@ -309,6 +320,10 @@ def test_not_live(tmp_path: Path) -> None:
 def test_arguments(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):
         measure_latency(**options)
+
+
+def test_the_page_has_the_names_of_the_json() -> None:
+    assert set(page_json()) == {*(it.name for it in dataclasses.fields(Latency)), *ADDED}
 
 
 def test_the_microphone() -> None:
