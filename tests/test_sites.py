@@ -122,6 +122,7 @@ def test_a_file_with_sound_headers_and_a_cookie(tmp_path: Path) -> None:
             "Referer": "https://video.example/",
             "User-Agent": "Browser/1",
             "X-Odd": "a\r\nb",
+            "X-End": "a\0b",
         }
         return video(f"{base}/clip.mp4?sig=s3cret", http_headers=headers)
 
@@ -139,7 +140,7 @@ def test_a_file_with_sound_headers_and_a_cookie(tmp_path: Path) -> None:
         assert headers["referer"] == "https://video.example/"
         assert headers["user-agent"] == "Browser/1"
         assert headers["cookie"] == "session=c00kie"
-        assert "x-odd" not in headers
+        assert not {"x-odd", "x-end"} & headers.keys()
 
 
 FORMATS: dict[str, dict[str, Any]] = {
@@ -185,6 +186,28 @@ def test_which_address_is_chosen(
     no_sound = "picture and sound apart: no sound" in caplog.text
     assert no_sound == ("picture" in chosen)
     assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize("url", ["udp://239.1.1.1:5", "tcp://127.0.0.1:9?listen", "file:///a.mp4"])
+@pytest.mark.usefixtures("silent")
+def test_a_protocol_that_the_page_does_not_admit(url: str) -> None:
+    scheme = url.partition(":")[0]
+    with pytest.raises(RefusedError, match=f"sends it by {scheme}, which cannot be read"):
+        site(lambda ie, page: video(url, protocol="https")).find()
+
+
+@pytest.mark.usefixtures("silent")
+def test_an_address_cannot_contain_a_request() -> None:
+    url = "http://127.0.0.1:9/\r\nDELETE /"
+    with pytest.raises(RefusedError, match="no picture that can be read"):
+        site(lambda ie, page: video(url)).find()
+
+
+@pytest.mark.usefixtures("silent")
+def test_a_long_title_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        site(lambda ie, page: video("https://cdn.example/xyz", title="\x1b[2J" * 9999)).find()
+    assert len(caplog.text) < 500
 
 
 @pytest.mark.usefixtures("silent")

@@ -25,7 +25,8 @@ _ANSWER_S = 10.0  # for each of them
 
 # The best with picture and sound in one address; else the best without sound. Of the protocols,
 # these are FFmpeg's. A mosaic has no use for more than 1080 lines.
-_READABLE = "[protocol~='^(https?|m3u8|m3u8_native|rtmp.*|rtsp.*)$']"
+_SCHEMES = "https?|rtmp.*|rtsp.*"
+_READABLE = f"[protocol~='^({_SCHEMES}|m3u8|m3u8_native)$']"
 _FORMAT = "/".join(it + _READABLE for it in ("b[height<=?1080]", "w", "bv*[height<=?1080]", "wv*"))
 _NOT_SITES = {"Generic", "UnsupportedURL"}  # they take every address
 
@@ -33,6 +34,8 @@ _SENT = ("headers", "cookies")  # FFmpeg's options
 _NO_PICTURE = "it has no picture that can be read; choose another video"
 _SENTENCES = re.compile(r"(?<=[.!?])\s+")
 _ADDRESSES = re.compile(r"\S+://\S+")
+_MAX_WORDS = 200  # characters of a title, or of a site's words
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class _Silence:
@@ -119,11 +122,10 @@ class Site:
                 )
             if not found or not (url := found.get("url")):
                 raise RefusedError(f"{self.name}: there is no video on this page; name another one")
-            if found.get("vcodec") == "none":
+            if found.get("vcodec") == "none" or not _is_line(url):
                 raise RefusedError(f"{self.name}: {_NO_PICTURE}")
-            address = find_protocol(url)
-            if address is None:
-                scheme = split_url(url).scheme
+            address, scheme = find_protocol(url), split_url(url).scheme
+            if address is None or not re.fullmatch(_SCHEMES, scheme):
                 raise RefusedError(
                     f"{self.name}: the site sends it by {scheme}, which cannot be read; choose "
                     "another video"
@@ -188,7 +190,8 @@ def _http_options(
 
 
 def _is_line(text: str) -> bool:
-    return "\r" not in text and "\n" not in text
+    """Whether FFmpeg would send the text as it is, and as no more than a part of a line."""
+    return _CONTROL.search(text) is None
 
 
 def _described(found: dict[str, Any]) -> str:
@@ -197,7 +200,7 @@ def _described(found: dict[str, Any]) -> str:
         f"{found['width']}x{found['height']}" if found.get("width") and found.get("height") else ""
     )
     site = found.get("extractor_key") or ""
-    return ", ".join(filter(None, (str(found.get("title") or ""), site, size)))
+    return ", ".join(filter(None, (str(found.get("title") or "")[:_MAX_WORDS], site, size)))
 
 
 # ---- errors ------------------------------------------------------------------------------
@@ -249,5 +252,5 @@ def _words(error: BaseException) -> str:
     """A site's own words, without the advice for users of yt-dlp's command line."""
     text = " ".join(str(getattr(error, "orig_msg", "")).split())
     kept = [it for it in _SENTENCES.split(text) if " --" not in it and "://" not in it]
-    text = " ".join(kept)[:200] or _ADDRESSES.sub(lambda it: public_name(it[0]), text)[:200]
-    return printable(text.rstrip(". "))
+    text = " ".join(kept) or _ADDRESSES.sub(lambda it: public_name(it[0]), text)
+    return printable(text[:_MAX_WORDS].rstrip(". "))
