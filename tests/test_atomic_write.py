@@ -20,7 +20,9 @@ from tests.conftest import ROOT
 
 from .program import SMALL, Program, clip, left, needs_jit, spawn
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other links and locks")
+posix = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has other links, locks and limits"
+)
 
 
 def test_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -198,7 +200,7 @@ def test_files_in_a_folder_whose_name_was_taken(tmp_path: Path) -> None:
     assert not part.path.is_symlink()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of open files")
+@posix
 def test_an_empty_folder_is_removed_while_too_many_files_are_open(tmp_path: Path) -> None:
     import resource
 

@@ -29,6 +29,12 @@ def test_a_file_that_is_too_large_for_the_disk() -> None:
     assert "ulimit" in text
 
 
+@pytest.mark.parametrize("name", ["EMFILE", "ENFILE", "ENOSPC", "EDQUOT", "EROFS", "ENOMEM", "EIO"])
+def test_what_the_system_lacks_has_a_fix(name: str) -> None:
+    code = getattr(errno, name, errno.EIO)  # Windows has no quota
+    assert "; " in reason(OSError(code, "the system's words"), "out.mp4")
+
+
 @pytest.mark.parametrize("address", ["http://a..b/x", "rtmp://host-that-is-not/x"])
 def test_a_host_that_is_not_known(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def look_up(host: str, port: None) -> None:

@@ -205,8 +205,13 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 )
 
 _ERRNO_REASONS = {
+    getattr(
+        errno, "EDQUOT", errno.ENOSPC
+    ): "your share of the disk is used up; make room or choose another folder",
     errno.ENOSPC: "the disk is full; make room or choose another folder",
     errno.ENOMEM: "there is not enough memory; choose a smaller size",
+    errno.EMFILE: "too many files are open; raise the limit with `ulimit -n`",
+    errno.ENFILE: "too many files are open in the system; close other programs",
     errno.EROFS: "the disk is read-only; choose another folder",
     errno.EIO: "reading or writing failed; check the disk or the connection",
     errno.EFBIG: "the disk or the system takes no file so large; choose another disk (FAT32 takes "
