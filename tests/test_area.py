@@ -25,6 +25,7 @@ from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.pipeline import Pipeline
 from livemosaic.pipeline.area import AreaFinder
+from livemosaic.pipeline.governor import STEPS
 from livemosaic.vision.person import PersonFinder, refined, shrunk
 
 from . import clips, fakes
@@ -331,6 +332,31 @@ def test_the_mosaic_is_everywhere_until_the_person_was_looked_for() -> None:
     threads[0]()  # looks, and ends
     assert _area(frame, finder, area="person") is not None
     assert len(threads) == 1
+
+
+def test_a_busy_machine_looks_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    person, looks = _person(), list[U8]()
+
+    def look(self: PersonFinder, ycbcr: U8, colour: Colour, *, is_new: bool) -> Any:
+        looks.append(ycbcr)
+        return np.zeros((144, 256), np.float32)
+
+    monkeypatch.setattr(PersonFinder, "look", look)
+    finder = AreaFinder(None, _fail)
+    counts: list[int] = []
+    for step in STEPS[:4]:
+        finder.looks_per_s = step.looks_per_s
+        looks.clear()
+        for number in range(60):
+            _mask_of(_moved(person, 2 * (number % 2)), finder, 10 * len(counts) + number / 30)
+        counts.append(len(looks))
+    assert counts == [20, 10, 10, 6]
+
+
+def test_the_governor_tells_of_the_mask_only_with_an_area() -> None:
+    for step in STEPS:
+        assert step.words(has_area=False) == step.description
+        assert ("masks/s" in step.words(has_area=True)) == (step != STEPS[0])
 
 
 def _mask_of(frame: Frame, finder: AreaFinder, time_s: float = 0.0, **state: Any) -> U8:

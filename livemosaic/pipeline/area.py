@@ -17,10 +17,8 @@ from ..media.image_reader import BadImage, read_picture
 from ..media.scale import cover
 from ..mosaic.area import Area, warm_up
 from ..vision.person import PersonFinder, coarse, is_other_scene, refined, shrunk
+from .governor import STEPS
 from .queues import LatestQueue
-
-# A person moves little meanwhile, and the mask follows the edges of each frame.
-_LOOKS_PER_S = 10
 
 # What is blurred has so many pixels, and is mixed over so many.
 _BLURRED_SIZE, _BLUR_SIGMA = (128, 72), 4.0
@@ -41,6 +39,8 @@ class AreaFinder:
 
     Attributes
     ----------
+    looks_per_s : how often to look; a person moves little meanwhile, and the mask follows the edges
+        of each frame
     share : of the last picture that is mosaic
     """
 
@@ -59,12 +59,18 @@ class AreaFinder:
         self._before: U8 | None = None  # the last picture, see `coarse`
         self._turn = 0  # of the last look
         self._is_watching = False
+        self.looks_per_s = STEPS[0].looks_per_s
         self.share = 1.0
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the last picture has an area, or will have one after the first look."""
+        return self._before is not None
 
     @property
     def has_news(self) -> bool:
         """Whether the mask has changed since the last picture, which may be shown for long."""
-        return self._before is not None and self._found is not self._used
+        return self.is_used and self._found is not self._used
 
     def area_of(self, frame: Frame, state: LiveState, size: tuple[int, int]) -> Area | None:
         """The area of a frame; None for everywhere. `size` is the width and height of the output.
@@ -96,7 +102,7 @@ class AreaFinder:
 
     def _look(self, ycbcr: U8, frame: Frame) -> None:
         time_s = frame.time_s if self._spawn is None else frame.captured_s
-        turn, before = int(time_s * _LOOKS_PER_S), self._before
+        turn, before = int(time_s * self.looks_per_s), self._before
         self._before = coarse(ycbcr)
         if before is None or is_other_scene(before, self._before):
             self._scene += 1

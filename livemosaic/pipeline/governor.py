@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from .stats import percentile
@@ -18,18 +18,28 @@ class Step:
     cell_share: float = 1.0  # matched in one frame; the other cells follow in the next frames
     tile_factor: int = 1  # how many times larger the tiles are
     every: int = 1  # only each such frame is shown
+    looks_per_s: int = 10  # for the area's mask
+
+    def words(self, *, has_area: bool) -> str:
+        """The description; with an area, how often its mask is made, too."""
+        if not has_area or not self.description:
+            return self.description
+        return f"{self.description}, {self.looks_per_s} masks/s"
 
 
 # From full quality down, the least visible step first. With a quarter of the cells per frame a cut
-# takes four frames to settle, which is hardly visible; with an eighth it is visible.
+# takes four frames to settle, which is hardly visible; with an eighth it is visible. A mask takes
+# 6 ms of another thread, and a person moves little between two of them; between three in a second,
+# a hand leaves it for a moment.
+_LARGER = Step("larger tiles", cell_share=1 / 4, tile_factor=2, looks_per_s=3)
 STEPS = (
     Step(""),
-    Step("1/4 of the cells per frame", cell_share=1 / 4),
-    Step("1/8 of the cells per frame", cell_share=1 / 8),
-    Step("larger tiles", cell_share=1 / 4, tile_factor=2),
-    Step("larger tiles, half the rate", cell_share=1 / 4, tile_factor=2, every=2),
-    Step("larger tiles, a third of the rate", cell_share=1 / 4, tile_factor=2, every=3),
-    Step("larger tiles, a fifth of the rate", cell_share=1 / 4, tile_factor=2, every=5),
+    Step("1/4 of the cells per frame", cell_share=1 / 4, looks_per_s=5),
+    Step("1/8 of the cells per frame", cell_share=1 / 8, looks_per_s=5),
+    _LARGER,
+    replace(_LARGER, description="larger tiles, half the rate", every=2),
+    replace(_LARGER, description="larger tiles, a third of the rate", every=3),
+    replace(_LARGER, description="larger tiles, a fifth of the rate", every=5),
 )
 # From here on the governor drops frames. That shortens the delay, but does not help where frames
 # are dropped because the mosaic takes longer than one frame lasts.

@@ -20,7 +20,7 @@ from ..option import Texts
 from ..tile_size import enlarged
 from .area import AreaFinder
 from .away import AwayPicture
-from .governor import Governor
+from .governor import Governor, Step
 from .queues import Closed, Ended, FrameQueue
 from .sink_writer import FanOut
 from .stats import Durations
@@ -210,6 +210,10 @@ class MosaicWorker:
             self._govern(governor, began_s, time.thread_time() - began_cpu_s)
         return picture
 
+    def governed_by(self, step: Step) -> str:
+        """A step of the governor in words, which tell also of the area if there is one."""
+        return step.words(has_area=self._area.is_used)
+
     def _govern(self, governor: Governor, began_s: float, cpu_s: float) -> None:
         now_s = time.monotonic()
         delivered = self._fan_out.quickest_delivery()
@@ -221,7 +225,8 @@ class MosaicWorker:
             work_s=now_s - began_s,
             cpu_s=cpu_s,
         ):
-            _logger.debug("governor: %s", governor.step.description or "full quality")
+            _logger.debug("governor: %s", self.governed_by(governor.step) or "full quality")
+            self._area.looks_per_s = governor.step.looks_per_s
             self._update_settings()
 
     # ---- the control's state ---------------------------------------------------------------

@@ -90,7 +90,9 @@ class RunReport:
                 for name, stage in worker.durations.items()
                 if name != "area" or stage.recent_rate
             },
-            governor=worker.governor.step.description if worker.governor is not None else "",
+            governor=worker.governed_by(worker.governor.step)
+            if worker.governor is not None
+            else "",
             source=worker.status,
             recording=self.recorder.name,
         )
@@ -161,8 +163,8 @@ class RunReport:
         if governor is None:
             return None
         return {
-            "step": governor.step.description,
-            "highest": STEPS[governor.highest].description,
+            "step": self.worker.governed_by(governor.step),
+            "highest": self.worker.governed_by(STEPS[governor.highest]),
             "changes": [
                 {"at_s": round(change.at_s - self.running_s, 2), "step": change.step}
                 for change in governor.changes
