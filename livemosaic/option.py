@@ -34,6 +34,8 @@ class Kind:
     metavar: str  # stands for a value in the help of the command line
     read: Callable[[Any], Any]  # converts text or a value; raises ValueError, TypeError, ...
     example: str = ""  # completes "such as"
+    json: str = "string"  # its type in JSON
+    pattern: str = ""  # a regular expression for values that are texts, if others are numbers
 
 
 def read_whole(value: Any) -> int:
@@ -87,13 +89,13 @@ def _switch(value: Any) -> bool:
 
 # By the type of the field; without its "| None".
 _KINDS: Mapping[object, Kind] = {
-    int: Kind("a whole number", "N", read_whole),
-    float: Kind("a number", "X", _number),
+    int: Kind("a whole number", "N", read_whole, json="integer"),
+    float: Kind("a number", "X", _number, json="number"),
     Fraction: Kind("a rate", "RATE", lambda value: rate(str(value)), "25 or 30000/1001"),
     str: Kind("text", "NAME", _text),
     Path: Kind("a path", "FILE", lambda value: Path(_text(value))),
     Size: Kind("WIDTHxHEIGHT", "WxH", read_size, "1920x1080"),
-    bool: Kind("true or false", "", _switch),
+    bool: Kind("true or false", "", _switch, json="boolean"),
 }
 
 

@@ -11,6 +11,7 @@ from .option import Kind, Size, read_size, read_whole
 TileSize = int | Size
 
 EXAMPLE = "32 or 48x32"
+_PATTERN = "^[0-9]+x[0-9]+$"
 
 
 def _tile(value: Any) -> TileSize:
@@ -26,8 +27,8 @@ def _even_tile(value: Any) -> TileSize:
     return tile
 
 
-TILE = Kind("a whole number", "PX|WxH", _tile, EXAMPLE)
-EVEN_TILE = Kind("an even number", "PX|WxH", _even_tile, EXAMPLE)
+TILE = Kind("a whole number", "PX|WxH", _tile, EXAMPLE, "integer", _PATTERN)
+EVEN_TILE = Kind("an even number", "PX|WxH", _even_tile, EXAMPLE, "integer", _PATTERN)
 
 
 def tile_size(width: int, height: int) -> TileSize:

@@ -13,11 +13,10 @@ import logging
 import stat
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from ..errors import LivemosaicError, OptionError, problem_of, words_of
-from ..mosaic.grid import plan_grid
+from ..mosaic.grid import fixed_grid
 from ..mosaic.settings import MosaicSettings
 from ..option import Texts, options_of, text_of
 from ..tile_size import TileSize
@@ -160,9 +159,7 @@ class SettingsFileWatcher:
 
     def _tile_px(self, wanted: MosaicSettings) -> TileSize:
         """The size of tiles for an output that keeps its size."""
-        settings = self._control.state.settings
-        assert settings.size is not None  # a control's settings are `for_grid`
         # Tile and columns together are the output's size, too, which waits for the next start.
         columns = None if wanted.tile_px else wanted.columns
-        grid = replace(settings, tile_px=wanted.tile_px, columns=columns)
-        return plan_grid(*settings.size, grid).tile_px
+        settings = self._control.state.settings  # a control's settings are `for_grid`
+        return fixed_grid(settings, tile_px=wanted.tile_px, columns=columns).tile_px

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("livemosaic")
 
 OnClose = Literal["continue", "end"]
+# Gets a message for the user; an empty text after a change of the state.
+Listener = Callable[[str], None]
 AreaName = Literal["everything", "background", "person"]
 
 
@@ -104,19 +106,38 @@ LIVE_OPTIONS: Mapping[str, Option] = {
 
 
 @dataclass(frozen=True, slots=True)
+class OutputStats:
+    """An output of a running pipeline.
+
+    Attributes
+    ----------
+    name : without credentials
+    state : finished and failed outputs stay in the list
+    frames, dropped : since the start
+    """
+
+    name: str
+    state: Literal["running", "finished", "failed"] = "running"
+    frames: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LiveStats:
     """Statistics of a running pipeline over the last seconds.
 
     Attributes
     ----------
     fps_in, fps_out : frames/s from the source, and into the first sink
-    latency_ms_p50, latency_ms_p95 : from capture to delivery
+    latency_ms_p50, latency_ms_p95, latency_ms_p99 : from capture to delivery
     dropped : dropped frames since the start
     active_share : of the cells in the last frame, 0..1
     stages_ms : median of each stage
     governor : how the governor keeps the latency limit; empty for full quality
     source : status of the source while it has no picture; empty otherwise
     recording : name of the current recording; empty when there is none
+    input : name of the source
+    outputs : each output, then the current recording
     """
 
     fps_in: float = 0.0
@@ -129,6 +150,9 @@ class LiveStats:
     governor: str = ""
     source: str = ""
     recording: str = ""
+    latency_ms_p99: float = 0.0
+    input: str = ""
+    outputs: tuple[OutputStats, ...] = ()
 
 
 class Control:
@@ -147,6 +171,7 @@ class Control:
     snapshot_requested : whether a snapshot is due
     on_quit : ends the pipeline; the pipeline sets it
     live_stats : returns the pipeline's statistics; the pipeline sets it
+    outside_at_start : the state's `outside` at the start
 
     Examples
     --------
@@ -167,12 +192,14 @@ class Control:
     ) -> None:
         take("state", state, LiveState | None, "a LiveState")
         self._state = state or LiveState()
+        self.outside_at_start = self._state.outside
         self._lock = threading.Lock()
         self.snapshot_requested = False
         self._message = ""
         self.galleries = tuple(galleries)
         self._profiles, self.profile = dict(profiles or {}), profile
         self._lasting = tuple(lasting)
+        self._listeners: tuple[Listener, ...] = ()
         self.on_quit: Callable[[], None] = lambda: None
         self.live_stats: Callable[[], LiveStats] = LiveStats
 
@@ -186,13 +213,19 @@ class Control:
 
         Parameters
         ----------
-        fields : names and values of `LIVE_OPTIONS`, or whole `settings`
+        fields : names and values of `LIVE_OPTIONS`, or whole `settings`; `profile` is one of
+            `profiles`, whose fields come before the others
 
         Raises
         ------
         UsageError
             a name or value that is not valid; the state stays as it was
         """
+        profile = fields.pop("profile", None)
+        if profile is not None:
+            if profile not in self._profiles:
+                raise OptionError("profile", profile, f"must be one of {', '.join(self._profiles)}")
+            fields = {**self._profiles[profile], **fields}
         with self._lock:
             settings = fields.pop("settings", self._state.settings)
             for name, value in fields.items():
@@ -203,6 +236,27 @@ class Control:
             own = {name: value for name, value in fields.items() if name in LiveState.__slots__}
             others = {name: value for name, value in fields.items() if name not in own}
             self._state = replace(self._state, settings=replace(settings, **others), **own)
+            self.profile = self.profile if profile is None else profile
+        self._tell("")
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` after each change, with an empty text, and with each message.
+
+        It is called on the thread of the change, and must return at once. Returns a function that
+        ends this.
+        """
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+        def end() -> None:
+            with self._lock:
+                self._listeners = tuple(it for it in self._listeners if it is not listener)
+
+        return end
+
+    def _tell(self, message: str) -> None:
+        for listener in self._listeners:
+            listener(message)
 
     def toggle_privacy(self) -> bool:
         """Turn privacy mode on or off; return whether it is on now."""
@@ -215,9 +269,13 @@ class Control:
             return ""
         names = list(self._profiles)
         place = names.index(self.profile) + 1 if self.profile in names else 0
-        self.profile = names[place % len(names)]
-        self.change(**self._profiles[self.profile])
+        self.change(profile=names[place % len(names)])
         return self.profile
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """The names of the profiles to choose from."""
+        return tuple(self._profiles)
 
     @property
     def lasting(self) -> str:
@@ -239,6 +297,7 @@ class Control:
         """Leave a message for the user, which the window shows for a moment."""
         with self._lock:
             self._message = message
+        self._tell(message)
 
     def inform(self, message: str) -> None:
         """Leave a message, and log it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..argument import whole
 from ..errors import OptionError, UsageError
@@ -115,3 +115,15 @@ def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -
             f"{_MAX_CELLS:,}; choose {fix}"
         )
     return Grid(rows, columns, tile_width, tile_height, width, height)
+
+
+def fixed_grid(
+    settings: MosaicSettings, *, tile_px: TileSize | None = None, columns: int | None = None
+) -> Grid:
+    """The grid of these tiles, or of so many columns, for an output that keeps its size.
+
+    `settings` are those of `MosaicSettings.for_grid`.
+    """
+    assert settings.size is not None
+    width, height = settings.size
+    return plan_grid(width, height, replace(settings, tile_px=tile_px, columns=columns))

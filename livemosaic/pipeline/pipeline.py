@@ -123,12 +123,14 @@ class Pipeline:
     save_picture : writes a snapshot and returns its name; None: there are no snapshots
     open_recording : opens the sink of a recording; None: there are no recordings
     away : shown in privacy mode instead of tiles for a coarse picture
+    viewers : open sinks that only look on, such as a control page: the run ends without them, and
+        its statistics are not about them
 
     Attributes
     ----------
     control : as passed, or the new one
-    interactive : True where a viewer can change the picture: the source is live or paced, or one of
-        the sinks is a window
+    interactive : True where a viewer can change the picture: the source is live or paced, or there
+        is a window or a control page
 
     Examples
     --------
@@ -162,6 +164,7 @@ class Pipeline:
         save_picture: Callable[[Frame], str] | None = None,
         open_recording: Callable[[], Sink] | None = None,
         away: AwayPicture | None = None,
+        viewers: Sequence[Sink] = (),
     ) -> None:
         take("source", source, Source, "a Source")
         take("mosaic", mosaic, Mosaic, "a Mosaic")
@@ -202,7 +205,10 @@ class Pipeline:
             duration_s=duration_s,
             realtime=realtime,
         )
-        fan_out = FanOut([self._make_writer(sink) for sink in sinks])
+        fan_out = FanOut(
+            [self._make_writer(sink) for sink in sinks],
+            [self._make_writer(viewer) for viewer in viewers],
+        )
         interval_s = max(float(1 / source.info.rate), 1 / _MAX_RATE)
         governor = Governor(max_latency_s=max_latency_s, interval_s=interval_s)
         worker = MosaicWorker(
@@ -224,7 +230,7 @@ class Pipeline:
 
         windows = [writer for writer in fan_out.sinks if isinstance(writer, WindowWriter)]
         self._window = windows[0] if windows else None  # while it is open
-        self.interactive = self._live or bool(windows)
+        self.interactive = self._live or bool(windows or viewers)
         control.on_quit = self.stop
         control.live_stats = self.live_stats
 
@@ -337,7 +343,7 @@ class Pipeline:
     def _start(self) -> None:
         self._threads.spawn("source", self._reader.run)
         self._threads.spawn("mosaic", self._worker.run)
-        for writer in self._fan_out.sinks:
+        for writer in (*self._fan_out.sinks, *self._fan_out.viewers):
             if writer is not self._window:
                 writer.start(self._run_sink)
 
@@ -387,7 +393,7 @@ class Pipeline:
             _logger.debug("%s", writer.sink.name, exc_info=error)
         problem = problem_of(error, name=writer.sink.name)
         is_said = self._threads.error is error  # the first is raised at the end
-        if all(other.ended for other in self._fan_out.writers):
+        if all(other.ended for other in self._fan_out.outputs):
             self.cancel()
         elif all(other.ended for other in self._fan_out.sinks):
             self.stop()  # and finish the recording

@@ -95,6 +95,9 @@ class RunReport:
             else "",
             source=worker.status,
             recording=self.recorder.name,
+            latency_ms_p99=first.latency.recent_ms(99),
+            input=self.source.name,
+            outputs=tuple(writer.stats() for writer in self.fan_out.outputs),
         )
 
     @property

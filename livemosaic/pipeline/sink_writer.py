@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from ..control.state import OutputStats
 from ..media.frame import Frame, TrackPacket, for_each
 from ..media.frame_rate import FrameRate
 from ..sinks.base import Sink, Window
@@ -116,6 +117,18 @@ class SinkWriter:
             "latency_ms": self.latency_ms(),
         }
 
+    def stats(self) -> OutputStats:
+        """This sink's part of the live statistics."""
+        state: Literal["running", "finished", "failed"] = (
+            "finished" if self.completed else "running"
+        )
+        return OutputStats(
+            name=self.sink.name,
+            state="failed" if self.aborted else state,
+            frames=self.frames_out,
+            dropped=self.dropped,
+        )
+
     def latency_ms(self) -> dict[str, float]:
         """From capture to delivery, over the whole run."""
         return {**self.latency.summary(50, 95, 99), "max": self.latency.max_ms}
@@ -175,18 +188,25 @@ class WindowWriter(SinkWriter):
 
 
 class FanOut:
-    """Hands every item of the mosaic worker to all sink writers."""
+    """Hands every item of the mosaic worker to all sink writers.
 
-    def __init__(self, sinks: Sequence[SinkWriter]) -> None:
-        self.sinks = sinks  # of the pipeline
+    Viewers only look on: they are no outputs, and no other sink depends on them.
+    """
+
+    def __init__(self, sinks: Sequence[SinkWriter], viewers: Sequence[SinkWriter] = ()) -> None:
+        self.sinks, self.viewers = sinks, viewers  # of the pipeline
         # They come and go. The recorder replaces the sequence, because other threads may iterate
         # over the old one.
         self.recordings: Sequence[SinkWriter] = ()
         self.finished = False
 
     @property
-    def writers(self) -> list[SinkWriter]:
+    def outputs(self) -> list[SinkWriter]:
         return [*self.sinks, *self.recordings]
+
+    @property
+    def writers(self) -> list[SinkWriter]:
+        return [*self.outputs, *self.viewers]
 
     def put(self, item: Frame | TrackPacket) -> None:
         for writer in self.writers:
@@ -204,7 +224,7 @@ class FanOut:
 
         A slower sink adds a delay of its own, which less work in the mosaic would not shorten.
         """
-        open_writers = (writer for writer in self.writers if writer.frames and not writer.ended)
+        open_writers = (writer for writer in self.outputs if writer.frames and not writer.ended)
         return min((writer.last_delivery for writer in open_writers), default=Delivery())
 
     @property
