@@ -7,6 +7,7 @@ whole process.
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 
 LOWEST_RATE, HIGHEST_RATE = Fraction(1, 100), Fraction(1000)  # frames/s
@@ -65,6 +66,17 @@ def seconds(text: str) -> float:
     for place, part in enumerate(reversed(larger), 1):
         total += whole(part) * 60**place
     return float(total)
+
+
+def web_address(text: str) -> tuple[str, int]:
+    """Host and port of 8080, :8080, 0.0.0.0:8080 or [::1]:8080; this computer without a host.
+
+    `ValueError` if there is no port from 0 to 65535, or what is before it is no host.
+    """
+    match = re.fullmatch(r"(?:(\[[0-9a-fA-F:.]+\]|[\w.-]*):)?([0-9]{1,5})", text, re.ASCII)
+    if match is None or int(match[2]) > 65535:
+        raise ValueError(text)
+    return (match[1] or "127.0.0.1").strip("[]"), int(match[2])
 
 
 def reconnect_attempts(text: str) -> float:

@@ -12,7 +12,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import window  # noqa: F401  (registers its kind of output)
+from . import (
+    web,
+    window,  # noqa: F401  (registers its kind of output)
+)
 from .blocking import call_interruptibly
 from .control.capture_files import CaptureFiles
 from .control.ignored_options import Circumstances, ignored_options
@@ -230,6 +233,7 @@ def open_pipeline(
     *,
     gallery: GallerySpec | None = None,
     on_photos: Callable[[int, int], None] | None = None,
+    on_page: Callable[[str], None] | None = None,
     named: Callable[[str], str] = str,
     started_s: float | None = None,
 ) -> Pipeline:
@@ -242,6 +246,7 @@ def open_pipeline(
     undo : gets the calls that close everything, until the pipeline does that
     gallery : instead of the options' gallery
     on_photos : called as on_photos(done, total) while a gallery is built
+    on_page : called with the address of the control page, when there is one
     named : how warnings name an option
     started_s : when the run began, `time.monotonic()`
     """
@@ -260,6 +265,11 @@ def open_pipeline(
     info = source.info
     for destination in destinations:
         destination.check_stream(info)
+    is_preview = options.preview is not None
+    listener = None
+    if options.web is not None and not info.still and not is_preview:
+        listener = web.listen(options.web)
+        undo.callback(listener.close)
     gallery = options.gallery if gallery is None else gallery
     is_typed = isinstance(gallery, str) and "gallery" in options.explicit
     if is_typed and gallery in BUILTIN and os.path.exists(gallery):
@@ -292,7 +302,6 @@ def open_pipeline(
             named("min_uses"), least, grid.cells, photos,
         )  # fmt: skip
     _warn_of_another_shape(options.mosaic.size, info.width, info.height)
-    is_preview = options.preview is not None
     realtime = (options.realtime and not is_preview) or (
         # On displays only, a file runs at its own pace; for files, as fast as possible.
         not info.live and all(it.is_display for it in destinations)
@@ -301,7 +310,9 @@ def open_pipeline(
     rate: Fraction | None = None if info.still else options.fps
     output = output_info(info, grid, rate=rate)
     with_keys = next((it for it in destinations if it.has_keys), None)
-    if live or with_keys is not None:  # keys and settings files keep the output's size
+    has_page = listener is not None
+    # Keys, settings files and a control page keep the output's size.
+    if live or has_page or with_keys is not None:
         mosaic.update_settings(mosaic.settings.for_grid(grid))
     lasting = [it.name for it in destinations if it.location and not it.has_keys]
     control = _make_control(mosaic.settings.for_grid(grid), options, lasting)
@@ -310,8 +321,8 @@ def open_pipeline(
         still=info.still,
         live=info.live,
         paced=live,
-        # By keys, or by a settings file that is watched.
-        interactive=with_keys is not None or (live and options.watches_files),
+        # By keys, by the control page, or by a settings file that is watched.
+        interactive=has_page or with_keys is not None or (live and options.watches_files),
         window=with_keys is not None,
         encodes=any(it.encodes for it in destinations),
         builds_gallery=builds,
@@ -329,7 +340,13 @@ def open_pipeline(
     for destination in destinations:
         sinks.append(destination.open(output, context))
         undo.callback(sinks[-1].abort)
-    if with_keys is not None:  # recordings by a key are in the current folder
+    viewers: list[Sink] = []
+    if listener is not None:
+        viewers.append(web.open_page(listener, control, output.sample_aspect_ratio))
+        undo.callback(viewers[0].abort)
+        if on_page is not None:
+            on_page(listener.url)
+    if has_page or with_keys is not None:  # recordings are in the current folder
         report_recordings(Path())
     capture_files = CaptureFiles(output, (with_keys or destinations[0]).options)
     return Pipeline(
@@ -346,6 +363,7 @@ def open_pipeline(
         save_picture=capture_files.save_picture,
         open_recording=capture_files.open_recording,
         away=None if away is None else AwayPicture(away),
+        viewers=viewers,
     )
 
 
@@ -379,6 +397,7 @@ def _make_control(settings: MosaicSettings, options: RunOptions, lasting: list[s
         fullscreen=options.fullscreen,
         figures=options.figures,
         on_close=options.on_close,
+        max_latency_s=options.max_latency / 1e3,
     )
     return Control(
         state,

@@ -32,7 +32,7 @@ ROOMS = [
     ),
     "processors",
     *("media", "sources", "vision", "gallery", "mosaic", "diagnosis", "sinks"),
-    *("control", "pipeline", "window", "session", "api"),
+    *("control", "pipeline", "window", "web", "session", "api"),
     *("doctor", "cli", "__main__"),
 ]
 ORDER = {name: place for place, name in enumerate(ROOMS)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import OptionError, UsageError, did_you_mean
+from ..errors import OptionError, UsageError, as_written, did_you_mean
 from ..mosaic.grid import fixed_grid
 from ..mosaic.match import MATCHERS
 from ..option import Option, text_of
@@ -62,13 +62,20 @@ def change_values(control: Control, values: Mapping[str, object]) -> None:
     ------
     UsageError : a name or value is not valid; nothing is changed
     """
+    with as_written({known.field: name for name, known in LIVE_VALUES.items()}):
+        control.change(**_fields(control, values))
+
+
+def _fields(control: Control, values: Mapping[str, object]) -> dict[str, Any]:
+    """The fields of a change, by the names of `Control.change`."""
     fields: dict[str, Any] = {}
     for name, value in values.items():
         known = LIVE_VALUES.get(name)
         if known is None:
             hint = did_you_mean(name, LIVE_VALUES) or f"there are {', '.join(LIVE_VALUES)}"
             raise UsageError(f"{name}: it cannot change while it runs; {hint}")
-        if isinstance(value, str) and known.kind.json != "string":
+        is_text = known.kind.json == "string" or known.kind.pattern
+        if isinstance(value, str) and not is_text:
             raise known.error(value)
         fields[known.field] = known.read(value)
         _refuse_foreign(control, known, fields[known.field])
@@ -77,7 +84,7 @@ def change_values(control: Control, values: Mapping[str, object]) -> None:
         raise UsageError("tile and columns exclude each other; use one of them")
     if planned:
         fields["tile_px"] = fixed_grid(control.state.settings, **planned).tile_px
-    control.change(**fields)
+    return fields
 
 
 def unused(control: Control) -> list[str]:

@@ -18,7 +18,7 @@ from ..errors import OptionError, UsageError, did_you_mean, shown
 from ..gallery.recipe import Fit, Focus, Recipe
 from ..mosaic.settings import PROFILES, MosaicSettings, override
 from ..option import TEXTS, Kind, Texts, option, options_of, read_size, same_option, text_of
-from ..parse import HIGHEST_RATE, LOWEST_RATE, rate, reconnect_attempts, seconds
+from ..parse import HIGHEST_RATE, LOWEST_RATE, rate, reconnect_attempts, seconds, web_address
 from ..sources.base import DEFAULT_CAPTURE, CaptureMode
 from .state import AreaName, LiveState, OnClose
 
@@ -47,6 +47,14 @@ def _time(value: Any) -> float:
     return seconds(str(value))
 
 
+def _web(value: Any) -> str:
+    if isinstance(value, bool):
+        raise TypeError
+    web_address(str(value))  # a settings file may have a number
+    return str(value)
+
+
+_WEB = Kind("a port from 0 to 65535, or HOST:PORT", "ADDRESS", _web, "8080 or 0.0.0.0:8080")
 _TIME = Kind("a time", "TIME", _time, "90, 1:30 or 0:47:10.5")
 _CAPTURE = Kind("WIDTHxHEIGHT@RATE", "WxH@RATE", _capture, "640x480@30")
 _ATTEMPTS = Kind("never, always, or a number of attempts", "N", _attempts)
@@ -128,6 +136,9 @@ class RunOptions:
     overwrite: bool = option(False, "replace existing files", short="-y", group="output",
         filed=False)
 
+    web: str | None = option(None, """serve a control page at this port, 0 for a free one, and the
+        same by HTTP and JSON; only for this computer, unless you name a host, such as
+        0.0.0.0:8080 for your whole network""", group="program", kind=_WEB, metavar="[HOST:]PORT")
     config: Path | None = option(None, """settings file (TOML); while a live run goes on, changes
         that you save in it are applied""", group="program", filed=False, is_path=True)
     no_config: bool = option(False, "do not read your own settings file", group="program",

@@ -136,6 +136,7 @@ class LiveStats:
     governor : how the governor keeps the latency limit; empty for full quality
     source : status of the source while it has no picture; empty otherwise
     recording : name of the current recording; empty when there is none
+    governor_share : how far the governor has reduced the work, 0..1
     input : name of the source
     outputs : each output, then the current recording
     """
@@ -151,6 +152,7 @@ class LiveStats:
     source: str = ""
     recording: str = ""
     latency_ms_p99: float = 0.0
+    governor_share: float = 0.0
     input: str = ""
     outputs: tuple[OutputStats, ...] = ()
 

@@ -96,6 +96,7 @@ class RunReport:
             source=worker.status,
             recording=self.recorder.name,
             latency_ms_p99=first.latency.recent_ms(99),
+            governor_share=worker.governor.number / (len(STEPS) - 1) if worker.governor else 0.0,
             input=self.source.name,
             outputs=tuple(writer.stats() for writer in self.fan_out.outputs),
         )

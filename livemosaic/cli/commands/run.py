@@ -33,7 +33,7 @@ from ...session import (
 from ...sinks import output_examples
 from ...sources import check_input, input_examples
 from ..arguments import add_options, completed_as_file
-from ..console import photos_bar, print_json, progress_bar
+from ..console import photos_bar, print_json, print_notes, progress_bar
 from ..signals import INTERRUPTED, Interrupts
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ def _run(
                 options,
                 undo,
                 on_photos=count,
+                on_page=None if options.quiet else _print_page,
                 named=lambda name: f"--{name.replace('_', '-')}",
                 started_s=started_s,
             )
@@ -168,6 +169,11 @@ def _run(
         problem = "%s: %d damaged frames or packets could not be decoded"
         _log.warning(problem, source.name, source.bad_frames)
     return code
+
+
+def _print_page(url: str) -> None:
+    """Print the address, which has a secret: it is no log line."""
+    print_notes([f"control page: {url}"])
 
 
 def _watching(

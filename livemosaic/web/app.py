@@ -1,0 +1,152 @@
+"""The application: the page, settings, statistics, actions, pictures, and the feed of a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp
+
+from ..control.live_values import change_values, live_values
+from ..control.state import Control
+from ..errors import OptionError, UsageError
+from . import schema
+from .feed import Feed
+from .guard import Guard, json_error
+from .history import stats_json
+from .listener import Listener
+from .page import page_and_policy
+from .viewfinder import MAX_WIDTH, MIN_WIDTH, Over, Shape, Viewfinder
+
+_SNAPSHOT_QUALITY, _STREAM_QUALITY = 92, 85
+_MAX_STREAMS = 16
+_BOUNDARY = "picture"
+
+# A browser that shows a picture alone, as OBS does, places it by a style of its own.
+_STYLED = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+_PICTURE = {"Content-Security-Policy": _STYLED}
+
+
+class Application:
+    """The answers to all requests."""
+
+    def __init__(self, control: Control, viewfinder: Viewfinder, listener: Listener) -> None:
+        self._control, self._viewfinder = control, viewfinder
+        self.feed = Feed(control, viewfinder)
+        self._streams = 0
+        self._page, self._policy = page_and_policy()
+        routes = [
+            Route("/", self._show_page),
+            Route("/api/settings", self._settings),
+            Route("/api/settings", self._change, methods=["PATCH"]),
+            Route("/api/stats", self._stats),
+            Route("/api/actions/{name}", self._act, methods=["POST"]),
+            Route("/snapshot.jpg", self._snapshot),
+            Route("/stream.mjpg", self._stream),
+            Route("/openapi.json", self._openapi),
+            WebSocketRoute("/feed", self.feed.serve),
+        ]
+        handlers = {HTTPException: json_error, Exception: json_error}
+        app = Starlette(routes=routes, exception_handlers=handlers)
+        self.asgi: ASGIApp = Guard(app, listener)
+
+    async def _show_page(self, _: Request) -> Response:
+        return HTMLResponse(self._page, headers={"Content-Security-Policy": self._policy})
+
+    async def _openapi(self, _: Request) -> Response:
+        return JSONResponse(schema.openapi(self._control))
+
+    async def _settings(self, _: Request) -> Response:
+        return JSONResponse(live_values(self._control))
+
+    async def _change(self, request: Request) -> Response:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise HTTPException(415, "content-type: must be application/json")
+        try:
+            values = json.loads(await request.body(), parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            raise HTTPException(400, "the body is not valid JSON") from None
+        if not isinstance(values, dict):
+            raise HTTPException(400, 'the body must be an object, such as {"overlay": 0.3}')
+        try:
+            change_values(self._control, values)
+        except UsageError as error:
+            raise HTTPException(400, _words(error)) from None
+        return JSONResponse(live_values(self._control))
+
+    async def _stats(self, _: Request) -> Response:
+        return JSONResponse(stats_json(self._control.live_stats()))
+
+    async def _act(self, request: Request) -> Response:
+        control, name = self._control, request.path_params["name"]
+        if name not in schema.ACTIONS:
+            raise HTTPException(404, f"no such action; there are {', '.join(schema.ACTIONS)}")
+        if name == "privacy":
+            on = control.toggle_privacy()
+            control.notify(f"privacy mode {'on' if on else 'off'}")
+            return JSONResponse({"privacy": on})
+        if name == "record":
+            control.change(recording=not control.state.recording)
+            return JSONResponse({"recording": control.state.recording})
+        if name == "snapshot":
+            control.request_snapshot()
+        else:
+            control.quit()
+        return JSONResponse({name: True}, 202)
+
+    async def _snapshot(self, request: Request) -> Response:
+        shape = Shape(_width(request), _SNAPSHOT_QUALITY)
+        try:
+            picture = await self._viewfinder.encoded(shape)
+        except UsageError as error:
+            raise HTTPException(503, str(error)) from None
+        return Response(picture, media_type="image/jpeg", headers=_PICTURE)
+
+    async def _stream(self, request: Request) -> Response:
+        shape = Shape(_width(request), _STREAM_QUALITY)
+        if self._streams >= _MAX_STREAMS:
+            raise HTTPException(503, f"there are {_MAX_STREAMS} streams; close one")
+        kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
+        if request.method == "HEAD":
+            return Response(media_type=kind, headers=_PICTURE)
+        return StreamingResponse(self._pictures(shape), media_type=kind, headers=_PICTURE)
+
+    async def _pictures(self, shape: Shape) -> AsyncIterator[bytes]:
+        """The parts of a stream. A slow receiver gets fewer pictures, not late ones."""
+        self._streams += 1
+        number = 0
+        try:
+            while True:
+                number = await self._viewfinder.newer(number)
+                picture = await self._viewfinder.encoded(shape)
+                head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+                # Programs show a picture when the next boundary is there.
+                yield f"--{_BOUNDARY}\r\n{head}".encode() + picture + b"\r\n"
+        except Over:
+            return
+        finally:
+            self._streams -= 1
+
+
+def _width(request: Request) -> int | None:
+    text = request.query_params.get("width")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and MIN_WIDTH <= int(text[:9]) <= MAX_WIDTH):
+        raise HTTPException(400, f"width: must be a whole number from {MIN_WIDTH} to {MAX_WIDTH}")
+    return int(text)
+
+
+def _words(error: UsageError) -> str:
+    return f"{error.option}: {error.problem}" if isinstance(error, OptionError) else str(error)
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(name)  # NaN and infinity are no JSON

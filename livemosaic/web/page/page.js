@@ -1,0 +1,409 @@
+"use strict";
+
+const token = new URLSearchParams(location.search).get("token") ?? "";
+const byId = (id) => document.getElementById(id);
+
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === true) made.setAttribute(key, "");
+    else if (value !== false && value !== undefined) made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+async function ask(path, options = {}) {
+  const headers = { Authorization: `Bearer ${token}`, ...options.headers };
+  const answer = await fetch(path, { ...options, headers });
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(body.error ?? answer.statusText);
+  return body;
+}
+
+function show(message) {
+  const note = element("p", {}, message);
+  byId("toasts").append(note);
+  while (byId("toasts").children.length > 3) byId("toasts").firstChild.remove();
+  setTimeout(() => note.remove(), 5000);
+}
+
+// ---- settings: what the schema says, in this order ---------------------------------------
+
+const GROUPS = [
+  ["Look", ["profile", "gallery", "match", "tile", "columns", "tint", "overlay", "overlay_luma", "calm", "variety"]],
+  ["People", ["area", "outside"]],
+  ["Picture", ["mirror"]],
+];
+const BUTTONS = ["privacy", "freeze", "recording"];
+const FOLDED = "More settings";
+// How a value is entered, where its type and bounds do not say it.
+const LOOKS = {
+  max_latency_s: { number: true, step: 0.01, unit: "s" },
+  tile: { step: 2, unit: "px" },
+  activity: { step: 1 },
+};
+const LONGEST_SLIDER = 4096;
+
+const controls = new Map(); // by option: { set(value), box }
+let values = {};
+
+function build(properties) {
+  const placed = new Set(BUTTONS);
+  const form = byId("settings");
+  for (const [title, names] of GROUPS) {
+    const known = names.filter((name) => name in properties);
+    const id = `group-${title}`;
+    const group = element("section", { class: "group card", "aria-labelledby": id }, element("h2", { id }, title));
+    for (const name of known) { placed.add(name); group.append(control(name, properties[name])); }
+    if (known.length) form.append(group);
+  }
+  const rest = element("div");
+  for (const name of Object.keys(properties)) if (!placed.has(name)) rest.append(control(name, properties[name]));
+  form.append(element("details", { class: "group card" }, element("summary", {}, FOLDED), rest));
+  for (const button of document.querySelectorAll("[data-option]")) {
+    const name = button.dataset.option;
+    button.title = properties[name].description;
+    controls.set(name, { box: button, set: (value) => button.setAttribute("aria-pressed", String(value)) });
+    button.addEventListener("click", () => change(name, !values[name]));
+  }
+}
+
+const words = (name) => name.replace(/_s$/, "").replaceAll("_", " ").replace(/^./, (it) => it.toUpperCase());
+const text = (value) => (Array.isArray(value) ? value.map(short).join(", ") : short(value));
+// Of a path, its last part; an address stays.
+const short = (value) => (value.includes("://") ? value : value.replace(/[\\/]+$/, "").split(/[\\/]/).pop());
+
+function control(name, schema) {
+  const make = schema.anyOf ? colourChoice : schema.enum ? (schema.enum.length > 3 ? selection : choices)
+    : schema.type === "boolean" ? toggle : schema.type === "string" ? entry : number; // also of two sides
+  const { box, set } = make(name, schema);
+  box.classList.add("option");
+  box.append(element("p", { class: "help", id: `help-${name}` }, schema.description));
+  const note = element("p", { class: "note", hidden: true }, "Has no effect with this match.");
+  box.append(note);
+  controls.set(name, { box, set, note });
+  return box;
+}
+
+function titled(name) {
+  return element("label", { for: `option-${name}` }, words(name));
+}
+
+function basics(name) {
+  return { id: `option-${name}`, name, "aria-describedby": `help-${name}` };
+}
+
+function number(name, schema) {
+  const look = LOOKS[name] ?? {};
+  const isShare = schema.maximum <= 1;
+  const isSlider = !look.number && schema.maximum <= LONGEST_SLIDER;
+  const step = look.step ?? (isShare ? 0.01 : 1);
+  const bounds = { min: schema.minimum, max: schema.maximum, step };
+  const input = element("input", { type: isSlider ? "range" : "number", inputmode: isSlider ? undefined : "decimal", ...bounds, ...basics(name) });
+  const unit = look.unit ? ` ${look.unit}` : "";
+  const shown = (value) => (isShare ? `${Math.round(value * 100)} %` : `${value}${unit}`);
+  if (isSlider) {
+    const output = element("output", { for: input.id });
+    const set = (value) => {
+      input.value = parseFloat(value);
+      output.textContent = shown(value);
+      input.setAttribute("aria-valuetext", shown(value));
+    };
+    input.addEventListener("input", () => {
+      const value = sized(Number(input.value), values[name]);
+      set(value);
+      change(name, value);
+    });
+    return { box: element("div", {}, element("div", { class: "top" }, titled(name), output), input), set };
+  }
+  input.addEventListener("change", () => {
+    if (input.value !== "" && input.checkValidity()) change(name, Number(input.value));
+    else { input.reportValidity(); input.value = values[name]; }
+  });
+  const side = element("span", { class: "row" }, input, ...(unit ? [element("span", { class: "quiet" }, unit)] : []));
+  return { box: element("div", {}, element("div", { class: "line" }, titled(name), side)), set: (value) => { input.value = value; } };
+}
+
+// The width of tiles that are not square changes their height, too.
+function sized(width, before) {
+  if (typeof before !== "string") return width;
+  const [oldWidth, oldHeight] = before.split("x").map(Number);
+  return `${width}x${Math.max(2, Math.round((width * oldHeight) / oldWidth / 2) * 2)}`;
+}
+
+function entry(name) {
+  const input = element("input", { type: "text", ...basics(name) });
+  input.addEventListener("change", () => change(name, input.value));
+  return { box: element("div", {}, titled(name), input), set: (value) => { input.value = value; } };
+}
+
+function toggle(name) {
+  const input = element("input", { type: "checkbox", role: "switch", class: "switch", ...basics(name) });
+  input.addEventListener("change", () => change(name, input.checked));
+  return { box: element("div", {}, element("div", { class: "line" }, titled(name), input)), set: (value) => { input.checked = value; } };
+}
+
+function choices(name, schema) {
+  const inputs = schema.enum.map((value) => {
+    const input = element("input", { type: "radio", name, value: JSON.stringify(value) });
+    input.addEventListener("change", () => change(name, value));
+    return input;
+  });
+  const labels = inputs.map((input, place) => element("label", {}, input, text(schema.enum[place])));
+  const box = element("fieldset", { "aria-describedby": `help-${name}` }, element("legend", {}, words(name)), element("div", { class: "choices" }, ...labels));
+  return { box, set: (value) => { for (const input of inputs) input.checked = input.value === JSON.stringify(value); } };
+}
+
+function selection(name, schema) {
+  const options = schema.enum.map((value) => element("option", { value: JSON.stringify(value) }, text(value)));
+  const input = element("select", basics(name), ...options);
+  input.addEventListener("change", () => change(name, JSON.parse(input.value)));
+  return { box: element("div", {}, titled(name), input), set: (value) => { input.value = JSON.stringify(value); } };
+}
+
+function colourChoice(name, schema) {
+  const named = schema.anyOf.flatMap((it) => it.enum ?? []);
+  const options = named.map((value) => element("option", { value }, text(value)));
+  const select = element("select", basics(name), ...options, element("option", { value: "colour" }, "a colour"));
+  const colour = element("input", { type: "color", value: "#20a060", "aria-label": `${words(name)}: colour` });
+  select.addEventListener("change", () => change(name, select.value === "colour" ? colour.value : select.value));
+  colour.addEventListener("input", () => change(name, colour.value));
+  const set = (value) => {
+    const isColour = !named.includes(value);
+    select.value = isColour ? "colour" : value;
+    colour.hidden = !isColour;
+    if (isColour) colour.value = value;
+  };
+  return { box: element("div", {}, titled(name), element("div", { class: "row" }, select, colour)), set };
+}
+
+// ---- changes: one request at a time, with the newest values ------------------------------
+
+let waiting = {};
+let isSending = false;
+const touched = new Map(); // when this page changed an option last
+const SETTLED_MS = 700; // a slider does not jump back while it moves
+
+async function change(name, value) {
+  waiting[name] = value;
+  touched.set(name, performance.now());
+  setTimeout(() => adopt(values), SETTLED_MS + 10);
+  if (isSending) return;
+  isSending = true;
+  while (Object.keys(waiting).length) {
+    const body = JSON.stringify(waiting);
+    waiting = {};
+    try {
+      const headers = { "Content-Type": "application/json" };
+      adopt(await ask("api/settings", { method: "PATCH", headers, body }));
+    } catch (error) {
+      show(error.message);
+      touched.clear();
+      adopt(values);
+    }
+  }
+  isSending = false;
+}
+
+function adopt(now, unused) {
+  const before = values;
+  values = now;
+  const now_ms = performance.now();
+  for (const [name, { box, set, note }] of controls) {
+    const isOwn = now_ms - (touched.get(name) ?? -Infinity) < SETTLED_MS;
+    if (!isOwn) set(now[name]);
+    const isNew = name in before && JSON.stringify(before[name]) !== JSON.stringify(now[name]);
+    if (isNew && !isOwn && note) {
+      box.classList.add("changed");
+      requestAnimationFrame(() => requestAnimationFrame(() => box.classList.remove("changed")));
+    }
+    if (unused && note) {
+      box.classList.toggle("unused", unused.includes(name));
+      note.hidden = !unused.includes(name);
+    }
+  }
+  showBadges();
+}
+
+function showBadges() {
+  const badges = [];
+  if (state?.recording) badges.push(element("li", { class: "recording" }, short(state.recording)));
+  if (values.privacy) badges.push(element("li", {}, "privacy mode"));
+  if (values.freeze) badges.push(element("li", {}, "frozen"));
+  byId("badges").replaceChildren(...badges);
+}
+
+// ---- statistics ---------------------------------------------------------------------------
+
+const PLOTS = [
+  { title: "Frame rate", lines: { out: "fps_out", in: "fps_in" }, unit: "/s", digits: 1 },
+  { title: "Latency", lines: { p50: "latency_ms_p50", p95: "latency_ms_p95", p99: "latency_ms_p99" }, unit: " ms", digits: 0 },
+  { title: "Dropped", lines: { "each second": "dropped" }, unit: "", digits: 0, isTotal: true, least: 5 },
+  { title: "Active cells", lines: { share: "active_share" }, unit: " %", digits: 0, factor: 100, top: 100 },
+  { title: "Governor", lines: { reduction: "governor_share" }, unit: " %", digits: 0, factor: 100, top: 100 },
+];
+const WIDTH = 300; // seconds, and units of the drawing
+const HEIGHT = 60;
+const SVG = "http://www.w3.org/2000/svg";
+let columns = [];
+let lines = [];
+let state = null;
+
+function svg(name, attributes) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+for (const plot of PLOTS) {
+  const names = Object.keys(plot.lines);
+  const classes = ["first", "second", "third"];
+  plot.output = element("output");
+  plot.curves = names.map((_, place) => svg("polyline", { class: classes[place] }));
+  plot.drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
+  plot.drawing.append(svg("line", { x1: 0, x2: WIDTH, y1: HEIGHT, y2: HEIGHT }), ...plot.curves.toReversed());
+  plot.high = element("span");
+  const key = element("span", { class: "key" }, ...(names.length > 1 ? names.map((name, place) => element("span", { class: classes[place] }, name)) : [element("span", {}, names[0])]));
+  byId("plots").append(element("section", { class: "plot card" },
+    element("div", { class: "head" }, element("h2", {}, plot.title), plot.output),
+    plot.drawing,
+    element("div", { class: "foot" }, key, plot.high)));
+}
+
+function draw() {
+  const end = lines.length ? lines.at(-1)[0] : 0;
+  for (const plot of PLOTS) {
+    const series = Object.values(plot.lines).map((name) => {
+      const place = columns.indexOf(name);
+      return lines.map((line, at) => {
+        const value = plot.isTotal ? Math.max(0, line[place] - (lines[at - 1] ?? line)[place]) : line[place];
+        return [WIDTH - (end - line[0]), value * (plot.factor ?? 1)];
+      });
+    });
+    const highest = Math.max(plot.least ?? 1, ...series.flat().map(([, value]) => value));
+    const top = plot.top ?? highest * 1.08;
+    series.forEach((points, place) => {
+      const text = points.map(([x, y]) => `${x.toFixed(1)},${(HEIGHT - (y / top) * HEIGHT).toFixed(1)}`).join(" ");
+      plot.curves[place].setAttribute("points", text);
+    });
+    const now = series.map((points) => (points.at(-1)?.[1] ?? 0).toFixed(plot.digits));
+    plot.output.textContent = plot.isTotal && state ? `${state.dropped} in all` : now.slice(0, plot.unit === " ms" ? 3 : 1).join(" · ") + plot.unit;
+    plot.high.textContent = `up to ${highest.toFixed(plot.digits)}${plot.unit}`;
+    plot.drawing.setAttribute("aria-label", `${plot.title}: ${plot.output.textContent}, highest ${highest.toFixed(plot.digits)}${plot.unit} in five minutes`);
+  }
+}
+
+function place(name, kind, detail) {
+  return element("li", { class: kind }, element("span", { class: "dot" }), element("span", { class: "name", title: name }, short(name)), element("span", { class: "quiet numbers" }, detail));
+}
+
+function report(now, line) {
+  state = now;
+  if (line) {
+    lines.push(line);
+    while (lines.length > WIDTH) lines.shift();
+  }
+  const governor = now.governor.step ? ` · ${now.governor.step}` : "";
+  byId("summary").textContent = `${now.fps_out.toFixed(1)} frames/s · ${now.latency_ms.p95.toFixed(0)} ms${governor}`;
+  const counts = (it) => `${it.state === "running" ? "" : `${it.state}, `}${it.frames.toLocaleString("en")} frames${it.dropped ? `, ${it.dropped.toLocaleString("en")} dropped` : ""}`;
+  byId("places").replaceChildren(
+    place(now.input, now.input_status ? "away" : "running", now.input_status || "input"),
+    ...now.outputs.map((it) => place(it.name, it.state, counts(it))));
+  showBadges();
+  draw();
+}
+
+// ---- the feed: pictures that this page asks for, and texts -----------------------------------
+
+const canvas = byId("picture");
+const MAX_WIDTH = 1280;
+const RETRY_MS = 2000;
+let feed = null;
+let isAsked = false;
+
+function askForPicture() {
+  const isWanted = byId("preview").getAttribute("aria-pressed") === "true" && !document.hidden;
+  if (!isWanted || isAsked || feed?.readyState !== WebSocket.OPEN) return;
+  isAsked = true;
+  const width = Math.min(MAX_WIDTH, Math.round(canvas.clientWidth * devicePixelRatio) || MAX_WIDTH);
+  feed.send(JSON.stringify({ picture: width }));
+}
+
+async function paint(data) {
+  try {
+    const picture = await createImageBitmap(new Blob([data], { type: "image/jpeg" }));
+    if (canvas.width !== picture.width || canvas.height !== picture.height) {
+      canvas.width = picture.width;
+      canvas.height = picture.height;
+    }
+    canvas.getContext("2d").drawImage(picture, 0, 0);
+    picture.close();
+  } finally {
+    isAsked = false;
+    requestAnimationFrame(askForPicture);
+  }
+}
+
+const TEXTS = {
+  start(it) {
+    columns = it.columns;
+    lines = it.lines;
+    adopt(it.values, it.unused);
+    report(it.now);
+  },
+  values: (it) => adopt(it.values, it.unused),
+  message: (it) => show(it.text),
+  stats: (it) => report(it.now, it.line),
+  pages(it) {
+    byId("pages").hidden = it.count < 2;
+    byId("pages").textContent = `${it.count} pages are open`;
+  },
+};
+
+function setLost(isLost) {
+  byId("lost").hidden = !isLost;
+  if (isLost) byId("summary").textContent = "not connected";
+  for (const it of document.querySelectorAll("#actions button, #settings input, #settings select")) it.disabled = isLost;
+}
+
+function connect() {
+  feed = new WebSocket(`ws://${location.host}/feed?token=${encodeURIComponent(token)}`);
+  feed.binaryType = "arraybuffer";
+  feed.onopen = () => { setLost(false); isAsked = false; askForPicture(); };
+  feed.onmessage = ({ data }) => {
+    if (typeof data !== "string") { paint(data); return; }
+    const item = JSON.parse(data);
+    TEXTS[item.type]?.(item);
+  };
+  feed.onclose = () => { setLost(true); setTimeout(connect, RETRY_MS); };
+}
+
+// ---- buttons --------------------------------------------------------------------------------
+
+for (const button of document.querySelectorAll("[data-action]")) {
+  button.addEventListener("click", () => act(button.dataset.action));
+}
+
+async function act(name) {
+  try { await ask(`api/actions/${name}`, { method: "POST" }); } catch (error) { show(error.message); }
+}
+
+byId("settings").addEventListener("submit", (event) => event.preventDefault());
+byId("quit").addEventListener("click", () => byId("confirm").showModal());
+byId("stay").addEventListener("click", () => byId("confirm").close());
+byId("end").addEventListener("click", () => { byId("confirm").close(); act("quit"); });
+
+function flip(button) {
+  const isOn = button.getAttribute("aria-pressed") !== "true";
+  button.setAttribute("aria-pressed", String(isOn));
+  return isOn;
+}
+byId("explain").addEventListener("click", (event) => document.body.classList.toggle("explained", flip(event.currentTarget)));
+byId("preview").addEventListener("click", (event) => { flip(event.currentTarget); askForPicture(); });
+document.addEventListener("visibilitychange", askForPicture);
+
+ask("openapi.json").then((api) => {
+  build(api.components.schemas.Settings.properties);
+  connect();
+}).catch((error) => { byId("summary").textContent = error.message; });

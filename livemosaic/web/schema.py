@@ -1,0 +1,141 @@
+"""The OpenAPI document: the live options come from their table, the rest is written here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import __version__
+from ..control.live_values import LIVE_VALUES, offered
+from ..control.state import Control
+from ..option import Option
+from .viewfinder import MAX_WIDTH, MIN_WIDTH
+
+ACTIONS = {
+    "snapshot": "write the next picture as PNG into the current folder of the run",
+    "record": "start a recording in the current folder of the run, or end it",
+    "privacy": "turn privacy mode on or off",
+    "quit": "end the run; its outputs are finished",
+}
+
+_COLOUR = "^#[0-9a-fA-F]{6}$"
+
+
+def option_schema(control: Control, known: Option) -> dict[str, Any]:
+    """The JSON schema of a live option."""
+    schema: dict[str, Any] = {"description": known.help, "x-group": known.group}
+    if known.low is not None:
+        schema["minimum"] = float(known.low) if known.kind.json == "number" else int(known.low)
+    if known.high is not None:
+        schema["maximum"] = float(known.high) if known.kind.json == "number" else int(known.high)
+    choices = list(offered(control, known.name))
+    if known.name == "outside":
+        schema |= {"type": "string", "anyOf": [{"enum": choices}, {"pattern": _COLOUR}]}
+    elif choices:
+        schema["enum"] = choices
+    elif known.kind.pattern:
+        schema |= {"type": [known.kind.json, "string"], "pattern": known.kind.pattern}
+    else:
+        schema["type"] = known.kind.json
+    return schema
+
+
+def openapi(control: Control) -> dict[str, Any]:
+    """The document that describes all requests."""
+    options = {name: option_schema(control, known) for name, known in LIVE_VALUES.items()}
+    settings = {"$ref": "#/components/schemas/Settings"}
+    jpeg = {"200": {"description": "a picture", "content": {"image/jpeg": {}}}}
+    width = {
+        "name": "width",
+        "in": "query",
+        "description": "at most so many pixels wide; without it, as wide as the picture",
+        "schema": {"type": "integer", "minimum": MIN_WIDTH, "maximum": MAX_WIDTH},
+    }
+    paths: dict[str, Any] = {
+        "/api/settings": {
+            "get": _operation("the value of each live option", _json(settings)),
+            "patch": {
+                **_operation("change live options, all at once or none", _json(settings)),
+                "requestBody": {"required": True, "content": _json(settings)},
+            },
+        },
+        "/api/stats": {
+            "get": _operation(
+                "statistics of the last seconds", _json({"$ref": "#/components/schemas/Statistics"})
+            )
+        },
+        **{
+            f"/api/actions/{name}": {"post": _operation(text, _json({"type": "object"}))}
+            for name, text in ACTIONS.items()
+        },
+        "/snapshot.jpg": {
+            "get": {**_operation("the newest picture", {}), "parameters": [width]},
+        },
+        "/stream.mjpg": {
+            "get": {**_operation("all pictures, as Motion JPEG", {}), "parameters": [width]},
+        },
+    }
+    paths["/snapshot.jpg"]["get"]["responses"] |= {
+        **jpeg,
+        "503": {"description": "there is no picture yet"},
+    }
+    paths["/stream.mjpg"]["get"]["responses"] |= {
+        "200": {"description": "pictures", "content": {"multipart/x-mixed-replace": {}}}
+    }
+    number, whole, text = ({"type": name} for name in ("number", "integer", "string"))
+    numbers = {"type": "object", "additionalProperties": number}
+    output = {"name": text, "state": text, "frames": whole, "dropped": whole}
+    statistics = {
+        "input": text,
+        "input_status": {**text, "description": "empty while there is a picture"},
+        "fps_in": number,
+        "fps_out": number,
+        "latency_ms": numbers,
+        "dropped": whole,
+        "active_share": number,
+        "stages_ms": numbers,
+        "governor": _object({"step": text, "share": number}),
+        "recording": {**text, "description": "its file; empty when there is none"},
+        "outputs": {"type": "array", "items": _object(output)},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "livemosaic",
+            "version": __version__,
+            "description": "Changes a run of livemosaic while it goes on.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": {
+                "Settings": {
+                    "type": "object",
+                    "properties": options,
+                    "additionalProperties": False,
+                },
+                "Statistics": _object(statistics),
+                "Error": _object({"error": text}),
+            },
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "query": {"type": "apiKey", "in": "query", "name": "token"},
+            },
+        },
+        "security": [{"bearer": []}, {"query": []}],
+    }
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _operation(summary: str, content: dict[str, Any]) -> dict[str, Any]:
+    problem = _json({"$ref": "#/components/schemas/Error"})
+    error = {"description": "refused, and why", "content": problem}
+    return {
+        "summary": summary,
+        "responses": {"200": {"description": summary, "content": content}, "4XX": error},
+    }

@@ -1,0 +1,105 @@
+"""The server of the control page, on a thread of its own with its own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from fractions import Fraction
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ..control.state import Control
+from .app import Application
+from .listener import Listener
+from .viewfinder import Viewfinder
+
+_log = logging.getLogger("livemosaic")
+
+_MAX_CONNECTIONS = 100
+_MAX_MESSAGE = 4096  # bytes that a page may send
+IDLE_S = 10.0  # until a connection without a request is closed
+_END_S = 1  # for answers under way, at the end
+_JOIN_S = 0.5
+
+
+class ControlPage(Viewfinder):
+    """A sink whose pictures, and the state of `control`, a server shows until the sink ends."""
+
+    def __init__(self, listener: Listener, control: Control, pixel_aspect: Fraction) -> None:
+        super().__init__(pixel_aspect, self._end)
+        self._listener, self._control = listener, control
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending = threading.Event()
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="livemosaic web", daemon=True)
+        self._thread.start()
+
+    def _end(self) -> None:
+        """End the server, on any thread."""
+        self._ending.set()
+        loop, stop = self._loop, self._stop
+        if loop is not None and stop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_JOIN_S)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except Exception as error:  # the mosaic goes on
+            _log.debug("control page", exc_info=error)
+            self._control.warn(f"control page: it has ended: {error}; the outputs go on")
+        finally:
+            self._listener.close()
+
+    async def _serve(self) -> None:
+        self._stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        application = Application(self._control, self, self._listener)
+        config = uvicorn.Config(
+            application.asgi,
+            http=_Protocol,
+            ws="websockets-sansio",
+            lifespan="off",
+            loop="asyncio",
+            log_config=None,
+            log_level=logging.CRITICAL + 1,  # its messages have addresses with the token
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=_MAX_CONNECTIONS,
+            ws_max_size=_MAX_MESSAGE,
+            ws_per_message_deflate=False,  # JPEG is compressed already
+            timeout_graceful_shutdown=_END_S,
+        )
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve([self._listener.socket]))
+        feeding = asyncio.create_task(application.feed.run())
+        stopping = asyncio.create_task(self._stop.wait())
+        if self._ending.is_set():
+            self._stop.set()
+        await asyncio.wait((serving, feeding, stopping), return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        feeding.cancel()
+        stopping.cancel()
+        await asyncio.gather(serving, feeding, stopping, return_exceptions=True)
+
+
+class _Protocol(H11Protocol):
+    """Closes a connection on which no whole request comes."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(IDLE_S, self._close_if_idle, None)
+
+    def _close_if_idle(self, last: object) -> None:
+        """Close the connection if there was no request after the `last` one."""
+        if self.transport.is_closing() or self.transport.get_protocol() is not self:
+            return  # it has gone, or is a WebSocket
+        is_idle = self.cycle is None or self.cycle.response_complete
+        if is_idle and self.cycle is last:
+            self.transport.close()
+        else:
+            self.loop.call_later(IDLE_S, self._close_if_idle, self.cycle if is_idle else None)

@@ -1,0 +1,156 @@
+"""A real browser without a screen: Chromium, by its DevTools protocol."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+BROWSERS = ("chromium", "google-chrome", "chromium-browser")
+
+_START_S, _WAIT_S = 60, 20
+
+
+class Tab:
+    """One page."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection, self._number = connection, 0
+        self.problems: list[str] = []  # errors and warnings on the console
+        for domain in ("Page", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> Any:
+        """Call a method of the protocol; its result."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": parameters}
+        self._connection.send(json.dumps(message))
+        while (answer := self._receive(_WAIT_S)).get("id") != self._number:
+            pass
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def _receive(self, timeout: float) -> dict[str, Any]:
+        item: dict[str, Any] = json.loads(self._connection.recv(timeout=timeout))
+        parameters = item.get("params", {})
+        if item.get("method") == "Runtime.exceptionThrown":
+            self.problems.append(str(parameters["exceptionDetails"]))
+        if item.get("method") == "Runtime.consoleAPICalled":
+            self.problems.append(f"{parameters['type']}: {parameters['args']}")
+        if item.get("method") == "Log.entryAdded":
+            self.problems.append(str(parameters["entry"]))
+        return item
+
+    def show(
+        self, url: str, *, size: tuple[int, int], phone: bool = False, dark: bool = False
+    ) -> None:
+        """Open an address on a screen of a size in CSS pixels."""
+        screen = {"width": size[0], "height": size[1], "deviceScaleFactor": 2 if phone else 1}
+        self.call("Emulation.setDeviceMetricsOverride", mobile=phone, **screen)
+        self.call("Emulation.setTouchEmulationEnabled", enabled=phone)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Page.navigate", url=url)
+
+    def run(self, code: str) -> Any:
+        """The value of an expression of JavaScript; a promise is awaited."""
+        done = self.call(
+            "Runtime.evaluate", expression=code, awaitPromise=True, returnByValue=True,
+            userGesture=True,
+        )  # fmt: skip
+        assert "exceptionDetails" not in done, done
+        return done["result"].get("value")
+
+    def wait_for(self, code: str) -> Any:
+        """Wait until an expression is true; its value."""
+        deadline = time.monotonic() + _WAIT_S
+        while not (value := self.run(code)):
+            assert time.monotonic() < deadline, f"it never happens: {code}"
+            time.sleep(0.05)
+        return value
+
+    def press(self, key: str, code: int) -> None:
+        """Press a key, such as "ArrowRight"."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call(
+                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code
+            )
+
+    def screenshot(self, *, full: bool = False) -> bytes:
+        """What is shown, as PNG."""
+        shot = self.call("Page.captureScreenshot", captureBeyondViewport=full)
+        return base64.b64decode(shot["data"])
+
+    def names(self) -> list[tuple[str, str]]:
+        """Role and accessible name of everything that can be operated."""
+        nodes = self.call("Accessibility.getFullAXTree")["nodes"]
+        found = []
+        for node in nodes:
+            properties = {it["name"]: it["value"].get("value") for it in node.get("properties", ())}
+            if not node["ignored"] and properties.get("focusable"):
+                name = str(node.get("name", {}).get("value", ""))
+                found.append((str(node["role"]["value"]), name))
+        return found
+
+
+class Browser:
+    """A browser of its own, with an empty profile."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    @contextmanager
+    def tab(self) -> Iterator[Tab]:
+        address = f"http://127.0.0.1:{self._port}/json/new?about:blank"
+        with urllib.request.urlopen(
+            urllib.request.Request(address, method="PUT"), timeout=_WAIT_S
+        ) as answer:
+            target = json.load(answer)
+        address = target["webSocketDebuggerUrl"]
+        with connect(address, max_size=None, compression=None) as connection:
+            yield Tab(connection)
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Start a browser; skips the test where there is none."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip("there is no Chromium; apt install chromium")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        options = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0")
+        quiet = ("--no-first-run", "--disable-background-networking", "--disable-component-update")
+        process = subprocess.Popen(
+            [program, *options, *quiet, f"--user-data-dir={profile}", "about:blank"],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        try:
+            yield Browser(_port(process))
+        finally:
+            process.terminate()
+            process.wait(_WAIT_S)
+            assert process.stderr is not None
+            process.stderr.close()
+
+
+def _port(process: subprocess.Popen[str]) -> int:
+    """The port of a browser's DevTools, which it prints."""
+    assert process.stderr is not None
+    seen: list[str] = []
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline and (line := process.stderr.readline()):
+        seen.append(line)
+        if match := re.search(r"ws://127\.0\.0\.1:(\d+)/", line):
+            return int(match[1])
+    raise AssertionError(f"the browser did not start: {''.join(seen)}")

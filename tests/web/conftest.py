@@ -1,0 +1,138 @@
+"""A control page of its own for each test, with a real server, and clients that know its token."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from livemosaic import web
+from livemosaic.control.state import Control, LiveState, LiveStats, OutputStats
+from livemosaic.media.frame import Frame
+from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.web.listener import Listener
+from livemosaic.web.server import ControlPage
+from tests.clips import picture
+
+WAIT_S = 20
+STATS = LiveStats(
+    fps_in=30.0,
+    fps_out=29.5,
+    latency_ms_p50=10.0,
+    latency_ms_p95=20.0,
+    latency_ms_p99=30.0,
+    dropped=3,
+    active_share=0.25,
+    stages_ms={"match": 1.5},
+    governor="larger tiles",
+    governor_share=0.5,
+    input="webcam",
+    outputs=(OutputStats("window", frames=90, dropped=3),),
+)
+
+
+def until(done: Callable[[], Any]) -> Any:
+    """Wait until a function returns something true; return it."""
+    deadline = time.monotonic() + WAIT_S
+    while not (value := done()):
+        assert time.monotonic() < deadline, "it never happens"
+        time.sleep(0.01)
+    return value
+
+
+def wait_for_the_end(feed: ClientConnection) -> None:
+    """Wait until the server has closed a feed."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            feed.recv(timeout=WAIT_S)
+
+
+def decoded(data: bytes) -> Any:
+    """The pixels of an image file."""
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+
+
+class Site(NamedTuple):
+    """A control page that is served."""
+
+    listener: Listener
+    control: Control
+    page: ControlPage
+
+    @property
+    def base(self) -> str:
+        return f"http://{self.listener.host}:{self.listener.port}"
+
+    def client(self, **options: Any) -> httpx.Client:
+        """A client with the token in a header."""
+        headers = {"Authorization": f"Bearer {self.listener.token}"}
+        return httpx.Client(base_url=self.base, timeout=WAIT_S, **{"headers": headers, **options})
+
+    def feed(self, **options: Any) -> ClientConnection:
+        """A connection to the feed."""
+        address = f"{self.base.replace('http', 'ws')}/feed?token={self.listener.token}"
+        connection: ClientConnection = connect(address, compression=None, **options)
+        return connection
+
+    def show(self, number: int = 0, *, size: tuple[int, int] = (128, 96)) -> None:
+        """Give the page a picture."""
+        self.page.write(Frame.from_bgr(picture(*size, number=number)))
+
+
+# As in a run, whose output has a fixed size.
+START = LiveState(MosaicSettings(tile_px=16, size=(128, 96)), max_latency_s=0.1)
+
+
+@contextlib.contextmanager
+def served() -> Iterator[Site]:
+    """A control page at a free port."""
+    profiles = {"default": {"tint": 0.8}, "photos-first": {"tint": 0.5}}
+    control = Control(START, profiles=profiles, profile="default")
+    control.live_stats = lambda: STATS
+    listener = web.listen("0")
+    page = web.open_page(listener, control, Fraction(1))
+    try:
+        yield Site(listener, control, page)
+    finally:
+        page.close()
+
+
+@pytest.fixture(scope="module")
+def shared_site() -> Iterator[Site]:
+    """A page that starts and ends once: that takes a third of a second."""
+    with served() as site:
+        yield site
+
+
+@pytest.fixture
+def site(shared_site: Site) -> Site:
+    """The same page in the state of its start; it may have pictures."""
+    control = shared_site.control
+    fields = {name: getattr(START, name) for name in START.__slots__}
+    control.change(profile="default")
+    control.change(**fields)
+    control.take_snapshot_request()
+    control.take_message()
+    return shared_site
+
+
+@pytest.fixture
+def own_site() -> Iterator[Site]:
+    """A page for one test, without a picture."""
+    with served() as site:
+        yield site
+
+
+@pytest.fixture
+def client(site: Site) -> Iterator[httpx.Client]:
+    with site.client() as opened:
+        yield opened
