@@ -10,6 +10,8 @@ from .option import Kind, Size, read_size, read_whole
 
 TileSize = int | Size
 
+MAX_RATIO = 2  # of the longer side to the shorter one
+
 EXAMPLE = "32 or 48x32"
 _PATTERN = "^[0-9]+x[0-9]+$"
 
@@ -70,10 +72,11 @@ def checked(field: str, value: Any, *, low: int, high: int, step: int = 1) -> Ti
     nearest = _nearest(*tile, low, high, step)
     if tile != nearest:
         numbers = f"{'even' if step == 2 else 'whole'} numbers from {low} to {high}"
+        shapes = f"from 1:{MAX_RATIO} to {MAX_RATIO}:1"
         raise OptionError(
             field,
             tile,
-            f"the sides must be {numbers} and the shape from 1:2 to 2:1; the nearest is "
+            f"the sides must be {numbers} and the shape {shapes}; the nearest is "
             f"{'x'.join(map(str, nearest))}",
         )
     return tile
@@ -88,7 +91,9 @@ def _nearest(width: int, height: int, low: int, high: int, step: int) -> Size:
 
     width, height = allowed(width), allowed(height)
     long, short = max(width, height), min(width, height)
-    if long > 2 * short:  # the nearest point of the line on which it is 2 * short
-        short = allowed((2 * long + short) / 5, highest // 2 // step * step)
-        return (2 * short, short) if width > height else (short, 2 * short)
+    if long > MAX_RATIO * short:  # the nearest point of the line on which it is so long
+        best = (MAX_RATIO * long + short) / (MAX_RATIO**2 + 1)
+        short = allowed(best, highest // MAX_RATIO // step * step)
+        long = MAX_RATIO * short
+        return (long, short) if width > height else (short, long)
     return width, height

@@ -71,7 +71,7 @@ def test_nothing_is_no_face() -> None:
 
 def _crop(photo: U8, **options: Any) -> Crop:
     size = (photo.shape[1], photo.shape[0])
-    _, crops = picture_tiles(photo, size, Recipe(crops=0, **options))
+    _, crops, *_ = picture_tiles(photo, size, Recipe(crops=0, **options))
     return crops[0]
 
 

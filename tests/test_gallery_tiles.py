@@ -18,7 +18,7 @@ from .gallery_files import U8, encode, heic, oriented, photo
 def test_scaled_decode_looks_like_the_full_one(orientation: int) -> None:
     picture = np.asarray(cv2.GaussianBlur(photo(2, width=640, height=400), (0, 0), 5), np.uint8)
     data = oriented(picture, ".jpg", orientation)
-    (scaled,), crops = photo_tiles(data, Recipe(32, crops=0))
+    (scaled,), crops, *_ = photo_tiles(data, Recipe(32, crops=0))
     left, top, w, h = crops[0]
     assert (w, h) == (400, 400)
     square = ImageReader(data).read()[top : top + h, left : left + w]
@@ -30,10 +30,10 @@ def test_crop_and_stretch() -> None:
     picture = np.zeros((20, 60, 3), np.uint8)
     picture[:, 20:40] = 255
     data = encode(picture, ".png")
-    (tile,), crops = photo_tiles(data, Recipe(16, crops=0))
+    (tile,), crops, *_ = photo_tiles(data, Recipe(16, crops=0))
     assert crops == [(20, 0, 20, 20)]
     assert tile.min() == 255
-    (tile,), crops = photo_tiles(data, Recipe(16, "stretch", crops=0))
+    (tile,), crops, *_ = photo_tiles(data, Recipe(16, "stretch", crops=0))
     assert crops == [(0, 0, 60, 20)]
     assert tile[:, 0].max() == 0
     assert tile[:, 8].min() == 255
@@ -84,14 +84,14 @@ def quarters() -> tuple[U8, list[tuple[int, int, int]]]:
 def test_crops_of_a_photo() -> None:
     picture, colours = quarters()
     data = encode(picture, ".png")
-    tiles, crops = photo_tiles(data, Recipe(32, crops=5))
+    tiles, crops, *_ = photo_tiles(data, Recipe(32, crops=5))
     assert crops[:3] == [(0, 0, 64, 64), (16, 16, 32, 32), (0, 0, 32, 32)]
     assert len(tiles) == 6
     for tile, colour in zip(tiles[2:], colours, strict=True):
         assert (tile == colour).all()
-    assert len(photo_tiles(data, Recipe(32, crops=2))[0]) == 3
+    assert len(photo_tiles(data, Recipe(32, crops=2)).pixels) == 3
     # Crops of 32 pixels would be blurred as tiles of 64.
-    assert len(photo_tiles(data, Recipe(64, crops=5))[0]) == 1
+    assert len(photo_tiles(data, Recipe(64, crops=5)).pixels) == 1
 
 
 @pytest.mark.parametrize("kind", ["png", "heic"])
@@ -117,5 +117,5 @@ def test_parts_over_several_backgrounds() -> None:
 
 def test_tiny_and_thin_photos() -> None:
     for shape in ((1, 1, 3), (1, 500, 3)):
-        (tile,), _ = photo_tiles(encode(np.full(shape, 77, np.uint8), ".png"), Recipe(16))
+        (tile,), *_ = photo_tiles(encode(np.full(shape, 77, np.uint8), ".png"), Recipe(16))
         assert (tile == 77).all()

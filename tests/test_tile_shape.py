@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,23 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from livemosaic import Gallery, Mosaic, MosaicSettings, OptionError, open_gallery
 from livemosaic.control.state import Control, LiveState
+from livemosaic.gallery import build_gallery, remove_photos
 from livemosaic.gallery.cut import cut_gallery
 from livemosaic.gallery.recipe import Recipe
+from livemosaic.gallery.report import gallery_info, info_lines
+from livemosaic.media.frame import Frame
 from livemosaic.mosaic.grid import Grid, plan_grid
+from livemosaic.sinks.photo_map import map_page
 from livemosaic.tile_size import TileSize, enlarged, shape
 from livemosaic.window.keys import View, press, tile_sizes
 
-U8 = NDArray[np.uint8]
+from .conftest import ROOT, U8
+from .program import Program
+
+PERSON = ROOT / "tests/corpus/person/astronaut.jpg"
 
 
 @pytest.mark.parametrize(
@@ -178,9 +185,9 @@ def test_cut_tiles_do_not_mix() -> None:
     cut = cut_gallery(open_gallery("photos"), (3, 2))
     options: dict[str, Any] = {"tile": (48, 32), "colour": Colour("bt709"), "overlay": (0.0, 0.0)}
     together, alone = TileCache(cut, **options), TileCache(cut, **options)
-    ids = np.arange(300, dtype=np.int32)
-    for tile, slot in enumerate(together.slots(ids)):
-        (other,) = alone.slots(ids[tile : tile + 1])
+    ids = np.arange(0, 5000, 100, dtype=np.int32)
+    for number, slot in enumerate(together.slots(ids)):
+        (other,) = alone.slots(ids[number : number + 1])
         apart = np.abs(together.y[slot].astype(int) - alone.y[other])
         assert apart.max() <= 1
 
@@ -214,3 +221,153 @@ def test_full_size(tmp_path: Path) -> None:
     photo = np.asarray(cv2.imread(names[tile]))[top : top + height, left : left + width]
     right = cv2.resize(photo, (300, 200), interpolation=cv2.INTER_AREA)
     assert psnr(made, np.asarray(right, np.uint8)) > 35
+
+
+# ---- galleries that keep what tiles of other shapes need ----------------------------------------
+
+
+def test_photos_of_another_shape_than_their_gallery() -> None:
+    """They are shown whole in cells of their shape, from a gallery of square tiles."""
+    photos = scenes(24, 480, 320)
+    gallery = Gallery.from_images(photos, crops=0, mirror=False, focus="centre")
+    assert gallery.tile_px == 64
+    assert {source.crop for source in gallery.sources} == {(80, 0, 320, 320)}
+    picture = sheet(photos, (48, 32), 6)
+    mosaic = Mosaic(gallery, tile=(48, 32), **PLAIN)
+    made = mosaic.apply(picture)
+    assert {source.crop for source in mosaic.cut_gallery.sources} == {(0, 0, 480, 320)}
+    np.testing.assert_array_equal(mosaic.tile_ids.ravel(), np.arange(24))
+    assert psnr(made, picture) > 38
+
+
+@pytest.mark.parametrize(
+    ("size", "tile", "uncut", "shown"),
+    [
+        ((600, 400), 64, (0, 0, 600, 400), (0, 20, 600, 300)),
+        ((400, 600), 64, (0, 0, 400, 600), (0, 80, 400, 200)),
+        ((1600, 200), 64, (600, 0, 400, 200), (600, 0, 400, 200)),
+        ((600, 400), (96, 64), None, (0, 20, 600, 300)),
+        ((600, 600), 64, None, (0, 60, 600, 300)),
+        ((600, 590), 64, None, (5, 59, 590, 295)),  # hardly cut
+    ],
+)
+def test_what_a_gallery_keeps(
+    size: tuple[int, int],
+    tile: TileSize,
+    uncut: tuple[int, ...] | None,
+    shown: tuple[int, ...],
+) -> None:
+    """And what tiles of 2:1 show of it."""
+    (photo,) = scenes(1, *size)
+    gallery = Gallery.from_images([photo], tile=tile, crops=0)
+    assert gallery.uncut_photo.tolist() == ([] if uncut is None else [0])
+    assert gallery.uncut_crop.tolist() == ([] if uncut is None else [list(uncut)])
+    assert gallery_info(gallery)["uncut"] == len(gallery.uncut) == (uncut is not None)
+    assert any("tiles of any shape" in line for line in info_lines(gallery_info(gallery))) == (
+        uncut is not None
+    )
+    cut = cut_gallery(gallery, (64, 32))
+    left, top, width, height = cut.sources[0].crop
+    assert np.abs(np.subtract((left, top, width, height), shown)).max() <= 1
+    part = cv2.resize(photo[top : top + height, left : left + width], (64, 32))
+    tile_shown = cv2.resize(cut.tiles[0], (64, 32))
+    assert psnr(np.asarray(tile_shown, np.uint8), np.asarray(part, np.uint8)) > 25
+
+
+def test_stretched_tiles_are_not_distorted_in_cells_of_another_shape() -> None:
+    disc = np.full((300, 600, 3), 40, np.uint8)
+    cv2.circle(disc, (300, 150), 60, (255, 255, 255), -1, cv2.LINE_AA)
+    gallery = Gallery.from_images([disc], fit="stretch", crops=0)
+    assert not len(gallery.uncut)
+    cut = cut_gallery(gallery, (3, 2))
+    assert cut.sources[0].crop == (75, 0, 450, 300)
+    seen = cut.tiles[0][:, :, 1] > 147
+    across, down = seen.any(axis=0).sum(), seen.any(axis=1).sum()
+    assert abs(int(across) - int(down)) <= 2
+
+
+@pytest.mark.parametrize("top", [0, 380])
+def test_a_head_is_not_cut(top: int) -> None:
+    """Wherever it is: the gallery knows it."""
+    photo = np.full((800, 600, 3), 90, np.uint8)
+    person = cv2.resize(np.asarray(cv2.imread(str(PERSON))), (400, 400))
+    photo[top : top + 400, 100:500] = person
+    for tile in (64, (64, 96), (32, 48)):
+        gallery = Gallery.from_images([photo], tile=tile)
+        ((number, _, above, _, height),) = gallery.heads.tolist()
+        assert number == 0
+        _, y, _, h = cut_gallery(gallery, (3, 2)).sources[0].crop
+        assert h == 400
+        assert y <= above
+        assert above + height <= y + h
+    blind = Gallery.from_images([photo], focus="centre")
+    assert not len(blind.heads)
+    _, y, _, h = cut_gallery(blind, (3, 2)).sources[0].crop
+    assert not y <= above <= above + height <= y + h
+
+
+def test_a_file_keeps_it(tmp_path: Path) -> None:
+    """Also when photos are removed from it, whose numbers others then have."""
+    names = [tmp_path / f"{n}.png" for n in range(3)]
+    sizes = ((300, 200), (200, 200), (200, 340))
+    for name, size in zip(names, sizes, strict=True):
+        cv2.imwrite(str(name), scenes(1, *size)[0])
+    build_gallery([tmp_path], path := tmp_path / "x.gallery", crops=0, clusters=2)
+    assert Gallery.open(path).uncut_photo.tolist() == [0, 2]
+    remove_photos(path, [names[0]])
+    left = Gallery.open(path)
+    assert left.uncut_photo.tolist() == [1]
+    assert left.uncut_crop.tolist() == [[0, 0, 200, 340]]
+    build_gallery(names[1:], other := tmp_path / "y.gallery", crops=0, clusters=2)
+    assert path.read_bytes() == other.read_bytes()
+
+
+def test_more_than_is_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = scenes(5, 90, 60)
+    few = Gallery.from_images(photos, crops=0)
+    monkeypatch.setattr("livemosaic.gallery.file_format.MAX_SPOOLED", 1)
+    np.testing.assert_array_equal(Gallery.from_images(photos, crops=0).uncut, few.uncut)
+
+
+def test_the_included_photos_keep_none() -> None:
+    """They are square."""
+    assert not len(open_gallery("photos").uncut)
+
+
+def test_a_map(tmp_path: Path) -> None:
+    """It shows photos in their shape, and the part that a tile shows."""
+    names = []
+    for number, photo in enumerate(scenes(3, 480, 320)):
+        names.append(str(tmp_path / f"{number}.png"))
+        cv2.imwrite(names[-1], photo)
+    gallery = Gallery.from_images(names, crops=0)
+    mosaic = Mosaic(gallery, tile=(32, 16), **PLAIN)
+    frame = mosaic.process(Frame.from_bgr(scenes(1, 128, 64)[0]))
+    cells, cut = (mosaic.tile_ids, mosaic.flips), mosaic.cut_gallery
+    page = map_page(frame, mosaic.grid, gallery, cells, cut=cut, title="a").decode()
+    data = json.loads(page.partition('type="application/json">')[2].partition("</script>")[0])
+    assert (data["tile_width"], data["tile_height"]) == (32, 16)
+    assert {tuple(photo[3:]) for photo in data["photos"]} == {(0, 0, 480, 320)}
+    tiles = np.reshape(data["tiles"], (-1, 5))
+    assert {tuple(tile) for tile in tiles[:, 3:].tolist()} == {(480, 240)}
+
+
+# ---- runs ---------------------------------------------------------------------------------------
+
+
+def test_a_run(program: Program, tmp_path: Path) -> None:
+    """A folder's gallery serves every shape."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, photo in enumerate(scenes(6, 180, 120)):
+        cv2.imwrite(str(folder / f"{number}.png"), photo)
+    cv2.imwrite(str(tmp_path / "in.png"), sheet(scenes(6, 180, 120), (48, 32), 3))
+    options = ["--gallery", folder, "--overlay", "0", "--scale", "1"]
+    for tile, grid in (("48x32", [48, 32]), ("32x48", [32, 48]), ("16X16", 16), ("18", 18)):
+        done = program("run", tmp_path / "in.png", tmp_path / "out.png", "-y", "--tile", tile,
+                       "--json", *options)  # fmt: skip
+        assert done.code == 0, done.err
+        assert json.loads(done.out)["grid"]["tile_px"] == grid
+        out = cv2.imread(str(tmp_path / "out.png"))
+        assert out is not None
+        assert out.shape == (64, 144, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import time
@@ -31,7 +32,7 @@ from .layout_features import tile_points
 from .lettering import SIDE, has_lettering
 from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Focus, Recipe
-from .tiles import Crop, Tiles, picture_tiles, read_photo, region
+from .tiles import Crop, Tiles, Uncut, picture_tiles, read_photo, region
 from .video_frames import frames_of, photo_stamp, read_photo_file
 
 if TYPE_CHECKING:
@@ -91,9 +92,9 @@ class BuildReport:
                 yield f"{len(paths)} {kind}s are left out, such as {paths[0]}{advice}", paths
 
 
-# Of some photos: the names and stamps of those read, (name, reason) of the others, and arrays of
-# the gallery file. Its source_photo counts from 0.
-_Batch = tuple[list[str], list[Stamp], list[tuple[str, str]], Arrays]
+# Of some photos: the names and stamps of those read, (name, reason) of the others, arrays of the
+# gallery file, and those for tiles of other shapes. The numbers of photos count from 0.
+_Batch = tuple[list[str], list[Stamp], list[tuple[str, str]], Arrays, Arrays]
 
 
 def build_gallery(
@@ -209,7 +210,8 @@ def images_gallery(
     if not names:
         raise UsageError("images: the list is empty; give at least one array or path")
     file = io.BytesIO()
-    report = write_gallery(GalleryWriter(file), names, cut, recipe, root="")
+    with contextlib.closing(GalleryWriter(file)) as writer:
+        report = write_gallery(writer, names, cut, recipe, root="")
     for name, reason in report.unreadable:
         raise GalleryError(f"{name}: cannot be read: {reason}; leave it out, or save it again")
     return file.getvalue()
@@ -223,8 +225,7 @@ def file_cut(recipe: Recipe) -> Cut:
 
 def _cut(picture: U8, size: tuple[int, int], recipe: Recipe) -> tuple[Tiles, bool]:
     tiles = picture_tiles(picture, size, recipe)
-    _, (whole, *_) = tiles
-    return tiles, recipe.mirror and has_lettering(region(picture, whole, size))
+    return tiles, recipe.mirror and has_lettering(region(picture, tiles.crops[0], size))
 
 
 def write_gallery(
@@ -253,13 +254,20 @@ def write_gallery(
     batches: list[Arrays] = []
     chooses = recipe.crops is None and recipe.for_photos(len(names)).crops
     added = AddedCrops() if chooses else None
+    others: list[Arrays] = []
     used: list[str] = []
     stamps: list[Stamp] = []
     unreadable: list[tuple[str, str]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about damaged files: they are reported
-        for read, read_stamps, bad, arrays in _read_all(names, cut, stamp, recipe.tile, workers):
+        for read, read_stamps, bad, arrays, other in _read_all(
+            names, cut, stamp, recipe.tile, workers
+        ):
             arrays["source_photo"] += len(used)
+            other["uncut_photo"] += len(used)
+            other["heads"][:, 0] += len(used)
+            writer.append_uncut(other.pop("uncut"))
+            others.append(other)
             if added is not None:
                 arrays = added.take(arrays)
             writer.append(arrays.pop("tiles"))
@@ -275,7 +283,7 @@ def write_gallery(
     for arrays in added.chosen() if added is not None else ():
         writer.append(arrays.pop("tiles"))
         batches.append(arrays)
-    arrays = {name: np.concatenate([part[name] for part in batches]) for name in batches[0]}
+    arrays, other = _joined(batches), _joined(others)
     features = arrays["features"]
     if labels is None:
         labels = cluster_tiles(features, clusters=recipe.clusters, seed=recipe.seed)
@@ -287,7 +295,7 @@ def write_gallery(
         start = len(os.path.join(root, ""))
         used = [path[start:] for path in used]
     size = writer.finish(
-        arrays | groups._asdict(),
+        arrays | groups._asdict() | other,
         photos=used,
         root=root,
         recipe=recipe,
@@ -304,6 +312,10 @@ def write_gallery(
         bytes=size,
         seconds=time.perf_counter() - began,
     )
+
+
+def _joined(parts: Sequence[Arrays]) -> Arrays:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _nothing_readable(unreadable: Sequence[tuple[str, str]]) -> GalleryError:
@@ -346,20 +358,26 @@ def _read_batch(
     photos: list[int] = []
     crops: list[Crop] = []
     lettering: list[bool] = []
-    parts = [np.empty((0, tile[1], tile[0], 3), np.uint8)]
+    heads: list[tuple[int, ...]] = []
+    uncut: dict[int, Uncut] = {}  # by the photo
+    nothing = np.empty((0, tile[1], tile[0], 3), np.uint8)
+    parts = [nothing]
     for name in names:
         before = stamp(name)  # before it is read: a later change is noticed
         try:
-            (tiles, places), letters = cut(name)
+            found, letters = cut(name)
         except BadImage as reason:
             unreadable.append((name, str(reason)))
             continue
-        photos += [len(read)] * len(tiles)
-        lettering += [letters] * len(tiles)
+        photos += [len(read)] * len(found.crops)
+        lettering += [letters] * len(found.crops)
+        heads += [(len(read), *head) for head in found.heads]
+        if found.uncut is not None:
+            uncut[len(read)] = found.uncut
         read.append(name)
         stamps.append(before)
-        crops += places
-        parts.append(tiles)
+        crops += found.crops
+        parts.append(found.pixels)
     tiles = np.concatenate(parts)
     points, texture = tile_points(tiles)
     arrays: Arrays = {
@@ -371,7 +389,13 @@ def _read_batch(
         "source_crop": np.array(crops, np.int32).reshape(-1, 4),
         "lettering": np.array(lettering, np.bool_),
     }
-    return read, stamps, unreadable, arrays
+    other: Arrays = {
+        "uncut": np.concatenate([nothing, *(it.pixels[None] for it in uncut.values())]),
+        "uncut_photo": np.array(list(uncut), np.int32),
+        "uncut_crop": np.array([it.crop for it in uncut.values()], np.int32).reshape(-1, 4),
+        "heads": np.array(heads, np.int32).reshape(-1, 5),
+    }
+    return read, stamps, unreadable, arrays, other
 
 
 def _common_folder(paths: Sequence[str]) -> str:

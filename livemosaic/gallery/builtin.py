@@ -152,7 +152,7 @@ def image_tiles(chosen: BuiltinGallery, data: bytes) -> Tiles:
     regions = [flatten(pixels, background) for background in EMOJI_BACKGROUNDS]
     regions.append(regions[1][edge : edge + inner, edge : edge + inner])
     crops = [(0, 0, side, side)] * 3 + [(edge, edge, inner, inner)]
-    return scale_tiles(regions, chosen.recipe.tile), crops
+    return Tiles(scale_tiles(regions, chosen.recipe.tile), crops)
 
 
 def _build(chosen: BuiltinGallery, archive: zipfile.ZipFile, path: Path) -> None:

@@ -21,7 +21,7 @@ from .build import BuildReport, Progress, file_cut, write_gallery
 from .builtin import BUILTIN
 from .file_format import Gallery, new_gallery_file
 from .recipe import Recipe
-from .tiles import Tiles
+from .tiles import Crop, Tiles, Uncut
 from .video_frames import photo_exists, photo_stamp, video_of
 
 
@@ -156,12 +156,21 @@ def cut_of(gallery: Gallery) -> Callable[[str], tuple[Tiles, bool]]:
     photos = gallery.sources.photos()
     start = np.searchsorted(gallery.source_photo[order], np.arange(len(photos) + 1))
     numbers = {name: number for number, name in enumerate(photos)}
+    uncut_at = {number: place for place, number in enumerate(gallery.uncut_photo.tolist())}
+    heads: dict[int, list[Crop]] = {}
+    for photo, *head in gallery.heads.tolist():
+        heads.setdefault(photo, []).append((head[0], head[1], head[2], head[3]))
 
     def cut(name: str) -> tuple[Tiles, bool]:
         number = numbers[name]
         ids = order[start[number] : start[number + 1]]
         crops = [gallery.sources[i].crop for i in ids.tolist()]
-        return (gallery.tiles[ids], crops), gallery.mirror and not gallery.mirrors[ids].any()
+        place, uncut = uncut_at.get(number), None
+        if place is not None:
+            left, top, width, height = gallery.uncut_crop[place].tolist()
+            uncut = Uncut(gallery.uncut[place], (left, top, width, height))
+        tiles = Tiles(gallery.tiles[ids], crops, uncut, heads.get(number, ()))
+        return tiles, gallery.mirror and not gallery.mirrors[ids].any()
 
     return cut
 
@@ -207,8 +216,9 @@ def _write(
     def cut(name: str) -> tuple[Tiles, bool]:
         if name in changed:
             return fresh(name)
-        (tiles, crops), lettering = kept(name)
-        return (tiles[wholes], crops[wholes]), lettering
+        tiles, lettering = kept(name)
+        pixels, crops = tiles.pixels[wholes], tiles.crops[wholes]
+        return tiles._replace(pixels=pixels, crops=crops), lettering
 
     stamps = dict(zip(gallery.sources.photos(), map(tuple, gallery.stamps.tolist()), strict=True))
     with new_gallery_file(gallery.path) as writer:

@@ -10,6 +10,7 @@ import threading
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +19,7 @@ from ..option import Size
 from ..tile_size import TileSize, shape
 from .file_format import Gallery
 from .layout_features import tile_points
-from .tiles import largest_part, scale_tiles
+from .tiles import Crop, largest_part
 
 # Tiles that are described at once.
 _BATCH = 1024
@@ -44,9 +45,21 @@ def cut_gallery(gallery: Gallery, tile: TileSize) -> Gallery:
 
 def _cut(gallery: Gallery, wanted: Size) -> Gallery:
     """Cut all tiles to a shape, and describe them."""
-    covers = gallery.sources.crops
-    crops = np.array([largest_part(crop, wanted) for crop in covers.tolist()], np.int32)
-    tiles = CutTiles(gallery.tiles, covers, crops, wanted)
+    # The first tile of a photo shows the whole of it, as far as its shape allows.
+    numbers, first = np.unique(gallery.source_photo, return_index=True)
+    tile_of = dict(zip(numbers.tolist(), first.tolist(), strict=True))
+    from_uncut, covers = np.full(len(gallery), -1, np.int32), gallery.sources.crops.copy()
+    for place, photo in enumerate(gallery.uncut_photo.tolist()):
+        if photo in tile_of:
+            from_uncut[tile_of[photo]] = place
+            covers[tile_of[photo]] = gallery.uncut_crop[place]
+    heads: dict[int, list[Crop]] = {}
+    for photo, *head in gallery.heads.tolist():
+        heads.setdefault(photo, []).append((head[0], head[1], head[2], head[3]))
+    photos = zip(covers.tolist(), gallery.source_photo.tolist(), strict=True)
+    parts = [largest_part(cover, wanted, heads.get(photo, ())) for cover, photo in photos]
+    crops = np.array(parts, np.int32)
+    tiles = CutTiles(gallery, from_uncut, covers, crops, wanted)
     made = copy.copy(gallery)
     made.tiles = cast(U8, tiles)
     made.tile_width, made.tile_height = tiles.shape[2], tiles.shape[1]
@@ -61,19 +74,22 @@ def _cut(gallery: Gallery, wanted: Size) -> Gallery:
 
 
 class CutTiles:
-    """Tiles that are cut from others when they are asked for, as NumPy's arrays are.
+    """Tiles of another shape than a gallery's, cut when they are asked for; indexed as an array.
 
-    `tiles` show the `covers` of photos, int32 (n, 4); the `crops` are inside these.
+    A tile is a part of the gallery's, or of an uncut photo if `from_uncut`, int32 (n,), says which;
+    else that is -1. These show the `covers` of photos, int32 (n, 4), and the `crops` are in them.
     """
 
     dtype, ndim = np.dtype(np.uint8), 4
 
-    def __init__(self, tiles: U8, covers: I32, crops: I32, wanted: Size) -> None:
-        self._tiles = tiles
-        height, width = tiles.shape[1:3]
+    def __init__(
+        self, gallery: Gallery, from_uncut: I32, covers: I32, crops: I32, wanted: Size
+    ) -> None:
+        self._tiles, self._uncut, self._from_uncut = gallery.tiles, gallery.uncut, from_uncut
+        width, height = gallery.tile_width, gallery.tile_height
         share = min(width / wanted[0], height / wanted[1])
         self._size = max(1, round(wanted[0] * share)), max(1, round(wanted[1] * share))
-        self.shape = (len(tiles), self._size[1], self._size[0], 3)
+        self.shape = (len(gallery), self._size[1], self._size[0], 3)
         begin, end = crops[:, :2] - covers[:, :2], crops[:, :2] - covers[:, :2] + crops[:, 2:]
         scale = (width, height) / np.maximum(covers[:, 2:], 1)
         first, last = np.rint(begin * scale).astype(int), np.rint(end * scale).astype(int)
@@ -81,19 +97,27 @@ class CutTiles:
         nearly = np.abs(last - first - self._size) <= 1
         last = np.where(nearly, first + self._size, np.maximum(last, first + 1))
         beyond = np.maximum(last - (width, height), 0)
-        self._first, self._last = first - beyond, last - beyond
+        self._boxes = np.hstack([first - beyond, last - beyond]).astype(np.int32)
 
     def __len__(self) -> int:
         return len(self._tiles)
 
     def __getitem__(self, which: Any) -> U8:
         numbers = np.arange(len(self))[which]
-        made = scale_tiles([self._part(number) for number in np.ravel(numbers)], self._size)
+        chosen = np.ravel(numbers)
+        made = np.empty((len(chosen), *self.shape[1:]), np.uint8)
+        sources, boxes = self._from_uncut[chosen].tolist(), self._boxes[chosen].tolist()
+        for out, tile, place, box in zip(made, chosen.tolist(), sources, boxes, strict=True):
+            left, top, right, bottom = box
+            picture = self._tiles[tile] if place < 0 else self._uncut[place]
+            part = picture[top:bottom, left:right]
+            if part.shape == out.shape:
+                out[:] = part
+            else:
+                smaller = part.shape[0] >= out.shape[0] and part.shape[1] >= out.shape[1]
+                mode = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+                cv2.resize(part, self._size, out, interpolation=mode)
         return made if np.ndim(numbers) else made[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[:], dtype)
-
-    def _part(self, number: int) -> U8:
-        (left, top), (right, bottom) = self._first[number], self._last[number]
-        return self._tiles[number, top:bottom, left:right]

@@ -12,7 +12,7 @@
 
 | key of the header | content                                                                |
 |-------------------|------------------------------------------------------------------------|
-| arrays            | of each array its dtype, shape and offset; may have `photo_stamp`, too |
+| arrays            | of each array its dtype, shape and offset; may have `OPTIONAL`, too    |
 | root              | the folder that the photos' paths belong to                            |
 | mirror            | may the tiles be shown mirrored?                                       |
 | lettering         | numbers of the photos that are never mirrored; may be missing          |
@@ -36,7 +36,8 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, overload
+from tempfile import SpooledTemporaryFile
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,8 +71,16 @@ ARRAYS = {
     "photo_start": ("<i8", "p+1"),  # where in `photo_path` each photo's path begins, and the end
     "photo_path": ("|u1", "bytes"),  # the paths, UTF-8, relative to the root
 }
-# An array that may be missing: size and time (ns) of each photo's file when it was read, or zeros.
-_STAMPS, _STAMPS_DTYPE = "photo_stamp", "<i8"
+# Arrays that may be missing, with w uncut photos and h heads.
+OPTIONAL = {
+    "photo_stamp": ("<i8", "p 2"),  # size and time (ns) of each photo's file, or zeros
+    # For tiles of other shapes: photos of which the tiles do not show all.
+    "uncut": ("|u1", "w height width 3"),  # BGR, all of a photo, distorted
+    "uncut_photo": ("<i4", "w"),  # its number, ascending
+    "uncut_crop": ("<i4", "w 4"),  # left, top, width, height in the photo; less of a panorama
+    "heads": ("<i4", "h 5"),  # the photo's number, left, top, width, height
+}
+_OPTIONAL_SIZES = {"w": "uncut_photo", "h": "heads"}  # the array whose length each is
 
 # How a gallery was built, so that `gallery add` can build it again.
 _ELSEWHERE = {"tile_px", "no_mirror"}  # the tiles' shape, and `mirror` in the header
@@ -83,6 +92,7 @@ _MAGIC = b"\x93LMG\r\n\x1a\n"
 _PREFIX = struct.Struct("<8sIIQQ")
 _START = _PREFIX.size + hashlib.sha256().digest_size  # 64, itself aligned
 _MAX_READ = 2**28  # bytes
+MAX_SPOOLED, _COPIED = 2**26, 2**20  # bytes in memory, and copied at once
 _ALIGN = 64  # a cache line, and the widest SIMD word
 
 
@@ -221,6 +231,10 @@ class Gallery:
     added_crops : bool (n,), which tiles are crops that were added for the colours that whole photos
         lack; crops that a recipe asks for are not among them
     options : how the gallery was built (fit, crops, clusters, drop_percentile, seed)
+    uncut, uncut_photo, uncut_crop : photos of another shape than the tiles, for tiles of any: uint8
+        (w, tile_height, tile_width, 3), int32 (w,) and (w, 4): BGR, distorted; number of the photo;
+        the part of it, all of most
+    heads : int32 (h, 5), the photo's number and the part of it, of heads that are not to be cut
     stamps : int64 (photos, 2), the size and the time in ns of each photo's file when it was read;
         zeros where they are not known
     bytes : size of the file
@@ -249,7 +263,11 @@ class Gallery:
         self.source_photo: NDArray[np.int32] = arrays["source_photo"]
         self.sources = Sources(arrays, header["root"])
         photos = len(arrays["photo_start"]) - 1
-        self.stamps: NDArray[np.int64] = arrays.get(_STAMPS, np.zeros((photos, 2), np.int64))
+        self.stamps: NDArray[np.int64] = arrays["photo_stamp"]
+        self.uncut: NDArray[np.uint8] = arrays["uncut"]
+        self.uncut_photo: NDArray[np.int32] = arrays["uncut_photo"]
+        self.uncut_crop: NDArray[np.int32] = arrays["uncut_crop"]
+        self.heads: NDArray[np.int32] = arrays["heads"]
         by_photo = np.full(photos, self.mirror)
         by_photo[header.get("lettering", [])] = False
         self.mirrors: NDArray[np.bool_] = by_photo[self.source_photo]
@@ -396,11 +414,9 @@ def _read(data: mmap.mmap | bytes, path: Path) -> tuple[dict[str, NDArray[Any]],
     try:
         header = json.loads(bytes(view[offset:]))
         arrays = {name: _array(view, header["arrays"][name], ARRAYS[name][0]) for name in ARRAYS}
+        there = {name: entry for name, entry in header["arrays"].items() if name in OPTIONAL}
+        arrays |= {name: _array(view, entry, OPTIONAL[name][0]) for name, entry in there.items()}
         _check_arrays(arrays)
-        if _STAMPS in header["arrays"]:
-            stamps = arrays[_STAMPS] = _array(view, header["arrays"][_STAMPS], _STAMPS_DTYPE)
-            if stamps.shape != (len(arrays["photo_start"]) - 1, 2):
-                raise ValueError(f"{_STAMPS} is {stamps.shape}")
         _check_header(header, photos=len(arrays["photo_start"]) - 1)
         return arrays, header
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
@@ -415,16 +431,33 @@ def _array(view: memoryview, entry: Mapping[str, Any], dtype: str) -> NDArray[An
     return np.frombuffer(view, dtype, count, int(entry["offset"])).reshape(shape)
 
 
-def _check_arrays(a: Mapping[str, NDArray[Any]]) -> None:
-    """Raise ValueError if the arrays do not fit together, or an index is out of range."""
+def _check_arrays(a: dict[str, NDArray[Any]]) -> None:
+    """Raise ValueError if the arrays do not fit together, or an index is out of range; add empty
+    ones for those that are missing."""
     n, height, width = a["tiles"].shape[:3]
     k, photos = len(a["centres"]), len(a["photo_start"]) - 1
-    sizes = {"n": n, "height": height, "width": width, "k": k, "k+1": k + 1, "p+1": photos + 1}
+    sizes = {
+        "n": n,
+        "height": height,
+        "width": width,
+        "k": k,
+        "k+1": k + 1,
+        "p": photos,
+        "p+1": photos + 1,
+    }
     sizes["bytes"] = len(a["photo_path"])
-    for name, (_, axes) in ARRAYS.items():
+    sizes |= {axis: len(a[name]) if name in a else 0 for axis, name in _OPTIONAL_SIZES.items()}
+    for name, (dtype, axes) in (ARRAYS | OPTIONAL).items():
         shape = tuple(sizes[axis] if axis in sizes else int(axis) for axis in axes.split())
-        if a[name].shape != shape:
+        if name not in a:
+            a[name] = np.zeros(shape, dtype)
+        elif a[name].shape != shape:
             raise ValueError(f"{name} is {a[name].shape}, not {shape}")
+    for name, numbers in (("uncut_photo", a["uncut_photo"]), ("heads", a["heads"][:, 0])):
+        if ((numbers < 0) | (numbers >= photos)).any():
+            raise ValueError(f"{name} is out of range")
+    if (np.diff(a["uncut_photo"]) <= 0).any():
+        raise ValueError("uncut_photo is out of order")
     limits = {"labels": k, "members": n, "source_photo": photos}
     for name, limit in limits.items():
         if not (n and a[name].min() >= 0 and a[name].max() < limit):
@@ -439,8 +472,9 @@ def _check_arrays(a: Mapping[str, NDArray[Any]]) -> None:
         raise ValueError("a cluster without tiles is kept")
     if not (0 < width <= MAX_TILE_PX and 0 < height <= MAX_TILE_PX):
         raise ValueError(f"tiles are of {width}x{height} px")
-    if a["source_crop"].min() < 0:
-        raise ValueError("source_crop is out of range")
+    for name in ("source_crop", "uncut_crop", "heads"):
+        if (a[name] < 0).any():
+            raise ValueError(f"{name} is out of range")
     if not a["photo_path"].all():
         raise ValueError("a path holds a zero byte")
 
@@ -473,14 +507,32 @@ class GalleryWriter:
         self._file = file
         self._hash = hashlib.sha256()
         self._arrays: dict[str, dict[str, Any]] = {}
-        self._tiles_shape: tuple[int, ...] = (0,)
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._uncut: BinaryIO | None = None  # what comes after the last tile
         file.write(bytes(_START))
         self._offset = _START
 
     def append(self, tiles: NDArray[np.uint8]) -> None:
         """Add uint8 (m, height, width, 3) BGR tiles, of one size in all calls."""
-        self._tiles_shape = (self._tiles_shape[0] + len(tiles), *tiles.shape[1:])
+        self._count("tiles", tiles)
         self._write(np.ascontiguousarray(tiles).data)
+
+    def append_uncut(self, photos: NDArray[np.uint8]) -> None:
+        """Add uncut photos, as large as tiles."""
+        self._count("uncut", photos)
+        if len(photos):
+            if self._uncut is None:
+                self._uncut = cast(BinaryIO, SpooledTemporaryFile(MAX_SPOOLED))  # noqa: SIM115
+            self._uncut.write(np.ascontiguousarray(photos).data)
+
+    def close(self) -> None:
+        """Free what was kept for `finish`."""
+        if self._uncut is not None:
+            self._uncut.close()
+
+    def _count(self, name: str, pictures: NDArray[np.uint8]) -> None:
+        before = self._shapes.get(name, (0,))[0]
+        self._shapes[name] = (before + len(pictures), *pictures.shape[1:])
 
     def finish(
         self,
@@ -496,21 +548,30 @@ class GalleryWriter:
 
         Parameters
         ----------
-        arrays : all of `ARRAYS` but tiles, photo_start and photo_path
+        arrays : all of `ARRAYS` but tiles, photo_start and photo_path; of `OPTIONAL`, those for
+            tiles of other shapes but uncut
         photos : paths relative to `root`, in the order of source_photo's numbers
         lettering : the numbers of those that are never mirrored
         stamps : of each photo, or none
         """
-        self._describe("tiles", ARRAYS["tiles"][0], self._tiles_shape, _START)
+        self._describe("tiles", ARRAYS["tiles"][0], self._shapes["tiles"], _START)
+        if self._uncut is not None:
+            self._write(bytes(-self._offset % _ALIGN))
+            self._describe("uncut", OPTIONAL["uncut"][0], self._shapes["uncut"], self._offset)
+            self._uncut.seek(0)
+            while part := self._uncut.read(_COPIED):
+                self._write(part)
         raw = [photo.encode("utf-8", "surrogateescape") for photo in photos]
-        table = {
+        table: dict[str, NDArray[Any]] = {
             "photo_start": np.cumsum([0, *map(len, raw)], dtype=np.int64),
             "photo_path": np.frombuffer(b"".join(raw), np.uint8),
         }
-        dtypes = {name: dtype for name, (dtype, _) in ARRAYS.items()} | {_STAMPS: _STAMPS_DTYPE}
         if any(stamp != NO_STAMP for stamp in stamps):
-            table[_STAMPS] = np.array(stamps, np.int64)
+            table["photo_stamp"] = np.array(stamps, np.int64)
+        dtypes = {name: dtype for name, (dtype, _) in (ARRAYS | OPTIONAL).items()}
         for name, array in (dict(arrays) | table).items():
+            if name in OPTIONAL and not len(array):
+                continue
             array = np.ascontiguousarray(array, dtypes[name])
             self._write(bytes(-self._offset % _ALIGN))
             self._describe(name, array.dtype.str, array.shape, self._offset)
@@ -547,8 +608,8 @@ def new_gallery_file(path: str | Path) -> Iterator[GalleryWriter]:
     path = Path(path)
     refuse_to_replace(path)
     try:
-        with atomic_write(path) as file:
-            yield GalleryWriter(file)
+        with atomic_write(path) as file, contextlib.closing(GalleryWriter(file)) as writer:
+            yield writer
             refuse_to_replace(path)  # it may have come meanwhile
     except OSError as error:
         raise GalleryError(

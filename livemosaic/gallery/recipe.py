@@ -8,7 +8,7 @@ from typing import Literal
 from ..option import Size, check, option
 from ..tile_size import TILE, TileSize, checked, sides
 
-RECIPE_VERSION = 3  # goes up when the same recipe makes other tiles of the same images
+RECIPE_VERSION = 4  # goes up when the same recipe makes another gallery of the same images
 
 Fit = Literal["crop", "stretch"]
 Focus = Literal["faces", "centre"]

@@ -42,6 +42,7 @@ def gallery_info(gallery: Gallery) -> dict[str, Any]:
         "tiles_kept": int(usable.sum()),
         "photos": len(gallery.sources.photos()),
         "tile_px": gallery.tile_px,
+        "uncut": len(gallery.uncut),
         "mirror": gallery.mirror,
         "lettering": len(np.unique(gallery.source_photo[~gallery.mirrors])) * gallery.mirror,
         "clusters": len(population),
@@ -93,6 +94,9 @@ def info_lines(info: dict[str, Any]) -> list[str]:
         else "",
         "colours": f"{info['colour_coverage']:.0%} of all colours are the main colour of a tile in "
         "a kept cluster",
+        "uncut": f"{_counted(info['uncut'], 'photo')} kept whole, for tiles of any shape"
+        if info["uncut"]
+        else "",
         "size": f"{info['bytes'] / 1e6:.1f} MB",
         "built with": ", ".join(
             f"{name.replace('_', '-')} "

@@ -7,6 +7,7 @@ a photo have purer colours than the whole of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,10 +15,27 @@ import numpy as np
 from ..jit import U8
 from ..media.image_reader import BACKGROUND, BadImage, ImageReader, flatten
 from ..option import Size
+from ..tile_size import MAX_RATIO
 from .recipe import Recipe
 
 Crop = tuple[int, int, int, int]  # left, top, width, height, in pixels of the upright photo
-Tiles = tuple[U8, list[Crop]]  # (n, height, width, 3) BGR, and which part of a photo each shows
+
+
+class Uncut(NamedTuple):
+    """A photo of another shape than its tiles, for tiles of any shape."""
+
+    pixels: U8  # (height, width, 3) BGR, as large as a tile, and therefore distorted
+    crop: Crop  # all of the photo, or of a panorama as much as the widest tiles show
+
+
+class Tiles(NamedTuple):
+    """The tiles of a photo, and what tiles of another shape need."""
+
+    pixels: U8  # (n, height, width, 3) BGR
+    crops: list[Crop]  # which part of the photo each shows
+    uncut: Uncut | None = None
+    heads: Sequence[Crop] = ()  # that are not to be cut
+
 
 # Of what is cut off above and below a tile, this share is above it.
 _ABOVE = 0.2
@@ -25,6 +43,9 @@ _ABOVE = 0.2
 # Faces are looked for in photos of so many pixels on the shorter side. A head is larger than its
 # face by these shares of it: beside and below it, and above it.
 _SMALLEST, _BESIDE, _HAIR = 64, 0.3, 0.6
+
+# A photo of which a tile shows nearly all is not kept uncut.
+_HARDLY_CUT = 1.05
 
 # Crops that would have to be enlarged more than this are blurred, and not used.
 MAX_ENLARGEMENT = 4 / 3
@@ -46,9 +67,22 @@ def read_photo(data: bytes, recipe: Recipe, *, at_least: int = 0) -> tuple[U8, t
 
 def picture_tiles(picture: U8, size: tuple[int, int], recipe: Recipe) -> Tiles:
     """Make the tiles of a decoded photo, whose original had `size` (width, height)."""
-    crops = _crops(*size, recipe, _faces(picture, size, recipe))
-    regions = [region(picture, crop, size) for crop in crops]
-    return scale_tiles(regions, recipe.tile), crops
+    heads = _faces(picture, size, recipe)
+    crops = _crops(*size, recipe, heads)
+    whole, shown = _widest(size, heads), crops[0]
+    keeps = recipe.fit == "crop" and whole[2] * whole[3] > _HARDLY_CUT * shown[2] * shown[3]
+    parts = [*crops, whole] if keeps else crops
+    pixels = scale_tiles([region(picture, part, size) for part in parts], recipe.tile)
+    uncut = Uncut(pixels[-1], whole) if keeps else None
+    return Tiles(pixels[: len(crops)], crops, uncut, heads)
+
+
+def _widest(size: Size, heads: Sequence[Crop]) -> Crop:
+    """All of a photo that a tile can show."""
+    whole, (width, height) = (0, 0, *size), size
+    if width > MAX_RATIO * height:
+        return largest_part(whole, (MAX_RATIO, 1), heads)
+    return largest_part(whole, (1, MAX_RATIO), heads) if height > MAX_RATIO * width else whole
 
 
 def photo_parts(

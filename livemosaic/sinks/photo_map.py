@@ -14,6 +14,7 @@ import math
 import os
 import re
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -124,14 +125,19 @@ def map_page(
     # Of the tiles of a photo, the first shows all of it.
     photo_numbers, first_tiles = np.unique(gallery.source_photo, return_index=True)
     wholes = first_tiles[np.searchsorted(photo_numbers, numbers[order])]
-    sheet, across, shown = _sheet(gallery, wholes)
+    uncut = {}
+    if cut not in (None, gallery):  # the tiles may show more of a photo than those of the gallery
+        uncut = {photo: place for place, photo in enumerate(gallery.uncut_photo.tolist())}
+    sheet, across, shown = _sheet(gallery, wholes, uncut)
     folders: dict[str, int] = {}
     photos = []
     for place, whole in zip(order.tolist(), wholes.tolist(), strict=True):
         folder, name = os.path.split(printable(gallery.sources[whole].path))
         shown_folder = os.path.join(folder, "") if paths else ""
         number = folders.setdefault(shown_folder, len(folders))
-        photos.append([name, number, int(counts[place]), *gallery.sources[whole].crop])
+        at = uncut.get(int(gallery.source_photo[whole]))
+        part = gallery.sources[whole].crop if at is None else gallery.uncut_crop[at].tolist()
+        photos.append([name, number, int(counts[place]), *part])
     licence, credits = builtin_credit(gallery.sources[0].path) or ("", "")
     packed = (places.ravel() * 2 + cells[1].ravel()).astype("<u4")
     data = {
@@ -164,8 +170,11 @@ def map_page(
     return re.sub("@([A-Z]+)@", lambda match: words[match[1]], page).encode("utf-8")
 
 
-def _sheet(gallery: Gallery, tiles: NDArray[np.int64]) -> tuple[U8, int, int]:
-    """Tiles side by side; their number in a row, and their number."""
+def _sheet(
+    gallery: Gallery, tiles: NDArray[np.int64], uncut: Mapping[int, int]
+) -> tuple[U8, int, int]:
+    """Tiles side by side, those of `uncut` photos as they are at these places; their number in a
+    row, and their number. All are square here, and the page stretches them."""
     px = next((px for px in _SIDES if px * px * len(tiles) <= SHEET_PIXELS), _SIDES[-1])
     tiles = tiles[: SHEET_PIXELS // (px * px)]
     across = math.isqrt(len(tiles) - 1) + 1
@@ -173,10 +182,12 @@ def _sheet(gallery: Gallery, tiles: NDArray[np.int64]) -> tuple[U8, int, int]:
     sheet = np.full((rows, px, across, px, 3), 128, np.uint8)
     sharp = full_size_tiles(gallery, tiles, (px, px)) if px > gallery.tile_width else {}
     for place, tile in enumerate(tiles.tolist()):
-        picture = sharp.get(tile)
+        at = uncut.get(int(gallery.source_photo[tile]))
+        picture = sharp.get(tile) if at is None else None
         if picture is None:
             mode = cv2.INTER_AREA if px < gallery.tile_width else cv2.INTER_CUBIC
-            picture = cv2.resize(gallery.tiles[tile], (px, px), interpolation=mode)
+            stored = gallery.tiles[tile] if at is None else gallery.uncut[at]
+            picture = cv2.resize(stored, (px, px), interpolation=mode)
         sheet[place // across, :, place % across] = picture
     return sheet.reshape(rows * px, across * px, 3), across, len(tiles)
 
