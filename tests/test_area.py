@@ -359,6 +359,58 @@ def test_the_governor_tells_of_the_mask_only_with_an_area() -> None:
         assert ("masks/s" in step.words(has_area=True)) == (step != STEPS[0])
 
 
+def test_live_a_picture_is_read_aside(tmp_path: Path) -> None:
+    """Until it is there, the mosaic is everywhere, or what was shown before stays."""
+    threads: dict[str, list[Any]] = {"area": [], "outside": []}
+    finder = AreaFinder(lambda name, work: threads[name].append(work), _fail)
+    frame, files = _person(), [str(tmp_path / f"{level}.png") for level in (0, 128, 255)]
+    for level, file in zip((0, 128, 255), files, strict=True):
+        cv2.imwrite(file, np.full((9, 9, 3), level, np.uint8))
+
+    def level_of(outside: str) -> float | None:
+        area = _area(frame, finder, area="person", outside=outside)
+        return None if area is None else float(area.outside.to_bgr().mean())
+
+    assert level_of(files[0]) is None
+    finder.close()
+    threads["area"].pop()()
+    assert level_of(files[0]) is None  # a mask, and no picture yet: the frame itself is not shown
+    assert len(threads["outside"]) == 1
+    threads["outside"].pop()()
+    assert finder.has_news
+    assert level_of(files[0]) == pytest.approx(0, abs=2)
+    assert not finder.has_news
+    assert level_of(files[1]) == level_of(files[2]) == pytest.approx(0, abs=2)
+    second, third = threads["outside"]
+    third()
+    assert level_of(files[2]) == pytest.approx(255, abs=2)
+    second()  # the slower one comes too late
+    level_of(files[2])
+    threads["outside"].pop()()
+    assert level_of(files[2]) == pytest.approx(255, abs=2)
+    own = level_of("original")
+    assert level_of(files[1]) == own
+    threads["outside"].pop()()
+    assert level_of(files[1]) == pytest.approx(128, abs=2)
+
+
+def test_the_kernels_of_the_first_mask_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mask is 256 samples wide; each width of a plane has a kernel of its own."""
+    widened, threads = list[tuple[int, int]](), list[Any]()
+
+    def widen(plane: U8, width: int) -> U8:
+        widened.append((plane.shape[1], width))
+        return plane
+
+    monkeypatch.setattr("livemosaic.mosaic.area.widen_rows", widen)
+    finder = AreaFinder(lambda name, work: threads.append(work), _fail)
+    state = LiveState(SETTINGS, area="person")
+    assert finder.area_of(_person(), state, (1280, 720)) is None
+    finder.close()
+    threads[0]()
+    assert widened == [(256, 1280), (256, 640)]
+
+
 def _mask_of(frame: Frame, finder: AreaFinder, time_s: float = 0.0, **state: Any) -> U8:
     frame = replace(frame, pts=round(time_s * 1000), time_base=Fraction(1, 1000))
     area = _area(frame, finder, area="person", **state)

@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..jit import I32, U8, U16, Bools, kernel
 from ..media.colour import Colour
 from ..media.frame import Frame, check_plane
-from .blend import Rows
+from .blend import Rows, widen_rows
 from .grid import Grid
 
 # Interpolation mixes each sample with those beside it, and a cell may end in the middle of one.
@@ -114,12 +114,15 @@ def mix_plane(
     )  # fmt: skip
 
 
-def warm_up() -> None:
-    """Load the kernel of `mix_plane`: up to 1 s where it has to be compiled."""
+def warm_up(mask_width: int, width: int) -> None:
+    """Load the kernels that put a mask of this width into pictures of that width: up to 1 s where
+    they have to be compiled."""
     plane, rows = np.zeros((2, 2), np.uint8), Rows(2, 2, 2)
     mosaic = plane.copy()
     mosaic.flags.writeable = False  # as pictures are
     mix_plane(mosaic, plane, rows, plane, rows, plane.copy())
+    for across in (width, width // 2):
+        widen_rows(np.zeros((2, mask_width), np.uint8), across)
 
 
 @kernel

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from ..media.frame import DeepPicture, Frame
 from ..media.image_reader import BadImage, read_picture
 from ..media.scale import cover
 from ..mosaic.area import Area, warm_up
-from ..vision.person import PersonFinder, coarse, is_other_scene, refined, shrunk
+from ..vision.person import WIDTH, PersonFinder, coarse, is_other_scene, refined, shrunk
 from .governor import STEPS
 from .queues import LatestQueue
 
@@ -50,7 +51,7 @@ class AreaFinder:
         warn: Callable[[object], None],
     ) -> None:
         self._spawn = spawn
-        self._outside = Outside(warn)
+        self._outside = Outside(spawn, warn)
         self._looks: LatestQueue[tuple[int, U8, Colour]] = LatestQueue()
         self._finder: PersonFinder | None = None
         self._found: tuple[int, F32] | None = None  # the last look's scene, and the mask
@@ -69,8 +70,9 @@ class AreaFinder:
 
     @property
     def has_news(self) -> bool:
-        """Whether the mask has changed since the last picture, which may be shown for long."""
-        return self.is_used and self._found is not self._used
+        """Whether the mask, or what is outside, has changed since the last picture, which may be
+        shown for long."""
+        return self.is_used and (self._found is not self._used or self._outside.has_news)
 
     def area_of(self, frame: Frame, state: LiveState, size: tuple[int, int]) -> Area | None:
         """The area of a frame; None for everywhere. `size` is the width and height of the output.
@@ -83,15 +85,18 @@ class AreaFinder:
             return None
         ycbcr = shrunk(frame)
         # A mask is of the picture as it came, so that one from before `mirror` is right after it.
-        self._look(_flipped(ycbcr) if state.mirror else ycbcr, frame)
+        self._look(_flipped(ycbcr) if state.mirror else ycbcr, frame, size[0])
         self._used = found = self._found
         if found is None or found[0] != self._scene:
             return None
         mask = refined(_flipped(found[1]) if state.mirror else found[1], ycbcr)
         if state.area == "background":
             mask = 255 - mask
+        outside = self._outside.picture(state.outside, frame, mask, size)
+        if outside is None:
+            return None
         self.share = float(mask.mean()) / 255
-        return Area(mask, self._outside.picture(state.outside, frame, mask, size))
+        return Area(mask, outside)
 
     def forget(self) -> None:
         """The next frame is of another scene."""
@@ -100,7 +105,7 @@ class AreaFinder:
     def close(self) -> None:
         self._looks.finish()
 
-    def _look(self, ycbcr: U8, frame: Frame) -> None:
+    def _look(self, ycbcr: U8, frame: Frame, width: int) -> None:
         time_s = frame.time_s if self._spawn is None else frame.captured_s
         turn, before = int(time_s * self.looks_per_s), self._before
         self._before = coarse(ycbcr)
@@ -115,13 +120,13 @@ class AreaFinder:
             return
         if not self._is_watching:
             self._is_watching = True
-            self._spawn("area", self._watch)
+            self._spawn("area", partial(self._watch, width))
         self._looks.put((self._scene, ycbcr, frame.colour))
 
-    def _watch(self) -> None:
+    def _watch(self, width: int) -> None:
         try:
             finder = PersonFinder()
-            warm_up()  # or the first mask would be waited for
+            warm_up(WIDTH, width)  # or the first mask would be waited for
             for look in self._looks:
                 self._see(finder, *look)
         except Exception:
@@ -139,36 +144,85 @@ def _flipped(picture: Any) -> Any:
     return cv2.flip(picture, 1)
 
 
+class _Wanted(NamedTuple):
+    """What a picture is made for."""
+
+    outside: str
+    size: tuple[int, int]
+    colour: Colour
+    deep_colour: Colour | None
+
+
 class Outside:
-    """Makes the picture that is shown outside of the mosaic, as the option `outside` says."""
+    """Makes the picture that is shown outside of the mosaic, as the option `outside` says.
 
-    def __init__(self, warn: Callable[[object], None]) -> None:
-        self._warn, self._unreadable = warn, ""
-        self._kept: tuple[object, Frame] | None = None  # with what it was made for
+    Live, a thread reads a picture file. Until then what was there before is shown.
 
-    def picture(self, outside: str, frame: Frame, mask: U8, size: tuple[int, int]) -> Frame:
-        """The picture for a frame; `mask` is that of the mosaic."""
+    Attributes
+    ----------
+    has_news : whether a file has been read since the last picture
+    """
+
+    def __init__(
+        self,
+        spawn: Callable[[str, Callable[[], None]], None] | None,
+        warn: Callable[[object], None],
+    ) -> None:
+        self._spawn, self._warn, self._unreadable = spawn, warn, ""
+        self._kept: tuple[_Wanted, Frame] | None = None
+        self._plain = ""  # "original" or "blur", if the last picture was that
+        self._reading: _Wanted | None = None
+        self.has_news = False
+
+    def picture(self, outside: str, frame: Frame, mask: U8, size: tuple[int, int]) -> Frame | None:
+        """The picture for a frame; `mask` is that of the mosaic. None if there is none yet."""
+        self.has_news = False
         if outside in ("original", "blur"):
             self._kept, self._unreadable = None, ""  # another file may have that name next time
-            return frame if outside == "original" else _blurred(frame, mask)
-        if outside == self._unreadable:
+            self._reading, self._plain = None, outside
+        elif outside == self._unreadable:
             return frame
-        deep_colour = None if frame.deep is None else frame.deep.colour
-        key = (outside, size, frame.colour, deep_colour)
-        if self._kept is None or self._kept[0] != key:
-            try:
-                bgr = self._bgr(outside, size)
-            except BadImage as error:
-                self._unreadable = outside
-                self._warn(f"{outside}: cannot be read: {error}; name a picture")
+        else:
+            deep_colour = None if frame.deep is None else frame.deep.colour
+            wanted = _Wanted(outside, size, frame.colour, deep_colour)
+            self._prepare(wanted)
+            kept = self._kept
+            if outside == self._unreadable:
                 return frame
-            self._kept = key, _frame_of(bgr, frame.colour, deep_colour)
-        return self._kept[1]
+            if kept is not None and kept[0][2:] == wanted[2:]:  # of any size
+                self._plain = ""
+                return kept[1]
+        if self._plain == "blur":
+            return _blurred(frame, mask)
+        return frame if self._plain else None
 
-    def _bgr(self, outside: str, size: tuple[int, int]) -> U8:
-        if outside.startswith("#"):
-            return np.full((2, 2, 3), colour_of(outside)[::-1], np.uint8)
-        return cover(read_picture(outside), *size)
+    def _prepare(self, wanted: _Wanted) -> None:
+        if self._kept is not None and self._kept[0] == wanted:
+            return
+        if self._spawn is None or wanted.outside.startswith("#"):
+            self._make(wanted)
+        elif self._reading != wanted:
+            self._reading = wanted
+            self._spawn("outside", partial(self._read, wanted))
+
+    def _read(self, wanted: _Wanted) -> None:
+        self._make(wanted)
+        if self._reading == wanted:  # else it reads another one by now
+            self._reading = None
+        self.has_news = True
+
+    def _make(self, wanted: _Wanted) -> None:
+        outside, size, colour, deep_colour = wanted
+        try:
+            if outside.startswith("#"):
+                bgr = np.full((2, 2, 3), colour_of(outside)[::-1], np.uint8)
+            else:
+                bgr = cover(read_picture(outside), *size)
+        except BadImage as error:
+            self._unreadable = outside
+            self._warn(f"{outside}: cannot be read: {error}; name a picture")
+            return
+        self._kept = wanted, _frame_of(bgr, colour, deep_colour)
 
 
 def _frame_of(bgr: U8, colour: Colour, deep_colour: Colour | None) -> Frame:
