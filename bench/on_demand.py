@@ -7,6 +7,7 @@ webcam vcam --on-demand`, reads the virtual camera again and again, and prints
 
     picture     from before a reader opens the virtual camera to its first picture of the webcam
     released    from after the reader has closed it to the moment when the webcam is closed
+    cards       how many readers saw a card at first, and not an earlier picture
     waiting     processor time of livemosaic while there is no reader
 """
 
@@ -23,7 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -122,16 +123,31 @@ def read_until(video: Any, condition: Callable[[Any], bool], limit_s: float = LI
     raise TimeoutError("no such picture came")
 
 
-def visit(program: Program, stay_s: float) -> tuple[float, float]:
-    """Read the virtual camera once; the seconds to the picture, and to the release."""
+class Visit(NamedTuple):
+    """What a reader met."""
+
+    picture_s: float  # from its coming to the first picture of the webcam
+    released_s: float  # from its going to the moment when the webcam is closed
+    card: bool  # the first picture was a card
+
+
+def visit(program: Program, stay_s: float) -> Visit:
+    """Read the virtual camera once."""
+    time.sleep(SETTLED_S)
     began_s = time.monotonic()
     with reader(program.virtual) as video:
-        picture_s = read_until(video, lambda it: not is_card(it)) - began_s
+        seen: list[bool] = []
+
+        def is_picture(picture: Any) -> bool:
+            seen.append(is_card(picture))
+            return not seen[-1]
+
+        picture_s = read_until(video, is_picture) - began_s
         stayed_s = time.monotonic() + stay_s
         read_until(video, lambda _: time.monotonic() > stayed_s, stay_s + LIMIT_S)
     left_s = time.monotonic()
     released_s = program.wait_until(lambda: not program.has_open(program.camera)) - left_s
-    return picture_s, released_s
+    return Visit(picture_s, released_s, seen[0])
 
 
 def spread(values: Sequence[float]) -> str:
@@ -166,13 +182,13 @@ def main() -> int:
         for _ in range(chosen.visits):
             visits.append(visit(program, chosen.stay))
             print("picture after {:.2f} s, released after {:.2f} s".format(*visits[-1]), flush=True)
-            time.sleep(SETTLED_S)
     finally:
         result = program.end()
-    pictures, releases = zip(*visits, strict=True)
+    pictures, releases, cards = zip(*visits, strict=True)
     print(f"v4l2loopback {driver_version() or '0.12 or older'}")
     print(f"picture   {spread(pictures)}")
     print(f"released  {spread(releases)}")
+    print(f"cards     {sum(cards)} of {len(cards)} readers saw one first")
     print(f"waiting   {busy:.0%} of a core")
     print("\n".join(line for line in result["messages"] if " on after " in line))
     print(f"on_demand {result['report'].get('on_demand')}, exit {result['code']}")
