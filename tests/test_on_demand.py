@@ -22,7 +22,8 @@ from livemosaic.errors import OptionError, SinkError, SourceError, UsageError
 from livemosaic.media import v4l2
 from livemosaic.media.frame import Card, Frame, Item, StatusEvent
 from livemosaic.media.v4l2 import VideoDevice
-from livemosaic.pipeline import Pipeline
+from livemosaic.pipeline import Pipeline, output_info
+from livemosaic.sinks import open_sink
 from livemosaic.sinks.virtual_camera_readers import Readers
 from livemosaic.sources import open_source
 from livemosaic.sources.base import Source
@@ -38,6 +39,7 @@ from tests.fakes import (
     frame,
     until,
 )
+from tests.program import pictures, video_times
 
 WAITING, STARTING, BUSY = "waiting for a reader", "the camera is starting", "camera not available"
 
@@ -382,6 +384,26 @@ def test_a_card_is_shown_instead_of_the_last_picture() -> None:
     assert report["drops"] == {"source": 0, "mosaic": 0, "governor": 0}
     assert report["governor"]["changes"] == []
     assert report["on_demand"] is None
+
+
+@pytest.mark.parametrize("name", ["o.mp4", "o.mkv"])
+def test_in_a_file_the_card_lasts_as_long_as_the_wait(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    sink = open_sink(file, output_info(FakeSource(()).info, FakeMosaic().plan(*SIZE)))
+    bright = frame(0)
+    bright.y[:] = 200
+    beside = FakeSink(latest_only=True)
+    items = [
+        bright,
+        until(lambda: len(beside.items) == 1),
+        card(FAR),
+        until(lambda: len(beside.items) == 2),
+        bright.with_times_of(frame(2 * FAR)),
+    ]
+    Pipeline(LiveSource(items), FakeMosaic(), [sink, beside]).run()
+    assert video_times(file) == [0, 40, 80]
+    means = [picture.mean() for picture in pictures(file)]
+    assert means[1] < 80 < 150 < means[0] == pytest.approx(means[2], abs=2)
 
 
 def test_a_frozen_picture_is_there_again_after_a_card() -> None:
