@@ -7,7 +7,7 @@ import pytest
 
 from livemosaic.media.colour import Colour
 from livemosaic.media.frame import Frame
-from livemosaic.pipeline.status_overlay import with_status_overlay
+from livemosaic.pipeline.status_overlay import card_picture, with_status_overlay
 
 SIZES = [(1280, 720), (321, 201), (64, 48), (17, 9), (2000, 11), (9, 2000), (2, 2), (1, 1)]
 
@@ -83,3 +83,25 @@ def test_a_long_text_is_written_smaller() -> None:
     text = "rtsp://camera.example.org/a/long/path: reconnecting"
     columns = np.nonzero((with_status_overlay(frame, text).y != frame.y).any(axis=0))[0]
     assert 200 < np.ptp(columns) < 400
+
+
+@pytest.mark.parametrize(
+    "size", [(160, 120), (120, 1000), (2000, 64), (1280, 720), (5120, 2880), (2, 2)]
+)
+@pytest.mark.parametrize("full_range", [False, True])
+def test_a_card_fits_its_size(size: tuple[int, int], full_range: bool) -> None:
+    colour = Colour("bt601", full_range=full_range)
+    card = card_picture(
+        "The camera is off\nIt starts when a program shows this picture", size, colour
+    )
+    assert (card.width, card.height) == size
+    assert card.colour == colour
+    ground = int(np.median(card.y))
+    lit = np.argwhere(card.y > ground + 60)
+    assert len(lit) > 0 or size == (2, 2)
+    assert len(lit) < 0.15 * card.y.size
+    for axis, side in ((0, card.height), (1, card.width)):  # in the middle
+        if len(lit):
+            first, last = lit[:, axis].min(), side - 1 - lit[:, axis].max()
+            assert min(first, last) > 0
+            assert abs(int(first) - int(last)) < 0.1 * side
