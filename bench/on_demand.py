@@ -106,6 +106,7 @@ def is_card(picture: Any) -> bool:
 @contextlib.contextmanager
 def reader(path: str) -> Iterator[Any]:
     """A program that reads a virtual camera."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     video = cv2.VideoCapture(path, cv2.CAP_V4L2)
     try:
         yield video
