@@ -585,6 +585,8 @@ def test_its_thread_ends_with_the_pipeline(gallery: Gallery, how: str) -> None:
     ("words", "code", "message"),
     [
         (("--area", "person", "--outside", "nothere.png"), 2, "--outside nothere.png: cannot be"),
+        (("--area", "person", "--outside", "green"), 2, "such as #20a060, or a picture file"),
+        (("--area", "person", "--outside", "blu"), 2, "did you mean blur?"),
         (("--area", "person", "--outside", "#12"), 2, "--outside #12: must be"),
         (("--area", "face"), 2, "choose from"),
     ],

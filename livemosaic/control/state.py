@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..argument import take
-from ..errors import OptionError, UsageError
+from ..errors import OptionError, UsageError, did_you_mean
 from ..mosaic.settings import MosaicSettings
 from ..option import TEXTS, Kind, Option, Texts, option, options_of
 
@@ -23,6 +23,7 @@ OnClose = Literal["continue", "end"]
 # Gets a message for the user; an empty text after a change of the state.
 Listener = Callable[[str], None]
 AreaName = Literal["everything", "background", "person"]
+_OUTSIDE_WORDS = ("original", "blur")
 
 
 def _outside(value: object) -> str:
@@ -41,20 +42,22 @@ def colour_of(text: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def named_picture(name: str, path: str) -> U8:
+def named_picture(name: str, path: str, *, advice: str = "name a picture") -> U8:
     """The picture that an option names; `OptionError` if it cannot be read."""
     from ..media.image_reader import BadImage, read_picture
 
     try:
         return read_picture(path)
     except BadImage as error:
-        raise OptionError(name, path, f"cannot be read: {error}; name a picture") from None
+        raise OptionError(name, path, f"cannot be read: {error}; {advice}") from None
 
 
 def check_outside(outside: str) -> None:
     """`OptionError` for a picture file that cannot be read."""
-    if outside not in ("original", "blur") and not outside.startswith("#"):
-        named_picture("outside", outside)
+    if outside not in _OUTSIDE_WORDS and not outside.startswith("#"):
+        words = f"{', '.join(_OUTSIDE_WORDS)}, a colour such as #20a060, or a picture file"
+        advice = did_you_mean(outside, _OUTSIDE_WORDS) or f"write {words}"
+        named_picture("outside", outside, advice=advice)
 
 
 _OUTSIDE = Kind("original, blur, a colour or a picture file", "WHAT", _outside, "#20a060")
