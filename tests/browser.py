@@ -61,6 +61,7 @@ class Tab:
         self.call("Emulation.setTouchEmulationEnabled", enabled=phone)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Page.bringToFront")
         self.call("Page.navigate", url=url)
 
     def run(self, code: str) -> Any:
@@ -119,7 +120,9 @@ class Browser:
             target = json.load(answer)
         address = target["webSocketDebuggerUrl"]
         with connect(address, max_size=None, compression=None) as connection:
-            yield Tab(connection)
+            tab = Tab(connection)
+            yield tab
+            tab.call("Page.close")
 
 
 @contextmanager

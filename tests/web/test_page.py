@@ -1,0 +1,275 @@
+"""The control page in a real browser: each control, plots, several people, no console error."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.browser import Browser, Tab, browser
+from tests.program import Run, left, needs_jit
+
+from .conftest import WAIT_S, until
+
+pytestmark = [pytest.mark.slow, needs_jit]
+
+DESK, PHONE = (1440, 900), (390, 844)
+FULL = "document.querySelectorAll('.option').length > 15 && lines.length > 0 && !isSending"
+# In a copy: to read the canvas itself is slow, and the browser says so.
+SHOWN = (
+    "((copy) => (copy.drawImage(canvas, 0, 0, 8, 8), copy.getImageData(0, 0, 8, 8).data.some("
+    "(it, at) => at % 4 < 3 && it)))(new OffscreenCanvas(8, 8).getContext('2d'))"
+)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as opened:
+        yield opened
+
+
+class Live:
+    """A run with a control page, and a program that asks it."""
+
+    def __init__(self, run: Run, url: str) -> None:
+        self.run, self.url = run, url
+        base, _, token = url.partition("/?token=")
+        headers = {"Authorization": f"Bearer {token}"}
+        self.client = httpx.Client(base_url=base, headers=headers, timeout=WAIT_S)
+
+    def values(self) -> dict[str, Any]:
+        values: dict[str, Any] = self.client.get("/api/settings").json()
+        return values
+
+    def differs(self, name: str, before: object) -> bool:
+        """Whether an option has another value than before."""
+        return bool(self.values()[name] != before)
+
+    def schema(self) -> dict[str, Any]:
+        document = self.client.get("/openapi.json").json()
+        options: dict[str, Any] = document["components"]["schemas"]["Settings"]["properties"]
+        return options
+
+
+@contextlib.contextmanager
+def started(folder: Path) -> Iterator[Live]:
+    """A run in a folder of its own."""
+    words = ("pattern:320x180@25", "null", "--size", "320x180", "--tile", "20", "--no-config")
+    run = Run("run", *words, "--web", "0", cwd=folder)
+    url = run.wait_for(rb"(?m)^control page: (\S+)$")[1].decode()
+    live = Live(run, url)
+    try:
+        with live.client:
+            until(lambda: live.client.get("/api/stats").json()["fps_out"])
+            yield live
+    finally:
+        run.interrupt()
+        run.end()
+
+
+@pytest.fixture(scope="module")
+def shared_live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with started(tmp_path_factory.mktemp("run")) as live:
+        yield live
+
+
+@pytest.fixture
+def live(shared_live: Live) -> Live:
+    """A run in the state of its start."""
+    switches = {"mirror": False, "privacy": False, "freeze": False}
+    shared_live.client.patch("/api/settings", json={"profile": "default", **switches})
+    return shared_live
+
+
+@pytest.fixture
+def own_live(tmp_path: Path) -> Iterator[Live]:
+    with started(tmp_path) as live:
+        yield live
+
+
+def opened(tab: Tab, live: Live, **screen: Any) -> Tab:
+    tab.show(live.url, **{"size": DESK, **screen})
+    tab.wait_for(FULL)
+    tab.wait_for(SHOWN)
+    return tab
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize(("size", "phone"), [(DESK, False), (PHONE, True)], ids=["desk", "phone"])
+def test_the_page_fits(
+    size: tuple[int, int], phone: bool, dark: bool, chromium: Browser, live: Live
+) -> None:
+    with chromium.tab() as tab:
+        opened(tab, live, size=size, phone=phone, dark=dark)
+        assert tab.run("document.documentElement.scrollWidth <= innerWidth")
+        names = tab.names()
+        shot = Image.open(io.BytesIO(tab.screenshot())).convert("L")
+        small = tab.run(
+            "[...document.querySelectorAll('button, select, input:not([type=radio]), summary')]"
+            ".filter((it) => it.checkVisibility() && it.offsetHeight < 20).map((it) => it.id)"
+        )
+        assert tab.problems == []
+    assert [role for role, name in names if not name] == []
+    expected = {"button": 7, "slider": 5, "combobox": 2, "radio": 7, "switch": 2}
+    for role, least in expected.items():
+        assert [its for its, _ in names].count(role) >= least
+    corner = shot.getpixel((3, shot.height - 3))
+    assert isinstance(corner, int)
+    assert (corner < 80) == dark
+    assert small == []
+
+
+def operate(tab: Tab, name: str) -> None:
+    """Change an option as a person does, by its control."""
+    control = f'document.querySelector(\'[name="{name}"], [data-option="{name}"]\')'
+    kind = tab.run(f"{control}.type")
+    if kind == "range":
+        tab.run(f"{control}.focus()")
+        now, high = tab.run(f"[{control}.value, {control}.max].map(Number)")
+        tab.press(*(("ArrowLeft", 37) if now == high else ("ArrowRight", 39)))
+    elif kind == "number":
+        tab.run(
+            f"{control}.value = Number({control}.value) + Number({control}.step),"
+            f"{control}.dispatchEvent(new Event('change'))"
+        )
+    elif kind == "radio":
+        tab.run(f"document.querySelector('[name=\"{name}\"]:not(:checked)').click()")
+    elif kind == "select-one":
+        tab.run(f"{control}.selectedIndex += 1, {control}.dispatchEvent(new Event('change'))")
+    else:
+        tab.run(f"{control}.click()")
+
+
+def test_each_control_changes_its_option(chromium: Browser, own_live: Live, tmp_path: Path) -> None:
+    live = own_live
+    options = live.schema()
+    with chromium.tab() as tab:
+        opened(tab, live)
+        tab.run("document.querySelector('details').open = true")
+        for name in options:
+            if name == "columns":  # 17 columns would have the same tiles
+                tab.run("change('columns', 8)")
+                until(lambda: live.values()["columns"] == 8)
+                continue
+            before = live.values()[name]
+            operate(tab, name)
+            until(partial(live.differs, name, before))
+        until(lambda: live.client.get("/api/stats").json()["recording"])
+        tab.run("document.querySelector('[data-option=recording]').click()")
+        tab.run("document.querySelector('[data-action=snapshot]').click()")
+        operate(tab, "freeze")
+        until(lambda: {name[-4:] for name in left(tmp_path)} == {".mkv", ".png"})
+        tab.wait_for("document.querySelector('#toasts').textContent.includes('saved')")
+        assert tab.problems == []
+
+
+def test_the_page_is_operated_by_the_keyboard(chromium: Browser, live: Live) -> None:
+    """Tab reaches everything that can be operated, in the order of the page."""
+    with chromium.tab() as tab:
+        opened(tab, live)
+        tab.run("document.body.focus()")
+        reached: list[str] = []
+        for _ in range(40):
+            tab.press("Tab", 9)
+            reached.append(
+                tab.run("document.activeElement.dataset.option ?? document.activeElement.name")
+                or tab.run("document.activeElement.id || document.activeElement.textContent")
+            )
+        for name in ("privacy", "freeze", "recording", "quit", "profile", "tint", "mirror"):
+            assert name in reached
+        assert reached.index("privacy") < reached.index("profile") < reached.index("mirror")
+
+
+def test_people_see_each_other(chromium: Browser, live: Live) -> None:
+    with chromium.tab() as first, chromium.tab() as second:
+        opened(first, live)
+        opened(second, live, size=PHONE, phone=True)
+        first.wait_for("document.querySelector('#pages').textContent.startsWith('2')")
+        operate(second, "mirror")
+        first.wait_for("document.querySelector('[name=mirror]').checked")
+        live.client.patch("/api/settings", json={"tint": 0.35, "privacy": True})
+        for tab in (first, second):
+            tab.wait_for("document.querySelector('[name=tint]').value === '0.35'")
+            tab.wait_for("document.querySelector('#badges').textContent === 'privacy mode'")
+        live.client.patch("/api/settings", json={"match": "clusters"})
+        first.wait_for("!document.querySelector('[name=calm]').closest('.unused').hidden")
+
+
+def test_plots_and_statistics(chromium: Browser, live: Live) -> None:
+    with chromium.tab() as tab:
+        opened(tab, live)
+        tab.wait_for("lines.length > 3")
+        labels = tab.run("[...document.querySelectorAll('.plot svg')].map((it) => it.ariaLabel)")
+        points = tab.run(
+            "[...document.querySelectorAll('.plot .first')]"
+            ".filter((it) => it.tagName === 'polyline').map((it) => it.points.length)"
+        )
+        places = tab.run("document.querySelector('#places').textContent")
+        summary = tab.run("document.querySelector('#summary').textContent")
+    assert [label.partition(":")[0] for label in labels] == [
+        *("Frame rate", "Latency", "Dropped", "Active cells", "Governor")
+    ]
+    assert min(points) > 2
+    assert "pattern:320x180@25" in places
+    assert "null" in places
+    assert "frames/s" in summary
+
+
+def test_a_refusal_is_shown_and_taken_back(chromium: Browser, live: Live) -> None:
+    with chromium.tab() as tab:
+        opened(tab, live)
+        tab.run("change('tint', 7)")
+        tab.wait_for("document.querySelector('#toasts').textContent.includes('tint: must be')")
+        tab.wait_for("document.querySelector('[name=tint]').value === '0.8'")
+
+
+def test_the_preview_can_rest(chromium: Browser, live: Live) -> None:
+    """Without it nothing is asked for, so nothing is encoded."""
+    with chromium.tab() as tab:
+        opened(tab, live)
+        tab.run(
+            "window.asked = 0, window.send = feed.send.bind(feed),"
+            "feed.send = (text) => { asked += 1; send(text); }"
+        )
+        tab.wait_for("asked > 3")
+        tab.run("document.querySelector('#preview').click()")
+        tab.wait_for("!isAsked")
+        asked = tab.run("asked")
+        tab.run("new Promise((done) => setTimeout(done, 400))")
+        assert tab.run("asked") == asked
+        tab.run("document.querySelector('#preview').click()")
+        tab.wait_for(f"asked > {asked}")
+
+
+def test_quit_asks_first(chromium: Browser, own_live: Live) -> None:
+    live = own_live
+    with chromium.tab() as tab:
+        opened(tab, live)
+        tab.run("document.querySelector('#quit').click()")
+        assert tab.run("document.querySelector('#confirm').open")
+        tab.press("Escape", 27)
+        tab.wait_for("!document.querySelector('#confirm').open")
+        assert live.values()
+        tab.run("document.querySelector('#quit').click()")
+        tab.run("document.querySelector('#end').click()")
+        tab.wait_for("!document.querySelector('#lost').hidden")
+        assert tab.run("document.querySelector('[name=tint]').disabled")
+    assert live.run.process.wait(WAIT_S) == 0
+
+
+def test_a_stream_fills_the_page(chromium: Browser, live: Live) -> None:
+    """As OBS shows it."""
+    with chromium.tab() as tab:
+        tab.show(live.url.replace("/?", "/stream.mjpg?"), size=(320, 180))
+        tab.wait_for("document.images.length && document.images[0].naturalWidth === 320")
+        box = tab.run("JSON.stringify(document.images[0].getBoundingClientRect())")
+        assert tab.problems == []
+    assert (json.loads(box)["x"], json.loads(box)["y"]) == (0, 0)
