@@ -116,8 +116,6 @@ def diagnose_gallery(gallery: Gallery, input: str | Path = CLIP) -> Diagnosis:
     mosaic = Mosaic(gallery)
     index = layout_index(gallery)
     weight = weights(mosaic.settings.tint)
-    place_of = np.empty(2 * len(gallery), np.int64)
-    place_of[index.variant] = np.arange(len(index.variant))
     cells: list[U8] = []
     shown: list[F32] = []
     for picture in _pictures(path):
@@ -125,7 +123,7 @@ def diagnose_gallery(gallery: Gallery, input: str | Path = CLIP) -> Diagnosis:
         points = _points(mosaic, picture)
         variants = 2 * mosaic.tile_ids.reshape(-1) + mosaic.flips.reshape(-1)
         codes, _ = encode(points_to_lab(points))
-        places = place_of[variants]
+        places = index.place[variants]
         costs = (weight * (index.codes[places] - codes) ** 2).sum(axis=1) + index.residual[places]
         cells.append(points)
         shown.append(costs.astype(np.float32))

@@ -57,6 +57,7 @@ class LayoutIndex(NamedTuple):
     residual: F32  # (n,), the sum of squares that the coefficients leave out
     texture: F32  # (n,), see `livemosaic.gallery.layout_features.tile_points`
     variant: I32  # (n,), tile number * 2, + 1 if mirrored
+    place: I32  # (2 * tiles,), the place of each variant, -1 for none
     photo: I32  # (n,)
     start: I32  # (k + 1,), the first place of each cluster, and the end
     slots: I32  # (k + 1,), the first slot of each cluster, and the end
@@ -156,30 +157,42 @@ _indices: WeakKeyDictionary[Gallery, LayoutIndex] = WeakKeyDictionary()
 
 
 def _index(gallery: Gallery) -> LayoutIndex:
-    tiles = len(gallery.points)
-    mirrored = np.flatnonzero(gallery.mirrors).astype(np.int32)
-    variant = np.concatenate([np.arange(tiles, dtype=np.int32) * 2, mirrored * 2 + 1])
-    codes = np.empty((len(variant), COEFFICIENTS), np.float32)
-    residual = np.empty(len(variant), np.float32)
-    for begin in range(0, tiles, _BATCH):
-        part = slice(begin, min(begin + _BATCH, tiles))
-        points = np.asarray(gallery.points[part])
-        codes[part], residual[part] = encode(points_to_lab(points))
-    for begin in range(0, len(mirrored), _BATCH):
-        chosen = mirrored[begin : begin + _BATCH]
-        points = np.ascontiguousarray(np.asarray(gallery.points)[chosen, :, ::-1])
-        part = slice(tiles + begin, tiles + begin + len(chosen))
-        codes[part], residual[part] = encode(points_to_lab(points))
-
+    variant = _variants(gallery, np.arange(len(gallery), dtype=np.int32))
+    codes, residual = _encode_variants(gallery, variant)
     weighted = codes[:, :COARSE] * np.sqrt(weights(_CLUSTERS_TINT)[:COARSE])
     cluster_size = int(np.clip(np.sqrt(len(codes)), _MIN_CLUSTER, _MAX_CLUSTER))
     start, order = kmeans(weighted, cluster_size)
-    codes, variant = codes[order], variant[order]
+    return _assemble(gallery, variant[order], codes[order], residual[order], start)
+
+
+def _variants(gallery: Gallery, tiles: I32) -> I32:
+    """The variants of some tiles: the tiles as they are, then those that may be mirrored."""
+    return np.concatenate([tiles * 2, tiles[gallery.mirrors[tiles]] * 2 + 1])
+
+
+def _encode_variants(gallery: Gallery, variant: I32) -> tuple[F32, F32]:
+    """The coefficients of variants, and their residuals."""
+    codes = np.empty((len(variant), COEFFICIENTS), np.float32)
+    residual = np.empty(len(variant), np.float32)
+    for begin in range(0, len(variant), _BATCH):
+        part = slice(begin, begin + _BATCH)
+        points = np.asarray(gallery.points)[variant[part] // 2]
+        mirrored = variant[part] % 2 == 1
+        points[mirrored] = points[mirrored, :, ::-1]
+        codes[part], residual[part] = encode(points_to_lab(points))
+    return codes, residual
+
+
+def _assemble(gallery: Gallery, variant: I32, codes: F32, residual: F32, start: I32) -> LayoutIndex:
+    """The index of variants that are in the order of their clusters, none of which is empty."""
+    place = np.full(2 * len(gallery), -1, np.int32)
+    place[variant] = np.arange(len(variant), dtype=np.int32)
     photo = gallery.source_photo[variant // 2].astype(np.int32)
     sizes = np.diff(start)
     centres = np.add.reduceat(codes, start[:-1], axis=0, dtype=np.float64) / sizes[:, None]
     members = np.argsort(photo, kind="stable").astype(np.int32)
-    photo_start = np.searchsorted(photo[members], np.arange(photo.max() + 2))
+    photos = int(gallery.source_photo.max()) + 1
+    photo_start = np.searchsorted(photo[members], np.arange(photos + 1))
     coarse, slots = blocks(np.ascontiguousarray(codes[:, :COARSE]), start)
     slot = np.repeat(slots[:-1] - start[:-1], sizes) + np.arange(len(variant), dtype=np.int32)
     details = np.zeros(slots[-1], np.uint16)
@@ -187,9 +200,10 @@ def _index(gallery: Gallery) -> LayoutIndex:
     one_cluster = np.array([0, len(sizes)], np.int32)
     return LayoutIndex(
         codes=codes,
-        residual=residual[order],
+        residual=residual,
         texture=gallery.texture[variant // 2].astype(np.float32),
         variant=variant,
+        place=place,
         photo=photo,
         start=start,
         slots=slots,
