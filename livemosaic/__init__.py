@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .diagnosis import diagnose_gallery
     from .gallery import build_gallery, open_gallery, refresh_gallery, remove_photos
     from .gallery.file_format import Gallery
+    from .gallery.live import LiveGallery
     from .media.colour import Colour
     from .media.frame import Frame, StreamInfo
     from .mosaic.area import Area
@@ -36,6 +37,7 @@ __all__ = [
     "Frame",
     "Gallery",
     "GalleryError",
+    "LiveGallery",
     "LiveState",
     "LivemosaicError",
     "Matcher",
@@ -68,6 +70,7 @@ _LAZY = {
     "Control": ".control.state",
     "Frame": ".media.frame",
     "Gallery": ".gallery.file_format",
+    "LiveGallery": ".gallery.live",
     "LiveState": ".control.state",
     "Matcher": ".mosaic.match.base",
     "Mosaic": ".mosaic.mosaic",

@@ -150,7 +150,9 @@ class FakeMosaic(Mosaic):
     def warm_up_kernels(self, settings: MosaicSettings, *frame: object) -> None:
         self._on_warm_up(settings)
 
-    def update_settings(self, settings: MosaicSettings, *, gallery: object = None) -> None:
+    def update_settings(
+        self, settings: MosaicSettings, *, gallery: object = None, ready: object = None
+    ) -> None:
         self.settings = settings
         self.galleries.append(gallery)
 

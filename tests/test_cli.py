@@ -111,7 +111,7 @@ def names(value: Any) -> Any:
 P2 = {"p50": None, "p95": None}
 CONTRACT = {
     **dict.fromkeys(["input", "outputs", "frames_in", "frames_out", "dropped", "repeated"]),
-    **dict.fromkeys(["duration_s", "fps", "first_frame_s", "peak_rss_mb", "reconnects"]),
+    **dict.fromkeys(["duration_s", "fps", "gallery", "first_frame_s", "peak_rss_mb", "reconnects"]),
     "latency_ms": {"p50": None, "p95": None, "p99": None, "max": None},
     "stages_ms": dict.fromkeys(
         ["decode", "area", "activity", "features", "match", "compose", "encode"], P2

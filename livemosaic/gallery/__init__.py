@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .builtin import BUILTIN
     from .change import refresh_gallery, remove_photos
     from .file_format import Gallery
+    from .live import LiveGallery
     from .recipe import Recipe
 
     # What stands for a gallery: an open one, a name or path, or pictures.
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "build_gallery": "build",
     "Gallery": "file_format",
+    "LiveGallery": "live",
     "BUILTIN": "builtin",
     "Recipe": "recipe",
     "refresh_gallery": "change",
@@ -45,6 +47,7 @@ _LAZY = {
 __all__ = [
     "BUILTIN",
     "Gallery",
+    "LiveGallery",
     "Recipe",
     "build_gallery",
     "open_gallery",

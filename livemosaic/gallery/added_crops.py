@@ -31,7 +31,7 @@ class AddedCrops:
     def take(self, arrays: Arrays) -> Arrays:
         """Take tiles, of each photo the whole first; returns the wholes."""
         is_whole = np.diff(arrays["source_photo"], prepend=-1) > 0
-        means = _means(arrays["points"])
+        means = mean_colours(arrays["points"])
         self._whole = np.concatenate([self._whole, means[is_whole]])
         for i in np.flatnonzero(~is_whole):
             if _is_far(means[i], self._whole) and _is_far(means[i], self._held_means):
@@ -45,9 +45,20 @@ class AddedCrops:
         return [arrays for mean, arrays in held if _is_far(mean, self._whole)]
 
 
+def new_colours(crops: U8, known: F32) -> NDArray[np.bool_]:
+    """Which of some crops, by their points, have a mean colour that is far from those known, and
+    from those of the crops before."""
+    chosen = np.zeros(len(crops), np.bool_)
+    for number, mean in enumerate(mean_colours(crops)):
+        if _is_far(mean, known):
+            chosen[number], known = True, np.concatenate([known, mean[None]])
+    return chosen
+
+
 def _is_far(mean: F32, known: F32) -> bool:
     return bool((np.square(known - mean).sum(axis=1) >= _FAR**2).all())
 
 
-def _means(points: U8) -> F32:
+def mean_colours(points: U8) -> F32:
+    """The mean colours of tiles by their points, (n, 3) CIELAB with less weight on colour."""
     return np.asarray(points_to_lab(points).mean(axis=1), np.float32)

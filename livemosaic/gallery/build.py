@@ -94,7 +94,7 @@ class BuildReport:
 
 # Of some photos: the names and stamps of those read, (name, reason) of the others, arrays of the
 # gallery file, and those for tiles of other shapes. The numbers of photos count from 0.
-_Batch = tuple[list[str], list[Stamp], list[tuple[str, str]], Arrays, Arrays]
+Batch = tuple[list[str], list[Stamp], list[tuple[str, str]], Arrays, Arrays]
 
 
 def build_gallery(
@@ -186,6 +186,26 @@ def images_gallery(
     images: str | Path | Iterable[U8 | Image | str | Path], recipe: Recipe, *, rgb: bool = False
 ) -> bytes:
     """The bytes of a gallery file of images, see `Gallery.from_images`."""
+    names, cut = images_cut(images, recipe, rgb=rgb)
+    if not names:
+        raise UsageError("images: the list is empty; give at least one array or path")
+    file = io.BytesIO()
+    with contextlib.closing(GalleryWriter(file)) as writer:
+        report = write_gallery(writer, names, cut, recipe, root="")
+    for name, reason in report.unreadable:
+        raise GalleryError(f"{name}: cannot be read: {reason}; leave it out, or save it again")
+    return file.getvalue()
+
+
+def images_cut(
+    images: str | Path | Iterable[U8 | Image | str | Path],
+    recipe: Recipe,
+    *,
+    rgb: bool = False,
+    first: int = 0,
+) -> tuple[list[str], Cut]:
+    """The names of images, see `Gallery.from_images`, and what makes their tiles. An array or
+    Pillow image is called by its number, counted from `first`."""
     arrays: dict[str, U8] = {}
     names: list[str] = []
     for number, image in enumerate(items("images", images, "a path, or a list of images")):
@@ -193,7 +213,7 @@ def images_gallery(
             path = path_text(f"images[{number}]", image, "a path")
             names.append(os.path.abspath(os.path.expanduser(path)))
             continue
-        names.append(f"images[{number}]")
+        names.append(f"images[{first + number}]")
         try:
             arrays[names[-1]] = to_array(image, rgb=rgb)
         except UsageError as error:
@@ -207,14 +227,7 @@ def images_gallery(
         array = arrays[name]
         return _cut(array, (array.shape[1], array.shape[0]), cutting)
 
-    if not names:
-        raise UsageError("images: the list is empty; give at least one array or path")
-    file = io.BytesIO()
-    with contextlib.closing(GalleryWriter(file)) as writer:
-        report = write_gallery(writer, names, cut, recipe, root="")
-    for name, reason in report.unreadable:
-        raise GalleryError(f"{name}: cannot be read: {reason}; leave it out, or save it again")
-    return file.getvalue()
+    return names, cut
 
 
 def file_cut(recipe: Recipe) -> Cut:
@@ -332,15 +345,15 @@ def _read_all(
     stamp: Callable[[str], Stamp],
     tile: Size,
     workers: int | None,
-) -> Iterator[_Batch]:
+) -> Iterator[Batch]:
     """Batches in the order of `names`; only a bounded number of them is in memory."""
     workers = workers or usable_cores() + EXTRA_WORKERS
-    pending: deque[Future[_Batch]] = deque()
+    pending: deque[Future[Batch]] = deque()
     pool = ThreadPoolExecutor(workers, "gallery")
     try:
         for start in range(0, len(names), BATCH):
             some = names[start : start + BATCH]
-            pending.append(pool.submit(_read_batch, some, cut, stamp, tile))
+            pending.append(pool.submit(read_batch, some, cut, stamp, tile))
             if len(pending) > 2 * workers:
                 yield pending.popleft().result()
         while pending:
@@ -349,9 +362,8 @@ def _read_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _read_batch(
-    names: Sequence[str], cut: Cut, stamp: Callable[[str], Stamp], tile: Size
-) -> _Batch:
+def read_batch(names: Sequence[str], cut: Cut, stamp: Callable[[str], Stamp], tile: Size) -> Batch:
+    """Make the tiles of some photos, and describe them."""
     read: list[str] = []
     stamps: list[Stamp] = []
     unreadable: list[tuple[str, str]] = []

@@ -157,17 +157,25 @@ Stamp = tuple[int, int]
 NO_STAMP: Stamp = (0, 0)
 
 
+_SOURCES = ("source_photo", "source_crop", "photo_start", "photo_path")
+
+
 class Sources(Sequence[Source]):
     """The source of each tile, stored as a table of paths and int32 numbers.
 
-    `crops` is int32 (n, 4), the part of the photo that each shows.
+    Attributes
+    ----------
+    table : the arrays of the gallery file
+    root : the folder that the paths belong to
+    crops : int32 (n, 4), the part of the photo that each shows
     """
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], root: str) -> None:
+        self.table = {name: arrays[name] for name in _SOURCES}
+        self.root = root
         self._photo: NDArray[np.int32] = arrays["source_photo"]
         self.crops: NDArray[np.int32] = arrays["source_crop"]
         self._start, self._bytes = arrays["photo_start"], arrays["photo_path"]
-        self._root = root
 
     def __len__(self) -> int:
         return len(self._photo)
@@ -194,7 +202,7 @@ class Sources(Sequence[Source]):
 
     def _path(self, photo: int) -> str:
         raw = self._bytes[self._start[photo] : self._start[photo + 1]].tobytes()
-        return os.path.join(self._root, raw.decode("utf-8", "surrogateescape"))
+        return os.path.join(self.root, raw.decode("utf-8", "surrogateescape"))
 
 
 class Gallery:
@@ -230,6 +238,8 @@ class Gallery:
         photo with lettering
     added_crops : bool (n,), which tiles are crops that were added for the colours that whole photos
         lack; crops that a recipe asks for are not among them
+    gone : bool (n,), which tiles have left: those of photos that a `LiveGallery` forgot. No cluster
+        has them; all other arrays do
     options : how the gallery was built (fit, crops, clusters, drop_percentile, seed)
     uncut, uncut_photo, uncut_crop : photos of another shape than the tiles, for tiles of any: uint8
         (w, tile_height, tile_width, 3), int32 (w,) and (w, 4): BGR, distorted; number of the photo;
@@ -273,6 +283,7 @@ class Gallery:
         self.mirrors: NDArray[np.bool_] = by_photo[self.source_photo]
         first = photos if self.options.get("crops", 0) is None else len(self)
         self.added_crops: NDArray[np.bool_] = np.arange(len(self)) >= first
+        self.gone: NDArray[np.bool_] = np.zeros(len(self), np.bool_)
 
     def __len__(self) -> int:
         return len(self.tiles)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..gallery.file_format import Gallery
 from ..gallery.full_size import full_size_tiles
+from ..gallery.snapshot import GallerySnapshot
 from ..jit import F32, I32, U8, kernel
 from ..media.colour import Colour, bgr_to_ycbcr
 from ..option import Size
@@ -58,7 +59,9 @@ class TileCache:
         self.overlay = overlay
         self._full_size = full_size and width > gallery.tile_width
         count, half = len(gallery.tiles), (height // 2, width // 2)
-        n = min(count, max(min_tiles, max_bytes * 2 // (3 * width * height)))
+        n = max(min_tiles, max_bytes * 2 // (3 * width * height))
+        if not isinstance(gallery, GallerySnapshot):  # one may grow
+            n = min(count, n)
         self.y = np.empty((n, height, width), self.dtype)
         self.u = np.empty((n, *half), self.dtype)
         self.v = np.empty((n, *half), self.dtype)
@@ -71,6 +74,12 @@ class TileCache:
         self._lut = np.floor(levels + 1e-9).astype(np.uint8).reshape(256, 1, 3)
         self.means = np.zeros((n, 3), np.float32)  # of Y'CbCr before the overlay scales it
         self.deviations = np.zeros(n, np.float32)  # the standard deviation of luma, likewise
+
+    def follow(self, gallery: Gallery) -> None:
+        """Use a later state of a live gallery; tiles keep their slots."""
+        more = len(gallery) - len(self._slot)
+        self._slot = np.concatenate([self._slot, np.full(more, -1, np.int32)])
+        self._gallery = gallery
 
     def slots(self, ids: I32) -> I32:
         """The slots of tiles, int32; fills slots for those that have none."""

@@ -9,24 +9,29 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from ..control.state import Control, LiveState
 from ..errors import problem_of
 from ..gallery.file_format import Gallery
 from ..media.frame import Card, Frame, Item, StatusEvent, TrackPacket
-from ..mosaic.mosaic import CellCounts, Mosaic
+from ..mosaic.mosaic import CellCounts, Mosaic, ReadyGallery
 from ..mosaic.settings import MAX_TILE_PX, MosaicSettings
 from ..option import Texts
 from ..tile_size import enlarged
 from .area import AreaFinder
 from .away import AwayPicture
 from .governor import Governor, Step
+from .live_gallery import GalleryFollower
 from .queues import Closed, Ended, FrameQueue
 from .sink_writer import FanOut
 from .stats import Durations
 from .status_overlay import card_picture, with_status_overlay
 from .threads import ThreadGroup
 from .warmup import WarmUp
+
+if TYPE_CHECKING:
+    from ..gallery.live import LiveGallery
 
 _logger = logging.getLogger("livemosaic")
 
@@ -57,6 +62,7 @@ class MosaicWorker:
         open_gallery: Callable[[Texts], Gallery] | None = None,
         save_picture: Callable[[Frame], str] | None = None,
         away: AwayPicture | None = None,
+        live_gallery: LiveGallery | None = None,
     ) -> None:
         self._mosaic, self._incoming, self._fan_out = mosaic, incoming, fan_out
         self._threads, self._control, self.governor = threads, control, governor
@@ -66,6 +72,11 @@ class MosaicWorker:
         spawn = None if governor is None else self._spawn_aside
         self._area = AreaFinder(spawn, control.warn)
         self._warm_up = WarmUp(mosaic, self._state.settings, self._spawn_aside)
+        self.follower = (
+            None
+            if live_gallery is None
+            else GalleryFollower(mosaic, live_gallery, self._spawn_aside)
+        )
         self._gallery = self._state.gallery  # name of the gallery in use
         self._opened: deque[tuple[Texts, Gallery]] = deque(maxlen=1)  # ready to be used
         self._last_input: Frame | None = None
@@ -235,21 +246,27 @@ class MosaicWorker:
         """Adopt the control's state; returns whether that changes the picture."""
         before, self._state = self._state, self._control.state
         gallery: Gallery | None = None
+        ready: ReadyGallery | None = None
         if self._opened:
             self._gallery, gallery = self._opened.pop()
-        elif self._state is before and not self._warm_up.take_finished():
-            return False
+        else:
+            if self.follower is not None:
+                ready = self.follower.take_ready()
+            if ready is None and self._state is before and not self._warm_up.take_finished():
+                return False
         if self._state.gallery != before.gallery:
             self._load_gallery(self._state.gallery)
         if self.governor is not None and self._state.max_latency_s is not None:
             self.governor.max_latency_s = self._state.max_latency_s
-        self._update_settings(gallery)
+        self._update_settings(gallery, ready)
         if self._state.privacy != before.privacy:
             self._mosaic.forget()  # tiles that were matched to the hidden picture must not stay
         return True
 
-    def _update_settings(self, gallery: Gallery | None = None) -> None:
-        self._mosaic.update_settings(self._effective(self._state), gallery=gallery)
+    def _update_settings(
+        self, gallery: Gallery | None = None, ready: ReadyGallery | None = None
+    ) -> None:
+        self._mosaic.update_settings(self._effective(self._state), gallery=gallery, ready=ready)
 
     def _effective(self, state: LiveState) -> MosaicSettings:
         """The state's settings, reduced by warm-up, governor and privacy mode."""

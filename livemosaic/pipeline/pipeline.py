@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..argument import items, number, positive, take
 from ..control.options import MAX_LATENCY_MS
@@ -32,6 +32,9 @@ from .report import Progress, RunReport
 from .sink_writer import FanOut, SinkWriter, WindowWriter
 from .source_reader import SourceReader
 from .threads import ThreadGroup
+
+if TYPE_CHECKING:
+    from ..gallery.live import LiveGallery
 
 _logger = logging.getLogger("livemosaic")
 
@@ -125,6 +128,7 @@ class Pipeline:
     away : shown in privacy mode instead of tiles for a coarse picture
     viewers : open sinks that only look on, such as a control page: the run ends without them, and
         its statistics are not about them
+    live_gallery : of which the mosaic's gallery is a snapshot, so that it follows
 
     Attributes
     ----------
@@ -165,6 +169,7 @@ class Pipeline:
         open_recording: Callable[[], Sink] | None = None,
         away: AwayPicture | None = None,
         viewers: Sequence[Sink] = (),
+        live_gallery: LiveGallery | None = None,
     ) -> None:
         take("source", source, Source, "a Source")
         take("mosaic", mosaic, Mosaic, "a Mosaic")
@@ -221,6 +226,7 @@ class Pipeline:
             open_gallery=open_gallery,
             save_picture=save_picture,
             away=away,
+            live_gallery=live_gallery,
         )
         recorder = Recorder(control, fan_out, open_recording, self._make_writer)
         started_s = time.monotonic() if started_s is None else started_s

@@ -143,6 +143,7 @@ class RunReport:
                 },
             },
             "area": {"mosaic_mean": round(worker.mosaic_shares / max(worker.frames, 1), 4)},
+            "gallery": None if worker.follower is None else worker.follower.report(),
             "first_frame_s": round(self.progress().first_frame_s, 3),
             "peak_rss_mb": peak_rss_mb(),
             "reconnects": self.source.reconnects,

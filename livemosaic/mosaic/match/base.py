@@ -42,6 +42,14 @@ class Matcher(ABC):
     def warm_up(cls, gallery: Gallery) -> None:
         """Work out what all streams with a gallery share, before one starts; on any thread."""
 
+    def take_over(self, before: Matcher) -> bool:
+        """Go on where the stream's matcher is, which has an earlier state of a live gallery.
+
+        Both have the same grid and settings. False, the default, if it cannot: then cells keep no
+        tile. `before` is used no more.
+        """
+        return False
+
     def update_settings(self, settings: MosaicSettings) -> None:
         """Use settings that differ in tint, calm, overlay or activity, from the next frame on.
 

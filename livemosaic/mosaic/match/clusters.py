@@ -62,6 +62,13 @@ class ClusterMatcher(Matcher):
         self._turn = np.zeros(len(gallery.kept), np.int64)  # next member of each tile cluster
         self._counts = np.empty((grid.cells, HISTOGRAM_SIZE), np.uint16)
 
+    def take_over(self, before: Matcher) -> bool:
+        """Go on with the palette and the rotations; a cell takes its next tile when it changes."""
+        if not isinstance(before, ClusterMatcher):
+            return False
+        self._rng, self._palette, self._turn = before._rng, before._palette, before._turn
+        return True
+
     def describe(self, cells: I32) -> None:
         """The features are histograms."""
         cell_histograms(self.bgr, cells, self.grid.rows, self.grid.columns, self._counts)

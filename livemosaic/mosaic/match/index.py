@@ -15,8 +15,9 @@ import numpy as np
 
 from ...gallery.file_format import Gallery
 from ...gallery.layout_features import POINTS, points_to_lab
+from ...gallery.snapshot import GallerySnapshot
 from ...jit import F32, I16, I32, U16, kernel, kernel_part
-from .coarse import COARSE, FINE, blocks, quantize
+from .coarse import COARSE, FINE, blocks, quantize, to_levels
 from .kmeans import kmeans
 
 # How many coefficients lightness and each of the two colour axes have, lowest frequencies first.
@@ -42,6 +43,10 @@ _MIN_CLUSTER, _MAX_CLUSTER = 16, 256
 # The clusters are made for this tint, but serve every tint.
 _CLUSTERS_TINT = 0.5
 
+# The clusters are made again when a live gallery has so many times the variants that they were made
+# of, or so many times fewer: a search of clusters that have grown takes longer.
+_MUCH = 1.5
+
 # How many tiles are described at once, at 0.4 KB each.
 _BATCH = 16_384
 
@@ -60,6 +65,7 @@ class LayoutIndex(NamedTuple):
     place: I32  # (2 * tiles,), the place of each variant, -1 for none
     photo: I32  # (n,)
     start: I32  # (k + 1,), the first place of each cluster, and the end
+    clustered: int  # how many variants there were when the clusters were made
     slots: I32  # (k + 1,), the first slot of each cluster, and the end
     max_slots: int  # of the largest cluster
     coarse: I16  # coefficients, see `coarse.blocks`
@@ -147,22 +153,74 @@ def weights(tint: float) -> F32:
 
 
 def layout_index(gallery: Gallery) -> LayoutIndex:
-    """The index of a gallery, made once: 2 s for 300,000 tiles."""
+    """The index of a gallery, made once: 2 s for 300,000 tiles.
+
+    That of a live gallery is made of the one before, as long as its clusters are good.
+    """
     if gallery not in _indices:
-        _indices[gallery] = _index(gallery)
+        before = _index_before(gallery)
+        made = None if before is None else _updated(before, gallery)
+        _indices[gallery] = new_index(gallery) if made is None else made
     return _indices[gallery]
 
 
 _indices: WeakKeyDictionary[Gallery, LayoutIndex] = WeakKeyDictionary()
 
 
-def _index(gallery: Gallery) -> LayoutIndex:
-    variant = _variants(gallery, np.arange(len(gallery), dtype=np.int32))
+def _index_before(gallery: Gallery) -> LayoutIndex | None:
+    """The latest index of an earlier state of a live gallery."""
+    if not isinstance(gallery, GallerySnapshot):
+        return None
+    known = [it for it in list(_indices.items()) if gallery.follows(it[0])]
+    return max(known, key=lambda it: len(it[1].place))[1] if known else None
+
+
+def _updated(before: LayoutIndex, gallery: Gallery) -> LayoutIndex | None:
+    """An index with the tiles that have joined since, each in the nearest cluster, and without
+    those that have left; None if so many have that other clusters are better."""
+    stay = ~gallery.gone[before.variant // 2]
+    tiles = np.arange(len(before.place) // 2, len(gallery), dtype=np.int32)
+    variant = _variants(gallery, tiles[~gallery.gone[tiles]])
+    count = int(np.count_nonzero(stay)) + len(variant)
+    if not before.clustered / _MUCH <= count <= before.clustered * _MUCH:
+        return None
+    codes, residual = _encode_variants(gallery, variant)
+    sizes = np.diff(before.start)
+    labels = np.repeat(np.arange(len(sizes), dtype=np.uint16), sizes)[stay]
+    labels = np.concatenate([labels, _nearest_clusters(before, codes)])
+    order = np.argsort(labels, kind="stable")
+    counts = np.bincount(labels)
+    return _assemble(
+        gallery,
+        np.concatenate([before.variant[stay], variant])[order],
+        np.concatenate([before.codes[stay], codes])[order],
+        np.concatenate([before.residual[stay], residual])[order],
+        np.cumsum([0, *counts[counts > 0]], dtype=np.int32),
+        clustered=before.clustered,
+    )
+
+
+def _nearest_clusters(index: LayoutIndex, codes: F32) -> U16:
+    """The clusters whose means are nearest to some variants."""
+    clusters = len(index.start) - 1
+    centres = index.centres.reshape(COARSE, -1)[:, :clusters]
+    scale = np.sqrt(weights(_CLUSTERS_TINT)[:COARSE])[:, None]
+    nearest = np.empty(len(codes), np.uint16)
+    for number, levels in enumerate(to_levels(codes[:, :COARSE])):
+        away = (centres - levels[:, None]) * scale
+        nearest[number] = np.square(away).sum(axis=0).argmin()
+    return nearest
+
+
+def new_index(gallery: Gallery) -> LayoutIndex:
+    """An index that is made of the tiles alone."""
+    variant = _variants(gallery, np.flatnonzero(~gallery.gone).astype(np.int32))
     codes, residual = _encode_variants(gallery, variant)
     weighted = codes[:, :COARSE] * np.sqrt(weights(_CLUSTERS_TINT)[:COARSE])
     cluster_size = int(np.clip(np.sqrt(len(codes)), _MIN_CLUSTER, _MAX_CLUSTER))
     start, order = kmeans(weighted, cluster_size)
-    return _assemble(gallery, variant[order], codes[order], residual[order], start)
+    codes, residual = codes[order], residual[order]
+    return _assemble(gallery, variant[order], codes, residual, start, clustered=len(order))
 
 
 def _variants(gallery: Gallery, tiles: I32) -> I32:
@@ -183,7 +241,9 @@ def _encode_variants(gallery: Gallery, variant: I32) -> tuple[F32, F32]:
     return codes, residual
 
 
-def _assemble(gallery: Gallery, variant: I32, codes: F32, residual: F32, start: I32) -> LayoutIndex:
+def _assemble(
+    gallery: Gallery, variant: I32, codes: F32, residual: F32, start: I32, *, clustered: int
+) -> LayoutIndex:
     """The index of variants that are in the order of their clusters, none of which is empty."""
     place = np.full(2 * len(gallery), -1, np.int32)
     place[variant] = np.arange(len(variant), dtype=np.int32)
@@ -206,6 +266,7 @@ def _assemble(gallery: Gallery, variant: I32, codes: F32, residual: F32, start: 
         place=place,
         photo=photo,
         start=start,
+        clustered=clustered,
         slots=slots,
         max_slots=int(np.diff(slots).max()),
         coarse=coarse,

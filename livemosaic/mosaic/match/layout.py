@@ -25,8 +25,8 @@ from ..settings import MosaicSettings
 from .base import Matcher
 from .coarse import to_levels
 from .denoise import Denoiser
-from .index import encode, layout_index, weights
-from .search import Rules, assign, empty_assignment
+from .index import LayoutIndex, encode, layout_index, weights
+from .search import Rules, assign, empty_assignment, occupy
 
 if TYPE_CHECKING:
     from .quota import Quota
@@ -89,7 +89,7 @@ class LayoutMatcher(Matcher):
 
     `min_distance` is lower in a gallery of few photos, and `max_uses` higher. With `hurry`, the
     search is shorter where more than `unhurried_cells` wait, or where the gallery has more than
-    `large_gallery` tiles and mirror images. `denoiser` is another one for tests.
+    `large_gallery` tiles and mirror images. `denoiser` and `index` are others for tests.
     """
 
     def __init__(
@@ -102,11 +102,12 @@ class LayoutMatcher(Matcher):
         unhurried_cells: int = UNHURRIED_CELLS,
         large_gallery: int = _LARGE_GALLERY,
         denoiser: Denoiser | None = None,
+        index: LayoutIndex | None = None,
     ) -> None:
         super().__init__(gallery, grid, settings)
         self._unhurried_cells = unhurried_cells if hurry else grid.cells
-        self.index = index = layout_index(gallery)
-        photos = len(index.photo_start) - 1
+        self.index = index = layout_index(gallery) if index is None else index
+        photos = int(np.count_nonzero(np.diff(index.photo_start)))
         plain = np.maximum(_ENOUGH_TEXTURE - index.texture, 0)
         penalties = _PLAIN_PENALTY * settings.variety * plain
         penalties += _crop_penalty(grid) * gallery.added_crops[index.variant // 2]
@@ -150,6 +151,19 @@ class LayoutMatcher(Matcher):
     def warm_up(cls, gallery: Gallery) -> None:
         """Make the index: 2 s for 300,000 tiles."""
         layout_index(gallery)
+
+    def take_over(self, before: Matcher) -> bool:
+        """Go on where a matcher with an earlier state of the gallery is; each cell whose tile has
+        left is matched again."""
+        if not isinstance(before, LayoutMatcher):
+            return False
+        old = before.assignment.place
+        place = np.where(old >= 0, self.index.place[before.index.variant[old]], np.int32(-1))
+        occupy(self.index, self.assignment, self.rules, place.astype(np.int32))
+        self._matched, self._matched_frames = before._matched, before._matched_frames
+        self._matched[place < 0] = np.inf
+        self._denoiser, self._decided = before._denoiser, before._decided
+        return True
 
     def update_settings(self, settings: MosaicSettings) -> None:
         """Use another tint and calm from the next frame on; tiles stay until their cells move."""

@@ -22,7 +22,8 @@ class Quota:
     """The quota of a stream: `min_uses`, or as many uses of each photo as the cells allow."""
 
     def __init__(self, index: LayoutIndex, now: Assignment, settings: MosaicSettings) -> None:
-        cells, photos = len(now.place), len(now.uses)
+        self._is_there = np.diff(index.photo_start) > 0  # photos that have left have no variant
+        cells, photos = len(now.place), int(np.count_nonzero(self._is_there))
         self._index, self._now = index, now
         self._least = max(1, min(settings.min_uses, cells // photos))
         self._variants = len(index.variant) // photos  # of a photo
@@ -61,7 +62,7 @@ class Quota:
         uses = self._now.uses
         if not (uses > self._least).any():
             return np.empty(0, np.int32)
-        return np.flatnonzero(uses < self._least).astype(np.int32)
+        return np.flatnonzero((uses < self._least) & self._is_there).astype(np.int32)
 
 
 @kernel_part

@@ -115,6 +115,15 @@ def count_use(index: LayoutIndex, now: Assignment, rules: Rules, place: Count, s
         _update_penalty(index, now, rules, m, uses)
 
 
+@kernel
+def occupy(index: LayoutIndex, now: Assignment, rules: Rules, places: I32) -> None:
+    """Fill empty cells with the variants at places, int32 (cells,), -1 for none."""
+    for cell in range(places.shape[0]):
+        now.place[cell] = places[cell]
+        if places[cell] >= 0:
+            count_use(index, now, rules, np.intp(places[cell]), np.intp(1))
+
+
 @kernel_part
 def vacate(index: LayoutIndex, now: Assignment, rules: Rules, cell: Count) -> Count:
     """Empty a cell, and return the place of its variant before, -1 for none."""

@@ -1,0 +1,174 @@
+"""A gallery that changes while mosaics use it: photos join and leave.
+
+A mosaic sees one snapshot of it at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..argument import take
+from ..errors import GalleryError, UsageError
+from ..tile_size import sides
+from .added_crops import Arrays, mean_colours, new_colours
+from .build import Batch, images_cut, read_batch
+from .file_format import Gallery, Stamp
+from .recipe import CROPS_BELOW_PHOTOS, Recipe
+from .snapshot import GalleryRows, GallerySnapshot
+from .video_frames import photo_stamp
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class LiveGallery:
+    """A gallery to which photos are added, and from which they are removed, while it is in use.
+
+    Any thread may call it. Its file stays as it is.
+
+    Parameters
+    ----------
+    gallery : the gallery to begin with
+    recipe : how tiles are made of photos; by default as those of the gallery. The size of the tiles
+        is always the gallery's
+
+    Attributes
+    ----------
+    snapshot : the gallery now, a `Gallery` that never changes
+    recipe : in use
+    added, removed : photos that joined, and left, so far
+
+    Examples
+    --------
+    >>> from livemosaic import LiveGallery, Mosaic, open_gallery
+    >>> live = LiveGallery(open_gallery("photos"))
+    >>> mosaic = Mosaic(live.snapshot)
+    >>> live.add(["guest.jpg"])                                  # doctest: +SKIP
+    >>> mosaic.update_settings(mosaic.settings, gallery=live.snapshot)
+    """
+
+    def __init__(self, gallery: Gallery, *, recipe: Recipe | None = None) -> None:
+        take("gallery", gallery, Gallery, "a Gallery")
+        take("recipe", recipe, Recipe | None, "a Recipe")
+        if isinstance(gallery, GallerySnapshot):
+            raise UsageError("gallery: it is the snapshot of a live gallery; use a copy's file")
+        by_gallery = Recipe(gallery.tile_px, no_mirror=not gallery.mirror, **gallery.options)
+        self.recipe = replace(recipe or by_gallery, tile_px=gallery.tile_px)
+        self._base, self._lock = gallery, threading.Lock()
+        self._state = GalleryRows(gallery)
+        self._gone = np.zeros(len(gallery), np.bool_)
+        self._numbers = {name: number for number, name in enumerate(gallery.sources.photos())}
+        self.added = self.removed = 0
+        self.snapshot = GallerySnapshot(gallery, 0, self._gone, self._state)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a photo is in it, by its path."""
+        return name in self._numbers
+
+    def photos(self) -> dict[str, Stamp]:
+        """The paths of all photos in it, and the size and time of the file of each."""
+        with self._lock:
+            stamps = self._state.stamps.view.tolist()
+            return {name: tuple(stamps[number]) for name, number in self._numbers.items()}
+
+    def add(
+        self, images: str | Path | Iterable[NDArray[np.uint8] | Image | str | Path]
+    ) -> tuple[tuple[str, str], ...]:
+        """Add photos; one that is there already, by its path, is replaced.
+
+        Parameters
+        ----------
+        images : uint8 (height, width, 3) BGR arrays, Pillow images, and paths of image files; or
+            one path. `photos` calls an array or image by its number
+
+        Returns
+        -------
+        (path, reason) of each file that cannot be read
+
+        Raises
+        ------
+        UsageError : an image is none of these
+        """
+        first = int(self._state.stamps.view.shape[0])
+        names, cut = images_cut(images, self.recipe, first=first)
+        batch = read_batch(names, cut, photo_stamp, sides(self.recipe.tile_px))
+        self.add_batch(batch)
+        return tuple(batch[2])
+
+    def add_batch(self, batch: Batch) -> None:
+        """Add photos that were read by `read_batch` with the recipe of this gallery."""
+        names, stamps, _, arrays, uncut = batch
+        if not names:
+            return
+        with self._lock:
+            state, first = self._state, len(self._state.stamps.view)
+            arrays = dict(arrays)
+            is_whole = np.diff(arrays["source_photo"], prepend=-1) > 0
+            added_crops = np.zeros(len(is_whole), np.bool_)
+            if self.recipe.crops is None:
+                chosen = is_whole | self._new_colours(arrays, ~is_whole)
+                arrays = {name: array[chosen] for name, array in arrays.items()}
+                added_crops = ~is_whole[chosen]
+            arrays["source_photo"] = arrays["source_photo"] + np.int32(first)
+            mirrors = self.recipe.mirror & ~arrays["lettering"]
+            labels = _nearest(arrays["features"], self._base.centres)
+            state.add_photos(names, stamps)
+            state.add_tiles(arrays, labels, mirrors, added_crops)
+            uncut = dict(uncut, uncut_photo=uncut["uncut_photo"] + np.int32(first))
+            number = np.array([first, 0, 0, 0, 0], np.int32)
+            state.add_uncut(dict(uncut, heads=uncut["heads"] + number))
+            grown = np.zeros(len(labels), np.bool_)
+            self._gone = np.concatenate([self._gone, grown])
+            replaced = [self._numbers[name] for name in names if name in self._numbers]
+            self._forget(replaced)
+            self.added += len(names) - len(replaced)
+            self._numbers.update({name: first + i for i, name in enumerate(names)})
+            self._take_snapshot()
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Remove photos by their paths; others are left out of account.
+
+        Raises
+        ------
+        GalleryError : no photo would be left
+        """
+        with self._lock:
+            chosen = {path for path in paths if path in self._numbers}
+            if len(chosen) == len(self._numbers):
+                raise GalleryError("no photo would be left in the gallery; add others before")
+            if chosen:
+                self._forget([self._numbers.pop(path) for path in chosen])
+                self.removed += len(chosen)
+                self._take_snapshot()
+
+    def _forget(self, photos: Sequence[int]) -> None:
+        if photos:
+            self._gone = self._gone | np.isin(self._state.source_photo.view, photos)
+
+    def _take_snapshot(self) -> None:
+        version = self.snapshot.version + 1
+        self.snapshot = GallerySnapshot(self._base, version, self._gone, self._state)
+
+    def _new_colours(self, arrays: Arrays, crops: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which crops have colours that the gallery lacks; of many photos, none."""
+        chosen = np.zeros(len(crops), np.bool_)
+        if crops.any() and len(self._numbers) < CROPS_BELOW_PHOTOS:
+            known = self._state.points.view[~self._gone]
+            known = np.concatenate([known, arrays["points"][~crops]])
+            chosen[crops] = new_colours(arrays["points"][crops], mean_colours(known))
+        return chosen
+
+
+def _nearest(features: NDArray[np.float32], centres: NDArray[np.float32]) -> NDArray[np.int32]:
+    """The nearest cluster of each tile."""
+    lengths = np.square(centres).sum(axis=1)
+    # Not a matrix product: a threaded BLAS stalls on a busy machine.
+    away = [lengths - 2 * np.einsum("kb,b->k", centres, row) for row in features]
+    return np.array([row.argmin() for row in away], np.int32)

@@ -1,0 +1,202 @@
+"""One moment of a gallery that changes: a `Gallery` that never does.
+
+Tiles and photos keep their numbers in all later snapshots; those that have left are `gone`. New
+rows go behind the end of arrays with room to spare, of which an older snapshot sees the beginning
+only: a snapshot is made in a moment, whatever the size of the gallery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .file_format import Gallery, Sources, Stamp
+
+# Room to spare in an array that grows, as a share of its rows, and at least so many.
+_SPARE, _LEAST_SPARE = 0.5, 1024
+
+
+class _Rows:
+    """An array that grows at its end."""
+
+    def __init__(self, rows: NDArray[Any]) -> None:
+        self._rows, self._count = rows, len(rows)
+
+    def append(self, rows: NDArray[Any]) -> None:
+        end = self._count + len(rows)
+        if end > len(self._rows):
+            room = max(end + _LEAST_SPARE, int(end * (1 + _SPARE)))
+            before = self.view
+            self._rows = np.empty((room, *before.shape[1:]), before.dtype)
+            self._rows[: len(before)] = before
+        self._rows[self._count : end] = rows
+        self._count = end
+
+    @property
+    def view(self) -> NDArray[Any]:
+        """The rows so far, read-only."""
+        view = self._rows[: self._count]
+        view.flags.writeable = False
+        return view
+
+
+class StackedRows:
+    """The rows of two arrays as if they were one: tiles of a mapped file, and of memory."""
+
+    def __init__(self, first: NDArray[Any], second: NDArray[Any]) -> None:
+        self._first, self._second = first, second
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of an array."""
+        return (len(self), *self._first.shape[1:])
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        """The same as of an array, for a number, a slice or an array of numbers; a copy if need
+        be."""
+        if isinstance(rows, tuple):  # a part of one row
+            found: NDArray[Any] = self[rows[0]][rows[1:]]
+            return found
+        end = len(self._first)
+        if isinstance(rows, slice):
+            begin, stop, step = rows.indices(len(self))
+            if begin >= 0 and stop <= end:
+                return self._first[begin:stop:step]
+            rows = np.arange(begin, stop, step)
+        numbers = np.asarray(rows)
+        if numbers.ndim == 0:
+            number = int(numbers) + (len(self) if numbers < 0 else 0)
+            return np.asarray(self._first[number] if number < end else self._second[number - end])
+        made = np.empty((len(numbers), *self._first.shape[1:]), self._first.dtype)
+        of_first = numbers < end
+        made[of_first] = self._first[numbers[of_first]]
+        made[~of_first] = self._second[numbers[~of_first] - end]
+        return made
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.concatenate([self._first, self._second]).astype(dtype or self._first.dtype)
+
+
+class GallerySnapshot(Gallery):
+    """A live gallery at one moment. See `Gallery`; made by `LiveGallery.snapshot`.
+
+    Attributes
+    ----------
+    base : the gallery that it began as; its tiles come first
+    version : goes up with each change
+    """
+
+    def __init__(
+        self, base: Gallery, version: int, gone: NDArray[np.bool_], rows: GalleryRows
+    ) -> None:
+        self.base, self.version = base, version
+        self.name, self.path, self.bytes = base.name, base.path, base.bytes
+        self.mirror, self.options = base.mirror, base.options
+        self.tile_width, self.tile_height = base.tile_width, base.tile_height
+        # As arrays for those who choose rows of them: an array would be a copy of the file.
+        self.tiles = cast(NDArray[np.uint8], StackedRows(base.tiles, rows.tiles.view))
+        self.features = cast(NDArray[np.float32], StackedRows(base.features, rows.features.view))
+        self.uncut = cast(NDArray[np.uint8], StackedRows(base.uncut, rows.uncut.view))
+        self.uncut_photo, self.uncut_crop = rows.uncut_photo.view, rows.uncut_crop.view
+        self.heads = rows.heads.view
+        self.points = rows.points.view
+        self.texture = rows.texture.view
+        self.centres = base.centres
+        self.labels = rows.labels.view
+        self.source_photo = rows.source_photo.view
+        self.mirrors = rows.mirrors.view
+        self.added_crops = rows.added_crops.view
+        self.stamps = rows.stamps.view
+        self.gone = gone
+        self.sources = Sources(rows.sources(), rows.root)
+        present = np.flatnonzero(~gone).astype(np.int32)
+        labels = self.labels[present]
+        self.members = _rotation_of(base, rows, gone)
+        sizes = np.bincount(labels, minlength=len(base.kept))
+        self.members_start = np.cumsum([0, *sizes], dtype=np.int32)
+        self.kept = base.kept & (sizes > 0)
+        if not self.kept.any():
+            self.kept = sizes > 0
+
+    def release(self) -> None:
+        """Release the memory of the parts of the file that were read so far."""
+        self.base.release()
+
+    def follows(self, other: Gallery) -> bool:
+        """Whether this is a later state of the same gallery."""
+        if isinstance(other, GallerySnapshot):
+            same = other.base is self.base and other.tile_px == self.tile_px
+            return same and other.version < self.version
+        return other is self.base
+
+    def photos(self) -> list[int]:
+        """The numbers of the photos that have not left, ascending."""
+        numbers: list[int] = np.unique(self.source_photo[~self.gone]).tolist()
+        return numbers
+
+
+def _rotation_of(base: Gallery, rows: GalleryRows, gone: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The members of each cluster: those of the base, then the new ones."""
+    new = np.arange(len(base), len(gone), dtype=np.int32)
+    members = np.concatenate([base.members, new])
+    members = members[~gone[members]]
+    order = np.argsort(rows.labels.view[members], kind="stable")
+    return np.asarray(members[order], np.int32)
+
+
+class GalleryRows:
+    """The arrays that grow."""
+
+    def __init__(self, base: Gallery) -> None:
+        self.tiles = _Rows(np.empty((0, *base.tiles.shape[1:]), np.uint8))
+        self.features = _Rows(np.empty((0, *base.features.shape[1:]), np.float32))
+        self.uncut = _Rows(np.empty((0, *base.uncut.shape[1:]), np.uint8))
+        self.uncut_photo, self.uncut_crop = _Rows(base.uncut_photo), _Rows(base.uncut_crop)
+        self.heads = _Rows(base.heads)
+        self.points, self.texture = _Rows(base.points), _Rows(base.texture)
+        self.labels, self.source_photo = _Rows(base.labels), _Rows(base.source_photo)
+        self.mirrors, self.added_crops = _Rows(base.mirrors), _Rows(base.added_crops)
+        self.stamps = _Rows(base.stamps)
+        table = base.sources.table
+        self.root = base.sources.root
+        self._crop = _Rows(table["source_crop"])
+        self._start, self._path = _Rows(table["photo_start"]), _Rows(table["photo_path"])
+
+    def sources(self) -> dict[str, NDArray[Any]]:
+        return {
+            "source_photo": self.source_photo.view,
+            "source_crop": self._crop.view,
+            "photo_start": self._start.view,
+            "photo_path": self._path.view,
+        }
+
+    def add_photos(self, names: Sequence[str], stamps: Sequence[Stamp]) -> None:
+        raw = [name.encode("utf-8", "surrogateescape") for name in names]
+        ends = int(self._start.view[-1]) + np.cumsum([len(it) for it in raw])
+        self._start.append(ends)
+        self._path.append(np.frombuffer(b"".join(raw), np.uint8))
+        self.stamps.append(np.array(stamps, np.int64).reshape(-1, 2))
+
+    def add_uncut(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        for name in ("uncut", "uncut_photo", "uncut_crop", "heads"):
+            getattr(self, name).append(arrays[name])
+
+    def add_tiles(
+        self,
+        arrays: Mapping[str, NDArray[Any]],
+        labels: NDArray[np.int32],
+        mirrors: NDArray[np.bool_],
+        added_crops: NDArray[np.bool_],
+    ) -> None:
+        for name in ("tiles", "features", "points", "texture", "source_photo"):
+            getattr(self, name).append(arrays[name])
+        self._crop.append(arrays["source_crop"])
+        self.labels.append(labels)
+        self.mirrors.append(mirrors)
+        self.added_crops.append(added_crops)

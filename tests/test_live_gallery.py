@@ -1,0 +1,351 @@
+"""A gallery that changes while a mosaic uses it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from livemosaic import (
+    Gallery,
+    GalleryError,
+    LiveGallery,
+    Mosaic,
+    MosaicSettings,
+    Pipeline,
+    UsageError,
+    open_sink,
+    open_source,
+    output_info,
+)
+from livemosaic.gallery.snapshot import GallerySnapshot
+from livemosaic.jit import U8
+from livemosaic.mosaic.match.index import LayoutIndex, layout_index, new_index
+from livemosaic.mosaic.match.layout import LayoutMatcher
+from livemosaic.pipeline.live_gallery import GalleryFollower
+
+from .gallery_files import photo
+
+SETTINGS = MosaicSettings(tile_px=16, scale=1.0)
+
+
+def gallery(count: int = 60, *, first: int = 0, crops: int | None = 0) -> Gallery:
+    photos = [photo(seed) for seed in range(first, first + count)]
+    return Gallery.from_images(photos, tile=16, crops=crops)
+
+
+def scene(seed: int = 0) -> U8:
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (12, 16, 3), np.uint8)
+    return np.asarray(cv2.resize(small, (320, 240), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def contents(index: LayoutIndex) -> dict[int, tuple[int, bytes]]:
+    """The photo and the codes of each variant."""
+    rows = zip(index.variant.tolist(), index.photo.tolist(), index.codes, strict=True)
+    return {variant: (photo, codes.tobytes()) for variant, photo, codes in rows}
+
+
+def test_a_snapshot_never_changes() -> None:
+    live = LiveGallery(gallery())
+    first = live.snapshot
+    before = {name: np.array(getattr(first, name)) for name in
+              ("tiles", "features", "points", "texture", "labels", "members", "members_start",
+               "source_photo", "mirrors", "added_crops", "gone")}  # fmt: skip
+    live.add([photo(seed) for seed in range(100, 140)])
+    live.remove([first.sources[0].path])
+    assert (len(first), len(live.snapshot)) == (60, 100)
+    for name, array in before.items():
+        np.testing.assert_array_equal(np.array(getattr(first, name)), array)
+    with pytest.raises(ValueError, match="read-only"):
+        live.snapshot.points[0] = 0
+
+
+def test_added_photos_are_as_if_built() -> None:
+    """The tiles and their features; clusters differ."""
+    live = LiveGallery(gallery(40))
+    live.add([photo(seed) for seed in range(40, 60)])
+    now, built = live.snapshot, gallery(60)
+    for name in ("tiles", "features", "points", "texture", "source_photo", "mirrors"):
+        np.testing.assert_array_equal(np.array(getattr(now, name)), getattr(built, name))
+    assert [it.crop for it in now.sources] == [it.crop for it in built.sources]
+    assert now.sources[59].path == "images[59]"
+    assert len(live.photos()) == len(now.photos()) == 60
+
+
+def test_rows_are_those_of_an_array() -> None:
+    live = LiveGallery(gallery(10))
+    live.add([photo(seed) for seed in range(10, 15)])
+    tiles = live.snapshot.tiles
+    whole = np.array(tiles)
+    assert tiles.shape == whole.shape
+    for rows in (0, 9, 10, -1, slice(2, 5), slice(8, 13), slice(None), slice(None, None, 4)):
+        np.testing.assert_array_equal(tiles[rows], whole[rows])
+    numbers = np.array([14, 0, 9, 10, 3])
+    np.testing.assert_array_equal(tiles[numbers], whole[numbers])
+    np.testing.assert_array_equal(tiles[12, 2:5, 1:3], whole[12, 2:5, 1:3])
+
+
+def test_removed_photos_are_in_no_cluster() -> None:
+    live = LiveGallery(gallery(30))
+    names = [live.snapshot.sources[number].path for number in (3, 7)]
+    live.remove([*names, "of no photo"])
+    now = live.snapshot
+    assert np.flatnonzero(now.gone).tolist() == [3, 7]
+    assert sorted(now.members.tolist()) == [n for n in range(30) if n not in (3, 7)]
+    assert now.members_start[-1] == 28
+    for cluster in range(len(now.kept)):
+        assert (now.labels[now.tiles_of(cluster)] == cluster).all()
+    assert not set(names) & live.photos().keys()
+    assert names[0] not in live
+    with pytest.raises(GalleryError, match="no photo would be left"):
+        live.remove(live.photos())
+
+
+def test_a_photo_of_the_same_path_is_replaced(tmp_path: Path) -> None:
+    live = LiveGallery(gallery(20))
+    path = tmp_path / "a.png"
+    for seed in (200, 201):
+        cv2.imwrite(str(path), photo(seed))
+        assert live.add(path) == ()
+    now = live.snapshot
+    assert (len(now), len(now.photos())) == (22, 21)
+    assert np.flatnonzero(now.gone).tolist() == [20]
+    assert live.photos()[str(path)] == (path.stat().st_size, path.stat().st_mtime_ns)
+    path.write_bytes(b"none")
+    ((name, reason),) = live.add([path])
+    assert (name, len(live.snapshot)) == (str(path), 22)
+    assert reason
+
+
+def test_crops_of_colours_that_are_missing() -> None:
+    """As in a build: only where no whole photo has their colour."""
+    grey = [np.full((64, 64, 3), level, np.uint8) for level in (90, 120, 150)]
+    live = LiveGallery(Gallery.from_images(grey, tile=16))
+    colourful = np.full((200, 200, 3), 120, np.uint8)
+    colourful[:100, :100], colourful[100:, 100:] = (40, 160, 40), (200, 90, 30)
+    live.add([colourful])
+    assert np.count_nonzero(live.snapshot.added_crops[3:]) >= 2
+    again = len(live.snapshot)
+    live.add([colourful])
+    assert len(live.snapshot) == again + 1
+    assert not live.snapshot.added_crops[-1]
+
+
+def test_the_index_has_what_a_new_one_has() -> None:
+    """All variants with the same codes, in clusters of what is near."""
+    live = LiveGallery(gallery(60))
+    layout_index(live.snapshot)
+    rng = np.random.default_rng(0)
+    for step in range(8):
+        live.add([photo(seed) for seed in range(100 + 4 * step, 104 + 4 * step)])
+        live.remove(rng.choice(sorted(live.photos()), 2, replace=False).tolist())
+        now, new = layout_index(live.snapshot), new_index(live.snapshot)
+        assert contents(now) == contents(new)
+        assert (np.diff(now.start) > 0).all()
+        np.testing.assert_array_equal(now.place[now.variant], np.arange(len(now.variant)))
+        assert np.count_nonzero(now.place < 0) == 2 * len(live.snapshot) - len(now.variant)
+        for number in range(len(now.photo_start) - 1):
+            members = now.photo_members[now.photo_start[number] : now.photo_start[number + 1]]
+            assert (now.photo[members] == number).all()
+
+
+def test_cells_keep_their_tiles() -> None:
+    live = LiveGallery(gallery(80))
+    mosaic = Mosaic(live.snapshot, SETTINGS)
+    picture = mosaic.process(scene())
+    ids, flips = mosaic.tile_ids, mosaic.flips
+    live.add([photo(seed) for seed in range(300, 340)])
+    mosaic.update_settings(mosaic.settings, gallery=live.snapshot)
+    np.testing.assert_array_equal(mosaic.process(scene()), picture)
+    np.testing.assert_array_equal(mosaic.tile_ids, ids)
+    np.testing.assert_array_equal(mosaic.flips, flips)
+    matcher = mosaic.matcher
+    assert isinstance(matcher, LayoutMatcher)
+    variants = matcher.index.variant[matcher.assignment.place]
+    np.testing.assert_array_equal(variants, (2 * ids + flips).reshape(-1))
+    uses = np.bincount(matcher.index.photo[matcher.assignment.place], minlength=120)
+    np.testing.assert_array_equal(uses, matcher.assignment.uses)
+    mosaic.process(scene(1))
+    assert (mosaic.tile_ids >= 80).any()
+
+
+def test_tiles_that_have_left_are_shown_no_more() -> None:
+    live = LiveGallery(gallery(80))
+    mosaic = Mosaic(live.snapshot, SETTINGS)
+    mosaic.process(scene())
+    before = mosaic.tile_ids
+    gone = np.unique(before)[:20]
+    live.remove([live.snapshot.sources[int(number)].path for number in gone])
+    mosaic.update_settings(mosaic.settings, gallery=live.snapshot)
+    mosaic.process(scene())
+    after = mosaic.tile_ids
+    assert not np.isin(after, gone).any()
+    kept = ~np.isin(before, gone)
+    np.testing.assert_array_equal(after[kept], before[kept])
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"match": "clusters"}, {"min_uses": 1}, {"tile_px": (24, 16)}, {"tint": 0.0}],
+    ids=str,
+)
+def test_a_stream_goes_on(options: dict[str, object], prepared: bool) -> None:
+    """Every way of matching, prepared on the side or not; also for settings that change meanwhile,
+    and for many states at once."""
+    live = LiveGallery(gallery(80))
+    settings = SETTINGS.changed(**options)
+    mosaic = Mosaic(live.snapshot, settings)
+    rng = np.random.default_rng(0)
+    for step in range(6):
+        mosaic.process(scene(step // 2))
+        before = mosaic.tile_ids
+        for _ in range(1 + step % 2):
+            live.add([photo(int(seed)) for seed in rng.integers(400, 10_000, 9)])
+            live.remove(rng.choice(sorted(live.photos()), 3, replace=False).tolist())
+        now = live.snapshot
+        ready = mosaic.prepare_gallery(now) if prepared else None
+        changed = settings.changed(calm=0.1 * step) if step % 3 else settings
+        mosaic.update_settings(changed, gallery=now, ready=ready)
+        mosaic.process(scene(step // 2))
+        after = mosaic.tile_ids
+        if options.get("match") != "clusters":
+            assert not now.gone[after].any()
+        assert (before == after)[~now.gone[before]].mean() > 0.7
+    assert (mosaic.tile_ids >= 80).any()
+
+
+def test_chosen_as_well_as_with_a_new_index() -> None:
+    """The cost of what is chosen, with the same photos in both."""
+    live = LiveGallery(gallery(300))
+    layout_index(live.snapshot)
+    for step in range(6):
+        live.add([photo(seed) for seed in range(1000 + 20 * step, 1020 + 20 * step)])
+        layout_index(live.snapshot)
+    costs = []
+    for source in (live.snapshot, gallery_of(live.snapshot)):
+        mosaic, total = Mosaic(source, SETTINGS), 0.0
+        for seed in range(6):
+            mosaic.apply(scene(seed))
+            matcher = mosaic.matcher
+            assert isinstance(matcher, LayoutMatcher)
+            total += cost(mosaic, scene(seed))
+        costs.append(total)
+    assert costs[0] <= 1.01 * costs[1]
+
+
+def gallery_of(snapshot: GallerySnapshot) -> Gallery:
+    """A gallery with the same photos that was made at once."""
+    seeds = [*range(300), *range(1000, 1120)]
+    made = gallery_from(seeds)
+    np.testing.assert_array_equal(np.array(snapshot.tiles), made.tiles)
+    return made
+
+
+def gallery_from(seeds: list[int]) -> Gallery:
+    return Gallery.from_images([photo(seed) for seed in seeds], tile=16, crops=0)
+
+
+def cost(mosaic: Mosaic, picture: U8) -> float:
+    """The error of a mosaic from afar, squared."""
+    size = (40, 30)
+    shown = cv2.resize(mosaic.apply(picture), size, interpolation=cv2.INTER_AREA)
+    wanted = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return float(np.square(shown.astype(float) - wanted).sum())
+
+
+def test_a_matcher_of_ones_own_starts_again() -> None:
+    """It may know nothing of galleries that change."""
+
+    class Own(LayoutMatcher):
+        def take_over(self, before: object) -> bool:
+            return False
+
+    live = LiveGallery(gallery(40))
+    mosaic = Mosaic(live.snapshot, SETTINGS, matcher=Own)
+    mosaic.process(scene())
+    live.add([photo(500)])
+    mosaic.update_settings(mosaic.settings, gallery=live.snapshot)
+    mosaic.process(scene())
+    assert mosaic.matcher.gallery is live.snapshot
+
+
+def test_what_makes_no_sense() -> None:
+    with pytest.raises(UsageError, match="gallery"):
+        LiveGallery("photos")  # type: ignore[arg-type]
+    live = LiveGallery(gallery(5))
+    with pytest.raises(UsageError, match="snapshot"):
+        LiveGallery(live.snapshot)
+    with pytest.raises(UsageError, match=r"images\[5\]"):
+        live.add([np.zeros(3, np.uint8)])
+
+
+def test_a_pipeline_follows() -> None:
+    """Photos join and leave while it runs; the report counts them."""
+    source = open_source("pattern:320x240@25")
+    live = LiveGallery(gallery(80))
+    mosaic = Mosaic(live.snapshot, SETTINGS)
+    grid = mosaic.plan(320, 240)
+    mosaic.update_settings(SETTINGS.for_grid(grid))
+    sink = open_sink("null", output_info(source.info, grid))
+    pipeline = Pipeline(source, mosaic, [sink], duration_s=60, realtime=True, live_gallery=live)
+    thread = threading.Thread(target=pipeline.run)
+    thread.start()
+    try:
+        for step in range(3):
+            live.add([photo(700 + step)])
+            live.remove([next(iter(live.photos()))])
+            wanted = live.snapshot
+            wait_until(partial(is_used, mosaic, wanted))
+    finally:
+        pipeline.stop()
+        thread.join()
+    report = pipeline.report()["gallery"]
+    assert {**report, "changes": 0} == {"photos": 80, "added": 3, "removed": 3, "changes": 0}
+    assert report["changes"] >= 3
+
+
+def is_used(mosaic: Mosaic, wanted: Gallery) -> bool:
+    return mosaic.gallery is wanted
+
+
+def wait_until(done: Callable[[], bool], *, timeout_s: float = 30) -> None:
+    end_s = time.monotonic() + timeout_s
+    while not done():
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
+
+
+def test_many_changes_are_prepared_as_one() -> None:
+    """One preparation at a time, with pauses; another gallery is not followed."""
+    live = LiveGallery(gallery(40))
+    mosaic = Mosaic(live.snapshot, SETTINGS)
+    mosaic.process(scene())
+    waiting: list[Callable[[], None]] = []
+    now_s = [0.0]
+    follower = GalleryFollower(
+        mosaic, live, lambda name, work, end: waiting.append(work), clock=lambda: now_s[0]
+    )
+    assert follower.take_ready() is None
+    assert not waiting
+    live.add([photo(800)])
+    for _ in range(3):
+        assert follower.take_ready() is None
+    assert len(waiting) == 1
+    live.add([photo(801)])
+    waiting.pop()()
+    ready = follower.take_ready()
+    assert ready is not None
+    assert ready.gallery is live.snapshot
+    mosaic.update_settings(mosaic.settings, ready=ready)
+    mosaic.update_settings(mosaic.settings, gallery=gallery(20))
+    live.add([photo(802)])
+    assert follower.take_ready() is None
+    assert not waiting
