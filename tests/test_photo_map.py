@@ -20,6 +20,7 @@ from livemosaic.errors import SinkError, printable
 from livemosaic.gallery import build_gallery, open_gallery
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
+from livemosaic.mosaic.area import Area
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.sinks import FileOptions, Sink
@@ -101,6 +102,24 @@ def test_every_cell_says_its_photo(gallery: Gallery) -> None:
         mean = sheet[top : top + px, left_ : left_ + px].mean(axis=(0, 1))
         tile = gallery.tiles[int(Path(path).stem)]
         assert np.abs(mean - tile.mean(axis=(0, 1))).max() < 12
+
+
+@pytest.mark.parametrize("columns", [0, 1, 6])
+def test_outside_of_an_area_are_no_photos(gallery: Gallery, columns: int) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=1))
+    frame, mask = Frame.from_bgr(picture(96, 80)), np.zeros((5, 6), np.uint8)
+    mask[:, :columns] = 255
+    out = mosaic.process(frame, area=Area(mask, frame))
+    seen, cells = mosaic.seen, (mosaic.tile_ids, mosaic.flips)
+    assert seen.tolist() == [[column < columns for column in range(6)]] * 5
+    data = read(map_page(out, mosaic.grid, gallery, cells, seen=seen, title="a"))
+    packed = np.frombuffer(base64.b64decode(data["cells"]), "<u4").reshape(5, 6)
+    assert ((packed == 0xFFFFFFFF) == ~seen).all()
+    shown = {gallery.sources[tile].path for tile in cells[0][seen].tolist()}
+    assert {data["folders"][folder] + name for name, folder, *_ in data["photos"]} == shown
+    assert sum(count for _, _, count, *_ in data["photos"]) == data["seen"] == 5 * columns
+    mosaic.process(frame)
+    assert mosaic.seen.all()
 
 
 @pytest.fixture
@@ -205,20 +224,18 @@ document.title = JSON.stringify(observed);
 """
 
 
-@pytest.mark.slow
-def test_in_a_browser(tmp_path: Path, odd_gallery: Gallery) -> None:
+def in_browser(page: bytes, acts: str, folder: Path) -> Any:
+    """What a script in the page has put into its title."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
-    mosaic = Mosaic(odd_gallery, MosaicSettings(tile_px=16, scale=2, max_uses=70))
-    page, _ = page_of(mosaic, np.asarray(picture(98, 75), np.uint8), paths=True)
     page = re.sub(b"'sha256-[^']+'", b"'unsafe-inline'", page)  # for this test's own script
-    (tmp_path / "map.html").write_bytes(page + _ACTS.encode())
+    (folder / "map.html").write_bytes(page + acts.encode())
     done = subprocess.run(
         [
             *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
             "--virtual-time-budget=5000",
-            *(f"--user-data-dir={tmp_path}/profile", (tmp_path / "map.html").as_uri()),
+            *(f"--user-data-dir={folder}/profile", (folder / "map.html").as_uri()),
         ],
         capture_output=True,
         timeout=120,
@@ -226,7 +243,15 @@ def test_in_a_browser(tmp_path: Path, odd_gallery: Gallery) -> None:
     )
     title = re.search("<title>(.*?)</title>", done.stdout.decode("utf-8"), re.S)
     assert title is not None
-    first, last, held, moved, zoomed, marked, found = json.loads(html.unescape(title[1]))
+    return json.loads(html.unescape(title[1]))
+
+
+@pytest.mark.slow
+def test_in_a_browser(tmp_path: Path, odd_gallery: Gallery) -> None:
+    mosaic = Mosaic(odd_gallery, MosaicSettings(tile_px=16, scale=2, max_uses=70))
+    page, _ = page_of(mosaic, np.asarray(picture(98, 75), np.uint8), paths=True)
+    observed = in_browser(page, _ACTS, tmp_path)
+    first, last, held, moved, zoomed, marked, found = observed
 
     def expected(row: int, column: int) -> list[str]:
         tile, mirrored = int(mosaic.tile_ids[row, column]), bool(mosaic.flips[row, column])
@@ -243,6 +268,26 @@ def test_in_a_browser(tmp_path: Path, odd_gallery: Gallery) -> None:
     assert moved == expected(9, 11)
     assert (zoomed, marked) == ("200%", 1)
     assert [Path(path).name for path in found] == [ODD[0].replace("/", "∕")]
+
+
+@pytest.mark.slow
+def test_outside_of_an_area_in_a_browser(tmp_path: Path, gallery: Gallery) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=1))
+    frame, mask = Frame.from_bgr(picture(96, 80)), np.zeros((5, 6), np.uint8)
+    mask[:, :3] = 255
+    out = mosaic.process(frame, area=Area(mask, frame))
+    cells = mosaic.tile_ids, mosaic.flips
+    page = map_page(out, mosaic.grid, gallery, cells, seen=mosaic.seen, title="a")
+    acts = """<script>
+    addEventListener("load", () => {
+      const says = cell => (look(cell), document.querySelector("aside dd").textContent);
+      document.title = JSON.stringify(
+        [says(5), says(2), says(4), document.getElementById("view").style.visibility]);
+    });
+    </script>"""
+    there = Path(gallery.sources[int(mosaic.tile_ids[0, 2])].path).name
+    none = "none: outside of the area"
+    assert in_browser(page, acts, tmp_path) == [none, there, none, "hidden"]
 
 
 # ---- the file ------------------------------------------------------------------------------

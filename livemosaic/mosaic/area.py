@@ -87,17 +87,27 @@ class HiddenCells:
         return np.where(hidden, np.int32(0), urgency)
 
 
+def seen_cells(mask: U8, grid: Grid) -> Bools:
+    """The cells that show more mosaic than what is outside somewhere, bool (rows, columns)."""
+    return np.asarray(_most(mask, grid) >= 128)
+
+
 def _hidden(mask: U8, grid: Grid) -> Bools:
     """The cells of which nothing is seen, bool (rows * columns,)."""
-    seen = np.asarray(cv2.dilate(mask, _AROUND), np.uint8)
+    dilated = np.asarray(cv2.dilate(mask, _AROUND), np.uint8)
+    return np.asarray(_most(dilated, grid) == 0).reshape(-1)
+
+
+def _most(mask: U8, grid: Grid) -> U8:
+    """The highest value of the mask in each cell, uint8 (rows, columns)."""
     for axis, count, tile, side in (
         (0, grid.rows, grid.tile_height, grid.height),
         (1, grid.columns, grid.tile_width, grid.width),
     ):
         length = mask.shape[axis]
         starts = np.arange(count) * (tile * length) // side
-        seen = np.maximum.reduceat(seen, np.minimum(starts, length - 1), axis)
-    return np.asarray(seen == 0).reshape(-1)
+        mask = np.maximum.reduceat(mask, np.minimum(starts, length - 1), axis)
+    return mask
 
 
 def mix_plane(

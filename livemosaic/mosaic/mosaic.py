@@ -30,7 +30,7 @@ from ..media.picture import from_frame, to_frame
 from ..option import options_of
 from ..tile_size import enlarged
 from .activity import STILL, Activity
-from .area import Area, HiddenCells
+from .area import Area, HiddenCells, seen_cells
 from .compositor import Compositor, cached_overlay
 from .deep import DeepCompositor, DeepTileCache
 from .grid import ANALYSIS_PX, Grid, plan_grid
@@ -165,6 +165,7 @@ class Mosaic:
         self._deep: DeepCompositor | None = None
         self._deep_tint: CellTint | None = None
         self._tiles_for: tuple[object, ...] = ()  # what they depend on, the gallery first
+        self._mask: U8 | None = None  # of the last frame's area
 
     def __repr__(self) -> str:
         changes = repr(self.settings).removeprefix("MosaicSettings(").removesuffix(")")
@@ -189,6 +190,15 @@ class Mosaic:
         frame."""
         self._check_started("flips")
         return self._flips.reshape(self._grid.rows, self._grid.columns).copy()
+
+    @property
+    def seen(self) -> Bools:
+        """Which cells are seen in the area of the last frame: bool (rows, columns); `UsageError`
+        before the first frame."""
+        self._check_started("seen")
+        if self._mask is None:
+            return np.ones((self._grid.rows, self._grid.columns), np.bool_)
+        return seen_cells(self._mask, self._grid)
 
     @property
     def matcher(self) -> Matcher:
@@ -305,6 +315,7 @@ class Mosaic:
         if (frame.width, frame.height, frame.colour, deep_colour) != self._key:
             self._start(frame.width, frame.height, frame.colour, deep_colour)
         key, self._key = self._key, None  # no stream until all parts know the frame
+        self._mask = None if area is None else area.mask
 
         ycbcr = analysis_picture(frame, self._grid)
         bgr = ycbcr_to_bgr(ycbcr, frame.colour)

@@ -41,6 +41,7 @@ PICTURE_PIXELS, SHEET_PIXELS = 6_000_000, 12_000_000
 # Sides of a photo on the page: multiples of JPEG's blocks, or the next photo would shine through.
 _SIDES = (112, 96, 80, 64, 48, 32)
 _QUALITY = 82
+_NO_TILE = 0xFFFFFFFF  # in a cell that is not seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,7 @@ class PhotoMapSink(ImageSink):
                 mosaic.gallery,
                 cells,
                 cut=mosaic.cut_gallery,
+                seen=mosaic.seen,
                 title=self._title,
                 paths=self._paths,
             )
@@ -108,18 +110,22 @@ def map_page(
     cells: Cells,
     *,
     cut: Gallery | None = None,
+    seen: NDArray[np.bool_] | None = None,
     title: str,
     paths: bool = False,
 ) -> bytes:
     """The page of a mosaic, HTML in UTF-8.
 
     `cells` are tile numbers, int32 (rows, columns), and which are mirrored, bool (rows, columns).
-    `cut` is the gallery with tiles of the grid's shape. Without `paths`, the page has no folder of
+    `cut` is the gallery with tiles of the grid's shape. `seen`, bool (rows, columns), are the cells
+    that are not outside of the area; None for all. Without `paths`, the page has no folder of
     the photos, and can be given away.
     """
-    tiles, places = np.unique(cells[0], return_inverse=True)
+    ids, flips = cells
+    seen = np.ones(ids.shape, np.bool_) if seen is None else seen
+    tiles, places = np.unique(ids[seen], return_inverse=True)
     numbers, of_tile = np.unique(gallery.source_photo[tiles], return_inverse=True)
-    counts = np.bincount(of_tile[places.ravel()], minlength=len(numbers))
+    counts = np.bincount(of_tile[places], minlength=len(numbers))
     order = np.argsort(-counts, kind="stable")  # most used first
     rank = np.argsort(order)
     # Of the tiles of a photo, the first shows all of it.
@@ -139,9 +145,11 @@ def map_page(
         part = gallery.sources[whole].crop if at is None else gallery.uncut_crop[at].tolist()
         photos.append([name, number, int(counts[place]), *part])
     licence, credits = builtin_credit(gallery.sources[0].path) or ("", "")
-    packed = (places.ravel() * 2 + cells[1].ravel()).astype("<u4")
+    packed = np.full(ids.shape, _NO_TILE, "<u4")
+    packed[seen] = places * 2 + flips[seen]
     data = {
         "gallery": printable(gallery.name),
+        "seen": len(places),
         **asdict(grid),
         "folders": list(folders),
         "photos": photos,
@@ -177,8 +185,8 @@ def _sheet(
     row, and their number. All are square here, and the page stretches them."""
     px = next((px for px in _SIDES if px * px * len(tiles) <= SHEET_PIXELS), _SIDES[-1])
     tiles = tiles[: SHEET_PIXELS // (px * px)]
-    across = math.isqrt(len(tiles) - 1) + 1
-    rows = -(-len(tiles) // across)
+    across = math.isqrt(max(len(tiles) - 1, 0)) + 1
+    rows = max(1, -(-len(tiles) // across))
     sheet = np.full((rows, px, across, px, 3), 128, np.uint8)
     sharp = full_size_tiles(gallery, tiles, (px, px)) if px > gallery.tile_width else {}
     for place, tile in enumerate(tiles.tolist()):
