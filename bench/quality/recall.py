@@ -40,7 +40,7 @@ def layout_costs(mosaic: Mosaic, frame: Frame) -> Costs:
     before, cells = matcher.decisions
     bgr = ycbcr_to_bgr(analysis_picture(frame, grid), frame.colour)
     lab = cell_lab(bgr, grid.rows, grid.columns)[cells]
-    points = mosaic.gallery.points[index.variant // 2]
+    points = matcher.gallery.points[index.variant // 2]
     mirrored = index.variant % 2 == 1
     points[mirrored] = points[mirrored, :, ::-1]
     exact = _distances(lab, points_to_lab(points), float(np.sqrt(rules.weights[0])))
