@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,15 @@ from numpy.typing import NDArray
 
 from .argument import PATH, path_text, take
 from .control.options import OPTIONS, RunOptions, resolve
+from .control.state import LiveState, check_outside
 from .errors import UsageError, as_written, unknown_options
 from .gallery import open_gallery
 from .media.frame import Frame, StatusEvent, TrackPacket
 from .media.picture import to_array
+from .mosaic.area import Area
 from .mosaic.mosaic import Mosaic
+from .option import Option
+from .pipeline.area import AreaFinder
 from .session import open_input, open_pipeline, parse_outputs, part_of
 from .sinks.base import Destination, RunContext, Sink
 from .sources import Source, check_input
@@ -29,6 +34,12 @@ if TYPE_CHECKING:
     from .mosaic.mosaic import MakeMatcher
     from .pipeline import Progress
 
+
+_log = logging.getLogger("livemosaic")
+
+# The options of a run that `mosaic_frames` takes beside those of mosaics and galleries.
+_MORE = {"area", "outside", "capture", "reconnect", "start", "end", "duration", "alpha", "fps"}
+_OF_FRAMES = [it for it in OPTIONS if it.group in ("mosaic", "gallery") or it.name in _MORE]
 
 _INPUT, _OUTPUT = f"{PATH}, or a Source", f"{PATH}, or a Sink"
 
@@ -128,8 +139,9 @@ def mosaic_frames(
     gallery : a `Gallery`, or what `open_gallery` takes
     rgb : arrays are RGB
     matcher : your own; see `Mosaic`
-    options : the options of `livemosaic run` for mosaics by name, such as tint=0.5; for an input
-        also capture, reconnect, and fps for a numbered sequence
+    options : the options of `livemosaic run` for mosaics and galleries by name, such as tint=0.5;
+        area and outside; for an input also capture, reconnect, start, end, duration, alpha, and fps
+        for a numbered sequence
 
     Yields
     ------
@@ -152,9 +164,17 @@ def mosaic_frames(
     """
     take("source", source, str | Path | Iterable, "an input, a Source, or frames")
     is_input = isinstance(source, str | Path)
-    chosen = _options(options, input=path_text("source", source) if is_input else "")
+    text = path_text("source", source) if is_input else ""
+    chosen = _options(options, _OF_FRAMES, input=text)
+    check_outside(chosen.outside)
     gallery = open_gallery(gallery, recipe=chosen.recipe, rgb=rgb)
     mosaic = Mosaic(gallery, chosen.mosaic, rgb=rgb, matcher=matcher)
+    finder = AreaFinder(None, _log.warning)
+    state = LiveState(chosen.mosaic, area=chosen.area, outside=chosen.outside)
+
+    def area_of(frame: Frame) -> Area | None:
+        grid = mosaic.plan(frame.width, frame.height)
+        return finder.area_of(frame, state, (grid.width, grid.height))
 
     def frames() -> Generator[Frame, None, None]:
         with contextlib.ExitStack() as undo:
@@ -168,12 +188,14 @@ def mosaic_frames(
                     continue
                 if not isinstance(item, Frame):
                     item = Frame.from_bgr(to_array(item, rgb=rgb), pts=number)
-                yield mosaic.process(item)
+                yield mosaic.process(item, area=area_of(item))
 
     return frames()
 
 
-def _options(values: Mapping[str, object], **places: Any) -> RunOptions:
+def _options(
+    values: Mapping[str, object], table: Iterable[Option] = OPTIONS, **places: Any
+) -> RunOptions:
     """The options of a run, by the names of the table or of the fields.
 
     Raises
@@ -181,7 +203,7 @@ def _options(values: Mapping[str, object], **places: Any) -> RunOptions:
     OptionError : an option does not take its value
     TypeError : there is no such option
     """
-    known = {name: it for it in OPTIONS for name in (it.name, it.field) if it.group != "program"}
+    known = {name: it for it in table for name in (it.name, it.field) if it.group != "program"}
     if unknown := values.keys() - known.keys():
         raise unknown_options(unknown, known, known)
     for name, value in values.items():

@@ -7,6 +7,7 @@ settings file, the checks of values and the CLI reference are views of `options_
 from __future__ import annotations
 
 import math
+import os
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -93,7 +94,7 @@ _KINDS: Mapping[object, Kind] = {
     float: Kind("a number", "X", _number, json="number"),
     Fraction: Kind("a rate", "RATE", lambda value: rate(str(value)), "25 or 30000/1001"),
     str: Kind("text", "NAME", _text),
-    Path: Kind("a path", "FILE", lambda value: Path(_text(value))),
+    Path: Kind("a path", "FILE", lambda value: Path(_text(os.fspath(value)))),
     Size: Kind("WIDTHxHEIGHT", "WxH", read_size, "1920x1080"),
     bool: Kind("true or false", "", _switch, json="boolean"),
 }
@@ -216,5 +217,7 @@ def options_of(declared: Any) -> tuple[Option, ...]:
 
 def check(declared: Any) -> None:
     """Check the values of a dataclass's own options; `OptionError`."""
+    own = {its.name for its in fields(declared)}
     for known in options_of(declared.__class__):
-        known.check(getattr(declared, known.field))
+        if known.field in own:
+            known.check(getattr(declared, known.field))

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from livemosaic import mosaic_frames, render
 from livemosaic.control.state import Control, LiveState
 from livemosaic.errors import OptionError, UsageError
 from livemosaic.gallery.file_format import Gallery
@@ -511,6 +512,59 @@ def test_a_picture_that_can_be_read_again(tmp_path: Path) -> None:
 def test_a_colour_that_is_none(value: str) -> None:
     with pytest.raises(OptionError, match="outside"):
         Control().change(outside=value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"area": "nobody"},
+        {"outside": "#12"},
+        {"outside": 5},
+        {"mirror": "yes"},
+        {"gallery": 5},
+        {"max_latency_s": -1.0},
+    ],
+)
+def test_a_state_that_is_none(wrong: dict[str, Any]) -> None:
+    """As `Control.change` would refuse it."""
+    (name,) = wrong
+    for made in (LiveState, Control().change):
+        with pytest.raises(OptionError, match=name):
+            made(**wrong)
+
+
+def test_pictures_by_their_paths(tmp_path: Path, gallery: Gallery) -> None:
+    file = tmp_path / "green.png"
+    cv2.imwrite(str(file), np.full((9, 16, 3), (0, 255, 0), np.uint8))
+    assert LiveState(outside=file).outside == str(file)  # type: ignore[arg-type]
+    choices: list[dict[str, Any]] = [
+        {"area": "person", "outside": file},
+        {"privacy": True, "away": file},
+    ]
+    for options in choices:
+        out = tmp_path / "out.png"
+        render(PERSON, out, gallery=gallery, tile=8, scale=0.5, overwrite=True, **options)
+        picture = cv2.imread(str(out))
+        assert picture is not None
+        red = picture[:9, :9, 2]  # a corner of the background
+        assert red.mean() < 200
+
+
+def test_frames_one_by_one(gallery: Gallery) -> None:
+    photo = cv2.imread(str(PERSON))
+    assert photo is not None
+    photo = cv2.resize(photo, (240, 240), interpolation=cv2.INTER_AREA)
+    settings: dict[str, Any] = {"tile": 8, "scale": 1, "area": "person", "outside": "#000000"}
+    for source in ([photo, photo], PERSON):
+        picture = next(mosaic_frames(source, gallery, **settings)).to_bgr()
+        assert picture[:20, :20].max() < 4
+        height, width = picture.shape[:2]
+        face = picture[height // 4 : height // 3, width * 2 // 5 : width // 2]
+        assert face.max() > 60
+    with pytest.raises(OptionError, match="nothere"):
+        mosaic_frames([photo], gallery, area="person", outside="nothere.png")
+    with pytest.raises(TypeError, match="privacy"):  # better than a face that is shown
+        mosaic_frames([photo], gallery, privacy=True)
 
 
 # ---- the program ---------------------------------------------------------------------------------

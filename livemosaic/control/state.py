@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..argument import take
 from ..errors import OptionError, UsageError, did_you_mean
 from ..mosaic.settings import MosaicSettings
-from ..option import TEXTS, Kind, Option, Texts, option, options_of
+from ..option import TEXTS, Kind, Option, Texts, check, option, options_of
 
 if TYPE_CHECKING:
     from ..media.colour import U8
@@ -26,7 +27,8 @@ AreaName = Literal["everything", "background", "person"]
 _OUTSIDE_WORDS = ("original", "blur")
 
 
-def _outside(value: object) -> str:
+def _outside(value: Any) -> str:
+    value = os.fspath(value)
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError
     if value.startswith("#"):
@@ -100,6 +102,8 @@ class LiveState:
 
     def __post_init__(self) -> None:
         take("settings", self.settings, MosaicSettings, "MosaicSettings")
+        check(self)
+        object.__setattr__(self, "outside", _outside(self.outside))  # it may be a Path
 
 
 # Every option that may change while a pipeline runs, by the name of its field.
@@ -233,11 +237,10 @@ class Control:
             fields = {**self._profiles[profile], **fields}
         with self._lock:
             settings = fields.pop("settings", self._state.settings)
-            for name, value in fields.items():
+            for name in fields:
                 if name not in LIVE_OPTIONS:
                     known = ", ".join(LIVE_OPTIONS)
                     raise UsageError(f"{name}: cannot change while it runs; these can: {known}")
-                LIVE_OPTIONS[name].check(value)
             own = {name: value for name, value in fields.items() if name in LiveState.__slots__}
             others = {name: value for name, value in fields.items() if name not in own}
             self._state = replace(self._state, settings=replace(settings, **others), **own)
