@@ -113,12 +113,44 @@ def test_a_picture_of_its_size_passes_unchanged(backend: type[FakeBackend]) -> N
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of readers")
-def test_a_repeated_picture_is_seldom_sent_without_a_reader(
+def test_without_a_reader_no_picture_stays(
     backend: type[FakeBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The driver keeps the last picture for the next reader."""
+    reads = watched(monkeypatch)
+    sink = VirtualCameraSink()
+    assert sink.watch_readers() is not None
+    sent = backend.made[0].pictures
+    reads[0] = True
+    seen = picture()
+    shot = dataclasses.replace(seen, original=seen)  # a mosaic of a webcam's picture
+    sink.write(shot)
+    reads[0] = False
+    for number in range(40):
+        sink.write(dataclasses.replace(shot, pts=number))
+    sink.write(dataclasses.replace(picture(), original=seen))
+    assert len(sent) == 2
+    assert np.ptp(shown(sent[1])) == 0
+    sink.write(picture())  # a card
+    assert len(sent) == 3
+    reads[0] = True
+    sink.write(shot)
+    assert (sent[3] == sent[0]).all()
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Make virtual cameras tell whether they are read: what is in the list."""
     reads = [False]
     readers = SimpleNamespace(are_there=lambda: reads[0], close=lambda: None)
     monkeypatch.setattr(vcam, "Readers", lambda device: readers)
+    return reads
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of readers")
+def test_a_repeated_card_is_seldom_sent_without_a_reader(
+    backend: type[FakeBackend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = watched(monkeypatch)
     sink = VirtualCameraSink()
     watch = sink.watch_readers()
     assert watch is not None

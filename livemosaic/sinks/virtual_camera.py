@@ -119,10 +119,17 @@ class VirtualCameraSink(Sink):
         """Send a frame; a camera has no other tracks."""
         if not isinstance(item, Frame):
             return
-        if item.y is not self._drawn:  # a repeated picture is another frame with the same arrays
+        is_unread = self._readers is not None and not self._readers.are_there()
+        if is_unread and item.original is not None:
+            # The driver gives the next reader the last picture: it must not be one of the webcam.
+            if self._drawn is None:
+                return
+            self._blacken()
+            self._drawn = self._box = None
+        elif item.y is not self._drawn:  # a repeated picture has the same arrays
             self._draw(item)
             self._drawn = item.y
-        elif self._readers is not None and not self._readers.are_there():
+        elif is_unread:
             # Once a second is enough, for a reader that the driver does not tell of.
             self._left_out += 1
             if self._left_out < self.rate:
@@ -155,11 +162,14 @@ class VirtualCameraSink(Sink):
         box = self._fit(frame)
         if box != self._box:
             self._box = box
-            for plane, black in zip(self._planes, _BLACK, strict=True):
-                plane[:] = black
+            self._blacken()
         y, u, v = fill((frame.y, frame.u, frame.v), self._planes, box)
         if (frame.colour.matrix, frame.colour.full_range) != ("bt601", False):
             _convert(y, u, v, frame.colour)
+
+    def _blacken(self) -> None:
+        for plane, black in zip(self._planes, _BLACK, strict=True):
+            plane[:] = black
 
     def _fit(self, frame: Frame) -> tuple[int, int, int, int]:
         """Left, top, width and height of a frame in the camera's picture."""

@@ -447,9 +447,12 @@ def on_demand() -> Any:
     program = Program("webcam", *ON_DEMAND)
     program.wait_until_waiting()
     found: dict[str, Any] = {"unread": is_open_within(program, 2)}
+    began_s = time.monotonic()
     with v4l2.opened(LOOPBACK):  # to list it
         time.sleep(0.03)
+    found["listed_s"] = time.monotonic() - began_s
     found["short"] = is_open_within(program, 1)
+    program.wait_until(lambda: not program.has_open(CAMERA))
     found["visits"] = [visit(program, 0.3) for _ in range(20)]
 
     with reader(LOOPBACK) as first:
