@@ -217,6 +217,10 @@ def test_what_the_window_shows_over_the_picture(screen: Screen) -> None:
         assert plain(*corner, 3)(screen.shot())
         screen.press(TITLE, "o")  # in it the quarters are turned left to right
         screen.see(plain(0.95, 0.94, 2), what="the original in the corner")
+        screen.press(TITLE, "space")
+        screen.see(plain(0.95, 0.94, 3), what="no original of before, while the camera is off")
+        screen.press(TITLE, "space")
+        screen.see(plain(0.95, 0.94, 2), what="the original in the corner again")
         screen.press(TITLE, "p")
         screen.see(plain(*corner, 3), what="no original while there are only tiles")
         screen.see(dark(0.95, 0.04), what="that there are only tiles")

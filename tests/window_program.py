@@ -46,7 +46,9 @@ def main(width: int, height: int, lasting: Sequence[str] = ()) -> int:
     original = Frame.from_bgr(quarters(64, 36)[:, ::-1].copy())
     before = None
     while not quit_asked.wait(_FRAME_S):
-        window.write(dataclasses.replace(picture, y=picture.y.copy(), original=original))
+        # Space stands for a camera that is off: its card has no original.
+        there = None if control.state.freeze else original
+        window.write(dataclasses.replace(picture, y=picture.y.copy(), original=there))
         window.pump()
         now = (control.state, dataclasses.replace(window.view))
         if now != before:

@@ -86,8 +86,9 @@ class WindowSink(Window):
             self._resting = ""
             self._show_message(_HINT)
         changed = self._resize() | self._canvas.draw(item)
-        if item.original is not None and self._wants_corner:
-            self._corner = self._canvas.corner(item.original)
+        original = item.original  # a card has none
+        if self._wants_corner:
+            self._corner = None if original is None else self._canvas.corner(original)
         self._update_texts()
         self._refresh(changed=changed)
 
