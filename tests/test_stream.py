@@ -22,6 +22,7 @@ import pytest
 from livemosaic.errors import RefusedError, SourceError, UsageError
 from livemosaic.media.frame import Frame, StatusEvent, TrackPacket
 from livemosaic.media.urls import public_name
+from livemosaic.sinks import parse_output
 from livemosaic.sources import open_source
 from livemosaic.sources.input_paths import resolve_input
 from livemosaic.sources.network.protocols import find_protocol
@@ -516,6 +517,27 @@ def test_no_secret_is_in_a_public_name(form: str, scheme: str) -> None:
 def test_no_odd_password_is_in_a_public_name(secret: str) -> None:
     shown = public_name(f"rtsp://me:{secret}@h/x")
     assert shown == "rtsp://h/x"
+
+
+def test_a_protocol_in_capitals(tmp_path: Path) -> None:
+    clip = clips.make(tmp_path / "clip.mp4", clips.frames(5))
+    with http_server(files_of(tmp_path)) as base:
+        url = f"HTTP{base.removeprefix('http')}/{clip.name}"
+        with open_source(url, reconnect="never") as source:
+            assert sum(isinstance(item, Frame) for item in source) == 5
+    assert parse_output("RTMP://h/live/key").location == "rtmp://h/live/key"
+
+
+@pytest.mark.parametrize("text", ["www.youtube.com/watch?v=abc", "vimeo.com/1"])
+def test_an_address_without_its_protocol(text: str) -> None:
+    with pytest.raises(SourceError, match="no such file; if it is an address, write https://"):
+        open_source(text)
+
+
+@pytest.mark.parametrize("text", ["a.mp4/b.mp4", "folder/a.mp4", "a.mp4", "./a.b/c.mp4"])
+def test_a_file_that_is_no_address(text: str) -> None:
+    with pytest.raises(SourceError, match="no such file; check the spelling"):
+        open_source(text)
 
 
 def test_addresses() -> None:

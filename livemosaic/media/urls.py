@@ -38,6 +38,12 @@ def local_path(text: str) -> str:
     return re.sub(r"^/(?=[a-zA-Z]:)", "", path) if os.name == "nt" else path
 
 
+def lower_scheme(text: str) -> str:
+    """An address with its protocol in lower case, as FFmpeg needs it; other texts unchanged."""
+    scheme, rest = text.partition("://")[::2]
+    return f"{scheme.lower()}://{rest}" if is_url(text) else text
+
+
 def is_url(text: str) -> bool:
     """Whether `text` is a network address (and not a path, not even `C:\\clip.mp4`)."""
     return re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", text) is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..argument import path_text, positive, take
-from ..media.urls import local_path
+from ..media.urls import local_path, lower_scheme
 from .base import Destination, FileOptions, RunContext, Sink, Window
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def parse_output(spec: str | Path, options: FileOptions | None = None) -> Destin
 
     `UsageError` if `spec` is not valid, `SinkError` if it is a folder.
     """
-    path = local_path(path_text("output", spec))
+    path = lower_scheme(local_path(path_text("output", spec)))
     take("options", options, FileOptions | None, "FileOptions")
     for kind in _KINDS:
         if re.fullmatch(kind.outputs, path, re.DOTALL):

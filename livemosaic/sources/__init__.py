@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..argument import path_text
 from ..errors import OptionError
-from ..media.urls import local_path, public_name
+from ..media.urls import local_path, lower_scheme, public_name
 from .base import DEFAULT_CAPTURE, CaptureMode, Source, SourceOptions
 
 __all__ = ["Source", "SourceOptions", "check_input", "input_examples", "input_kind", "open_source"]
@@ -99,7 +99,7 @@ def open_source(
     UsageError
         when an argument is not valid
     """
-    spec = path_text("spec", spec)
+    spec = lower_scheme(path_text("spec", spec))
     if on_demand and input_kind(spec) != "camera.webcam":
         problem = f"{public_name(spec)} is no webcam, which could be closed; leave it out"
         raise OptionError("on_demand", on_demand, problem)

@@ -27,6 +27,8 @@ _PLAYLISTS = (b"#EXTM3U", b"ffconcat")  # their first bytes
 _MAX_PLAYLIST, _MAX_NESTED = 2**20, 20  # bytes; playlists in playlists
 # Of HLS: a line, or a quoted attribute of one that begins with #. Of FFmpeg's lists: `file NAME`.
 _ENTRY = re.compile(r"""#.*URI="([^"]+)".*|file\s+'?([^']+)'?|([^#].*)""")
+# An address without its protocol, as browsers show it.
+_AS_IN_BROWSER = re.compile(r"(?i)(?:[a-z\d-]+\.)+[a-z]{2,}/.")
 
 
 class Pipe:
@@ -154,6 +156,9 @@ def _check_file(path: Path) -> None:
         elif not os.access(path, os.R_OK):  # opening and closing a pipe would kill its writer
             raise PermissionError
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and _AS_IN_BROWSER.match(str(path)):
+            problem = "there is no such file; if it is an address, write https:// before it"
+            raise SourceError(f"{path}: {problem}") from None
         raise source_error(str(path), error) from error
     if stat.S_ISDIR(about.st_mode):
         raise SourceError(
