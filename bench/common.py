@@ -74,6 +74,14 @@ def livemosaic(*args: str) -> list[str]:
     return [sys.executable, "-m", "livemosaic", *args]
 
 
+def clip(source: Path, target: Path, *, filters: str, rate: int, loop: int = 0) -> Path:
+    """Make a clip whose frames come at another rate: none is repeated or left out."""
+    command = ["ffmpeg", "-v", "error", "-y", "-r", str(rate), "-stream_loop", str(loop)]
+    command += ["-i", str(source), "-an", "-vf", filters, "-r", str(rate), "-c:v", "libx264"]
+    subprocess.run([*command, "-preset", "veryfast", "-crf", "20", str(target)], check=True)
+    return target
+
+
 def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 

@@ -24,21 +24,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common import CLIP, ROOT, livemosaic, machine, median, run, table
+from common import CLIP, ROOT, clip, livemosaic, machine, median, run, table
 
 from livemosaic.pipeline.governor import STEPS
 
 Row = tuple[str, str, str]
 CHILD = [sys.executable, str(ROOT / "bench" / "live_child.py")]
 TILE = ("--tile", "16", "--scale", "1")
-
-
-def clip(source: Path, target: Path, *, filters: str, rate: int, loop: int = 0) -> Path:
-    """Make a clip whose frames come at another rate: none is repeated or left out."""
-    command = ["ffmpeg", "-v", "error", "-y", "-r", str(rate), "-stream_loop", str(loop)]
-    command += ["-i", str(source), "-an", "-vf", filters, "-r", str(rate), "-c:v", "libx264"]
-    subprocess.run([*command, "-preset", "veryfast", "-crf", "20", str(target)], check=True)
-    return target
 
 
 def live(

@@ -14,7 +14,7 @@ from ..mosaic.grid import fixed_grid
 from ..mosaic.match import MATCHERS
 from ..option import Option, text_of
 from .options import OPTIONS
-from .state import LIVE_OPTIONS, Control, colour_of
+from .state import LIVE_OPTIONS, OUTSIDE_WORDS, Control, colour_of
 
 # By the name that users know; a profile is a set of values of the others.
 LIVE_VALUES: Mapping[str, Option] = {
@@ -24,8 +24,6 @@ LIVE_VALUES: Mapping[str, Option] = {
 
 # The output keeps its size: a change of these is planned for it.
 _GRID = {"tile": "tile_px", "columns": "columns"}
-
-_OUTSIDE = ("original", "blur")
 
 
 def live_values(control: Control) -> dict[str, Any]:
@@ -51,7 +49,7 @@ def offered(control: Control, name: str) -> tuple[Any, ...]:
     if name == "gallery":
         return tuple(map(_plain, control.galleries))
     if name == "outside":
-        return tuple(dict.fromkeys((*_OUTSIDE, *_files_outside(control))))
+        return tuple(dict.fromkeys((*OUTSIDE_WORDS, *_files_outside(control))))
     return LIVE_VALUES[name].choices
 
 
@@ -96,7 +94,7 @@ def unused(control: Control) -> list[str]:
 
 def _files_outside(control: Control) -> tuple[str, ...]:
     now = {control.state.outside, control.outside_at_start}
-    return tuple(sorted(it for it in now if it not in _OUTSIDE and not it.startswith("#")))
+    return tuple(sorted(it for it in now if it not in OUTSIDE_WORDS and not it.startswith("#")))
 
 
 def _refuse_foreign(control: Control, known: Option, value: Any) -> None:

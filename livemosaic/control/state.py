@@ -24,7 +24,7 @@ OnClose = Literal["continue", "end"]
 # Gets a message for the user; an empty text after a change of the state.
 Listener = Callable[[str], None]
 AreaName = Literal["everything", "background", "person"]
-_OUTSIDE_WORDS = ("original", "blur")
+OUTSIDE_WORDS = ("original", "blur")
 
 
 def _outside(value: Any) -> str:
@@ -56,9 +56,9 @@ def named_picture(name: str, path: str, *, advice: str = "name a picture") -> U8
 
 def check_outside(outside: str) -> None:
     """`OptionError` for a picture file that cannot be read."""
-    if outside not in _OUTSIDE_WORDS and not outside.startswith("#"):
-        words = f"{', '.join(_OUTSIDE_WORDS)}, a colour such as #20a060, or a picture file"
-        advice = did_you_mean(outside, _OUTSIDE_WORDS) or f"write {words}"
+    if outside not in OUTSIDE_WORDS and not outside.startswith("#"):
+        words = f"{', '.join(OUTSIDE_WORDS)}, a colour such as #20a060, or a picture file"
+        advice = did_you_mean(outside, OUTSIDE_WORDS) or f"write {words}"
         named_picture("outside", outside, advice=advice)
 
 

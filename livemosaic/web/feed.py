@@ -23,7 +23,7 @@ from .history import COLUMNS, History, stats_json
 from .viewfinder import MAX_WIDTH, MIN_WIDTH, Over, Shape, Viewfinder
 
 _PREVIEW_QUALITY = 75
-_MIN_INTERVAL_S = 1 / 30  # from one picture of a page to the next
+_MIN_INTERVAL_S = 1 / 20  # from one picture of a page to the next
 _MAX_PAGES = 32
 _MAX_MESSAGES = 16  # that wait for a page
 _STATS_S = 1.0
