@@ -22,7 +22,7 @@ from livemosaic.control.state import Control, LiveState
 from livemosaic.errors import GalleryError, UsageError
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.mosaic.settings import MosaicSettings
-from livemosaic.option import Option, Texts
+from livemosaic.option import Option, Texts, text_of
 from livemosaic.sources.pattern import PatternSource
 
 from .fakes import TIMEOUT_S
@@ -271,6 +271,12 @@ def test_the_output_keeps_its_size(file: Path) -> None:
     assert (watched.settings.tile_px, watched.settings.columns) == (16, None)
     assert watched.save() == "settings.toml: tile = 24"  # what is live has smaller ones
     assert watched.settings.tile_px == 24
+    assert watched.save("tile = '48x32'") == "settings.toml: tile = 48x32"
+    assert text_of(watched.settings.tile_px) == "48x32"
+    assert watched.settings.size == SIZE
+    assert watched.save("tile = [18, 32]") == "settings.toml: tile = 18x32"
+    assert "the nearest is 84x42" in watched.save("tile = '90x30'")
+    assert text_of(watched.settings.tile_px) == "18x32"
 
 
 def test_tile_and_columns_together_are_a_tile_for_now(file: Path) -> None:

@@ -11,7 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic import Gallery, Mosaic, MosaicSettings, OptionError, open_gallery
+from livemosaic import (
+    Gallery,
+    LiveGallery,
+    Mosaic,
+    MosaicSettings,
+    OptionError,
+    open_gallery,
+)
 from livemosaic.control.state import Control, LiveState
 from livemosaic.gallery import build_gallery, remove_photos
 from livemosaic.gallery.cut import cut_gallery
@@ -392,3 +399,28 @@ def test_as_good_as_squares() -> None:
         assert recall(costs.chosen, costs.best) > 0.9
         values.append(cv2.PSNR(made, wanted))
     assert values[1] > values[0] - 0.3
+
+
+def test_a_live_gallery() -> None:
+    """A photo that joins is cut for tiles of another shape; the others are not cut again."""
+    first = open_gallery("photos")
+    live = LiveGallery(first)
+    before = cut_gallery(first, (3, 2))
+    mosaic = Mosaic(first, tile=34, size=(640, 360), **{**PLAIN, "scale": None})
+    mosaic.process(np.zeros((360, 640, 3), np.uint8))  # an index of the squares
+    photo = cv2.resize(
+        np.array([[[0, 0, 255], [255, 255, 255], [0, 255, 0]]], np.uint8), (480, 320)
+    )
+    live.add([np.asarray(photo, np.uint8)])
+    cut = cut_gallery(live.snapshot, (3, 2))
+    np.testing.assert_array_equal(cut.points[: len(first)], before.points)
+    number = len(first)
+    assert cut.sources[number].crop == (0, 0, 480, 320)
+    assert cut.tiles[number].shape == (43, 64, 3)
+    mosaic.update_settings(mosaic.settings.changed(tile=(48, 32)), gallery=live.snapshot)
+    picture = np.full((360, 640, 3), 90, np.uint8)
+    picture[:32, :48] = cv2.resize(photo, (48, 32), interpolation=cv2.INTER_AREA)
+    made = mosaic.process(picture)
+    assert mosaic.cut_gallery is cut
+    assert mosaic.tile_ids[0, 0] == number
+    assert psnr(made[:32, :48], picture[:32, :48]) > 30

@@ -19,13 +19,14 @@ from ..option import Size
 from ..tile_size import TileSize, shape
 from .file_format import Gallery
 from .layout_features import tile_points
+from .snapshot import GallerySnapshot
 from .tiles import Crop, largest_part
 
 # Tiles that are described at once.
 _BATCH = 1024
 
 _made: WeakKeyDictionary[Gallery, dict[Size, Gallery]] = WeakKeyDictionary()
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def cut_gallery(gallery: Gallery, tile: TileSize) -> Gallery:
@@ -36,6 +37,9 @@ def cut_gallery(gallery: Gallery, tile: TileSize) -> Gallery:
     wanted = shape(tile)
     if wanted == shape(gallery.tile_px):
         return gallery
+    of_gallery = _made.get(gallery, {})
+    if wanted in of_gallery:  # not after another gallery, which a thread may be cutting
+        return of_gallery[wanted]
     with _lock:
         of_gallery = _made.setdefault(gallery, {})
         if wanted not in of_gallery:
@@ -45,6 +49,8 @@ def cut_gallery(gallery: Gallery, tile: TileSize) -> Gallery:
 
 def _cut(gallery: Gallery, wanted: Size) -> Gallery:
     """Cut all tiles to a shape, and describe them."""
+    before = cut_gallery(gallery.base, wanted) if isinstance(gallery, GallerySnapshot) else None
+    known = 0 if before is None else len(before)  # the first tiles, which are cut as there
     # The first tile of a photo shows the whole of it, as far as its shape allows.
     numbers, first = np.unique(gallery.source_photo, return_index=True)
     tile_of = dict(zip(numbers.tolist(), first.tolist(), strict=True))
@@ -56,16 +62,21 @@ def _cut(gallery: Gallery, wanted: Size) -> Gallery:
     heads: dict[int, list[Crop]] = {}
     for photo, *head in gallery.heads.tolist():
         heads.setdefault(photo, []).append((head[0], head[1], head[2], head[3]))
-    photos = zip(covers.tolist(), gallery.source_photo.tolist(), strict=True)
-    parts = [largest_part(cover, wanted, heads.get(photo, ())) for cover, photo in photos]
-    crops = np.array(parts, np.int32)
+    new = zip(covers[known:].tolist(), gallery.source_photo[known:].tolist(), strict=True)
+    parts = [largest_part(cover, wanted, heads.get(photo, ())) for cover, photo in new]
+    crops = np.array(parts, np.int32).reshape(-1, 4)
+    if before is not None:
+        crops = np.concatenate([before.sources.crops, crops])
     tiles = CutTiles(gallery, from_uncut, covers, crops, wanted)
     made = copy.copy(gallery)
     made.tiles = cast(U8, tiles)
     made.tile_width, made.tile_height = tiles.shape[2], tiles.shape[1]
     made.sources = gallery.sources.with_crops(crops)
     made.points, made.texture = np.empty_like(gallery.points), np.empty_like(gallery.texture)
-    for start in range(0, len(tiles), _BATCH):
+    if before is not None and isinstance(made, GallerySnapshot):
+        made.base = before
+        made.points[:known], made.texture[:known] = before.points, before.texture
+    for start in range(known, len(tiles), _BATCH):
         part = slice(start, start + _BATCH)
         made.points[part], made.texture[part] = tile_points(tiles[part])
         gallery.release()
