@@ -203,7 +203,9 @@ def play(scene: Scene, source: str, seconds: float, step: int = 0) -> tuple[floa
     ends: dict[float, float] = {}
 
     class Measured(Mosaic):
-        def process(self, frame: Any, *, max_cells: int | None = None, area: Any = None) -> Any:
+        def process(
+            self, frame: Any, *, max_cells: int | None = None, area: Any = None, faces: Any = ()
+        ) -> Any:
             began_s, began_cpu_s = time.monotonic(), time.thread_time()
             cells = round(grid.cells * STEPS[step].cell_share)
             picture = super().process(frame, max_cells=max(1, cells), area=area)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .pipeline import Pipeline, output_info
     from .sinks import Sink, open_sink
     from .sources import Source, open_source
+    from .vision.faces import faces_in
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ __all__ = [
     "UsageError",
     "build_gallery",
     "diagnose_gallery",
+    "faces_in",
     "mosaic_frames",
     "open_gallery",
     "open_sink",
@@ -81,6 +83,7 @@ _LAZY = {
     "StreamInfo": ".media.frame",
     "build_gallery": ".gallery",
     "diagnose_gallery": ".diagnosis",
+    "faces_in": ".vision.faces",
     "mosaic_frames": ".api",
     "open_gallery": ".gallery",
     "open_sink": ".sinks",

@@ -22,6 +22,7 @@ from .mosaic.area import Area
 from .mosaic.mosaic import Mosaic
 from .option import Option
 from .pipeline.area import AreaFinder
+from .pipeline.faces import FacesFinder
 from .session import open_input, open_pipeline, parse_outputs, part_of
 from .sinks.base import Destination, RunContext, Sink
 from .sources import Source, check_input
@@ -169,7 +170,7 @@ def mosaic_frames(
     check_outside(chosen.outside)
     gallery = open_gallery(gallery, recipe=chosen.recipe, rgb=rgb)
     mosaic = Mosaic(gallery, chosen.mosaic, rgb=rgb, matcher=matcher)
-    finder = AreaFinder(None, _log.warning)
+    finder, face_finder = AreaFinder(None, _log.warning), FacesFinder(None)
     state = LiveState(chosen.mosaic, area=chosen.area, outside=chosen.outside)
 
     def area_of(frame: Frame) -> Area | None:
@@ -188,7 +189,8 @@ def mosaic_frames(
                     continue
                 if not isinstance(item, Frame):
                     item = Frame.from_bgr(to_array(item, rgb=rgb), pts=number)
-                yield mosaic.process(item, area=area_of(item))
+                faces = face_finder.faces_in(item, state)
+                yield mosaic.process(item, area=area_of(item), faces=faces)
 
     return frames()
 

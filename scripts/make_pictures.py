@@ -55,13 +55,16 @@ STRIPS: dict[str, list[tuple[str, list[str]]]] = {
 
 # Of a person (tests/corpus/README.md).
 PERSON = ROOT / "tests" / "corpus" / "person" / "astronaut.jpg"
-AREAS = [
-    ["--area", "background"],
-    ["--area", "person", "--outside", "blur"],
-    ["--area", "person", "--outside", "#d8e4d0"],
-]
+OF_PERSON = {
+    "area": [
+        ["--area", "background"],
+        ["--area", "person", "--outside", "blur"],
+        ["--area", "person", "--outside", "#d8e4d0"],
+    ],
+    "fine": [["--fine", fine] for fine in ("none", "faces", "detail")],
+}
 
-OTHERS = ("area", "demo", "window", "map", "face", "crops", "call", "shape")
+OTHERS = ("area", "fine", "demo", "window", "map", "face", "crops", "call", "shape")
 
 STRIP_PX = 1200  # width of a strip
 PART_PX = (320, 180)  # of the frame, enlarged: ten tiles of 32 pixels across
@@ -252,7 +255,7 @@ def main() -> None:
     parser.add_argument("--film", type=Path)
     parser.add_argument("--only", nargs="+", choices=[*STRIPS, *OTHERS])
     args = parser.parse_args()
-    names = set(args.only or [*STRIPS, "area", "demo", "window", "map"])
+    names = set(args.only or [*STRIPS, "area", "fine", "demo", "window", "map"])
     with tempfile.TemporaryDirectory() as folder:
         still, out = Path(folder) / "still.png", Path(folder) / "out.png"
         cv2.imwrite(str(still), frame(DEMO, DEMO_S))
@@ -262,13 +265,14 @@ def main() -> None:
                 run(still, out, "--size", "1280x720", *options)
                 panels.append((label, np.asarray(cv2.imread(str(out)), np.uint8)))
             save(name, strip(panels), width=STRIP_PX)
-        if "area" in names:
+        for name, tile in (("area", "36"), ("fine", "48")):
             panels = []
-            for options in AREAS:
-                run(PERSON, out, "--size", "1440x1440", "--tile", "36", *options)
+            for options in OF_PERSON[name] if name in names else ():
+                run(PERSON, out, "--size", "1440x1440", "--tile", tile, *options)
                 picture = np.asarray(cv2.imread(str(out)), np.uint8)[:1080]
                 panels += [picture, np.full((1080, 3 * GAP_PX, 3), PAPER, np.uint8)]
-            save("area", np.hstack(panels[:-1]), width=STRIP_PX)
+            if panels:
+                save(name, np.hstack(panels[:-1]), width=STRIP_PX)
     if "demo" in names:
         # Finer than the default, because it is shown small.
         picture = moving(DEMO, 1.2, "--tile", "32", "--columns", "120")

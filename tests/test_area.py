@@ -346,7 +346,7 @@ def test_a_busy_machine_looks_less_often(monkeypatch: pytest.MonkeyPatch) -> Non
     finder = AreaFinder(None, _fail)
     counts: list[int] = []
     for step in STEPS[:4]:
-        finder.looks_per_s = step.looks_per_s
+        finder.looks.looks_per_s = step.looks_per_s
         looks.clear()
         for number in range(60):
             _mask_of(_moved(person, 2 * (number % 2)), finder, 10 * len(counts) + number / 30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.colour import Colour, bgr_to_i420
 from livemosaic.media.frame import Frame
-from livemosaic.mosaic.compositor import Canvas, Compositor
+from livemosaic.mosaic.compositor import Canvas, Compositor, Part
 from livemosaic.mosaic.grid import Grid
 from livemosaic.mosaic.tile_cache import TileCache
 from tests.conftest import TILES
@@ -65,12 +65,11 @@ def test_few_slots_for_many_tiles(gallery: Gallery, slots: int) -> None:
     rng = np.random.default_rng(2)
     small: dict[str, Any] = {"min_tiles": slots, "max_bytes": 0}
     compositors = [
-        Compositor(
-            grid,
-            TileCache(gallery, tile=(16, 16), colour=COLOUR, overlay=(0.2, 0.2), **limits),
-            overlay=(0.2, 0.2),
-            tint=0.5,
-        )
+        Compositor(grid, overlay=(0.2, 0.2), tint=0.5),
+        Compositor(grid, overlay=(0.2, 0.2), tint=0.5),
+    ]
+    caches = [
+        TileCache(gallery, tile=(16, 16), colour=COLOUR, overlay=(0.2, 0.2), **limits)
         for limits in ({}, small)
     ]
     picture = rng.integers(0, 256, (32, 48, 3), np.uint8)
@@ -82,7 +81,10 @@ def test_few_slots_for_many_tiles(gallery: Gallery, slots: int) -> None:
         ids[cells[other]] = rng.integers(0, len(gallery), np.count_nonzero(other))
         flips = rng.random(len(cells)) < 0.5
         means = rng.uniform(30, 220, (len(cells), 3)).astype(np.float32)
-        one, two = (c.compose(frame, cells, ids[cells], flips, means) for c in compositors)
+        one, two = (
+            its.compose(frame, cells, [Part(tiles, cells, ids[cells], flips, means)])
+            for its, tiles in zip(compositors, caches, strict=True)
+        )
         for a, b in zip(one, two, strict=True):
             np.testing.assert_array_equal(a, b)
 
@@ -119,16 +121,22 @@ def test_slots_are_limited(gallery: Gallery, min_tiles: int, max_bytes: int, slo
     assert len(cache.y) == len(cache.u) == len(cache.v) == slots
 
 
-def compositor(gallery: Gallery, *, pool: list[Canvas] | None = None) -> Compositor:
+class Painter(NamedTuple):
+    compositor: Compositor
+    tiles: TileCache
+
+
+def compositor(gallery: Gallery, *, pool: list[Canvas] | None = None) -> Painter:
     grid = Grid(2, 3, 16, 16, 48, 32)
     tiles = TileCache(gallery, tile=(16, 16), colour=COLOUR, overlay=(0.5, 0.5))
-    return Compositor(grid, tiles, overlay=(0.5, 0.5), pool=pool)
+    return Painter(Compositor(grid, overlay=(0.5, 0.5), pool=pool), tiles)
 
 
-def compose(tested: Compositor, level: int, cells: list[int]) -> tuple[np.ndarray, ...]:
+def compose(tested: Painter, level: int, cells: list[int]) -> tuple[np.ndarray, ...]:
     frame = Frame.from_bgr(np.full((8, 12, 3), level, np.uint8), colour=COLOUR)
     numbers = np.array(cells, np.int32)
-    return tested.compose(frame, numbers, numbers, np.zeros(len(cells), bool))
+    part = Part(tested.tiles, numbers, numbers, np.zeros(len(cells), bool))
+    return tested.compositor.compose(frame, numbers, [part])
 
 
 def test_nothing_changed_shares_memory(gallery: Gallery) -> None:

@@ -26,7 +26,7 @@ from livemosaic.jit import F32
 from livemosaic.media.colour import Colour, bgr_to_i420
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.activity import Activity
-from livemosaic.mosaic.compositor import Compositor, cached_overlay
+from livemosaic.mosaic.compositor import Compositor, Part, cached_overlay
 from livemosaic.mosaic.grid import Grid
 from livemosaic.mosaic.match.clusters import ClusterMatcher
 from livemosaic.mosaic.match.denoise import Denoiser
@@ -421,10 +421,10 @@ class Twins:
         self.grid, self.overlay, self.tint = grid, overlay, tint
         gallery = one_tile_clusters()
         scaled_by = cached_overlay(overlay, tint)
-        tiles = TileCache(
+        self.cache = TileCache(
             gallery, tile=(grid.tile_width, grid.tile_height), colour=colour, overlay=scaled_by
         )
-        self.composer = Compositor(grid, tiles, overlay=overlay, tint=tint)
+        self.composer = Compositor(grid, overlay=overlay, tint=tint)
         # As they are, for the twin to tint and scale.
         self.tiles = TileCache(
             gallery, tile=(grid.tile_width, grid.tile_height), colour=colour, overlay=(0, 0)
@@ -444,7 +444,8 @@ class Twins:
         flips: np.ndarray,
         means: np.ndarray | None,
     ) -> tuple[U8, U8, U8]:
-        out = self.composer.compose(frame, cells, ids, flips, means)
+        part = Part(self.cache, cells, ids, flips, means)
+        out = self.composer.compose(frame, cells, [part])
         width, height = self.grid.width, self.grid.height
         across, down = self.grid.tile_width, self.grid.tile_height
         stores = (self.tiles.y, self.tiles.u, self.tiles.v)

@@ -130,7 +130,7 @@ def test_of_two_that_exclude_each_other_the_nearer_counts(
 def test_every_option_can_stand_in_the_file() -> None:
     good = {option.name: another_value(option) for option in FILED} | {
         "size": '"640x480"', "fps": '"30000/1001"', "capture": '"640x480@15"', "reconnect": "3",
-        "duration": "1.5", "tile": "130",
+        "duration": "1.5", "tile": "128",
     }  # fmt: skip
     options = resolve({}, filed("[run]\n" + "\n".join(f"{k} = {v}" for k, v in good.items())))
     assert options.fps == Fraction(30000, 1001)

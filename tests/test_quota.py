@@ -139,15 +139,16 @@ def naive_fill(
 ) -> NDArray[np.int32]:
     """The places after each photo below the quota got the cell where it costs the least more."""
     index, rules, place = matcher.index, matcher.rules, matcher.assignment.place.copy()
+    columns = matcher.grid.columns
 
     def cost(cell: int, at: int, uses: int) -> float:
         away = np.square(index.codes[at] - codes[cell]) @ rules.weights
         return float(away + rules.penalties[at] + rules.use_penalty * uses)
 
     def near(cell: int, photo: Any) -> bool:
-        row, column = divmod(cell, rules.columns)
+        row, column = divmod(cell, columns)
         same = np.flatnonzero(index.photo[place] == photo)
-        away = np.maximum(abs(same // rules.columns - row), abs(same % rules.columns - column))
+        away = np.maximum(abs(same // columns - row), abs(same % columns - column))
         return bool(((away <= rules.distance) & (same != cell)).any())
 
     while True:
@@ -191,5 +192,6 @@ def test_the_plain_counterpart(few: Callable[[int], Gallery], photos: int, quota
     least = max(1, min(quota, 35 // photos))
     expected = naive_fill(matcher, least, cells, codes)
     assert (expected != matcher.assignment.place).any()
-    Quota(matcher.index, matcher.assignment, settings).fill_all(matcher.rules, cells, codes)
+    quota_of_all = Quota(matcher.index, matcher.assignment, settings, cells=35, own=(0, 35))
+    quota_of_all.fill_all(matcher.rules, cells, codes)
     np.testing.assert_array_equal(matcher.assignment.place, expected)

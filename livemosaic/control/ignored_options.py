@@ -53,6 +53,10 @@ _RULES: tuple[_Rule, ...] = (
     ("outside",
      lambda options, run: options.area == "everything" and not run.interactive,
      "the mosaic is everywhere; choose an --area"),
+    ("fine",
+     lambda options, run: options.mosaic.fine == "faces" and options.privacy
+     and not run.interactive,
+     "privacy mode shows no faces"),
     ("area outside",
      lambda options, run: options.privacy and not run.interactive,
      "privacy mode is everywhere"),

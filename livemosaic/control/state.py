@@ -158,6 +158,7 @@ class LiveStats:
     governor: str = ""
     source: str = ""
     recording: str = ""
+    split_share: float = 0.0
     latency_ms_p99: float = 0.0
     governor_share: float = 0.0
     input: str = ""

@@ -72,12 +72,14 @@ class HiddenCells:
         self._urgency = np.zeros(grid.cells, np.int32)  # of those that wait
         self._outdated = np.zeros(grid.cells, np.bool_)
         self._any = False
+        self.cells = np.zeros(grid.cells, np.bool_)  # in the last frame
 
     def hold_back(self, area: Area | None, urgency: I32, outdated: Bools) -> I32:
         """The urgency of the cells that are seen; changes `outdated`, bool (cells,), to those."""
         if area is None and not self._any:
             return urgency
         hidden = np.zeros_like(outdated) if area is None else _hidden(area.mask, self._grid)
+        self.cells = hidden
         self._any = bool(hidden.any())
         urgency = np.maximum(urgency, self._urgency)
         self._urgency = np.where(hidden, urgency, np.int32(0))

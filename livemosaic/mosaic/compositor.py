@@ -14,6 +14,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -28,6 +29,16 @@ from .tint import PlaneTint, plane_tints
 
 # The pool keeps so many more canvases than were lent at once within so many of the last frames.
 _SPARE, _REMEMBERED = 2, 100
+
+
+class Part(NamedTuple):
+    """Cells of one size that are composed."""
+
+    tiles: TileCache  # of that size
+    cells: I32  # (m,), ascending numbers
+    ids: I32  # (m,), their tiles
+    flips: Bools  # (m,), which are mirrored
+    means: F32 | None = None  # (m, 3), the mean Y'CbCr of each cell; None for no tint
 
 
 class Canvas:
@@ -66,20 +77,20 @@ class Compositor:
     composed in place. If not (an encoder works on it), the compositor takes another canvas and
     copies the cells that it missed. Canvases that have not been needed for a while are freed.
 
-    `tiles` are for `cached_overlay(overlay, tint)`; `overlay` is the alpha of the original's luma
-    and of its chroma. `pool` has the canvases that no picture uses.
+    `grid` is that of the largest cells. Tiles are for `cached_overlay(overlay, tint)`; `overlay` is
+    the alpha of the original's luma and of its chroma. `pool` has the canvases that no picture
+    uses.
     """
 
     def __init__(
         self,
         grid: Grid,
-        tiles: TileCache,
         *,
         overlay: tuple[float, float],
         tint: float = 0.0,
         pool: list[Canvas] | None = None,
     ) -> None:
-        self._grid, self.tiles, self._tint = grid, tiles, tint
+        self._grid, self._tint = grid, tint
         self._overlays = (overlay[0], overlay[1], overlay[1])
         self._number = -1
         self._changed = np.zeros(grid.cells, np.int64)  # number of the frame that changed a cell
@@ -95,9 +106,7 @@ class Compositor:
         self,
         frame: Frame,
         cells: I32,
-        ids: I32,
-        flips: Bools,
-        means: F32 | None = None,
+        parts: Sequence[Part],
         *,
         area: Area | None = None,
     ) -> tuple[U8, U8, U8]:
@@ -106,9 +115,8 @@ class Compositor:
 
         Parameters
         ----------
-        cells : int32 (m,), ascending numbers of the cells; all of them the first time
-        ids, flips : int32 and bool (m,), their tiles, and which are mirrored
-        means : float32 (m, 3), the mean Y'CbCr of each cell; None for no tint
+        cells : int32 (m,), ascending numbers of the largest cells; all of them the first time
+        parts : these cells, or the finer ones that show them
         area : where the mosaic is seen; None for everywhere
         """
         self._free_canvases()
@@ -129,7 +137,7 @@ class Compositor:
                 copy_plane(missed, width, height, old, out)
         self._number = canvas.number = self._number + 1
         self._changed[cells] = self._number
-        self._blend(frame, cells, self.tiles.slots(ids), flips, means, planes)
+        self._blend(frame, parts, planes)
         self._newest, self._picture = canvas, weakref.ref(flat)
         # Every view of the planes keeps `flat` alive as its base.
         weakref.finalize(flat, self._pool.append, canvas).atexit = False
@@ -140,30 +148,29 @@ class Compositor:
     def _blend(
         self,
         frame: Frame,
-        cells: I32,
-        slots: I32,
-        flips: Bools,
-        means: F32 | None,
+        parts: Sequence[Part],
         planes: tuple[U8, U8, U8],
     ) -> None:
-        """Blend tiles, from their slots, and original in each plane."""
-        tiles = self.tiles
-        tints: Sequence[PlaneTint | None] = [None] * 3
-        if means is not None:
-            tints = plane_tints(
-                tiles.means[slots],
-                tiles.deviations[slots],
-                means,
-                tint=self._tint,
-                overlays=self._overlays,
-                full_range=frame.colour.full_range,
-            )
-        cached, originals = (tiles.y, tiles.u, tiles.v), (frame.y, frame.u, frame.v)
-        for of_tiles, source, overlay, tint, out in zip(
-            cached, originals, self._overlays, tints, planes, strict=True
-        ):
-            wide, rows = self._widened(source, overlay, out)
-            blend_plane(of_tiles, cells, slots, flips, tint, wide, rows, out)
+        """Blend tiles and original in each plane."""
+        originals = zip((frame.y, frame.u, frame.v), self._overlays, planes, strict=True)
+        wide = [self._widened(*original) for original in originals]
+        for tiles, cells, ids, flips, means in parts:
+            slots = tiles.slots(ids)
+            tints: Sequence[PlaneTint | None] = [None] * 3
+            if means is not None:
+                tints = plane_tints(
+                    tiles.means[slots],
+                    tiles.deviations[slots],
+                    means,
+                    tint=self._tint,
+                    overlays=self._overlays,
+                    full_range=frame.colour.full_range,
+                )
+            cached = (tiles.y, tiles.u, tiles.v)
+            for of_tiles, tint, (original, rows), out in zip(
+                cached, tints, wide, planes, strict=True
+            ):
+                blend_plane(of_tiles, cells, slots, flips, tint, original, rows, out)
 
     def _take_canvas(self) -> Canvas:
         """The newest canvas of the pool, or another one."""

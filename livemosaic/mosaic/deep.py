@@ -6,16 +6,19 @@ It is for files only, so that a picture is composed anew in the cells that chang
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from ..gallery.file_format import Gallery
-from ..jit import F32, I16, I32, U8, U16, Bools, kernel
+from ..jit import I16, I32, U8, U16, Bools, kernel
 from ..media.colour import Colour
 from ..media.deep import STEPS, TOP, DeepColours, eight_bits
 from ..media.frame import DeepPicture
 from ..option import Size
 from .area import Area, mix_deep
+from .compositor import Part
 from .grid import Grid
 from .tile_cache import TileCache
 from .tint import PlaneTint, plane_tints
@@ -55,10 +58,8 @@ class DeepTileCache(TileCache):
 class DeepCompositor:
     """The canvas of a stream in 10 bits."""
 
-    def __init__(
-        self, grid: Grid, tiles: DeepTileCache, *, overlay: tuple[float, float], tint: float
-    ) -> None:
-        self._grid, self._tiles, self._tint = grid, tiles, tint
+    def __init__(self, grid: Grid, *, overlay: tuple[float, float], tint: float) -> None:
+        self._grid, self._tint = grid, tint
         self._overlays = (overlay[0], overlay[1], overlay[1])
         height, width = grid.canvas_height, grid.canvas_width
         half = (height // 2, width // 2)
@@ -67,28 +68,36 @@ class DeepCompositor:
     def compose(
         self,
         picture: DeepPicture,
-        cells: I32,
-        ids: I32,
-        flips: Bools,
-        means: F32 | None,
+        parts: Sequence[Part],
         area: Area | None = None,
     ) -> DeepPicture:
         """The picture after the cells that changed were composed; see `Compositor.compose`.
 
-        `means` is the mean Y'CbCr of these cells in levels of 8 bits.
+        Tiles are of `DeepTileCache`, and means in levels of 8 bits.
         """
-        slots = self._tiles.slots(ids)
-        tints = self._tints(slots, means, full_range=picture.colour.full_range)
-        cached = (self._tiles.y, self._tiles.u, self._tiles.v)
         width, height = self._grid.width, self._grid.height
-        planes = []
-        for tiles, source, overlay, tint, out, part in zip(
-            cached, picture.planes, self._overlays, tints, self._canvas, (1, 2, 2), strict=True
-        ):
-            size = (width // part, height // part)
-            above = _scaled(source, overlay, size, (out.shape[1], out.shape[0]))
-            blend_deep(tiles, cells, slots, flips, tint.gain, tint.offset, tint.top, above, out)
-            planes.append(out[: size[1], : size[0]].copy())
+        sizes = [(width // by, height // by) for by in (1, 2, 2)]
+        originals = [
+            _scaled(source, overlay, size, (out.shape[1], out.shape[0]))
+            for source, overlay, size, out in zip(
+                picture.planes, self._overlays, sizes, self._canvas, strict=True
+            )
+        ]
+        for part in parts:
+            tiles, slots = part.tiles, part.tiles.slots(part.ids)
+            tints = self._tints(part, slots, full_range=picture.colour.full_range)
+            cached = (tiles.y, tiles.u, tiles.v)
+            for of_tiles, tint, above, out in zip(
+                cached, tints, originals, self._canvas, strict=True
+            ):
+                blend_deep(
+                    of_tiles, part.cells, slots, part.flips, tint.gain, tint.offset, tint.top,
+                    above, out,
+                )  # fmt: skip
+        planes = [
+            out[:down, :across].copy()
+            for out, (across, down) in zip(self._canvas, sizes, strict=True)
+        ]
         if area is not None and area.outside.deep is not None:
             for plane, source in zip(planes, area.outside.deep.planes, strict=True):
                 size = plane.shape[::-1]
@@ -97,8 +106,8 @@ class DeepCompositor:
         y, u, v = planes
         return picture._replace(y=y, u=u, v=v)
 
-    def _tints(self, slots: I32, means: F32 | None, *, full_range: bool) -> list[PlaneTint]:
-        if means is None:
+    def _tints(self, part: Part, slots: I32, *, full_range: bool) -> list[PlaneTint]:
+        if part.means is None:
             count = len(slots)
             return [
                 PlaneTint(
@@ -109,9 +118,9 @@ class DeepCompositor:
                 for overlay in self._overlays
             ]
         tints = plane_tints(
-            self._tiles.means[slots],
-            self._tiles.deviations[slots],
-            means,
+            part.tiles.means[slots],
+            part.tiles.deviations[slots],
+            part.means,
             tint=self._tint,
             overlays=self._overlays,
             full_range=full_range,

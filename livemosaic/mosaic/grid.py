@@ -18,6 +18,7 @@ from .settings import (
     SCREEN_SIZE,
     SCREEN_TILE_PX,
     MosaicSettings,
+    can_halve,
 )
 
 # The filter analyses every cell at 8x8 pixels, whatever its size in the input and the output. For
@@ -63,6 +64,20 @@ class Grid:
         return self.rows * self.tile_height
 
 
+def finer_grids(grid: Grid, settings: MosaicSettings) -> list[Grid]:
+    """A grid, and with `fine` the one whose cells have half the sides; for a single picture also
+    the one of a quarter. As far as tiles keep even sides and the cells are not too many."""
+    found = [grid]
+    times = 0 if settings.fine == "none" else 2 if settings.thorough else 1
+    for _ in range(times):
+        its = found[-1]
+        if not can_halve(its.tile_px) or sum(it.cells for it in found) + 4 * its.cells > _MAX_CELLS:
+            break
+        half = (its.tile_width // 2, its.tile_height // 2)
+        found.append(Grid(2 * its.rows, 2 * its.columns, *half, its.width, its.height))
+    return found
+
+
 def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -> Grid:
     """Choose the output's size and its grid, or raise `UsageError` if the settings make none."""
     source_width, source_height = whole("width", source_width, 1), whole("height", source_height, 1)
@@ -86,11 +101,12 @@ def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -
             scale = min(max(DEFAULT_LONG_SIDE, long_side), _MAX_LONG_SIDE) / long_side
         width, height = even(source_width * scale), even(source_height * scale)
     if columns is not None:
-        max_columns = width // MIN_TILE_PX
+        halves = 1 if settings.fine == "none" else 2  # the sides of fine cells are even, too
+        max_columns = width // (halves * MIN_TILE_PX)
         if columns > max_columns:
             problem = f"must be from 1 to {max_columns} for an output {width} pixels wide"
             raise OptionError("columns", columns, problem)
-        tile_px = side = min(even(width / columns), MAX_TILE_PX)
+        tile_px = side = min(halves * even(width / columns / halves), MAX_TILE_PX)
         if size is None:  # whole tiles across
             height = even(height * columns * side / width)
             width = columns * side

@@ -2,14 +2,16 @@
 
     grid > activity > match > tint > compose
 
-Each is a module here; `Mosaic.process` is their order.
+Each is a module here; `Mosaic.process` is their order. Match and tint are of each layer, the cells
+of one size (`layer.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import cv2
 import numpy as np
@@ -33,7 +35,8 @@ from .activity import STILL, Activity
 from .area import Area, HiddenCells, seen_cells
 from .compositor import Compositor, cached_overlay
 from .deep import DeepCompositor, DeepTileCache
-from .grid import ANALYSIS_PX, Grid, plan_grid
+from .grid import ANALYSIS_PX, Grid, finer_grids, plan_grid
+from .layer import Face, Layer, quartered
 from .match import matcher_class
 from .match.base import Matcher
 from .settings import MAX_TILE_PX, MosaicSettings
@@ -72,6 +75,15 @@ class CellCounts:
     deferred: int = 0  # active ones that wait for a later frame
     touched: int = 0  # that were composed again with the same tile
     changed: int = 0  # whose tile is another one than before
+    split: int = 0  # cells, not in the total, that are shown by four finer ones
+
+
+class CellTiles(NamedTuple):
+    """The tiles in the cells of one size, see `Mosaic.layers`."""
+
+    grid: Grid
+    tile_ids: I32  # int32 (rows, columns), -1 where cells of this size are not shown
+    flips: Bools  # bool (rows, columns), which tiles are mirrored
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,7 @@ class ReadyGallery:
 
     gallery: Gallery
     cut: Gallery  # with tiles of the grid's shape
-    matcher: Matcher | None  # to go on with
+    matchers: list[Matcher]  # to go on with, see `Mosaic.layers`; none for the first frame
 
 
 class Mosaic:
@@ -160,12 +172,13 @@ class Mosaic:
         self.on_progress: Callable[[int, int], None] = lambda done, total: None
         self._make_matcher, self._cache_bytes, self._rgb = matcher, cache_bytes, rgb
         self._key: _Key | None = None  # of the stream
-        self._tiles: TileCache | None = None
-        self._deep_tiles: DeepTileCache | None = None
+        self._tiles: list[TileCache] = []  # of each layer
+        self._deep_tiles: list[DeepTileCache] = []
         self._deep: DeepCompositor | None = None
-        self._deep_tint: CellTint | None = None
+        self._layers: list[Layer]  # the largest cells first; of the stream
         self._tiles_for: tuple[object, ...] = ()  # what they depend on, the gallery first
         self._mask: U8 | None = None  # of the last frame's area
+        self._begun = False  # whether the stream has had a frame
 
     def __repr__(self) -> str:
         changes = repr(self.settings).removeprefix("MosaicSettings(").removesuffix(")")
@@ -179,17 +192,24 @@ class Mosaic:
 
     @property
     def tile_ids(self) -> I32:
-        """Which tile is in each cell now: int32 (rows, columns), a copy; `UsageError` before the
-        first frame."""
+        """Which tile is in each cell now: int32 (rows, columns), a copy, -1 where finer cells are
+        shown (see `layers`); `UsageError` before the first frame."""
         self._check_started("tile_ids")
-        return self._ids.reshape(self._grid.rows, self._grid.columns).copy()
+        return _cells_of(self._layers[0]).tile_ids
 
     @property
     def flips(self) -> Bools:
         """Which tiles are mirrored now: bool (rows, columns), a copy; `UsageError` before the first
         frame."""
         self._check_started("flips")
-        return self._flips.reshape(self._grid.rows, self._grid.columns).copy()
+        return _cells_of(self._layers[0]).flips
+
+    @property
+    def layers(self) -> tuple[CellTiles, ...]:
+        """The tiles in the cells of each size, copies, the largest cells first: with `fine` there
+        are several. `UsageError` before the first frame."""
+        self._check_started("layers")
+        return tuple(map(_cells_of, self._layers))
 
     @property
     def seen(self) -> Bools:
@@ -205,7 +225,7 @@ class Mosaic:
         """The matcher, which chooses the tiles; each stream has a new one. `UsageError` before the
         first frame."""
         self._check_started("matcher")
-        return self._matcher
+        return self._layers[0].matcher
 
     @property
     def cut_gallery(self) -> Gallery:
@@ -215,7 +235,7 @@ class Mosaic:
         return self._cut
 
     def _check_started(self, name: str) -> None:
-        if "_flips" not in self.__dict__:  # the last that `_start` sets
+        if "_layers" not in self.__dict__:  # the last that `_start` sets
             raise UsageError(f"{name}: there is no frame yet; call `apply` or `process` before")
 
     def plan(self, width: int, height: int) -> Grid:
@@ -223,19 +243,22 @@ class Mosaic:
         return plan_grid(width, height, self.settings)
 
     @overload
-    def apply(self, picture: Frame) -> Frame: ...
+    def apply(self, picture: Frame, *, faces: Sequence[Face] = ()) -> Frame: ...
     @overload
-    def apply(self, picture: Image) -> Image: ...
+    def apply(self, picture: Image, *, faces: Sequence[Face] = ()) -> Image: ...
     @overload
-    def apply(self, picture: NDArray[Any]) -> U8: ...
+    def apply(self, picture: NDArray[Any], *, faces: Sequence[Face] = ()) -> U8: ...
     @_one_thread
-    def apply(self, picture: Frame | Image | NDArray[Any]) -> Frame | Image | U8:
+    def apply(
+        self, picture: Frame | Image | NDArray[Any], *, faces: Sequence[Face] = ()
+    ) -> Frame | Image | U8:
         """The mosaic of a single picture, whatever came before it.
 
         Parameters
         ----------
         picture : uint8 (height, width, 3) BGR (RGB if the mosaic is `rgb`), a Pillow image, or a
             `Frame`
+        faces : where faces are, see `process`
 
         Returns
         -------
@@ -248,7 +271,7 @@ class Mosaic:
         """
         self._key = None
         try:
-            return self._process(picture, None)
+            return self._process(picture, None, faces=_checked(faces))
         finally:
             self._key = None  # the next frame of a stream does not continue it
 
@@ -256,15 +279,30 @@ class Mosaic:
 
     @overload
     def process(
-        self, frame: Frame, *, max_cells: int | None = None, area: Area | None = None
+        self,
+        frame: Frame,
+        *,
+        max_cells: int | None = None,
+        area: Area | None = None,
+        faces: Sequence[Face] = (),
     ) -> Frame: ...
     @overload
     def process(
-        self, frame: Image, *, max_cells: int | None = None, area: Area | None = None
+        self,
+        frame: Image,
+        *,
+        max_cells: int | None = None,
+        area: Area | None = None,
+        faces: Sequence[Face] = (),
     ) -> Image: ...
     @overload
     def process(
-        self, frame: NDArray[Any], *, max_cells: int | None = None, area: Area | None = None
+        self,
+        frame: NDArray[Any],
+        *,
+        max_cells: int | None = None,
+        area: Area | None = None,
+        faces: Sequence[Face] = (),
     ) -> U8: ...
     @_one_thread
     def process(
@@ -273,6 +311,7 @@ class Mosaic:
         *,
         max_cells: int | None = None,
         area: Area | None = None,
+        faces: Sequence[Face] = (),
     ) -> Frame | Image | U8:
         """The mosaic of the next frame of a stream.
 
@@ -291,24 +330,29 @@ class Mosaic:
         max_cells : cells to match at most; those that changed most come first, the others keep
             their tiles until one of the next frames. None for all
         area : where the mosaic is, and what is shown elsewhere; None for everywhere
+        faces : with `fine="faces"`: left, top, width and height of each face, from brows to chin,
+            in pixels of the picture. `faces_in` finds them
         """
         if max_cells is not None:
             whole("max_cells", max_cells, 0)
         take("area", area, Area | None, "an Area")
-        return self._process(frame, max_cells, area)
+        return self._process(frame, max_cells, area, _checked(faces))
 
     def _process(
         self,
         picture: Frame | Image | NDArray[Any],
         max_cells: int | None,
         area: Area | None = None,
+        faces: Sequence[Face] = (),
     ) -> Frame | Image | U8:
         if isinstance(picture, Frame):
-            return self._process_frame(picture, max_cells, area)
-        frame = self._process_frame(to_frame(picture, rgb=self._rgb), max_cells, area)
+            return self._process_frame(picture, max_cells, area, faces)
+        frame = self._process_frame(to_frame(picture, rgb=self._rgb), max_cells, area, faces)
         return from_frame(frame, picture, rgb=self._rgb)
 
-    def _process_frame(self, frame: Frame, max_cells: int | None, area: Area | None) -> Frame:
+    def _process_frame(
+        self, frame: Frame, max_cells: int | None, area: Area | None, faces: Sequence[Face]
+    ) -> Frame:
         if area is not None:
             area.check(frame)
         deep_colour = None if frame.deep is None else frame.deep.colour
@@ -317,82 +361,143 @@ class Mosaic:
         key, self._key = self._key, None  # no stream until all parts know the frame
         self._mask = None if area is None else area.mask
 
-        ycbcr = analysis_picture(frame, self._grid)
+        ycbcr = analysis_picture(frame, self._grid, self._px)
         bgr = ycbcr_to_bgr(ycbcr, frame.colour)
-        state = self._activity.update(bgr)
-        urgency = self._matcher.observe(bgr, state, self._activity.active_pixels)
+        layers, whole = self._layers, self._layers[0]
+        state = self._activity.update(whole.seen(bgr))
+        urgency = whole.observe(bgr, state, self._activity.active_pixels)
         outdated = (state != STILL).reshape(-1)
-        if self._ids[0] >= 0:  # else all cells need a tile
+        if self._begun:  # else all cells need a tile
             urgency = self._hidden.hold_back(area, urgency, outdated)
-        active, cells = self._select(urgency, max_cells)
         self.on_stage("activity")
 
-        if len(cells):
-            self._matcher.describe(cells)
-        self.on_stage("features")
-
-        changed = self._match(cells, active, outdated) if len(cells) else 0
+        if whole.matcher.is_cut:  # nothing of the scene before is in the way
+            for layer in layers[1:]:
+                layer.leave(np.flatnonzero(layer.ids >= 0))
+            for layer in layers:
+                layer.split[:] = False
+        if self.settings.fine == "faces":
+            for layer in layers[:-1]:
+                fixed = self._hidden.cells[layer.coarse]
+                layer.split_faces(faces, (frame.width, frame.height), fixed, self._room)
+        active = changed = 0
+        matched: list[I32] = []
+        for number, layer in enumerate(layers):
+            if number:
+                if not layers[number - 1].split.any() and not layer.is_shown:
+                    break
+                urgency = layer.observe(bgr, state, self._activity.active_pixels)
+            left = None if max_cells is None else max_cells - sum(len(it) for it in matched)
+            found = self._match(number, bgr, urgency, left, outdated)
+            active, changed = active + found[0], changed + found[1]
+            matched.append(found[2])
+        self._begun = True
         self.on_stage("match")
 
-        means = self._tint.update(ycbcr, outdated) if self._tint is not None else None
+        means = [self._means(layer, layer.tint, ycbcr, outdated) for layer in layers]
         deep_means = self._deep_means(frame, outdated)
         composed = np.flatnonzero(outdated).astype(np.int32)
-        ids, flips = self._ids[composed], self._flips[composed]
         planes = self._compositor.compose(
-            frame, composed, ids, flips, None if means is None else means[composed], area=area
+            frame,
+            composed,
+            [layer.part(outdated, it) for layer, it in zip(layers, means, strict=True)],
+            area=area,
         )
         deep = None
         if frame.deep is not None and self._deep is not None:
-            if deep_means is not None:
-                deep_means = deep_means[composed]
-            deep = self._deep.compose(frame.deep, composed, ids, flips, deep_means, area)
+            parts = [
+                layer.part(outdated, it, deep=True)
+                for layer, it in zip(layers, deep_means, strict=True)
+            ]
+            deep = self._deep.compose(frame.deep, parts, area)
         self.on_stage("compose")
 
         self._key = key
-        touched = len(composed) - int(np.count_nonzero(outdated[cells]))
+        painted = sum(layer.count(outdated) for layer in layers)
+        new = sum(
+            layer.count(outdated, cells) for layer, cells in zip(layers, matched, strict=False)
+        )
         self.cells = CellCounts(
-            len(outdated), active, deferred=active - len(cells), touched=touched, changed=changed
+            sum(layer.shown for layer in layers),
+            active,
+            deferred=active - sum(len(it) for it in matched),
+            touched=painted - new,
+            changed=changed,
+            split=sum(int(np.count_nonzero(layer.split)) for layer in layers),
         )
         return frame.with_picture(*planes, deep=deep)
 
-    def _deep_means(self, frame: Frame, outdated: Bools) -> F32 | None:
-        """The means to tint the 10-bit picture for, see `CellTint.update`."""
-        if frame.deep is None or self._deep_tint is None:
-            return None
-        y, u, v = map(eight_bits, frame.deep.planes)
-        return self._deep_tint.update(analysis_picture(Frame(y, u, v), self._grid), outdated)
+    def _room(self) -> int:
+        """How many more cells may split: there are photos for so many more."""
+        layers = self._layers
+        splits = sum(int(np.count_nonzero(it.split)) for it in layers)
+        return (layers[0].matcher.most_cells - layers[0].grid.cells) // 3 - splits
 
-    def _select(self, urgency: I32, max_cells: int | None) -> tuple[int, I32]:
-        """The number of active cells, and the numbers of those to match now.
+    def _match(
+        self, number: int, bgr: U8, urgency: I32, max_cells: int | None, outdated: Bools
+    ) -> tuple[int, int, I32]:
+        """Match the cells of a layer that need it, and mark those that show another tile, or none
+        any more; returns how many needed it, how many changed, and which were matched."""
+        layer, splits = self._layers[number], number + 1 < len(self._layers)
+        by_details = splits and self.settings.fine == "detail"
+        visible: Bools = np.ones(layer.grid.cells, np.bool_)
+        allowed = visible
+        if number:
+            coarser = self._layers[number - 1]
+            visible = quartered(coarser.split, coarser.grid)
+            layer.split &= visible
+            allowed = visible & ~self._hidden.cells[layer.coarse]
+        if not by_details:  # else they are matched, to see whether a photo would fit again
+            allowed = allowed & ~layer.split
+        needed = visible & (layer.ids < 0) & ~layer.split
+        active, cells = layer.select(urgency, allowed, needed, max_cells)
+        before = layer.ids.copy(), layer.flips.copy()
+        if len(cells):
+            layer.matcher.describe(cells)
+        if not number:
+            self.on_stage("features")
+        if len(cells):
+            layer.ids[cells], layer.flips[cells] = self._matched(layer, cells, active)
+            if by_details:
+                layer.split_details(bgr, cells, self.settings.tint, number, self._room)
+        if number or splits:
+            layer.leave(np.flatnonzero((layer.ids >= 0) & (layer.split | ~visible)))
+        shown = layer.ids >= 0
+        other = (layer.ids != before[0]) | ((layer.flips != before[1]) & shown)
+        outdated[layer.coarse[other]] = True
+        return active, int(np.count_nonzero(other & shown & (before[0] >= 0))), cells
 
-        Cells that have to wait become more urgent by their changes meanwhile.
-        """
-        active = np.flatnonzero((urgency > 0) | (self._urgency > 0)).astype(np.int32)
-        if max_cells is None or len(active) <= max_cells or self._ids[0] < 0:
-            self._urgency[:] = 0
-            return len(active), active
-        self._urgency[active] += 1 + urgency[active]
-        first = np.argsort(-self._urgency[active], kind="stable")
-        cells = np.sort(active[first[:max_cells]])
-        self._urgency[cells] = 0
-        return len(active), cells
-
-    def _match(self, cells: I32, active: int, outdated: Bools) -> int:
-        """Match some cells and mark those with another tile; how many had one before."""
-        ids, flips = self._matcher.match(cells, active=active)
+    def _matched(self, layer: Layer, cells: I32, active: int) -> tuple[I32, Bools]:
+        """The tiles that the matcher chooses for some cells."""
+        ids, flips = layer.matcher.match(cells, active=active)
         if self._make_matcher is not None and not (
             np.shape(ids) == np.shape(flips) == cells.shape
             and (np.less(ids, len(self.gallery)) & np.greater_equal(ids, 0)).all()
         ):
             raise UsageError(
-                f"{type(self._matcher).__name__}.match: it gave no tile for each cell; return "
+                f"{type(layer.matcher).__name__}.match: it gave no tile for each cell; return "
                 f"int32 and bool {cells.shape}, with numbers from 0 to {len(self.gallery) - 1}"
             )
-        other = (self._ids[cells] != ids) | (self._flips[cells] != flips)
-        changed = int(np.count_nonzero(self._ids[cells[other]] >= 0))
-        self._ids[cells], self._flips[cells] = ids, flips
-        outdated[cells[other]] = True
-        return changed
+        return ids, flips
+
+    def _means(self, layer: Layer, tint: CellTint | None, ycbcr: U8, outdated: Bools) -> F32 | None:
+        """The means to tint the cells of a layer for, see `CellTint.update`."""
+        if tint is None or not layer.is_shown:
+            return None
+        if layer is self._layers[0]:
+            return tint.update(ycbcr, outdated)
+        own = outdated[layer.coarse]
+        means = tint.update(ycbcr, own)
+        outdated[layer.coarse[own & (layer.ids >= 0)]] = True
+        return means
+
+    def _deep_means(self, frame: Frame, outdated: Bools) -> list[F32 | None]:
+        """The same for the 10-bit picture, of each layer."""
+        if frame.deep is None or self._layers[0].deep_tint is None:
+            return [None] * len(self._layers)
+        y, u, v = map(eight_bits, frame.deep.planes)
+        ycbcr = analysis_picture(Frame(y, u, v), self._grid, self._px)
+        return [self._means(layer, layer.deep_tint, ycbcr, outdated) for layer in self._layers]
 
     # ---- the stream's state --------------------------------------------------------------------
 
@@ -434,35 +539,35 @@ class Mosaic:
             self._key = None
         elif self._key is not None and settings != before:
             self._activity.set_limits(threshold=settings.activity, overlay=settings.overlay)
-            self._matcher.update_settings(settings)
+            for layer in self._layers:
+                layer.matcher.update_settings(settings)
             self._use_style(*self._key[2:])
         if self.gallery is not earlier and self._key is not None and not self._follow(ready):
             self._key = None
 
     def _follow(self, ready: ReadyGallery | None) -> bool:
-        """Go on with a later state of the gallery; false if the matcher cannot."""
+        """Go on with a later state of the gallery; false if a matcher cannot."""
         if ready is None or not self._is_ready(ready):
             ready = self._make_ready(self.gallery)
-        matcher = ready.matcher
-        if matcher is None:
-            return False
-        matcher.update_settings(self.settings)
-        matcher.on_progress = self.on_progress
-        if not matcher.take_over(self._matcher):
-            return False
-        self._matcher, self._cut = matcher, ready.cut
-        for tiles in (self._tiles, self._deep_tiles):
-            if tiles is not None:
-                tiles.follow(ready.cut)
+        for matcher, layer in zip(ready.matchers, self._layers, strict=True):
+            matcher.update_settings(self.settings)
+            matcher.on_progress = self.on_progress
+            if not matcher.take_over(layer.matcher):
+                return False
+            layer.matcher = matcher
+        self._cut = ready.cut
+        for tiles in (*self._tiles, *self._deep_tiles):
+            tiles.follow(ready.cut)
         self._tiles_for = (self.gallery, *self._tiles_for[1:])
         return True
 
     def _is_ready(self, ready: ReadyGallery) -> bool:
         """Whether a gallery was prepared for the stream as it is now."""
-        if ready.matcher is None or ready.matcher.grid != self._grid:
+        grids = [layer.grid for layer in self._layers]
+        if [matcher.grid for matcher in ready.matchers] != grids:
             return False
         style = {name: getattr(self.settings, name) for name in _STYLE}
-        return replace(ready.matcher.settings, **style) == self.settings
+        return replace(ready.matchers[0].settings, **style) == self.settings
 
     @_one_thread
     def forget(self) -> None:
@@ -476,16 +581,16 @@ class Mosaic:
         self._grid = grid = self.plan(width, height)
         self._activity = Activity(grid, threshold=s.activity, overlay=s.overlay)
         self._cut = cut_gallery(self.gallery, grid.tile_px)
-        make = self._make_matcher or matcher_class(s)
-        self._matcher = make(self._cut, grid, s)
-        take("matcher", self._matcher, Matcher, "a class derived from Matcher")
-        self._matcher.on_progress = self.on_progress
-        self._deep_tiles = None
+        layers: list[Layer] = []
+        for matcher in self._make_matchers(self._cut, grid):
+            layers.append(Layer(matcher, layers[-1] if layers else None))
+        # Pixels on each side of the largest cells: enough for the finest ones.
+        self._px = max(ANALYSIS_PX, layers[0].matcher.points << (len(layers) - 1))
+        self._layers = layers
+        self._deep_tiles = []
         self._use_style(colour, deep_colour)
-        self._urgency = np.zeros(grid.cells, np.int32)  # above 0: active since an earlier frame
         self._hidden = HiddenCells(grid)
-        self._ids = np.full(grid.cells, -1, np.int32)
-        self._flips = np.zeros(grid.cells, np.bool_)
+        self._begun = False
         self._key = (width, height, colour, deep_colour)  # last, as all of this may fail
 
     def _use_style(self, colour: Colour, deep_colour: Colour | None) -> None:
@@ -494,33 +599,45 @@ class Mosaic:
         overlay = (s.overlay, 0.0 if s.overlay_luma else s.overlay)
         scaled_by = cached_overlay(overlay, s.tint)
         full_size, thorough = s.full_size or s.thorough, s.thorough
-        tiles_for = (self.gallery, grid, colour, scaled_by, full_size, thorough)
-        if self._tiles is None or self._tiles_for != tiles_for:
+        grids = [it.grid for it in self._layers]
+        tiles_for = (self.gallery, grids, colour, scaled_by, full_size, thorough)
+        max_bytes = self._cache_bytes // len(self._layers)
+        if not self._tiles or self._tiles_for != tiles_for:
             self._tiles_for = tiles_for
-            self._tiles = TileCache(
-                self._cut,
-                tile=(grid.tile_width, grid.tile_height),
-                colour=colour,
-                overlay=scaled_by,
-                full_size=full_size,
-                min_tiles=grid.cells if thorough else 2 * grid.cells,
-                max_bytes=0 if thorough else self._cache_bytes,
-            )
-        self._compositor = Compositor(grid, self._tiles, overlay=overlay, tint=s.tint)
-        self._tint = CellTint(grid) if s.tint > 0 else None
-        self._deep = self._deep_tint = None
-        if deep_colour is not None:
-            if self._deep_tiles is None:
-                self._deep_tiles = DeepTileCache(
+            self._tiles = [
+                TileCache(
                     self._cut,
-                    tile=(grid.tile_width, grid.tile_height),
-                    colour=deep_colour,
-                    full_size=s.full_size or s.thorough,
-                    min_tiles=2 * grid.cells,
-                    max_bytes=self._cache_bytes,
+                    tile=(it.grid.tile_width, it.grid.tile_height),
+                    colour=colour,
+                    overlay=scaled_by,
+                    full_size=full_size,
+                    min_tiles=it.grid.cells if thorough else 2 * it.grid.cells,
+                    max_bytes=0 if thorough else max_bytes,
                 )
-            self._deep = DeepCompositor(grid, self._deep_tiles, overlay=overlay, tint=s.tint)
-            self._deep_tint = CellTint(grid) if s.tint > 0 else None
+                for it in self._layers
+            ]
+        if deep_colour is not None and not self._deep_tiles:
+            self._deep_tiles = [
+                DeepTileCache(
+                    self._cut,
+                    tile=(it.grid.tile_width, it.grid.tile_height),
+                    colour=deep_colour,
+                    full_size=full_size,
+                    min_tiles=2 * it.grid.cells,
+                    max_bytes=max_bytes,
+                )
+                for it in self._layers
+            ]
+        self._compositor = Compositor(grid, overlay=overlay, tint=s.tint)
+        self._deep = None
+        if deep_colour is not None:
+            self._deep = DeepCompositor(grid, overlay=overlay, tint=s.tint)
+        for number, layer in enumerate(self._layers):
+            layer.tiles = self._tiles[number]
+            layer.tint = CellTint(layer.grid) if s.tint > 0 else None
+            if deep_colour is not None:
+                layer.deep_tiles = self._deep_tiles[number]
+                layer.deep_tint = CellTint(layer.grid) if s.tint > 0 else None
 
     # ---- warm-up: what a live stream must not wait for -------------------------------------------
 
@@ -530,15 +647,14 @@ class Mosaic:
         tiles unless they are very many (0.1 s). A stream that has started stays as it is.
         """
         self.warm_up_kernels(self.settings, width, height, colour)
-        if self._tiles is not None or self.settings.thorough:
+        if self._tiles or self.settings.thorough:
             return
         self._start(width, height, colour)
-        tiles, grid = len(self.gallery.tiles), self._grid
-        if (
-            tiles <= _WARM_TILES
-            and tiles * grid.tile_width * grid.tile_height * 3 // 2 <= _WARM_BYTES
-        ):
-            self._compositor.tiles.slots(np.arange(tiles, dtype=np.int32))
+        tiles = len(self.gallery.tiles)
+        for layer in self._layers:
+            pixels = layer.grid.tile_width * layer.grid.tile_height
+            if tiles <= _WARM_TILES and tiles * pixels * 3 // 2 <= _WARM_BYTES:
+                layer.tiles.slots(np.arange(tiles, dtype=np.int32))
 
     def warm_up_kernels(
         self, settings: MosaicSettings, width: int, height: int, colour: Colour
@@ -565,11 +681,14 @@ class Mosaic:
         if across < width and down < height:
             width, height = across, down
             settings = replace(settings, scale=scale, size=None, round_up=True)
+        if settings.fine != "none":  # by faces, cells surely split
+            settings = replace(settings, fine="faces")
         scratch = Mosaic(self.gallery, settings, matcher=self._make_matcher)
         lent = []  # so that the second one has to copy the first
         noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         for picture in (np.zeros_like(noise), np.full_like(noise, 255), noise):
-            lent.append(scratch.process(Frame.from_bgr(picture, colour=colour)))
+            frame = Frame.from_bgr(picture, colour=colour)
+            lent.append(scratch.process(frame, faces=[(0, 0, width, height)]))
 
     def warm_up_gallery(self, gallery: Gallery) -> None:
         """Index a gallery for the match, 2 s for 300,000 tiles, so that the first frame with it
@@ -584,18 +703,29 @@ class Mosaic:
         live gallery with 300,000 tiles 0.2 s, of any other such gallery 2 s. Safe from any thread;
         the stream stays as it is."""
         follows = isinstance(gallery, GallerySnapshot) and gallery.follows(self.gallery)
-        if follows and "_flips" in self.__dict__:
+        if follows and "_layers" in self.__dict__:
             return self._make_ready(gallery)
         self.warm_up_gallery(gallery)
-        return ReadyGallery(gallery, gallery, None)
+        return ReadyGallery(gallery, gallery, [])
 
     def _make_ready(self, gallery: Gallery) -> ReadyGallery:
-        settings, grid = self.settings, self._grid
+        grid = self._grid
         cut = cut_gallery(gallery, grid.tile_px)
-        make = self._make_matcher or matcher_class(settings)
-        matcher = make(cut, grid, settings)
-        matcher.take_over(matcher)  # nothing changes, but its kernels are loaded
-        return ReadyGallery(gallery, cut, matcher)
+        matchers = self._make_matchers(cut, grid)
+        for matcher in matchers:
+            matcher.take_over(matcher)  # nothing changes, but its kernels are loaded
+        return ReadyGallery(gallery, cut, matchers)
+
+    def _make_matchers(self, gallery: Gallery, grid: Grid) -> list[Matcher]:
+        """The matchers of the cells of each size."""
+        make, settings = self._make_matcher or matcher_class(self.settings), self.settings
+        matchers = [make(gallery, it, settings) for it in finer_grids(grid, settings)]
+        for matcher in matchers:
+            take("matcher", matcher, Matcher, "a class derived from Matcher")
+            matcher.on_progress = self.on_progress
+        if len(matchers) > 1:
+            type(matchers[0]).join(matchers)
+        return matchers
 
 
 def _check_settings(settings: object) -> None:
@@ -604,14 +734,29 @@ def _check_settings(settings: object) -> None:
         raise OptionError("settings", settings, problem)
 
 
-def analysis_picture(frame: Frame, grid: Grid) -> U8:
-    """A frame at 8x8 pixels per cell, uint8 (rows * 8, columns * 8, 3) Y'CbCr, contiguous.
+def _cells_of(layer: Layer) -> CellTiles:
+    size = (layer.grid.rows, layer.grid.columns)
+    return CellTiles(layer.grid, layer.ids.reshape(size).copy(), layer.flips.reshape(size).copy())
+
+
+def _checked(faces: Sequence[Face]) -> list[Face]:
+    try:
+        found = [(float(x), float(y), float(w), float(h)) for x, y, w, h in faces]
+    except (TypeError, ValueError):
+        found = [(math.nan,) * 4]
+    if not np.isfinite(found).all():
+        raise OptionError("faces", faces, "must be left, top, width and height of each face")
+    return found
+
+
+def analysis_picture(frame: Frame, grid: Grid, px: int = ANALYSIS_PX) -> U8:
+    """A frame at 8x8 pixels (px) per cell, uint8 (rows * 8, columns * 8, 3) Y'CbCr, contiguous.
 
     Cells that stick out of the picture are filled by repeating its edge.
     """
-    full = (grid.columns * ANALYSIS_PX, grid.rows * ANALYSIS_PX)
-    width = min(full[0], max(1, round(grid.width * ANALYSIS_PX / grid.tile_width)))
-    height = min(full[1], max(1, round(grid.height * ANALYSIS_PX / grid.tile_height)))
+    full = (grid.columns * px, grid.rows * px)
+    width = min(full[0], max(1, round(grid.width * px / grid.tile_width)))
+    height = min(full[1], max(1, round(grid.height * px / grid.tile_height)))
     planes = []
     for plane in (frame.y, frame.u, frame.v):
         shrink = plane.shape[0] >= height and plane.shape[1] >= width

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..argument import take
 from ..errors import OptionError, UsageError, as_written, unknown_options
 from ..option import Size, check, option, options_of
-from ..tile_size import EVEN_TILE, TileSize, checked
+from ..tile_size import EVEN_TILE, TileSize, checked, sides
 from .match import MATCHERS
 
 if TYPE_CHECKING:
@@ -48,6 +48,11 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 # Pairs of options that exclude each other: one that is set in a later layer removes the other from
 # earlier layers.
 _EXCLUSIVE = (("tile", "columns"), ("scale", "size"))
+
+
+def can_halve(tile: TileSize | None) -> bool:
+    """Whether cells of a size, None for the default, can split in four."""
+    return tile is None or all(side % 4 == 0 and side >= 2 * MIN_TILE_PX for side in sides(tile))
 
 
 def override(values: dict[str, Any], layer: Mapping[str, Any]) -> None:
@@ -110,6 +115,9 @@ class MosaicSettings:
         low=0, high=2**31 - 1, live=True)
     min_uses: int = option(0, """how often each photo appears in a picture at least, if there
         are enough cells; in a video over time""", low=0, high=2**31 - 1, live=True)
+    fine: str = option("none", """where cells split in four: at faces, or where photos do not fit
+        the detail; in a single picture up to twice""", choices=("none", "faces", "detail"),
+        live=True)
     palette: int = option(150, "number of colours in the palette for the match by clusters",
         low=1, high=4096, live=True)
     overlay: float = option(0.2, """opacity of the original over the tiles: 0 only tiles, 1 only the
@@ -127,6 +135,9 @@ class MosaicSettings:
         if self.tile_px is not None:
             limits = {"low": MIN_TILE_PX, "high": MAX_TILE_PX, "step": 2}
             object.__setattr__(self, "tile_px", checked("tile_px", self.tile_px, **limits))
+        if self.fine != "none" and not can_halve(self.tile_px):
+            problem = "with finer cells its sides must be multiples of 4, from 8 on"
+            raise OptionError("tile_px", self.tile_px, problem)
         for name in ("round_up", "for_screen", "full_size", "thorough"):
             take(name, getattr(self, name), bool, "True or False")
         if self.size is not None and any(side % 2 or side > MAX_SIDE for side in self.size):

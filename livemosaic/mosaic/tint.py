@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..jit import F32, I16, I32, U8, U16, Bools, kernel
-from .grid import ANALYSIS_PX, Grid
+from .grid import Grid
 
 # A cell's mean may drift by so many levels before its tile is tinted again: less is invisible, and
 # camera noise moves the mean of 64 pixels by half a level.
@@ -45,30 +45,31 @@ class CellTint:
     """Per-stream memory of the mean colour that each cell's tile was tinted for."""
 
     def __init__(self, grid: Grid) -> None:
+        self._rows = grid.rows
         self._shown = np.full((grid.cells, 3), -1e6, np.float32)
 
     def update(self, ycbcr: U8, outdated: Bools) -> F32:
         """The mean Y'CbCr to tint for, float32 (cells, 3); the next call overwrites it.
 
-        `ycbcr` is uint8 (rows * 8, columns * 8, 3). `outdated`, bool (cells,), are the cells that
+        `ycbcr` is uint8 (rows * px, columns * px, 3). `outdated`, bool (cells,), are the cells that
         will be composed; those whose mean has drifted are added.
         """
-        lines = ycbcr.reshape(len(ycbcr), -1)
-        _update(lines, self._shown, np.float32(_MAX_STALE_LEVELS), outdated)
+        lines, px = ycbcr.reshape(len(ycbcr), -1), len(ycbcr) // self._rows
+        _update(lines, px, self._shown, np.float32(_MAX_STALE_LEVELS), outdated)
         return self._shown
 
 
 @kernel
-def _update(ycbcr: U8, shown: F32, limit: np.float32, outdated: Bools) -> None:
+def _update(ycbcr: U8, side: int, shown: F32, limit: np.float32, outdated: Bools) -> None:
     """Take over the means that have drifted beyond the limit, and those of outdated cells.
 
-    `ycbcr` is uint8 (rows * 8, columns * 24). The lines of a row of cells are summed before its
-    cells are, so that whole lines of samples are added as vectors.
+    `ycbcr` is uint8 (rows * side, columns * side * 3). The lines of a row of cells are summed
+    before its cells are, so that whole lines of samples are added as vectors.
     """
-    px, step = np.uintp(ANALYSIS_PX), np.uintp(3 * ANALYSIS_PX)
+    px, step = np.uintp(side), np.uintp(3 * side)
     columns = np.uintp(ycbcr.shape[1]) // step
     sums, mean = np.empty(ycbcr.shape[1], np.uint16), np.empty(3, np.float32)
-    share = np.float32(1 / ANALYSIS_PX**2)
+    share = np.float32(1 / side**2)
     for row in range(np.uintp(ycbcr.shape[0]) // px):
         for x in range(np.uintp(ycbcr.shape[1])):
             sums[x] = 0

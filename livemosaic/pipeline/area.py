@@ -17,9 +17,10 @@ from ..media.frame import DeepPicture, Frame
 from ..media.image_reader import BadImage, read_picture
 from ..media.scale import cover
 from ..mosaic.area import Area, warm_up
-from ..vision.person import WIDTH, PersonFinder, coarse, is_other_scene, refined, shrunk
-from .governor import STEPS
-from .queues import LatestQueue
+from ..vision.person import WIDTH, PersonFinder, coarse, refined, shrunk
+from .looks import Looks, Spawn
+
+_Picture = tuple[U8, Colour]  # Y'CbCr in the size of the mask
 
 # What is blurred has so many pixels, and is mixed over so many.
 _BLURRED_SIZE, _BLUR_SIGMA = (128, 72), 4.0
@@ -27,11 +28,9 @@ _PARTS = (1, 2, 2)  # of a picture's width that are a sample in each plane
 
 
 class AreaFinder:
-    """Finds the area of each frame of a stream.
+    """Finds the area of each frame of a stream; see `Looks` for when.
 
-    Live, a thread looks for the person, and the newest mask counts: no picture waits for it. Until
-    the first one of a scene, the mosaic is everywhere. In a file, the times of frames decide which
-    are looked at, and the first of a scene is, so that the pictures are always the same.
+    Until the first look at a scene, the mosaic is everywhere.
 
     Parameters
     ----------
@@ -40,39 +39,22 @@ class AreaFinder:
 
     Attributes
     ----------
-    looks_per_s : how often to look; a person moves little meanwhile, and the mask follows the edges
-        of each frame
+    looks : for the person; a person moves little between two, and the mask follows the edges of
+        each frame
     share : of the last picture that is mosaic
     """
 
-    def __init__(
-        self,
-        spawn: Callable[[str, Callable[[], None]], None] | None,
-        warn: Callable[[object], None],
-    ) -> None:
-        self._spawn = spawn
+    def __init__(self, spawn: Spawn | None, warn: Callable[[object], None]) -> None:
         self._outside = Outside(spawn, warn)
-        self._looks: LatestQueue[tuple[int, U8, Colour]] = LatestQueue()
-        self._finder: PersonFinder | None = None
-        self._found: tuple[int, F32] | None = None  # the last look's scene, and the mask
-        self._used: tuple[int, F32] | None = None  # what was found when the last picture was made
-        self._scene = 0
-        self._before: U8 | None = None  # the last picture, see `coarse`
-        self._turn = 0  # of the last look
-        self._is_watching = False
-        self.looks_per_s = STEPS[0].looks_per_s
+        self._is_live, self._width = spawn is not None, 0
+        self.looks: Looks[_Picture, F32] = Looks(spawn, "area", self._person_finder)
         self.share = 1.0
-
-    @property
-    def is_used(self) -> bool:
-        """Whether the last picture has an area, or will have one after the first look."""
-        return self._before is not None
 
     @property
     def has_news(self) -> bool:
         """Whether the mask, or what is outside, has changed since the last picture, which may be
         shown for long."""
-        return self.is_used and (self._found is not self._used or self._outside.has_news)
+        return self.looks.is_used and (self.looks.has_news or self._outside.has_news)
 
     def area_of(self, frame: Frame, state: LiveState, size: tuple[int, int]) -> Area | None:
         """The area of a frame; None for everywhere. `size` is the width and height of the output.
@@ -81,15 +63,17 @@ class AreaFinder:
         """
         self.share = 1.0
         if state.area == "everything" or state.privacy:
-            self._before = None  # what comes next counts as another scene
+            self.looks.forget()
             return None
         ycbcr = shrunk(frame)
         # A mask is of the picture as it came, so that one from before `mirror` is right after it.
-        self._look(_flipped(ycbcr) if state.mirror else ycbcr, frame, size[0])
-        self._used = found = self._found
-        if found is None or found[0] != self._scene:
+        came = _flipped(ycbcr) if state.mirror else ycbcr
+        luma = coarse(np.asarray(cv2.extractChannel(came, 0), np.uint8))
+        self._width = size[0]
+        found = self.looks.take(frame, luma, lambda: (came, frame.colour))
+        if found is None:
             return None
-        mask = refined(_flipped(found[1]) if state.mirror else found[1], ycbcr)
+        mask = refined(_flipped(found) if state.mirror else found, ycbcr)
         if state.area == "background":
             mask = 255 - mask
         outside = self._outside.picture(state.outside, frame, mask, size)
@@ -98,46 +82,14 @@ class AreaFinder:
         self.share = float(mask.mean()) / 255
         return Area(mask, outside)
 
-    def forget(self) -> None:
-        """The next frame is of another scene."""
-        self._before = None
-
     def close(self) -> None:
-        self._looks.finish()
+        self.looks.close()
 
-    def _look(self, ycbcr: U8, frame: Frame, width: int) -> None:
-        time_s = frame.time_s if self._spawn is None else frame.captured_s
-        turn, before = int(time_s * self.looks_per_s), self._before
-        self._before = coarse(ycbcr)
-        if before is None or is_other_scene(before, self._before):
-            self._scene += 1
-        elif turn == self._turn:
-            return
-        self._turn = turn
-        if self._spawn is None:
-            self._finder = self._finder or PersonFinder()
-            self._see(self._finder, self._scene, ycbcr, frame.colour)
-            return
-        if not self._is_watching:
-            self._is_watching = True
-            self._spawn("area", partial(self._watch, width))
-        self._looks.put((self._scene, ycbcr, frame.colour))
-
-    def _watch(self, width: int) -> None:
-        try:
-            finder = PersonFinder()
-            warm_up(WIDTH, width)  # or the first mask would be waited for
-            for look in self._looks:
-                self._see(finder, *look)
-        except Exception:
-            self._found = None  # an old mask would show a person who has moved
-            raise
-
-    def _see(self, finder: PersonFinder, scene: int, ycbcr: U8, colour: Colour) -> None:
-        last_scene, last_mask = self._found or (None, None)
-        mask = finder.look(ycbcr, colour, is_new=scene != last_scene)
-        if scene != last_scene or mask is not last_mask:
-            self._found = scene, mask
+    def _person_finder(self) -> Callable[[_Picture, bool], F32]:
+        finder = PersonFinder()
+        if self._is_live:
+            warm_up(WIDTH, self._width)  # or the first mask would be waited for
+        return lambda picture, is_new: finder.look(*picture, is_new=is_new)
 
 
 def _flipped(picture: Any) -> Any:

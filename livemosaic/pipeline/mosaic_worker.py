@@ -21,6 +21,7 @@ from ..option import Texts
 from ..tile_size import enlarged
 from .area import AreaFinder
 from .away import AwayPicture
+from .faces import FacesFinder
 from .governor import Governor, Step
 from .live_gallery import GalleryFollower
 from .queues import Closed, Ended, FrameQueue
@@ -71,6 +72,7 @@ class MosaicWorker:
         self._state = control.state
         spawn = None if governor is None else self._spawn_aside
         self._area = AreaFinder(spawn, control.warn)
+        self._faces = FacesFinder(spawn)
         self._warm_up = WarmUp(mosaic, self._state.settings, self._spawn_aside)
         self.follower = (
             None
@@ -84,6 +86,7 @@ class MosaicWorker:
         self.cells = CellCounts()  # of the last frame
         self.cell_shares: Counter[str] = Counter()  # sums over all frames, by `CELL_COUNTS`
         self.mosaic_shares = 0.0  # of the pictures, summed over all frames
+        self.split_shares = 0.0  # of the grid's cells, likewise
         self.frames = 0
         self.dropped_by_governor = 0  # with the frames that are older than a repainted one
         self.status = ""  # of the source while it has no picture
@@ -114,6 +117,7 @@ class MosaicWorker:
             self._threads.stop_requested = True
         finally:
             self._area.close()
+            self._faces.looks.close()
         self._last_input = None
         self._fan_out.finish()
 
@@ -165,7 +169,11 @@ class MosaicWorker:
     @property
     def _is_due(self) -> bool:
         """Whether the last picture is to be painted again, although the state stays."""
-        return self._control.snapshot_requested or self._area.has_news
+        return (
+            self._control.snapshot_requested
+            or self._area.looks.has_news
+            or self._faces.looks.has_news
+        )
 
     def _repaint(self) -> Frame | None:
         """The last picture in the current state, while no frame comes; None if nothing changed."""
@@ -190,7 +198,8 @@ class MosaicWorker:
     def _picture_of(self, card: Card) -> Frame:
         """A card in the output's size. It is no mosaic, and counts nowhere."""
         grid = self._mosaic.plan(card.frame.width, card.frame.height)
-        self._area.forget()
+        self._area.looks.forget()
+        self._faces.looks.forget()
         picture = card_picture(card.text, (grid.width, grid.height), card.frame.colour)
         return picture.with_times_of(card.frame)
 
@@ -203,18 +212,21 @@ class MosaicWorker:
         began_cpu_s = time.thread_time()  # kernels work on this thread only
         grid = self._mosaic.plan(frame.width, frame.height)
         area = self._area.area_of(frame, self._state, (grid.width, grid.height))
-        if area is not None:
+        faces = self._faces.faces_in(frame, self._state)
+        if area is not None or self._faces.looks.is_used:
             self._on_stage("area")
         picture = self._mosaic.process(
             frame,
             max_cells=governor.max_cells(self.cells.total) if governor is not None else None,
             area=area,
+            faces=faces,
         )
         if self._control.take_snapshot_request():
             self._snapshot(picture)
         cells = self.cells = self._mosaic.cells
         self.frames += 1
         self.mosaic_shares += self._area.share
+        self.split_shares += cells.split / grid.cells
         for name in CELL_COUNTS:
             self.cell_shares[name] += getattr(cells, name) / cells.total
         if governor is not None:
@@ -223,7 +235,7 @@ class MosaicWorker:
 
     def governed_by(self, step: Step) -> str:
         """A step of the governor in words, which tell also of the area if there is one."""
-        return step.words(has_area=self._area.is_used)
+        return step.words(has_area=self._area.looks.is_used)
 
     def _govern(self, governor: Governor, began_s: float, cpu_s: float) -> None:
         now_s = time.monotonic()
@@ -237,7 +249,7 @@ class MosaicWorker:
             cpu_s=cpu_s,
         ):
             _logger.debug("governor: %s", self.governed_by(governor.step) or "full quality")
-            self._area.looks_per_s = governor.step.looks_per_s
+            self._area.looks.looks_per_s = self._faces.looks.looks_per_s = governor.step.looks_per_s
             self._update_settings()
 
     # ---- the control's state ---------------------------------------------------------------

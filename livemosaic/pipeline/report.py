@@ -85,6 +85,7 @@ class RunReport:
             latency_ms_p95=first.latency.recent_ms(95),
             dropped=self._dropped,
             active_share=cells.active / max(cells.total, 1),
+            split_share=cells.split / max(cells.total - 3 * cells.split, 1),
             stages_ms={
                 name: stage.recent_ms(50)
                 for name, stage in worker.durations.items()
@@ -141,6 +142,7 @@ class RunReport:
                     f"{name}_mean": round(worker.cell_shares[name] / max(worker.frames, 1), 4)
                     for name in CELL_COUNTS
                 },
+                "split_mean": round(worker.split_shares / max(worker.frames, 1), 4),
             },
             "area": {"mosaic_mean": round(worker.mosaic_shares / max(worker.frames, 1), 4)},
             "gallery": None if worker.follower is None else worker.follower.report(),

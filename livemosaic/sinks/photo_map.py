@@ -14,7 +14,7 @@ import math
 import os
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from ..media.colour import U8, i420_to_bgr
 from ..media.frame import Frame, StreamInfo, TrackPacket, even
 from ..media.urls import local_path
 from ..mosaic.grid import Grid
-from ..mosaic.mosaic import Mosaic
+from ..mosaic.mosaic import CellTiles, Mosaic
 from .atomic_file import check_path, refuse_folder, resolved
 from .base import Destination, FileOptions, RunContext
 from .image import ImageSink
@@ -89,18 +89,36 @@ class PhotoMapSink(ImageSink):
     def write(self, item: Frame | TrackPacket) -> None:
         if isinstance(item, Frame):
             mosaic = self._mosaic
-            cells = mosaic.tile_ids, mosaic.flips
+            cells, spans = finest_cells(mosaic.layers)
+            times = len(cells[0]) // mosaic.grid.rows
             page = map_page(
                 item,
-                mosaic.grid,
+                mosaic.layers[-1].grid,
                 mosaic.gallery,
                 cells,
                 cut=mosaic.cut_gallery,
-                seen=mosaic.seen,
+                seen=np.repeat(np.repeat(mosaic.seen, times, 0), times, 1),
+                spans=spans,
                 title=self._title,
                 paths=self._paths,
             )
             self._add(self._path.name, [page])
+
+
+def finest_cells(layers: Sequence[CellTiles]) -> tuple[Cells, NDArray[np.uint8]]:
+    """The tiles in cells of several sizes as if all were of the smallest; and how many of those
+    are a side of the cell that is shown, uint8 (rows, columns)."""
+    grid = layers[-1].grid
+    ids, flips = np.empty((grid.rows, grid.columns), np.int32), np.zeros_like(layers[-1].flips)
+    spans = np.empty(ids.shape, np.uint8)
+    for layer in layers:
+        span = grid.rows // layer.grid.rows
+        its, turned, shown = (
+            np.repeat(np.repeat(it, span, 0), span, 1)
+            for it in (layer.tile_ids, layer.flips, layer.tile_ids >= 0)
+        )
+        ids[shown], flips[shown], spans[shown] = its[shown], turned[shown], span
+    return (ids, flips), spans
 
 
 def map_page(
@@ -111,6 +129,7 @@ def map_page(
     *,
     cut: Gallery | None = None,
     seen: NDArray[np.bool_] | None = None,
+    spans: NDArray[np.uint8] | None = None,
     title: str,
     paths: bool = False,
 ) -> bytes:
@@ -118,14 +137,16 @@ def map_page(
 
     `cells` are tile numbers, int32 (rows, columns), and which are mirrored, bool (rows, columns).
     `cut` is the gallery with tiles of the grid's shape. `seen`, bool (rows, columns), are the cells
-    that are not outside of the area; None for all. Without `paths`, the page has no folder of
-    the photos, and can be given away.
+    that are not outside of the area; None for all. `spans` are those of `finest_cells`; None for
+    cells of one size. Without `paths`, the page has no folder of the photos, and can be given away.
     """
     ids, flips = cells
     seen = np.ones(ids.shape, np.bool_) if seen is None else seen
     tiles, places = np.unique(ids[seen], return_inverse=True)
     numbers, of_tile = np.unique(gallery.source_photo[tiles], return_inverse=True)
-    counts = np.bincount(of_tile[places], minlength=len(numbers))
+    spans = np.ones(ids.shape, np.uint8) if spans is None else spans
+    shares = 1.0 / spans[seen].astype(np.float64) ** 2  # of a cell
+    counts = np.rint(np.bincount(of_tile[places], shares, len(numbers))).astype(np.int64)
     order = np.argsort(-counts, kind="stable")  # most used first
     rank = np.argsort(order)
     # Of the tiles of a photo, the first shows all of it.
@@ -149,7 +170,8 @@ def map_page(
     packed[seen] = places * 2 + flips[seen]
     data = {
         "gallery": printable(gallery.name),
-        "seen": len(places),
+        "seen": round(shares.sum()),
+        "spans": b64encode(spans.tobytes()).decode() if spans.max() > 1 else "",
         **asdict(grid),
         "folders": list(folders),
         "photos": photos,

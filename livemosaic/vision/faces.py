@@ -46,11 +46,11 @@ class FaceFinder:
         self._net = read_model(_MODEL, *engine)
         self._centres = _anchor_centres()
 
-    def __call__(self, bgr: U8) -> list[Face]:
-        """The faces in uint8 (h, w, 3) BGR, the most certain first."""
+    def __call__(self, bgr: U8, *, parts: bool = True) -> list[Face]:
+        """The faces in uint8 (h, w, 3) BGR, the most certain first. `parts`: small ones, too."""
         height, width = bgr.shape[:2]
         windows = [(0, 0, width, height)]
-        if min(width, height) >= _PARTS_FROM:
+        if parts and min(width, height) >= _PARTS_FROM:
             w, h = min(width // 2, height), min(height // 2, width)
             windows += [(x, y, w, h) for y in _begins(height, h) for x in _begins(width, w)]
         found: list[tuple[float, Face]] = []
@@ -59,7 +59,7 @@ class FaceFinder:
                 found.append((certain, face._replace(left=face.left + left, top=face.top + top)))
         faces: list[Face] = []
         for _, face in sorted(found, reverse=True):
-            if all(_overlap(face, other) < _SAME for other in faces):
+            if all(overlap(face, other) < _SAME for other in faces):
                 faces.append(face)
         return faces
 
@@ -89,7 +89,18 @@ _local = threading.local()
 
 
 def faces_in(bgr: U8) -> list[Face]:
-    """The faces in a photo, uint8 (h, w, 3) BGR, on any thread."""
+    """The faces in a photo, the most certain first; on any thread.
+
+    Faces of at least a tenth of the photo's width are found.
+
+    Parameters
+    ----------
+    bgr : uint8 (height, width, 3) BGR
+
+    Returns
+    -------
+    left, top, width and height of each, from brows to chin, in pixels of the photo
+    """
     if not hasattr(_local, "finder"):
         _local.finder = FaceFinder()
     faces: list[Face] = _local.finder(bgr)
@@ -111,7 +122,7 @@ def _begins(length: int, part: int) -> list[int]:
     return [step * (length - part) // steps for step in range(steps + 1)]
 
 
-def _overlap(one: Face, other: Face) -> float:
+def overlap(one: Face, other: Face) -> float:
     """The area that two faces share, relative to that of both together."""
     across = min(one.left + one.width, other.left + other.width) - max(one.left, other.left)
     down = min(one.top + one.height, other.top + other.height) - max(one.top, other.top)

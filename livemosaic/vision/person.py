@@ -86,9 +86,8 @@ class PersonFinder:
         return np.asarray(self._net.forward()[0, 0], np.float32)
 
 
-def coarse(ycbcr: U8) -> U8:
-    """The luma at so few samples that scenes can be told apart."""
-    luma = cv2.extractChannel(ycbcr, 0)
+def coarse(luma: U8) -> U8:
+    """Luma at so few samples that scenes can be told apart."""
     return np.asarray(cv2.resize(luma, _SCENE_SIZE, interpolation=cv2.INTER_AREA), np.uint8)
 
 

@@ -15,7 +15,7 @@ from ..control.state import LIVE_OPTIONS, Control
 from ..errors import problem_of
 from ..mosaic.grid import plan_grid
 from ..mosaic.match import MATCHERS
-from ..mosaic.settings import MosaicSettings
+from ..mosaic.settings import MosaicSettings, can_halve
 from ..option import text_of
 from ..tile_size import TileSize, shape, sides, tile_size
 
@@ -131,6 +131,8 @@ def _step_tile(control: Control, view: View, name: str, *, larger: bool) -> str:
     size = (view.width, view.height)
     now = plan_grid(*size, replace(settings, scale=None, size=size)).tile_px
     sizes, width = tile_sizes(*size, now), sides(now)[0]
+    if settings.fine != "none":
+        sizes = [tile for tile in sizes if can_halve(tile)]
     if larger:
         others = [tile for tile in sizes if sides(tile)[0] > width]
     else:
@@ -160,6 +162,18 @@ def _next_match(control: Control, view: View, name: str) -> str:
     match = choices[(choices.index(now) + 1) % len(choices)]
     control.change(match=match)
     return f"match {match}"
+
+
+def _next_fine(control: Control, view: View, name: str) -> str:
+    settings, choices = control.state.settings, LIVE_OPTIONS["fine"].choices
+    fine = choices[(choices.index(settings.fine) + 1) % len(choices)]
+    if fine == "none" or can_halve(settings.tile_px):
+        control.change(fine=fine)
+        return f"finer cells: {fine}"
+    width, height = (max(8, 4 * round(side / 4)) for side in sides(settings.tile_px or 8))
+    tile = tile_size(width, height)
+    control.change(settings=replace(settings, fine=fine, tile_px=tile))
+    return f"finer cells: {fine}, tiles of {text_of(tile)} pixels"
 
 
 def _next_area(control: Control, view: View, name: str) -> str:
@@ -231,6 +245,7 @@ KEYS: tuple[Key, ...] = (
     Key(("m",), "m", "next match", _next_match),
     Key(("n",), "n", "next profile", _next_profile),
     Key(tuple("123456789"), "1 ... 9", "gallery: 1 is that of the start", _choose_gallery),
+    Key(("d",), "d", "finer cells: none, at faces, or where there is detail", _next_fine),
     Key(("b",), "b", "mosaic everywhere, behind the person, or only on it", _next_area),
     Key(("x",), "x", "mirror", _MIRROR),
     Key(("Space",), "Space", "freeze", _FREEZE),

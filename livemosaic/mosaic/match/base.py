@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 
 from ...gallery.file_format import Gallery
 from ...jit import I32, U8, Bools
 from ..activity import ACTIVE
-from ..grid import Grid
+from ..grid import ANALYSIS_PX, Grid
 from ..settings import MosaicSettings
 
 
@@ -32,7 +34,10 @@ class Matcher(ABC):
     gallery, grid, settings : as given; `settings` may be updated
     bgr : the picture of the last `observe`
     on_progress : to be called as on_progress(done, total) if `match` takes seconds
+    points : of the class, how many pixels each side of a cell has in that picture at least
     """
+
+    points: ClassVar[int] = ANALYSIS_PX
 
     def __init__(self, gallery: Gallery, grid: Grid, settings: MosaicSettings) -> None:
         self.gallery, self.grid, self.settings = gallery, grid, settings
@@ -50,6 +55,26 @@ class Matcher(ABC):
         """
         return False
 
+    @classmethod  # noqa: B027 - they may have nothing in common
+    def join(cls, matchers: Sequence[Self]) -> None:
+        """Let the matchers of one picture with cells of several sizes count photos together.
+
+        Each but the first is for cells of half the sides of the one before.
+        """
+
+    @property
+    def most_cells(self) -> int:
+        """How many cells, of all sizes, there are photos for."""
+        return sys.maxsize
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the observed frame is another scene, in which no cell keeps its tile."""
+        return False
+
+    def leave(self, cells: I32) -> None:  # noqa: B027 - there may be nothing to do
+        """Some cells, int32 (n,), are not shown any more: finer ones or a larger one are."""
+
     def update_settings(self, settings: MosaicSettings) -> None:
         """Use settings that differ in tint, calm, overlay or activity, from the next frame on.
 
@@ -62,7 +87,8 @@ class Matcher(ABC):
 
         Parameters
         ----------
-        bgr : uint8 (rows * 8, columns * 8, 3) BGR, at the analysis resolution
+        bgr : uint8 (rows * 8, columns * 8, 3) BGR, at the analysis resolution; if `points` is
+            lower, it may be, too
         state, active_pixels : uint8 (rows, columns), from `Activity`
 
         Returns

@@ -13,12 +13,13 @@ the values that theirs started from: photomosaic-video 0.1.0 (PyPI).
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from ...gallery.file_format import Gallery
-from ...gallery.layout_features import cell_lab
+from ...gallery.layout_features import POINTS, cell_lab
 from ...jit import F32, I32, U8, Bools, kernel
 from ..grid import Grid
 from ..settings import MosaicSettings
@@ -26,7 +27,7 @@ from .base import Matcher
 from .coarse import to_levels
 from .denoise import Denoiser
 from .index import LayoutIndex, encode, layout_index, weights
-from .search import Rules, assign, empty_assignment, occupy
+from .search import Rules, assign, empty_assignment, occupy, vacate_all
 
 if TYPE_CHECKING:
     from .quota import Quota
@@ -92,6 +93,8 @@ class LayoutMatcher(Matcher):
     `large_gallery` tiles and mirror images. `denoiser` and `index` are others for tests.
     """
 
+    points: ClassVar[int] = POINTS
+
     def __init__(
         self,
         gallery: Gallery,
@@ -124,7 +127,6 @@ class LayoutMatcher(Matcher):
             member_penalties=penalties[index.photo_members],
             cluster_penalties=mean_penalties.astype(np.float32),
             use_penalty=np.float32(_USE_PENALTY * settings.variety**2),
-            columns=grid.columns,
             distance=min(settings.min_distance, _possible_distance(photos)),
             max_uses=max(max_uses, -(-grid.cells // photos)),  # enough to fill the picture
             better=np.float32(1),
@@ -134,7 +136,8 @@ class LayoutMatcher(Matcher):
             slack=np.float32(_SLACK),
             tries=tries,
         )
-        self.assignment = empty_assignment(grid.cells, index, self.rules)  # changed by `match` only
+        self.assignment = empty_assignment([grid], index, self.rules)  # changed by `match` only
+        self._first = 0  # the number of the first cell there
         self.update_settings(settings)
         self._matched = np.full((grid.cells, 16, 3), np.inf, np.float32)  # at the last match
         self._denoiser = denoiser or Denoiser(grid.cells)
@@ -142,10 +145,49 @@ class LayoutMatcher(Matcher):
         self._cut = False  # whether the next match starts from nothing
         self._decided = 0  # decisions so far
         self._quota: Quota | None = None
-        if settings.min_uses:
+        self._make_quota(grid.cells)
+
+    def _make_quota(self, cells: int) -> None:
+        """Make the quota of a picture that has so many cells at least."""
+        if self.settings.min_uses:
             from .quota import Quota
 
-            self._quota = Quota(index, self.assignment, settings)
+            own = self._first, self.grid.cells
+            self._quota = Quota(self.index, self.assignment, self.settings, cells=cells, own=own)
+
+    @classmethod
+    def join(cls, matchers: Sequence[Self]) -> None:
+        """Uses, distances and prices count over all sizes."""
+        whole = matchers[0]
+        # Where cells are finer, there are more of them within a distance.
+        photos = int(np.count_nonzero(np.diff(whole.index.photo_start)))
+        distance = _possible_distance(photos // 2)
+        rules = whole.rules._replace(distance=min(whole.rules.distance, distance))
+        assignment = empty_assignment([it.grid for it in matchers], whole.index, rules)
+        for size, matcher in enumerate(matchers):
+            matcher.rules, matcher.assignment = rules, assignment
+            matcher._first = int(assignment.first[size])
+            matcher._decided = size << 48  # no two decisions have the same number
+            matcher._make_quota(whole.grid.cells)
+
+    @property
+    def most_cells(self) -> int:
+        """As often as each photo may be used."""
+        return self.rules.max_uses * int(np.count_nonzero(np.diff(self.index.photo_start)))
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether most cells show something else, until they are matched."""
+        return self._cut
+
+    @property
+    def _place(self) -> I32:
+        """Of the own cells in the assignment."""
+        return self.assignment.place[self._first : self._first + self.grid.cells]
+
+    def leave(self, cells: I32) -> None:
+        """Their photos may be used elsewhere."""
+        vacate_all(self.index, self.assignment, self.rules, cells + np.int32(self._first))
 
     @classmethod
     def warm_up(cls, gallery: Gallery) -> None:
@@ -157,9 +199,9 @@ class LayoutMatcher(Matcher):
         left is matched again."""
         if not isinstance(before, LayoutMatcher):
             return False
-        old = before.assignment.place
+        old = before._place
         place = np.where(old >= 0, self.index.place[before.index.variant[old]], np.int32(-1))
-        occupy(self.index, self.assignment, self.rules, place.astype(np.int32))
+        occupy(self.index, self.assignment, self.rules, self._first, place.astype(np.int32))
         self._matched, self._matched_frames = before._matched, before._matched_frames
         self._matched[place < 0] = np.inf
         self._denoiser, self._decided = before._denoiser, before._decided
@@ -183,8 +225,9 @@ class LayoutMatcher(Matcher):
         urgency = np.empty(grid.cells, np.int32)
         limits = np.float32(self._moved**2), np.float32(_NOISE_MOVES * self._denoiser.noise)
         _moved(self._lab, self._matched, self._matched_frames, *limits, urgency)
-        far = np.count_nonzero(urgency > _CUT_MOVED**2 + 2 * self._denoiser.noise)
-        self._cut = bool(far > _CUT_SHARE * grid.cells)
+        shown = self._place >= 0
+        far = (urgency > _CUT_MOVED**2 + 2 * self._denoiser.noise) & shown
+        self._cut = bool(np.count_nonzero(far) > _CUT_SHARE * np.count_nonzero(shown))
         if self._quota is not None:
             self._quota.offer_cells(urgency)
         return urgency
@@ -202,7 +245,7 @@ class LayoutMatcher(Matcher):
 
     def choose(self, cells: I32, active: int) -> None:
         """Choose by cost, without the quota."""
-        place, waves = self.assignment.place, self._codes[:, 3:]  # all but the means
+        place, waves = self._place, self._codes[:, 3:]  # all but the means
         # Cells with much detail choose first; many tiles suit a plain one.
         variance = np.einsum("ij,ij->i", waves, waves) + self._residual
         order = np.argsort(-variance, kind="stable")
@@ -221,14 +264,15 @@ class LayoutMatcher(Matcher):
                 tries=_HURRIED_TRIES,
             )
         coded = codes, to_levels(codes), self._decided
-        assign(self.index, self.assignment, rules, self.decisions.cells, *coded, cut)
+        numbers = self.decisions.cells + np.int32(self._first)
+        assign(self.index, self.assignment, rules, numbers, *coded, cut)
         self._decided += len(cells)
         self._matched[cells] = self._lab[cells]
         self._matched_frames[cells] = np.maximum(self._denoiser.frames[cells], 1)
 
     def chosen(self, cells: I32) -> tuple[I32, Bools]:
         """The tiles that the cells have now, and which are mirrored."""
-        variants = self.index.variant[self.assignment.place[cells]]
+        variants = self.index.variant[self._place[cells]]
         return variants // 2, (variants & 1).astype(np.bool_)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ...jit import F32, I32, Count, kernel, kernel_part
 from ..settings import MosaicSettings
 from .index import LayoutIndex
-from .search import Assignment, Rules, count_use, exact_cost, vacate
+from .search import Assignment, Rules, count_use, exact_cost, vacate, window
 
 # In a frame of a stream so many costs of photos are computed, a few milliseconds, and so many cells
 # are offered that did not change.
@@ -19,15 +19,27 @@ _COSTS, _OFFERS = 250_000, 16
 
 
 class Quota:
-    """The quota of a stream: `min_uses`, or as many uses of each photo as the cells allow."""
+    """The quota of a stream: `min_uses`, or as many uses of each photo as the cells allow.
 
-    def __init__(self, index: LayoutIndex, now: Assignment, settings: MosaicSettings) -> None:
+    The picture has so many `cells` at least. `own` is the number of the first cell, and of the
+    cells, that this quota is for; cells of other sizes count, too.
+    """
+
+    def __init__(
+        self,
+        index: LayoutIndex,
+        now: Assignment,
+        settings: MosaicSettings,
+        *,
+        cells: int,
+        own: tuple[int, int],
+    ) -> None:
         self._is_there = np.diff(index.photo_start) > 0  # photos that have left have no variant
-        cells, photos = len(now.place), int(np.count_nonzero(self._is_there))
-        self._index, self._now = index, now
+        photos = int(np.count_nonzero(self._is_there))
+        self._index, self._now, self._first = index, now, own[0]
         self._least = max(1, min(settings.min_uses, cells // photos))
         self._variants = len(index.variant) // photos  # of a photo
-        self._offers = np.random.default_rng(settings.seed).permutation(cells)
+        self._offers = np.random.default_rng(settings.seed).permutation(own[1])
         self._turn = 0  # the photo whose turn it is
 
     def offer_cells(self, urgency: I32) -> None:
@@ -55,7 +67,8 @@ class Quota:
             pass
 
     def _fill(self, rules: Rules, cells: I32, codes: F32, photos: I32) -> int:
-        return _fill(self._index, self._now, rules, self._least, cells, codes, photos)
+        numbers = cells + np.int32(self._first)
+        return _fill(self._index, self._now, rules, self._least, numbers, codes, photos)
 
     def _lacking(self) -> I32:
         """The photos below the quota, if any is above it."""
@@ -68,14 +81,14 @@ class Quota:
 @kernel_part
 def _is_near(index: LayoutIndex, now: Assignment, rules: Rules, cell: Count, photo: Count) -> bool:
     """Whether a photo is shown in another cell too near to a cell."""
-    rows, columns = now.place.shape[0] // rules.columns, rules.columns
-    row, column = cell // columns, cell % columns
-    left, right = max(column - rules.distance, 0), min(column + rules.distance + 1, columns)
-    for y in range(max(row - rules.distance, 0), min(row + rules.distance + 1, rows)):
-        for c in range(y * columns + left, y * columns + right):
-            place = now.place[c]
-            if c != cell and place >= 0 and index.photo[place] == photo:
-                return True
+    for size in range(now.columns.shape[0]):
+        top, bottom, left, right = window(now, rules, cell, size)
+        first, columns = now.first[size], now.columns[size]
+        for y in range(top, bottom):
+            for c in range(first + y * columns + left, first + y * columns + right):
+                place = now.place[c]
+                if c != cell and place >= 0 and index.photo[place] == photo:
+                    return True
     return False
 
 

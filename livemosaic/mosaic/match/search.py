@@ -6,12 +6,14 @@ size of a cluster, and little on the gallery. On both levels coarse costs come f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...jit import F32, I16, I32, U16, Count, kernel, kernel_part
+from ..grid import Grid
 from .coarse import (
     COARSE,
     EXCLUDED,
@@ -33,8 +35,13 @@ MIN_WEIGHED, MAX_WEIGHED = 100.0, 200.0
 
 
 class Assignment(NamedTuple):
-    """The content of the cells. For kernels: only arrays."""
+    """The content of the cells, of one size or several. For kernels: only arrays.
 
+    Cells of another size are numbered after those that are twice as large.
+    """
+
+    first: I32  # (sizes + 1,), the number of the first cell of each size, and the end
+    columns: I32  # (sizes,), cells across
     place: I32  # (cells,), the place in the index of the cell's variant, -1 for none
     uses: I32  # (photos,), cells that show the photo
     cluster_uses: I32  # (k,), the same, summed over the variants of a cluster
@@ -51,7 +58,6 @@ class Rules(NamedTuple):
     member_penalties: F32  # the same, in the order of the index's photo_members
     cluster_penalties: F32  # (k,), their means
     use_penalty: np.float32  # of each further use
-    columns: int  # cells across
     distance: int  # no photo twice within so many cells
     max_uses: int  # of a photo in all cells
     better: np.float32  # a new variant costs less than this part of the old one's, see `_to_beat`
@@ -62,11 +68,14 @@ class Rules(NamedTuple):
     tries: int  # variants of a cluster, excluded ones too; more until one is found
 
 
-def empty_assignment(cells: int, index: LayoutIndex, rules: Rules) -> Assignment:
-    """Cells without content."""
+def empty_assignment(grids: Sequence[Grid], index: LayoutIndex, rules: Rules) -> Assignment:
+    """Cells without content, of each grid; each has cells of half the sides of the one before."""
+    first = np.cumsum([0, *(grid.cells for grid in grids)])
     photos, clusters = len(index.photo_start) - 1, len(index.start) - 1
     empty = Assignment(
-        place=np.full(cells, -1, np.int32),
+        first=first.astype(np.int32),
+        columns=np.array([grid.columns for grid in grids], np.int32),
+        place=np.full(first[-1], -1, np.int32),
         uses=np.zeros(photos, np.int32),
         cluster_uses=np.zeros(clusters, np.int32),
         near=np.full(photos, -1, np.int64),
@@ -116,10 +125,10 @@ def count_use(index: LayoutIndex, now: Assignment, rules: Rules, place: Count, s
 
 
 @kernel
-def occupy(index: LayoutIndex, now: Assignment, rules: Rules, places: I32) -> None:
-    """Fill empty cells with the variants at places, int32 (cells,), -1 for none."""
+def occupy(index: LayoutIndex, now: Assignment, rules: Rules, first: int, places: I32) -> None:
+    """Fill empty cells, from the first on, with the variants at places, int32 (n,), -1 for none."""
     for cell in range(places.shape[0]):
-        now.place[cell] = places[cell]
+        now.place[first + cell] = places[cell]
         if places[cell] >= 0:
             count_use(index, now, rules, np.intp(places[cell]), np.intp(1))
 
@@ -134,19 +143,46 @@ def vacate(index: LayoutIndex, now: Assignment, rules: Rules, cell: Count) -> Co
     return place
 
 
+@kernel
+def vacate_all(index: LayoutIndex, now: Assignment, rules: Rules, cells: I32) -> None:
+    """Empty some cells."""
+    for i in range(cells.shape[0]):
+        vacate(index, now, rules, np.intp(cells[i]))
+
+
+@kernel_part
+def window(now: Assignment, rules: Rules, cell: Count, size: int) -> tuple[int, int, int, int]:
+    """The first row, the end of rows, the first column and the end of columns of the cells of a
+    size that are too near to a cell for the same photo. Two cells of unlike sizes count the
+    distance in those of the larger one."""
+    own = 0
+    while cell >= now.first[own + 1]:
+        own += 1
+    columns, number = now.columns[own], cell - now.first[own]
+    row, column = number // columns, number % columns
+    larger = min(own, size)
+    row, column, halved = row >> (own - larger), column >> (own - larger), size - larger
+    columns, distance = now.columns[larger], rules.distance
+    rows = (now.first[larger + 1] - now.first[larger]) // columns
+    top, bottom = max(row - distance, 0), min(row + distance + 1, rows)
+    left, right = max(column - distance, 0), min(column + distance + 1, columns)
+    return top << halved, bottom << halved, left << halved, right << halved
+
+
 @kernel_part
 def _mark_near(
     index: LayoutIndex, now: Assignment, rules: Rules, cell: Count, number: Count
 ) -> None:
     """Mark the photos that are too near to a cell."""
-    rows, columns = now.place.shape[0] // rules.columns, rules.columns
-    row, column = cell // columns, cell % columns
-    left, right = max(column - rules.distance, 0), min(column + rules.distance + 1, columns)
-    for y in range(max(row - rules.distance, 0), min(row + rules.distance + 1, rows)):
-        for c in range(np.uintp(y * columns + left), np.uintp(y * columns + right)):
-            place = now.place[c]
-            if place >= 0:
-                now.near[index.photo[np.uintp(place)]] = number
+    for size in range(now.columns.shape[0]):
+        top, bottom, left, right = window(now, rules, cell, size)
+        first, columns = now.first[size], now.columns[size]
+        for y in range(top, bottom):
+            line = first + y * columns
+            for c in range(np.uintp(line + left), np.uintp(line + right)):
+                place = now.place[c]
+                if place >= 0:
+                    now.near[index.photo[np.uintp(place)]] = number
 
 
 @kernel_part

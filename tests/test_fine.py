@@ -1,0 +1,299 @@
+"""Finer cells: where cells split in four, and what counts over both sizes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from livemosaic.errors import OptionError
+from livemosaic.gallery.file_format import Gallery
+from livemosaic.jit import I32, Bools
+from livemosaic.media.frame import DeepPicture, Frame
+from livemosaic.mosaic.area import Area
+from livemosaic.mosaic.grid import finer_grids, plan_grid
+from livemosaic.mosaic.match.base import Matcher
+from livemosaic.mosaic.match.layout import LayoutMatcher
+from livemosaic.mosaic.mosaic import Mosaic
+from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.mosaic.tile_cache import TileCache
+from livemosaic.sinks.photo_map import finest_cells, map_page
+
+from .conftest import TILES, U8, synthetic_tiles
+from .program import needs_jit
+
+PLAIN = MosaicSettings(tile_px=16, scale=1, overlay=0.0, tint=0.0)
+FACE = (56.0, 40.0, 40.0, 36.0)  # its head is from 51 to 101, and from 24 to 78
+
+
+def picture(seed: int, size: tuple[int, int] = (192, 128)) -> U8:
+    """Left what photos of the gallery show, in cells of 16 pixels; right what none shows."""
+    rng = np.random.default_rng(seed)
+    few = rng.integers(0, 256, (size[1] // 4, size[0] // 4, 3), np.uint8)
+    found = cv2.resize(few, size, interpolation=cv2.INTER_NEAREST)
+    tiles = synthetic_tiles(TILES, 32)[rng.permutation(TILES)]
+    rows, columns = size[1] // 16, size[0] // 32
+    for number, tile in enumerate(tiles[: rows * columns]):
+        row, column = divmod(number, columns)
+        part = found[16 * row : 16 * row + 16, 16 * column : 16 * column + 16]
+        part[:] = cv2.resize(tile, (16, 16), interpolation=cv2.INTER_AREA)
+    return np.asarray(found, np.uint8)
+
+
+def shown(mosaic: Mosaic) -> list[tuple[int, int, int, int, int, bool]]:
+    """Left, top, width, height, tile and flip of each cell that is shown."""
+    cells = []
+    for grid, ids, flips in mosaic.layers:
+        wide, high = grid.tile_width, grid.tile_height
+        for row, column in zip(*np.nonzero(ids >= 0), strict=True):
+            place = int(column) * wide, int(row) * high, wide, high
+            cells.append((*place, int(ids[row, column]), bool(flips[row, column])))
+    return cells
+
+
+def check(mosaic: Mosaic, made: Frame, *, distance: int | None = None) -> None:
+    """Each place shows one cell's tile, no photo is shown twice within the distance, and the
+    matcher knows how often each is shown."""
+    cells, gallery = shown(mosaic), mosaic.cut_gallery
+    covered = np.zeros((mosaic.grid.canvas_height, mosaic.grid.canvas_width), int)
+    planes = [np.zeros(covered.shape, np.uint8)]
+    for wide, high in {cell[2:4] for cell in cells}:
+        tiles = TileCache(gallery, tile=(wide, high), colour=made.colour, overlay=(0.0, 0.0))
+        for left, top, *size, tile, flip in cells:
+            if tuple(size) == (wide, high):
+                pixels = tiles.y[tiles.slots(np.array([tile], np.int32))[0]]
+                planes[0][top : top + high, left : left + wide] = pixels[:, :: -1 if flip else 1]
+                covered[top : top + high, left : left + wide] += 1
+    assert (covered == 1).all()
+    np.testing.assert_array_equal(made.y, planes[0][: made.height, : made.width])
+    assert mosaic.cells.total == len(cells)
+    if isinstance(mosaic.matcher, LayoutMatcher):
+        photos = [int(gallery.source_photo[cell[4]]) for cell in cells]
+        uses = mosaic.matcher.assignment.uses
+        np.testing.assert_array_equal(uses, np.bincount(photos, minlength=len(uses)))
+    for number, one in enumerate(cells if distance is not None else ()):
+        for other in cells[number + 1 :]:
+            if photos[number] == int(gallery.source_photo[other[4]]):
+                wide, high = max(one[2], other[2]), max(one[3], other[3])
+                apart = max(
+                    abs(one[0] // wide - other[0] // wide), abs(one[1] // high - other[1] // high)
+                )
+                assert apart > (distance or 0), (one, other)
+
+
+@needs_jit
+@pytest.mark.parametrize("fine", ["faces", "detail"])
+@pytest.mark.parametrize("tile", [16, (24, 16)])
+def test_every_place_shows_one_cell(gallery: Gallery, fine: str, tile: Any) -> None:
+    mosaic = Mosaic(gallery, PLAIN.changed(fine=fine, tile=tile, min_distance=1))
+    rng = np.random.default_rng(3)
+    splits = set()
+    for number in range(12):
+        at = (float(rng.integers(-40, 180)), float(rng.integers(-40, 120)), 40.0, 44.0)
+        turned = picture(number // 2)[:, :: -1 if number % 4 > 1 else 1]
+        frame = Frame.from_bgr(np.ascontiguousarray(turned))
+        most = [None, 0, 5][number % 3]
+        made = mosaic.process(frame, max_cells=most, faces=[at] if number % 4 < 3 else [])
+        check(mosaic, made, distance=1)
+        splits.add(mosaic.cells.split)
+        assert min(mosaic.cells.deferred, mosaic.cells.touched) >= 0
+    assert len(splits) > 1
+
+
+@needs_jit
+@pytest.mark.parametrize("tint", [0.0, 0.8])
+def test_a_stream_shows_what_a_new_one_would(gallery: Gallery, tint: float) -> None:
+    """Where a face comes and goes, nothing of it stays: tint and overlay, too."""
+    settings = PLAIN.changed(fine="faces", tint=tint, overlay=0.3)
+    frame, stream = Frame.from_bgr(picture(1)), Mosaic(gallery, settings)
+    before = stream.process(frame)
+    tiles, flips = stream.tile_ids, stream.flips
+    assert stream.process(frame, faces=[FACE]).y.tobytes() != before.y.tobytes()
+    assert stream.cells.split == 11
+    stream.process(frame)
+    assert stream.cells.split == 0
+    assert stream.cells.total == stream.grid.cells
+    again = stream.process(frame)
+    same = np.kron(stream.tile_ids == tiles, np.ones((16, 16), bool))
+    same &= np.kron(stream.flips == flips, np.ones((16, 16), bool))
+    assert same.mean() > 0.9
+    differ = (again.y != before.y) & same
+    assert not differ.any()
+
+
+def test_where_cells_split(gallery: Gallery) -> None:
+    """In the head: a face with a margin. It joins later than it splits."""
+    mosaic = Mosaic(gallery, PLAIN.changed(fine="faces"))
+    frame = Frame.from_bgr(picture(0))
+
+    def split(*faces: Sequence[float]) -> Bools:
+        mosaic.process(frame, faces=faces)  # type: ignore[arg-type]
+        return np.asarray(mosaic.tile_ids < 0)
+
+    expected = np.zeros((8, 12), bool)
+    expected[1:5, 4:6] = expected[2:5, 3] = True
+    np.testing.assert_array_equal(split(FACE), expected)
+    left, *others = FACE
+    np.testing.assert_array_equal(split((left + 2, *others)), expected)
+    expected[:, 3], expected[1:5, 6] = False, True
+    np.testing.assert_array_equal(split((left + 14, *others)), expected)
+    assert not split().any()
+
+
+@needs_jit
+def test_details_split() -> None:
+    mosaic = Mosaic("photos", PLAIN.changed(fine="detail", tint=0.8))
+    few = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
+    noisy = cv2.resize(few, (192, 128), interpolation=cv2.INTER_NEAREST)
+    noisy[:, :96] = 110
+    for frame, plain, full in (
+        (noisy, np.s_[:, :5], np.s_[:, 6:]),
+        (noisy[:, ::-1], np.s_[:, 7:], np.s_[:, :6]),
+    ):
+        mosaic.process(Frame.from_bgr(np.ascontiguousarray(frame)))
+        split = mosaic.tile_ids < 0
+        assert split[full].mean() > 0.9
+        assert split[plain].mean() < 0.1
+        assert mosaic.cells.split == np.count_nonzero(split)
+
+
+@needs_jit
+@pytest.mark.parametrize("fine", ["faces", "detail"])
+def test_nothing_changes_by_noise(gallery: Gallery, fine: str) -> None:
+    """Camera noise of sigma 4, in a picture that stands still."""
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=24, size=(640, 360), fine=fine))
+    clean = cv2.GaussianBlur(picture(2, (640, 360)), (0, 0), 3)
+    rng, before = np.random.default_rng(0), None
+    for number in range(12):
+        noise = rng.normal(0, 4, clean.shape)
+        frame = Frame.from_bgr(np.clip(clean + noise, 0, 255).astype(np.uint8))
+        mosaic.process(frame, faces=[(300, 100, 90, 90)])
+        now = [(layer.tile_ids, layer.flips) for layer in mosaic.layers]
+        if number > 2:
+            np.testing.assert_equal(now, before)
+            assert mosaic.cells.split
+        before = now
+
+
+def test_a_single_picture_splits_twice(gallery: Gallery) -> None:
+    settings = MosaicSettings(tile_px=16, scale=1, tint=0.0, overlay=0.0, fine="faces")
+    mosaic = Mosaic(gallery, replace(settings, thorough=True))
+    frame = Frame.from_bgr(picture(0, (320, 320)))
+    check(mosaic, mosaic.apply(frame, faces=[(100, 120, 80, 80)]))
+    assert [layer.grid.tile_px for layer in mosaic.layers] == [16, 8, 4]
+    assert all((layer.tile_ids >= 0).any() for layer in mosaic.layers)
+    check(mosaic, mosaic.process(frame))
+    assert mosaic.cells.split == 0
+
+
+def test_as_many_cells_as_there_are_photos_for(make_gallery: Callable[..., Gallery]) -> None:
+    few = make_gallery(count=120)
+    photos = int(few.source_photo.max()) + 1
+    mosaic = Mosaic(few, PLAIN.changed(fine="detail", max_uses=1, min_distance=0))
+    frame = Frame.from_bgr(picture(0, (160, 96)))
+    check(mosaic, mosaic.process(frame))
+    assert photos - 3 < mosaic.cells.total <= photos
+    assert mosaic.matcher.assignment.uses.max() == 1  # type: ignore[attr-defined]
+
+
+def test_least_uses_count_over_both_sizes(gallery: Gallery) -> None:
+    photos = int(gallery.source_photo.max()) + 1
+    side = 16 * (int(np.sqrt(photos)) + 2)
+    mosaic = Mosaic(gallery, PLAIN.changed(fine="detail", min_uses=1, size=(side, side)))
+    frame = Frame.from_bgr(picture(0, (side, side)))
+    for _ in range(40):
+        made = mosaic.process(frame)
+    check(mosaic, made)
+    assert mosaic.matcher.assignment.uses.min() == 1  # type: ignore[attr-defined]
+
+
+class Turns(Matcher):
+    """Takes tiles in turn, and knows nothing of finer cells."""
+
+    def match(self, cells: I32, *, active: int) -> tuple[I32, Bools]:
+        assert self.bgr.shape[:2] == (8 * self.grid.rows, 8 * self.grid.columns)
+        return cells % len(self.gallery), cells % 2 == 1
+
+
+@pytest.mark.parametrize("fine", ["faces", "detail"])
+@pytest.mark.parametrize("matcher", [Turns, None])
+def test_other_ways_of_matching(gallery: Gallery, fine: str, matcher: type[Matcher] | None) -> None:
+    settings = PLAIN.changed(fine=fine, match="clusters")
+    if matcher is None:
+        settings = replace(settings, seed=3)
+    mosaic = Mosaic(gallery, settings, matcher=matcher)
+    for number in range(3):
+        made = mosaic.process(Frame.from_bgr(picture(number)), faces=[FACE])
+        check(mosaic, made)
+        assert mosaic.cells.split
+
+
+def test_hidden_cells_keep_their_size(gallery: Gallery) -> None:
+    """Where nothing of the mosaic is seen, cells neither split nor join; later they do."""
+    mosaic = Mosaic(gallery, PLAIN.changed(fine="faces"))
+    frame = Frame.from_bgr(picture(0))
+    mosaic.process(frame)
+    nowhere, everywhere = (Area(np.full((8, 8), level, np.uint8), frame) for level in (0, 255))
+    made = mosaic.process(frame, faces=[FACE], area=nowhere)
+    assert mosaic.cells.split == 0
+    assert made.y.tobytes() == frame.y.tobytes()
+    check(mosaic, mosaic.process(frame, faces=[FACE], area=everywhere))
+    assert mosaic.cells.split == 11
+
+
+def test_ten_bits_show_the_same_cells(gallery: Gallery) -> None:
+    frame = Frame.from_bgr(picture(0))
+    y, u, v = (plane.astype(np.uint16) * 4 for plane in (frame.y, frame.u, frame.v))
+    frame = replace(frame, deep=DeepPicture(y, u, v, frame.colour))
+    mosaic = Mosaic(gallery, PLAIN.changed(fine="faces", tint=0.5, overlay=0.2))
+    for faces in ([], [FACE], []):
+        made = mosaic.process(frame, faces=faces)
+        assert made.deep is not None
+        assert np.abs(made.deep.y / 4 - made.y).mean() < 1.5
+
+
+def test_grids_of_finer_cells() -> None:
+    def sizes(**options: Any) -> list[Any]:
+        settings = MosaicSettings(fine="faces").changed(**options)
+        return [grid.tile_px for grid in finer_grids(plan_grid(1280, 720, settings), settings)]
+
+    assert sizes() == [32, 16]
+    assert sizes(thorough=True) == [32, 16, 8]
+    assert sizes(tile=(24, 12), thorough=True) == [(24, 12), (12, 6)]
+    assert sizes(fine="none") == [32]
+    assert sizes(columns=50) == [52, 26]
+    assert len(sizes(tile=8, scale=4)) == 1  # too many cells
+
+
+@pytest.mark.parametrize("tile", [30, 4, (32, 30)])
+def test_tiles_that_have_no_half(tile: Any) -> None:
+    with pytest.raises(OptionError, match="multiples of 4"):
+        MosaicSettings(fine="detail").changed(tile=tile)
+
+
+@pytest.mark.parametrize("faces", [[(1, 2, 3)], [(1, 2, 3, np.nan)], 5, [("a", 2, 3, 4)]])
+def test_faces_that_are_none(gallery: Gallery, faces: Any) -> None:
+    with pytest.raises(OptionError, match="faces"):
+        Mosaic(gallery, PLAIN).process(Frame.from_bgr(picture(0)), faces=faces)
+
+
+def test_the_map_names_the_photo_of_each_cell(gallery: Gallery) -> None:
+    mosaic = Mosaic(gallery, PLAIN.changed(fine="faces"))
+    made = mosaic.process(Frame.from_bgr(picture(0)), faces=[FACE])
+    (ids, flips), spans = finest_cells(mosaic.layers)
+    for left, top, wide, high, tile, flip in shown(mosaic):
+        part = np.s_[top // 8 : (top + high) // 8, left // 8 : (left + wide) // 8]
+        assert (ids[part] == tile).all()
+        assert (flips[part] == flip).all()
+        assert (spans[part] == wide // 8).all()
+    page = map_page(
+        made, mosaic.layers[-1].grid, gallery, (ids, flips), spans=spans, title="a"
+    ).decode()
+    data = json.loads(page.split('type="application/json">', 1)[1].split("</script>", 1)[0])
+    assert data["seen"] == mosaic.cells.total
+    assert sum(photo[2] for photo in data["photos"]) == mosaic.cells.total
