@@ -444,6 +444,9 @@ def _open(
     options = dict(format.options)
     if live:
         options |= formats.LIVE_OPTIONS | formats.LIVE_MUXER_OPTIONS.get(format.muxer, {})
+    elif isinstance(target, MuxerFile):
+        # Else each packet is written alone, because FFmpeg does not know that it is a file.
+        options["flush_packets"] = "0"
     if format.muxer in ("mp4", "mov"):
         # The unit of the first frame's time, by default a millisecond.
         ticks = time_base.denominator
