@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 
     from .control.options import RunOptions
     from .control.state import Control
-    from .gallery import GallerySpec
+    from .gallery import Gallery, GallerySpec
+    from .gallery.live import LiveGallery
+    from .gallery.watch import FolderWatcher
     from .media.frame import StreamInfo
     from .mosaic.settings import MosaicSettings
+    from .option import Texts
     from .pipeline import Pipeline
     from .sinks import Destination, Sink
     from .sources import Source
@@ -270,6 +273,12 @@ def open_pipeline(
     if options.web is not None and not info.still and not is_preview:
         listener = web.listen(options.web)
         undo.callback(listener.close)
+    realtime = (options.realtime and not is_preview) or (
+        # On displays only, a file runs at its own pace; for files, as fast as possible.
+        not info.live and all(it.is_display for it in destinations)
+    )
+    live = info.live or realtime
+    folders = _watched_folders(options)
     gallery = options.gallery if gallery is None else gallery
     is_typed = isinstance(gallery, str) and "gallery" in options.explicit
     if is_typed and gallery in BUILTIN and os.path.exists(gallery):
@@ -280,6 +289,16 @@ def open_pipeline(
     opens = functools.partial(open_gallery, recipe=options.recipe)
     builds = is_of_photos(gallery)
     gallery = opens(gallery, progress=on_photos)
+    live_gallery: LiveGallery | None = None
+    watcher: FolderWatcher | None = None
+    if folders and live:
+        from .gallery.live import LiveGallery
+        from .gallery.watch import FolderWatcher
+
+        live_gallery = LiveGallery(gallery, recipe=options.recipe)
+        watcher = FolderWatcher(live_gallery, folders)
+        gallery = live_gallery.snapshot
+        opens = functools.partial(_open_or_return, opens, options.gallery, live_gallery)
     settings = dataclasses.replace(
         options.mosaic,
         for_screen=are_for_screen(destinations),
@@ -302,11 +321,6 @@ def open_pipeline(
             named("min_uses"), least, grid.cells, photos,
         )  # fmt: skip
     _warn_of_another_shape(options.mosaic.size, info.width, info.height)
-    realtime = (options.realtime and not is_preview) or (
-        # On displays only, a file runs at its own pace; for files, as fast as possible.
-        not info.live and all(it.is_display for it in destinations)
-    )
-    live = info.live or realtime
     rate: Fraction | None = None if info.still else options.fps
     output = output_info(info, grid, rate=rate)
     with_keys = next((it for it in destinations if it.has_keys), None)
@@ -325,7 +339,7 @@ def open_pipeline(
         interactive=has_page or with_keys is not None or (live and options.watches_files),
         window=with_keys is not None,
         encodes=any(it.encodes for it in destinations),
-        builds_gallery=builds,
+        builds_gallery=builds or options.watch is not None,
         alpha=info.alpha,
         hdr=info.deep is not None and is_wide(info.deep.colour),
     )
@@ -360,11 +374,29 @@ def open_pipeline(
         started_s=started_s,
         control=control,
         open_gallery=opens,
+        live_gallery=live_gallery,
+        watcher=watcher,
         save_picture=capture_files.save_picture,
         open_recording=capture_files.open_recording,
         away=None if away is None else AwayPicture(away),
         viewers=viewers,
     )
+
+
+def _watched_folders(options: RunOptions) -> list[str]:
+    """The folders of `--watch`; `OptionError` if one is none."""
+    if options.watch is None:
+        return []
+    from .gallery.watch import check_folders
+
+    return check_folders([options.watch] if isinstance(options.watch, str) else options.watch)
+
+
+def _open_or_return(
+    opens: Callable[[Texts], Gallery], own: Texts, live: LiveGallery, name: Texts
+) -> Gallery:
+    """Open a gallery by its name; a return to the one of the start has the watched photos."""
+    return live.snapshot if name == own else opens(name)
 
 
 def _warn_of_another_shape(size: tuple[int, int] | None, width: int, height: int) -> None:

@@ -84,6 +84,10 @@ class RunOptions:
     frames_of_videos: int = same_option(Recipe, "frames_of_videos")
     focus: Focus = same_option(Recipe, "focus")
 
+    watch: Texts | None = option(None, """folder whose photos join the gallery, also those that
+        appear, change or go while it runs; give it several times to watch several""",
+        metavar="FOLDER", group="live", is_path=True, kind=TEXTS, several=True)
+
     capture: CaptureMode = option(DEFAULT_CAPTURE, """size and frames/s to ask a webcam for; of a
         screen, only the frames/s""", kind=_CAPTURE, group="input")
     reconnect: str | None = option(None, """how often to try to reopen a lost live input: never,

@@ -76,7 +76,7 @@ def find_photos(paths: Iterable[str | Path], *, videos: bool = False) -> FoundPh
     for name in names:
         for path in _matches(name, found):
             if os.path.isdir(path):
-                _search(path, found)
+                search(path, found)
             else:
                 _add(path, found, named=True)
     found.photos, found.videos = sorted(set(found.photos)), sorted(set(found.videos))
@@ -133,7 +133,7 @@ def _system_folder_in(match: str, *, pattern: str) -> Path | None:
     return None
 
 
-def _search(folder: str, found: FoundPhotos) -> None:
+def search(folder: str, found: FoundPhotos) -> None:
     """Add what is in a folder and its subfolders."""
 
     def pass_over(error: OSError) -> None:

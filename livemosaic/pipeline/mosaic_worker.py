@@ -33,6 +33,7 @@ from .warmup import WarmUp
 
 if TYPE_CHECKING:
     from ..gallery.live import LiveGallery
+    from ..gallery.watch import FolderWatcher
 
 _logger = logging.getLogger("livemosaic")
 
@@ -64,11 +65,12 @@ class MosaicWorker:
         save_picture: Callable[[Frame], str] | None = None,
         away: AwayPicture | None = None,
         live_gallery: LiveGallery | None = None,
+        watcher: FolderWatcher | None = None,
     ) -> None:
         self._mosaic, self._incoming, self._fan_out = mosaic, incoming, fan_out
         self._threads, self._control, self.governor = threads, control, governor
         self._open_gallery, self._save_picture = open_gallery, save_picture
-        self._away = away
+        self._away, self._watcher = away, watcher
         self._state = control.state
         spawn = None if governor is None else self._spawn_aside
         self._area = AreaFinder(spawn, control.warn)
@@ -102,6 +104,8 @@ class MosaicWorker:
     def run(self) -> None:
         """Filter items until the input ends."""
         timeout_s = _REPAINT_S if self.governor is not None else None
+        if self._watcher is not None:
+            self._watcher.start(self._control.inform, self._control.warn)
         try:
             while True:
                 self._pass_on(self._incoming.take(timeout_s))
@@ -118,6 +122,8 @@ class MosaicWorker:
         finally:
             self._area.close()
             self._faces.looks.close()
+            if self._watcher is not None:
+                self._watcher.close()
         self._last_input = None
         self._fan_out.finish()
 

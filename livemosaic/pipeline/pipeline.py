@@ -35,6 +35,7 @@ from .threads import ThreadGroup
 
 if TYPE_CHECKING:
     from ..gallery.live import LiveGallery
+    from ..gallery.watch import FolderWatcher
 
 _logger = logging.getLogger("livemosaic")
 
@@ -129,6 +130,7 @@ class Pipeline:
     viewers : open sinks that only look on, such as a control page: the run ends without them, and
         its statistics are not about them
     live_gallery : of which the mosaic's gallery is a snapshot, so that it follows
+    watcher : of folders, for the live gallery; started and closed
 
     Attributes
     ----------
@@ -170,6 +172,7 @@ class Pipeline:
         away: AwayPicture | None = None,
         viewers: Sequence[Sink] = (),
         live_gallery: LiveGallery | None = None,
+        watcher: FolderWatcher | None = None,
     ) -> None:
         take("source", source, Source, "a Source")
         take("mosaic", mosaic, Mosaic, "a Mosaic")
@@ -227,6 +230,7 @@ class Pipeline:
             save_picture=save_picture,
             away=away,
             live_gallery=live_gallery,
+            watcher=watcher,
         )
         recorder = Recorder(control, fan_out, open_recording, self._make_writer)
         started_s = time.monotonic() if started_s is None else started_s
