@@ -117,25 +117,44 @@ def test_without_a_reader_no_picture_stays(
     backend: type[FakeBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The driver keeps the last picture for the next reader."""
-    reads = watched(monkeypatch)
+    reads, now_s = watched(monkeypatch), [100.0]
+    monkeypatch.setattr(vcam, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
     sink = VirtualCameraSink()
     assert sink.watch_readers() is not None
     sent = backend.made[0].pictures
     reads[0] = True
     seen = picture()
-    shot = dataclasses.replace(seen, original=seen)  # a mosaic of a webcam's picture
-    sink.write(shot)
+
+    def shot() -> Frame:
+        """A mosaic of what the webcam sees now."""
+        now_s[0] += 0.05
+        return dataclasses.replace(seen, original=seen, captured_s=now_s[0])
+
+    def is_black(buffer: U8) -> bool:
+        return bool(np.ptp(shown(buffer)) == 0)
+
+    before = shot()
+    sink.write(before)
     reads[0] = False
-    for number in range(40):
-        sink.write(dataclasses.replace(shot, pts=number))
-    sink.write(dataclasses.replace(picture(), original=seen))
+    for _ in range(10):
+        sink.write(shot())
     assert len(sent) == 2
-    assert np.ptp(shown(sent[1])) == 0
+    assert is_black(sent[1])
+    reads[0] = True  # after half a second: the webcam was on, and a frozen picture is still there
+    sink.write(before)
+    assert (sent[-1] == sent[0]).all()
+    reads[0] = False
+    for _ in range(40):
+        late = shot()
+        sink.write(late)
+    assert is_black(sent[-1])
     sink.write(picture())  # a card
-    assert len(sent) == 3
+    assert not is_black(sent[-1])
     reads[0] = True
-    sink.write(shot)
-    assert (sent[3] == sent[0]).all()
+    sink.write(late)  # that the mosaic took long for
+    assert is_black(sent[-1])
+    sink.write(shot())
+    assert (sent[-1] == sent[0]).all()
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[bool]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -37,6 +39,8 @@ _SIZE, _RATE = (1280, 720), Fraction(30)  # frames/s; what programs for calls ex
 # V4L2's default for untagged samples: programs for calls use it at any size.
 _CAMERA = Colour("bt601", full_range=False)
 _BLACK = (16, 128, 128)
+
+_SHORT_ABSENCE_S = 1.0  # of readers
 
 # Viewers do not notice a distortion of 1 %, but they notice a bar of four pixels: 848x480 counts as
 # 16:9.
@@ -92,6 +96,8 @@ class VirtualCameraSink(Sink):
         self._drawn: U8 | None = None  # luma of the frame in the buffer
         self._box: tuple[int, int, int, int] | None = None  # of that frame
         self._readers: Readers | None = None
+        self._absence = (math.inf, -math.inf)  # when there was no reader, `time.monotonic()`
+        self._was_unread = False
         self._left_out = 0  # repeated pictures in a row that were not sent, as there is no reader
         device = choose_device(name.removeprefix("vcam").removeprefix(":") or None)
         self._camera = _open(device, size, self.rate)
@@ -119,8 +125,8 @@ class VirtualCameraSink(Sink):
         """Send a frame; a camera has no other tracks."""
         if not isinstance(item, Frame):
             return
-        is_unread = self._readers is not None and not self._readers.are_there()
-        if is_unread and item.original is not None:
+        is_unread = self._is_unread()
+        if item.original is not None and (is_unread or self._is_old(item)):
             # The driver gives the next reader the last picture: it must not be one of the webcam.
             if self._drawn is None:
                 return
@@ -166,6 +172,24 @@ class VirtualCameraSink(Sink):
         y, u, v = fill((frame.y, frame.u, frame.v), self._planes, box)
         if (frame.colour.matrix, frame.colour.full_range) != ("bt601", False):
             _convert(y, u, v, frame.colour)
+
+    def _is_unread(self) -> bool:
+        """Whether it is known that there is no reader; notes since when."""
+        if self._readers is None or self._readers.are_there():
+            self._was_unread = False
+            return False
+        now_s = time.monotonic()
+        self._absence = (self._absence[0] if self._was_unread else now_s), now_s
+        self._was_unread = True
+        return True
+
+    def _is_old(self, picture: Frame) -> bool:
+        """Whether a picture is from before an absence of all readers, and was made late.
+
+        After a short one, a picture may go on, as a frozen one does.
+        """
+        gone_s, back_s = self._absence
+        return back_s - gone_s > _SHORT_ABSENCE_S and picture.captured_s <= back_s
 
     def _blacken(self) -> None:
         for plane, black in zip(self._planes, _BLACK, strict=True):
