@@ -15,13 +15,13 @@ from livemosaic.sinks import virtual_camera_devices
 from livemosaic.sources import screen
 from livemosaic.sources.camera import devices as camera_devices
 from livemosaic.sources.camera.devices import Camera
-from livemosaic.sources.screen import Area, Screen
+from livemosaic.sources.screen import Place, Screen
 from tests.program import Program
 
 FRONT = Camera("Integrated Camera", "/dev/video0", 0)
 SCREENS = [
-    Screen(1, "DELL U2720Q", Area(2560, 1440, 1920, 0), primary=True),
-    Screen(2, "", Area(1920, 1080, 0, 0), primary=False),
+    Screen(1, "DELL U2720Q", Place(2560, 1440, 1920, 0), primary=True),
+    Screen(2, "", Place(1920, 1080, 0, 0), primary=False),
 ]
 OBS = Camera("OBS Virtual Camera", "/dev/video11", 11, virtual=True)
 

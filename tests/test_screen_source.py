@@ -22,7 +22,7 @@ from livemosaic.errors import RefusedError, SourceError, UsageError
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame
 from livemosaic.sources import open_source
-from livemosaic.sources.screen import Area, ScreenSource, list_screens
+from livemosaic.sources.screen import Place, ScreenSource, list_screens
 
 from .program import finish, needs_jit, spawn
 from .screen import SIZE, Screen, open_screen, until
@@ -312,7 +312,7 @@ def is_near(found: list[int], wanted: tuple[int, int, int]) -> bool:
 
 
 def test_the_picture_is_what_is_shown(screen: Screen) -> None:
-    assert [it.area for it in list_screens()] == [Area(*SIZE, 0, 0)]
+    assert [it.place for it in list_screens()] == [Place(*SIZE, 0, 0)]
     screen.run("xdotool", "mousemove", "900", "700")
     with shown("screen", 20) as source:
         assert (source.info.width, source.info.height) == SIZE

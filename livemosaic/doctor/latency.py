@@ -248,7 +248,7 @@ class _Windows(WindowSink):
 
 def _corner(source: Source) -> tuple[int, int]:
     """Left and top of the screen that is the input; else of the first screen."""
-    return (source.area.left, source.area.top) if isinstance(source, ScreenSource) else (0, 0)
+    return (source.place.left, source.place.top) if isinstance(source, ScreenSource) else (0, 0)
 
 
 def _is_open() -> bool:

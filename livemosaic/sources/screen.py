@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -45,7 +45,7 @@ _MACOS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Area:
+class Place:
     """A screen, or a part of one, in pixels of all screens together."""
 
     width: int
@@ -56,7 +56,7 @@ class Area:
     def __str__(self) -> str:
         return f"{self.width}x{self.height}+{self.left}+{self.top}"
 
-    def contains(self, other: Area) -> bool:
+    def contains(self, other: Place) -> bool:
         return (
             self.left <= other.left
             and self.top <= other.top
@@ -71,7 +71,7 @@ class Screen:
 
     number: int  # from 1
     name: str  # for people; empty where the system does not tell it
-    area: Area
+    place: Place
     primary: bool
 
     @property
@@ -117,12 +117,12 @@ class ScreenSource(Source):
             raise
         self.info = self._described(first, rate)
         self._continuity = StreamContinuity(self.info, name=spec)
-        _logger.info("%s: %s at %g pictures/s", spec, self._area, float(rate))
+        _logger.info("%s: %s at %g pictures/s", spec, self._place, float(rate))
 
     @property
-    def area(self) -> Area:
+    def place(self) -> Place:
         """What it shows now."""
-        return self._area
+        return self._place
 
     @property
     def dropped(self) -> int:
@@ -161,10 +161,10 @@ class ScreenSource(Source):
     # ---- looking -----------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Connect to the screens as they are now, and find the area."""
+        """Connect to the screens as they are now, and find the place."""
         screens = self._open(self.name)
         try:
-            self._area = _find(self._match, self.name, _listed(screens), _all(screens))
+            self._place = _find(self._match, self.name, _listed(screens), _all(screens))
         except BaseException:
             screens.close()
             raise
@@ -172,7 +172,7 @@ class ScreenSource(Source):
         self._screens = screens
 
     def _look_again(self, *, tries: int) -> None:
-        before = self._area
+        before = self._place
         for left in reversed(range(tries)):
             try:
                 self._look()
@@ -183,7 +183,7 @@ class ScreenSource(Source):
                 if not left:
                     raise
                 self._interrupted.wait(_TRY_S)
-        if (self._area.width, self._area.height) != (before.width, before.height):
+        if (self._place.width, self._place.height) != (before.width, before.height):
             first = self._frame(0, 1 / self.info.rate)
             self._continuity.restart(self._described(first, self.info.rate))
 
@@ -211,9 +211,7 @@ class ScreenSource(Source):
         )
 
     def _grab(self) -> Any:
-        area = self._area
-        place = {"left": area.left, "top": area.top, "width": area.width, "height": area.height}
-        return self._screens.grab(place)
+        return self._screens.grab(asdict(self._place))
 
 
 def open_input(spec: str, options: SourceOptions) -> Source:
@@ -303,30 +301,30 @@ def _listed(screens: Any) -> list[Screen]:
     found = screens.monitors[1:] or screens.monitors
     main = screens.primary_monitor if len(screens.monitors) > 1 else found[0]
     return [
-        Screen(number, str(it.get("name") or it.get("output") or ""), _area(it), it is main)
+        Screen(number, str(it.get("name") or it.get("output") or ""), _place(it), it is main)
         for number, it in enumerate(found, 1)
     ]
 
 
-def _all(screens: Any) -> Area:
-    return _area(screens.monitors[0])
+def _all(screens: Any) -> Place:
+    return _place(screens.monitors[0])
 
 
-def _area(monitor: Any) -> Area:
-    return Area(*(int(monitor[name]) for name in ("width", "height", "left", "top")))
+def _place(monitor: Any) -> Place:
+    return Place(*(int(monitor[name]) for name in ("width", "height", "left", "top")))
 
 
-def _find(match: re.Match[str], spec: str, screens: list[Screen], everything: Area) -> Area:
+def _find(match: re.Match[str], spec: str, screens: list[Screen], everything: Place) -> Place:
     if match["width"]:
-        area = Area(*(int(match[name]) for name in ("width", "height", "left", "top")))
-        if not everything.contains(area):
+        place = Place(*(int(match[name]) for name in ("width", "height", "left", "top")))
+        if not everything.contains(place):
             raise RefusedError(
                 f"{spec}: this reaches beyond the screens, which are {everything}; choose a part "
                 "of that"
             )
-        return area
+        return place
     for screen in screens:
         if screen.primary if match["number"] is None else screen.number == int(match["number"]):
-            return screen.area
-    listing = ", ".join(f"{it.spec} ({it.area})" for it in screens)
+            return screen.place
+    listing = ", ".join(f"{it.spec} ({it.place})" for it in screens)
     raise RefusedError(f"{spec}: there is no such screen; name one of {listing}")

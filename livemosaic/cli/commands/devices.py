@@ -72,7 +72,7 @@ def _screens() -> tuple[list[dict[str, Any]], str]:
     except SourceError as error:
         return [], str(error).partition(": ")[2]
     return [
-        {"name": it.name, "input": it.spec, **asdict(it.area), "primary": it.primary}
+        {"name": it.name, "input": it.spec, **asdict(it.place), "primary": it.primary}
         for it in found
     ], ""
 
