@@ -239,6 +239,15 @@ def test_a_window_lies_over_the_flashes_for_a_while(screen: Screen) -> None:
 
 @slow
 @needs_jit
+def test_a_camera_in_a_dark_room(screen: Screen) -> None:
+    """Which sees the mosaic of the square, too."""
+    found = measured(screen, "camera", changes=6)
+    assert (found["input"], found["changes"]) == ("camera", 6)
+    assert found["latency_ms"]["p50"] > 1
+
+
+@slow
+@needs_jit
 def test_a_camera_that_sees_something_else(screen: Screen) -> None:
     outcome = finish(start(screen, "pattern:320x180@30", find_s=4))
     assert outcome.code == 1
