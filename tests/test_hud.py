@@ -205,3 +205,9 @@ def test_all_keys_fit_in_the_window(height: int) -> None:
     panel = hud.help_panel(px=px, height=height)
     assert panel.height <= height
     assert panel.width <= height * 16 // 9
+
+
+def test_the_photos_of_a_gallery_that_changes() -> None:
+    lines = {line.name: line for line in hud.gauges(replace(STATS, photos="933 +14"))}
+    assert lines["photos"].values == ("933 +14",)
+    assert "photos" not in {line.name for line in hud.gauges(STATS)}

@@ -76,7 +76,7 @@ def test_added_photos_are_as_if_built() -> None:
         np.testing.assert_array_equal(np.array(getattr(now, name)), getattr(built, name))
     assert [it.crop for it in now.sources] == [it.crop for it in built.sources]
     assert now.sources[59].path == "images[59]"
-    assert len(live.photos()) == len(now.photos()) == 60
+    assert len(live.photos()) == len(now.photos()) == len(live) == 60
 
 
 def test_rows_are_those_of_an_array() -> None:
@@ -117,6 +117,8 @@ def test_a_photo_of_the_same_path_is_replaced(tmp_path: Path) -> None:
     now = live.snapshot
     assert (len(now), len(now.photos())) == (22, 21)
     assert np.flatnonzero(now.gone).tolist() == [20]
+    assert live.stamp(str(path)) == live.photos()[str(path)]
+    assert live.stamp("none") is None
     assert live.photos()[str(path)] == (path.stat().st_size, path.stat().st_mtime_ns)
     path.write_bytes(b"none")
     ((name, reason),) = live.add([path])
@@ -308,6 +310,7 @@ def test_a_pipeline_follows() -> None:
         pipeline.stop()
         thread.join()
     report = pipeline.report()["gallery"]
+    assert pipeline.live_stats().photos == "80 +3 -3"
     assert {**report, "changes": 0} == {"photos": 80, "added": 3, "removed": 3, "changes": 0}
     assert report["changes"] >= 3
 

@@ -146,6 +146,7 @@ class LiveStats:
     governor_share : how far the governor has reduced the work, 0..1
     input : name of the source
     outputs : each output, then the current recording
+    photos : of a gallery that changes, such as `933 +14`; empty for any other
     """
 
     fps_in: float = 0.0
@@ -163,6 +164,7 @@ class LiveStats:
     governor_share: float = 0.0
     input: str = ""
     outputs: tuple[OutputStats, ...] = ()
+    photos: str = ""
 
 
 class Control:

@@ -72,6 +72,19 @@ class LiveGallery:
         """Whether a photo is in it, by its path."""
         return name in self._numbers
 
+    def __len__(self) -> int:
+        """The number of photos in it."""
+        return len(self._numbers)
+
+    def stamp(self, name: str) -> Stamp | None:
+        """The size and time of a photo's file when it was read; None if the photo is not in it."""
+        with self._lock:
+            number = self._numbers.get(name)
+            if number is None:
+                return None
+            size, time_ns = self._state.stamps.view[number].tolist()
+            return size, time_ns
+
     def photos(self) -> dict[str, Stamp]:
         """The paths of all photos in it, and the size and time of the file of each."""
         with self._lock:

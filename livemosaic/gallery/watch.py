@@ -178,8 +178,7 @@ class FolderWatcher:
 
     def _join(self, news: Joined) -> None:
         names, stamps, *_ = news.batch
-        have = self.live.photos()
-        if all(have.get(name) == stamp for name, stamp in zip(names, stamps, strict=True)):
+        if all(self.live.stamp(name) == stamp for name, stamp in zip(names, stamps, strict=True)):
             return  # the gallery was built of the same folder
         self.live.add_batch(news.batch)
         self._joined += names

@@ -65,11 +65,20 @@ class GalleryFollower:
     def _end(self) -> None:
         self._busy = False
 
+    @property
+    def summary(self) -> str:
+        """How many photos there are, and how many joined and left, if any."""
+        live = self.live
+        parts = [f"{len(live):,}"]
+        parts += [f"+{live.added:,}"] if live.added else []
+        parts += [f"-{live.removed:,}"] if live.removed else []
+        return " ".join(parts)
+
     def report(self) -> dict[str, Any]:
         """For `--json`."""
         live = self.live
         return {
-            "photos": len(live.photos()),
+            "photos": len(live),
             "added": live.added,
             "removed": live.removed,
             "changes": self.changes,

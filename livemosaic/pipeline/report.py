@@ -96,6 +96,7 @@ class RunReport:
             else "",
             source=worker.status,
             recording=self.recorder.name,
+            photos="" if worker.follower is None else worker.follower.summary,
             latency_ms_p99=first.latency.recent_ms(99),
             governor_share=worker.governor.number / (len(STEPS) - 1) if worker.governor else 0.0,
             input=self.source.name,

@@ -50,6 +50,8 @@ def gauges(stats: LiveStats) -> tuple[Gauge, ...]:
         Gauge("active cells", (f"{stats.active_share:.0%}",)),
         *([Gauge("split cells", (f"{stats.split_share:.0%}",))] if stats.split_share else []),
     ]
+    if stats.photos:
+        lines.append(Gauge("photos", (stats.photos,)))
     frame_ms = 1000 / stats.fps_in if stats.fps_in else _DEFAULT_FRAME_MS
     for name, ms in stats.stages_ms.items():
         # In steps, so that a bar does not tremble.
