@@ -43,8 +43,7 @@ class Application:
         self._page, self._policy = page_and_policy()
         routes = [
             Route("/", self._show_page),
-            Route("/api/settings", self._settings),
-            Route("/api/settings", self._change, methods=["PATCH"]),
+            Route("/api/settings", self._settings, methods=["GET", "PATCH"]),
             Route("/api/stats", self._stats),
             Route("/api/actions/{name}", self._act, methods=["POST"]),
             Route("/snapshot.jpg", self._snapshot),
@@ -62,10 +61,12 @@ class Application:
     async def _openapi(self, _: Request) -> Response:
         return JSONResponse(schema.openapi(self._control))
 
-    async def _settings(self, _: Request) -> Response:
+    async def _settings(self, request: Request) -> Response:
+        if request.method == "PATCH":
+            await self._change(request)
         return JSONResponse(live_values(self._control))
 
-    async def _change(self, request: Request) -> Response:
+    async def _change(self, request: Request) -> None:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise HTTPException(415, "content-type: must be application/json")
@@ -79,7 +80,6 @@ class Application:
             change_values(self._control, values)
         except UsageError as error:
             raise HTTPException(400, _words(error)) from None
-        return JSONResponse(live_values(self._control))
 
     async def _stats(self, _: Request) -> Response:
         return JSONResponse(stats_json(self._control.live_stats()))

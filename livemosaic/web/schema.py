@@ -63,10 +63,7 @@ def openapi(control: Control) -> dict[str, Any]:
                 "statistics of the last seconds", _json({"$ref": "#/components/schemas/Statistics"})
             )
         },
-        **{
-            f"/api/actions/{name}": {"post": _operation(text, _json({"type": "object"}))}
-            for name, text in ACTIONS.items()
-        },
+        **{f"/api/actions/{name}": {"post": _action(name, text)} for name, text in ACTIONS.items()},
         "/snapshot.jpg": {
             "get": {**_operation("the newest picture", {}), "parameters": [width]},
         },
@@ -132,10 +129,17 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def _operation(summary: str, content: dict[str, Any]) -> dict[str, Any]:
+def _action(name: str, summary: str) -> dict[str, Any]:
+    """Switches answer with their new state; what happens later is accepted."""
+    is_switch = name in ("privacy", "record")
+    answer = _object({"recording" if name == "record" else name: {"type": "boolean"}})
+    return _operation(summary, _json(answer), status="200" if is_switch else "202")
+
+
+def _operation(summary: str, content: dict[str, Any], *, status: str = "200") -> dict[str, Any]:
     problem = _json({"$ref": "#/components/schemas/Error"})
     error = {"description": "refused, and why", "content": problem}
     return {
         "summary": summary,
-        "responses": {"200": {"description": summary, "content": content}, "4XX": error},
+        "responses": {status: {"description": summary, "content": content}, "4XX": error},
     }

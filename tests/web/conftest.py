@@ -80,7 +80,7 @@ class Site(NamedTuple):
     def feed(self, **options: Any) -> ClientConnection:
         """A connection to the feed."""
         address = f"{self.base.replace('http', 'ws')}/feed?token={self.listener.token}"
-        connection: ClientConnection = connect(address, compression=None, **options)
+        connection: ClientConnection = connect(address, compression=None, max_queue=None, **options)
         return connection
 
     def show(self, number: int = 0, *, size: tuple[int, int] = (128, 96)) -> None:

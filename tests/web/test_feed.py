@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -154,3 +155,12 @@ def test_the_end_closes_everything(own_site: Site) -> None:
             list(parts)
     assert time.monotonic() - began < 5
     until(lambda: pipeline_threads().count("livemosaic web") == before - 1)
+
+
+def test_the_number_of_pages_is_limited(own_site: Site) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(32):
+            stack.enter_context(own_site.feed())
+        feed = stack.enter_context(own_site.feed())
+        wait_for_the_end(feed)
+        assert feed.close_code == 1013

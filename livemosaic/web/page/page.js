@@ -376,7 +376,13 @@ function connect() {
     const item = JSON.parse(data);
     TEXTS[item.type]?.(item);
   };
-  feed.onclose = () => { setLost(true); setTimeout(connect, RETRY_MS); };
+  feed.onclose = async () => {
+    setLost(true);
+    // A later run at this address has another token, unless it is given one.
+    const answer = await fetch("api/stats", { headers: { Authorization: `Bearer ${token}` } }).catch(() => null);
+    if (answer?.status === 401) byId("lost").textContent = "Another run is here now. Open the address that it has printed.";
+    else setTimeout(connect, RETRY_MS);
+  };
 }
 
 // ---- buttons --------------------------------------------------------------------------------
