@@ -571,7 +571,7 @@ def test_the_books_are_right(few: Callable[..., Gallery], seed: int, max_uses: i
             uses[index.photo[begin:end]].sum()
             for begin, end in zip(index.start[:-1], index.start[1:], strict=True)
         ]
-        np.testing.assert_array_equal(books.cluster_uses, of_clusters)
+        np.testing.assert_array_equal(books.cluster_priced, of_clusters)
 
 
 @pytest.mark.slow

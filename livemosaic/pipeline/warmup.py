@@ -42,7 +42,7 @@ class WarmUp:
             self._busy = True
             self._start(wanted, last)
         now = self._current
-        return replace(wanted, match=now.match, tile_px=now.tile_px, tint=now.tint)
+        return replace(wanted, match=now.match, tile_px=now.tile_px, tint=now.tint, fine=now.fine)
 
     def _start(self, wanted: MosaicSettings, last: Frame) -> None:
         def warm_up() -> None:
@@ -64,4 +64,4 @@ class WarmUp:
 
 def _kernels(settings: MosaicSettings) -> tuple[object, ...]:
     """The part of the live settings that selects the kernels."""
-    return settings.match, settings.tile_px, settings.tint > 0
+    return settings.match, settings.tile_px, settings.tint > 0, settings.fine != "none"

@@ -11,7 +11,7 @@ import numpy as np
 from ...jit import F32, I32, Count, kernel, kernel_part
 from ..settings import MosaicSettings
 from .index import LayoutIndex
-from .search import Assignment, Rules, count_use, exact_cost, vacate, window
+from .search import Assignment, Rules, count_use, exact_cost, share_of, vacate, window
 
 # In a frame of a stream so many costs of photos are computed, a few milliseconds, and so many cells
 # are offered that did not change.
@@ -131,7 +131,7 @@ def _fill(
     costs, given = np.empty(cells.shape[0], np.float32), 0
     for i in range(cells.shape[0]):
         old = np.intp(now.place[cells[i]])
-        uses_of_old = np.float32(now.uses[index.photo[old]])
+        uses_of_old = now.priced[index.photo[old]]
         costs[i] = exact_cost(index, now, rules, codes[i], old) - rules.use_penalty * uses_of_old
     for photo in photos:
         uses = now.uses[photo]
@@ -140,10 +140,11 @@ def _fill(
         best, best_near, least = -1, True, np.float32(np.inf)
         best_place: Count = -1
         for i in range(cells.shape[0]):
-            others = now.uses[index.photo[now.place[cells[i]]]]
-            if others <= quota:
+            shown = index.photo[now.place[cells[i]]]
+            if now.uses[shown] <= quota:
                 continue
-            saved = costs[i] + rules.use_penalty * np.float32(others - 1)
+            others = now.priced[shown] - share_of(now, np.intp(cells[i]))
+            saved = costs[i] + rules.use_penalty * others
             place, more = _cheapest(index, now, rules, codes[i], photo)
             more -= saved
             if not best_near and more >= least:
@@ -154,6 +155,6 @@ def _fill(
         if best >= 0:
             vacate(index, now, rules, np.intp(cells[best]))
             now.place[cells[best]] = best_place
-            count_use(index, now, rules, best_place, np.intp(1))
+            count_use(index, now, rules, best_place, np.intp(cells[best]), np.intp(1))
             given += 1
     return given

@@ -44,7 +44,8 @@ class Assignment(NamedTuple):
     columns: I32  # (sizes,), cells across
     place: I32  # (cells,), the place in the index of the cell's variant, -1 for none
     uses: I32  # (photos,), cells that show the photo
-    cluster_uses: I32  # (k,), the same, summed over the variants of a cluster
+    priced: F32  # (photos,), the same by area: a cell of half the sides is a quarter of a use
+    cluster_priced: F32  # (k,), the same, summed over the variants of a cluster
     near: NDArray[np.int64]  # (photos,), number of the last decision that it was too near for
     penalties: U16  # (slots,), of each variant, and `EXCLUDED` for an empty slot
     cluster_penalties: U16  # (k, rounded up), their means
@@ -77,7 +78,8 @@ def empty_assignment(grids: Sequence[Grid], index: LayoutIndex, rules: Rules) ->
         columns=np.array([grid.columns for grid in grids], np.int32),
         place=np.full(first[-1], -1, np.int32),
         uses=np.zeros(photos, np.int32),
-        cluster_uses=np.zeros(clusters, np.int32),
+        priced=np.zeros(photos, np.float32),
+        cluster_priced=np.zeros(clusters, np.float32),
         near=np.full(photos, -1, np.int64),
         penalties=np.full(index.slots[-1], EXCLUDED, np.uint16),
         cluster_penalties=np.full(len(index.centres) // COARSE, EXCLUDED, np.uint16),
@@ -88,7 +90,7 @@ def empty_assignment(grids: Sequence[Grid], index: LayoutIndex, rules: Rules) ->
 
 @kernel_part
 def _update_penalty(
-    index: LayoutIndex, now: Assignment, rules: Rules, member: Count, uses: np.float32
+    index: LayoutIndex, now: Assignment, rules: Rules, member: Count, photo: Count
 ) -> None:
     """Compute the cost of a variant of a photo, and of its cluster, apart from the distance.
 
@@ -96,11 +98,11 @@ def _update_penalty(
     """
     m = np.uintp(member)
     slot, cluster = np.uintp(index.member_slot[m]), np.uintp(index.member_cluster[m])
-    cost = quantize(rules.member_penalties[m] + rules.use_penalty * uses)
+    cost = quantize(rules.member_penalties[m] + rules.use_penalty * now.priced[photo])
     expected = min(np.int32(cost) + np.int32(index.details[slot]), np.int32(EXCLUDED - 1))
-    allowed = uses < np.float32(rules.max_uses)
+    allowed = now.uses[photo] < rules.max_uses
     now.penalties[slot] = np.uint16(expected) if allowed else np.uint16(EXCLUDED)
-    mean_uses = np.float32(now.cluster_uses[cluster]) * index.cluster_share[cluster]
+    mean_uses = now.cluster_priced[cluster] * index.cluster_share[cluster]
     now.cluster_penalties[cluster] = quantize(
         rules.cluster_penalties[cluster] + rules.use_penalty * mean_uses
     )
@@ -108,20 +110,33 @@ def _update_penalty(
 
 @kernel
 def _update_penalties(index: LayoutIndex, now: Assignment, rules: Rules) -> None:
-    for m in range(np.uintp(index.photo_members.shape[0])):
-        _update_penalty(index, now, rules, m, np.float32(0))
+    for photo in range(np.uintp(now.uses.shape[0])):
+        for m in range(np.uintp(index.photo_start[photo]), np.uintp(index.photo_start[photo + 1])):
+            _update_penalty(index, now, rules, m, photo)
 
 
 @kernel_part
-def count_use(index: LayoutIndex, now: Assignment, rules: Rules, place: Count, step: Count) -> None:
-    """Count one cell more (or less, with a step of -1) for the photo of the variant at a place."""
-    photo = np.uintp(index.photo[place])
+def share_of(now: Assignment, cell: Count) -> np.float32:
+    """The area of a cell, as a share of that of a largest one."""
+    share, size = np.float32(1), 0
+    while cell >= now.first[size + 1]:
+        share, size = share / np.float32(4), size + 1
+    return share
+
+
+@kernel_part
+def count_use(
+    index: LayoutIndex, now: Assignment, rules: Rules, place: Count, cell: Count, step: Count
+) -> None:
+    """Count a cell more (or less, with a step of -1) for the photo of the variant at a place."""
+    photo = np.intp(index.photo[place])
+    share = np.float32(step) * share_of(now, cell)
     now.uses[photo] += step
-    uses = np.float32(now.uses[photo])
+    now.priced[photo] += share
     begin, end = index.photo_start[photo], index.photo_start[photo + np.uintp(1)]
     for m in range(np.uintp(begin), np.uintp(end)):
-        now.cluster_uses[np.uintp(index.member_cluster[m])] += step
-        _update_penalty(index, now, rules, m, uses)
+        now.cluster_priced[np.uintp(index.member_cluster[m])] += share
+        _update_penalty(index, now, rules, m, photo)
 
 
 @kernel
@@ -130,7 +145,7 @@ def occupy(index: LayoutIndex, now: Assignment, rules: Rules, first: int, places
     for cell in range(places.shape[0]):
         now.place[first + cell] = places[cell]
         if places[cell] >= 0:
-            count_use(index, now, rules, np.intp(places[cell]), np.intp(1))
+            count_use(index, now, rules, np.intp(places[cell]), np.intp(first + cell), np.intp(1))
 
 
 @kernel_part
@@ -138,7 +153,7 @@ def vacate(index: LayoutIndex, now: Assignment, rules: Rules, cell: Count) -> Co
     """Empty a cell, and return the place of its variant before, -1 for none."""
     place = np.intp(now.place[cell])
     if place >= 0:
-        count_use(index, now, rules, place, np.intp(-1))
+        count_use(index, now, rules, place, cell, np.intp(-1))
         now.place[cell] = -1
     return place
 
@@ -197,7 +212,7 @@ def exact_cost(
         even += w[k] * away * away
         away = index.codes[v, k + one] - code[k + one]
         odd += w[k + one] * away * away
-    uses = np.float32(now.uses[index.photo[v]])
+    uses = now.priced[index.photo[v]]
     return np.float32(even + odd + rules.penalties[v] + rules.use_penalty * uses)
 
 
@@ -351,4 +366,4 @@ def assign(
             ):
                 best = old
         now.place[cell] = best
-        count_use(index, now, rules, best, np.intp(1))
+        count_use(index, now, rules, best, cell, np.intp(1))
