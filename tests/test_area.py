@@ -620,6 +620,25 @@ def test_a_picture_that_stays_gets_its_mask(gallery: Gallery, freeze: bool) -> N
     assert len(sink.items) < 12  # painted again only until the mask is steady
 
 
+def test_a_picture_that_stays_gets_what_is_outside(tmp_path: Path, gallery: Gallery) -> None:
+    """A file for `outside` is read aside, while no frame comes."""
+    cv2.imwrite(str(tmp_path / "white.png"), np.full((90, 160, 3), 255, np.uint8))
+    settings = MosaicSettings(tile_px=16, size=(320, 180))
+    control = Control(LiveState(settings, area="person", outside="#000000"))
+    sink = fakes.FakeSink(latest_only=True)
+
+    def until_it_rests_at(level: int) -> Any:
+        return fakes.until(lambda: sink.items and sink.items[-1].y[:, 0].max() == level)
+
+    def change() -> None:
+        control.change(outside=str(tmp_path / "white.png"))
+
+    first = replace(_person(), time_base=1 / fakes.RATE)
+    source = fakes.FakeSource([first, until_it_rests_at(16), change, until_it_rests_at(235)])
+    source.info = replace(source.info, width=320, height=180)
+    Pipeline(source, Mosaic(gallery, settings), [sink], realtime=True, control=control).run()
+
+
 @pytest.mark.parametrize("how", ["stop", "cancel"])
 def test_its_thread_ends_with_the_pipeline(gallery: Gallery, how: str) -> None:
     control = Control(LiveState(MosaicSettings(tile_px=8, size=fakes.SIZE), area="person"))

@@ -175,11 +175,7 @@ class MosaicWorker:
     @property
     def _is_due(self) -> bool:
         """Whether the last picture is to be painted again, although the state stays."""
-        return (
-            self._control.snapshot_requested
-            or self._area.looks.has_news
-            or self._faces.looks.has_news
-        )
+        return self._control.snapshot_requested or self._area.has_news or self._faces.looks.has_news
 
     def _repaint(self) -> Frame | None:
         """The last picture in the current state, while no frame comes; None if nothing changed."""
