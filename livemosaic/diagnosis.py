@@ -114,12 +114,12 @@ def diagnose_gallery(gallery: Gallery, input: str | Path = CLIP) -> Diagnosis:
     """
     path = path_text("input", input, "a picture or a video")
     mosaic = Mosaic(gallery)
-    index = layout_index(gallery)
     weight = weights(mosaic.settings.tint)
     cells: list[U8] = []
     shown: list[F32] = []
     for picture in _pictures(path):
         mosaic.apply(picture)
+        index = layout_index(mosaic.cut_gallery)  # with the tiles that it shows
         points = _points(mosaic, picture)
         variants = 2 * mosaic.tile_ids.reshape(-1) + mosaic.flips.reshape(-1)
         codes, _ = encode(points_to_lab(points))

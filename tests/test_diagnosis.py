@@ -68,6 +68,15 @@ def test_a_photo_that_it_asks_for_helps(scene: Path) -> None:
     assert gained == pytest.approx(before.helpful[0].gain, abs=0.03)
 
 
+def test_tiles_of_another_shape_are_judged_as_they_are_shown(scene: Path) -> None:
+    """The mosaic's square cells show the middle of photos of 2:1, which fits."""
+    photos = [np.full((16, 32, 3), GREY, np.uint8) for _ in range(8)]
+    for number, photo in enumerate(photos):
+        photo[:, 8:24] = BLUE if number % 2 else GREEN
+    found = diagnose_gallery(Gallery.from_images(photos, tile=(32, 16)), scene)
+    assert found.photos_error < 3
+
+
 def test_videos(tmp_path: Path) -> None:
     clip(tmp_path / "a.mp4")
     found = diagnose_gallery(Gallery.from_images(plain(GREEN, GREY), tile=16), tmp_path / "a.mp4")
