@@ -50,6 +50,12 @@ class Shown:
         self.process = process
         self._rest = b""
 
+    def start(self) -> None:
+        """Let it show its first picture."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
+
     def line(self) -> dict[str, Any]:
         """The next object that it prints."""
         assert self.process.stdout is not None
@@ -71,18 +77,24 @@ class Shown:
 
 @contextmanager
 def shown(
-    environment: dict[str, str], size: tuple[int, int] = (1280, 720), *lasting: str
+    environment: dict[str, str],
+    size: tuple[int, int] = (1280, 720),
+    *lasting: str,
+    starts: bool = True,
 ) -> Iterator[Shown]:
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "tests.window_program", *map(str, size), *lasting],
         env={**environment, "PYTHONPATH": str(ROOT)},
         cwd=ROOT,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    program = Shown(process)
+    if starts:
+        program.start()
     try:
-        yield Shown(process)
+        yield program
     finally:
         process.kill()
         process.communicate()
@@ -186,7 +198,9 @@ def test_every_key(screen: Screen) -> None:
 @pytest.mark.slow
 def test_what_the_window_shows_over_the_picture(screen: Screen) -> None:
     """Statistics, keys, the original: their pixels come and go in their places."""
-    with shown(screen.environment) as program:
+    with shown(screen.environment, starts=False) as program:
+        screen.window(TITLE)  # a hint is there for a moment, and a window can take longer
+        program.start()
         first = screen.see(FIRST, what="the picture")
         left, top, width, height = picture_box(first)
         program.line()

@@ -1,14 +1,15 @@
 """A program with a window, as the pipeline has one: `python -m tests.window_program WIDTH HEIGHT
 [OUTPUT...]`.
 
-It shows four coloured quarters of that size, and prints one JSON object per line: `state` and
-`view` whenever one changes, `snapshot` for each request, and `quit`.
+After a line on standard input it shows four coloured quarters of that size, and prints one JSON
+object per line: `state` and `view` whenever one changes, `snapshot` for each request, and `quit`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import select
 import sys
 import threading
 from collections.abc import Sequence
@@ -45,6 +46,8 @@ def main(width: int, height: int, lasting: Sequence[str] = ()) -> int:
     picture = Frame.from_bgr(quarters(width, height))
     original = Frame.from_bgr(quarters(64, 36)[:, ::-1].copy())
     before = None
+    while not select.select([sys.stdin], [], [], _FRAME_S)[0]:
+        window.pump()
     while not quit_asked.wait(_FRAME_S):
         # Space stands for a camera that is off: its card has no original.
         there = None if control.state.freeze else original
