@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from livemosaic import mosaic_frames, render
+from livemosaic.control.state import Control, LiveState
 from livemosaic.errors import OptionError
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.jit import I32, Bools
@@ -20,11 +24,13 @@ from livemosaic.mosaic.grid import finer_grids, plan_grid
 from livemosaic.mosaic.match.base import Matcher
 from livemosaic.mosaic.match.layout import LayoutMatcher
 from livemosaic.mosaic.mosaic import Mosaic
-from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.mosaic.settings import MosaicSettings, can_halve
 from livemosaic.mosaic.tile_cache import TileCache
+from livemosaic.pipeline.faces import FacesFinder
 from livemosaic.sinks.photo_map import finest_cells, map_page
+from livemosaic.window.keys import View, press
 
-from .conftest import TILES, U8, synthetic_tiles
+from .conftest import ROOT, TILES, U8, synthetic_tiles
 from .program import needs_jit
 
 PLAIN = MosaicSettings(tile_px=16, scale=1, overlay=0.0, tint=0.0)
@@ -297,3 +303,97 @@ def test_the_map_names_the_photo_of_each_cell(gallery: Gallery) -> None:
     data = json.loads(page.split('type="application/json">', 1)[1].split("</script>", 1)[0])
     assert data["seen"] == mosaic.cells.total
     assert sum(photo[2] for photo in data["photos"]) == mosaic.cells.total
+
+
+# ---- faces in a stream ---------------------------------------------------------------------------
+
+
+def person(left: int, *, time_s: float = 0.0, noise: int = 0) -> Frame:
+    """A person at a place in a grey picture of 640x360."""
+    photo = cv2.imread(str(ROOT / "tests/corpus/person/astronaut.jpg"))
+    assert photo is not None
+    photo = cv2.resize(photo, (360, 360), interpolation=cv2.INTER_AREA)
+    found = np.full((360, 640, 3), 90, np.uint8)
+    found[:, left : left + 360] = photo
+    if noise:
+        rng = np.random.default_rng(noise)
+        found = np.clip(found + rng.normal(0, 4, found.shape), 0, 255).astype(np.uint8)
+    frame = Frame.from_bgr(found)
+    return replace(frame, pts=round(1000 * time_s), time_base=Fraction(1, 1000), captured_s=time_s)
+
+
+BY_FACES = LiveState(MosaicSettings(fine="faces"))
+
+
+def test_the_face_in_a_file() -> None:
+    finder = FacesFinder(None)
+    [face] = finder.faces_in(person(100), BY_FACES)
+    left, top, width, height = face
+    assert 100 + 110 < left < 100 + 180
+    assert 30 < top < 70
+    assert 50 < width < 100
+    assert 50 < height < 100
+    mirrored = replace(BY_FACES, mirror=True)
+    [other] = finder.faces_in(person(100, time_s=0.01).mirrored(), mirrored)
+    assert other == pytest.approx((640 - left - width, top, width, height))
+    assert finder.faces_in(person(100), replace(BY_FACES, privacy=True)) == []
+    assert finder.faces_in(person(100), LiveState()) == []
+
+
+def test_the_box_of_a_face_is_steady() -> None:
+    finder = FacesFinder(None)
+    first = finder.faces_in(person(100), BY_FACES)
+    for look in range(1, 8):
+        assert finder.faces_in(person(101, time_s=look / 4, noise=look), BY_FACES) == first
+    [moved] = finder.faces_in(person(160, time_s=3.0), BY_FACES)
+    assert moved.left - first[0].left == pytest.approx(60, abs=12)
+
+
+def test_a_face_stays_for_a_moment_but_not_in_another_scene() -> None:
+    finder = FacesFinder(None)
+    found = finder.faces_in(person(100), BY_FACES)
+    hidden = person(100, time_s=0.3)
+    hidden.y[40:140, 210:310] = 90
+    assert finder.faces_in(hidden, BY_FACES) == found
+    for look in range(10):
+        last = finder.faces_in(replace(hidden, pts=600 + 300 * look), BY_FACES)
+    assert last == []
+    finder.faces_in(person(100, time_s=5.0), BY_FACES)
+    black = replace(Frame.from_bgr(np.zeros((360, 640, 3), np.uint8)), pts=5010)
+    assert finder.faces_in(replace(black, time_base=Fraction(1, 1000)), BY_FACES) == []
+
+
+def test_live_no_picture_waits_for_faces() -> None:
+    threads: list[Any] = []
+    finder = FacesFinder(lambda name, work: threads.append(work))
+    assert finder.faces_in(person(100), BY_FACES) == []
+    finder.looks.close()
+    threads[0]()  # looks, and ends
+    assert finder.looks.has_news
+    assert len(finder.faces_in(person(100), BY_FACES)) == 1
+    assert not finder.looks.has_news
+    assert len(threads) == 1
+
+
+def test_the_program_and_frames_in_python_find_the_face(tmp_path: Path) -> None:
+    clip = tmp_path / "person.png"
+    cv2.imwrite(str(clip), person(100).to_bgr())
+    look: dict[str, Any] = {"fine": "faces", "tile": 16, "size": (640, 360)}
+    report = render(clip, tmp_path / "out.png", **look)
+    assert 0.03 < report["cells"]["split_mean"] < 0.4
+    [one] = mosaic_frames([person(100)], **look)
+    [plain] = mosaic_frames([person(100)], **{**look, "fine": "none"})
+    assert (one.y != plain.y).any()
+
+
+def test_the_key() -> None:
+    control = Control(LiveState(MosaicSettings(tile_px=26, size=(640, 360))))
+    view = View(640, 360)
+    assert "faces" in press("d", control, view)
+    assert (control.state.settings.fine, control.state.settings.tile_px) == ("faces", 24)
+    press("d", control, view)
+    assert control.state.settings.fine == "detail"
+    while "largest" not in press("]", control, view):
+        assert can_halve(control.state.settings.tile_px)
+    press("d", control, view)
+    assert control.state.settings.fine == "none"

@@ -11,6 +11,7 @@ from ..media.colour import ycbcr_to_bgr
 from ..media.frame import Frame
 from ..vision.faces import Face, FaceFinder, overlap
 from ..vision.person import coarse
+from .governor import STEPS, Step
 from .looks import Looks, Spawn
 
 # The shorter side of the picture that is looked at: of its parts, the model sees every pixel.
@@ -72,6 +73,12 @@ class FacesFinder:
 
     def __init__(self, spawn: Spawn | None) -> None:
         self.looks: Looks[U8, tuple[Face, ...]] = Looks(spawn, "faces", FaceFollower)
+        self.look_less_often(STEPS[0])
+
+    def look_less_often(self, step: Step) -> None:
+        """Look as often as a governor's step allows: half as often as for the person, whose mask
+        needs to be nearer."""
+        self.looks.looks_per_s = max(1, step.looks_per_s // 2)
 
     def faces_in(self, frame: Frame, state: LiveState) -> list[Face]:
         """The faces in pixels of a frame; none in privacy mode, or where they are not needed."""
@@ -79,7 +86,7 @@ class FacesFinder:
             self.looks.forget()
             return []
         # As the picture came, so that faces from before `mirror` are right after it.
-        y = np.ascontiguousarray(frame.y[:, ::-1]) if state.mirror else frame.y
+        y = np.ascontiguousarray(frame.y[::4, :: -4 if state.mirror else 4])
         found = self.looks.take(frame, coarse(y), lambda: _small(frame, mirror=state.mirror))
         width, height = frame.width, frame.height
         faces = [

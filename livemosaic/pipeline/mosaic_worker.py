@@ -251,7 +251,8 @@ class MosaicWorker:
             cpu_s=cpu_s,
         ):
             _logger.debug("governor: %s", self.governed_by(governor.step) or "full quality")
-            self._area.looks.looks_per_s = self._faces.looks.looks_per_s = governor.step.looks_per_s
+            self._area.looks.looks_per_s = governor.step.looks_per_s
+            self._faces.look_less_often(governor.step)
             self._update_settings()
 
     # ---- the control's state ---------------------------------------------------------------
