@@ -139,6 +139,7 @@ class LiveStats:
     latency_ms_p50, latency_ms_p95, latency_ms_p99 : from capture to delivery
     dropped : dropped frames since the start
     active_share : of the cells in the last frame, 0..1
+    split_share : of the largest cells in the last frame, those shown by finer ones
     stages_ms : median of each stage
     governor : how the governor keeps the latency limit; empty for full quality
     source : status of the source while it has no picture; empty otherwise

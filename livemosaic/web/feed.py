@@ -130,7 +130,7 @@ class Feed:
 
 
 class _Page:
-    """The texts that wait for one page. A newer one of the same type replaces it, but messages."""
+    """The texts that wait for one page. Newer values replace those that wait, and so do counts."""
 
     def __init__(self, socket: WebSocket) -> None:
         self.socket = socket

@@ -19,6 +19,7 @@ _log = logging.getLogger("livemosaic")
 
 _MAX_BODY = 65_536  # bytes
 _BODY_S = 10.0
+_MAX_FIELDS = 100  # of an address
 
 # For what is no page: nothing of it may run, and no other page may show or read it.
 HEADERS = {
@@ -96,7 +97,12 @@ class Guard:
     def _has_token(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
         kind, _, token = headers.get(b"authorization", b"").partition(b" ")
         if kind.lower() != b"bearer":
-            query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=100)
+            try:
+                query = parse_qs(
+                    scope["query_string"].decode("latin-1"), max_num_fields=_MAX_FIELDS
+                )
+            except ValueError:  # there are more
+                return False
             token = query.get("token", [""])[0].encode("utf-8", "replace")
         return secrets.compare_digest(token.strip(), self._listener.token.encode())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from fractions import Fraction
@@ -40,8 +41,9 @@ class ControlPage(Viewfinder):
         """End the server, on any thread."""
         self._ending.set()
         loop, stop = self._loop, self._stop
-        if loop is not None and stop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(stop.set)
+        if loop is not None and stop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(stop.set)
         if threading.current_thread() is not self._thread:
             self._thread.join(_JOIN_S)
 

@@ -66,6 +66,13 @@ def test_the_token_in_the_address_or_in_a_header(site: Site) -> None:
         assert client.get("/api/stats?token=wrong", headers=headers).status_code == 200
 
 
+def test_an_address_with_very_many_fields(site: Site) -> None:
+    with site.client(headers={}) as client:
+        answer = client.get(f"/api/stats?{'a=1&' * 1000}token={site.listener.token}")
+    assert answer.status_code == 401
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [

@@ -31,7 +31,7 @@ function show(message) {
 // ---- settings: what the schema says, in this order ---------------------------------------
 
 const GROUPS = [
-  ["Look", ["profile", "gallery", "match", "tile", "columns", "tint", "overlay", "overlay_luma", "calm", "variety"]],
+  ["Look", ["profile", "gallery", "match", "tile", "columns", "fine", "tint", "overlay", "overlay_luma", "calm", "variety"]],
   ["People", ["area", "outside"]],
   ["Picture", ["mirror"]],
 ];
