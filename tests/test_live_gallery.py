@@ -143,12 +143,16 @@ def test_crops_of_colours_that_are_missing() -> None:
 def test_the_index_has_what_a_new_one_has() -> None:
     """All variants with the same codes, in clusters of what is near."""
     live = LiveGallery(gallery(60))
-    layout_index(live.snapshot)
+    used = live.snapshot  # an index lasts as long as its gallery
+    clustered = layout_index(used).clustered
     rng = np.random.default_rng(0)
     for step in range(8):
         live.add([photo(seed) for seed in range(100 + 4 * step, 104 + 4 * step)])
         live.remove(rng.choice(sorted(live.photos()), 2, replace=False).tolist())
-        now, new = layout_index(live.snapshot), new_index(live.snapshot)
+        assert used is not live.snapshot
+        used, now, new = live.snapshot, layout_index(live.snapshot), new_index(live.snapshot)
+        assert now.clustered == clustered  # made of the one before
+        assert new.clustered == len(now.variant)
         assert contents(now) == contents(new)
         assert (np.diff(now.start) > 0).all()
         np.testing.assert_array_equal(now.place[now.variant], np.arange(len(now.variant)))
@@ -227,10 +231,13 @@ def test_a_stream_goes_on(options: dict[str, object], prepared: bool) -> None:
 def test_chosen_as_well_as_with_a_new_index() -> None:
     """The cost of what is chosen, with the same photos in both."""
     live = LiveGallery(gallery(300))
-    layout_index(live.snapshot)
+    used = live.snapshot
+    clustered = layout_index(used).clustered
     for step in range(6):
         live.add([photo(seed) for seed in range(1000 + 20 * step, 1020 + 20 * step)])
         layout_index(live.snapshot)
+        used = live.snapshot
+    assert layout_index(used).clustered == clustered
     costs = []
     for source in (live.snapshot, gallery_of(live.snapshot)):
         mosaic, total = Mosaic(source, SETTINGS), 0.0
