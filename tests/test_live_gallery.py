@@ -126,6 +126,25 @@ def test_a_photo_of_the_same_path_is_replaced(tmp_path: Path) -> None:
     assert reason
 
 
+def test_no_two_images_have_one_name(tmp_path: Path) -> None:
+    """Not even after a file that could not be read, which has no number of a photo."""
+    live = LiveGallery(gallery(20))
+    (tmp_path / "none.png").write_text("none")
+    assert live.add([tmp_path / "none.png", scene(100)])
+    live.add([scene(101)])
+    assert len(live) == len(live.snapshot.photos()) == 22
+
+
+def test_a_path_that_is_there_twice_is_one_photo(tmp_path: Path) -> None:
+    live = LiveGallery(gallery(20))
+    path = str(tmp_path / "a.png")
+    cv2.imwrite(path, scene(100))
+    live.add([path, path])
+    assert (len(live), live.added) == (21, 1)
+    live.remove([path])
+    assert len(live.snapshot.photos()) == 20
+
+
 def test_crops_of_colours_that_are_missing() -> None:
     """As in a build: only where no whole photo has their colour."""
     grey = [np.full((64, 64, 3), level, np.uint8) for level in (90, 120, 150)]

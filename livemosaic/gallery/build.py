@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import time
 import warnings
@@ -202,22 +203,24 @@ def images_cut(
     recipe: Recipe,
     *,
     rgb: bool = False,
-    first: int = 0,
+    numbers: Iterator[int] | None = None,
 ) -> tuple[list[str], Cut]:
     """The names of images, see `Gallery.from_images`, and what makes their tiles. An array or
-    Pillow image is called by its number, counted from `first`."""
+    Pillow image is called by its number, the next of `numbers`, or its place in the list."""
+    numbers = itertools.count() if numbers is None else numbers
     arrays: dict[str, U8] = {}
     names: list[str] = []
-    for number, image in enumerate(items("images", images, "a path, or a list of images")):
+    for image in items("images", images, "a path, or a list of images"):
+        called = f"images[{next(numbers)}]"
         if isinstance(image, str | Path):
-            path = path_text(f"images[{number}]", image, "a path")
+            path = path_text(called, image, "a path")
             names.append(os.path.abspath(os.path.expanduser(path)))
             continue
-        names.append(f"images[{first + number}]")
+        names.append(called)
         try:
-            arrays[names[-1]] = to_array(image, rgb=rgb)
+            arrays[called] = to_array(image, rgb=rgb)
         except UsageError as error:
-            raise UsageError(f"{names[-1]}: {error}") from None
+            raise UsageError(f"{called}: {error}") from None
     cutting = recipe.for_photos(len(names))
     cut_file = file_cut(cutting)
 

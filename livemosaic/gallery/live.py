@@ -5,6 +5,7 @@ A mosaic sees one snapshot of it at a time.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -65,6 +66,7 @@ class LiveGallery:
         self._state = GalleryRows(gallery)
         self._gone = np.zeros(len(gallery), np.bool_)
         self._numbers = {name: number for number, name in enumerate(gallery.sources.photos())}
+        self._next_number = itertools.count(len(self._numbers))  # of an array or image
         self.added = self.removed = 0
         self.snapshot = GallerySnapshot(gallery, 0, self._gone, self._state)
 
@@ -109,9 +111,9 @@ class LiveGallery:
         ------
         UsageError : an image is none of these
         """
-        first = int(self._state.stamps.view.shape[0])
-        names, cut = images_cut(images, self.recipe, first=first)
-        batch = read_batch(names, cut, photo_stamp, sides(self.recipe.tile_px))
+        names, cut = images_cut(images, self.recipe, numbers=self._next_number)
+        once = list(dict.fromkeys(names))
+        batch = read_batch(once, cut, photo_stamp, sides(self.recipe.tile_px))
         self.add_batch(batch)
         return tuple(batch[2])
 
