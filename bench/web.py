@@ -61,7 +61,7 @@ MEASURE = """
     count += 1;
     if (count % 10) { move("tint", 0.5 + 0.4 * Math.sin(count / 7)); return; }
     if (waiting) missed += 1;
-    const value = count % 20 ? 0 : 1;
+    const value = count % 20 ? 1 : 0; // it starts at 0
     waiting = { value, level: seen.at(-1), at: performance.now() };
     move("overlay", value);
   }, 100);
