@@ -684,11 +684,13 @@ class Mosaic:
         if settings.fine != "none":  # by faces, cells surely split
             settings = replace(settings, fine="faces")
         scratch = Mosaic(self.gallery, settings, matcher=self._make_matcher)
-        lent = []  # so that the second one has to copy the first
+        lent: list[Frame] = []  # so that the second one has to copy the first
         noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         for picture in (np.zeros_like(noise), np.full_like(noise, 255), noise):
             frame = Frame.from_bgr(picture, colour=colour)
-            lent.append(scratch.process(frame, faces=[(0, 0, width, height)]))
+            # Cells split after the first picture, so that some leave, too.
+            faces = [(0.0, 0.0, float(width), float(height))] if lent else []
+            lent.append(scratch.process(frame, faces=faces))
 
     def warm_up_gallery(self, gallery: Gallery) -> None:
         """Index a gallery for the match, 2 s for 300,000 tiles, so that the first frame with it
