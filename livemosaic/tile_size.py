@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .errors import OptionError
-from .option import Kind, Size, read_size, read_whole
+from .option import Kind, Size, read_size, read_whole, text_of
 
 TileSize = int | Size
 
@@ -69,31 +69,32 @@ def checked(field: str, value: Any, *, low: int, high: int, step: int = 1) -> Ti
     tile = _tile(value)
     if isinstance(tile, int):
         return tile
-    nearest = _nearest(*tile, low, high, step)
-    if tile != nearest:
+    closest = nearest(tile, low=low, high=high, step=step)
+    if tile != closest:
         numbers = f"{'even' if step == 2 else 'whole'} numbers from {low} to {high}"
         shapes = f"from 1:{MAX_RATIO} to {MAX_RATIO}:1"
         raise OptionError(
             field,
             tile,
             f"the sides must be {numbers} and the shape {shapes}; the nearest is "
-            f"{'x'.join(map(str, nearest))}",
+            f"{text_of(sides(closest))}",
         )
     return tile
 
 
-def _nearest(width: int, height: int, low: int, high: int, step: int) -> Size:
-    """The allowed sides that are nearest to some."""
+def nearest(tile: TileSize, *, low: int, high: int, step: int) -> TileSize:
+    """The allowed size that is nearest to another: sides are multiples of a step, from `low` to
+    `high`, and the shape is from 1:2 to 2:1."""
     lowest, highest = -(-low // step) * step, high // step * step
 
     def allowed(side: float, most: int = highest) -> int:
         return min(max(round(side / step) * step, lowest), most)
 
-    width, height = allowed(width), allowed(height)
+    width, height = map(allowed, sides(tile))
     long, short = max(width, height), min(width, height)
     if long > MAX_RATIO * short:  # the nearest point of the line on which it is so long
         best = (MAX_RATIO * long + short) / (MAX_RATIO**2 + 1)
         short = allowed(best, highest // MAX_RATIO // step * step)
         long = MAX_RATIO * short
         return (long, short) if width > height else (short, long)
-    return width, height
+    return tile_size(width, height)

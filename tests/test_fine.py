@@ -21,6 +21,7 @@ from livemosaic.jit import I32, Bools
 from livemosaic.media.frame import DeepPicture, Frame
 from livemosaic.mosaic.area import Area
 from livemosaic.mosaic.grid import finer_grids, plan_grid
+from livemosaic.mosaic.layer import Layer
 from livemosaic.mosaic.match.base import Matcher
 from livemosaic.mosaic.match.layout import LayoutMatcher
 from livemosaic.mosaic.mosaic import Mosaic
@@ -28,6 +29,7 @@ from livemosaic.mosaic.settings import MosaicSettings, can_halve
 from livemosaic.mosaic.tile_cache import TileCache
 from livemosaic.pipeline.faces import FacesFinder
 from livemosaic.sinks.photo_map import finest_cells, map_page
+from livemosaic.tile_size import sides, tile_size
 from livemosaic.window.keys import View, press
 
 from .conftest import ROOT, TILES, U8, synthetic_tiles
@@ -186,6 +188,51 @@ def test_nothing_changes_by_noise(gallery: Gallery, fine: str) -> None:
         before = now
 
 
+@needs_jit
+@pytest.mark.parametrize("fine", ["faces", "detail"])
+@pytest.mark.parametrize(
+    ("tile", "size"), [(32, (176, 112)), (32, (180, 130)), ((16, 32), (168, 96))]
+)
+def test_no_cell_is_outside_of_the_picture(
+    gallery: Gallery, fine: str, tile: Any, size: tuple[int, int]
+) -> None:
+    """A photo in it would count, and the map would name it, although nothing of it is seen."""
+    for thorough in (False, True):
+        mosaic = Mosaic(gallery, replace(PLAIN.changed(fine=fine, tile=tile), thorough=thorough))
+        faces = [(0.0, 0.0, *map(float, size))]
+        made = mosaic.process(Frame.from_bgr(picture(1, size)), faces=faces)  # type: ignore[arg-type]
+        if not thorough:  # else tiles are of full size
+            check(mosaic, made)
+        assert mosaic.cells.split > 2
+        for left, top, *_ in shown(mosaic):
+            assert left < made.width
+            assert top < made.height
+
+
+@needs_jit
+def test_shares_of_cells_are_shares() -> None:
+    """Split cells are matched, too, and are not in the total."""
+    mosaic = Mosaic("photos", PLAIN.changed(fine="detail", tint=0.8))
+    noisy = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)
+    mosaic.process(Frame.from_bgr(noisy))
+    assert mosaic.cells.active > mosaic.cells.total
+    assert mosaic.cells.share("active") == 1
+
+
+def test_cells_that_wait_for_long(gallery: Gallery) -> None:
+    """Their urgency does not overflow: those that became urgent first are matched."""
+    layer = Layer(LayoutMatcher(gallery, plan_grid(192, 128, PLAIN), PLAIN), None)
+    all_of_them = np.ones(layer.grid.cells, np.bool_)
+    urgency = np.ones(layer.grid.cells, np.int32)
+    urgency[:10] = 10**9  # as of cells whose photo has left a live gallery
+    matched: list[int] = []
+    for _ in range(10):
+        cells = layer.select(urgency, all_of_them, ~all_of_them, 1)[1]
+        matched += cells.tolist()
+        urgency[cells] = 0
+    assert sorted(matched) == list(range(10))
+
+
 def test_a_single_picture_splits_twice(gallery: Gallery) -> None:
     settings = MosaicSettings(tile_px=16, scale=1, tint=0.0, overlay=0.0, fine="faces")
     mosaic = Mosaic(gallery, replace(settings, thorough=True))
@@ -278,8 +325,22 @@ def test_grids_of_finer_cells() -> None:
 
 @pytest.mark.parametrize("tile", [30, 4, (32, 30)])
 def test_tiles_that_have_no_half(tile: Any) -> None:
-    with pytest.raises(OptionError, match="multiples of 4"):
+    with pytest.raises(OptionError, match="multiples of 4, from 8 on; the nearest is"):
         MosaicSettings(fine="detail").changed(tile=tile)
+
+
+@pytest.mark.parametrize("width", [4, 6, 10, 18, 26, 34, 510, 512])
+@pytest.mark.parametrize("ratio", [0.5, 0.75, 1, 1.5, 2])
+def test_key_d_with_tiles_of_any_shape(width: int, ratio: float) -> None:
+    tile = tile_size(width, 2 * round(width * ratio / 2))
+    if not 4 <= min(sides(tile)) <= max(sides(tile)) <= min(512, 2 * min(sides(tile))):
+        return
+    control = Control(LiveState(MosaicSettings(tile_px=tile)))
+    said = press("d", control, View(1280, 720))
+    settings = control.state.settings
+    assert settings.fine == "faces", said
+    for one, other in zip(sides(settings.tile_px or 0), sides(tile), strict=True):
+        assert abs(one - other) <= 4
 
 
 @pytest.mark.parametrize("faces", [[(1, 2, 3)], [(1, 2, 3, np.nan)], 5, [("a", 2, 3, 4)]])

@@ -33,6 +33,10 @@ _BESIDE, _ABOVE, _BELOW = 0.12, 0.45, 0.05
 # A face of so many cells across need not be finer.
 _ENOUGH_ACROSS = 20
 
+# Cells wait with this urgency at most, which a matcher may give in each frame, too: both together
+# are an int32.
+_MOST_URGENT = 10**9
+
 # A cell splits if its photo is so far from it (BGR, mean squared distance of 4x4 points after the
 # tint), and joins again if a photo is nearer than so much of that. The variance within a cell says
 # less: for an edge there is a photo, for a pattern there is none. A cell that has split once does
@@ -63,6 +67,11 @@ class Layer:
         self.ids = np.full(grid.cells, -1, np.int32)
         self.flips = np.zeros(grid.cells, np.bool_)
         self.split = np.zeros(grid.cells, np.bool_)
+        # Of a cell that sticks out of the output, a finer one may show nothing.
+        self._can_split = np.outer(
+            2 * (grid.height - np.arange(grid.rows) * grid.tile_height) > grid.tile_height,
+            2 * (grid.width - np.arange(grid.columns) * grid.tile_width) > grid.tile_width,
+        ).reshape(-1)
         self._urgency = np.zeros(grid.cells, np.int32)  # above 0: active since an earlier frame
         self.tiles: TileCache
         self.tint: CellTint | None = None
@@ -99,7 +108,8 @@ class Layer:
         if max_cells is None or len(active) <= max_cells:
             self._urgency[active] = 0
             return len(active), active
-        self._urgency[active] += 1 + urgency[active]
+        waits = self._urgency[active] + 1 + urgency[active]
+        self._urgency[active] = np.minimum(waits, _MOST_URGENT)
         waits = np.where(needed[active], np.int32(2**31 - 1), self._urgency[active])
         first = np.argsort(-waits, kind="stable")
         cells = np.sort(active[first[: max(max_cells, np.count_nonzero(needed))]])
@@ -131,6 +141,7 @@ class Layer:
             share = np.maximum(share, covered)
         shares = share.reshape(-1)
         now = (shares >= _SPLITS_FROM) | (self.split & (shares >= _JOINS_BELOW))
+        now &= self._can_split
         self.split = _limited(self.split, np.where(fixed, self.split, now), shares, room)
 
     def split_details(
@@ -141,6 +152,7 @@ class Layer:
         apart = self._apart(bgr, cells, tint) / np.float32(_SPLITS_APART * _AGAIN**times)
         before = self.split[cells]
         now = (apart >= 1) | (before & (apart >= _JOINS_SHARE))
+        now &= self._can_split[cells]
         self.split[cells] = _limited(before, now, apart, room)
 
     def _apart(self, bgr: U8, cells: I32, tint: float) -> F32:

@@ -77,6 +77,12 @@ class CellCounts:
     changed: int = 0  # whose tile is another one than before
     split: int = 0  # cells, not in the total, that are shown by four finer ones
 
+    def share(self, name: str) -> float:
+        """A count as a share of all cells, 0..1; among them those that are split, because these may
+        be matched, to see whether a photo would fit again."""
+        count: int = getattr(self, name)
+        return count / max(self.total + self.split, 1)
+
 
 class CellTiles(NamedTuple):
     """The tiles in the cells of one size, see `Mosaic.layers`."""

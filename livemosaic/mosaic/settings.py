@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..argument import take
 from ..errors import OptionError, UsageError, as_written, unknown_options
-from ..option import Size, check, option, options_of
-from ..tile_size import EVEN_TILE, TileSize, checked, sides
+from ..option import Size, check, option, options_of, text_of
+from ..tile_size import EVEN_TILE, TileSize, checked, nearest, sides
 from .match import MATCHERS
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ _EXCLUSIVE = (("tile", "columns"), ("scale", "size"))
 def can_halve(tile: TileSize | None) -> bool:
     """Whether cells of a size, None for the default, can split in four."""
     return tile is None or all(side % 4 == 0 and side >= 2 * MIN_TILE_PX for side in sides(tile))
+
+
+def halvable(tile: TileSize) -> TileSize:
+    """The nearest size of cells that can split in four."""
+    return nearest(tile, low=2 * MIN_TILE_PX, high=MAX_TILE_PX, step=4)
 
 
 def override(values: dict[str, Any], layer: Mapping[str, Any]) -> None:
@@ -136,7 +141,9 @@ class MosaicSettings:
             limits = {"low": MIN_TILE_PX, "high": MAX_TILE_PX, "step": 2}
             object.__setattr__(self, "tile_px", checked("tile_px", self.tile_px, **limits))
         if self.fine != "none" and not can_halve(self.tile_px):
-            problem = "with finer cells its sides must be multiples of 4, from 8 on"
+            closest = text_of(halvable(self.tile_px or DEFAULT_TILE_PX))
+            problem = "with finer cells its sides must be multiples of 4, from 8 on; the nearest "
+            problem += f"is {closest}"
             raise OptionError("tile_px", self.tile_px, problem)
         for name in ("round_up", "for_screen", "full_size", "thorough"):
             take(name, getattr(self, name), bool, "True or False")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -86,7 +86,7 @@ class MosaicWorker:
         self._last_input: Frame | None = None
         self._repainted_at: Fraction | None = None  # presentation time of a repainted picture
         self.cells = CellCounts()  # of the last frame
-        self.cell_shares: Counter[str] = Counter()  # sums over all frames, by `CELL_COUNTS`
+        self.cell_shares = dict.fromkeys(CELL_COUNTS, 0.0)  # sums over all frames
         self.mosaic_shares = 0.0  # of the pictures, summed over all frames
         self.split_shares = 0.0  # of the grid's cells, likewise
         self.frames = 0
@@ -230,7 +230,7 @@ class MosaicWorker:
         self.mosaic_shares += self._area.share
         self.split_shares += cells.split / grid.cells
         for name in CELL_COUNTS:
-            self.cell_shares[name] += getattr(cells, name) / cells.total
+            self.cell_shares[name] += cells.share(name)
         if governor is not None:
             self._govern(governor, began_s, time.thread_time() - began_cpu_s)
         return picture

@@ -84,7 +84,7 @@ class RunReport:
             latency_ms_p50=first.latency.recent_ms(50),
             latency_ms_p95=first.latency.recent_ms(95),
             dropped=self._dropped,
-            active_share=cells.active / max(cells.total, 1),
+            active_share=cells.share("active"),
             split_share=cells.split / max(cells.total - 3 * cells.split, 1),
             stages_ms={
                 name: stage.recent_ms(50)

@@ -214,7 +214,7 @@ def _drive(
                 reported = True
                 _log.info("finishing the current output (press Ctrl-C again to stop immediately)")
             if bar is not None:
-                share = progress.cells.active / max(progress.cells.total, 1)
+                share = progress.cells.share("active")
                 active = "matching" if still else f"{share:.0%} of cells active"
                 bar.set_postfix_str(printable(progress.phase or active), refresh=False)
                 bar.update(progress.frames_out - bar.n)
