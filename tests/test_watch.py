@@ -6,10 +6,13 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -319,6 +322,44 @@ def test_a_decoder_that_crashes_costs_one_photo(
     if "large.png: cannot be read: its decoder has crashed" in text:  # else it was not yet read
         write_photos(path, 2)
         wait_until(lambda: len(live.photos()) == 12)
+
+
+# Instead of Python: crashes while it reads a photo; the one after it waits for its end.
+_CRASHES = """#!/bin/sh
+read -r order
+[ -e "$0.ran" ] && exec cat
+touch "$0.ran"
+echo '{"kind": "Reading", "values": ["a.jpg"]}'
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_it_ends_while_a_crashed_process_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "crashes").write_text(_CRASHES)
+    (tmp_path / "crashes").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "crashes"))
+    live = LiveGallery(Gallery.from_images([photo(1)], tile=16, crops=0))
+    watcher = FolderWatcher(live, [str(tmp_path)])
+    closing, said = threading.Thread(target=watcher.close), list[str]()
+    start, started = subprocess.Popen, list["subprocess.Popen[bytes]"]()
+
+    def noted(*words: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(start(*words, **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", noted)
+
+    def warn(text: str) -> None:
+        said.append(text)
+        closing.start()
+        time.sleep(0.3)
+
+    watcher.start(said.append, warn)
+    wait_until(lambda: closing.ident is not None and not closing.is_alive())
+    assert "a.jpg: cannot be read: its decoder has crashed" in said[0]
+    assert all(it.poll() is not None for it in started)
 
 
 def test_a_gallery_of_the_same_folder(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ class FolderWatcher:
         self._warn: Callable[[str], None]
         self._inform = self._warn = lambda text: None
         self._skip: set[str] = set()
+        self._lock = threading.Lock()  # of these two
         self._process: subprocess.Popen[bytes] | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="livemosaic watch", daemon=True)
@@ -93,8 +94,9 @@ class FolderWatcher:
 
     def close(self) -> None:
         """End it; the gallery file is written before if it is quick. May be called twice."""
-        self._closing = True
-        process = self._process
+        with self._lock:
+            self._closing = True
+            process = self._process
         if process is None:
             return
         assert process.stdin is not None
@@ -149,7 +151,9 @@ class FolderWatcher:
                 return
             self._skip.add(reading)
             self._warn(f"{reading}: cannot be read: its decoder has crashed; save it again")
-            self._process = self._spawn()
+            with self._lock:
+                if not self._closing:
+                    self._process = self._spawn()
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         """Forget a process that has crashed."""
