@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic import Gallery, LiveGallery, OptionError
+from livemosaic import Gallery, LiveGallery, Mosaic, OptionError, Pipeline
 from livemosaic.gallery import Recipe, build_gallery
 from livemosaic.gallery.folder_reader import (
     FolderReader,
@@ -31,6 +31,7 @@ from livemosaic.gallery.folder_reader import (
 )
 from livemosaic.gallery.watch import FolderWatcher, check_folders, receive, send
 
+from . import fakes
 from .gallery_files import encode, heic, oriented, photo, write_photos
 from .program import Program, spawn
 
@@ -360,6 +361,30 @@ def test_it_ends_while_a_crashed_process_is_replaced(
     wait_until(lambda: closing.ident is not None and not closing.is_alive())
     assert "a.jpg: cannot be read: its decoder has crashed" in said[0]
     assert all(it.poll() is not None for it in started)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_a_run_that_is_cancelled_does_not_wait_for_the_gallery_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "saves").write_text("#!/bin/sh\nexec sleep 100\n")
+    (tmp_path / "saves").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "saves"))
+    live = LiveGallery(Gallery.from_images([photo(1)], tile=16, crops=0))
+    sink = fakes.FakeSink(latest_only=True)
+    items: list[Any] = [fakes.frame(0), fakes.until(lambda: sink.items)]
+    mosaic = Mosaic(live.snapshot, tile=8, size=fakes.SIZE)
+    pipeline = Pipeline(
+        fakes.FakeSource(items),
+        mosaic,
+        [sink],
+        realtime=True,
+        live_gallery=live,
+        watcher=FolderWatcher(live, [str(tmp_path)]),
+    )
+    items.append(pipeline.cancel)
+    assert not pipeline.run()
+    assert not pipeline.stuck
 
 
 def test_a_gallery_of_the_same_folder(tmp_path: Path) -> None:

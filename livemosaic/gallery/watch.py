@@ -92,8 +92,9 @@ class FolderWatcher:
         self._process = self._spawn()
         self._thread.start()
 
-    def close(self) -> None:
-        """End it; the gallery file is written before if it is quick. May be called twice."""
+    def close(self, *, saving_s: float = _SAVING_S) -> None:
+        """End it; the gallery file is written before if that takes no longer than `saving_s`. May
+        be called twice."""
         with self._lock:
             self._closing = True
             process = self._process
@@ -103,7 +104,7 @@ class FolderWatcher:
         with contextlib.suppress(OSError, ValueError):
             process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_SAVING_S)
+            process.wait(saving_s)
         with contextlib.suppress(OSError):
             process.kill()
         process.wait()

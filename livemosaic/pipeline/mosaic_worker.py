@@ -111,7 +111,9 @@ class MosaicWorker:
                 self._pass_on(self._incoming.take(timeout_s))
         except Ended:
             pass
-        except Closed:
+        except Closed:  # cancelled, which must not take long
+            if self._watcher is not None:
+                self._watcher.close(saving_s=0)
             raise
         except Exception as error:
             if not self.frames:
