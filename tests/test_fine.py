@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic import mosaic_frames, render
+from livemosaic import LiveGallery, mosaic_frames, render
 from livemosaic.control.state import Control, LiveState
 from livemosaic.errors import OptionError
 from livemosaic.gallery.file_format import Gallery
@@ -186,6 +186,24 @@ def test_nothing_changes_by_noise(gallery: Gallery, fine: str) -> None:
             np.testing.assert_equal(now, before)
             assert mosaic.cells.split
         before = now
+
+
+@needs_jit
+@pytest.mark.parametrize("fine", ["faces", "detail"])
+def test_fewer_cells_split_when_photos_leave_a_live_gallery(fine: str) -> None:
+    live = LiveGallery(Gallery.from_images(list(synthetic_tiles(300, 16))))
+    settings = PLAIN.changed(fine=fine, max_uses=1)
+    mosaic, splits = Mosaic(live.snapshot, settings), []
+    noisy = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)
+    for left in (300, 150, 120, 100):
+        live.remove(list(live.photos())[left:])
+        mosaic.update_settings(settings, gallery=live.snapshot)
+        made = mosaic.process(Frame.from_bgr(noisy), faces=[(16, 24, 160, 96)])
+        check(mosaic, made)
+        photos = [int(mosaic.cut_gallery.source_photo[cell[4]]) for cell in shown(mosaic)]
+        assert len(set(photos)) == len(photos)
+        splits.append(mosaic.cells.split)
+    assert splits == [68 if fine == "detail" else splits[0], 18, 8, 1]
 
 
 @needs_jit

@@ -378,10 +378,7 @@ class Mosaic:
         self.on_stage("activity")
 
         if whole.matcher.is_cut:  # nothing of the scene before is in the way
-            for layer in layers[1:]:
-                layer.leave(np.flatnonzero(layer.ids >= 0))
-            for layer in layers:
-                layer.split[:] = False
+            self._join_all()
         if self.settings.fine == "faces":
             for layer in layers[:-1]:
                 fixed = self._hidden.cells[layer.coarse]
@@ -432,6 +429,13 @@ class Mosaic:
             split=sum(int(np.count_nonzero(layer.split)) for layer in layers),
         )
         return frame.with_picture(*planes, deep=deep)
+
+    def _join_all(self) -> None:
+        """Which cells split is decided anew in the next match."""
+        for layer in self._layers[1:]:
+            layer.leave(np.flatnonzero(layer.ids >= 0))
+        for layer in self._layers:
+            layer.split[:] = False
 
     def _room(self) -> int:
         """How many more cells may split: there are photos for so many more."""
@@ -561,6 +565,8 @@ class Mosaic:
             if not matcher.take_over(layer.matcher):
                 return False
             layer.matcher = matcher
+        if self._room() < 0:  # so many photos have left
+            self._join_all()
         self._cut = ready.cut
         for tiles in (*self._tiles, *self._deep_tiles):
             tiles.follow(ready.cut)
