@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic import Gallery, LiveGallery, Mosaic, OptionError, Pipeline
+from livemosaic import Gallery, LiveGallery, OptionError, Pipeline
 from livemosaic.gallery import Recipe, build_gallery
 from livemosaic.gallery.folder_reader import (
     FolderReader,
@@ -373,14 +373,9 @@ def test_a_run_that_is_cancelled_does_not_wait_for_the_gallery_file(
     live = LiveGallery(Gallery.from_images([photo(1)], tile=16, crops=0))
     sink = fakes.FakeSink(latest_only=True)
     items: list[Any] = [fakes.frame(0), fakes.until(lambda: sink.items)]
-    mosaic = Mosaic(live.snapshot, tile=8, size=fakes.SIZE)
+    watcher = FolderWatcher(live, [str(tmp_path)])
     pipeline = Pipeline(
-        fakes.FakeSource(items),
-        mosaic,
-        [sink],
-        realtime=True,
-        live_gallery=live,
-        watcher=FolderWatcher(live, [str(tmp_path)]),
+        fakes.FakeSource(items), fakes.FakeMosaic(), [sink], realtime=True, watcher=watcher
     )
     items.append(pipeline.cancel)
     assert not pipeline.run()

@@ -92,8 +92,8 @@ class FolderWatcher:
         self._process = self._spawn()
         self._thread.start()
 
-    def close(self, *, saving_s: float = _SAVING_S) -> None:
-        """End it; the gallery file is written before if that takes no longer than `saving_s`. May
+    def close(self, *, saves: bool = True) -> None:
+        """End it; the gallery file is written before if that is quick, unless `saves` is False. May
         be called twice."""
         with self._lock:
             self._closing = True
@@ -104,7 +104,7 @@ class FolderWatcher:
         with contextlib.suppress(OSError, ValueError):
             process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(saving_s)
+            process.wait(_SAVING_S if saves else 0)
         with contextlib.suppress(OSError):
             process.kill()
         process.wait()

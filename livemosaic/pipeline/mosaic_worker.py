@@ -111,9 +111,7 @@ class MosaicWorker:
                 self._pass_on(self._incoming.take(timeout_s))
         except Ended:
             pass
-        except Closed:  # cancelled, which must not take long
-            if self._watcher is not None:
-                self._watcher.close(saving_s=0)
+        except Closed:
             raise
         except Exception as error:
             if not self.frames:
@@ -125,7 +123,7 @@ class MosaicWorker:
             self._area.close()
             self._faces.looks.close()
             if self._watcher is not None:
-                self._watcher.close()
+                self._watcher.close(saves=not self._threads.cancelled)
         self._last_input = None
         self._fan_out.finish()
 
