@@ -370,8 +370,9 @@ class Mosaic:
         ycbcr = analysis_picture(frame, self._grid, self._px)
         bgr = ycbcr_to_bgr(ycbcr, frame.colour)
         layers, whole = self._layers, self._layers[0]
-        state = self._activity.update(whole.seen(bgr))
-        urgency = whole.observe(bgr, state, self._activity.active_pixels)
+        seen = whole.seen(bgr)
+        state = self._activity.update(seen)
+        urgency = whole.observe(seen, state, self._activity.active_pixels)
         outdated = (state != STILL).reshape(-1)
         if self._begun:  # else all cells need a tile
             urgency = self._hidden.hold_back(area, urgency, outdated)
