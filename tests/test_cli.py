@@ -117,7 +117,7 @@ CONTRACT = {
         ["decode", "area", "activity", "features", "match", "compose", "encode"], P2
     ),
     "grid": dict.fromkeys(["rows", "columns", "tile_px", "width", "height"]),
-    "cells": dict.fromkeys(["total", "active_mean", "touched_mean", "changed_mean"]),
+    "cells": dict.fromkeys(["total", "active_mean", "touched_mean", "changed_mean", "split_mean"]),
     # Beyond the contract's first names.
     "area": {"mosaic_mean": None},
     "drops": dict.fromkeys(["source", "mosaic", "governor"]),
@@ -138,7 +138,7 @@ def test_json_keeps_its_contract(folder: Path, program: Program, small: list[str
     assert (report["frames_in"], report["frames_out"]) == (10, 10)
     assert report["grid"] == {"rows": 6, "columns": 8, "tile_px": 16, "width": 128, "height": 96}
     assert report["cells"]["total"] == 48
-    for share in ("active_mean", "touched_mean", "changed_mean"):
+    for share in ("active_mean", "touched_mean", "changed_mean", "split_mean"):
         assert 0 <= report["cells"][share] <= 1
     for times in (report["latency_ms"], *report["stages_ms"].values()):
         assert all(value >= 0 for value in times.values())

@@ -133,7 +133,6 @@ def test_another_delay_of_100_ms() -> None:
         (Camera(size=(8, 9, 12, 13)), 0.0),
         (Camera(size=(0, 18, 0, 20)), 0.0),
     ],
-    ids=str,
 )
 def test_cameras(camera: Camera, added_s: float) -> None:
     meter = measure(camera)
@@ -190,7 +189,6 @@ def test_a_change_that_comes_too_late_is_not_taken_for_the_next() -> None:
         Camera(lost=lambda at_s: True),
         Camera(gain=-60),
     ],
-    ids=str,
 )
 def test_not_seen(camera: Camera) -> None:
     with pytest.raises(NotSeen):
