@@ -13,13 +13,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..argument import path_text, take
 from ..errors import GalleryError
 
 if TYPE_CHECKING:
-    from numpy import uint8
     from numpy.typing import NDArray
     from PIL.Image import Image
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from .recipe import Recipe
 
     # What stands for a gallery: an open one, a name or path, or pictures.
-    GallerySpec = Gallery | str | Path | Sequence[str | Path | NDArray[uint8] | Image]
+    GallerySpec = Gallery | str | Path | Sequence[str | Path | NDArray[Any] | Image]
 
 # Imported when first used: `livemosaic --help` needs no NumPy, and a mosaic no builder.
 _LAZY = {

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..argument import items, path_text, take, whole
 from ..errors import GalleryError, UsageError
@@ -184,7 +185,10 @@ def build_gallery(
 
 
 def images_gallery(
-    images: str | Path | Iterable[U8 | Image | str | Path], recipe: Recipe, *, rgb: bool = False
+    images: str | Path | Iterable[NDArray[Any] | Image | str | Path],
+    recipe: Recipe,
+    *,
+    rgb: bool = False,
 ) -> bytes:
     """The bytes of a gallery file of images, see `Gallery.from_images`."""
     names, cut = images_cut(images, recipe, rgb=rgb)
@@ -199,7 +203,7 @@ def images_gallery(
 
 
 def images_cut(
-    images: str | Path | Iterable[U8 | Image | str | Path],
+    images: str | Path | Iterable[NDArray[Any] | Image | str | Path],
     recipe: Recipe,
     *,
     rgb: bool = False,

@@ -342,7 +342,7 @@ class Gallery:
     @classmethod
     def from_images(
         cls,
-        images: str | Path | Iterable[NDArray[np.uint8] | Image | str | Path],
+        images: str | Path | Iterable[NDArray[Any] | Image | str | Path],
         *,
         tile: TileSize = TILE_PX,
         fit: Fit = "crop",

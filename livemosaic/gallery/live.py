@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +94,7 @@ class LiveGallery:
             return {name: tuple(stamps[number]) for name, number in self._numbers.items()}
 
     def add(
-        self, images: str | Path | Iterable[NDArray[np.uint8] | Image | str | Path]
+        self, images: str | Path | Iterable[NDArray[Any] | Image | str | Path]
     ) -> tuple[tuple[str, str], ...]:
         """Add photos; one that is there already, by its path, is replaced.
 

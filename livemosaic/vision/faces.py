@@ -8,12 +8,14 @@ so that faces of a tenth of its width are found.
 from __future__ import annotations
 
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..jit import F32, U8
+from ..media.frame import check_bgr
 from .model import read_model
 
 _MODEL = "face_detection_short_range.tflite"
@@ -88,7 +90,7 @@ class FaceFinder:
 _local = threading.local()
 
 
-def faces_in(bgr: U8) -> list[Face]:
+def faces_in(bgr: NDArray[Any]) -> list[Face]:
     """The faces in a photo, the most certain first; on any thread.
 
     Faces of at least a tenth of the photo's width are found.
@@ -100,10 +102,15 @@ def faces_in(bgr: U8) -> list[Face]:
     Returns
     -------
     left, top, width and height of each, from brows to chin, in pixels of the photo
+
+    Raises
+    ------
+    UsageError : it is no such picture
     """
+    photo = check_bgr(bgr)
     if not hasattr(_local, "finder"):
         _local.finder = FaceFinder()
-    faces: list[Face] = _local.finder(bgr)
+    faces: list[Face] = _local.finder(photo)
     return faces
 
 
