@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from livemosaic import LiveGallery, mosaic_frames, render
+from livemosaic.control.live_values import change_values, live_values
 from livemosaic.control.state import Control, LiveState
 from livemosaic.errors import OptionError
 from livemosaic.gallery.file_format import Gallery
@@ -463,6 +464,27 @@ def test_the_program_and_frames_in_python_find_the_face(tmp_path: Path) -> None:
     [one] = mosaic_frames([person(100)], **look)
     [plain] = mosaic_frames([person(100)], **{**look, "fine": "none"})
     assert (one.y != plain.y).any()
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "tile"),
+    [
+        ({"columns": 49}, {"fine": "faces"}, 24),  # of 26 pixels before
+        ({}, {"fine": "faces", "columns": 49}, 28),
+        ({"tile": "30x22"}, {"fine": "detail"}, "32x24"),
+        ({"columns": 49}, {"fine": "none"}, 26),
+    ],
+)
+def test_tiles_that_cannot_split_take_another_size(
+    before: dict[str, Any], change: dict[str, Any], tile: int | str
+) -> None:
+    """By the control page, as by the key: the user has named no size."""
+    control = Control(LiveState(MosaicSettings(tile_px=24, size=(1280, 720))))
+    change_values(control, before)
+    change_values(control, change)
+    assert live_values(control)["tile"] == tile
+    with pytest.raises(OptionError, match="multiples of 4"):
+        change_values(control, {"fine": "faces", "tile": 26})
 
 
 def test_the_key() -> None:

@@ -279,6 +279,18 @@ def test_the_output_keeps_its_size(file: Path) -> None:
     assert text_of(watched.settings.tile_px) == "18x32"
 
 
+def test_finer_cells_beside_columns(file: Path) -> None:
+    """As at the start, the tiles of so many columns can split in four."""
+    watched = Watched(file)
+    assert "fine = faces" in watched.save("fine = 'faces'", "columns = 25")  # of 26 pixels else
+    assert (watched.settings.fine, watched.settings.tile_px) == ("faces", 24)
+    watched = Watched(file, "[run]\ncolumns = 10")
+    watched.save("columns = 25")
+    assert watched.settings.tile_px == 26
+    assert "fine = faces" in watched.save("fine = 'faces'", "columns = 25")
+    assert (watched.settings.fine, watched.settings.tile_px) == ("faces", 24)
+
+
 def test_tile_and_columns_together_are_a_tile_for_now(file: Path) -> None:
     watched = Watched(file, "[run]\ntile = 16\ncolumns = 40\n")
     assert watched.save("tile = 32", "columns = 40", "overlay = 0.5").startswith(

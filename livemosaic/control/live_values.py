@@ -81,7 +81,8 @@ def _fields(control: Control, values: Mapping[str, object]) -> dict[str, Any]:
     if len(planned) > 1:
         raise UsageError("tile and columns exclude each other; use one of them")
     if planned:
-        fields["tile_px"] = fixed_grid(control.state.settings, **planned).tile_px
+        grid = fixed_grid(control.state.settings, **planned, fine=fields.get("fine"))
+        fields["tile_px"] = grid.tile_px
     return fields
 
 

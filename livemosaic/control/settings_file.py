@@ -162,4 +162,5 @@ class SettingsFileWatcher:
         # Tile and columns together are the output's size, too, which waits for the next start.
         columns = None if wanted.tile_px else wanted.columns
         settings = self._control.state.settings  # a control's settings are `for_grid`
-        return fixed_grid(settings, tile_px=wanted.tile_px, columns=columns).tile_px
+        grid = fixed_grid(settings, tile_px=wanted.tile_px, columns=columns, fine=wanted.fine)
+        return grid.tile_px

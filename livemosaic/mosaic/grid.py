@@ -134,12 +134,17 @@ def plan_grid(source_width: int, source_height: int, settings: MosaicSettings) -
 
 
 def fixed_grid(
-    settings: MosaicSettings, *, tile_px: TileSize | None = None, columns: int | None = None
+    settings: MosaicSettings,
+    *,
+    tile_px: TileSize | None = None,
+    columns: int | None = None,
+    fine: str | None = None,
 ) -> Grid:
     """The grid of these tiles, or of so many columns, for an output that keeps its size.
 
-    `settings` are those of `MosaicSettings.for_grid`.
+    `settings` are those of `MosaicSettings.for_grid`; `fine` is used instead of theirs.
     """
     assert settings.size is not None
     width, height = settings.size
-    return plan_grid(width, height, replace(settings, tile_px=tile_px, columns=columns))
+    fine = fine or settings.fine
+    return plan_grid(width, height, replace(settings, tile_px=tile_px, columns=columns, fine=fine))

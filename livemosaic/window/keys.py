@@ -15,7 +15,7 @@ from ..control.state import LIVE_OPTIONS, Control
 from ..errors import problem_of
 from ..mosaic.grid import plan_grid
 from ..mosaic.match import MATCHERS
-from ..mosaic.settings import MosaicSettings, can_halve, halvable
+from ..mosaic.settings import MosaicSettings, can_halve
 from ..option import text_of
 from ..tile_size import TileSize, shape, sides, tile_size
 
@@ -167,11 +167,10 @@ def _next_match(control: Control, view: View, name: str) -> str:
 def _next_fine(control: Control, view: View, name: str) -> str:
     settings, choices = control.state.settings, LIVE_OPTIONS["fine"].choices
     fine = choices[(choices.index(settings.fine) + 1) % len(choices)]
-    if fine == "none" or settings.tile_px is None or can_halve(settings.tile_px):
-        control.change(fine=fine)
+    control.change(fine=fine)
+    tile = control.state.settings.tile_px
+    if tile is None or tile == settings.tile_px:
         return f"finer cells: {fine}"
-    tile = halvable(settings.tile_px)
-    control.change(settings=replace(settings, fine=fine, tile_px=tile))
     return f"finer cells: {fine}, tiles of {text_of(tile)} pixels"
 
 
