@@ -291,6 +291,16 @@ def test_finer_cells_beside_columns(file: Path) -> None:
     assert (watched.settings.fine, watched.settings.tile_px) == ("faces", 24)
 
 
+def test_columns_while_a_key_has_made_cells_finer(file: Path) -> None:
+    watched = Watched(file)
+    watched.control.change(fine="faces")
+    assert watched.save("columns = 30") == "settings.toml: columns = 30"
+    assert (watched.settings.fine, watched.settings.tile_px) == ("faces", 20)
+    assert "fine = detail" in watched.save("columns = 30", "fine = 'detail'")
+    assert "tile = 30" in watched.save("tile = 30")
+    assert (watched.settings.fine, watched.settings.tile_px) == ("none", 30)
+
+
 def test_tile_and_columns_together_are_a_tile_for_now(file: Path) -> None:
     watched = Watched(file, "[run]\ntile = 16\ncolumns = 40\n")
     assert watched.save("tile = 32", "columns = 40", "overlay = 0.5").startswith(

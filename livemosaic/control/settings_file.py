@@ -131,7 +131,7 @@ class SettingsFileWatcher:
         changes = {_MOSAIC[name]: value for name, value in shown.items() if name not in _GRID}
         if _GRID & shown.keys():
             shown = {name: value for name, value in shown.items() if name not in _GRID}
-            changes["tile_px"] = self._tile_px(options.mosaic)
+            changes["tile_px"] = self._tile_px(options.mosaic, changes.get("fine"))
             by_columns = options.mosaic.columns and not options.mosaic.tile_px
             name = "columns" if by_columns else "tile"
             shown[name] = options.mosaic.columns if by_columns else changes["tile_px"]
@@ -157,10 +157,10 @@ class SettingsFileWatcher:
             _log.info("%s", text)
             self._control.notify(text)
 
-    def _tile_px(self, wanted: MosaicSettings) -> TileSize:
-        """The size of tiles for an output that keeps its size."""
+    def _tile_px(self, wanted: MosaicSettings, fine: str | None) -> TileSize:
+        """The size of tiles for an output that keeps its size; `fine` is None if it stays, as a key
+        may have changed it."""
         # Tile and columns together are the output's size, too, which waits for the next start.
         columns = None if wanted.tile_px else wanted.columns
         settings = self._control.state.settings  # a control's settings are `for_grid`
-        grid = fixed_grid(settings, tile_px=wanted.tile_px, columns=columns, fine=wanted.fine)
-        return grid.tile_px
+        return fixed_grid(settings, tile_px=wanted.tile_px, columns=columns, fine=fine).tile_px
