@@ -66,8 +66,9 @@ def _escaped(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode("ascii")
 
 
-# How the library names the option that lets files be replaced; the command line shows its flag.
+# How the library names the arguments that allow more; the command line shows its flag for all.
 OVERWRITE = "set overwrite=True"
+MISSING_FOLDERS = "set missing_folders=True"
 
 _NO_MEMORY = -4  # cv2.Error.STS_NO_MEM: OpenCV is not imported before it is needed
 

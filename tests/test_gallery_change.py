@@ -116,10 +116,18 @@ def test_a_missing_folder_may_be_a_drive() -> None:
     build()
     before = Path("x.gallery").read_bytes()
     os.rename("photos/b", "elsewhere")
-    with pytest.raises(GalleryError, match=r"folder .*b.* is gone; .* -y"):
+    with pytest.raises(GalleryError, match=r"folder .*b.* is gone; .*missing_folders=True"):
         refresh_gallery("x.gallery")
     assert Path("x.gallery").read_bytes() == before
     assert len(refresh_gallery("x.gallery", missing_folders=True).removed) == 13
+
+
+def test_the_command_line_shows_its_flag(program: Program) -> None:
+    build()
+    os.rename("photos/b", "elsewhere")
+    outcome = program("gallery", "refresh", "x.gallery")
+    assert outcome.code == 1
+    assert "mount its drive, or add -y to leave out its photos" in outcome.err
 
 
 def test_commands(program: Program) -> None:

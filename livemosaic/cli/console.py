@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ..errors import OVERWRITE, SinkError, UsageError, printable, words_of
+from ..errors import MISSING_FOLDERS, OVERWRITE, SinkError, UsageError, printable, words_of
 
 _visible_bars: list[object] = []
 
@@ -218,4 +218,6 @@ _stderr = _StandardError()
 
 def _print_message(text: str) -> None:
     """Print one line on standard error."""
-    print_notes([f"livemosaic: {text}".replace(OVERWRITE, "add -y")])
+    for argument in (OVERWRITE, MISSING_FOLDERS):
+        text = text.replace(argument, "add -y")
+    print_notes([f"livemosaic: {text}"])

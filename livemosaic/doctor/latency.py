@@ -187,7 +187,7 @@ class _Windows(WindowSink):
         cv2.namedWindow(FLASHES, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
         cv2.resizeWindow(FLASHES, *_SIZE)
         cv2.imshow(FLASHES, _picture(False, f"flashes begin in {notice_s:g} s; q ends it"))
-        cv2.waitKeyEx(1)  # not `pump`: nobody listens yet if a window is closed
+        cv2.waitKeyEx(1)  # not `pump`: no caller listens yet if a window is closed
         self._place()
         _logger.warning(
             "in %g s a small white square begins to flash, about once a second, for about %.0f s; "

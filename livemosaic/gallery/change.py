@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..argument import items, path_text, take, whole
-from ..errors import GalleryError, UsageError
+from ..errors import MISSING_FOLDERS, GalleryError, UsageError
 from .build import BuildReport, Progress, file_cut, write_gallery
 from .builtin import BUILTIN
 from .file_format import Gallery, new_gallery_file
@@ -129,7 +129,7 @@ def refresh_gallery(
     if missing and not missing_folders:
         raise GalleryError(
             f"the folder {missing[0]!r} of photos of {str(gallery)!r} is gone; mount its drive, or "
-            "add -y to leave out its photos"
+            f"{MISSING_FOLDERS} to leave out its photos"
         )
     stamps = map(tuple, opened.stamps.tolist())
     changed = [
