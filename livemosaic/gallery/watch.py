@@ -261,7 +261,7 @@ def serve() -> None:
     """The work of the process: send the news of the folders until standard input ends."""
     import cv2
 
-    with contextlib.suppress(AttributeError, OSError):  # Windows has priorities of its own
+    if sys.platform != "win32":  # it has priorities of its own
         os.nice(_LOWEST)
     cv2.setNumThreads(1)
     source, target = sys.stdin.buffer, sys.stdout.buffer
