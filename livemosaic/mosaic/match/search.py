@@ -133,7 +133,7 @@ def count_use(
     share = np.float32(step) * share_of(now, cell)
     now.uses[photo] += step
     now.priced[photo] += share
-    begin, end = index.photo_start[photo], index.photo_start[photo + np.uintp(1)]
+    begin, end = index.photo_start[photo], index.photo_start[photo + 1]
     for m in range(np.uintp(begin), np.uintp(end)):
         now.cluster_priced[np.uintp(index.member_cluster[m])] += share
         _update_penalty(index, now, rules, m, photo)
