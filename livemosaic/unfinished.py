@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import Popen
+from subprocess import DEVNULL, PIPE, Popen
 from typing import Any
 
 # Sets, because changing or copying one is a single step: a signal handler may come between any two
@@ -27,9 +29,24 @@ def forget_unfinished(path: Path) -> None:
     _unfinished.discard(path)
 
 
-def add_helper(process: Popen[Any]) -> None:
-    """Note a process that must not outlive this one."""
+def start_helper(module: str, *, flags: int = 0) -> Popen[bytes]:
+    """Start a module in a process that does not outlive this one, with pipes to and from it.
+
+    It does not get the signals of the terminal: this process ends it. `flags` are of Windows.
+    """
+    process = Popen(
+        [sys.executable, "-P", "-m", module],
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=DEVNULL,
+        # An empty entry of this process is the current folder, one of the variable is none.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+        start_new_session=True,
+        # The same on Windows, without a window.
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0) | flags,
+    )
     _helpers.add(process)
+    return process
 
 
 def forget_helper(process: Popen[Any]) -> None:

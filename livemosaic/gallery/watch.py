@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import GalleryError, OptionError
-from ..unfinished import add_helper, forget_helper
+from ..unfinished import forget_helper, start_helper
 from .folder_reader import (
     FolderReader,
     Joined,
@@ -115,18 +115,8 @@ class FolderWatcher:
         self._process = None
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{__package__}.watch_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
-            start_new_session=True,
-            # On Windows: without a window, and at the lowest priority.
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0)
-            | getattr(subprocess, "IDLE_PRIORITY_CLASS", 0),
-        )
-        add_helper(process)
+        lowest: int = getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)  # of Windows
+        process = start_helper(f"{__package__}.watch_process", flags=lowest)
         assert process.stdin is not None
         order = {
             "folders": self._folders, "recipe": asdict(self.live.recipe),

@@ -12,7 +12,6 @@ import errno
 import faulthandler
 import os
 import pickle
-import subprocess
 import sys
 import threading
 import time
@@ -21,7 +20,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple, NoReturn
 
 from ..media.ffmpeg import ffmpeg_error
-from ..unfinished import add_helper, forget_helper
+from ..unfinished import forget_helper, start_helper
 
 # Once the run is to end, a server may keep it waiting so long. A signal ends a run in a second.
 _HURRIED_S = 0.7
@@ -68,18 +67,7 @@ class Sender:
         self._hurried = threading.Event()
         self._waits_since_s: float | None = None
         self.gave_up = False  # after `hurry` the server has kept it waiting
-        # Without the signals of the terminal: the parent ends it.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", f"{__package__}.sender_process"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            # An empty entry of this process is the current folder, one of the variable is none.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # the same on Windows
-        )
-        add_helper(self._process)
+        self._process = start_helper(f"{__package__}.sender_process")
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._input, self._output = self._process.stdin, self._process.stdout
