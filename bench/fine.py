@@ -13,18 +13,16 @@ itself than three cells, counted in those of the larger of both.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from bench.area import RATE, SIZE, TILE, frames
-from bench.common import CLIP, machine, run
+from bench.area import RATE, SIZE, TILE, frames, live_runs
+from bench.common import CLIP, machine
 from bench.quality.metrics import points, psnr
 from livemosaic import Frame, Gallery, Mosaic, MosaicSettings, open_gallery
 from livemosaic.control.state import LiveState
@@ -152,33 +150,21 @@ def repeats(mosaic: Mosaic, distance: int) -> tuple[int, int, int]:
 
 
 def cost(pictures: list[Any], seconds: float) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        clip = Path(folder) / "webcam.mp4"
-        writing = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"mp4v"), RATE, SIZE)
-        for picture in pictures:
-            writing.write(picture)
-        writing.release()
-        size = f"{SIZE[0]}x{SIZE[1]}"
-        shares = []
+    choices = [
+        ("--area", area, "--fine", fine)
         for area, fine in (
             ("everything", "none"),
             ("background", "faces"),
             ("everything", "faces"),
             ("everything", "detail"),
-        ):
-            words = ["run", str(clip), "null", "--realtime", "--size", size, "--tile", str(TILE)]
-            words += ["--area", area, "--fine", fine, "--duration", str(seconds)]
-            done = run([sys.executable, "-m", "livemosaic", *words, "--json", "--quiet"])
-            report = json.loads(done.output)
-            shares.append(done.cpu_s / done.seconds)
-            latency = report["latency_ms"]
-            more = f"{shares[-1] - shares[0]:.0%} more than everything" if len(shares) > 1 else ""
-            print(
-                f"| `--area {area} --fine {fine}` | {shares[-1]:.0%} of one core{more and ', '}"
-                f"{more}; p50 {latency['p50']:.1f} ms, p99 {latency['p99']:.1f} ms; "
-                f"{report['dropped']} of {report['frames_in']} dropped | "
-                f"{'25 % more, p99 25 ms, no drop' if area == 'background' else ''} |"
-            )
+        )
+    ]
+    shares: list[float] = []
+    for options, share, figures in live_runs(pictures, seconds, choices):
+        more = f"; {share - shares[0]:.0%} of a core more than everything" if shares else ""
+        bar = "25 % more, p99 25 ms, no drop" if "background" in options else ""
+        shares.append(share)
+        print(f"| `{options}` | {figures}{more} | {bar} |")
 
 
 def film_frame(path: Path, at_s: float) -> Any:
