@@ -24,6 +24,7 @@ from livemosaic.gallery.build import write_gallery
 from livemosaic.gallery.file_format import GalleryWriter
 from livemosaic.gallery.layout_features import cell_points, points_to_lab
 from livemosaic.gallery.tiles import Tiles
+from livemosaic.gallery.watch import FolderWatcher
 from livemosaic.jit import U8
 from livemosaic.media.colour import ycbcr_to_bgr
 from livemosaic.media.frame import Frame
@@ -37,6 +38,7 @@ from livemosaic.sinks import open_sink
 from livemosaic.sources import open_source
 
 TILE_PX = 16
+SETTINGS = MosaicSettings(tile_px=TILE_PX, scale=1.0, for_screen=True)
 
 
 def smooth(seed: int, side: int) -> U8:
@@ -78,6 +80,23 @@ def mean_cost(mosaic: Mosaic, pictures: list[Frame]) -> float:
     return float(np.mean(costs))
 
 
+def live_film(
+    clip: str, live: LiveGallery, seconds: float, watcher: FolderWatcher | None = None
+) -> Pipeline:
+    """A film as if it were live, made of a gallery that changes."""
+    source = open_source(clip)
+    info = source.info
+    mosaic = Mosaic(live.snapshot, SETTINGS)
+    grid = mosaic.plan(info.width, info.height)
+    mosaic.update_settings(SETTINGS.for_grid(grid))
+    mosaic.warm_up(info.width, info.height, info.colour)
+    sink = open_sink("null", output_info(info, grid))
+    return Pipeline(
+        source, mosaic, [sink], realtime=True, duration_s=seconds,
+        control=Control(LiveState(mosaic.settings)), live_gallery=live, watcher=watcher,
+    )  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("clip")
@@ -89,18 +108,7 @@ def main() -> None:
 
     cv2.setNumThreads(1)
     live = LiveGallery(gallery_of(args.tiles))
-    source = open_source(args.clip)
-    info = source.info
-    settings = MosaicSettings(tile_px=TILE_PX, scale=1.0, for_screen=True)
-    mosaic = Mosaic(live.snapshot, settings)
-    grid = mosaic.plan(info.width, info.height)
-    mosaic.update_settings(settings.for_grid(grid))
-    mosaic.warm_up(info.width, info.height, info.colour)
-    sink = open_sink("null", output_info(info, grid))
-    pipeline = Pipeline(
-        source, mosaic, [sink], realtime=True, duration_s=args.seconds,
-        control=Control(LiveState(mosaic.settings)), live_gallery=live,
-    )  # fmt: skip
+    pipeline = live_film(args.clip, live, args.seconds)
     ended, memory = threading.Event(), []
     live.add([smooth(10**8, 200)])  # compiled before it begins
 
@@ -138,7 +146,7 @@ def main() -> None:
     costs = []
     for index in (now, new_index(live.snapshot)):
         made = Mosaic(
-            live.snapshot, settings,
+            live.snapshot, SETTINGS,
             matcher=lambda *its, index=index: LayoutMatcher(*its, index=index),
         )  # fmt: skip
         costs.append(mean_cost(made, pictures))

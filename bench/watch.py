@@ -20,19 +20,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from live_gallery import live_film
 
-from livemosaic import (
-    Control,
-    LiveGallery,
-    LiveState,
-    Mosaic,
-    MosaicSettings,
-    Pipeline,
-    open_gallery,
-    open_sink,
-    open_source,
-    output_info,
-)
+from livemosaic import LiveGallery, open_gallery
 from livemosaic.gallery.watch import FolderWatcher
 
 DISTINCT, COPIES = 8, 20
@@ -75,19 +65,8 @@ def main() -> None:
     write_photos(photos)
     folder.mkdir()
     live = LiveGallery(open_gallery("photos"))
-    settings = MosaicSettings(tile_px=16, scale=1.0, for_screen=True)
-    source = open_source(args.clip)
-    info = source.info
-    mosaic = Mosaic(live.snapshot, settings)
-    grid = mosaic.plan(info.width, info.height)
-    mosaic.update_settings(settings.for_grid(grid))
-    mosaic.warm_up(info.width, info.height, info.colour)
-    sink = open_sink("null", output_info(info, grid))
-    pipeline = Pipeline(
-        source, mosaic, [sink], realtime=True, duration_s=args.seconds,
-        control=Control(LiveState(mosaic.settings)), live_gallery=live,
-        watcher=FolderWatcher(live, [str(folder)]),
-    )  # fmt: skip
+    watcher = FolderWatcher(live, [str(folder)])
+    pipeline = live_film(args.clip, live, args.seconds, watcher)
 
     def add() -> None:
         time.sleep(3)
