@@ -9,14 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, Popen
 from typing import Any
 
 # Sets, because changing or copying one is a single step: a signal handler may come between any two
 # steps of the main thread, and must not wait for a lock.
 _unfinished: set[Path] = set()
 _completed: set[str] = set()
-_helpers: set[Popen[Any]] = set()
+_helpers: set[subprocess.Popen[Any]] = set()
 
 
 def add_unfinished(path: Path) -> None:
@@ -29,16 +28,16 @@ def forget_unfinished(path: Path) -> None:
     _unfinished.discard(path)
 
 
-def start_helper(module: str, *, flags: int = 0) -> Popen[bytes]:
+def start_helper(module: str, *, flags: int = 0) -> subprocess.Popen[bytes]:
     """Start a module in a process that does not outlive this one, with pipes to and from it.
 
     It does not get the signals of the terminal: this process ends it. `flags` are of Windows.
     """
-    process = Popen(
+    process = subprocess.Popen(
         [sys.executable, "-P", "-m", module],
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=DEVNULL,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         # An empty entry of this process is the current folder, one of the variable is none.
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
         start_new_session=True,
@@ -49,7 +48,7 @@ def start_helper(module: str, *, flags: int = 0) -> Popen[bytes]:
     return process
 
 
-def forget_helper(process: Popen[Any]) -> None:
+def forget_helper(process: subprocess.Popen[Any]) -> None:
     """The process has ended."""
     _helpers.discard(process)
 
