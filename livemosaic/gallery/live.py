@@ -20,6 +20,7 @@ from ..errors import GalleryError, UsageError
 from ..tile_size import sides
 from .added_crops import Arrays, mean_colours, new_colours
 from .build import Batch, images_cut, read_batch
+from .change import recipe_of
 from .file_format import Gallery, Stamp
 from .recipe import CROPS_BELOW_PHOTOS, Recipe
 from .snapshot import GalleryRows, GallerySnapshot
@@ -60,8 +61,7 @@ class LiveGallery:
         take("recipe", recipe, Recipe | None, "a Recipe")
         if isinstance(gallery, GallerySnapshot):
             raise UsageError("gallery: it is the snapshot of a live gallery; use a copy's file")
-        by_gallery = Recipe(gallery.tile_px, no_mirror=not gallery.mirror, **gallery.options)
-        self.recipe = replace(recipe or by_gallery, tile_px=gallery.tile_px)
+        self.recipe = replace(recipe or recipe_of(gallery), tile_px=gallery.tile_px)
         self._base, self._lock = gallery, threading.Lock()
         self._state = GalleryRows(gallery)
         self._gone = np.zeros(len(gallery), np.bool_)
