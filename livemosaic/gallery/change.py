@@ -21,7 +21,7 @@ from .build import BuildReport, Progress, file_cut, write_gallery
 from .builtin import BUILTIN
 from .file_format import Gallery, new_gallery_file
 from .recipe import Recipe
-from .tiles import Crop, Tiles, Uncut
+from .tiles import Tiles, Uncut, heads_by_photo
 from .video_frames import photo_exists, photo_stamp, video_of
 
 
@@ -157,9 +157,7 @@ def cut_of(gallery: Gallery) -> Callable[[str], tuple[Tiles, bool]]:
     start = np.searchsorted(gallery.source_photo[order], np.arange(len(photos) + 1))
     numbers = {name: number for number, name in enumerate(photos)}
     uncut_at = {number: place for place, number in enumerate(gallery.uncut_photo.tolist())}
-    heads: dict[int, list[Crop]] = {}
-    for photo, *head in gallery.heads.tolist():
-        heads.setdefault(photo, []).append((head[0], head[1], head[2], head[3]))
+    heads = heads_by_photo(gallery.heads)
 
     def cut(name: str) -> tuple[Tiles, bool]:
         number = numbers[name]

@@ -20,7 +20,7 @@ from ..tile_size import TileSize, shape
 from .file_format import Gallery
 from .layout_features import tile_points
 from .snapshot import GallerySnapshot
-from .tiles import Crop, largest_part
+from .tiles import heads_by_photo, largest_part
 
 # Tiles that are described at once.
 _BATCH = 1024
@@ -59,9 +59,7 @@ def _cut(gallery: Gallery, wanted: Size) -> Gallery:
         if photo in tile_of:
             from_uncut[tile_of[photo]] = place
             covers[tile_of[photo]] = gallery.uncut_crop[place]
-    heads: dict[int, list[Crop]] = {}
-    for photo, *head in gallery.heads.tolist():
-        heads.setdefault(photo, []).append((head[0], head[1], head[2], head[3]))
+    heads = heads_by_photo(gallery.heads)
     new = zip(covers[known:].tolist(), gallery.source_photo[known:].tolist(), strict=True)
     parts = [largest_part(cover, wanted, heads.get(photo, ())) for cover, photo in new]
     crops = np.array(parts, np.int32).reshape(-1, 4)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ..jit import U8
+from ..jit import I32, U8
 from ..media.image_reader import BACKGROUND, BadImage, ImageReader, flatten
 from ..option import Size
 from ..tile_size import MAX_RATIO
@@ -172,6 +172,14 @@ def largest_part(of: Sequence[int], wanted: Size, heads: Sequence[Crop] = ()) ->
         down_it = [(y - top, y - top + high, wide * high) for _, y, wide, high in heads]
         x, y = _begin(width, w, x, across_it), _begin(height, h, y, down_it)
     return left + x, top + y, w, h
+
+
+def heads_by_photo(rows: I32) -> dict[int, list[Crop]]:
+    """The heads of each photo, by its number, from the `heads` of a gallery."""
+    heads: dict[int, list[Crop]] = {}
+    for photo, left, top, width, height in rows.tolist():
+        heads.setdefault(photo, []).append((left, top, width, height))
+    return heads
 
 
 def _crops(width: int, height: int, recipe: Recipe, heads: Sequence[Crop]) -> list[Crop]:
