@@ -19,7 +19,7 @@ from ..argument import items, path_text, take, whole
 from ..errors import MISSING_FOLDERS, GalleryError, UsageError
 from .build import BuildReport, Progress, file_cut, write_gallery
 from .builtin import BUILTIN
-from .file_format import Gallery, new_gallery_file
+from .file_format import Gallery, Stamp, new_gallery_file
 from .recipe import Recipe
 from .tiles import Tiles, Uncut, heads_by_photo
 from .video_frames import photo_exists, photo_stamp, video_of
@@ -131,10 +131,9 @@ def refresh_gallery(
             f"the folder {missing[0]!r} of photos of {str(gallery)!r} is gone; mount its drive, or "
             f"{MISSING_FOLDERS} to leave out its photos"
         )
-    stamps = map(tuple, opened.stamps.tolist())
     changed = [
         photo
-        for photo, stamp in zip(photos, stamps, strict=True)
+        for photo, stamp in stamps_of(opened).items()
         if photo_stamp(photo) != stamp and photo_exists(photo)
     ]
     if not gone and not changed:
@@ -147,6 +146,11 @@ def refresh_gallery(
 def recipe_of(gallery: Gallery) -> Recipe:
     """How a gallery was made."""
     return Recipe(gallery.tile_px, no_mirror=not gallery.mirror, **gallery.options)
+
+
+def stamps_of(gallery: Gallery) -> dict[str, Stamp]:
+    """The stamp of each photo of a gallery."""
+    return dict(zip(gallery.sources.photos(), map(tuple, gallery.stamps.tolist()), strict=True))
 
 
 def cut_of(gallery: Gallery) -> Callable[[str], tuple[Tiles, bool]]:
@@ -218,7 +222,7 @@ def _write(
         pixels, crops = tiles.pixels[wholes], tiles.crops[wholes]
         return tiles._replace(pixels=pixels, crops=crops), lettering
 
-    stamps = dict(zip(gallery.sources.photos(), map(tuple, gallery.stamps.tolist()), strict=True))
+    stamps = stamps_of(gallery)
     with new_gallery_file(gallery.path) as writer:
         return write_gallery(
             writer,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from ..errors import LivemosaicError
 from .build import Batch, file_cut, read_batch, write_gallery
-from .change import cut_of, recipe_of
+from .change import cut_of, recipe_of, stamps_of
 from .file_format import NO_STAMP, SUFFIX, Gallery, Stamp, is_gallery_file, new_gallery_file
 from .photo_paths import FoundPhotos, search
 from .recipe import Recipe
@@ -114,15 +114,13 @@ class FolderReader:
                 self._kept = kept
         if self._kept is None:
             return
-        stamps = [(size, time_ns) for size, time_ns in self._kept.stamps.tolist()]
-        kept_stamps = dict(zip(self._kept.sources.photos(), stamps, strict=True))
-        same = [name for name, stamp in kept_stamps.items() if photo_stamp(name) == stamp]
-        if len(same) < len(kept_stamps):
+        stamps = stamps_of(self._kept)
+        same = {name: stamp for name, stamp in stamps.items() if photo_stamp(name) == stamp}
+        if len(same) < len(stamps):
             self._note_change()
         if same:
-            self._known = {name: kept_stamps[name] for name in same}
-            tile = self._recipe.tile
-            yield Joined(read_batch(same, cut_of(self._kept), self._known.__getitem__, tile))
+            self._known, tile = same, self._recipe.tile
+            yield Joined(read_batch(list(same), cut_of(self._kept), same.__getitem__, tile))
 
     def look(self) -> Iterator[News]:
         """What has become of the photos since the last look."""
