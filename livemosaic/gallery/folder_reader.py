@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ..errors import LivemosaicError
 from .build import Batch, file_cut, read_batch, write_gallery
 from .change import cut_of, recipe_of, stamps_of
-from .file_format import NO_STAMP, SUFFIX, Gallery, Stamp, is_gallery_file, new_gallery_file
+from .file_format import SUFFIX, Gallery, Stamp, is_gallery_file, new_gallery_file
 from .photo_paths import FoundPhotos, search
 from .recipe import Recipe
 from .tiles import Tiles
@@ -103,7 +103,6 @@ class FolderReader:
         self._kept: Gallery | None = None
         self._changed_s: float | None = None  # first and last change since the file was written
         self._latest_s = 0.0
-        self._reading: Stamp = NO_STAMP
         self.look_s = 0.0  # how long the last look took, without reading
 
     def begin(self) -> Iterator[News]:
@@ -161,8 +160,8 @@ class FolderReader:
                     yield Unreadable(path, seen.reason)
                 continue
             yield Reading(path)
-            self._reading = seen.stamp
-            batch = read_batch([path], self._remembering_cut, self._stamp, self._recipe.tile)
+            stamps, tile = {path: seen.stamp}, self._recipe.tile
+            batch = read_batch([path], self._remembering_cut, stamps.__getitem__, tile)
             if photo_stamp(path) == seen.stamp:  # else it is changing
                 for _, reason in batch[2]:
                     seen.reason = reason
@@ -173,9 +172,6 @@ class FolderReader:
             yield Reading("")
             if self._clock() - now_s >= _READS_S:
                 return
-
-    def _stamp(self, path: str) -> Stamp:
-        return self._reading
 
     def _remembering_cut(self, path: str) -> tuple[Tiles, bool]:
         self._fresh[path] = made = self._cut(path)
