@@ -68,7 +68,9 @@ class Folder:
 
 
 def joined(news: list[News]) -> list[str]:
-    return [os.path.basename(name) for it in news if isinstance(it, Joined) for name in it.batch[0]]
+    return [
+        os.path.basename(name) for it in news if isinstance(it, Joined) for name in it.batch.names
+    ]
 
 
 def left(news: list[News]) -> list[str]:
@@ -101,7 +103,7 @@ def test_photos_of_every_kind(folder: Folder) -> None:
     tiles = {built.sources[i].path: built.tiles[i] for i in range(len(built))}
     for it in found:
         if isinstance(it, Joined):
-            np.testing.assert_array_equal(it.batch[3]["tiles"][0], tiles[it.batch[0][0]])
+            np.testing.assert_array_equal(it.batch.arrays["tiles"][0], tiles[it.batch.names[0]])
 
 
 def test_a_copy_is_read_when_it_is_whole(folder: Folder) -> None:

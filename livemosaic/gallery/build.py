@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,9 +94,22 @@ class BuildReport:
                 yield f"{len(paths)} {kind}s are left out, such as {paths[0]}{advice}", paths
 
 
-# Of some photos: the names and stamps of those read, (name, reason) of the others, arrays of the
-# gallery file, and those for tiles of other shapes. The numbers of photos count from 0.
-Batch = tuple[list[str], list[Stamp], list[tuple[str, str]], Arrays, Arrays]
+class Batch(NamedTuple):
+    """Some photos and their tiles. The numbers of photos count from 0."""
+
+    names: list[str]  # of those read
+    stamps: list[Stamp]  # likewise
+    unreadable: list[tuple[str, str]]  # name and reason of the others
+    arrays: Arrays  # of the gallery file
+    uncut: Arrays  # likewise, those for tiles of other shapes
+
+    def counted_from(self, first: int) -> Batch:
+        """The same, with numbers of photos from `first` on."""
+        arrays, uncut, by = dict(self.arrays), dict(self.uncut), np.int32(first)
+        arrays["source_photo"] = arrays["source_photo"] + by
+        uncut["uncut_photo"] = uncut["uncut_photo"] + by
+        uncut["heads"] = uncut["heads"] + np.array([by, 0, 0, 0, 0], np.int32)
+        return self._replace(arrays=arrays, uncut=uncut)
 
 
 def build_gallery(
@@ -274,20 +287,16 @@ def write_gallery(
     batches: list[Arrays] = []
     chooses = recipe.crops is None and recipe.for_photos(len(names)).crops
     added = AddedCrops() if chooses else None
-    others: list[Arrays] = []
+    uncuts: list[Arrays] = []
     used: list[str] = []
     stamps: list[Stamp] = []
     unreadable: list[tuple[str, str]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about damaged files: they are reported
-        for read, read_stamps, bad, arrays, other in _read_all(
-            names, cut, stamp, recipe.tile, workers
-        ):
-            arrays["source_photo"] += len(used)
-            other["uncut_photo"] += len(used)
-            other["heads"][:, 0] += len(used)
-            writer.append_uncut(other.pop("uncut"))
-            others.append(other)
+        for batch in _read_all(names, cut, stamp, recipe.tile, workers):
+            read, read_stamps, bad, arrays, uncut = batch.counted_from(len(used))
+            writer.append_uncut(uncut.pop("uncut"))
+            uncuts.append(uncut)
             if added is not None:
                 arrays = added.take(arrays)
             writer.append(arrays.pop("tiles"))
@@ -303,7 +312,7 @@ def write_gallery(
     for arrays in added.chosen() if added is not None else ():
         writer.append(arrays.pop("tiles"))
         batches.append(arrays)
-    arrays, other = _joined(batches), _joined(others)
+    arrays, uncut = _joined(batches), _joined(uncuts)
     features = arrays["features"]
     if labels is None:
         labels = cluster_tiles(features, clusters=recipe.clusters, seed=recipe.seed)
@@ -315,7 +324,7 @@ def write_gallery(
         start = len(os.path.join(root, ""))
         used = [path[start:] for path in used]
     size = writer.finish(
-        arrays | groups._asdict() | other,
+        arrays | groups._asdict() | uncut,
         photos=used,
         root=root,
         recipe=recipe,
@@ -414,7 +423,7 @@ def read_batch(names: Sequence[str], cut: Cut, stamp: Callable[[str], Stamp], ti
         "uncut_crop": np.array([it.crop for it in uncut.values()], np.int32).reshape(-1, 4),
         "heads": np.array(heads, np.int32).reshape(-1, 5),
     }
-    return read, stamps, unreadable, arrays, other
+    return Batch(read, stamps, unreadable, arrays, other)
 
 
 def _common_folder(paths: Sequence[str]) -> str:

@@ -163,9 +163,9 @@ class FolderReader:
             stamps, tile = {path: seen.stamp}, self._recipe.tile
             batch = read_batch([path], self._remembering_cut, stamps.__getitem__, tile)
             if photo_stamp(path) == seen.stamp:  # else it is changing
-                for _, reason in batch[2]:
+                for _, reason in batch.unreadable:
                     seen.reason = reason
-                if batch[0]:
+                if batch.names:
                     self._known[path] = seen.stamp
                     self._note_change()
                     yield Joined(batch)

@@ -115,30 +115,26 @@ class LiveGallery:
         once = list(dict.fromkeys(names))
         batch = read_batch(once, cut, photo_stamp, sides(self.recipe.tile_px))
         self.add_batch(batch)
-        return tuple(batch[2])
+        return tuple(batch.unreadable)
 
     def add_batch(self, batch: Batch) -> None:
         """Add photos that were read by `read_batch` with the recipe of this gallery."""
-        names, stamps, _, arrays, uncut = batch
-        if not names:
+        if not batch.names:
             return
         with self._lock:
             state, first = self._state, len(self._state.stamps.view)
-            arrays = dict(arrays)
+            names, stamps, _, arrays, uncut = batch.counted_from(first)
             is_whole = np.diff(arrays["source_photo"], prepend=-1) > 0
             added_crops = np.zeros(len(is_whole), np.bool_)
             if self.recipe.crops is None:
                 chosen = is_whole | self._new_colours(arrays, ~is_whole)
                 arrays = {name: array[chosen] for name, array in arrays.items()}
                 added_crops = ~is_whole[chosen]
-            arrays["source_photo"] = arrays["source_photo"] + np.int32(first)
             mirrors = self.recipe.mirror & ~arrays["lettering"]
             labels = _nearest(arrays["features"], self._base.centres)
             state.add_photos(names, stamps)
             state.add_tiles(arrays, labels, mirrors, added_crops)
-            uncut = dict(uncut, uncut_photo=uncut["uncut_photo"] + np.int32(first))
-            number = np.array([first, 0, 0, 0, 0], np.int32)
-            state.add_uncut(dict(uncut, heads=uncut["heads"] + number))
+            state.add_uncut(uncut)
             grown = np.zeros(len(labels), np.bool_)
             self._gone = np.concatenate([self._gone, grown])
             replaced = [self._numbers[name] for name in names if name in self._numbers]

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..errors import GalleryError, OptionError
 from ..unfinished import forget_helper, start_helper
+from .build import Batch
 from .folder_reader import (
     FolderReader,
     Joined,
@@ -244,7 +245,7 @@ def receive(stream: IO[bytes]) -> News | None:
     uncut = {name: arrays[name] for name in names[head["tiles"] :]}
     stamps = [(size, time_ns) for size, time_ns in head["stamps"]]
     bad = [(path, reason) for path, reason in head["unreadable"]]
-    return Joined((head["names"], stamps, bad, tiles, uncut))
+    return Joined(Batch(head["names"], stamps, bad, tiles, uncut))
 
 
 def serve() -> None:
