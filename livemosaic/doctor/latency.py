@@ -180,7 +180,7 @@ class _Windows(WindowSink):
         notice_s: float,
     ) -> None:
         super().__init__(info, control=control)
-        self._meter, self._source, self._own_control = meter, source, control
+        self._meter, self._source = meter, source
         self._item: Frame | None = None  # shown since the last look
         self._begun = self._found = False
         cv2.resizeWindow(TITLE, *_MOSAIC_SIZE)
@@ -212,7 +212,7 @@ class _Windows(WindowSink):
         if item is not None:
             self._meter.look(_parts(item.y), now_s, captured_s=item.captured_s)
         if self._meter.finished or not _is_open():
-            self._own_control.quit()
+            self._control.quit()
             return
         try:
             self._meter.check(now_s)
