@@ -53,7 +53,7 @@ class Latency:
     input : as it was given, without credentials
     width, height, rate : of its pictures
     latency_ms : from a change to its mosaic in the window: `p50`, `p95` and `max`
-    since_capture_ms : the part of it since the picture was captured: `p50` and `p95`
+    since_capture_ms : the same for the part since the picture was captured
     changes, lost : how many were measured, and how many were not seen within three seconds
     governor : what the governor reduced at the end, empty for nothing
     """
