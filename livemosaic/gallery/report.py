@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import GalleryError, printable, words_of
 from ..jit import I32, U8
 from ..media.atomic_write import atomic_write
+from ..option import text_of
 from ..tile_size import sides
 from .file_format import Gallery
 
@@ -80,7 +81,7 @@ def info_lines(info: dict[str, Any]) -> list[str]:
     if info["lettering"]:
         mirrored += f", except {info['lettering']:,} with lettering"
     kept, dropped = info["clusters_kept"], info["clusters_dropped"]
-    size = "x".join(map(str, sides(info["tile_px"])))
+    size = text_of(sides(info["tile_px"]))
     rows = {
         "gallery": f"{info['name']} ({info['path'] or 'in memory'})",
         "tiles": f"{_counted(info['tiles'], 'tile')} of {size} pixels, "
