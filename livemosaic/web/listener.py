@@ -39,9 +39,8 @@ class Listener:
         self.socket = _bound(host, port)
         bound = self.socket.getsockname()[0]
         is_everywhere = ipaddress.ip_address(bound.partition("%")[0]).is_unspecified
-        shown = _own_address(self.socket.family) if is_everywhere else host
-        name = f"[{shown}]" if ":" in shown else shown
-        self.host, self.port = name, self.socket.getsockname()[1]
+        self.host = _in_url(_own_address(self.socket.family) if is_everywhere else host)
+        self.port = self.socket.getsockname()[1]
         own = socket.gethostname().lower()
         self.names = frozenset({"localhost", host.lower(), own, f"{own}.local"})
 
@@ -72,6 +71,10 @@ def _has_port(host: str) -> bool:
     return host.rpartition(":")[2].isdecimal() and not host.endswith("]")
 
 
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
 def _token() -> str:
     token = os.environ.get(_TOKEN, "")
     if not token:
@@ -84,7 +87,7 @@ def _token() -> str:
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    name = f"control page: {f'[{host}]' if ':' in host else host}:{port}"
+    name = f"control page: {_in_url(host)}:{port}"
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
