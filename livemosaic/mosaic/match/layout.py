@@ -110,7 +110,7 @@ class LayoutMatcher(Matcher):
         super().__init__(gallery, grid, settings)
         self._unhurried_cells = unhurried_cells if hurry else grid.cells
         self.index = index = layout_index(gallery) if index is None else index
-        photos = int(np.count_nonzero(np.diff(index.photo_start)))
+        self._photos = photos = int(np.count_nonzero(np.diff(index.photo_start)))
         plain = np.maximum(_ENOUGH_TEXTURE - index.texture, 0)
         penalties = _PLAIN_PENALTY * settings.variety * plain
         penalties += _crop_penalty(grid) * gallery.added_crops[index.variant // 2]
@@ -160,8 +160,7 @@ class LayoutMatcher(Matcher):
         """Uses, distances and prices count over all sizes."""
         whole = matchers[0]
         # Where cells are finer, there are more of them within a distance.
-        photos = int(np.count_nonzero(np.diff(whole.index.photo_start)))
-        distance = _possible_distance(photos // 2)
+        distance = _possible_distance(whole._photos // 2)
         rules = whole.rules._replace(distance=min(whole.rules.distance, distance))
         assignment = empty_assignment([it.grid for it in matchers], whole.index, rules)
         for size, matcher in enumerate(matchers):
@@ -173,7 +172,7 @@ class LayoutMatcher(Matcher):
     @property
     def most_cells(self) -> int:
         """As often as each photo may be used."""
-        return self.rules.max_uses * int(np.count_nonzero(np.diff(self.index.photo_start)))
+        return self.rules.max_uses * self._photos
 
     @property
     def is_cut(self) -> bool:
