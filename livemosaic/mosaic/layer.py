@@ -176,10 +176,9 @@ class Layer:
         """Whether any of these cells is shown, or finer ones."""
         return bool(((self.ids >= 0) | self.split).any())
 
-    def count(self, coarse: Bools, cells: I32 | None = None) -> int:
-        """How many of the cells, or of some, are shown in those of the largest cells."""
-        shown = coarse[self.coarse] & (self.ids >= 0)
-        return int(np.count_nonzero(shown if cells is None else shown[cells]))
+    def count(self, coarse: Bools, cells: I32) -> int:
+        """How many of some cells are shown in those of the largest cells."""
+        return int(np.count_nonzero(coarse[self.coarse[cells]] & (self.ids[cells] >= 0)))
 
     @property
     def shown(self) -> int:

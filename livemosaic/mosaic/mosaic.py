@@ -401,23 +401,19 @@ class Mosaic:
         means = [self._means(layer, layer.tint, ycbcr, outdated) for layer in layers]
         deep_means = self._deep_means(frame, outdated)
         composed = np.flatnonzero(outdated).astype(np.int32)
-        planes = self._compositor.compose(
-            frame,
-            composed,
-            [layer.part(outdated, it) for layer, it in zip(layers, means, strict=True)],
-            area=area,
-        )
+        parts = [layer.part(outdated, it) for layer, it in zip(layers, means, strict=True)]
+        planes = self._compositor.compose(frame, composed, parts, area=area)
         deep = None
         if frame.deep is not None and self._deep is not None:
-            parts = [
+            deep_parts = [
                 layer.part(outdated, it, deep=True)
                 for layer, it in zip(layers, deep_means, strict=True)
             ]
-            deep = self._deep.compose(frame.deep, parts, area)
+            deep = self._deep.compose(frame.deep, deep_parts, area)
         self.on_stage("compose")
 
         self._key = key
-        painted = sum(layer.count(outdated) for layer in layers)
+        painted = sum(len(part.cells) for part in parts)
         new = sum(
             layer.count(outdated, cells) for layer, cells in zip(layers, matched, strict=False)
         )
