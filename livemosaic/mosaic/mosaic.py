@@ -151,8 +151,6 @@ class Mosaic:
     >>> mosaic = Mosaic(thorough=True)                        # doctest: +SKIP
     """
 
-    _matcher: Matcher  # of the stream
-
     def __init__(
         self,
         gallery: GallerySpec = "photos",
