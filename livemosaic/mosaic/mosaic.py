@@ -539,8 +539,7 @@ class Mosaic:
             self.gallery = gallery
             if not (isinstance(gallery, GallerySnapshot) and gallery.follows(earlier)):
                 self._key = None
-        style = {name: getattr(settings, name) for name in _STYLE}
-        if replace(before, **style) != settings:
+        if not _keep_tiles(before, settings):
             self._key = None
         elif self._key is not None and settings != before:
             self._activity.set_limits(threshold=settings.activity, overlay=settings.overlay)
@@ -573,8 +572,7 @@ class Mosaic:
         grids = [layer.grid for layer in self._layers]
         if [matcher.grid for matcher in ready.matchers] != grids:
             return False
-        style = {name: getattr(self.settings, name) for name in _STYLE}
-        return replace(ready.matchers[0].settings, **style) == self.settings
+        return _keep_tiles(ready.matchers[0].settings, self.settings)
 
     @_one_thread
     def forget(self) -> None:
@@ -741,6 +739,11 @@ def _check_settings(settings: object) -> None:
     if not isinstance(settings, MosaicSettings):
         problem = "must be MosaicSettings; options are given by name, such as tint=0.3"
         raise OptionError("settings", settings, problem)
+
+
+def _keep_tiles(before: MosaicSettings, settings: MosaicSettings) -> bool:
+    """Whether settings differ only in how tiles are shown."""
+    return replace(before, **{name: getattr(settings, name) for name in _STYLE}) == settings
 
 
 def _cells_of(layer: Layer) -> CellTiles:
