@@ -177,7 +177,6 @@ class Mosaic:
         self._make_matcher, self._cache_bytes, self._rgb = matcher, cache_bytes, rgb
         self._key: _Key | None = None  # of the stream
         self._tiles: list[TileCache] = []  # of each layer
-        self._deep_tiles: list[DeepTileCache] = []
         self._deep: DeepCompositor | None = None
         self._layers: list[Layer]  # the largest cells first; of the stream
         self._tiles_for: tuple[object, ...] = ()  # what they depend on, the gallery first
@@ -562,8 +561,10 @@ class Mosaic:
         if self._room() < 0:  # so many photos have left
             self._join_all()
         self._cut = ready.cut
-        for tiles in (*self._tiles, *self._deep_tiles):
-            tiles.follow(ready.cut)
+        for layer in self._layers:
+            layer.tiles.follow(ready.cut)
+            if layer.deep_tiles is not None:
+                layer.deep_tiles.follow(ready.cut)
         self._tiles_for = (self.gallery, *self._tiles_for[1:])
         return True
 
@@ -592,7 +593,6 @@ class Mosaic:
         # Pixels on each side of the largest cells: enough for the finest ones.
         self._px = max(ANALYSIS_PX, layers[0].matcher.points << (len(layers) - 1))
         self._layers = layers
-        self._deep_tiles = []
         self._use_style(colour, deep_colour)
         self._hidden = HiddenCells(grid)
         self._begun = False
@@ -621,28 +621,25 @@ class Mosaic:
                 )
                 for it in self._layers
             ]
-        if deep_colour is not None and not self._deep_tiles:
-            self._deep_tiles = [
-                DeepTileCache(
-                    self._cut,
-                    tile=(it.grid.tile_width, it.grid.tile_height),
-                    colour=deep_colour,
-                    full_size=full_size,
-                    min_tiles=2 * it.grid.cells,
-                    max_bytes=max_bytes,
-                )
-                for it in self._layers
-            ]
         self._compositor = Compositor(grid, overlay=overlay, tint=s.tint)
         self._deep = None
         if deep_colour is not None:
             self._deep = DeepCompositor(grid, overlay=overlay, tint=s.tint)
-        for number, layer in enumerate(self._layers):
-            layer.tiles = self._tiles[number]
+        for layer, tiles in zip(self._layers, self._tiles, strict=True):
+            layer.tiles = tiles
             layer.tint = CellTint(layer.grid) if s.tint > 0 else None
-            if deep_colour is not None:
-                layer.deep_tiles = self._deep_tiles[number]
-                layer.deep_tint = CellTint(layer.grid) if s.tint > 0 else None
+            if deep_colour is None:
+                continue
+            layer.deep_tint = CellTint(layer.grid) if s.tint > 0 else None
+            if layer.deep_tiles is None:
+                layer.deep_tiles = DeepTileCache(
+                    self._cut,
+                    tile=(layer.grid.tile_width, layer.grid.tile_height),
+                    colour=deep_colour,
+                    full_size=full_size,
+                    min_tiles=2 * layer.grid.cells,
+                    max_bytes=max_bytes,
+                )
 
     # ---- warm-up: what a live stream must not wait for -------------------------------------------
 
