@@ -83,6 +83,11 @@ class CellCounts:
         count: int = getattr(self, name)
         return count / max(self.total + self.split, 1)
 
+    @property
+    def split_share(self) -> float:
+        """Of the largest cells, those shown by finer ones: each split makes four cells of one."""
+        return self.split / max(self.total - 3 * self.split, 1)
+
 
 class CellTiles(NamedTuple):
     """The tiles in the cells of one size, see `Mosaic.layers`."""

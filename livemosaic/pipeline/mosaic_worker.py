@@ -228,7 +228,7 @@ class MosaicWorker:
         cells = self.cells = self._mosaic.cells
         self.frames += 1
         self.mosaic_shares += self._area.share
-        self.split_shares += cells.split / grid.cells
+        self.split_shares += cells.split_share
         for name in CELL_COUNTS:
             self.cell_shares[name] += cells.share(name)
         if governor is not None:

@@ -85,7 +85,7 @@ class RunReport:
             latency_ms_p95=first.latency.recent_ms(95),
             dropped=self._dropped,
             active_share=cells.share("active"),
-            split_share=cells.split / max(cells.total - 3 * cells.split, 1),
+            split_share=cells.split_share,
             stages_ms={
                 name: stage.recent_ms(50)
                 for name, stage in worker.durations.items()
