@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from ..control.state import OutputStats
 from ..media.frame import Frame, TrackPacket, for_each
@@ -119,12 +119,9 @@ class SinkWriter:
 
     def stats(self) -> OutputStats:
         """This sink's part of the live statistics."""
-        state: Literal["running", "finished", "failed"] = (
-            "finished" if self.completed else "running"
-        )
         return OutputStats(
             name=self.sink.name,
-            state="failed" if self.aborted else state,
+            state="failed" if self.aborted else "finished" if self.completed else "running",
             frames=self.frames_out,
             dropped=self.dropped,
         )
