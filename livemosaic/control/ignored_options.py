@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import OptionError
-from ..mosaic.match import MATCHERS
+from ..mosaic.match import MATCHERS, unused_by
 from ..option import text_of
 from .options import RunOptions
 
@@ -102,8 +102,7 @@ def ignored_options(options: RunOptions, run: Circumstances) -> dict[str, str]:
     ignored: dict[str, str] = {}
     if not run.interactive:
         match = options.mosaic.match
-        of_others = frozenset[str]().union(*(it.uses for it in MATCHERS.values()))
-        for name in sorted(options.explicit & (of_others - MATCHERS[match].uses)):
+        for name in sorted(options.explicit & unused_by(match)):
             ignored[name] = f"match {match} does not use it"
     for names, is_ignored, why in _RULES:
         if is_ignored(options, run):

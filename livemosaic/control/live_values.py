@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import OptionError, UsageError, as_written, did_you_mean
 from ..mosaic.grid import fixed_grid
-from ..mosaic.match import MATCHERS
+from ..mosaic.match import unused_by
 from ..option import Option, text_of
 from .options import OPTIONS
 from .state import LIVE_OPTIONS, OUTSIDE_WORDS, Control, colour_of
@@ -88,9 +88,7 @@ def _fields(control: Control, values: Mapping[str, object]) -> dict[str, Any]:
 
 def unused(control: Control) -> list[str]:
     """Names of the options of the match that the current one does not use."""
-    uses = MATCHERS[control.state.settings.match].uses
-    of_all = frozenset[str]().union(*(it.uses for it in MATCHERS.values()))
-    return sorted(of_all - uses)
+    return sorted(unused_by(control.state.settings.match))
 
 
 def _files_outside(control: Control) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..settings import MosaicSettings
     from .base import Matcher
 
-__all__ = ["MATCHERS", "matcher_class"]
+__all__ = ["MATCHERS", "matcher_class", "unused_by"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,12 @@ MATCHERS = {
     ),
     "clusters": Way("clusters", "ClusterMatcher", frozenset({"palette", "seed"})),
 }
+
+
+def unused_by(match: str) -> frozenset[str]:
+    """The options that have an effect with other ways of matching only."""
+    of_all = frozenset[str]().union(*(way.uses for way in MATCHERS.values()))
+    return of_all - MATCHERS[match].uses
 
 
 def matcher_class(settings: MosaicSettings) -> type[Matcher]:
