@@ -22,8 +22,8 @@ LIVE_VALUES: Mapping[str, Option] = {
     **{known.name: known for known in LIVE_OPTIONS.values()},
 }
 
-# The output keeps its size: a change of these is planned for it.
-_GRID = {"tile": "tile_px", "columns": "columns"}
+# The output keeps its size: a change of these fields is planned for it.
+_GRID = ("tile_px", "columns")
 
 
 def live_values(control: Control) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _fields(control: Control, values: Mapping[str, object]) -> dict[str, Any]:
             raise known.error(value)
         fields[known.field] = known.read(value)
         _refuse_foreign(control, known, fields[known.field])
-    planned = {_GRID[name]: fields.pop(LIVE_VALUES[name].field) for name in _GRID if name in values}
+    planned = {name: fields.pop(name) for name in _GRID if name in fields}
     if len(planned) > 1:
         raise UsageError("tile and columns exclude each other; use one of them")
     if planned:
