@@ -14,7 +14,7 @@ from ..mosaic.grid import fixed_grid
 from ..mosaic.match import unused_by
 from ..option import Option, text_of
 from .options import OPTIONS
-from .state import LIVE_OPTIONS, OUTSIDE_WORDS, Control, colour_of
+from .state import LIVE_OPTIONS, OUTSIDE_WORDS, Control, colour_of, is_picture_file
 
 # By the name that users know; a profile is a set of values of the others.
 LIVE_VALUES: Mapping[str, Option] = {
@@ -93,7 +93,7 @@ def unused(control: Control) -> list[str]:
 
 def _files_outside(control: Control) -> tuple[str, ...]:
     now = {control.state.outside, control.outside_at_start}
-    return tuple(sorted(it for it in now if it not in OUTSIDE_WORDS and not it.startswith("#")))
+    return tuple(sorted(filter(is_picture_file, now)))
 
 
 def _refuse_foreign(control: Control, known: Option, value: Any) -> None:

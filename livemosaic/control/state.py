@@ -54,9 +54,14 @@ def named_picture(name: str, path: str, *, advice: str = "name a picture") -> U8
         raise OptionError(name, path, f"cannot be read: {error}; {advice}") from None
 
 
+def is_picture_file(outside: str) -> bool:
+    """Whether the option `outside` names a picture file."""
+    return outside not in OUTSIDE_WORDS and not outside.startswith("#")
+
+
 def check_outside(outside: str) -> None:
     """`OptionError` for a picture file that cannot be read."""
-    if outside not in OUTSIDE_WORDS and not outside.startswith("#"):
+    if is_picture_file(outside):
         words = f"{', '.join(OUTSIDE_WORDS)}, a colour such as #20a060, or a picture file"
         advice = did_you_mean(outside, OUTSIDE_WORDS) or f"write {words}"
         named_picture("outside", outside, advice=advice)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ..control.state import LiveState, colour_of
+from ..control.state import OUTSIDE_WORDS, LiveState, colour_of
 from ..jit import F32
 from ..media.colour import U8, Colour, bgr_to_i420
 from ..media.deep import DeepColours
@@ -115,11 +115,7 @@ class Outside:
     has_news : whether a file has been read since the last picture
     """
 
-    def __init__(
-        self,
-        spawn: Callable[[str, Callable[[], None]], None] | None,
-        warn: Callable[[object], None],
-    ) -> None:
+    def __init__(self, spawn: Spawn | None, warn: Callable[[object], None]) -> None:
         self._spawn, self._warn, self._unreadable = spawn, warn, ""
         self._kept: tuple[_Wanted, Frame] | None = None
         self._plain = ""  # "original" or "blur", if the last picture was that
@@ -129,7 +125,7 @@ class Outside:
     def picture(self, outside: str, frame: Frame, mask: U8, size: tuple[int, int]) -> Frame | None:
         """The picture for a frame; `mask` is that of the mosaic. None if there is none yet."""
         self.has_news = False
-        if outside in ("original", "blur"):
+        if outside in OUTSIDE_WORDS:
             self._kept, self._unreadable = None, ""  # another file may have that name next time
             self._reading, self._plain = None, outside
         elif outside == self._unreadable:
