@@ -156,28 +156,29 @@ def _next_tint(control: Control, view: View, name: str) -> str:
     return _step(control, "tint", -1.0 if control.state.settings.tint >= 1.0 else _TINT_STEP)
 
 
+def _next(control: Control, field: str, now: str) -> str:
+    """Change an option to the choice after the current one, and return it."""
+    choices = LIVE_OPTIONS[field].choices
+    choice: str = choices[(choices.index(now) + 1) % len(choices)]
+    control.change(**{field: choice})
+    return choice
+
+
 def _next_match(control: Control, view: View, name: str) -> str:
-    choices = LIVE_OPTIONS["match"].choices
-    now = control.state.settings.match
-    match = choices[(choices.index(now) + 1) % len(choices)]
-    control.change(match=match)
-    return f"match {match}"
+    return f"match {_next(control, 'match', control.state.settings.match)}"
 
 
 def _next_fine(control: Control, view: View, name: str) -> str:
-    settings, choices = control.state.settings, LIVE_OPTIONS["fine"].choices
-    fine = choices[(choices.index(settings.fine) + 1) % len(choices)]
-    control.change(fine=fine)
+    before = control.state.settings
+    fine = _next(control, "fine", before.fine)
     tile = control.state.settings.tile_px
-    if tile is None or tile == settings.tile_px:
+    if tile is None or tile == before.tile_px:
         return f"finer cells: {fine}"
     return f"finer cells: {fine}, tiles of {text_of(tile)} pixels"
 
 
 def _next_area(control: Control, view: View, name: str) -> str:
-    choices = LIVE_OPTIONS["area"].choices
-    area = choices[(choices.index(control.state.area) + 1) % len(choices)]
-    control.change(area=area)
+    area = _next(control, "area", control.state.area)
     hint = "; privacy mode (p) is everywhere" if control.state.privacy else ""
     return f"area {area}{hint}"
 
