@@ -48,8 +48,9 @@ def gauges(stats: LiveStats) -> tuple[Gauge, ...]:
         Gauge("latency", (f"p50 {p50:.0f} ms", f"p95 {p95:.0f} ms")),
         Gauge("dropped", (str(stats.dropped),)),
         Gauge("active cells", (f"{stats.active_share:.0%}",)),
-        *([Gauge("split cells", (f"{stats.split_share:.0%}",))] if stats.split_share else []),
     ]
+    if stats.split_share:
+        lines.append(Gauge("split cells", (f"{stats.split_share:.0%}",)))
     if stats.photos:
         lines.append(Gauge("photos", (stats.photos,)))
     frame_ms = 1000 / stats.fps_in if stats.fps_in else _DEFAULT_FRAME_MS
