@@ -52,6 +52,9 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
             parser.add_argument("paths", nargs="+", metavar="PATH", help="folders, files or globs")
         )
         parser.add_argument("-y", action="store_true", dest="yes", help=yes)
+        add_quiet(parser)
+
+    def add_quiet(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
 
     build = command("build", _build, "make a gallery of photos", "Makes a gallery file of photos.")
@@ -110,7 +113,7 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
             "paths", nargs="+", metavar="PATH", help="photos, folders, videos or globs"
         )
     )
-    remove.add_argument("--quiet", action="store_true", help="no progress, no summary")
+    add_quiet(remove)
 
     refresh = command(
         "refresh",
@@ -122,7 +125,7 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     refresh.add_argument(
         "-y", action="store_true", dest="yes", help="also leave out photos whose folder is gone"
     )
-    refresh.add_argument("--quiet", action="store_true", help="no progress, no summary")
+    add_quiet(refresh)
 
 
 def run(args: argparse.Namespace, interrupts: Interrupts) -> int:
