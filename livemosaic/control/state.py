@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..argument import take
 from ..errors import OptionError, UsageError, did_you_mean
-from ..mosaic.settings import MosaicSettings, can_halve, halvable
+from ..mosaic.settings import MosaicSettings, halvable
 from ..option import TEXTS, Kind, Option, Texts, check, option, options_of
 
 if TYPE_CHECKING:
@@ -253,9 +253,8 @@ class Control:
                     raise UsageError(f"{name}: cannot change while it runs; these can: {known}")
             own = {name: value for name, value in fields.items() if name in LiveState.__slots__}
             others = {name: value for name, value in fields.items() if name not in own}
-            tile = settings.tile_px
-            if others.get("fine", "none") != "none" and tile is not None and not can_halve(tile):
-                others.setdefault("tile_px", halvable(tile))
+            if others.get("fine", "none") != "none" and settings.tile_px is not None:
+                others.setdefault("tile_px", halvable(settings.tile_px))  # itself if it can split
             self._state = replace(self._state, settings=replace(settings, **others), **own)
             self.profile = self.profile if profile is None else profile
         self._tell("")
