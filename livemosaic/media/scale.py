@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .colour import U8
-from .frame import even
+from .colour import U8, i420_to_bgr
+from .frame import Frame, even
 
 
 def letterbox(
@@ -49,6 +49,21 @@ def fill(
         parts.append(target[y : y + h, x : x + w])
         parts[-1][:] = scaled(plane, w, h)
     return parts
+
+
+def bgr_of_size(frame: Frame, width: int, height: int, *, interpolation: int) -> U8:
+    """A frame's picture in another, even size, uint8 (height, width, 3) BGR.
+
+    The planes are scaled: they are half as many samples as the finished picture.
+    """
+    full, half = (width, height), (width // 2, height // 2)
+    y, u, v = (
+        plane
+        if plane.shape[::-1] == size
+        else np.asarray(cv2.resize(plane, size, interpolation=interpolation), np.uint8)
+        for plane, size in ((frame.y, full), (frame.u, half), (frame.v, half))
+    )
+    return i420_to_bgr(y, u, v, frame.colour)
 
 
 def cover(bgr: U8, width: int, height: int) -> U8:

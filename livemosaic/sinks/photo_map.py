@@ -26,8 +26,9 @@ from ..errors import OptionError, printable
 from ..gallery.builtin import builtin_credit
 from ..gallery.file_format import Gallery
 from ..gallery.full_size import full_size_tiles
-from ..media.colour import U8, i420_to_bgr
+from ..media.colour import U8
 from ..media.frame import Frame, StreamInfo, TrackPacket, even
+from ..media.scale import bgr_of_size
 from ..media.urls import local_path
 from ..mosaic.grid import Grid
 from ..mosaic.mosaic import CellTiles, Mosaic
@@ -225,13 +226,8 @@ def _sheet(
 def _reduced(frame: Frame) -> U8:
     """A picture that is not too large for a page, uint8 (h, w, 3) BGR."""
     scale = min(1.0, math.sqrt(PICTURE_PIXELS / (frame.width * frame.height)))
-    full = even(frame.width * scale), even(frame.height * scale)
-    half = full[0] // 2, full[1] // 2
-    y, u, v = (
-        np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8)
-        for plane, size in ((frame.y, full), (frame.u, half), (frame.v, half))
-    )
-    return i420_to_bgr(y, u, v, frame.colour)
+    width, height = even(frame.width * scale), even(frame.height * scale)
+    return bgr_of_size(frame, width, height, interpolation=cv2.INTER_AREA)
 
 
 def _jpeg_url(picture: U8) -> str:

@@ -12,11 +12,10 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import cv2
-import numpy as np
 
 from ..errors import UsageError
-from ..media.colour import i420_to_bgr
 from ..media.frame import Frame, TrackPacket, even
+from ..media.scale import bgr_of_size
 from ..sinks.base import Sink
 
 MIN_WIDTH, MAX_WIDTH = 16, 4096  # of a JPEG that a viewer asks for
@@ -121,18 +120,8 @@ def _jpeg(frame: Frame, shape: Shape, aspect: Fraction) -> bytes:
     full = (even(frame.width * aspect), frame.height)
     width = full[0] if shape.width is None else min(full[0], even(shape.width))
     height = even(full[1] * width / full[0])
-    planes = [frame.y, frame.u, frame.v]
-    if (width, height) != (frame.width, frame.height):
-        # The planes are half as many samples as the finished picture.
-        # The mean of all samples takes seven times as long, and shows from half the width down.
-        mode = cv2.INTER_AREA if 2 * width < frame.width else cv2.INTER_LINEAR
-        half = (width // 2, height // 2)
-        sizes = ((width, height), half, half)
-        planes = [
-            np.asarray(cv2.resize(plane, size, interpolation=mode), np.uint8)
-            for plane, size in zip(planes, sizes, strict=True)
-        ]
-    y, u, v = planes
-    bgr = i420_to_bgr(y, u, v, frame.colour)
+    # The mean of all samples takes seven times as long, and shows from half the width down.
+    mode = cv2.INTER_AREA if 2 * width < frame.width else cv2.INTER_LINEAR
+    bgr = bgr_of_size(frame, width, height, interpolation=mode)
     _, coded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, shape.quality])
     return coded.tobytes()
