@@ -30,7 +30,7 @@ class AddedCrops:
 
     def take(self, arrays: Arrays) -> Arrays:
         """Take tiles, of each photo the whole first; returns the wholes."""
-        is_whole = np.diff(arrays["source_photo"], prepend=-1) > 0
+        is_whole = show_wholes(arrays)
         means = mean_colours(arrays["points"])
         self._whole = np.concatenate([self._whole, means[is_whole]])
         for i in np.flatnonzero(~is_whole):
@@ -43,6 +43,12 @@ class AddedCrops:
         """The crops that were chosen; later photos may have had their colours."""
         held = zip(self._held_means, self._held, strict=True)
         return [arrays for mean, arrays in held if _is_far(mean, self._whole)]
+
+
+def show_wholes(arrays: Arrays) -> NDArray[np.bool_]:
+    """Which tiles show whole photos: of each photo the first."""
+    is_whole: NDArray[np.bool_] = np.diff(arrays["source_photo"], prepend=-1) > 0
+    return is_whole
 
 
 def new_colours(crops: U8, known: F32) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..argument import take
 from ..errors import GalleryError, UsageError
 from ..tile_size import sides
-from .added_crops import Arrays, mean_colours, new_colours
+from .added_crops import Arrays, mean_colours, new_colours, show_wholes
 from .build import Batch, images_cut, read_batch
 from .change import recipe_of
 from .file_format import Gallery, Stamp
@@ -124,7 +124,7 @@ class LiveGallery:
         with self._lock:
             state, first = self._state, len(self._state.stamps.view)
             names, stamps, _, arrays, uncut = batch.counted_from(first)
-            is_whole = np.diff(arrays["source_photo"], prepend=-1) > 0
+            is_whole = show_wholes(arrays)
             added_crops = np.zeros(len(is_whole), np.bool_)
             if self.recipe.crops is None:
                 chosen = is_whole | self._new_colours(arrays, ~is_whole)
