@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
+from ..jit import F32
 
 # WCAG 2.3.1 allows three flashes within a second. A flash is two changes, and the window shows each
 # once more: this is at most two and a half.

@@ -15,7 +15,7 @@ from ..argument import number, path_text, whole
 from ..control.options import resolve
 from ..control.state import Control
 from ..errors import SinkError, SourceError, UsageError
-from ..media.colour import U8
+from ..jit import F32, U8
 from ..media.frame import Frame, StreamInfo, TrackPacket
 from ..session import open_input, open_pipeline
 from ..sinks.base import RunContext
@@ -25,7 +25,7 @@ from ..window import WindowDestination
 from ..window.display import check_display
 from ..window.hud import message_panel
 from ..window.window import TITLE, WindowSink
-from .flashes import F32, FlashMeter, NotSeen
+from .flashes import FlashMeter, NotSeen
 
 _logger = logging.getLogger("livemosaic")
 
