@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from ..argument import take
 from ..errors import GalleryError, UsageError
-from ..tile_size import sides
 from .added_crops import Arrays, mean_colours, new_colours, show_wholes
 from .build import Batch, images_cut, read_batch
 from .change import recipe_of
@@ -113,7 +112,7 @@ class LiveGallery:
         """
         names, cut = images_cut(images, self.recipe, numbers=self._next_number)
         once = list(dict.fromkeys(names))
-        batch = read_batch(once, cut, photo_stamp, sides(self.recipe.tile_px))
+        batch = read_batch(once, cut, photo_stamp, self.recipe.tile)
         self.add_batch(batch)
         return tuple(batch.unreadable)
 
