@@ -82,9 +82,7 @@ class Layer:
         """Let the matcher observe a frame in any resolution; the urgency of each cell."""
         times = self.grid.rows // state.shape[0]
         if times > 1:
-            state, active_pixels = (
-                np.repeat(np.repeat(it, times, 0), times, 1) for it in (state, active_pixels)
-            )
+            state, active_pixels = (repeated(it, times) for it in (state, active_pixels))
         return self.matcher.observe(self.seen(bgr), state, active_pixels)
 
     def seen(self, bgr: U8) -> U8:
@@ -207,8 +205,12 @@ def _limited(
 
 def quartered(values: NDArray[_T], grid: Grid) -> NDArray[_T]:
     """The values of a grid's cells for the four finer ones of each."""
-    square = values.reshape(grid.rows, grid.columns)
-    return np.asarray(np.repeat(np.repeat(square, 2, 0), 2, 1).reshape(-1))
+    return repeated(values.reshape(grid.rows, grid.columns), 2).reshape(-1)
+
+
+def repeated(values: NDArray[_T], times: int) -> NDArray[_T]:
+    """The values of cells, (rows, columns), for finer ones, so many along each side of a cell."""
+    return np.repeat(np.repeat(values, times, 0), times, 1)
 
 
 def _covered(begin: float, end: float, count: int) -> F32:

@@ -31,6 +31,7 @@ from ..media.frame import Frame, StreamInfo, TrackPacket, even
 from ..media.scale import bgr_of_size
 from ..media.urls import local_path
 from ..mosaic.grid import Grid
+from ..mosaic.layer import repeated
 from ..mosaic.mosaic import CellTiles, Mosaic
 from .atomic_file import check_path, refuse_folder, resolved
 from .base import Destination, FileOptions, RunContext
@@ -98,7 +99,7 @@ class PhotoMapSink(ImageSink):
                 mosaic.gallery,
                 cells,
                 cut=mosaic.cut_gallery,
-                seen=np.repeat(np.repeat(mosaic.seen, times, 0), times, 1),
+                seen=repeated(mosaic.seen, times),
                 spans=spans,
                 title=self._title,
                 paths=self._paths,
@@ -115,8 +116,7 @@ def finest_cells(layers: Sequence[CellTiles]) -> tuple[Cells, NDArray[np.uint8]]
     for layer in layers:
         span = grid.rows // layer.grid.rows
         its, turned, shown = (
-            np.repeat(np.repeat(it, span, 0), span, 1)
-            for it in (layer.tile_ids, layer.flips, layer.tile_ids >= 0)
+            repeated(it, span) for it in (layer.tile_ids, layer.flips, layer.tile_ids >= 0)
         )
         ids[shown], flips[shown], spans[shown] = its[shown], turned[shown], span
     return (ids, flips), spans
