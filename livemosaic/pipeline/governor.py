@@ -18,7 +18,7 @@ class Step:
     cell_share: float = 1.0  # matched in one frame; the other cells follow in the next frames
     tile_factor: int = 1  # how many times larger the tiles are
     every: int = 1  # only each such frame is shown
-    looks_per_s: int = 10  # for the area's mask
+    looks_per_s: int = 10  # for the area's mask; for faces half of it
 
     def words(self, *, has_area: bool) -> str:
         """The description; with an area, how often its mask is made, too."""
