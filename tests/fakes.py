@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
+from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from livemosaic.mosaic.mosaic import CellCounts, Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.sinks.base import Sink
 from livemosaic.sources import Source
+
+T = TypeVar("T")
 
 TIMEOUT_S = 10.0
 RATE = Fraction(25)
@@ -75,22 +78,24 @@ _changed = threading.Condition()
 
 
 def notify() -> None:
-    """Let `until` check its condition now."""
+    """Let `wait_until` check its condition now."""
     with _changed:
         _changed.notify_all()
 
 
-def until(condition: Callable[[], object]) -> Callable[[], None]:
+def wait_until(condition: Callable[[], T], *, timeout_s: float = TIMEOUT_S) -> T:
+    """Wait until a condition is true; return its value."""
+    deadline_s = time.monotonic() + timeout_s
+    with _changed:
+        while not (value := condition()):
+            assert time.monotonic() < deadline_s, "it does not become true"
+            _changed.wait(0.01)  # what is no fake does not notify
+    return value
+
+
+def until(condition: Callable[[], object]) -> Callable[[], object]:
     """A function, such as an item of a `FakeSource`, that waits until a condition is true."""
-
-    def wait() -> None:
-        deadline_s = time.monotonic() + TIMEOUT_S
-        with _changed:
-            while not condition():
-                assert time.monotonic() < deadline_s, "it does not become true"
-                _changed.wait(0.01)  # what is no fake does not notify
-
-    return wait
+    return partial(wait_until, condition)
 
 
 class FakeSource(Source):

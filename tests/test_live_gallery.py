@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from livemosaic.mosaic.match.index import LayoutIndex, layout_index, new_index
 from livemosaic.mosaic.match.layout import LayoutMatcher
 from livemosaic.pipeline.live_gallery import GalleryFollower
 
+from .fakes import wait_until
 from .gallery_files import photo
 
 SETTINGS = MosaicSettings(tile_px=16, scale=1.0)
@@ -331,7 +331,7 @@ def test_a_pipeline_follows() -> None:
             live.add([photo(700 + step)])
             live.remove([next(iter(live.photos()))])
             wanted = live.snapshot
-            wait_until(partial(is_used, mosaic, wanted))
+            wait_until(partial(is_used, mosaic, wanted), timeout_s=30)
     finally:
         pipeline.stop()
         thread.join()
@@ -343,13 +343,6 @@ def test_a_pipeline_follows() -> None:
 
 def is_used(mosaic: Mosaic, wanted: Gallery) -> bool:
     return mosaic.gallery is wanted
-
-
-def wait_until(done: Callable[[], bool], *, timeout_s: float = 30) -> None:
-    end_s = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < end_s
-        time.sleep(0.01)
 
 
 def test_many_changes_are_prepared_as_one() -> None:

@@ -38,6 +38,7 @@ from tests.fakes import (
     FakeSource,
     frame,
     until,
+    wait_until,
 )
 from tests.program import pictures, video_times
 
@@ -440,12 +441,12 @@ def test_the_pipeline_asks_the_sink(stage: Stage) -> None:
     ended: list[bool] = []
     thread = threading.Thread(target=lambda: ended.append(run.run()))
     thread.start()
-    until(lambda: sink.items)()
+    wait_until(lambda: sink.items)
     assert run.live_stats().source == WAITING
     stage.come()
-    until(lambda: source.starts and not source.status)()
+    wait_until(lambda: source.starts and not source.status)
     stage.go()
-    until(lambda: source.status == WAITING)()
+    wait_until(lambda: source.status == WAITING)
     run.stop()
     thread.join(TIMEOUT_S)
     assert ended == [True]

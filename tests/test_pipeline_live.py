@@ -49,6 +49,7 @@ from .fakes import (
     packet,
     pipeline_threads,
     until,
+    wait_until,
 )
 
 pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_thread_is_left")]
@@ -1000,7 +1001,7 @@ def test_a_recording_that_is_on_at_the_end_ends_with_it() -> None:
         return made[-1]
 
     def finish_slowly() -> None:
-        until(lambda: made[0].ends)()
+        wait_until(lambda: made[0].ends)
         while ticked.acquire(blocking=False):
             pass
         for _ in range(3):
@@ -1063,7 +1064,7 @@ def test_any_error_costs_only_what_fails(what: str, error: Exception) -> None:
 
     def end() -> None:
         if what == "closing":
-            until(lambda: control.live_stats().recording)()
+            wait_until(lambda: control.live_stats().recording)
             control.change(recording=False)
 
     messages: list[str] = []
@@ -1107,7 +1108,7 @@ def test_a_recording_that_fails_at_its_end_does_not_end_the_next() -> None:
     control, made = Control(), list[FakeSink]()
 
     def end_late() -> None:
-        until(lambda: len(made) == 2 and pts(made[1]))()
+        wait_until(lambda: len(made) == 2 and pts(made[1]))
         fail()
 
     def open_recording() -> FakeSink:

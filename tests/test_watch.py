@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from .gallery_files import encode, heic, oriented, photo, write_photos
 from .program import Program, spawn
 
 RECIPE = Recipe(16, crops=0)
+wait_until = partial(fakes.wait_until, timeout_s=60)
 
 
 class Clock:
@@ -272,13 +274,6 @@ def watched(tmp_path: Path) -> Iterator[tuple[LiveGallery, FolderWatcher, Path, 
     watcher.start(said.append, said.append)
     yield live, watcher, path, said
     watcher.close()
-
-
-def wait_until(done: Callable[[], bool], *, timeout_s: float = 60) -> None:
-    end_s = time.monotonic() + timeout_s
-    while not done():
-        assert time.monotonic() < end_s
-        time.sleep(0.01)
 
 
 @pytest.mark.slow

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from typing import Any, NamedTuple
 
 import cv2
@@ -22,8 +22,10 @@ from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.web.listener import Listener
 from livemosaic.web.server import ControlPage
 from tests.clips import picture
+from tests.fakes import wait_until
 
 WAIT_S = 20
+until = partial(wait_until, timeout_s=WAIT_S)
 STATS = LiveStats(
     fps_in=30.0,
     fps_out=29.5,
@@ -38,15 +40,6 @@ STATS = LiveStats(
     input="webcam",
     outputs=(OutputStats("window", frames=90, dropped=3),),
 )
-
-
-def until(done: Callable[[], Any]) -> Any:
-    """Wait until a function returns something true; return it."""
-    deadline = time.monotonic() + WAIT_S
-    while not (value := done()):
-        assert time.monotonic() < deadline, "it never happens"
-        time.sleep(0.01)
-    return value
 
 
 def wait_for_the_end(feed: ClientConnection) -> None:
