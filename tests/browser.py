@@ -1,4 +1,4 @@
-"""A real browser without a screen: Chromium, by its DevTools protocol."""
+"""A real browser without a screen: Chromium, by its DevTools protocol or for one document."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,12 +126,28 @@ class Browser:
             tab.call("Page.close")
 
 
+def document_of(page: Path) -> str:
+    """The document of a local page after its scripts have run; skips the test without a browser."""
+    command = [
+        *(_find_browser(), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
+        *("--virtual-time-budget=5000", "--no-first-run"),
+        *(f"--user-data-dir={page.parent}/profile", page.as_uri()),
+    ]
+    done = subprocess.run(command, capture_output=True, timeout=120, check=True)
+    return done.stdout.decode("utf-8")
+
+
+def _find_browser() -> str:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is installed; see scripts/test")
+    return program
+
+
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Start a browser; skips the test where there is none."""
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        pytest.skip("there is no Chromium; apt install chromium")
+    program = _find_browser()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0")
         quiet = ("--no-first-run", "--disable-background-networking", "--disable-component-update")

@@ -7,7 +7,6 @@ import html
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.sinks.photo_map import map_page
 
+from .browser import document_of
 from .clips import picture
 from .conftest import write_tiles
 from .gallery_files import encode, photo
@@ -33,7 +33,6 @@ from .program import SMALL, Outcome, Program, clip
 
 # Sets the title, clears the screen, 8-bit CSI, a new line, and turns the text around.
 EVIL = "\x1b]0;pwned\x07\x1b[2J\x9b31m\n\r\x7f\u202egpj"
-BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
 
 
@@ -240,19 +239,6 @@ def hostile(tmp_path: Path) -> Gallery:
     return Gallery.open(path)
 
 
-def in_a_browser(page: Path, *words: str) -> str:
-    """The document of a page after its scripts have run."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
-    command = [
-        *(browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000"),
-        *(f"--user-data-dir={page.parent}/profile", "--no-first-run", *words, page.as_uri()),
-    ]
-    done = subprocess.run(command, capture_output=True, timeout=120, check=True)
-    return done.stdout.decode("utf-8", "replace")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("paths", [False, True])
 def test_nothing_runs_on_a_map(
@@ -267,7 +253,7 @@ def test_nothing_runs_on_a_map(
     every = np.resize(np.arange(len(HOSTILE), dtype=np.int32), mosaic.tile_ids.shape)
     page = map_page(out, grid, hostile, (every, mosaic.flips), title="".join(HOSTILE), paths=paths)
     (tmp_path / "map.html").write_bytes(page)
-    dom = in_a_browser(tmp_path / "map.html", "--dump-dom")
+    dom = document_of(tmp_path / "map.html")
     assert "<title>Map of " in dom
     assert dom.count("<button") > len(HOSTILE)  # its own script has run
     assert not re.search(r"<(svg|iframe|a) ", dom)
@@ -277,6 +263,6 @@ def test_nothing_runs_on_a_map(
 @pytest.mark.slow
 def test_nothing_runs_on_a_sheet(hostile: Gallery, tmp_path: Path) -> None:
     contact_sheet_html(hostile, tmp_path / "sheet.html")
-    dom = in_a_browser(tmp_path / "sheet.html", "--dump-dom")
+    dom = document_of(tmp_path / "sheet.html")
     assert "<title>Gallery &lt;script&gt;" in dom
     assert not re.search(r"<(script|svg|iframe|a)\b", dom)
