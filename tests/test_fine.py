@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -35,6 +34,7 @@ from livemosaic.window.keys import View, press
 
 from .conftest import ROOT, TILES, U8, synthetic_tiles
 from .program import needs_jit
+from .test_photo_map import read
 
 PLAIN = MosaicSettings(tile_px=16, scale=1, overlay=0.0, tint=0.0)
 FACE = (56.0, 40.0, 40.0, 36.0)  # its head is from 51 to 101, and from 24 to 78
@@ -377,10 +377,8 @@ def test_the_map_names_the_photo_of_each_cell(gallery: Gallery) -> None:
         assert (ids[part] == tile).all()
         assert (flips[part] == flip).all()
         assert (spans[part] == wide // 8).all()
-    page = map_page(
-        made, mosaic.layers[-1].grid, gallery, (ids, flips), spans=spans, title="a"
-    ).decode()
-    data = json.loads(page.split('type="application/json">', 1)[1].split("</script>", 1)[0])
+    page = map_page(made, mosaic.layers[-1].grid, gallery, (ids, flips), spans=spans, title="a")
+    data = read(page)
     assert data["seen"] == mosaic.cells.total
     assert sum(photo[2] for photo in data["photos"]) == mosaic.cells.total
 

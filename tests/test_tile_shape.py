@@ -32,6 +32,7 @@ from livemosaic.window.keys import View, press, tile_sizes
 
 from .conftest import ROOT, U8
 from .program import Program
+from .test_photo_map import read
 
 PERSON = ROOT / "tests/corpus/person/astronaut.jpg"
 
@@ -351,8 +352,7 @@ def test_a_map(tmp_path: Path) -> None:
     mosaic = Mosaic(gallery, tile=(32, 16), **PLAIN)
     frame = mosaic.process(Frame.from_bgr(scenes(1, 128, 64)[0]))
     cells, cut = (mosaic.tile_ids, mosaic.flips), mosaic.cut_gallery
-    page = map_page(frame, mosaic.grid, gallery, cells, cut=cut, title="a").decode()
-    data = json.loads(page.partition('type="application/json">')[2].partition("</script>")[0])
+    data = read(map_page(frame, mosaic.grid, gallery, cells, cut=cut, title="a"))
     assert (data["tile_width"], data["tile_height"]) == (32, 16)
     assert {tuple(photo[3:]) for photo in data["photos"]} == {(0, 0, 480, 320)}
     tiles = np.reshape(data["tiles"], (-1, 5))
