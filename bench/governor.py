@@ -203,12 +203,10 @@ def play(scene: Scene, source: str, seconds: float, step: int = 0) -> tuple[floa
     ends: dict[float, float] = {}
 
     class Measured(Mosaic):
-        def process(
-            self, frame: Any, *, max_cells: int | None = None, area: Any = None, faces: Any = ()
-        ) -> Any:
+        def process(self, frame: Any, *, max_cells: int | None = None, **options: Any) -> Any:
             began_s, began_cpu_s = time.monotonic(), time.thread_time()
             cells = round(grid.cells * STEPS[step].cell_share)
-            picture = super().process(frame, max_cells=max(1, cells), area=area)
+            picture = super().process(frame, max_cells=max(1, cells), **options)
             cpu_s, ends[frame.captured_s] = time.thread_time() - began_cpu_s, time.monotonic()
             work_s = ends[frame.captured_s] - began_s
             waited_s = began_s - max([frame.captured_s, *list(ends.values())[-2:-1]])

@@ -163,9 +163,7 @@ class FakeMosaic(Mosaic):
 
     def forget(self) -> None: ...
 
-    def process(
-        self, frame: Any, *, max_cells: int | None = None, area: Any = None, faces: Any = ()
-    ) -> Any:
+    def process(self, frame: Any, **options: Any) -> Any:
         if frame.pts == self._fail_at:
             raise MosaicError
         for name in ("activity", "features", "match", "compose"):

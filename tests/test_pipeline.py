@@ -160,9 +160,7 @@ def test_at_most_six_pictures_are_alive() -> None:
             written[0] += 1
 
     class Same(FakeMosaic):
-        def process(
-            self, frame: Any, *, max_cells: int | None = None, area: Any = None, faces: Any = ()
-        ) -> Any:
+        def process(self, frame: Any, **options: Any) -> Any:
             return frame
 
     assert make(FakeSource(pictures()), FakeSink(on_write=slow, keep=False), mosaic=Same()).run()
@@ -177,10 +175,8 @@ def test_no_thread_holds_a_picture_while_it_waits(live: bool, latest_only: bool)
     released = threading.Event()
 
     class Lender(FakeMosaic):
-        def process(
-            self, frame: Any, *, max_cells: int | None = None, area: Any = None, faces: Any = ()
-        ) -> Any:
-            picture = super().process(frame, max_cells=max_cells, area=area)
+        def process(self, frame: Any, **options: Any) -> Any:
+            picture = super().process(frame, **options)
             weakref.finalize(picture.y, released.set)
             return picture
 

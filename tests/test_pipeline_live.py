@@ -122,12 +122,10 @@ def test_frames_that_come_while_the_mosaic_is_busy_are_dropped_and_counted() -> 
     gate, sink = Gate(), FakeSink(latest_only=True)
 
     class Slow(FakeMosaic):
-        def process(
-            self, frame: Any, *, max_cells: int | None = None, area: Any = None, faces: Any = ()
-        ) -> Any:
+        def process(self, frame: Any, **options: Any) -> Any:
             if frame.pts == 0:
                 gate()
-            return super().process(frame, max_cells=max_cells, area=area)
+            return super().process(frame, **options)
 
     source = LiveSource([frame(0), gate.reached, *map(frame, range(1, 11)), gate.open])
     pipeline = Pipeline(source, Slow(), [sink])
@@ -678,11 +676,9 @@ def test_what_is_wanted_is_done_while_nothing_comes() -> None:
     overlays: list[float] = []
 
     class Noting(FakeMosaic):
-        def process(
-            self, frame: Any, *, max_cells: int | None = None, area: Any = None, faces: Any = ()
-        ) -> Any:
+        def process(self, frame: Any, **options: Any) -> Any:
             overlays.append(self.settings.overlay)
-            return super().process(frame, max_cells=max_cells, area=area)
+            return super().process(frame, **options)
 
     mosaic = Noting()
     items: list[Any] = [
@@ -775,9 +771,7 @@ def test_a_status_becomes_an_overlay_on_the_last_picture() -> None:
         return replace(frame(n), y=y, u=u, v=v)
 
     class Same(FakeMosaic):
-        def process(
-            self, frame: Any, *, max_cells: int | None = None, area: Any = None, faces: Any = ()
-        ) -> Any:
+        def process(self, frame: Any, **options: Any) -> Any:
             return frame
 
     items = [
