@@ -285,12 +285,14 @@ def test_interrupt_ends_the_wait(stage: Stage, busy: bool) -> None:
     timer.join()
 
 
-def test_an_interrupt_does_not_wait_for_a_camera_that_is_opening() -> None:
-    stage, release = Stage(), threading.Event()
+def test_a_source_that_is_closed_before_it_begins(stage: Stage) -> None:
     source = on_demand(stage)
-    items = iter(source)
-    next_of(items, WAITING)
-    closed = threading.Event()
+    source.close()
+    assert list(source) == []
+
+
+def test_an_interrupt_does_not_wait_for_a_camera_that_is_opening(stage: Stage) -> None:
+    release, closed = threading.Event(), threading.Event()
 
     class Slow(StageCamera):
         def close(self) -> None:
@@ -302,18 +304,11 @@ def test_an_interrupt_does_not_wait_for_a_camera_that_is_opening() -> None:
         release.wait(TIMEOUT_S)
         return Slow(stage)
 
-    stage.open = open_slowly  # type: ignore[method-assign]
-    again = OnDemandSource(lambda: StageCamera(stage), name="webcam", clock=stage.clock)
-    again.close()
-    source = OnDemandSource(_first_then(stage, open_slowly), name="webcam", clock=stage.clock)
+    cameras = [lambda: StageCamera(stage), open_slowly]
+    source = OnDemandSource(lambda: cameras.pop(0)(), name="webcam", clock=stage.clock)
     assert list(source) == []
     release.set()
     assert closed.wait(TIMEOUT_S)  # when it has come, it is closed
-
-
-def _first_then(stage: Stage, later: Callable[[], Source]) -> Callable[[], Source]:
-    first = [StageCamera(stage)]
-    return lambda: first.pop() if first else later()
 
 
 # ---- the pictures --------------------------------------------------------------------------
@@ -532,11 +527,9 @@ def test_one_of_several_virtual_cameras(driver: Driver, monkeypatch: pytest.Monk
     readers = driver.readers()
     driver.opened(2)  # the sender, and one of the other camera
     assert not readers.are_there()
-    code = "import sys; open(sys.argv[1]); print(flush=True); sys.stdin.read()"
-    words = [sys.executable, "-c", "import sys; it = " + code.removeprefix("import sys; ")]
-    with subprocess.Popen(
-        [*words, driver.device], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as other:
+    code = "import sys; it = open(sys.argv[1]); print(flush=True); sys.stdin.read()"
+    words = [sys.executable, "-c", code, str(driver.device)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
         driver.opened(3)
