@@ -323,7 +323,6 @@ def test_the_first_finishes_the_file(
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @needs_jit
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_the_second_leaves_nothing(
@@ -346,7 +345,6 @@ def test_the_second_leaves_nothing(
     assert left(folder / "o") == []
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 @needs_jit
 def test_the_second_does_not_wait_for_the_encoder(folder: Path, run: Callable[..., Run]) -> None:

@@ -577,7 +577,6 @@ def test_compose(
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.skipif(not JIT, reason="this is the run without the JIT")
 @pytest.mark.timeout(280)
 def test_kernels_without_the_jit(tmp_path: Path) -> None:

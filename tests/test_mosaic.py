@@ -524,7 +524,6 @@ print(sha.hexdigest())
 
 @needs_jit
 @pytest.mark.slow
-@pytest.mark.slow
 def test_any_number_of_threads(gallery: Gallery, tmp_path: Path, look: dict[str, Any]) -> None:
     digests = set()
     for threads in ("1", "2", "5"):
@@ -673,7 +672,6 @@ def test_a_stream_that_could_not_start(gallery: Gallery) -> None:
 
 
 @needs_jit
-@pytest.mark.slow
 @pytest.mark.slow
 def test_a_warm_up_takes_no_more_memory_than_a_frame(gallery: Gallery) -> None:
     """Cells of many pixels of the input: a picture of four of them has 10240x10240."""
