@@ -582,8 +582,9 @@ def test_compose(
 def test_kernels_without_the_jit(tmp_path: Path) -> None:
     """The same tests with the kernels as plain Python: bad indices and types show as errors."""
     shrink = "tests/test_gallery_tiles.py::test_shrinking_is_a_mean_of_areas[45-45-32-32]"
+    words = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, shrink],
+        [*words, __file__, shrink],
         cwd=ROOT,
         env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
