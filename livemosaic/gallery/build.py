@@ -95,7 +95,7 @@ class BuildReport:
 
 
 class Batch(NamedTuple):
-    """Some photos and their tiles. The numbers of photos count from 0."""
+    """Some photos and their tiles; `read_batch` counts the photos from 0."""
 
     names: list[str]  # of those read
     stamps: list[Stamp]  # likewise
