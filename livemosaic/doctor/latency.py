@@ -24,7 +24,7 @@ from ..sources.screen import ScreenSource
 from ..window import WindowDestination
 from ..window.display import check_display
 from ..window.hud import message_panel
-from ..window.window import TITLE, WindowSink
+from ..window.window import TITLE, WindowSink, is_visible, open_window
 from .flashes import FlashMeter, NotSeen
 
 _logger = logging.getLogger("livemosaic")
@@ -184,8 +184,7 @@ class _Windows(WindowSink):
         self._item: Frame | None = None  # shown since the last look
         self._begun = self._found = False
         cv2.resizeWindow(TITLE, *_MOSAIC_SIZE)
-        cv2.namedWindow(FLASHES, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
-        cv2.resizeWindow(FLASHES, *_SIZE)
+        open_window(FLASHES, _SIZE)
         cv2.imshow(FLASHES, _picture(False, f"flashes begin in {notice_s:g} s; q ends it"))
         cv2.waitKeyEx(1)  # not `pump`: no caller listens yet if a window is closed
         self._place()
@@ -211,7 +210,7 @@ class _Windows(WindowSink):
         item, self._item = self._item, None
         if item is not None:
             self._meter.look(_parts(item.y), now_s, captured_s=item.captured_s)
-        if self._meter.finished or not _is_open():
+        if self._meter.finished or not is_visible(FLASHES):
             self._control.quit()
             return
         try:
@@ -255,13 +254,6 @@ def _parts(y: U8) -> F32:
     """The means of the parts of a picture, of 16 pixels each: all would take some milliseconds."""
     some = cv2.resize(y, (4 * _GRID[0], 4 * _GRID[1]), interpolation=cv2.INTER_NEAREST)
     return cv2.resize(some, _GRID, interpolation=cv2.INTER_AREA).astype(np.float32)
-
-
-def _is_open() -> bool:
-    try:
-        return cv2.getWindowProperty(FLASHES, cv2.WND_PROP_VISIBLE) >= 1
-    except cv2.error:  # OpenCV has no window left
-        return False
 
 
 def _picture(bright: bool, text: str) -> U8:

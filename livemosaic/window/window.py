@@ -65,7 +65,7 @@ class WindowSink(Window):
         aspect = info.width * info.sample_aspect_ratio / info.height
         size = first_size(round(info.height * aspect), aspect, check_display())
         self._exit_guard = ExitGuard(self._lost)
-        _open(size)
+        open_window(TITLE, size)
         self._open = True
         self._full_screen = False
         self._canvas = Canvas(*size, aspect=aspect)
@@ -122,10 +122,7 @@ class WindowSink(Window):
     def _is_open(self) -> bool:
         """Whether the window is open; once the user has closed it, the pipeline has to end."""
         if self._open:
-            try:
-                self._open = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
-            except cv2.error:  # OpenCV has no window left
-                self._open = False
+            self._open = is_visible(TITLE)
             if not self._open:
                 self._closed()
         return self._open
@@ -136,7 +133,7 @@ class WindowSink(Window):
         if self._is_small or not lasting or self._control.state.on_close == "end":
             self._control.quit()
             return
-        _open(_SMALL)
+        open_window(TITLE, _SMALL)
         self._open = self._is_small = True
         self._set_full_screen(False)
         self._canvas = Canvas(*_SMALL, aspect=Fraction(*_SMALL))
@@ -250,18 +247,26 @@ class WindowSink(Window):
             yield panel, (width - panel.width) // 2, height - 2 * margin - panel.height
 
 
-def _open(size: tuple[int, int]) -> None:
-    """Open the window; `SinkError` if this OpenCV cannot."""
+def open_window(title: str, size: tuple[int, int]) -> None:
+    """Open a window; `SinkError` if this OpenCV cannot."""
     try:
         # OpenCV's own KEEPRATIO leaves light grey beside the picture.
         flags = cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL
-        cv2.namedWindow(TITLE, flags)
+        cv2.namedWindow(title, flags)
     except cv2.error:
         raise SinkError(
             "window: this OpenCV has no windows; pip uninstall opencv-python-headless, then "
             "pip install --force-reinstall opencv-python"
         ) from None
-    cv2.resizeWindow(TITLE, *size)
+    cv2.resizeWindow(title, *size)
+
+
+def is_visible(title: str) -> bool:
+    """Whether a window is open."""
+    try:
+        return cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1
+    except cv2.error:  # OpenCV has no window left
+        return False
 
 
 def first_size(width: int, aspect: Fraction, screen: tuple[int, int] | None) -> tuple[int, int]:
