@@ -278,11 +278,6 @@ class Control:
         for listener in self._listeners:
             listener(message)
 
-    def toggle_privacy(self) -> bool:
-        """Turn privacy mode on or off; return whether it is on now."""
-        self.change(privacy=not self._state.privacy)
-        return self._state.privacy
-
     def next_profile(self) -> str:
         """Use the next profile; return its name, empty if there is none."""
         if not self._profiles:

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 
+from ..control.actions import ACTIONS
 from ..control.live_values import change_values, live_values
 from ..control.state import Control
 from ..errors import OptionError, UsageError
@@ -85,21 +86,11 @@ class Application:
         return JSONResponse(stats_json(self._control.live_stats()))
 
     async def _act(self, request: Request) -> Response:
-        control, name = self._control, request.path_params["name"]
-        if name not in schema.ACTIONS:
-            raise HTTPException(404, f"no such action; there are {', '.join(schema.ACTIONS)}")
-        if name == "privacy":
-            on = control.toggle_privacy()
-            control.notify(f"privacy mode {'on' if on else 'off'}")
-            return JSONResponse({"privacy": on})
-        if name == "record":
-            control.change(recording=not control.state.recording)
-            return JSONResponse({"recording": control.state.recording})
-        if name == "snapshot":
-            control.request_snapshot()
-        else:
-            control.quit()
-        return JSONResponse({name: True}, 202)
+        name = request.path_params["name"]
+        if name not in ACTIONS:
+            raise HTTPException(404, f"no such action; there are {', '.join(ACTIONS)}")
+        state = ACTIONS[name].do(self._control)
+        return JSONResponse({name: True}, 202) if state is None else JSONResponse(state)
 
     async def _snapshot(self, request: Request) -> Response:
         shape = Shape(_width(request), _SNAPSHOT_QUALITY)

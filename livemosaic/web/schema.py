@@ -5,17 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from .. import __version__
+from ..control.actions import ACTIONS, Action
 from ..control.live_values import LIVE_VALUES, offered
 from ..control.state import Control
 from ..option import Option
 from .viewfinder import MAX_WIDTH, MIN_WIDTH
-
-ACTIONS = {
-    "snapshot": "write the next picture as PNG into the current folder of the run",
-    "record": "start a recording in the current folder of the run, or end it",
-    "privacy": "turn privacy mode on or off",
-    "quit": "end the run; its outputs are finished",
-}
 
 _COLOUR = "^#[0-9a-fA-F]{6}$"
 
@@ -63,7 +57,7 @@ def openapi(control: Control) -> dict[str, Any]:
                 "statistics of the last seconds", _json({"$ref": "#/components/schemas/Statistics"})
             )
         },
-        **{f"/api/actions/{name}": {"post": _action(name, text)} for name, text in ACTIONS.items()},
+        **{f"/api/actions/{name}": {"post": _action(name, its)} for name, its in ACTIONS.items()},
         "/snapshot.jpg": {
             "get": {**_operation("the newest picture", {}), "parameters": [width]},
         },
@@ -129,11 +123,10 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def _action(name: str, summary: str) -> dict[str, Any]:
+def _action(name: str, action: Action) -> dict[str, Any]:
     """Switches answer with their new state; what happens later is accepted."""
-    is_switch = name in ("privacy", "record")
-    answer = _object({"recording" if name == "record" else name: {"type": "boolean"}})
-    return _operation(summary, _json(answer), status="200" if is_switch else "202")
+    answer = _json(_object({action.switches or name: {"type": "boolean"}}))
+    return _operation(action.help, answer, status="200" if action.switches else "202")
 
 
 def _operation(summary: str, content: dict[str, Any], *, status: str = "200") -> dict[str, Any]:

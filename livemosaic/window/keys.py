@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
+from ..control.actions import ACTIONS, switch
 from ..control.state import LIVE_OPTIONS, Control
 from ..errors import problem_of
 from ..mosaic.grid import plan_grid
@@ -194,12 +195,14 @@ def _choose_gallery(control: Control, view: View, name: str) -> str:
     return f"gallery {text_of(control.galleries[place])}"
 
 
-def _toggle(control: Control, view: View, name: str, *, field: str, on: str, off: str) -> str:
-    """Turn a field of the live state on or off."""
-    value = not getattr(control.state, field)
-    control.change(**{field: value})
-    text, status = on if value else off, control.live_stats().source
-    return f"{text}; {status}" if text and status else text
+def _act(control: Control, view: View, name: str, *, action: str) -> str:
+    """Run one of the actions that the control page and others have, too."""
+    ACTIONS[action].do(control)
+    return control.take_message()
+
+
+def _toggle(control: Control, view: View, name: str, *, field: str) -> str:
+    return switch(control, field)
 
 
 def _toggle_view(control: Control, view: View, name: str, *, field: str) -> None:
@@ -222,16 +225,8 @@ def _leave(control: Control, view: View, name: str) -> None:
     if name == "Esc" and control.state.fullscreen:
         control.change(fullscreen=False)
     else:
-        control.quit()
+        ACTIONS["quit"].do(control)
 
-
-_MIRROR = partial(_toggle, field="mirror", on="mirrored", off="not mirrored")
-_FREEZE = partial(_toggle, field="freeze", on="frozen", off="not frozen")
-_PRIVACY = partial(_toggle, field="privacy", on="privacy mode on", off="privacy mode off")
-# The functions that write recordings and snapshots send a message with the file's name.
-_FIGURES = partial(_toggle, field="figures", on="", off="")
-_FULL_SCREEN = partial(_toggle, field="fullscreen", on="", off="")
-_RECORD = partial(_toggle, field="recording", on="", off="")
 
 KEYS: tuple[Key, ...] = (
     Key(("+", "=", "Up"), "+", "more of the original", partial(_step_overlay, by=0.1), True),
@@ -246,14 +241,14 @@ KEYS: tuple[Key, ...] = (
     Key(tuple("123456789"), "1 ... 9", "gallery: 1 is that of the start", _choose_gallery),
     Key(("d",), "d", "finer cells: none, at faces, or where there is detail", _next_fine),
     Key(("b",), "b", "mosaic everywhere, behind the person, or only on it", _next_area),
-    Key(("x",), "x", "mirror", _MIRROR),
-    Key(("Space",), "Space", "freeze", _FREEZE),
-    Key(("p",), "p", "privacy mode: hides faces", _PRIVACY),
-    Key(("s",), "s", "snapshot", lambda control, *_: control.request_snapshot()),
-    Key(("r",), "r", "start or stop a recording", _RECORD),
+    Key(("x",), "x", "mirror", partial(_toggle, field="mirror")),
+    Key(("Space",), "Space", "freeze", partial(_toggle, field="freeze")),
+    Key(("p",), "p", "privacy mode: hides faces", partial(_act, action="privacy")),
+    Key(("s",), "s", "snapshot", partial(_act, action="snapshot")),
+    Key(("r",), "r", "start or stop a recording", partial(_act, action="record")),
     Key(("o",), "o", "original in a corner", _toggle_original),
-    Key(("h",), "h", "statistics", _FIGURES),
-    Key(("f", "F11"), "f", "full screen", _FULL_SCREEN),
+    Key(("h",), "h", "statistics", partial(_toggle, field="figures")),
+    Key(("f", "F11"), "f", "full screen", partial(_toggle, field="fullscreen")),
     Key(("?", "F1"), "?", "this list", partial(_toggle_view, field="help")),
     Key(("q", "Esc"), "q", "quit (Esc leaves the full screen first)", _leave),
 )

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...control.actions import switch
 from ...control.ignored_options import refuse_contradictions
 from ...control.options import (
     RunOptions,
@@ -208,8 +209,7 @@ def _drive(
         def tick(progress: Progress) -> None:
             nonlocal reported
             if interrupts.take_toggle():
-                on = pipeline.control.toggle_privacy()
-                pipeline.control.inform(f"privacy mode {'on' if on else 'off'}")
+                _log.info("%s", switch(pipeline.control, "privacy"))
             if interrupts.count and not reported:
                 reported = True
                 _log.info("finishing the current output (press Ctrl-C again to stop immediately)")
