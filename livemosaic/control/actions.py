@@ -62,6 +62,8 @@ ACTIONS: Mapping[str, Action] = {
     "record": Action("start a recording in the current folder of the run, or end it",
                      partial(_switch, "recording"), "recording"),
     "privacy": Action("turn privacy mode on or off", partial(_switch, "privacy"), "privacy"),
+    "freeze": Action("keep the last picture, or let it move again",
+                     partial(_switch, "freeze"), "freeze"),
     "quit": Action("end the run; its outputs are finished", lambda control: control.quit()),
 }
 # fmt: on

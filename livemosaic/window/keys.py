@@ -242,7 +242,7 @@ KEYS: tuple[Key, ...] = (
     Key(("d",), "d", "finer cells: none, at faces, or where there is detail", _next_fine),
     Key(("b",), "b", "mosaic everywhere, behind the person, or only on it", _next_area),
     Key(("x",), "x", "mirror", partial(_toggle, field="mirror")),
-    Key(("Space",), "Space", "freeze", partial(_toggle, field="freeze")),
+    Key(("Space",), "Space", "freeze", partial(_act, action="freeze")),
     Key(("p",), "p", "privacy mode: hides faces", partial(_act, action="privacy")),
     Key(("s",), "s", "snapshot", partial(_act, action="snapshot")),
     Key(("r",), "r", "start or stop a recording", partial(_act, action="record")),

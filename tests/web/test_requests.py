@@ -192,6 +192,7 @@ def test_actions(site: Site, client: httpx.Client) -> None:
     assert client.post("/api/actions/privacy").json() == {"privacy": False}
     assert client.post("/api/actions/record").json() == {"recording": True}
     assert site.control.state.recording
+    assert client.post("/api/actions/freeze").json() == {"freeze": True}
     assert client.post("/api/actions/snapshot").status_code == 202
     assert site.control.take_snapshot_request()
     assert not ended
