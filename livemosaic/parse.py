@@ -68,7 +68,7 @@ def seconds(text: str) -> float:
     return float(total)
 
 
-def web_address(text: str) -> tuple[str, int]:
+def listen_address(text: str) -> tuple[str, int]:
     """Host and port of 8080, :8080, 0.0.0.0:8080 or [::1]:8080; this computer without a host.
 
     `ValueError` if there is no port from 0 to 65535, or what is before it is no host.

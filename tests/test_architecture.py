@@ -23,6 +23,7 @@ ROOMS = [
         "errors",
         "argument",
         "parse",
+        "listening",
         "option",
         "tile_size",
         "blocking",

@@ -18,7 +18,7 @@ from ..errors import OptionError, UsageError, did_you_mean, shown
 from ..gallery.recipe import Fit, Focus, Recipe
 from ..mosaic.settings import PROFILES, MosaicSettings, override
 from ..option import TEXTS, Kind, Texts, option, options_of, read_size, same_option, text_of
-from ..parse import HIGHEST_RATE, LOWEST_RATE, rate, reconnect_attempts, seconds, web_address
+from ..parse import HIGHEST_RATE, LOWEST_RATE, listen_address, rate, reconnect_attempts, seconds
 from ..sources.base import DEFAULT_CAPTURE, CaptureMode
 from .state import AreaName, LiveState, OnClose
 
@@ -50,7 +50,7 @@ def _time(value: Any) -> float:
 def _web(value: Any) -> str:
     if isinstance(value, bool):
         raise TypeError
-    web_address(str(value))  # a settings file may have a number
+    listen_address(str(value))  # a settings file may have a number
     return str(value)
 
 
