@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..argument import take
 from ..errors import OptionError, UsageError, did_you_mean
@@ -173,6 +173,21 @@ class LiveStats:
     photos: str = ""
 
 
+class Place(NamedTuple):
+    """A part of the picture, in fractions of its width and height.
+
+    Attributes
+    ----------
+    x, y : of the left upper corner
+    width, height : of the part
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
 class Control:
     """The one owner of the live state, and of requests. Safe from any thread.
 
@@ -189,6 +204,7 @@ class Control:
     snapshot_requested : whether a snapshot is due
     on_quit : ends the pipeline; the pipeline sets it
     live_stats : returns the pipeline's statistics; the pipeline sets it
+    find_photo : finds the places of a photo, see `photo_places`; the pipeline sets it
     outside_at_start : the state's `outside` at the start
 
     Examples
@@ -220,6 +236,7 @@ class Control:
         self._listeners: tuple[Listener, ...] = ()
         self.on_quit: Callable[[], None] = lambda: None
         self.live_stats: Callable[[], LiveStats] = LiveStats
+        self.find_photo: Callable[[str], list[Place]] = lambda path: []
 
     @property
     def state(self) -> LiveState:
@@ -297,6 +314,13 @@ class Control:
         """The names of the outputs that go on without the window; empty if there is none."""
         recording = self.live_stats().recording
         return ", ".join([*self._lasting, *([recording] if recording else [])])
+
+    def photo_places(self, path: str | os.PathLike[str]) -> list[Place]:
+        """Where a photo, by its path in the gallery, is in the picture now; empty where it is not.
+
+        It waits for the next picture, a second at most.
+        """
+        return self.find_photo(os.fspath(path))
 
     def request_snapshot(self) -> None:
         """Request the next picture as a file."""

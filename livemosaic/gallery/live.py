@@ -77,6 +77,10 @@ class LiveGallery:
         """The number of photos in it."""
         return len(self._numbers)
 
+    def number(self, name: str) -> int | None:
+        """The number of a photo in all snapshots; None if the photo is not in it."""
+        return self._numbers.get(name)
+
     def stamp(self, name: str) -> Stamp | None:
         """The size and time of a photo's file when it was read; None if the photo is not in it."""
         with self._lock:

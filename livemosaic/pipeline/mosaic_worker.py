@@ -24,6 +24,7 @@ from .away import AwayPicture
 from .faces import FacesFinder
 from .governor import Governor, Step
 from .live_gallery import GalleryFollower
+from .photo_places import PhotoPlaces
 from .queues import Closed, Ended, FrameQueue
 from .sink_writer import FanOut
 from .stats import Durations
@@ -81,6 +82,7 @@ class MosaicWorker:
             if live_gallery is None
             else GalleryFollower(mosaic, live_gallery, self._spawn_aside)
         )
+        self.places = PhotoPlaces(live_gallery)
         self._gallery = self._state.gallery  # name of the gallery in use
         self._opened: deque[tuple[Texts, Gallery]] = deque(maxlen=1)  # ready to be used
         self._last_input: Frame | None = None
@@ -175,7 +177,8 @@ class MosaicWorker:
     @property
     def _is_due(self) -> bool:
         """Whether the last picture is to be painted again, although the state stays."""
-        return self._control.snapshot_requested or self._area.has_news or self._faces.looks.has_news
+        asked = self._control.snapshot_requested or self.places.is_asked
+        return asked or self._area.has_news or self._faces.looks.has_news
 
     def _repaint(self) -> Frame | None:
         """The last picture in the current state, while no frame comes; None if nothing changed."""
@@ -225,6 +228,7 @@ class MosaicWorker:
         )
         if self._control.take_snapshot_request():
             self._snapshot(picture)
+        self.places.take(self._mosaic)
         cells = self.cells = self._mosaic.cells
         self.frames += 1
         self.mosaic_shares += self._area.share

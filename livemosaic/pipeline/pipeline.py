@@ -243,6 +243,7 @@ class Pipeline:
         self.interactive = self._live or bool(windows or viewers)
         control.on_quit = self.stop
         control.live_stats = self.live_stats
+        control.find_photo = worker.places.find
 
     def stop(self) -> None:
         """End the input now, and finish the outputs. Safe in a signal handler."""

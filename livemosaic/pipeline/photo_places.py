@@ -1,0 +1,90 @@
+"""Where a photo is in the picture, for other threads that ask."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..control.state import Place
+from ..gallery.file_format import Gallery
+from ..gallery.snapshot import GallerySnapshot
+from ..jit import Bools
+from ..mosaic.grid import Grid
+from ..mosaic.mosaic import CellTiles, Mosaic
+
+if TYPE_CHECKING:
+    from ..gallery.live import LiveGallery
+
+# An answer waits for the next picture, and is given up after this time.
+_WAIT_S = 1.0
+
+
+class _Picture(NamedTuple):
+    gallery: Gallery
+    layers: Sequence[CellTiles]
+    seen: Bools  # of the largest cells
+
+
+class PhotoPlaces:
+    """Finds the places of photos in the next picture.
+
+    The mosaic's thread copies what is in its cells, a few thousand numbers, for pictures that a
+    thread has asked for; for the others it does nothing.
+    """
+
+    def __init__(self, live: LiveGallery | None = None) -> None:
+        self._live = live
+        self._answered = threading.Event()
+        self._picture: _Picture | None = None
+        self._numbers: tuple[Gallery, dict[str, int]] | None = None  # of a gallery that stays
+        self.is_asked = False
+
+    def take(self, mosaic: Mosaic) -> None:
+        """Note the picture that was just made, if any thread waits for it."""
+        if self.is_asked:
+            self.is_asked = False
+            self._picture = _Picture(mosaic.gallery, mosaic.layers, mosaic.seen)
+            self._answered.set()
+
+    def find(self, path: str) -> list[Place]:
+        """See `Control.photo_places`."""
+        self._answered.clear()
+        self.is_asked = True
+        if not self._answered.wait(_WAIT_S):
+            return []
+        picture = self._picture
+        assert picture is not None
+        number = self._number(picture.gallery, path)
+        if number is None:
+            return []
+        places: list[Place] = []
+        whole, seen = picture.layers[0].grid, picture.seen
+        for grid, ids, _ in picture.layers:
+            times = grid.rows // whole.rows
+            shown = (ids >= 0) & np.repeat(np.repeat(seen, times, 0), times, 1)
+            shown &= picture.gallery.source_photo[ids] == number
+            places += [_place(grid, *cell) for cell in np.argwhere(shown).tolist()]
+        return places
+
+    def _number(self, gallery: Gallery, path: str) -> int | None:
+        """The number of a photo in a gallery; None if it is not there."""
+        if isinstance(gallery, GallerySnapshot) and self._live is not None:
+            return self._live.number(path)
+        known = self._numbers
+        if known is None or known[0] is not gallery:
+            numbers = {name: number for number, name in enumerate(gallery.sources.photos())}
+            known = self._numbers = gallery, numbers
+        return known[1].get(path)
+
+
+def _place(grid: Grid, row: int, column: int) -> Place:
+    """Of a cell, without what sticks out of the picture."""
+    left, top = column * grid.tile_width, row * grid.tile_height
+    width, height = (
+        min(grid.tile_width, grid.width - left),
+        min(grid.tile_height, grid.height - top),
+    )
+    return Place(left / grid.width, top / grid.height, width / grid.width, height / grid.height)
