@@ -17,6 +17,8 @@ from PIL import Image, ImageCms
 
 U8 = NDArray[np.uint8]
 
+PERSON = Path(__file__).parent / "corpus" / "person" / "astronaut.jpg"
+
 # Made with Pillow: 24x16, CMYK, left half R'G'B' (200, 40, 30), right half (20, 60, 180).
 CMYK_JPEG = base64.b64decode(
     "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwANCQoLCggNCwoLDg4NDxMgFRMSEhMnHB4XIC4pMTAuKS0sMzpKPjM2RjcsLUBXQUZM"
@@ -49,6 +51,17 @@ def photo(seed: int, *, width: int = 96, height: int = 72) -> U8:
     return np.asarray(
         cv2.resize(coarse.astype(np.uint8), size, interpolation=cv2.INTER_CUBIC), np.uint8
     )
+
+
+def photo_of_person(width: int, height: int, left: int, top: int, side: int) -> U8:
+    """A person somewhere in a grey photo: uint8 (height, width, 3) BGR."""
+    photo = np.full((height, width, 3), 90, np.uint8)
+    person = cv2.imread(str(PERSON))
+    assert person is not None
+    part = cv2.resize(person, (side, side), interpolation=cv2.INTER_AREA)
+    part = part[: height - top, : width - left]
+    photo[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return photo
 
 
 def write_photos(folder: Path, count: int, *, extension: str = ".jpg", **size: int) -> None:

@@ -30,10 +30,10 @@ from livemosaic.pipeline.governor import STEPS
 from livemosaic.vision.person import PersonFinder, refined, shrunk
 
 from . import clips, fakes
-from .conftest import ROOT, U8
+from .conftest import U8
+from .gallery_files import PERSON, photo_of_person
 from .program import Program, left, needs_jit
 
-PERSON = ROOT / "tests/corpus/person/astronaut.jpg"
 SETTINGS = MosaicSettings(tile_px=16, scale=1)
 
 
@@ -47,12 +47,8 @@ def _mask(value: int, *, left: int | None = None) -> U8:
 
 def _person(*, size: tuple[int, int] = (320, 180)) -> Frame:
     """A person in the middle of a grey picture."""
-    picture = np.full((size[1], size[0], 3), 90, np.uint8)
-    photo = cv2.imread(str(PERSON))
-    assert photo is not None
-    photo = cv2.resize(photo, (size[1], size[1]), interpolation=cv2.INTER_AREA)
-    begin = (size[0] - size[1]) // 2
-    picture[:, begin : begin + size[1]] = photo
+    width, height = size
+    picture = photo_of_person(width, height, (width - height) // 2, 0, height)
     return Frame.from_bgr(picture, colour=Colour("bt601"))
 
 
@@ -551,9 +547,7 @@ def test_pictures_by_their_paths(tmp_path: Path, gallery: Gallery) -> None:
 
 
 def test_frames_one_by_one(gallery: Gallery) -> None:
-    photo = cv2.imread(str(PERSON))
-    assert photo is not None
-    photo = cv2.resize(photo, (240, 240), interpolation=cv2.INTER_AREA)
+    photo = photo_of_person(240, 240, 0, 0, 240)
     settings: dict[str, Any] = {"tile": 8, "scale": 1, "area": "person", "outside": "#000000"}
     for source in ([photo, photo], PERSON):
         picture = next(mosaic_frames(source, gallery, **settings)).to_bgr()

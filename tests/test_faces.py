@@ -17,22 +17,11 @@ from livemosaic.gallery.recipe import Recipe
 from livemosaic.gallery.tiles import Crop, picture_tiles
 from livemosaic.vision.faces import Face, FaceFinder, faces_in
 
-from .conftest import ROOT, U8
+from .conftest import U8
+from .gallery_files import photo_of_person
 from .program import Program
 
-PERSON = ROOT / "tests/corpus/person/astronaut.jpg"
 GREY = (90, 90, 90)
-
-
-def _photo(width: int, height: int, left: int, top: int, side: int) -> U8:
-    """A person somewhere in a grey photo."""
-    photo = np.full((height, width, 3), GREY, np.uint8)
-    person = cv2.imread(str(PERSON))
-    assert person is not None
-    part = cv2.resize(person, (side, side), interpolation=cv2.INTER_AREA)
-    part = part[: height - top, : width - left]
-    photo[top : top + part.shape[0], left : left + part.shape[1]] = part
-    return photo
 
 
 def _is_near(face: Face, *wanted: float) -> bool:
@@ -40,13 +29,13 @@ def _is_near(face: Face, *wanted: float) -> bool:
 
 
 def test_a_face_is_found() -> None:
-    (face,) = faces_in(_photo(512, 512, 0, 0, 512))
+    (face,) = faces_in(photo_of_person(512, 512, 0, 0, 512))
     assert _is_near(face, 173, 72, 103, 103)
 
 
 @pytest.mark.parametrize("left", [0, 10, 20, 30])
 def test_faces_of_a_tenth_of_the_width_are_found(left: int) -> None:
-    photo = _photo(1000, 480, left, 0, 480)
+    photo = photo_of_person(1000, 480, left, 0, 480)
     photo[:, 500:] = photo[:, :500]
     faces = sorted(faces_in(photo))
     assert len(faces) == 2
@@ -88,7 +77,7 @@ def _crop(photo: U8, **options: Any) -> Crop:
     ],
 )
 def test_a_tile_keeps_the_head(width: int, height: int, left: int, top: int, differs: bool) -> None:
-    photo = _photo(width, height, left, top, 300)
+    photo = photo_of_person(width, height, left, top, 300)
     x, y, side, _ = _crop(photo)
     assert x <= left + 100
     assert left + 165 <= x + side
@@ -99,7 +88,7 @@ def test_a_tile_keeps_the_head(width: int, height: int, left: int, top: int, dif
 
 @pytest.mark.parametrize("left", [0, 250])
 def test_a_head_that_is_wider_than_a_tile_is_in_its_middle(left: int) -> None:
-    photo = _photo(900, 900, left, 0, 900)[120:420]  # the face alone fills the height
+    photo = photo_of_person(900, 900, left, 0, 900)[120:420]  # the face alone fills the height
     (face,) = faces_in(photo)
     x, _, side, _ = _crop(photo)
     assert abs(x + side / 2 - (face.left + face.width / 2)) < 0.1 * side
@@ -113,7 +102,7 @@ def test_a_panorama_has_tiles(size: tuple[int, int]) -> None:
 
 
 def test_as_many_faces_as_possible() -> None:
-    photo = _photo(640, 300, 430, 0, 300)  # two near each other, and one on the left
+    photo = photo_of_person(640, 300, 430, 0, 300)  # two near each other, and one on the left
     photo[:, 390:500] = photo[:, 0:110] = photo[:, 510:620].copy()
     assert 592 - 300 <= _crop(photo)[0] <= 411
 
@@ -125,7 +114,9 @@ def test_a_photo_without_faces_keeps_its_middle() -> None:
 
 
 def test_crops_cut_no_face() -> None:
-    photo = _photo(600, 600, 150, 150, 300)  # the face is in the middle: all quadrants cut it
+    photo = photo_of_person(
+        600, 600, 150, 150, 300
+    )  # the face is in the middle: all quadrants cut it
     faces, centre = (
         Gallery.from_images([photo], tile=64, crops=5, focus=focus) for focus in ("faces", "centre")
     )
@@ -138,7 +129,7 @@ def test_a_gallery_from_before_keeps_its_tiles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Program
 ) -> None:
     for name, left in (("a", 10), ("b", 500)):
-        cv2.imwrite(str(tmp_path / f"{name}.png"), _photo(800, 300, left, 0, 300))
+        cv2.imwrite(str(tmp_path / f"{name}.png"), photo_of_person(800, 300, left, 0, 300))
     file = tmp_path / "my.gallery"
     with monkeypatch.context() as before:
         before.delitem(file_format.OPTIONS, "focus")
@@ -152,7 +143,7 @@ def test_a_gallery_from_before_keeps_its_tiles(
 
 def test_the_number_of_threads_does_not_matter(tmp_path: Path) -> None:
     for number in range(6):
-        photo = _photo(400, 200, 30 * number, 0, 200)
+        photo = photo_of_person(400, 200, 30 * number, 0, 200)
         cv2.imwrite(str(tmp_path / f"{number}.png"), photo)
     for workers in (1, 3):
         build_gallery(tmp_path, tmp_path / f"{workers}.gallery", workers=workers, crops=0)

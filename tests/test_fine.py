@@ -32,7 +32,8 @@ from livemosaic.sinks.photo_map import finest_cells, map_page
 from livemosaic.tile_size import sides, tile_size
 from livemosaic.window.keys import View, press
 
-from .conftest import ROOT, TILES, U8, synthetic_tiles
+from .conftest import TILES, U8, synthetic_tiles
+from .gallery_files import photo_of_person
 from .program import needs_jit
 from .test_photo_map import read
 
@@ -388,11 +389,7 @@ def test_the_map_names_the_photo_of_each_cell(gallery: Gallery) -> None:
 
 def person(left: int, *, time_s: float = 0.0, noise: int = 0) -> Frame:
     """A person at a place in a grey picture of 640x360."""
-    photo = cv2.imread(str(ROOT / "tests/corpus/person/astronaut.jpg"))
-    assert photo is not None
-    photo = cv2.resize(photo, (360, 360), interpolation=cv2.INTER_AREA)
-    found = np.full((360, 640, 3), 90, np.uint8)
-    found[:, left : left + 360] = photo
+    found = photo_of_person(640, 360, left, 0, 360)
     if noise:
         rng = np.random.default_rng(noise)
         found = np.clip(found + rng.normal(0, 4, found.shape), 0, 255).astype(np.uint8)

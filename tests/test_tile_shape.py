@@ -31,10 +31,9 @@ from livemosaic.tile_size import TileSize, enlarged, shape
 from livemosaic.window.keys import View, press, tile_sizes
 
 from .conftest import ROOT, U8
+from .gallery_files import photo_of_person
 from .program import Program
 from .test_photo_map import read
-
-PERSON = ROOT / "tests/corpus/person/astronaut.jpg"
 
 
 @pytest.mark.parametrize(
@@ -297,9 +296,7 @@ def test_stretched_tiles_are_not_distorted_in_cells_of_another_shape() -> None:
 @pytest.mark.parametrize("top", [0, 380])
 def test_a_head_is_not_cut(top: int) -> None:
     """Wherever it is: the gallery knows it."""
-    photo = np.full((800, 600, 3), 90, np.uint8)
-    person = cv2.resize(np.asarray(cv2.imread(str(PERSON))), (400, 400))
-    photo[top : top + 400, 100:500] = person
+    photo = photo_of_person(600, 800, 100, top, 400)
     for tile in (64, (64, 96), (32, 48)):
         gallery = Gallery.from_images([photo], tile=tile)
         ((number, _, above, _, height),) = gallery.heads.tolist()
