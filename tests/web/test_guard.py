@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 from pathlib import Path
 
 import httpx
@@ -268,8 +269,6 @@ def test_a_host_that_is_not_here(host: str) -> None:
 def test_a_missing_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "starlette.py").write_text("raise ImportError(name='starlette')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    import sys
-
     for name in [name for name in sys.modules if name.partition(".")[0] == "starlette"]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(

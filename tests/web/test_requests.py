@@ -12,8 +12,9 @@ import httpx
 import numpy as np
 import pytest
 
-from livemosaic.control.live_values import LIVE_VALUES
+from livemosaic.control.live_values import LIVE_VALUES, change_values, live_values, offered
 from livemosaic.control.state import LIVE_OPTIONS, Control, LiveState
+from livemosaic.media.frame import Frame
 from livemosaic.mosaic.settings import MosaicSettings
 
 from .conftest import Site, decoded, until
@@ -97,9 +98,8 @@ def test_other_names_are_refused(name: str, site: Site, client: httpx.Client) ->
 
 
 def test_a_near_name_is_suggested(client: httpx.Client) -> None:
-    assert (
-        "did you mean columns?" in client.patch("/api/settings", json={"colums": 3}).json()["error"]
-    )
+    answer = client.patch("/api/settings", json={"colums": 3})
+    assert "did you mean columns?" in answer.json()["error"]
 
 
 def test_only_files_of_the_start_can_be_named(site: Site) -> None:
@@ -108,8 +108,6 @@ def test_only_files_of_the_start_can_be_named(site: Site) -> None:
     mine = ("/home/me/a", "/home/me/b")
     state = LiveState(settings, mine, outside="/home/me/beach.jpg")
     control = Control(state, galleries=(mine, "photos"))
-    from livemosaic.control.live_values import change_values, live_values, offered
-
     assert offered(control, "gallery") == (list(mine), "photos")
     assert offered(control, "outside") == ("original", "blur", "/home/me/beach.jpg")
     change_values(control, {"gallery": "photos", "outside": "#102030"})
@@ -147,16 +145,12 @@ def test_a_body_of_another_type(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        *(
-            ("GET", "/nothing", 404),
-            ("POST", "/api/settings", 405),
-            ("GET", "/api/actions/quit", 405),
-        ),
-        *(
-            ("POST", "/api/actions/explode", 404),
-            ("DELETE", "/", 405),
-            ("GET", "/../etc/passwd", 404),
-        ),
+        ("GET", "/nothing", 404),
+        ("POST", "/api/settings", 405),
+        ("GET", "/api/actions/quit", 405),
+        ("POST", "/api/actions/explode", 404),
+        ("DELETE", "/", 405),
+        ("GET", "/../etc/passwd", 404),
     ],
 )
 def test_other_requests(method: str, path: str, status: int, client: httpx.Client) -> None:
@@ -219,8 +213,6 @@ def test_a_picture(site: Site, client: httpx.Client) -> None:
 
 
 def test_a_picture_is_right(site: Site, client: httpx.Client) -> None:
-    from livemosaic.media.frame import Frame
-
     bgr = np.full((96, 128, 3), (200, 90, 40), np.uint8)
     site.page.write(Frame.from_bgr(bgr))
     for path in ("/snapshot.jpg", "/snapshot.jpg?width=50"):
