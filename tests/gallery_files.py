@@ -6,6 +6,7 @@ import base64
 import io
 import struct
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,16 @@ def write_photos(folder: Path, count: int, *, extension: str = ".jpg", **size: i
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):
         (folder / f"{i:04d}{extension}").write_bytes(encode(photo(i, **size), extension))
+
+
+def write_pngs(folder: Path, pictures: Iterable[NDArray[Any]]) -> list[str]:
+    """Write pictures as `0.png`, `1.png` ...; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number, picture in enumerate(pictures):
+        paths.append(str(folder / f"{number}.png"))
+        cv2.imwrite(paths[-1], picture)
+    return paths
 
 
 def exif(orientation: int, *, order: str = "<") -> bytes:

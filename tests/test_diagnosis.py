@@ -13,6 +13,7 @@ from livemosaic import Gallery, SourceError, diagnose_gallery
 from livemosaic.diagnosis import colour_name
 from livemosaic.gallery import build_gallery
 
+from .gallery_files import write_pngs
 from .program import Program, clip
 
 GREEN, BLUE, GREY = (40, 160, 40), (200, 90, 30), (120, 120, 120)
@@ -106,9 +107,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_command(tmp_path: Path, scene: Path, program: Program) -> None:
-    (tmp_path / "photos").mkdir()
-    for number, photo in enumerate(plain(GREEN, GREY)):
-        cv2.imwrite(str(tmp_path / "photos" / f"{number}.png"), photo)
+    write_pngs(tmp_path / "photos", plain(GREEN, GREY))
     build_gallery(tmp_path / "photos", tmp_path / "x.gallery", tile_px=16)
     words = ("gallery", "info", tmp_path / "x.gallery", "--for", scene)
     outcome = program(*words)

@@ -31,7 +31,7 @@ from livemosaic.tile_size import TileSize, enlarged, shape
 from livemosaic.window.keys import View, press, tile_sizes
 
 from .conftest import ROOT, U8
-from .gallery_files import photo_of_person
+from .gallery_files import photo_of_person, write_pngs
 from .program import Program
 from .test_photo_map import read
 
@@ -216,9 +216,7 @@ def test_full_size(tmp_path: Path) -> None:
     """On a poster the part that is shown is read from the photo again."""
     photos = scenes(2, 900, 900)
     noise = np.random.default_rng(0).integers(0, 40, (900, 900, 3), np.uint8)
-    names = [str(tmp_path / f"{n}.png") for n in range(2)]
-    for name, photo in zip(names, photos, strict=True):
-        cv2.imwrite(name, cv2.add(photo // 2, noise))
+    names = write_pngs(tmp_path, [cv2.add(photo // 2, noise) for photo in photos])
     gallery = Gallery.from_images(names, crops=0, mirror=False)
     mosaic = Mosaic(gallery, tile=(300, 200), full_size=True, **PLAIN)
     made = mosaic.apply(np.zeros((200, 300, 3), np.uint8))
@@ -313,10 +311,8 @@ def test_a_head_is_not_cut(top: int) -> None:
 
 def test_a_file_keeps_it(tmp_path: Path) -> None:
     """Also when photos are removed from it, whose numbers others then have."""
-    names = [tmp_path / f"{n}.png" for n in range(3)]
     sizes = ((300, 200), (200, 200), (200, 340))
-    for name, size in zip(names, sizes, strict=True):
-        cv2.imwrite(str(name), scenes(1, *size)[0])
+    names = write_pngs(tmp_path, [scenes(1, *size)[0] for size in sizes])
     build_gallery([tmp_path], path := tmp_path / "x.gallery", crops=0, clusters=2)
     assert Gallery.open(path).uncut_photo.tolist() == [0, 2]
     remove_photos(path, [names[0]])
@@ -341,11 +337,7 @@ def test_the_included_photos_keep_none() -> None:
 
 def test_a_map(tmp_path: Path) -> None:
     """It shows photos in their shape, and the part that a tile shows."""
-    names = []
-    for number, photo in enumerate(scenes(3, 480, 320)):
-        names.append(str(tmp_path / f"{number}.png"))
-        cv2.imwrite(names[-1], photo)
-    gallery = Gallery.from_images(names, crops=0)
+    gallery = Gallery.from_images(write_pngs(tmp_path, scenes(3, 480, 320)), crops=0)
     mosaic = Mosaic(gallery, tile=(32, 16), **PLAIN)
     frame = mosaic.process(Frame.from_bgr(scenes(1, 128, 64)[0]))
     cells, cut = (mosaic.tile_ids, mosaic.flips), mosaic.cut_gallery
@@ -362,9 +354,7 @@ def test_a_map(tmp_path: Path) -> None:
 def test_a_run(program: Program, tmp_path: Path) -> None:
     """A folder's gallery serves every shape."""
     folder = tmp_path / "photos"
-    folder.mkdir()
-    for number, photo in enumerate(scenes(6, 180, 120)):
-        cv2.imwrite(str(folder / f"{number}.png"), photo)
+    write_pngs(folder, scenes(6, 180, 120))
     cv2.imwrite(str(tmp_path / "in.png"), sheet(scenes(6, 180, 120), (48, 32), 3))
     options = ["--gallery", folder, "--overlay", "0", "--scale", "1"]
     for tile, grid in (("48x32", [48, 32]), ("32x48", [32, 48]), ("16X16", 16), ("18", 18)):
