@@ -266,13 +266,14 @@ def main() -> None:
                 panels.append((label, np.asarray(cv2.imread(str(out)), np.uint8)))
             save(name, strip(panels), width=STRIP_PX)
         for name, tile in (("area", "36"), ("fine", "48")):
+            if name not in names:
+                continue
             panels = []
-            for options in OF_PERSON[name] if name in names else ():
+            for options in OF_PERSON[name]:
                 run(PERSON, out, "--size", "1440x1440", "--tile", tile, *options)
                 picture = np.asarray(cv2.imread(str(out)), np.uint8)[:1080]
                 panels += [picture, np.full((1080, 3 * GAP_PX, 3), PAPER, np.uint8)]
-            if panels:
-                save(name, np.hstack(panels[:-1]), width=STRIP_PX)
+            save(name, np.hstack(panels[:-1]), width=STRIP_PX)
     if "demo" in names:
         # Finer than the default, because it is shown small.
         picture = moving(DEMO, 1.2, "--tile", "32", "--columns", "120")
