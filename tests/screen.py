@@ -40,6 +40,7 @@ class Screen:
     def __init__(self, name: str, server: subprocess.Popen[bytes]) -> None:
         self.name, self._server = name, server
         self.environment = {**os.environ, "DISPLAY": name}
+        self.variables = {"DISPLAY": name, "WAYLAND_DISPLAY": ""}  # for `spawn`, also in Wayland
 
     def run(self, *words: str, check: bool = True) -> bytes:
         """The output of a program on this display."""

@@ -49,10 +49,6 @@ def screen() -> Iterator[Screen]:
         yield screen
 
 
-def on(screen: Screen) -> dict[str, str]:
-    return {"DISPLAY": screen.name, "WAYLAND_DISPLAY": ""}
-
-
 STARTED: list[subprocess.Popen[bytes]] = []
 
 
@@ -74,7 +70,7 @@ def started(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
 
 def command(screen: Screen, *words: str, cwd: Path = ROOT) -> Run:
     """Start the program."""
-    run = Run("doctor", "--latency", *words, env=on(screen), cwd=cwd)
+    run = Run("doctor", "--latency", *words, env=screen.variables, cwd=cwd)
     started(run.process)
     return run
 
@@ -87,7 +83,7 @@ def start(
     return started(
         subprocess.Popen(
             [sys.executable, "-m", "tests.latency_program", *words],
-            env={**ENVIRONMENT, **on(screen), **env},
+            env={**ENVIRONMENT, **screen.variables, **env},
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -107,7 +103,7 @@ def cover(screen: Screen) -> subprocess.Popen[bytes]:
     if shutil.which("xlogo") is None:
         pytest.skip("not installed: xlogo; see scripts/test")
     words = ["xlogo", "-geometry", "700x500+0+0", "-fg", "gray", "-bg", "gray"]
-    return started(subprocess.Popen(words, env={**os.environ, **on(screen)}))
+    return started(subprocess.Popen(words, env={**os.environ, **screen.variables}))
 
 
 def await_flashes(screen: Screen) -> None:
@@ -154,7 +150,7 @@ class Eye:
 @needs_jit
 def test_it_agrees_with_an_eye_that_looks_on(screen: Screen, tmp_path: Path) -> None:
     """Both windows have the picture when it says so. The whole command, as a person types it."""
-    process = started(spawn("doctor", "--latency", "--json", env=on(screen), cwd=tmp_path))
+    process = started(spawn("doctor", "--latency", "--json", env=screen.variables, cwd=tmp_path))
     eye = Eye(screen)
     while process.poll() is None:
         eye.look()

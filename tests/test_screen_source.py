@@ -392,8 +392,7 @@ def test_the_server_dies(screen: Screen) -> None:
 
 
 def _run(screen: Screen, folder: Path, *words: str) -> subprocess.Popen[bytes]:
-    environment = {"DISPLAY": screen.name, "WAYLAND_DISPLAY": ""}
-    return spawn("run", *words, env=environment, cwd=folder)
+    return spawn("run", *words, env=screen.variables, cwd=folder)
 
 
 @needs_jit
