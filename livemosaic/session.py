@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from .control.options import RunOptions
+    from .control.osc import OscReceiver
     from .control.state import Control
     from .gallery import Gallery, GallerySpec
     from .gallery.live import LiveGallery
@@ -273,6 +274,12 @@ def open_pipeline(
     if options.web is not None and not info.still and not is_preview:
         listener = web.listen(options.web)
         undo.callback(listener.close)
+    osc: OscReceiver | None = None
+    if options.osc is not None and not info.still and not is_preview:
+        from .control.osc import OscReceiver
+
+        osc = OscReceiver(options.osc)
+        undo.callback(osc.close)
     realtime = (options.realtime and not is_preview) or (
         # On displays only, a file runs at its own pace; for files, as fast as possible.
         not info.live and all(it.is_display for it in destinations)
@@ -325,8 +332,9 @@ def open_pipeline(
     output = output_info(info, grid, rate=rate)
     with_keys = next((it for it in destinations if it.has_keys), None)
     has_page = listener is not None
-    # Keys, settings files and a control page keep the output's size.
-    if live or has_page or with_keys is not None:
+    is_controlled = has_page or osc is not None or with_keys is not None
+    # Keys, settings files, a control page and OSC keep the output's size.
+    if live or is_controlled:
         mosaic.update_settings(mosaic.settings.for_grid(grid))
     lasting = [it.name for it in destinations if it.location and not it.has_keys]
     control = _make_control(mosaic.settings.for_grid(grid), options, lasting)
@@ -335,8 +343,8 @@ def open_pipeline(
         still=info.still,
         live=info.live,
         paced=live,
-        # By keys, by the control page, or by a settings file that is watched.
-        interactive=has_page or with_keys is not None or (live and options.watches_files),
+        # By keys, by the control page, by OSC, or by a settings file that is watched.
+        interactive=is_controlled or (live and options.watches_files),
         window=with_keys is not None,
         encodes=any(it.encodes for it in destinations),
         builds_gallery=builds or options.watch is not None,
@@ -360,7 +368,7 @@ def open_pipeline(
         undo.callback(viewers[0].abort)
         if on_page is not None:
             on_page(listener.url)
-    if has_page or with_keys is not None:  # recordings are in the current folder
+    if is_controlled:  # recordings are in the current folder
         report_recordings(Path())
     capture_files = CaptureFiles(output, (with_keys or destinations[0]).options)
     return Pipeline(
@@ -380,6 +388,7 @@ def open_pipeline(
         open_recording=capture_files.open_recording,
         away=None if away is None else AwayPicture(away),
         viewers=viewers,
+        osc=osc,
     )
 
 

@@ -68,6 +68,8 @@ def ignored(words: str, run: Circumstances) -> set[str]:
         ("outside=blur area=person", FILE, ""),
         ("outside=blur area=person privacy=on", FILE, "outside area"),
         ("outside=blur area=person privacy=on", CAMERA, ""),
+        ("web=0 osc=0", STILL, "web osc"),
+        ("web=0 osc=0 palette=9", FILE, "palette"),
         ("max_latency=50", FILE, "max_latency"),
         ("max_latency=50", SHOWN, ""),
         ("max_latency=50", CAMERA, ""),

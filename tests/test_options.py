@@ -42,7 +42,7 @@ def another_value(option: Option) -> str:
         high = option.low + 100 if option.high is None else option.high
         middle = option.low + (high - option.low) / 4
         return str(int(middle)) if option.kind.metavar == "N" else f"{middle:g}"
-    return "'8080'" if option.name == "web" else "'emoji'"
+    return "'8080'" if option.name in ("web", "osc") else "'emoji'"
 
 
 def values(options: RunOptions) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Changes while a mosaic runs: the options, their state, and the settings file."""
+"""Changes while a mosaic runs: the options, their state, the settings file, and OSC."""

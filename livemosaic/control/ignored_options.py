@@ -44,7 +44,7 @@ _RULES: tuple[_Rule, ...] = (
     ("calm activity fps start end duration realtime preview",
      lambda options, run: run.still,
      "a single picture does not move"),
-    ("web",
+    ("web osc",
      lambda options, run: run.still or options.preview is not None,
      "a single picture is made at once"),
     ("watch",

@@ -47,14 +47,18 @@ def _time(value: Any) -> float:
     return seconds(str(value))
 
 
-def _web(value: Any) -> str:
+def _address(value: Any) -> str:
     if isinstance(value, bool):
         raise TypeError
     listen_address(str(value))  # a settings file may have a number
     return str(value)
 
 
-_WEB = Kind("a port from 0 to 65535, or HOST:PORT", "ADDRESS", _web, "8080 or 0.0.0.0:8080")
+def _address_kind(port: int) -> Kind:
+    words = "a port from 0 to 65535, or HOST:PORT"
+    return Kind(words, "ADDRESS", _address, f"{port} or 0.0.0.0:{port}")
+
+
 _TIME = Kind("a time", "TIME", _time, "90, 1:30 or 0:47:10.5")
 _CAPTURE = Kind("WIDTHxHEIGHT@RATE", "WxH@RATE", _capture, "640x480@30")
 _ATTEMPTS = Kind("never, always, or a number of attempts", "N", _attempts)
@@ -142,7 +146,12 @@ class RunOptions:
 
     web: str | None = option(None, """serve a control page at this port, 0 for a free one, and the
         same by HTTP and JSON; only for this computer, unless you name a host, such as
-        0.0.0.0:8080 for your whole network""", group="program", kind=_WEB, metavar="[HOST:]PORT")
+        0.0.0.0:8080 for your whole network""", group="program", kind=_address_kind(8080),
+        metavar="[HOST:]PORT")
+    osc: str | None = option(None, """take changes and actions by OSC at this UDP port, 0 for a
+        free one; only from this computer, unless you name a host: with 0.0.0.0:9000 every device
+        of your network can change the picture""", group="program", kind=_address_kind(9000),
+        metavar="[HOST:]PORT")
     config: Path | None = option(None, """settings file (TOML); while a live run goes on, changes
         that you save in it are applied""", group="program", filed=False, is_path=True)
     no_config: bool = option(False, "do not read your own settings file", group="program",

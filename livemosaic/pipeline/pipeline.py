@@ -34,6 +34,7 @@ from .source_reader import SourceReader
 from .threads import ThreadGroup
 
 if TYPE_CHECKING:
+    from ..control.osc import OscReceiver
     from ..gallery.live import LiveGallery
     from ..gallery.watch import FolderWatcher
 
@@ -131,12 +132,13 @@ class Pipeline:
         its statistics are not about them
     live_gallery : of which the mosaic's gallery is a snapshot, so that it follows
     watcher : of folders, for the live gallery; started and closed
+    osc : receives changes; started and closed
 
     Attributes
     ----------
     control : as passed, or the new one
     interactive : True where a viewer can change the picture: the source is live or paced, or there
-        is a window or a control page
+        is a window, a control page or OSC
 
     Examples
     --------
@@ -173,6 +175,7 @@ class Pipeline:
         viewers: Sequence[Sink] = (),
         live_gallery: LiveGallery | None = None,
         watcher: FolderWatcher | None = None,
+        osc: OscReceiver | None = None,
     ) -> None:
         take("source", source, Source, "a Source")
         take("mosaic", mosaic, Mosaic, "a Mosaic")
@@ -240,7 +243,8 @@ class Pipeline:
 
         windows = [writer for writer in fan_out.sinks if isinstance(writer, WindowWriter)]
         self._window = windows[0] if windows else None  # while it is open
-        self.interactive = self._live or bool(windows or viewers)
+        self._osc = osc
+        self.interactive = self._live or bool(windows or viewers or osc)
         control.on_quit = self.stop
         control.live_stats = self.live_stats
         control.find_photo = worker.places.find
@@ -357,6 +361,8 @@ class Pipeline:
         for writer in (*self._fan_out.sinks, *self._fan_out.viewers):
             if writer is not self._window:
                 writer.start(self._run_sink)
+        if self._osc is not None:
+            self._osc.start(self.control)
 
     def _wait(self) -> bool:
         """Wait a moment, or serve the window; False when all sinks have ended."""
@@ -429,6 +435,8 @@ class Pipeline:
 
     def _shut_down(self) -> None:
         """End every thread; close the source and the sinks, unless a thread is stuck in them."""
+        if self._osc is not None:
+            self._osc.close()
         self._end_input()
         writers = self._fan_out.writers
         if self._threads.cancelled:

@@ -85,13 +85,14 @@ def test_no_address_without_a_page(folder: Path, program: Program) -> None:
     assert (outcome.code, outcome.err) == (0, "")
 
 
-def test_nothing_of_it_is_imported_without_the_option(folder: Path) -> None:
+def test_nothing_of_it_or_of_osc_is_imported_without_the_option(folder: Path) -> None:
     clip(folder / "a.mp4")
     code = (
         "import sys, livemosaic.cli.app as app\n"
         f"assert app.main(['run', 'a.mp4', 'null', '--quiet', *{SMALL!r}]) == 0\n"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))\n"
-        "print(*[name for name in sys.modules if name.startswith('livemosaic.web.')])"
+        "own = ('livemosaic.web.', 'livemosaic.control.osc', 'livemosaic.listening')\n"
+        "print(*[name for name in sys.modules if name.startswith(own)])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=ENVIRONMENT, cwd=folder, capture_output=True, text=True,
