@@ -331,6 +331,7 @@ def test_a_pipeline_follows() -> None:
         thread.join()
     report = pipeline.report()["gallery"]
     assert pipeline.live_stats().photos == "80 +3 -3"
+    assert pipeline.live_stats().gallery == report
     assert {**report, "changes": 0} == {"photos": 80, "added": 3, "removed": 3, "changes": 0}
     assert report["changes"] >= 3
 

@@ -153,6 +153,7 @@ class LiveStats:
     input : name of the source
     outputs : each output, then the current recording
     photos : of a gallery that changes, such as `933 +14`; empty for any other
+    gallery : the same by the names of `--json`; None for any other
     """
 
     fps_in: float = 0.0
@@ -171,6 +172,7 @@ class LiveStats:
     input: str = ""
     outputs: tuple[OutputStats, ...] = ()
     photos: str = ""
+    gallery: Mapping[str, int] | None = None
 
 
 class Place(NamedTuple):

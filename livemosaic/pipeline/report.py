@@ -97,6 +97,7 @@ class RunReport:
             source=worker.status,
             recording=self.recorder.name,
             photos="" if worker.follower is None else worker.follower.summary,
+            gallery=None if worker.follower is None else worker.follower.report(),
             latency_ms_p99=first.latency.recent_ms(99),
             governor_share=worker.governor.number / (len(STEPS) - 1) if worker.governor else 0.0,
             input=self.source.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from starlette.applications import Starlette
@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..control.actions import ACTIONS
 from ..control.live_values import change_values, live_values
@@ -107,11 +107,15 @@ class Application:
         kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
         if request.method == "HEAD":
             return Response(media_type=kind, headers=_PICTURE)
-        return StreamingResponse(self._pictures(shape), media_type=kind, headers=_PICTURE)
+        self._streams += 1  # before anything is sent, so that others see it
+        pictures = self._pictures(shape)
+        return _Stream(pictures, self._end_stream, media_type=kind, headers=_PICTURE)
+
+    def _end_stream(self) -> None:
+        self._streams -= 1
 
     async def _pictures(self, shape: Shape) -> AsyncIterator[bytes]:
         """The parts of a stream. A slow receiver gets fewer pictures, not late ones."""
-        self._streams += 1
         number = 0
         try:
             while True:
@@ -122,8 +126,22 @@ class Application:
                 yield f"--{_BOUNDARY}\r\n{head}".encode() + picture + b"\r\n"
         except Over:
             return
+
+
+class _Stream(StreamingResponse):
+    """Calls `on_end` when it ends, also if it has not begun."""
+
+    def __init__(
+        self, parts: AsyncIterator[bytes], on_end: Callable[[], None], **options: Any
+    ) -> None:
+        super().__init__(parts, **options)
+        self._on_end = on_end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
         finally:
-            self._streams -= 1
+            self._on_end()
 
 
 def _width(request: Request) -> int | None:

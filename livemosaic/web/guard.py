@@ -18,7 +18,7 @@ from .listener import Listener
 _log = logging.getLogger("livemosaic")
 
 _MAX_BODY = 65_536  # bytes
-_BODY_S = 10.0
+BODY_S = 10.0
 _MAX_FIELDS = 100  # of an address
 
 # For what is no page: nothing of it may run, and no other page may show or read it.
@@ -117,7 +117,7 @@ def _limited(receive: Receive) -> Receive:
         if received < 0:
             return await receive()
         try:
-            message = await asyncio.wait_for(receive(), _BODY_S)
+            message = await asyncio.wait_for(receive(), BODY_S)
         except TimeoutError:
             raise HTTPException(408, "the rest of the request did not come") from None
         received += len(message.get("body", b""))

@@ -70,11 +70,13 @@ def openapi(control: Control) -> dict[str, Any]:
         "503": {"description": "there is no picture yet"},
     }
     paths["/stream.mjpg"]["get"]["responses"] |= {
-        "200": {"description": "pictures", "content": {"multipart/x-mixed-replace": {}}}
+        "200": {"description": "pictures", "content": {"multipart/x-mixed-replace": {}}},
+        "503": {"description": "there are too many streams"},
     }
     number, whole, text = ({"type": name} for name in ("number", "integer", "string"))
     numbers = {"type": "object", "additionalProperties": number}
     output = {"name": text, "state": text, "frames": whole, "dropped": whole}
+    gallery = _object({"photos": whole, "added": whole, "removed": whole, "changes": whole})
     statistics = {
         "input": text,
         "input_status": {**text, "description": "empty while there is a picture"},
@@ -83,6 +85,8 @@ def openapi(control: Control) -> dict[str, Any]:
         "latency_ms": numbers,
         "dropped": whole,
         "active_share": number,
+        "split_share": number,
+        "gallery": {**gallery, "type": ["object", "null"]},
         "stages_ms": numbers,
         "governor": _object({"step": text, "share": number}),
         "recording": {**text, "description": "its file; empty when there is none"},

@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 
 from livemosaic import web
 from livemosaic.errors import SinkError, UsageError
-from livemosaic.web import server
+from livemosaic.web import guard, server
 
 from .conftest import Site, until, wait_for_the_end
 
@@ -193,6 +193,17 @@ def test_a_request_that_never_ends(
     with socket.create_connection((site.listener.host, site.listener.port), timeout=10) as raw:
         raw.sendall(sent)
         assert raw.recv(1000) == b""  # the server closes it
+
+
+def test_a_body_that_never_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "BODY_S", 0.2)
+    head = (
+        f"PATCH /api/settings?token={site.listener.token} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    )
+    with socket.create_connection((site.listener.host, site.listener.port), timeout=10) as raw:
+        raw.sendall(head.encode())
+        assert raw.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_large_message_of_a_page(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -16,8 +17,9 @@ from livemosaic.control.live_values import LIVE_VALUES, change_values, live_valu
 from livemosaic.control.state import LIVE_OPTIONS, Control, LiveState
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.web.app import Application
 
-from .conftest import Site, decoded, until
+from .conftest import WAIT_S, Site, decoded, until
 
 # ---- settings ----------------------------------------------------------------------------
 
@@ -172,6 +174,8 @@ def test_statistics(client: httpx.Client) -> None:
         "latency_ms": {"p50": 10.0, "p95": 20.0, "p99": 30.0},
         "dropped": 3,
         "active_share": 0.25,
+        "split_share": 0.125,
+        "gallery": {"photos": 933, "added": 14, "removed": 0, "changes": 3},
         "stages_ms": {"match": 1.5},
         "governor": {"step": "larger tiles", "share": 0.5},
         "recording": "",
@@ -267,6 +271,47 @@ def test_the_number_of_streams_is_limited(own_site: Site) -> None:
             next(streams[-1])
         refused = client.get("/stream.mjpg")
         assert (refused.status_code, client.get("/api/stats").status_code) == (503, 200)
+
+
+def test_a_stream_counts_before_it_begins(own_site: Site) -> None:
+    """Its receiver may be slow; then others must see it all the same."""
+    app = Application(own_site.control, own_site.page, own_site.listener).asgi
+    token = own_site.listener.token
+    scope = {
+        **{"type": "http", "asgi": {"spec_version": "2.4"}, "method": "GET", "root_path": ""},
+        **{"path": "/stream.mjpg", "query_string": b"token=" + token.encode()},
+        "headers": [(b"host", b"127.0.0.1")],
+    }
+
+    async def answered() -> list[int]:
+        codes: list[int] = []
+
+        async def receive() -> Any:
+            return await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                codes.append(message["status"])
+                if message["status"] == 200:
+                    await asyncio.Event().wait()
+
+        async def ask(count: int) -> None:
+            tasks = [asyncio.ensure_future(app(scope, receive, send)) for _ in range(count)]
+            until_s = time.monotonic() + WAIT_S
+            before = len(codes)
+            while len(codes) < before + count and time.monotonic() < until_s:
+                await asyncio.sleep(0.01)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        await ask(20)
+        await ask(1)  # the others have gone
+        return codes
+
+    codes = asyncio.run(answered())
+    assert sorted(codes[:20]) == [200] * 16 + [503] * 4
+    assert codes[20:] == [200]
 
 
 def test_nothing_is_encoded_without_viewers(
