@@ -41,7 +41,7 @@ class Application:
         self._control, self._viewfinder = control, viewfinder
         self.feed = Feed(control, viewfinder)
         self._streams = 0
-        self._page, self._policy = page_and_policy()
+        self._page, self._policy = page_and_policy("control", "livemosaic")
         routes = [
             Route("/", self._show_page),
             Route("/api/settings", self._settings, methods=["GET", "PATCH"]),

@@ -103,5 +103,7 @@ def test_nothing_of_it_or_of_osc_is_imported_without_the_option(folder: Path) ->
     assert own == ""
 
 
-def test_the_page_is_in_the_package() -> None:
-    assert {"page.html", "page.css", "page.js"} <= set(left(ROOT / "livemosaic" / "web" / "page"))
+def test_the_pages_are_in_the_package() -> None:
+    files = {"frame.html", "control.html"}
+    files |= {f"{name}.{kind}" for name in ("common", "control") for kind in ("css", "js")}
+    assert files <= set(left(ROOT / "livemosaic" / "web" / "page"))

@@ -1,4 +1,4 @@
-"""The control page: HTML, CSS and a script, which make one document without foreign addresses."""
+"""The pages: HTML, CSS and scripts, which make documents without foreign addresses."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 _FOLDER = Path(__file__).parent
 
 
-def page_and_policy() -> tuple[str, str]:
-    """The document, and a content security policy that lets only its own script and style run."""
-    html, style, script = (
-        (_FOLDER / name).read_text(encoding="utf-8")
-        for name in ("page.html", "page.css", "page.js")
-    )
+def page_and_policy(name: str, title: str) -> tuple[str, str]:
+    """A page's document, and a content security policy that lets only its script and style run."""
+    html = _text("frame.html").replace("<!-- title -->", title)
+    html = html.replace("<!-- body -->\n", _text(f"{name}.html"))
+    style = _text("common.css") + _text(f"{name}.css")
+    script = _text("common.js") + _text(f"{name}.js")
     html = html.replace("/* style */", style).replace("/* script */", script)
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
@@ -22,6 +22,10 @@ def page_and_policy() -> tuple[str, str]:
         "frame-ancestors 'none'; require-trusted-types-for 'script'"
     )
     return html, policy
+
+
+def _text(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:
