@@ -437,6 +437,7 @@ def _make_control(settings: MosaicSettings, options: RunOptions, lasting: list[s
         freeze=options.freeze,
         fullscreen=options.fullscreen,
         figures=options.figures,
+        qr=options.qr,
         on_close=options.on_close,
         max_latency_s=options.max_latency / 1e3,
     )

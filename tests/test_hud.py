@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -187,6 +188,20 @@ def test_only_recording_has_a_red_dot() -> None:
 
     assert red("*out.mkv") > 20
     assert red("out.mkv") == 0
+
+
+# ---- the QR code ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("height", [270, 540, 1080])
+def test_a_qr_code_can_be_read_at_the_wall(height: int) -> None:
+    address = "http://192.168.178.123:8080/upload?token=a1B_a1B_a1B_a1B_a1B_xy"
+    canvas = np.full((height, height * 16 // 9, 3), 90, np.uint8)
+    canvas[::7, ::5] = 250
+    panel = hud.qr_panel(address, height=height)
+    assert 0.25 * height < panel.width < panel.height < 0.45 * height
+    panel.paint(canvas, 9, height - 9 - panel.height)
+    assert cv2.QRCodeDetector().detectAndDecode(canvas)[0] == address
 
 
 # ---- sizes -------------------------------------------------------------------------------

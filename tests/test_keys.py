@@ -54,6 +54,16 @@ def test_a_switch_says_why_there_is_no_picture(control: Control, view: View) -> 
     assert press("f", control, view) == ""
 
 
+def test_the_qr_code_is_for_guests(control: Control, view: View) -> None:
+    assert "--guests" in press("u", control, view)
+    assert not control.state.qr
+    control.guests_url = "http://192.0.2.1:8080/upload?token=0123456789abcdef"
+    assert press("u", control, view) == ""
+    assert control.state.qr
+    press("u", control, view)
+    assert control.state == START
+
+
 @pytest.mark.parametrize("name", ["q", "Esc"])
 def test_quit(control: Control, view: View, name: str) -> None:
     quits: list[str] = []

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ..errors import MISSING_FOLDERS, OVERWRITE, SinkError, UsageError, printable, words_of
@@ -173,12 +173,28 @@ def print_error(error: object) -> None:
 
 def print_notes(lines: Iterable[str]) -> None:
     """Print lines on standard error, above the progress bar if there is one."""
-    for line in map(printable, lines):
+    _write_lines(map(printable, lines))
+
+
+def _write_lines(lines: Iterable[str]) -> None:
+    for line in lines:
         if "tqdm" in sys.modules:
             sys.modules["tqdm"].tqdm.write(line, file=_stderr)
         else:
             _stderr.write(line + "\n")
     _stderr.flush()
+
+
+def print_code(lines: Sequence[str]) -> None:
+    """Print a QR code on standard error, if that is a terminal with room for it."""
+    try:
+        "".join(lines).encode(sys.stderr.encoding)
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
+    except (OSError, ValueError, AttributeError):  # no terminal, or one without such characters
+        return
+    if len(lines[0]) < columns:
+        # Its own colours: on a light terminal it would be a negative, which not all phones read.
+        _write_lines(f"\x1b[97;40m{line}\x1b[0m" for line in lines)
 
 
 class _Handler(logging.Handler):

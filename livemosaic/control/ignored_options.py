@@ -35,7 +35,7 @@ class Circumstances:
 _Rule = tuple[str, Callable[[RunOptions, Circumstances], bool], str]
 # fmt: off
 _RULES: tuple[_Rule, ...] = (
-    ("fullscreen figures on_close",
+    ("fullscreen figures qr on_close",
      lambda options, run: not run.window,
      "there is no window"),
     ("overlay_luma",

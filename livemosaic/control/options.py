@@ -119,6 +119,7 @@ class RunOptions:
     freeze: bool = same_option(LiveState, "freeze")
     fullscreen: bool = same_option(LiveState, "fullscreen")
     figures: bool = same_option(LiveState, "figures")
+    qr: bool = same_option(LiveState, "qr")
     on_close: OnClose = same_option(LiveState, "on_close")
 
     fps: Fraction | None = option(None, """constant output rate in frames/s, and the rate at which a

@@ -97,6 +97,8 @@ class LiveState:
         group="live")
     fullscreen: bool = option(False, "show the window in full screen", live=True, group="live")
     figures: bool = option(False, "show statistics in the window", live=True, group="live")
+    qr: bool = option(False, """show a QR code in the window, with which guests upload photos;
+        needs --guests""", live=True, group="live")
     on_close: OnClose = option("continue", """what closing the window does while another output or
         a recording goes on: continue without the picture, or end the run""", live=True,
         group="live")
@@ -208,6 +210,7 @@ class Control:
     live_stats : returns the pipeline's statistics; the pipeline sets it
     find_photo : finds the places of a photo, see `photo_places`; the pipeline sets it
     outside_at_start : the state's `outside` at the start
+    guests_url : the address at which guests upload photos; empty if there is none
 
     Examples
     --------
@@ -236,6 +239,7 @@ class Control:
         self._profiles, self.profile = dict(profiles or {}), profile
         self._lasting = tuple(lasting)
         self._listeners: tuple[Listener, ...] = ()
+        self.guests_url = ""
         self.on_quit: Callable[[], None] = lambda: None
         self.live_stats: Callable[[], LiveStats] = LiveStats
         self.find_photo: Callable[[str], list[Place]] = lambda path: []

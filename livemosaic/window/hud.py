@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..control.state import LiveState, LiveStats
+from ..media.qr_code import qr_pixels
 from ..media.text import LINE, Panel, PanelCanvas, fitted, text_width
 from .keys import KEYS
 
@@ -20,6 +21,11 @@ _GREY = (204, 200, 196)
 _AMBER = (64, 190, 255)
 _RED = (60, 60, 240)
 BAR_COLOUR = (226, 166, 96)
+
+# A phone reads a QR code from ten times its size away: here from three times the wall's height.
+_QR_SHARE = 0.3  # of the window's height, with the quiet zone
+_MIN_MODULE_PX = 2
+_QR_CAPTION = "your photo on the wall"
 
 # A full bar is the time of one frame, or this until the rate is known.
 _DEFAULT_FRAME_MS = 1000 / 25
@@ -114,6 +120,24 @@ def message_panel(text: str, *, px: int, width: int) -> Panel:
         canvas.dot(pad + px // 4, size[1] // 2, max(2, round(0.32 * px)), colour=_RED)
     canvas.text(text, pad + dot, pad // 2, px=px, colour=_WHITE)
     return canvas.panel()
+
+
+@lru_cache(maxsize=2)
+def qr_panel(address: str, *, height: int) -> Panel:
+    """The QR code of an address with a caption, for a window of a height."""
+    code = qr_pixels(address)
+    scale = max(_MIN_MODULE_PX, round(height * _QR_SHARE / len(code)))
+    code = code.repeat(scale, axis=0).repeat(scale, axis=1)
+    side = len(code)
+    px = side // 12
+    while text_width(_QR_CAPTION, px) > side - px:
+        px -= 1
+    canvas = PanelCanvas(side, side + round(LINE * px) + px // 2, radius=px // 2)
+    left = (side - text_width(_QR_CAPTION, px)) // 2
+    canvas.text(_QR_CAPTION, left, side + px // 6, px=px, colour=_WHITE)
+    panel = canvas.panel()
+    panel.colour[:side], panel.alpha[:side] = code[:, :, None], 255
+    return panel
 
 
 @lru_cache(maxsize=8)

@@ -205,6 +205,13 @@ def _toggle(control: Control, view: View, name: str, *, field: str) -> str:
     return switch(control, field)
 
 
+def _toggle_qr(control: Control, view: View, name: str) -> str:
+    if not control.guests_url:
+        return "there are no guests, so no QR code; start with --web and --guests FOLDER"
+    control.change(qr=not control.state.qr)
+    return ""
+
+
 def _toggle_view(control: Control, view: View, name: str, *, field: str) -> None:
     setattr(view, field, not getattr(view, field))
 
@@ -247,6 +254,7 @@ KEYS: tuple[Key, ...] = (
     Key(("s",), "s", "snapshot", partial(_act, action="snapshot")),
     Key(("r",), "r", "start or stop a recording", partial(_act, action="record")),
     Key(("o",), "o", "original in a corner", _toggle_original),
+    Key(("u",), "u", "QR code for guests, who upload photos", _toggle_qr),
     Key(("h",), "h", "statistics", partial(_toggle, field="figures")),
     Key(("f", "F11"), "f", "full screen", partial(_toggle, field="fullscreen")),
     Key(("?", "F1"), "?", "this list", partial(_toggle_view, field="help")),

@@ -183,7 +183,8 @@ class WindowSink(Window):
         """Show the picture with all panels, if either has changed."""
         if not self._wants_corner:
             self._corner = None
-        panels = (self._corner, self._gauges, self._badges, self._message, self.view.help)
+        texts = (self._gauges, self._badges, self._message, self.view.help)
+        panels = (self._corner, *texts, self._qr_address)
         if not changed and panels == self._shown:
             return
         self._shown = panels
@@ -218,6 +219,12 @@ class WindowSink(Window):
         return self.view.original and not self._control.state.privacy and not self._is_small
 
     @property
+    def _qr_address(self) -> str:
+        """The address of the QR code that is shown; empty for none."""
+        wanted = self._control.state.qr and not self._is_small
+        return self._control.guests_url if wanted else ""
+
+    @property
     def _text_px(self) -> int:
         return hud.text_px(self._canvas.width, self._canvas.height)
 
@@ -239,6 +246,9 @@ class WindowSink(Window):
             panel = hud.message_panel(badge, px=px, width=width // 2)
             yield panel, width - margin - panel.width, top
             top += panel.height + margin // 2
+        if self._qr_address:
+            panel = hud.qr_panel(self._qr_address, height=height)
+            yield panel, margin, height - margin - panel.height
         if self.view.help and not self._is_small:
             panel = hud.help_panel(px=px, height=height - 2 * margin)
             yield panel, (width - panel.width) // 2, (height - panel.height) // 2
