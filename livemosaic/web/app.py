@@ -17,6 +17,7 @@ from ..control.actions import ACTIONS
 from ..control.live_values import change_values, live_values
 from ..control.state import Control
 from ..errors import OptionError, UsageError
+from ..media.qr_code import qr_svg
 from . import schema
 from .feed import Feed
 from .guard import Guard, json_error
@@ -49,6 +50,7 @@ class Application:
             Route("/api/actions/{name}", self._act, methods=["POST"]),
             Route("/snapshot.jpg", self._snapshot),
             Route("/stream.mjpg", self._stream),
+            Route("/guests.svg", self._guests_code),
             Route("/openapi.json", self._openapi),
             WebSocketRoute("/feed", self.feed.serve),
         ]
@@ -99,6 +101,12 @@ class Application:
         except UsageError as error:
             raise HTTPException(503, str(error)) from None
         return Response(picture, media_type="image/jpeg", headers=_PICTURE)
+
+    async def _guests_code(self, _: Request) -> Response:
+        address = self._control.guests_url
+        if not address:
+            raise HTTPException(404, "there are no guests; start livemosaic with --guests FOLDER")
+        return Response(qr_svg(address), media_type="image/svg+xml")
 
     async def _stream(self, request: Request) -> Response:
         shape = Shape(_width(request), _STREAM_QUALITY)

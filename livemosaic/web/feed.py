@@ -71,6 +71,7 @@ class Feed:
                 "columns": COLUMNS,
                 "lines": list(self._history.lines),
                 "now": stats_json(self._control.live_stats()),
+                "guests": self._control.guests_url,
                 **self._values(),
             }
         )

@@ -65,6 +65,10 @@ def openapi(control: Control) -> dict[str, Any]:
             "get": {**_operation("all pictures, as Motion JPEG", {}), "parameters": [width]},
         },
     }
+    if control.guests_url:
+        code = {"200": {"description": "a QR code", "content": {"image/svg+xml": {}}}}
+        get = _operation("the QR code of the address at which guests upload photos", {})
+        paths["/guests.svg"] = {"get": {**get, "responses": get["responses"] | code}}
     paths["/snapshot.jpg"]["get"]["responses"] |= {
         **jpeg,
         "503": {"description": "there is no picture yet"},

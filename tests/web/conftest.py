@@ -117,6 +117,7 @@ def site(shared_site: Site) -> Site:
     control.change(**fields)
     control.take_snapshot_request()
     control.take_message()
+    control.guests_url = ""
     return shared_site
 
 

@@ -153,7 +153,7 @@ def test_each_control_changes_its_option(chromium: Browser, own_live: Live, tmp_
     options = live.schema()
     with chromium.tab() as tab:
         opened(tab, live)
-        tab.run("document.querySelector('details').open = true")
+        tab.run("document.querySelector('#settings details').open = true")
         for name in options:
             if name == "columns":  # 17 columns would have the same tiles
                 tab.run("change('columns', 8)")

@@ -16,6 +16,7 @@ import pytest
 from livemosaic.control.live_values import LIVE_VALUES, change_values, live_values, offered
 from livemosaic.control.state import LIVE_OPTIONS, Control, LiveState
 from livemosaic.media.frame import Frame
+from livemosaic.media.qr_code import qr_svg
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.web.app import Application
 
@@ -354,6 +355,19 @@ def test_a_viewer_that_leaves_stops_the_encoding(
     until(is_quiet)
 
 
+# ---- guests ------------------------------------------------------------------------------
+
+
+def test_the_code_of_the_guests_address(site: Site, client: httpx.Client) -> None:
+    answer = client.get("/guests.svg")
+    assert (answer.status_code, "--guests" in answer.json()["error"]) == (404, True)
+    site.control.guests_url = "http://192.0.2.1/upload?token=0123456789abcdef"
+    answer = client.get("/guests.svg")
+    assert answer.headers["content-type"] == "image/svg+xml"
+    assert answer.content == qr_svg(site.control.guests_url)
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
 # ---- the OpenAPI document ----------------------------------------------------------------
 
 
@@ -373,11 +387,14 @@ def test_the_document_is_made_from_the_table(client: httpx.Client) -> None:
     assert options["gallery"]["enum"] == ["photos", "emoji"]
 
 
-def test_the_document_has_every_request(client: httpx.Client) -> None:
+def test_the_document_has_every_request(site: Site, client: httpx.Client) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert {path for path in paths if not path.startswith("/api/actions/")} == {
         *("/api/settings", "/api/stats", "/snapshot.jpg", "/stream.mjpg")
     }
+    site.control.guests_url = "http://192.0.2.1/upload?token=0123456789abcdef"
+    paths = client.get("/openapi.json").json()["paths"]
+    assert "/guests.svg" in paths
     for path, operations in paths.items():
         for method in operations:
             if path not in ("/stream.mjpg", "/api/actions/quit"):

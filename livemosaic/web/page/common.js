@@ -27,3 +27,9 @@ function show(message) {
   while (byId("toasts").children.length > 3) byId("toasts").firstChild.remove();
   setTimeout(() => note.remove(), 5000);
 }
+
+function svg(name, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}

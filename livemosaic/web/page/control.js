@@ -5,7 +5,7 @@ const GROUPS = [
   ["People", ["area", "outside"]],
   ["Picture", ["mirror"]],
 ];
-const BUTTONS = ["privacy", "freeze", "recording"];
+const BUTTONS = ["privacy", "freeze", "recording", "qr"];
 const FOLDED = "More settings";
 // How a value is entered, where its type and bounds do not say it.
 const LOOKS = {
@@ -215,16 +215,9 @@ const PLOTS = [
 ];
 const WIDTH = 300; // seconds, and units of the drawing
 const HEIGHT = 60;
-const SVG = "http://www.w3.org/2000/svg";
 let columns = [];
 let lines = [];
 let state = null;
-
-function svg(name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-}
 
 for (const plot of PLOTS) {
   const names = Object.keys(plot.lines);
@@ -321,7 +314,9 @@ const TEXTS = {
     lines = it.lines;
     adopt(it.values, it.unused);
     report(it.now);
+    invite(it.guests);
   },
+  photos: () => refreshPhotos(),
   values: (it) => adopt(it.values, it.unused),
   message: (it) => show(it.text),
   stats: (it) => report(it.now, it.line),
@@ -354,6 +349,113 @@ function connect() {
     else setTimeout(connect, RETRY_MS);
   };
 }
+
+// ---- guests and their photos -------------------------------------------------------------------
+
+const MOST_WAITING = 60; // in the grid; the next ones follow
+const MOST_JOINED = 12;
+const waits = new Map(); // by id: its item in the grid
+const joined = new Map();
+let isRefreshing = false;
+let isStale = false;
+
+const bearer = `token=${encodeURIComponent(token)}`;
+const time = (photo) => new Date(photo.added_s * 1000).toLocaleTimeString();
+
+function invite(address) {
+  byId("guests").hidden = !address;
+  if (!address) return;
+  byId("address").value = address;
+  byId("qr").src = `guests.svg?${bearer}`;
+  refreshPhotos();
+}
+
+// Also of the decisions of others. One request at a time.
+async function refreshPhotos() {
+  isStale = true;
+  if (isRefreshing || byId("guests").hidden) return;
+  isRefreshing = true;
+  try {
+    while (isStale) {
+      isStale = false;
+      const waiting = await ask("api/photos?state=waiting");
+      const latest = await ask(`api/photos?limit=${waiting.length + MOST_JOINED}`);
+      showWaiting(waiting.toReversed()); // the oldest first: those that come later move none
+      showJoined(latest.filter((it) => it.state !== "waiting").slice(0, MOST_JOINED));
+    }
+  } catch { /* the feed says so */ } finally {
+    isRefreshing = false;
+  }
+}
+
+// Makes a list show these photos, and keeps the items that are there: a reader stays where it is.
+function follow(list, items, photos, make) {
+  const ids = new Set(photos.map((it) => it.id));
+  for (const [id, item] of items) if (!ids.has(id)) { leave(item); items.delete(id); }
+  photos.forEach((photo, at) => {
+    if (!items.has(photo.id)) items.set(photo.id, make(photo));
+    const item = items.get(photo.id);
+    if (list.children[at] !== item) list.insertBefore(item, list.children[at] ?? null);
+  });
+}
+
+// Removes an item; the keyboard goes on with the next one.
+function leave(item) {
+  const name = item.contains(document.activeElement) ? document.activeElement.className : null;
+  const next = item.nextElementSibling ?? item.previousElementSibling;
+  item.remove();
+  if (name !== null) (next?.getElementsByClassName(name)[0] ?? byId("copy")).focus();
+}
+
+function decision(photo, verb, text, name) {
+  const button = element("button", { type: "button", class: verb, "aria-label": `${text} the photo of ${name}` }, text);
+  button.addEventListener("click", () => decide([photo.id], verb));
+  return button;
+}
+
+function picture(photo) {
+  return element("img", { src: `api/photos/${encodeURIComponent(photo.id)}/picture?${bearer}`, alt: `Photo of ${time(photo)}`, loading: "lazy" });
+}
+
+function showWaiting(all) {
+  const photos = all.slice(0, MOST_WAITING);
+  follow(byId("waiting"), waits, photos, (photo) => element("li", {}, picture(photo),
+    element("div", { class: "row" }, decision(photo, "approve", "Approve", time(photo)), decision(photo, "reject", "Reject", time(photo)))));
+  byId("waiting-count").textContent = all.length ? `${all.length} waiting` : "";
+  byId("approve-all").hidden = photos.length < 2;
+  byId("approve-all").textContent = `Approve these ${photos.length}`;
+  document.title = all.length ? `(${all.length}) livemosaic` : "livemosaic";
+}
+
+function showJoined(photos) {
+  byId("latest").hidden = !photos.length;
+  const known = photos.map((it) => ({ ...it, id: `${it.id} ${it.state}`, own: it.id }));
+  follow(byId("joined"), joined, known, (photo) => {
+    const own = { ...photo, id: photo.own };
+    const isThere = photo.state === "approved";
+    const item = element("li", {}, isThere ? picture(own) : element("div", { class: "gone" }),
+      element("p", { class: "quiet" }, `${photo.state}, ${time(photo)}`));
+    if (isThere && photo.guest) item.append(decision(own, "reject", "Remove", time(photo)));
+    return item;
+  });
+}
+
+// Only of photos that this page shows: one that has just come has not been seen.
+async function decide(ids, verb) {
+  for (const id of ids) {
+    try {
+      await ask(`api/photos/${encodeURIComponent(id)}/${verb}`, { method: "POST" });
+    } catch (error) { show(error.message); }
+  }
+  refreshPhotos();
+}
+
+byId("approve-all").addEventListener("click", () => decide([...waits.keys()], "approve"));
+byId("copy").addEventListener("click", () => {
+  byId("address").select();
+  // The newer way is only there in encrypted connections.
+  show(document.execCommand("copy") ? "copied" : "select the address, and copy it");
+});
 
 // ---- buttons --------------------------------------------------------------------------------
 
