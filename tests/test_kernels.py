@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.gallery.histogram import cell_histograms, tile_histograms
@@ -228,6 +229,9 @@ def test_cell_lab(seed: int, rows: int, columns: int) -> None:
     picture = np.random.default_rng(seed).integers(0, 256, (rows * 8, columns * 8, 3), np.uint8)
     expected = points_to_lab(cell_points(picture, rows, columns))
     np.testing.assert_array_equal(cell_lab(picture, rows, columns), expected)
+    some = np.arange(seed % 2, rows * columns, 2)
+    points = cell_points(picture, rows, columns, some)
+    np.testing.assert_array_equal(points_to_lab(points), expected[some])
 
 
 @given(seeds)
@@ -267,6 +271,24 @@ def test_denoiser(seed: int, cells: int, noise: float) -> None:
         np.testing.assert_allclose(points, expected, atol=1e-3)
 
 
+@given(seeds, st.integers(1, 400))
+def test_the_denoiser_of_some_cells(seed: int, cells: int) -> None:
+    """They have the points that they have among all; a cell that comes again begins anew."""
+    rng = np.random.default_rng(seed)
+    whole, part = Denoiser(cells), Denoiser(cells)
+    wanted = rng.random(cells) < 0.3
+    wanted[part.samples] = True
+    some, out = np.flatnonzero(wanted), int(rng.choice(np.flatnonzero(wanted)))
+    clean = rng.uniform(0, 100, (cells, 16, 3))
+    for _ in range(6):
+        lab = (clean + rng.normal(0, 3, clean.shape)).astype(np.float32)
+        np.testing.assert_array_equal(part.update(lab[some], some), whole.update(lab)[some])
+    np.testing.assert_array_equal(part.frames[some], whole.frames[some])
+    if out not in part.samples:
+        part.update(lab[some[some != out]], some[some != out])
+        assert part.frames[out] == 0
+
+
 def test_hard_edges_that_move_over_a_still_are_no_noise() -> None:
     """Each frame changes every point of some cells; the others stand still."""
     rng = np.random.default_rng(0)
@@ -283,7 +305,7 @@ def test_hard_edges_that_move_over_a_still_are_no_noise() -> None:
 class KeepsNoise(Denoiser):
     """Leaves the points as they are."""
 
-    def update(self, lab: F32) -> F32:
+    def update(self, lab: F32, some: NDArray[np.intp] | None = None) -> F32:
         self.frames[:] = 0
         return lab
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..jit import F32, U8, kernel, kernel_part
 
@@ -72,10 +73,14 @@ def tile_points(tiles: U8) -> tuple[U8, U8]:
     return points, texture
 
 
-def cell_points(bgr: U8, rows: int, columns: int) -> U8:
-    """The points of all cells of a picture, uint8 (rows * 8, columns * 8, 3) BGR, row by row:
-    uint8 (rows * columns, 4, 4, 3)."""
+def cell_points(bgr: U8, rows: int, columns: int, some: NDArray[np.intp] | None = None) -> U8:
+    """The points of all cells of a picture, uint8 (rows * 8, columns * 8, 3) BGR, row by row, or
+    those of `some` cells: uint8 (n, 4, 4, 3)."""
     small = _small(bgr, rows, columns)
+    if some is not None:
+        row, column = np.divmod(some, columns)
+        lines = small.reshape(rows, POINTS, columns, POINTS * 3)[row, :, column]
+        return lines.reshape(-1, POINTS, POINTS, 3)
     cells = small.reshape(rows, POINTS, columns, POINTS, 3).transpose(0, 2, 1, 3, 4)
     return np.ascontiguousarray(cells).reshape(-1, POINTS, POINTS, 3)
 

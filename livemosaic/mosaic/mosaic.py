@@ -390,8 +390,11 @@ class Mosaic:
         matched: list[I32] = []
         for number, layer in enumerate(layers):
             if number:
-                if not layers[number - 1].split.any() and not layer.is_shown:
+                coarser = layers[number - 1]
+                if not coarser.split.any() and not layer.is_shown:
                     break
+                hidden = self._hidden.cells[layer.coarse] & (layer.ids >= 0)
+                layer.matcher.visible = quartered(coarser.split, coarser.grid) & ~hidden
                 urgency = layer.observe(bgr, state, self._activity.active_pixels)
             left = None if max_cells is None else max_cells - sum(len(it) for it in matched)
             found = self._match(number, bgr, urgency, left, outdated)

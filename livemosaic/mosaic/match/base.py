@@ -33,6 +33,8 @@ class Matcher(ABC):
     ----------
     gallery, grid, settings : as given; `settings` may be updated
     bgr : the picture of the last `observe`
+    visible : bool (cells,), where cells of this size are shown now, None for everywhere; about the
+        others `observe` need not find anything out
     on_progress : to be called as on_progress(done, total) if `match` takes seconds
     points : of the class, how many pixels each side of a cell has in that picture at least
     """
@@ -41,6 +43,7 @@ class Matcher(ABC):
 
     def __init__(self, gallery: Gallery, grid: Grid, settings: MosaicSettings) -> None:
         self.gallery, self.grid, self.settings = gallery, grid, settings
+        self.visible: Bools | None = None
         self.on_progress: Callable[[int, int], None] = lambda done, total: None
 
     @classmethod  # noqa: B027 - there may be nothing to do

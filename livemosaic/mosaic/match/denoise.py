@@ -12,6 +12,7 @@ and then the points are the newest frame's.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...gallery.layout_features import POINTS
 from ...jit import F32, kernel
@@ -117,24 +118,28 @@ class Denoiser:
     noise : the mean square of what noise adds to a cell's points (CIELAB, sum of the channels); 0
         for little
     frames : float32 (cells,), how many frames the points are a mean of; 0 without noise
+    samples : the cells where noise is measured
     """
 
     def __init__(self, cells: int) -> None:
-        self._step = max(1, cells // _SAMPLES)
-        self._energies = np.empty((4, -(-cells // self._step)), np.float32)
+        self.samples = np.arange(0, cells, max(1, cells // _SAMPLES))
+        self._energies = np.empty((4, len(self.samples)), np.float32)
         self._before: F32 | None = None  # the last frame's points, where noise is measured
         self._mean = np.zeros((cells, POINTS * POINTS, 3), np.float32)
         self.frames = np.zeros(cells, np.float32)
         self.noise = 0.0
         self._noise: F32 | None = None  # of lightness and colour
 
-    def update(self, lab: F32) -> F32:
+    def update(self, lab: F32, some: NDArray[np.intp] | None = None) -> F32:
         """The points to match by, float32 (cells, 16, 3), of a frame's; the next call overwrites
-        them."""
+        them. Or those of `some` cells, ascending numbers, the samples among them; the others begin
+        anew."""
         points = lab.reshape(len(lab), -1)
-        before, self._before = self._before, points[:: self._step].copy()
+        at = self.samples if some is None else np.searchsorted(some, self.samples)
+        before, self._before = self._before, points[at]
+        chosen = slice(None) if some is None else some
         if before is None:
-            self._mean[:], self.frames[:] = lab, 1
+            self._mean[chosen], self.frames[chosen] = lab, 1
             return lab
         energies = self._energies
         _differences(self._before, before, _SIGNS, energies)
@@ -152,6 +157,9 @@ class Denoiser:
         if self._noise is None or not self.noise:
             self.frames[:] = 0
             return lab
-        mean = self._mean.reshape(points.shape)
-        _average(points, mean, self.frames, _MOVED * self._noise, _FRAMES)
-        return self._mean
+        mean, frames = self._mean[chosen], self.frames[chosen]
+        _average(points, mean.reshape(points.shape), frames, _MOVED * self._noise, _FRAMES)
+        if some is not None:
+            self.frames[:] = 0
+            self._mean[some], self.frames[some] = mean, frames
+        return mean

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 import numpy as np
 
 from ...gallery.file_format import Gallery
-from ...gallery.layout_features import POINTS, cell_lab
+from ...gallery.layout_features import POINTS, cell_lab, cell_points, points_to_lab
 from ...jit import F32, I32, U8, Bools, kernel
 from ..grid import Grid
 from ..settings import MosaicSettings
@@ -139,6 +139,7 @@ class LayoutMatcher(Matcher):
         self.assignment = empty_assignment([grid], index, self.rules)  # changed by `match` only
         self._first = 0  # the number of the first cell there
         self.update_settings(settings)
+        self._lab = np.zeros((grid.cells, 16, 3), np.float32)  # the points of the last frame
         self._matched = np.full((grid.cells, 16, 3), np.inf, np.float32)  # at the last match
         self._denoiser = denoiser or Denoiser(grid.cells)
         self._matched_frames = np.ones(grid.cells, np.float32)  # that they were a mean of
@@ -219,17 +220,39 @@ class LayoutMatcher(Matcher):
     def observe(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
         """Cells whose points have moved since their last match are matched again, the farthest
         first."""
-        grid = self.grid
-        self._lab = self._denoiser.update(cell_lab(bgr, grid.rows, grid.columns))
-        urgency = np.empty(grid.cells, np.int32)
-        limits = np.float32(self._moved**2), np.float32(_NOISE_MOVES * self._denoiser.noise)
-        _moved(self._lab, self._matched, self._matched_frames, *limits, urgency)
+        urgency = self._moves(bgr) if self.visible is None else self._moves_of(self.visible, bgr)
         shown = self._place >= 0
         far = (urgency > _CUT_MOVED**2 + 2 * self._denoiser.noise) & shown
         self._cut = bool(np.count_nonzero(far) > _CUT_SHARE * np.count_nonzero(shown))
         if self._quota is not None:
             self._quota.offer_cells(urgency)
         return urgency
+
+    def _moves(self, bgr: U8) -> I32:
+        """How far the cells have moved, see `_moved`."""
+        grid = self.grid
+        self._lab = self._denoiser.update(cell_lab(bgr, grid.rows, grid.columns))
+        urgency = np.empty(grid.cells, np.int32)
+        _moved(self._lab, self._matched, self._matched_frames, *self._limits, urgency)
+        return urgency
+
+    def _moves_of(self, visible: Bools, bgr: U8) -> I32:
+        """The same of some cells, which are few; 0 for the others."""
+        grid, wanted = self.grid, visible.copy()
+        wanted[self._denoiser.samples] = True
+        some = np.flatnonzero(wanted)
+        points = cell_points(bgr, grid.rows, grid.columns, some)
+        self._lab[some] = lab = self._denoiser.update(points_to_lab(points), some)
+        moves = np.empty(len(some), np.int32)
+        _moved(lab, self._matched[some], self._matched_frames[some], *self._limits, moves)
+        urgency = np.zeros(grid.cells, np.int32)
+        urgency[some] = moves
+        urgency[~visible] = 0
+        return urgency
+
+    @property
+    def _limits(self) -> tuple[np.float32, np.float32]:
+        return np.float32(self._moved**2), np.float32(_NOISE_MOVES * self._denoiser.noise)
 
     def describe(self, cells: I32) -> None:
         """The features are the coefficients of the cells' points."""
