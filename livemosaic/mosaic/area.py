@@ -117,22 +117,27 @@ def mix_plane(
 ) -> None:
     """Mix a plane of the mosaic with what is outside.
 
-    `mosaic` and `out` are uint8 (height, width). `outside` and `mask` are as wide; their columns
-    are enlarged here, as their rows say.
+    `mosaic` and `out` are uint8 (height, width). `outside` and `mask` have the same width, at most
+    that, which is mixed; their columns are enlarged here, as their rows say.
     """
     _mix(
-        mosaic, outside, outside_rows.above, outside_rows.weight, mask, mask_rows.above,
-        mask_rows.weight, out,
+        _constant(mosaic), _constant(outside), outside_rows.above, outside_rows.weight,
+        _constant(mask), mask_rows.above, mask_rows.weight, out,
     )  # fmt: skip
+
+
+def _constant(plane: U8) -> U8:
+    """A plane of the one type that the kernel is compiled for: read-only, and without gaps."""
+    plane = np.ascontiguousarray(plane).view()
+    plane.flags.writeable = False
+    return plane
 
 
 def warm_up(mask_width: int, width: int) -> None:
     """Load the kernels that put a mask of this width into pictures of that width: up to 1 s where
     they have to be compiled."""
     plane, rows = np.zeros((2, 2), np.uint8), Rows(2, 2, 2)
-    mosaic = plane.copy()
-    mosaic.flags.writeable = False  # as pictures are
-    mix_plane(mosaic, plane, rows, plane, rows, plane.copy())
+    mix_plane(plane, plane, rows, plane, rows, plane.copy())
     for across in (width, width // 2):
         widen_rows(np.zeros((2, mask_width), np.uint8), across)
 
@@ -143,7 +148,7 @@ def _mix(
     out: U8,
 ) -> None:  # fmt: skip
     one, half, bits = np.uint16(256), np.uint16(128), np.uint16(8)
-    width = np.uintp(out.shape[1])
+    width = np.uintp(outside.shape[1])
     for y in range(np.uintp(out.shape[0])):
         a, w = np.uintp(above[y]), np.uint16(weight[y])
         b, v = np.uintp(mask_above[y]), np.uint16(mask_weight[y])

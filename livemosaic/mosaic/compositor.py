@@ -207,9 +207,7 @@ class Compositor:
         outside = (area.outside.y, area.outside.u, area.outside.v)
         planes = zip(_planes(flat, self._grid), outside, _planes(mixed, self._grid), strict=True)
         for mosaic, source, out in planes:
-            mix_plane(
-                mosaic, *self._widened(source, 1.0, out), *self._widened(area.mask, 1.0, out), out
-            )
+            mix_plane(mosaic, *self._wide(source, out), *self._wide(area.mask, out), out)
         weakref.finalize(mixed, self._mixed_pool.append, memory).atexit = False
         mixed.flags.writeable = False
         return mixed
@@ -221,22 +219,30 @@ class Compositor:
         Enlarging rows here and columns in the kernel takes half the time of enlarging both here,
         and the kernel does it for changed cells only.
         """
+        scaled = np.asarray(cv2.convertScaleAbs(source, alpha=overlay), np.uint8)
+        wide, rows = self._wide(scaled, out)
+        right = out.shape[1] - wide.shape[1]  # the kernel reads the columns of tiles that stick out
+        if right:
+            wide = np.asarray(cv2.copyMakeBorder(wide, 0, 0, 0, right, cv2.BORDER_REPLICATE))
+        return wide, rows
+
+    def _wide(self, source: U8, out: U8) -> tuple[U8, Rows]:
+        """A source as wide as the part of `out` that is seen, itself if it is; and how to enlarge
+        its columns."""
         canvas_height, canvas_width = out.shape
         grid = self._grid
         width = canvas_width * grid.width // grid.canvas_width
         height = canvas_height * grid.height // grid.canvas_height
-        scaled = np.asarray(cv2.convertScaleAbs(source, alpha=overlay), np.uint8)
         rows = min(height, source.shape[0])
+        wide: U8 = source
         if source.shape[0] > height or source.shape[1] > width:
             # INTER_LINEAR would skip samples.
-            wide = cv2.resize(scaled, (width, rows), interpolation=cv2.INTER_AREA)
-        else:
-            wide = widen_rows(scaled, width)
-        # The kernel reads two rows, and the columns of tiles that stick out.
-        below, right = int(wide.shape[0] < 2), canvas_width - width
-        if below or right:
-            wide = cv2.copyMakeBorder(wide, 0, below, 0, right, cv2.BORDER_REPLICATE)
+            wide = np.asarray(cv2.resize(source, (width, rows), interpolation=cv2.INTER_AREA))
+        elif source.shape[1] < width:
+            wide = widen_rows(source, width)
+        if wide.shape[0] < 2:  # the kernel reads two rows
+            wide = np.asarray(cv2.copyMakeBorder(wide, 0, 1, 0, 0, cv2.BORDER_REPLICATE))
         key = (rows, height, canvas_height)
         if key not in self._rows:
             self._rows[key] = Rows(*key)
-        return np.asarray(wide, np.uint8), self._rows[key]
+        return wide, self._rows[key]
