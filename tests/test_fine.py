@@ -27,7 +27,7 @@ from livemosaic.mosaic.match.layout import LayoutMatcher
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings, can_halve
 from livemosaic.mosaic.tile_cache import TileCache
-from livemosaic.pipeline.faces import FacesFinder
+from livemosaic.pipeline.faces import FaceFollower, FacesFinder
 from livemosaic.sinks.photo_map import finest_cells, map_page
 from livemosaic.tile_size import sides, tile_size
 from livemosaic.window.keys import View, press
@@ -436,6 +436,41 @@ def test_a_face_stays_for_a_moment_but_not_in_another_scene() -> None:
     finder.faces_in(person(100, time_s=5.0), BY_FACES)
     black = replace(Frame.from_bgr(np.zeros((360, 640, 3), np.uint8)), pts=5010)
     assert finder.faces_in(replace(black, time_base=Fraction(1, 1000)), BY_FACES) == []
+
+
+@pytest.mark.parametrize("looks_per_s", [5, 1])
+def test_a_face_stays_for_so_long_however_often_it_is_looked_for(looks_per_s: int) -> None:
+    finder = FacesFinder(None)
+    finder.looks.looks_per_s = looks_per_s
+    assert finder.faces_in(person(100), BY_FACES)
+    hidden = person(100)
+    hidden.y[40:140, 210:310] = 90
+    stays_s = [
+        time_s
+        for time_s in np.arange(0.1, 4, 0.1)
+        if finder.faces_in(replace(hidden, pts=round(1000 * time_s)), BY_FACES)
+    ]
+    assert 1 <= max(stays_s) <= 2
+
+
+def test_small_faces_are_followed() -> None:
+    """They are found where the whole picture shows them too small, and again in each look."""
+    follow, photo = FaceFollower(), np.full((360, 640, 3), 90, np.uint8)
+    one = cv2.resize(person(100).to_bgr()[:, 100:460], (300, 300), interpolation=cv2.INTER_AREA)
+    left, right = (np.s_[30:330, at : at + 300] for at in (10, 330))
+    photo[left] = photo[right] = one
+    found = follow((photo, 0.0), True)
+    assert len(found) == 2
+    for look in range(1, 20):
+        assert follow((photo, look / 5), False) is found
+    photo[left] = 90  # one leaves
+    for look in range(20, 28):
+        found = follow((photo, look / 5), False)
+    assert len(found) == 1
+    photo[left] = one  # and comes back
+    for look in range(28, 38):
+        found = follow((photo, look / 5), False)
+    assert len(found) == 2
 
 
 def test_live_no_picture_waits_for_faces() -> None:

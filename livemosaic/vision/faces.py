@@ -8,6 +8,7 @@ so that faces of a tenth of its width are found.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -39,6 +40,18 @@ class Face(NamedTuple):
     height: float
 
 
+Window = tuple[int, int, int, int]  # left, top, width and height of what is looked at at once
+
+
+def windows(width: int, height: int) -> list[Window]:
+    """The whole picture; if that is large, its parts after it, for small faces."""
+    found = [(0, 0, width, height)]
+    if min(width, height) >= _PARTS_FROM:
+        w, h = min(width // 2, height), min(height // 2, width)
+        found += [(x, y, w, h) for y in _begins(height, h) for x in _begins(width, w)]
+    return found
+
+
 class FaceFinder:
     """Finds faces. Each thread needs its own, see `faces_in`."""
 
@@ -48,15 +61,10 @@ class FaceFinder:
         self._net = read_model(_MODEL, *engine)
         self._centres = _anchor_centres()
 
-    def __call__(self, bgr: U8, *, parts: bool = True) -> list[Face]:
-        """The faces in uint8 (h, w, 3) BGR, the most certain first. `parts`: small ones, too."""
-        height, width = bgr.shape[:2]
-        windows = [(0, 0, width, height)]
-        if parts and min(width, height) >= _PARTS_FROM:
-            w, h = min(width // 2, height), min(height // 2, width)
-            windows += [(x, y, w, h) for y in _begins(height, h) for x in _begins(width, w)]
+    def __call__(self, bgr: U8, looked_at: Sequence[Window]) -> list[Face]:
+        """The faces in some windows of uint8 (h, w, 3) BGR, the most certain first."""
         found: list[tuple[float, Face]] = []
-        for left, top, w, h in windows:
+        for left, top, w, h in looked_at:
             for certain, face in self._look(bgr[top : top + h, left : left + w]):
                 found.append((certain, face._replace(left=face.left + left, top=face.top + top)))
         faces: list[Face] = []
@@ -110,7 +118,7 @@ def faces_in(bgr: NDArray[Any]) -> list[Face]:
     photo = check_bgr(bgr)
     if not hasattr(_local, "finder"):
         _local.finder = FaceFinder()
-    faces: list[Face] = _local.finder(photo)
+    faces: list[Face] = _local.finder(photo, windows(photo.shape[1], photo.shape[0]))
     return faces
 
 
