@@ -13,6 +13,7 @@ writes them again:
 
     rooms           each folder of the package with the first sentence of its docstring
     keys            the keys of the window
+    actions         what keys, HTTP and OSC do alike
     inputs          each kind of input with examples
     outputs         each kind of output with examples
     profiles        each profile with the options that it sets
@@ -140,6 +141,14 @@ def keys(_: str) -> str:
     return "\n".join(lines)
 
 
+def actions(_: str) -> str:
+    """What keys, HTTP and OSC do alike."""
+    from livemosaic.control.actions import ACTIONS
+
+    lines = ["| action | what it does |", "|---|---|"]
+    return "\n".join(lines + [f"| `{name}` | {its.help} |" for name, its in ACTIONS.items()])
+
+
 def inputs(_: str) -> str:
     """Each kind of input with examples."""
     from livemosaic.sources import input_examples
@@ -254,6 +263,7 @@ FACTS: dict[str, Callable[[str], str]] = {
     "section": section,
     "rooms": rooms,
     "keys": keys,
+    "actions": actions,
     "profiles": profiles,
     "inputs": inputs,
     "live_options": live_options,

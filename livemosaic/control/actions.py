@@ -1,7 +1,7 @@
 """The actions that the window's keys, the control page, HTTP and OSC share: one table.
 
-A new action needs a line in `ACTIONS`: `POST /api/actions/NAME`, the OpenAPI document and
-`/livemosaic/NAME` of OSC follow. A key for it is a line in `window/keys.py`.
+A new action needs a line in `ACTIONS`: `POST /api/actions/NAME`, the OpenAPI document,
+`/livemosaic/NAME` of OSC and the documentation follow. A key for it is a line in `window/keys.py`.
 """
 
 from __future__ import annotations
