@@ -78,15 +78,6 @@ def _await_pipeline_threads() -> None:
             thread.join(max(0.0, deadline - time.monotonic()))
 
 
-@pytest.hookimpl(tryfirst=True)  # the marks are read by the hook of pytest-xdist
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` one process does all slow tests, one after another: many of them
-    have a window, a server or a process of their own, and the other process does the rest."""
-    for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.xdist_group("slow"))
-
-
 def pytest_unconfigure() -> None:
     # FFmpeg's own timeout ends a thread in a read. A thread that still runs when the interpreter
     # ends would crash it; the program itself leaves by `os._exit`.
