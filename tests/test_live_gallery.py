@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -124,6 +125,22 @@ def test_a_photo_of_the_same_path_is_replaced(tmp_path: Path) -> None:
     ((name, reason),) = live.add([path])
     assert (name, len(live.snapshot)) == (str(path), 22)
     assert reason
+
+
+def test_photos_in_the_order_in_which_they_joined(tmp_path: Path) -> None:
+    live, began_s = LiveGallery(gallery(5)), time.time()
+    names = [str(tmp_path / f"{name}.png") for name in "abc"]
+    for name in names:
+        cv2.imwrite(name, photo(7))
+    live.add(names)
+    live.add(names[0])
+    live.remove([names[1], "images[0]"])
+    found = live.added_photos()
+    assert [(it.path, it.number) for it in found] == [(names[2], 7), (names[0], 8)]
+    assert all(live.number(it.path) == it.number for it in found)
+    assert began_s <= found[0].added_s <= found[1].added_s <= time.time()
+    assert set(live.stamps_in([str(tmp_path)])) == {names[0], names[2]}
+    assert live.stamps_in([f"{tmp_path}/a"]) == {}
 
 
 def test_no_two_images_have_one_name(tmp_path: Path) -> None:

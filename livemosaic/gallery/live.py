@@ -6,11 +6,13 @@ A mosaic sees one snapshot of it at a time.
 from __future__ import annotations
 
 import itertools
+import os
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +24,26 @@ from .build import Batch, images_cut, read_batch
 from .change import recipe_of
 from .file_format import Gallery, Stamp
 from .recipe import CROPS_BELOW_PHOTOS, Recipe
-from .snapshot import GalleryRows, GallerySnapshot
+from .snapshot import GalleryRows, GallerySnapshot, Rows
 from .video_frames import photo_stamp
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+class AddedPhoto(NamedTuple):
+    """A photo that has joined a live gallery.
+
+    Attributes
+    ----------
+    path : of its file
+    number : in all snapshots, see `Gallery.source_photo`; goes up with each photo that joins
+    added_s : when it joined, as `time.time()`
+    """
+
+    path: str
+    number: int
+    added_s: float
 
 
 class LiveGallery:
@@ -63,11 +80,13 @@ class LiveGallery:
         self.recipe = replace(recipe or recipe_of(gallery), tile_px=gallery.tile_px)
         self._base, self._lock = gallery, threading.Lock()
         self._state = GalleryRows(gallery)
-        self._gone = np.zeros(len(gallery), np.bool_)
+        self._gone = Rows(np.zeros(len(gallery), np.bool_))
+        self._means: Rows | None = None  # the mean colour of each tile, once they are needed
+        self._added: dict[str, AddedPhoto] = {}  # in the order in which they joined
         self._numbers = {name: number for number, name in enumerate(gallery.sources.photos())}
         self._next_number = itertools.count(len(self._numbers))  # of an array or image
         self.added = self.removed = 0
-        self.snapshot = GallerySnapshot(gallery, 0, self._gone, self._state)
+        self.snapshot = GallerySnapshot(gallery, 0, self._gone.view, self._state)
 
     def __contains__(self, name: str) -> bool:
         """Whether a photo is in it, by its path."""
@@ -95,6 +114,21 @@ class LiveGallery:
         with self._lock:
             stamps = self._state.stamps.view.tolist()
             return {name: tuple(stamps[number]) for name, number in self._numbers.items()}
+
+    def stamps_in(self, folders: Sequence[str]) -> dict[str, Stamp]:
+        """The stamps of the photos in some folders, by absolute paths."""
+        inside = tuple(os.path.join(folder, "") for folder in folders)
+        return {
+            name: stamp
+            for name in list(self._numbers)
+            if name.startswith(inside) and (stamp := self.stamp(name)) is not None
+        }
+
+    def added_photos(self) -> list[AddedPhoto]:
+        """The photos that have joined and not left, in the order in which they joined; one that
+        changed has joined again."""
+        with self._lock:
+            return list(self._added.values())
 
     def add(
         self, images: str | Path | Iterable[NDArray[Any] | Image | str | Path]
@@ -138,12 +172,17 @@ class LiveGallery:
             state.add_photos(names, stamps)
             state.add_tiles(arrays, labels, mirrors, added_crops)
             state.add_uncut(uncut)
-            grown = np.zeros(len(labels), np.bool_)
-            self._gone = np.concatenate([self._gone, grown])
+            if self._means is not None:
+                self._means.append(mean_colours(arrays["points"]))
+            self._gone.append(np.zeros(len(labels), np.bool_))
             replaced = [self._numbers[name] for name in names if name in self._numbers]
             self._forget(replaced)
             self.added += len(names) - len(replaced)
-            self._numbers.update({name: first + i for i, name in enumerate(names)})
+            now_s = time.time()
+            for number, name in enumerate(names, first):
+                self._numbers[name] = number
+                self._added.pop(name, None)
+                self._added[name] = AddedPhoto(name, number, now_s)
             self._take_snapshot()
 
     def remove(self, paths: Iterable[str]) -> None:
@@ -159,24 +198,28 @@ class LiveGallery:
                 raise GalleryError("no photo would be left in the gallery; add others before")
             if chosen:
                 self._forget([self._numbers.pop(path) for path in chosen])
+                for path in chosen:
+                    self._added.pop(path, None)
                 self.removed += len(chosen)
                 self._take_snapshot()
 
     def _forget(self, photos: Sequence[int]) -> None:
         if photos:
-            self._gone = self._gone | np.isin(self._state.source_photo.view, photos)
+            gone = np.isin(self._state.source_photo.view, photos)
+            self._gone = Rows(self._gone.view | gone)  # earlier snapshots keep theirs
 
     def _take_snapshot(self) -> None:
         version = self.snapshot.version + 1
-        self.snapshot = GallerySnapshot(self._base, version, self._gone, self._state)
+        self.snapshot = GallerySnapshot(self._base, version, self._gone.view, self._state)
 
     def _new_colours(self, arrays: Arrays, crops: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which crops have colours that the gallery lacks; of many photos, none."""
         chosen = np.zeros(len(crops), np.bool_)
         if crops.any() and len(self._numbers) < CROPS_BELOW_PHOTOS:
-            known = self._state.points.view[~self._gone]
-            known = np.concatenate([known, arrays["points"][~crops]])
-            chosen[crops] = new_colours(arrays["points"][crops], mean_colours(known))
+            if self._means is None:
+                self._means = Rows(mean_colours(self._state.points.view))
+            known = [self._means.view[~self._gone.view], mean_colours(arrays["points"][~crops])]
+            chosen[crops] = new_colours(arrays["points"][crops], np.concatenate(known))
         return chosen
 
 

@@ -8,7 +8,8 @@ only: a snapshot is made in a moment, whatever the size of the gallery.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from functools import cached_property
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from .file_format import Gallery, Sources, Stamp
 _SPARE, _LEAST_SPARE = 0.5, 1024
 
 
-class _Rows:
+class Rows:
     """An array that grows at its end."""
 
     def __init__(self, rows: NDArray[Any]) -> None:
@@ -115,14 +116,37 @@ class GallerySnapshot(Gallery):
         self.stamps = rows.stamps.view
         self.gone = gone
         self.sources = Sources(rows.sources(), rows.root)
-        present = np.flatnonzero(~gone).astype(np.int32)
-        labels = self.labels[present]
-        self.members = _rotation_of(base, rows, gone)
+
+    @cached_property
+    def _clusters(self) -> _Clusters:
+        """Made when the match by clusters asks: for 300,000 tiles it takes a frame's time."""
+        base = self.base
+        new = np.arange(len(base), len(self), dtype=np.int32)
+        members = np.concatenate([base.members, new])
+        members = members[~self.gone[members]]
+        labels = self.labels[members]
         sizes = np.bincount(labels, minlength=len(base.kept))
-        self.members_start = np.cumsum([0, *sizes], dtype=np.int32)
-        self.kept = base.kept & (sizes > 0)
-        if not self.kept.any():
-            self.kept = sizes > 0
+        kept = base.kept & (sizes > 0)
+        return _Clusters(
+            members[np.argsort(labels, kind="stable")].astype(np.int32),
+            np.cumsum([0, *sizes], dtype=np.int32),
+            kept if kept.any() else sizes > 0,
+        )
+
+    @property
+    def members(self) -> NDArray[np.int32]:  # type: ignore[override]
+        """Those of the base, then the new ones."""
+        return self._clusters.members
+
+    @property
+    def members_start(self) -> NDArray[np.int32]:  # type: ignore[override]
+        """See `Gallery`."""
+        return self._clusters.start
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:  # type: ignore[override]
+        """See `Gallery`."""
+        return self._clusters.kept
 
     def release(self) -> None:
         """Release the memory of the parts of the file that were read so far."""
@@ -141,32 +165,31 @@ class GallerySnapshot(Gallery):
         return numbers
 
 
-def _rotation_of(base: Gallery, rows: GalleryRows, gone: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """The members of each cluster: those of the base, then the new ones."""
-    new = np.arange(len(base), len(gone), dtype=np.int32)
-    members = np.concatenate([base.members, new])
-    members = members[~gone[members]]
-    order = np.argsort(rows.labels.view[members], kind="stable")
-    return np.asarray(members[order], np.int32)
+class _Clusters(NamedTuple):
+    """See the attributes of `Gallery`."""
+
+    members: NDArray[np.int32]
+    start: NDArray[np.int32]
+    kept: NDArray[np.bool_]
 
 
 class GalleryRows:
     """The arrays that grow."""
 
     def __init__(self, base: Gallery) -> None:
-        self.tiles = _Rows(np.empty((0, *base.tiles.shape[1:]), np.uint8))
-        self.features = _Rows(np.empty((0, *base.features.shape[1:]), np.float32))
-        self.uncut = _Rows(np.empty((0, *base.uncut.shape[1:]), np.uint8))
-        self.uncut_photo, self.uncut_crop = _Rows(base.uncut_photo), _Rows(base.uncut_crop)
-        self.heads = _Rows(base.heads)
-        self.points, self.texture = _Rows(base.points), _Rows(base.texture)
-        self.labels, self.source_photo = _Rows(base.labels), _Rows(base.source_photo)
-        self.mirrors, self.added_crops = _Rows(base.mirrors), _Rows(base.added_crops)
-        self.stamps = _Rows(base.stamps)
+        self.tiles = Rows(np.empty((0, *base.tiles.shape[1:]), np.uint8))
+        self.features = Rows(np.empty((0, *base.features.shape[1:]), np.float32))
+        self.uncut = Rows(np.empty((0, *base.uncut.shape[1:]), np.uint8))
+        self.uncut_photo, self.uncut_crop = Rows(base.uncut_photo), Rows(base.uncut_crop)
+        self.heads = Rows(base.heads)
+        self.points, self.texture = Rows(base.points), Rows(base.texture)
+        self.labels, self.source_photo = Rows(base.labels), Rows(base.source_photo)
+        self.mirrors, self.added_crops = Rows(base.mirrors), Rows(base.added_crops)
+        self.stamps = Rows(base.stamps)
         table = base.sources.table
         self.root = base.sources.root
-        self._crop = _Rows(table["source_crop"])
-        self._start, self._path = _Rows(table["photo_start"]), _Rows(table["photo_path"])
+        self._crop = Rows(table["source_crop"])
+        self._start, self._path = Rows(table["photo_start"]), Rows(table["photo_path"])
 
     def sources(self) -> dict[str, NDArray[Any]]:
         return {
