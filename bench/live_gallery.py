@@ -3,19 +3,24 @@ stays.
 
     python bench/live_gallery.py CLIP [--tiles 20000] [--seconds 60] [--every 1.0] [--still]
 
-CLIP is a film of 720p; it is played as if it were live. The gallery has tiles of smooth random
-colours. A photo is added every second, and one is removed every three seconds. --still adds none,
-for comparison.
+CLIP is a film of 720p; it is played as if it were live, again and again. The gallery has tiles of
+smooth random colours. A photo is added every second, and one is removed every three seconds.
+--still adds none, for comparison.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import subprocess
+import tempfile
 import threading
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from common import machine
 from live_child import resident_mb
 
 from livemosaic.control.state import Control, LiveState
@@ -80,6 +85,27 @@ def mean_cost(mosaic: Mosaic, pictures: list[Frame]) -> float:
     return float(np.mean(costs))
 
 
+def repeated(clip: str, folder: str, seconds: float) -> str:
+    """A film that lasts so long: the clip again and again, not encoded anew."""
+    path = str(Path(folder) / "film.mkv")
+    command = ["ffmpeg", "-v", "error", "-stream_loop", "-1", "-i", clip, "-an", "-c", "copy"]
+    subprocess.run([*command, "-t", str(seconds + 10), path], check=True)
+    return path
+
+
+def tell(report: dict[str, Any], memory: list[float]) -> None:
+    """The figures of a run, with the memory at its beginning, in its middle and at its end."""
+    latency = {name: round(ms, 1) for name, ms in report["latency_ms"].items()}
+    print("latency ms", latency, "of", report["frames_in"], "frames;", end=" ")
+    print("dropped", report["dropped"], report["drops"])
+    print("gallery", report["gallery"], "governor", report["governor"]["highest"])
+    # Not before all parts have their memory.
+    places = [min(len(memory) - 1, 15), len(memory) // 2, len(memory) - 1]
+    print(
+        "memory MB", ", ".join(f"{memory[at]:.0f}" for at in places), f"(highest {max(memory):.0f})"
+    )
+
+
 def live_film(
     clip: str, live: LiveGallery, seconds: float, watcher: FolderWatcher | None = None
 ) -> Pipeline:
@@ -107,32 +133,30 @@ def main() -> None:
     args = parser.parse_args()
 
     cv2.setNumThreads(1)
+    print(machine())
     live = LiveGallery(gallery_of(args.tiles))
-    pipeline = live_film(args.clip, live, args.seconds)
-    ended, memory = threading.Event(), []
-    live.add([smooth(10**8, 200)])  # compiled before it begins
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = live_film(repeated(args.clip, folder, args.seconds), live, args.seconds)
+        ended, memory = threading.Event(), [resident_mb()]
+        live.add([smooth(10**8, 200)])  # compiled before it begins
 
-    def change() -> None:
-        number = 0
-        while not ended.wait(args.every):
-            number += 1
-            memory.append(resident_mb())
-            if not args.still:
-                live.add([smooth(10**7 + number, 200)])
-                if number % 3 == 0:
-                    live.remove([next(iter(live.photos()))])
+        def change() -> None:
+            number = 0
+            while not ended.wait(args.every):
+                number += 1
+                memory.append(resident_mb())
+                if not args.still:
+                    live.add([smooth(10**7 + number, 200)])
+                    if number % 3 == 0:
+                        live.remove([str(number)])
 
-    thread = threading.Thread(target=change)
-    thread.start()
-    pipeline.run()
-    ended.set()
-    thread.join()
-    report = pipeline.report()
-    print(f"{args.tiles} tiles, {args.seconds} s")
-    print("latency ms", report["latency_ms"], "dropped", report["dropped"], report["drops"])
-    print("gallery", report["gallery"], "governor", report["governor"]["highest"])
-    quarter = len(memory) // 4
-    print(f"memory MB {memory[quarter]:.0f} after a quarter, {memory[-1]:.0f} at the end")
+        thread = threading.Thread(target=change)
+        thread.start()
+        pipeline.run()
+        ended.set()
+        thread.join()
+    print(f"{args.tiles} tiles, {args.seconds} s, {'no photo' if args.still else 'photos'} joining")
+    tell(pipeline.report(), memory)
 
     frames = []
     with open_source(args.clip) as again:
