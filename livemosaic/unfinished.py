@@ -28,11 +28,16 @@ def forget_unfinished(path: Path) -> None:
     _unfinished.discard(path)
 
 
-def start_helper(module: str, *, flags: int = 0) -> subprocess.Popen[bytes]:
+def start_helper(
+    module: str, *, flags: int = 0, gives_way: bool = False
+) -> subprocess.Popen[bytes]:
     """Start a module in a process that does not outlive this one, with pipes to and from it.
 
-    It does not get the signals of the terminal: this process ends it. `flags` are of Windows.
+    It does not get the signals of the terminal: this process ends it. `flags` are of Windows. Linux
+    shares processors among sessions first: a priority counts within one, so a process that
+    `gives_way` to this one stays in its session.
     """
+    own_group = gives_way and sys.platform != "win32"
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
@@ -40,7 +45,8 @@ def start_helper(module: str, *, flags: int = 0) -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         # An empty entry of this process is the current folder, one of the variable is none.
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
-        start_new_session=True,
+        start_new_session=not own_group,
+        process_group=0 if own_group else None,
         # The same on Windows, without a window.
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0) | flags,
     )

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,12 @@ from livemosaic.gallery.folder_reader import (
     Joined,
     Left,
     News,
+    Reading,
     Unreadable,
     kept_file,
     next_look_s,
 )
+from livemosaic.gallery.folder_tree import FolderTree
 from livemosaic.gallery.watch import FolderWatcher, check_folders, receive, send
 
 from . import fakes
@@ -51,7 +53,7 @@ class Clock:
 class Folder:
     """A folder and its reader; `news` is what two looks find, a settling time apart."""
 
-    def __init__(self, path: Path, recipe: Recipe = RECIPE, **options: frozenset[str]) -> None:
+    def __init__(self, path: Path, recipe: Recipe = RECIPE, **options: Any) -> None:
         path.mkdir(exist_ok=True)
         self.path, self.clock = path, Clock()
         self.reader = FolderReader(str(path), recipe, clock=self.clock, **options)
@@ -83,6 +85,14 @@ def unreadable(news: list[News]) -> list[str]:
     return [os.path.basename(it.path) for it in news if isinstance(it, Unreadable)]
 
 
+def read(news: list[News]) -> list[str]:
+    return [os.path.basename(it.path) for it in news if isinstance(it, Reading) and it.path]
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    return path.stat().st_size, path.stat().st_mtime_ns
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path / "party")
@@ -97,6 +107,7 @@ def test_photos_of_every_kind(folder: Folder) -> None:
     folder.write(".hidden.jpg", encode(photo(5), ".jpg"))
     folder.write("notes.txt", b"text")
     folder.write("@eaDir/thumb.jpg", encode(photo(6), ".jpg"))
+    folder.write(".waiting/guest.jpg", encode(photo(7), ".jpg"))
     found = folder.news()
     assert sorted(joined(found)) == ["a.jpg", "b.HEIC", "c.png", "turned.jpg"]
     assert folder.look() == []
@@ -154,13 +165,45 @@ def test_changes_and_removals(folder: Folder) -> None:
 
 
 def test_a_folder_that_is_away_keeps_its_photos(folder: Folder) -> None:
-    """Its drive may come back."""
+    """Its drive may come back. It is reported once."""
     folder.write("a.jpg", encode(photo(1), ".jpg"))
     folder.news()
-    folder.path.rename(folder.path.parent / "away")
-    assert folder.news() == []
-    (folder.path.parent / "away").rename(folder.path)
-    assert folder.news() == []
+    for _ in range(2):
+        folder.path.rename(folder.path.parent / "away")
+        assert unreadable(folder.look()) == ["party"]
+        assert folder.news() == []
+        (folder.path.parent / "away").rename(folder.path)
+        assert folder.news() == []
+    folder.write("b.jpg", encode(photo(2), ".jpg"))
+    assert joined(folder.news()) == ["b.jpg"]
+
+
+def test_a_drive_that_is_unmounted_leaves_an_empty_folder(tmp_path: Path) -> None:
+    """On the device of the folder around it."""
+    folder, device = tmp_path / "stick", [1]
+    (folder / "sub").mkdir(parents=True)
+    path = folder / "sub" / "a.jpg"
+    path.touch()
+    before = os.stat(folder)
+
+    def stat(name: str) -> os.stat_result:
+        values = list(os.stat(name))
+        values[2] = device[0]
+        return os.stat_result(values, {"st_mtime_ns": os.stat(name).st_mtime_ns})
+
+    tree = FolderTree(str(folder), stat=stat)
+    assert tree.look().files == [str(path)]
+    for is_there in (False, True, False):
+        device[0] = 1 if is_there else 2
+        if is_there:
+            (tmp_path / "away").rename(folder / "sub")
+        else:
+            (folder / "sub").rename(tmp_path / "away")
+        changes = tree.look()
+        assert (changes.files, changes.gone) == ([], [])
+        assert len(changes.away) == (not is_there)
+        assert set(tree.photos) == {str(path)}
+    assert before.st_ino == os.stat(folder).st_ino
 
 
 @pytest.mark.skipif(os.name == "nt" or os.getuid() == 0, reason="everything can be read")
@@ -208,6 +251,151 @@ def test_kept_for_the_next_start(tmp_path: Path) -> None:
     assert list(other.reader.begin()) == []
 
 
+def test_photos_that_look_the_same_do_not_join_again(tmp_path: Path) -> None:
+    """File systems of the network and of drives change times, and so do programs."""
+    folder = Folder(tmp_path / "party")
+    path = folder.write("a.jpg", encode(photo(1), ".jpg"))
+    assert joined(folder.news()) == ["a.jpg"]
+    for saved in (False, True):
+        if saved:
+            assert list(folder.reader.save(now=True)) == []
+        os.utime(path, (1e9 + saved, 1e9 + saved))
+        found = folder.news()
+        assert (joined(found), read(found)) == ([], ["a.jpg"])
+    assert list(folder.reader.save(now=True)) == []
+    again = Folder(tmp_path / "party")
+    assert joined(list(again.reader.begin())) == ["a.jpg"]
+    assert again.news() == []
+
+
+def test_what_the_gallery_has_is_not_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "party"
+    write_photos(path, 2)
+    known = {str(it): stamp(it) for it in path.iterdir()}
+    folder = Folder(path, known=known)
+    assert list(folder.reader.begin()) == folder.news() == []
+    (path / "0000.jpg").unlink()
+    (path / "0001.jpg").write_bytes(encode(photo(9), ".jpg"))
+    found = folder.news()
+    assert (left(found), joined(found)) == (["0000.jpg"], ["0001.jpg"])
+
+
+def test_what_left_while_a_process_was_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "party"
+    write_photos(path, 1)
+    names = [str(path / name) for name in ("0000.jpg", "gone.jpg")]
+    folder = Folder(path, joined=[*names, str(tmp_path / "other" / "a.jpg")])
+    assert left(list(folder.reader.begin())) == ["gone.jpg"]
+
+
+def test_a_gallery_file_that_cannot_be_written_is_tried_again(folder: Folder) -> None:
+    """Such as on a full disk. It is reported once."""
+    folder.write("a.jpg", encode(photo(1), ".jpg"))
+    folder.news()
+    file = kept_file(str(folder.path))
+    file.mkdir()
+    folder.clock.now_s += 3
+    assert unreadable(list(folder.reader.save())) == ["party.watched.gallery"]
+    for _ in range(2):
+        folder.clock.now_s += 61
+        assert list(folder.reader.save()) == []
+    file.rmdir()
+    folder.clock.now_s += 3
+    assert list(folder.reader.save()) == []
+    assert not file.exists()  # not at each look
+    folder.clock.now_s += 61
+    assert list(folder.reader.save()) == []
+    assert len(Gallery.open(file).sources.photos()) == 1
+
+
+def test_a_folder_without_a_place_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a drive: its file is in the user's cache folder."""
+    monkeypatch.setenv("LIVEMOSAIC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    file = kept_file(str(tmp_path / "party"))
+    assert file.parent == tmp_path / "cache"
+    assert file != kept_file(str(tmp_path / "other"))
+
+
+def test_a_photo_that_becomes_unreadable_is_not_kept(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "party")
+    folder.write("b.jpg", encode(photo(2), ".jpg"))
+    path = folder.write("a.jpg", encode(photo(1), ".jpg"))
+    folder.news()
+    assert list(folder.reader.save(now=True)) == []
+    path.write_bytes(b"none")
+    folder.news()
+    assert unreadable(folder.look(after_s=6)) == ["a.jpg"]
+    (folder.path / "b.jpg").touch()
+    folder.news()
+    assert list(folder.reader.save(now=True)) == []
+    names = Gallery.open(kept_file(str(folder.path))).sources.photos()
+    assert [os.path.basename(name) for name in names] == ["b.jpg"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_names_of_all_kinds(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "party\n\udcff")
+    names = ["a\nb.jpg", "\udcff.jpg", "'\"$(x).jpg", "#t=1.0.jpg"]
+    for number, name in enumerate(names):
+        folder.write(name, encode(photo(number), ".jpg"))
+    assert sorted(joined(folder.news())) == sorted(names)
+    assert list(folder.reader.save(now=True)) == []
+    again = Folder(folder.path)
+    assert sorted(joined(list(again.reader.begin()))) == sorted(names)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs rights")
+def test_links(folder: Folder) -> None:
+    """Those to photos count; those to folders, in circles or to nothing do not."""
+    folder.write("sub/a.jpg", encode(photo(1), ".jpg"))
+    (folder.path / "link.jpg").symlink_to(folder.path / "sub" / "a.jpg")
+    (folder.path / "circle").symlink_to(folder.path)
+    (folder.path / "loop.jpg").symlink_to("loop.jpg")
+    assert sorted(joined(folder.news())) == ["a.jpg", "link.jpg"]
+    assert unreadable(folder.look(after_s=6)) == ["loop.jpg"]
+
+
+def test_a_file_that_grows_for_ever_is_not_read(folder: Folder) -> None:
+    path = folder.write("a.jpg", encode(photo(1), ".jpg")[:100])
+    for _ in range(20):
+        with path.open("ab") as file:
+            file.write(bytes(1000))
+        assert folder.look() == []
+
+
+def test_most_looks_are_at_folders_alone(tmp_path: Path) -> None:
+    """In a folder of 20,000 photos, a look at each file takes longer than a second allows."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.jpg").touch()
+    tree, looked = FolderTree(str(tmp_path)), partial(_files, at_files=False)
+    assert looked(tree) == ["a.jpg"]
+    (tmp_path / "sub" / "b.jpg").write_bytes(b"b")
+    assert looked(tree) == ["b.jpg"]
+    for path in (tmp_path, tmp_path / "sub"):
+        os.utime(path, (1e9, 1e9))  # no change since
+    assert looked(tree) == []
+    (tmp_path / "a.jpg").write_bytes(b"a")
+    os.utime(tmp_path, (1e9, 1e9))
+    assert looked(tree) == []
+    assert looked(tree, [str(tmp_path / "a.jpg")]) == ["a.jpg"]
+    (tmp_path / "a.jpg").write_bytes(b"aa")
+    assert _files(tree) == ["a.jpg"]
+    (tmp_path / "new").write_bytes(b"new")
+    (tmp_path / "new").replace(tmp_path / "sub" / "b.jpg")
+    assert looked(tree) == ["b.jpg"]
+    shutil.rmtree(tmp_path / "sub")
+    assert [os.path.basename(path) for path in tree.look(at_files=False).gone] == ["b.jpg"]
+    assert set(tree.photos) == {str(tmp_path / "a.jpg")}
+
+
+def _files(tree: FolderTree, unsettled: Sequence[str] = (), *, at_files: bool = True) -> list[str]:
+    changes = tree.look(unsettled, at_files=at_files)
+    return [os.path.basename(path) for path in changes.files]
+
+
 def test_a_file_that_is_no_gallery_is_not_replaced(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "party")
     folder.write("a.jpg", encode(photo(1), ".jpg"))
@@ -229,10 +417,26 @@ def test_the_last_photo_leaves_no_file(folder: Folder) -> None:
 
 
 def test_photos_that_crashed_are_skipped(tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "party", skip=frozenset({str(tmp_path / "party" / "a.jpg")}))
-    folder.write("a.jpg", encode(photo(1), ".jpg"))
+    """Until they are saved again."""
+    path = tmp_path / "party" / "a.jpg"
+    path.parent.mkdir()
+    path.write_bytes(encode(photo(1), ".jpg"))
+    folder = Folder(path.parent, skip={str(path): stamp(path)})
     folder.write("b.jpg", encode(photo(2), ".jpg"))
-    assert joined(folder.news()) == ["b.jpg"]
+    found = folder.news()
+    assert joined(found) == read(found) == ["b.jpg"]
+    path.write_bytes(encode(photo(3), ".jpg"))
+    assert joined(folder.news()) == ["a.jpg"]
+
+
+def test_many_photos_are_read_by_an_idle_thread(folder: Folder) -> None:
+    """And join together."""
+    for number in range(20):
+        folder.write(f"{number:02}.jpg", encode(photo(number), ".jpg"))
+    found = folder.news()
+    assert joined(found) == read(found)
+    assert len(joined(found)) == 20
+    assert sum(isinstance(it, Joined) for it in found) == 1
 
 
 def test_a_large_folder_is_looked_through_more_rarely() -> None:
@@ -294,32 +498,47 @@ def test_a_live_gallery_follows(
     assert len(Gallery.open(kept_file(str(path))).sources.photos()) == 2
 
 
+# Crashes while it reads one photo, as a decoder does on a defect of its own; says how much of the
+# processor's time other photos may take.
+_CRASHES_ON_BAD = """import os, resource, signal, sys
+def at(event, args):
+    if event == "open" and str(args[0]).endswith("bad.jpg"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if event == "open" and str(args[0]).endswith("0000.jpg"):
+        with os.fdopen(os.open(sys.path[0] + "/limit", os.O_CREAT | os.O_WRONLY), "w") as file:
+            file.write(str(resource.getrlimit(resource.RLIMIT_CPU)[0]))
+sys.addaudithook(at)
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="finds the process in /proc")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_a_decoder_that_crashes_costs_one_photo(
-    watched: tuple[LiveGallery, FolderWatcher, Path, list[str]],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process is killed as a crash would end it, while it reads a photo that takes long."""
-    live, _, path, said = watched
-    write_photos(path, 1)
-    wait_until(lambda: len(live.photos()) == 11)
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    ours = [
-        int(child)
-        for child in children
-        if b"watch_process" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
-    assert len(ours) == 1
-    large = np.random.default_rng(0).integers(0, 256, (6000, 9000, 3), np.uint8)
-    cv2.imwrite(str(path.parent / "large.png"), large)
-    (path.parent / "large.png").rename(path / "large.png")
-    time.sleep(0.6)
-    os.kill(ours[0], signal.SIGKILL)
-    wait_until(lambda: "crash" in "".join(said))
-    text = "".join(said)
-    if "large.png: cannot be read: its decoder has crashed" in text:  # else it was not yet read
-        write_photos(path, 2)
-        wait_until(lambda: len(live.photos()) == 12)
+    """The others join before and after, and it is skipped until it is saved again."""
+    (tmp_path / "hooks").mkdir()
+    (tmp_path / "hooks" / "sitecustomize.py").write_text(_CRASHES_ON_BAD)
+    monkeypatch.syspath_prepend(tmp_path / "hooks")
+    path = tmp_path / "party"
+    write_photos(path, 3)
+    shutil.copy(path / "0001.jpg", path / "bad.jpg")
+    live = LiveGallery(Gallery.from_images([photo(99)], tile=16, crops=0))
+    watcher, said = FolderWatcher(live, [str(path)]), list[str]()
+    watcher.start(said.append, said.append)
+    try:
+        wait_until(lambda: any("bad.jpg: cannot be read: its decoder" in text for text in said))
+        wait_until(lambda: len(live) == 4)
+        write_photos(path, 5)
+        wait_until(lambda: len(live) == 6)
+        assert str(path / "bad.jpg") not in live
+        (path / "0000.jpg").unlink()
+        wait_until(lambda: len(live) == 5)
+        (path / "bad.jpg").write_bytes(encode(photo(50), ".jpg"))
+        wait_until(lambda: sum("bad.jpg: cannot be read" in text for text in said) == 2)
+    finally:
+        watcher.close()
+    assert 0 < int((tmp_path / "hooks" / "limit").read_text()) < 1000
 
 
 def run_instead_of_python(monkeypatch: pytest.MonkeyPatch, path: Path, script: str) -> None:
@@ -365,6 +584,80 @@ def test_it_ends_while_a_crashed_process_is_replaced(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+@pytest.mark.parametrize("news", ["no JSON", '{"kind": "none"}', '{"kind": "Left", "values": [3]}'])
+def test_an_error_of_the_watch_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, news: str
+) -> None:
+    """The run goes on."""
+    script = f"read -r order\necho '{news}'\nexec sleep 100\n"
+    run_instead_of_python(monkeypatch, tmp_path / "strange", script)
+    live = LiveGallery(Gallery.from_images([photo(1)], tile=16, crops=0))
+    watcher, said = FolderWatcher(live, [str(tmp_path)]), list[str]()
+    watcher.start(said.append, said.append)
+    wait_until(lambda: any(word in "".join(said) for word in ("watching has ended", "cannot join")))
+    watcher.close(saves=False)
+
+
+@pytest.mark.slow
+def test_a_photo_that_cannot_join(
+    watched: tuple[LiveGallery, FolderWatcher, Path, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others can."""
+    live, _, path, said = watched
+    add = live.add_batch
+    monkeypatch.setattr(live, "add_batch", fakes.failing(MemoryError()))
+    write_photos(path, 1)
+    wait_until(lambda: any("0000.jpg: cannot join: not enough memory" in text for text in said))
+    monkeypatch.setattr(live, "add_batch", add)
+    write_photos(path, 2)
+    wait_until(lambda: len(live) == 11)
+
+
+@pytest.mark.slow
+def test_the_last_photos_leave_when_others_join(tmp_path: Path) -> None:
+    path = tmp_path / "party"
+    write_photos(path, 2)
+    build_gallery(path, tmp_path / "x.gallery", tile_px=16, crops=0)
+    live = LiveGallery(Gallery.open(tmp_path / "x.gallery"))
+    watcher, said = FolderWatcher(live, [str(path)]), list[str]()
+    watcher.start(said.append, said.append)
+    try:
+        write_photos(path, 3)
+        wait_until(lambda: len(live) == 3)
+        for name in ("0000.jpg", "0001.jpg", "0002.jpg"):
+            (path / name).unlink()
+        wait_until(lambda: any("no photo would be left" in text for text in said))
+        (path / "new.jpg").write_bytes(encode(photo(7), ".jpg"))
+        wait_until(lambda: list(live.photos()) == [str(path / "new.jpg")])
+    finally:
+        watcher.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_outputs_do_not_wait_for_the_gallery_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written until they are finished, or longer."""
+    script = f"""cat > /dev/null
+until [ -e {tmp_path}/finished ]; do sleep 0.01; done
+touch {tmp_path}/saved
+"""
+    run_instead_of_python(monkeypatch, tmp_path / "saves", script)
+    live = LiveGallery(Gallery.from_images([photo(1)], tile=16, crops=0))
+
+    class Output(fakes.FakeSink):
+        def close(self) -> None:
+            super().close()
+            (tmp_path / "finished").touch()
+
+    sink = Output()
+    watcher = FolderWatcher(live, [str(tmp_path)])
+    source = fakes.FakeSource([fakes.frame(0)])
+    assert Pipeline(source, fakes.FakeMosaic(), [sink], watcher=watcher).run()
+    assert (tmp_path / "saved").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
 def test_a_run_that_is_cancelled_does_not_wait_for_the_gallery_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,6 +697,25 @@ def test_what_is_no_folder(tmp_path: Path) -> None:
             check_folders([str(tmp_path / name)])
         assert caught.value.option == "watch"
     assert check_folders([str(tmp_path)]) == [str(tmp_path)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights")
+def test_folders_in_folders_are_watched_once(tmp_path: Path) -> None:
+    """Unless a watch of the outer one does not see them."""
+    outer = tmp_path / "party"
+    for name in ("sub/deep", ".waiting"):
+        (outer / name).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(outer)
+    (tmp_path / "partyx").mkdir()
+
+    def checked(*names: str) -> list[str]:
+        found = check_folders([str(tmp_path / name) for name in names])
+        return [os.path.relpath(path, tmp_path) for path in found]
+
+    assert checked("party", "party") == ["party"]
+    assert checked("party", "party/sub/deep/", "link") == ["party"]
+    assert checked("party/sub/deep", "partyx", "party") == ["partyx", "party"]
+    assert checked("party", "party/.waiting") == ["party", "party/.waiting"]
 
 
 SMALL = ("--tile", "16", "--scale", "1", "--gallery", "emoji")

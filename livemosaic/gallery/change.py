@@ -17,7 +17,7 @@ import numpy as np
 
 from ..argument import items, path_text, take, whole
 from ..errors import MISSING_FOLDERS, GalleryError, UsageError
-from .build import BuildReport, Progress, file_cut, write_gallery
+from .build import BuildReport, Cut, Progress, file_cut, write_gallery
 from .builtin import BUILTIN
 from .file_format import Gallery, Stamp, new_gallery_file
 from .recipe import Recipe
@@ -153,7 +153,7 @@ def stamps_of(gallery: Gallery) -> dict[str, Stamp]:
     return dict(zip(gallery.sources.photos(), map(tuple, gallery.stamps.tolist()), strict=True))
 
 
-def cut_of(gallery: Gallery) -> Callable[[str], tuple[Tiles, bool]]:
+def cut_of(gallery: Gallery) -> Cut:
     """The tiles of photos as they are in a gallery, by their names, and whether these have
     lettering."""
     order = np.argsort(gallery.source_photo, kind="stable")
@@ -175,6 +175,19 @@ def cut_of(gallery: Gallery) -> Callable[[str], tuple[Tiles, bool]]:
         return tiles, gallery.mirror and not gallery.mirrors[ids].any()
 
     return cut
+
+
+def without_added_crops(cut: Cut, recipe: Recipe, count: int) -> Cut:
+    """Tiles that were made for fewer photos: a gallery that has become too large for added crops
+    cannot tell them from whole photos."""
+    if recipe.crops is not None or recipe.for_photos(count).crops:
+        return cut
+
+    def whole(name: str) -> tuple[Tiles, bool]:
+        tiles, lettering = cut(name)
+        return tiles._replace(pixels=tiles.pixels[:1], crops=tiles.crops[:1]), lettering
+
+    return whole
 
 
 def _open(gallery: str | Path) -> Gallery:
@@ -210,17 +223,11 @@ def _write(
         )
     assert gallery.path is not None
     recipe = recipe_of(gallery)
-    by_recipe = recipe.for_photos(len(names))
-    fresh, kept = file_cut(by_recipe), cut_of(gallery)
-    # A gallery that has become too large for added crops cannot tell them from whole photos.
-    wholes = slice(1) if recipe.crops is None and not by_recipe.crops else slice(None)
+    fresh = file_cut(recipe.for_photos(len(names)))
+    kept = without_added_crops(cut_of(gallery), recipe, len(names))
 
     def cut(name: str) -> tuple[Tiles, bool]:
-        if name in changed:
-            return fresh(name)
-        tiles, lettering = kept(name)
-        pixels, crops = tiles.pixels[wholes], tiles.crops[wholes]
-        return tiles._replace(pixels=pixels, crops=crops), lettering
+        return fresh(name) if name in changed else kept(name)
 
     stamps = stamps_of(gallery)
     with new_gallery_file(gallery.path) as writer:

@@ -2,37 +2,49 @@
 
 The folders are looked through again and again, as the settings files are: events of the system
 (inotify) never come from network folders and mounts of containers, run out for large trees, and say
-nothing of whether a copy is whole. It takes a tenth of one processor's idle time at most.
+nothing of whether a copy is whole. It takes a fifth of one processor's idle time at most.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from ..errors import LivemosaicError
-from .build import Batch, file_cut, read_batch, write_gallery
-from .change import cut_of, recipe_of, stamps_of
+from ..media.image_reader import BadImage
+from .build import Batch, Cut, file_cut, read_batch, write_gallery
+from .cache import cache_folder
+from .change import cut_of, recipe_of, stamps_of, without_added_crops
 from .file_format import SUFFIX, Gallery, Stamp, is_gallery_file, new_gallery_file
-from .photo_paths import FoundPhotos, search
+from .folder_tree import Changes, FolderTree
 from .recipe import Recipe
 from .tiles import Tiles
 from .video_frames import photo_stamp
 
-# Between two looks, at least, and at least so many times as long as a look takes.
+# Between two looks, at least, and at least so many times as long as a look takes. Looks at all
+# files are apart from those at the folders alone.
 _POLL_S, _POLL_SHARE = 0.1, 9.0
 # A file that has not changed for so long is whole; one that cannot be read even then may be a copy
 # that waits, and is given this time.
 _SETTLED_S, _GIVEN_UP_S = 0.15, 5.0
-# Photos are read for so long before the next look.
-_READS_S = 0.3
-# The gallery file is written when nothing has changed for so long, and after so long at the latest.
-_SAVE_IDLE_S, _SAVE_LATEST_S = 2.0, 60.0
+# Photos are read for so long before the next look, and join together if they were read within this.
+_READS_S, _TOGETHER_S = 0.3, 0.1
+# With so many photos waiting, their reading gives way to everything else.
+_MANY = 8
+# The gallery file is written when nothing has changed for so long, and after so long at the latest;
+# or after so many bytes of new tiles. A large one is written more rarely, as by `_POLL_SHARE`.
+_SAVE_IDLE_S, _SAVE_LATEST_S, _SAVE_BYTES = 2.0, 60.0, 2**28
+_KEPT_TOGETHER = 64  # photos of the gallery file that join together
 
 
 class Joined(NamedTuple):
@@ -48,7 +60,7 @@ class Left(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """A file that cannot be read, or the gallery file that cannot be written."""
+    """A file or folder that cannot be read, or the gallery file that cannot be written."""
 
     path: str
     reason: str
@@ -58,6 +70,8 @@ class Reading(NamedTuple):
     """The photo that is read now, the cause if the process ends; empty afterwards."""
 
     path: str
+    size: int = 0  # these are its stamp
+    time_ns: int = 0
 
 
 News = Joined | Left | Unreadable | Reading
@@ -67,13 +81,20 @@ News = Joined | Left | Unreadable | Reading
 class _Seen:
     stamp: Stamp
     since_s: float  # when it was first seen with this stamp
+    not_before_s: float = 0.0  # when to read it again, after a vain attempt
     reason: str = ""  # why it could not be read
 
 
 def kept_file(folder: str) -> Path:
-    """The gallery file that keeps the photos of a watched folder, beside it."""
+    """The gallery file that keeps the photos of a watched folder: beside it, or in the user's cache
+    folder if there is no place, as beside a drive."""
     path = Path(os.path.abspath(folder))
-    return path.with_name(f"{path.name or 'root'}.watched{SUFFIX}")
+    name = f"{path.name or 'root'}.watched{SUFFIX}"
+    beside = path.with_name(name)
+    if beside.exists() or os.access(path.parent, os.W_OK):
+        return beside
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+    return cache_folder() / f"watched-{digest}{SUFFIX}"
 
 
 class FolderReader:
@@ -83,7 +104,9 @@ class FolderReader:
     ----------
     folder : an absolute path
     recipe : how tiles are made
-    skip : photos that crashed the process
+    known : photos that the gallery has already, and their stamps
+    joined : those of them that must leave if they are gone
+    skip : photos that crashed the process, and their stamps
     """
 
     def __init__(
@@ -91,91 +114,163 @@ class FolderReader:
         folder: str,
         recipe: Recipe,
         *,
-        skip: frozenset[str] = frozenset(),
+        known: Mapping[str, Stamp] | None = None,
+        joined: Sequence[str] = (),
+        skip: Mapping[str, Stamp] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder, self._recipe, self._skip, self._clock = folder, recipe, skip, clock
+        self._folder, self._recipe, self._clock = folder, recipe, clock
+        self._in_gallery, self._joined, self._skip = known or {}, joined, skip or {}
+        self._tree = FolderTree(folder)
         self._cut = file_cut(recipe.for_photos(1))
+        self._gently = ThreadPoolExecutor(1, "gently", initializer=_be_idle)
         self._known: dict[str, Stamp] = {}
         self._seen: dict[str, _Seen] = {}
+        self._bad: set[str] = set()  # of the known ones, those that cannot be read
         self._fresh: dict[str, tuple[Tiles, bool]] = {}  # read, and not in the file yet
+        self._fresh_bytes = 0
         self._file = kept_file(folder)
         self._kept: Gallery | None = None
+        self._kept_cut: Cut
+        self._kept_names: frozenset[str] = frozenset()
         self._changed_s: float | None = None  # first and last change since the file was written
         self._latest_s = 0.0
-        self.look_s = 0.0  # how long the last look took, without reading
+        self._save_not_before_s = 0.0
+        self._save_problem = ""  # that was reported
+        self._files_not_before_s = 0.0  # the next look at all files
+        self.look_s = 0.0  # how long the last look at the folders took
 
     def begin(self) -> Iterator[News]:
         """The photos that the gallery file has, and that are as they were."""
         with contextlib.suppress(LivemosaicError):
             kept = Gallery.open(self._file) if self._file.exists() else None
-            if kept is not None and recipe_of(kept) == self._recipe:
-                self._kept = kept
-        if self._kept is None:
-            return
-        stamps = stamps_of(self._kept)
-        same = {name: stamp for name, stamp in stamps.items() if photo_stamp(name) == stamp}
-        if len(same) < len(stamps):
-            self._note_change()
-        if same:
-            self._known, tile = same, self._recipe.tile
-            yield Joined(read_batch(list(same), cut_of(self._kept), same.__getitem__, tile))
+            if kept is not None and _alike(recipe_of(kept), self._recipe):
+                self._keep(kept)
+        changes = list(self._look_at_files(self._clock()))
+        inside = os.path.join(self._folder, "")
+        gone = [
+            path
+            for path in self._joined
+            if path.startswith(inside) and path not in self._tree.photos
+        ]
+        if gone and os.path.isdir(self._folder):
+            yield Left(gone)
+        if self._kept is not None:
+            stamps = stamps_of(self._kept)
+            same = {name: it for name, it in stamps.items() if self._tree.photos.get(name) == it}
+            if len(same) < len(stamps):
+                self._note_change()
+            self._known |= same
+            names = [name for name, stamp in same.items() if self._in_gallery.get(name) != stamp]
+            for start in range(0, len(names), _KEPT_TOGETHER):
+                some, tile = names[start : start + _KEPT_TOGETHER], self._recipe.tile
+                yield Joined(read_batch(some, self._kept_cut, same.__getitem__, tile))
+            for name in same:
+                self._seen.pop(name, None)
+        yield from changes
+
+    def _keep(self, gallery: Gallery) -> None:
+        self._kept, self._kept_cut = gallery, cut_of(gallery)
+        self._kept_names = frozenset(gallery.sources.photos())
 
     def look(self) -> Iterator[News]:
         """What has become of the photos since the last look."""
         now_s = self._clock()
-        found = FoundPhotos()
-        if not os.path.isdir(self._folder):  # its drive may come back
-            return
-        search(self._folder, found)
-        stamps = {path: photo_stamp(path) for path in found.photos if path not in self._skip}
-        unreadable = tuple(os.path.join(path, "") for path, _ in found.unreadable)
-        gone = [
-            path for path in self._known if path not in stamps and not path.startswith(unreadable)
-        ]
-        if gone and os.path.isdir(self._folder):
-            for path in gone:
-                del self._known[path]
-                self._fresh.pop(path, None)
+        if now_s >= self._files_not_before_s:
+            yield from self._look_at_files(now_s)
+        else:
+            yield from self._take(self._tree.look(self._seen, at_files=False), now_s)
+            self.look_s = self._clock() - now_s
+        yield from self._read_settled(now_s)
+
+    def _look_at_files(self, now_s: float) -> Iterator[News]:
+        yield from self._take(self._tree.look(), now_s)
+        ended_s = self._clock()
+        self._files_not_before_s = ended_s + _POLL_SHARE * (ended_s - now_s)
+
+    def _take(self, changes: Changes, now_s: float) -> Iterator[News]:
+        for path, reason in changes.away:
+            if path == self._folder:
+                reason += "; its photos stay, and it is watched again when it is back"
+            yield Unreadable(path, reason)
+        gone = [path for path in changes.gone if self._known.pop(path, None) is not None]
+        for path in changes.gone:
+            self._seen.pop(path, None)
+            self._fresh.pop(path, None)
+        if gone:
             self._note_change()
             yield Left(gone)
-        self._seen = {path: seen for path, seen in self._seen.items() if path in stamps}
-        for path, stamp in stamps.items():
-            if self._known.get(path) == stamp:
-                self._seen.pop(path, None)
-                continue
-            seen = self._seen.get(path)
-            if seen is None or seen.stamp != stamp:
-                self._seen[path] = _Seen(stamp, now_s)
-        self.look_s = self._clock() - now_s
-        yield from self._read_settled(now_s)
+        for path in changes.files:
+            stamp, seen = self._tree.photos[path], self._seen.pop(path, None)
+            if stamp == self._in_gallery.get(path):
+                self._known[path] = stamp
+            if stamp not in (self._known.get(path), self._skip.get(path)):
+                not_before_s = 0.0 if seen is None else seen.not_before_s
+                self._seen[path] = _Seen(stamp, now_s, not_before_s)
 
     def _read_settled(self, now_s: float) -> Iterator[News]:
         """Read what is whole, in the order in which it came."""
         settled = [it for it in self._seen.items() if now_s - it[1].since_s >= _SETTLED_S]
-        for path, seen in sorted(settled, key=lambda it: (it[1].since_s, it[1].stamp[1])):
+        settled.sort(key=lambda it: (it[1].since_s, it[1].stamp[1]))
+        together: dict[str, tuple[Tiles, bool]] = {}
+        since_s, reads = now_s, False
+        for path, seen in settled:
             if seen.reason:
                 if now_s - seen.since_s >= _GIVEN_UP_S:
-                    self._known[path] = seen.stamp  # until it changes
+                    self._settle(path, seen.stamp)  # until the file changes
+                    self._bad.add(path)
                     yield Unreadable(path, seen.reason)
                 continue
-            yield Reading(path)
-            stamps, tile = {path: seen.stamp}, self._recipe.tile
-            batch = read_batch([path], self._remembering_cut, stamps.__getitem__, tile)
-            if photo_stamp(path) == seen.stamp:  # else it is changing
-                for _, reason in batch.unreadable:
-                    seen.reason = reason
-                if batch.names:
-                    self._known[path] = seen.stamp
-                    self._note_change()
-                    yield Joined(batch)
+            if now_s < seen.not_before_s:
+                continue
+            yield Reading(path, *seen.stamp)
+            reads = True
+            began_s = self._clock()
+            try:
+                made = self._read(path, gently=len(settled) >= _MANY)
+            except BadImage as reason:
+                made = None
+                if photo_stamp(path) == seen.stamp:
+                    seen.reason = str(reason)
+            ended_s = self._clock()
+            seen.not_before_s = ended_s + _POLL_SHARE * (ended_s - began_s)
+            if made is not None and photo_stamp(path) == seen.stamp:  # else it is changing
+                if not self._is_same(path, made):
+                    together[path] = made
+                self._settle(path, seen.stamp)
+                self._fresh[path] = made
+                self._fresh_bytes += made[0].pixels.nbytes
+                self._note_change()
+            if together and ended_s - since_s >= _TOGETHER_S:
+                yield self._join(together)
+                together, since_s = {}, ended_s
+            if ended_s - now_s >= _READS_S:
+                break
+        if together:
+            yield self._join(together)
+        if reads:
             yield Reading("")
-            if self._clock() - now_s >= _READS_S:
-                return
 
-    def _remembering_cut(self, path: str) -> tuple[Tiles, bool]:
-        self._fresh[path] = made = self._cut(path)
-        return made
+    def _read(self, path: str, *, gently: bool) -> tuple[Tiles, bool]:
+        return self._gently.submit(self._cut, path).result() if gently else self._cut(path)
+
+    def _is_same(self, path: str, made: tuple[Tiles, bool]) -> bool:
+        """Whether a photo that joined looks as before: file systems and programs change times."""
+        if path not in self._known:
+            return False
+        before = self._fresh.get(path)
+        if before is None and path in self._kept_names:
+            before = self._kept_cut(path)
+        return before is not None and np.array_equal(before[0].pixels[0], made[0].pixels[0])
+
+    def _settle(self, path: str, stamp: Stamp) -> None:
+        self._known[path] = stamp
+        self._bad.discard(path)
+        del self._seen[path]
+
+    def _join(self, made: Mapping[str, tuple[Tiles, bool]]) -> Joined:
+        tile = self._recipe.tile
+        return Joined(read_batch(list(made), made.__getitem__, self._known.__getitem__, tile))
 
     def _note_change(self) -> None:
         self._latest_s = self._clock()
@@ -183,39 +278,70 @@ class FolderReader:
             self._changed_s = self._latest_s
 
     def save(self, *, now: bool = False) -> Iterator[News]:
-        """Write the gallery file if it is time, or now if anything has changed."""
+        """Write the gallery file if it is time, or now if anything has changed. What could not be
+        written is tried again later."""
         if self._changed_s is None:
             return
-        now_s = self._clock()
-        is_time = (
-            now_s - self._latest_s >= _SAVE_IDLE_S or now_s - self._changed_s >= _SAVE_LATEST_S
+        began_s = self._clock()
+        is_time = began_s >= self._save_not_before_s and (
+            began_s - self._latest_s >= _SAVE_IDLE_S
+            or began_s - self._changed_s >= _SAVE_LATEST_S
+            or self._fresh_bytes >= _SAVE_BYTES
         )
         if not now and not is_time:
             return
-        self._changed_s = None
-        kept = set() if self._kept is None else set(self._kept.sources.photos())
-        names = sorted(self._known.keys() & (kept | self._fresh.keys()))
         try:
-            if not names:
-                if self._kept is not None and is_gallery_file(self._file):
-                    self._file.unlink()
-                return
-            cut = cut_of(self._kept) if self._kept is not None else self._cut
-            with new_gallery_file(self._file) as writer:
-                write_gallery(
-                    writer,
-                    names,
-                    lambda name: self._fresh[name] if name in self._fresh else cut(name),
-                    self._recipe,
-                    stamp=self._known.__getitem__,
-                    workers=1,
-                )
-            self._kept = Gallery.open(self._file)
-            self._fresh.clear()
+            self._write()
         except (LivemosaicError, OSError) as error:
-            yield Unreadable(str(self._file), str(error))
+            self._save_not_before_s = self._clock() + _SAVE_LATEST_S
+            if str(error) != self._save_problem:
+                self._save_problem = str(error)
+                yield Unreadable(str(self._file), str(error))
+            return
+        self._changed_s, self._save_problem = None, ""
+        ended_s = self._clock()
+        self._save_not_before_s = ended_s + _POLL_SHARE * (ended_s - began_s)
+
+    def _write(self) -> None:
+        names = sorted((self._known.keys() & (self._kept_names | self._fresh.keys())) - self._bad)
+        if not names:
+            if self._kept is not None and is_gallery_file(self._file):
+                self._file.unlink()
+            self._kept, self._kept_names = None, frozenset()
+            return
+        fresh, kept = self._fresh, self._kept_cut if self._kept is not None else self._cut
+        with new_gallery_file(self._file) as writer:
+            write_gallery(
+                writer,
+                names,
+                without_added_crops(
+                    lambda name: fresh[name] if name in fresh else kept(name),
+                    self._recipe,
+                    len(names),
+                ),
+                replace(self._recipe, clusters=1),  # only its tiles are read
+                stamp=self._known.__getitem__,
+                workers=1,
+            )
+        self._keep(Gallery.open(self._file, mapped=sys.platform != "win32"))
+        self._fresh.clear()
+        self._fresh_bytes = 0
 
 
 def next_look_s(took_s: float) -> float:
     """The time until the next look, after one that took so long."""
     return max(_POLL_S, _POLL_SHARE * took_s)
+
+
+def _alike(kept: Recipe, recipe: Recipe) -> bool:
+    """Whether tiles are made in the same way."""
+    return replace(kept, clusters=1) == replace(recipe, clusters=1)
+
+
+def _be_idle() -> None:
+    """Let this thread run only while no other wants the processor. On a processor with such a
+    thread the system starts others as if nothing ran there, unlike with one of low priority; and
+    its files are read as rarely."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import GalleryError
 from ..media.paths import HEIF_ENDINGS
@@ -78,7 +79,7 @@ def find_photos(paths: Iterable[str | Path], *, videos: bool = False) -> FoundPh
             if os.path.isdir(path):
                 search(path, found)
             else:
-                _add(path, found, named=True)
+                _add(path, found)
     found.photos, found.videos = sorted(set(found.photos)), sorted(set(found.videos))
     found.system_folders = sorted(set(found.system_folders))
     found.unreadable = sorted(set(found.unreadable))
@@ -135,34 +136,78 @@ def _system_folder_in(match: str, *, pattern: str) -> Path | None:
 
 def search(folder: str, found: FoundPhotos) -> None:
     """Add what is in a folder and its subfolders."""
-
-    def pass_over(error: OSError) -> None:
-        path = error.filename or folder
-        found.unreadable.append((path, error.strerror or str(error)))
-
-    for parent, folders, names in os.walk(folder, onerror=pass_over):
-        kept = []
-        for name in folders:
-            if _is_system_folder(parent, name):
-                path = os.path.join(parent, name)
-                try:
-                    os.scandir(path).close()
-                    found.system_folders.append(path)
-                except OSError as error:  # reported, because a user may miss its photos
-                    pass_over(error)
-            elif not name.startswith("."):
-                kept.append(name)
-        folders[:] = kept
-        for name in names:
-            if not name.startswith("."):
-                _add(os.path.join(parent, name), found)
+    todo = [folder]
+    while todo:
+        parent = todo.pop()
+        try:
+            listing = list_folder(parent)
+            found.photos += listing.photos
+            found.videos += listing.videos
+            todo += listing.folders
+            for path in listing.system_folders:  # reported, because a user may miss its photos
+                parent = path
+                os.scandir(path).close()
+                found.system_folders.append(path)
+        except OSError as error:
+            found.unreadable.append((error.filename or parent, error.strerror or str(error)))
 
 
-def _add(path: str, found: FoundPhotos, *, named: bool = False) -> None:
-    extension = os.path.splitext(path)[1].lower()
-    if extension in VIDEO_EXTENSIONS:
+class Listing(NamedTuple):
+    """What is in a folder, without its subfolders."""
+
+    photos: dict[str, int]  # paths, and what tells whether there is another file at the same path
+    videos: list[str]
+    folders: list[str]  # to be searched, too
+    system_folders: list[str]
+
+
+def list_folder(folder: str) -> Listing:
+    """List a folder; `OSError` if that is impossible."""
+    found = Listing({}, [], [], [])
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if _is_folder(entry):
+                if _is_system_folder(folder, entry.name):
+                    found.system_folders.append(entry.path)
+                elif not entry.name.startswith(".") and not entry.is_symlink():
+                    found.folders.append(entry.path)
+            elif not entry.name.startswith("."):
+                extension = os.path.splitext(entry.name)[1].lower()
+                if extension in VIDEO_EXTENSIONS:
+                    found.videos.append(entry.path)
+                elif extension in EXTENSIONS:
+                    found.photos[entry.path] = entry.inode()
+    return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def is_searched_with(folder: str, path: str) -> bool:
+    """Whether a search of a folder comes to a folder at another path, or to the same folder."""
+    if os.path.realpath(folder) == os.path.realpath(path):
+        return True
+    inside = os.path.join(folder, "")
+    if not path.startswith(inside):
+        return False
+    for name in path[len(inside) :].split(os.sep):
+        if name.startswith(".") or _is_system_folder(folder, name):
+            return False
+        folder = os.path.join(folder, name)
+        if os.path.islink(folder):
+            return False
+    return True
+
+
+def _add(path: str, found: FoundPhotos) -> None:
+    """Add a file that is named."""
+    if os.path.splitext(path)[1].lower() in VIDEO_EXTENSIONS:
         found.videos.append(path)
-    elif named or extension in EXTENSIONS:
+    else:
         found.photos.append(path)
 
 

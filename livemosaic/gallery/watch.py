@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import math
 import os
 import subprocess
 import sys
@@ -19,9 +21,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..errors import GalleryError, OptionError
+from ..errors import GalleryError, OptionError, problem_of
+from ..media.atomic_write import remove_remains_of
 from ..unfinished import forget_helper, start_helper
 from .build import Batch
+from .file_format import Stamp
 from .folder_reader import (
     FolderReader,
     Joined,
@@ -29,27 +33,35 @@ from .folder_reader import (
     News,
     Reading,
     Unreadable,
+    kept_file,
     next_look_s,
 )
 from .live import LiveGallery
+from .photo_paths import is_searched_with
 from .recipe import Recipe
+
+_logger = logging.getLogger("livemosaic")
 
 # At the end the process may be writing its gallery file.
 _SAVING_S = 3.0
 # One message for all changes of so long.
 _TOLD_S = 1.0
 _LOWEST = 19  # of Unix
+# No photo takes so long; its decoder must be in an endless loop.
+_READING_CPU_S = 60
 
 
 def check_folders(folders: Sequence[str]) -> list[str]:
-    """The absolute paths of folders to watch; `OptionError` if one is none."""
-    found = []
+    """The absolute paths of folders to watch, without those that a watch of another one sees, too;
+    `OptionError` if one is none."""
+    found: list[str] = []
     for folder in folders:
         path = os.path.abspath(os.path.expanduser(folder))
         if not os.path.isdir(path):
             problem = "it is a file" if os.path.exists(path) else "there is no such folder"
             raise OptionError("watch", folder, f"{problem}; name a folder of photos")
-        found.append(path)
+        if not any(is_searched_with(it, path) for it in found):
+            found = [it for it in found if not is_searched_with(path, it)] + [path]
     return found
 
 
@@ -78,11 +90,14 @@ class FolderWatcher:
         self._inform: Callable[[str], None]
         self._warn: Callable[[str], None]
         self._inform = self._warn = lambda text: None
-        self._skip: set[str] = set()
-        self._lock = threading.Lock()  # of these two
+        self._skip: dict[str, Stamp] = {}
+        self._lock = threading.Lock()  # of these three
         self._process: subprocess.Popen[bytes] | None = None
         self._closing = False
+        self._deadline_s = 0.0  # of the gallery file, at the end
         self._thread = threading.Thread(target=self._run, name="livemosaic watch", daemon=True)
+        self._own: set[str] = set()  # that have joined, and not left
+        self._leaving: set[str] = set()  # that have to stay as long as no others are there
         self._joined: list[str] = []
         self._left = 0
         self._told_s = time.monotonic()
@@ -90,101 +105,146 @@ class FolderWatcher:
     def start(self, inform: Callable[[str], None], warn: Callable[[str], None]) -> None:
         """Begin to watch; `inform` and `warn` are called with messages for the user."""
         self._inform, self._warn = inform, warn
-        self._process = self._spawn()
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the system starts no more threads
+            self._warn_of_end(error)
+
+    def end(self) -> None:
+        """Begin to end it; the gallery file is written meanwhile. May be called twice."""
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+            self._deadline_s = time.monotonic() + _SAVING_S
+            if self._process is not None and self._process.stdin is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    self._process.stdin.close()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the gallery file, after `end`; whether it is written, or takes too long."""
+        process, left_s = self._process, self._deadline_s - time.monotonic()
+        if process is None or left_s <= 0:
+            return True
+        try:
+            process.wait(min(timeout_s, left_s))
+        except subprocess.TimeoutExpired:
+            return time.monotonic() >= self._deadline_s
+        return True
 
     def close(self, *, saves: bool = True) -> None:
         """End it; the gallery file is written before if that is quick, unless `saves` is False. May
         be called twice."""
-        with self._lock:
-            self._closing = True
-            process = self._process
-        if process is None:
-            return
-        assert process.stdin is not None
-        with contextlib.suppress(OSError, ValueError):
-            process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_SAVING_S if saves else 0)
-        with contextlib.suppress(OSError):
-            process.kill()
-        process.wait()
-        forget_helper(process)
-        self._thread.join(_SAVING_S)
-        if process.stdout is not None and not self._thread.is_alive():
-            process.stdout.close()
-        self._process = None
+        self.end()
+        if saves:
+            self.wait(_SAVING_S)
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(OSError):
+                process.kill()
+        if self._thread.is_alive():
+            self._thread.join(_SAVING_S)
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        lowest: int = getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)  # of Windows
-        process = start_helper(f"{__package__}.watch_process", flags=lowest)
-        assert process.stdin is not None
+    def _spawn(self) -> subprocess.Popen[bytes] | None:
+        """Start the process; None if the end has come."""
+        known = self.live.stamps_in(self._folders)
         order = {
             "folders": self._folders, "recipe": asdict(self.live.recipe),
-            "skip": sorted(self._skip),
+            "known": known, "joined": sorted(self._own), "skip": self._skip,
         }  # fmt: skip
-        with contextlib.suppress(OSError):  # its end is noticed when it is read
+        lowest: int = getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)  # of Windows
+        with self._lock:
+            if self._closing:
+                return None
+            module = f"{__package__}.watch_process"
+            process = start_helper(module, flags=lowest, gives_way=True)
+            self._process = process
+        assert process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):  # its end is noticed when it is read
             process.stdin.write(json.dumps(order).encode() + b"\n")
             process.stdin.flush()
         return process
 
     def _run(self) -> None:
-        while not self._closing:
-            process = self._process
-            assert process is not None
-            assert process.stdout is not None
-            reading = self._follow(process.stdout)
-            if self._closing:
-                return
-            self._end(process)
-            if reading is None:
-                names = ", ".join(self._folders)
-                self._warn(f"{names}: watching has ended by a crash; start again to go on")
-                return
-            self._skip.add(reading)
-            self._warn(f"{reading}: cannot be read: its decoder has crashed; save it again")
-            with self._lock:
-                if not self._closing:
-                    self._process = self._spawn()
+        try:
+            while (process := self._spawn()) is not None:
+                try:
+                    assert process.stdout is not None
+                    reading = self._follow(process.stdout)
+                finally:
+                    self._finish(process)
+                if self._closing:
+                    return
+                if reading is None:
+                    self._warn_of_end("its process has crashed")
+                    return
+                self._skip[reading.path] = reading.size, reading.time_ns
+                self._warn(
+                    f"{reading.path}: cannot be read: its decoder has crashed; save it again"
+                )
+        except Exception as error:
+            self._warn_of_end(error)
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
-        """Forget a process that has crashed."""
+    def _warn_of_end(self, reason: str | Exception) -> None:
+        if isinstance(reason, Exception):
+            _logger.debug("watch", exc_info=reason)
+            reason = problem_of(reason)
+        names = ", ".join(self._folders)
+        self._warn(f"{names}: watching has ended: {reason}; start again to go on")
+
+    def _finish(self, process: subprocess.Popen[bytes]) -> None:
+        """Forget a process that has closed its output, or is to be given up."""
+        with contextlib.suppress(OSError):
+            process.kill()
         process.wait()
         forget_helper(process)
         for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):
                 assert pipe is not None
                 pipe.close()
+        for folder in self._folders:
+            remove_remains_of(kept_file(folder))
 
-    def _follow(self, stream: IO[bytes]) -> str | None:
+    def _follow(self, stream: IO[bytes]) -> Reading | None:
         """Take the news until the stream ends; returns the photo that was read last, if its
         reading has not ended."""
-        reading: str | None = None
+        reading: Reading | None = None
         while (news := receive(stream)) is not None:
             if isinstance(news, Reading):
-                reading = news.path or None
-            if isinstance(news, Joined):
-                self._join(news)
-            elif isinstance(news, Left):
-                self._leave(news.paths)
-            elif isinstance(news, Unreadable):
-                self._warn(f"{news.path}: {news.reason}")
+                reading = news if news.path else None
+            try:
+                self._take(news)
+            except Exception as error:  # the next ones may fit
+                _logger.debug("watch", exc_info=error)
+                problem = f"{_thing(news)}: cannot join: {problem_of(error)}"
+                self._warn(f"{problem}; start again to try once more")
             self._tell()
         return reading
 
-    def _join(self, news: Joined) -> None:
-        names, stamps, *_ = news.batch
-        if all(self.live.stamp(name) == stamp for name, stamp in zip(names, stamps, strict=True)):
-            return  # the gallery was built of the same folder
-        self.live.add_batch(news.batch)
-        self._joined += names
+    def _take(self, news: News) -> None:
+        if isinstance(news, Joined):
+            self.live.add_batch(news.batch)
+            self._joined += news.batch.names
+            self._own.update(news.batch.names)
+            self._leaving.difference_update(news.batch.names)
+            if self._leaving:
+                self._leave([])
+        elif isinstance(news, Left):
+            self._leave(news.paths)
+        elif isinstance(news, Unreadable):
+            self._warn(f"{news.path}: {news.reason}")
 
     def _leave(self, paths: Sequence[str]) -> None:
+        self._own.difference_update(paths)
+        self._leaving.update(paths)
         before = self.live.removed
         try:
-            self.live.remove(paths)
-        except GalleryError as error:  # the last photos stay
-            self._warn(str(error))
+            self.live.remove(self._leaving)
+        except GalleryError as error:  # the last photos stay until others join
+            if paths:
+                self._warn(str(error))
+            return
+        self._leaving.clear()
         self._left += self.live.removed - before
 
     def _tell(self) -> None:
@@ -248,6 +308,12 @@ def receive(stream: IO[bytes]) -> News | None:
     return Joined(Batch(head["names"], stamps, bad, tiles, uncut))
 
 
+def _thing(news: News) -> str:
+    """The thing that news is about."""
+    names = news.batch.names if isinstance(news, Joined) else list(news)[:1]
+    return str(names[0]) if len(names) == 1 else f"{len(names)} photos"
+
+
 def serve() -> None:
     """The work of the process: send the news of the folders until standard input ends."""
     import cv2
@@ -260,31 +326,55 @@ def serve() -> None:
     recipe = order["recipe"]
     if isinstance(recipe["tile_px"], list):
         recipe["tile_px"] = tuple(recipe["tile_px"])
-    skip = frozenset(order["skip"])
-    readers = [FolderReader(it, Recipe(**recipe), skip=skip) for it in order["folders"]]
+    known, skip = _stamps(order["known"]), _stamps(order["skip"])
+    readers = [
+        FolderReader(it, Recipe(**recipe), known=known, joined=order["joined"], skip=skip)
+        for it in order["folders"]
+    ]
     ended = threading.Event()
 
     def wait_for_the_end() -> None:
         source.read()
         ended.set()
 
+    def tell(news: News) -> None:
+        send(news, target)
+        if isinstance(news, Reading):
+            _limit_cpu(_READING_CPU_S if news.path else None)
+
     threading.Thread(target=wait_for_the_end, daemon=True).start()
     for reader in readers:
         for news in reader.begin():
-            send(news, target)
+            tell(news)
     told_s = time.monotonic()
     while not ended.wait(next_look_s(sum(reader.look_s for reader in readers))):
         if time.monotonic() - told_s >= _TOLD_S:  # so that the parent tells what has come
             told_s = time.monotonic()
-            send(Reading(""), target)
+            tell(Reading(""))
         for reader in readers:
             for news in reader.look():
-                send(news, target)
+                tell(news)
                 if ended.is_set():
                     break
         for reader in readers:
             for news in reader.save():
-                send(news, target)
+                tell(news)
     for reader in readers:
         for news in reader.save(now=True):
-            send(news, target)
+            tell(news)
+
+
+def _stamps(texts: dict[str, list[int]]) -> dict[str, Stamp]:
+    return {path: (size, time_ns) for path, (size, time_ns) in texts.items()}
+
+
+def _limit_cpu(seconds: float | None) -> None:
+    """End this process if it uses more of the processor from now on; None for no limit."""
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_CPU)
+        limit = most if seconds is None else math.ceil(time.process_time() + seconds)
+        if most != resource.RLIM_INFINITY and limit > most:
+            limit = most
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, most))

@@ -55,7 +55,7 @@ class Part:
 
     def __init__(self, final: Path, *, folder: bool = False, recording: bool = False) -> None:
         self._folder = _NONE  # that it is in, whatever name that folder gets
-        prefix = f".{final.name[:_NAME_LENGTH]}."
+        prefix = _prefix(final)
         self.remains = remove_remains(final.parent, prefix)
         ending = ".part"
         if recording:  # it plays at any moment
@@ -201,6 +201,16 @@ def _move_if_free(source: Path, path: Path) -> bool:
         return True
     source.unlink()
     return True
+
+
+def _prefix(final: Path) -> str:
+    """How the names of a file's parts begin."""
+    return f".{final.name[:_NAME_LENGTH]}."
+
+
+def remove_remains_of(final: Path) -> None:
+    """Remove parts of a file that a killed process left."""
+    remove_remains(final.parent, _prefix(final))
 
 
 def remove_remains(folder: Path, prefix: str = ".") -> list[str]:

@@ -125,7 +125,7 @@ class MosaicWorker:
             self._area.close()
             self._faces.looks.close()
             if self._watcher is not None:
-                self._watcher.close(saves=not self._threads.cancelled)
+                self._watcher.end()
         self._last_input = None
         self._fan_out.finish()
 

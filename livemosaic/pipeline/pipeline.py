@@ -189,7 +189,7 @@ class Pipeline:
         if isinstance(source, OnDemandSource):
             watches = (sink.watch_readers() for sink in sinks)
             source.is_wanted = _any_of([watch for watch in watches if watch is not None])
-        self._source, self._mosaic = source, mosaic
+        self._source, self._mosaic, self._watcher = source, mosaic, watcher
         self._live, self._rate = source.info.live or realtime, rate
         self._duration_s = duration_s
         if control is None:
@@ -452,6 +452,11 @@ class Pipeline:
         if not self.stuck:
             self._source.close()
         self._report.ended_s = time.monotonic()
+        if self._watcher is not None:
+            self._watcher.end()
+            while not (self._threads.cancelled or self._watcher.wait(_TICK_S)):
+                pass
+            self._watcher.close(saves=False)
 
     def _make_writer(self, sink: Sink) -> SinkWriter:
         """The writer of a sink, with the queue that suits the sink."""
