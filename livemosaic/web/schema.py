@@ -9,6 +9,7 @@ from ..control.actions import ACTIONS, Action
 from ..control.live_values import LIVE_VALUES, offered
 from ..control.state import Control
 from ..option import Option
+from ..tile_size import EVEN_TILE
 from .viewfinder import MAX_WIDTH, MIN_WIDTH
 
 _COLOUR = "^#[0-9a-fA-F]{6}$"
@@ -28,6 +29,8 @@ def option_schema(control: Control, known: Option) -> dict[str, Any]:
         schema["enum"] = choices
     elif known.kind.pattern:
         schema |= {"type": [known.kind.json, "string"], "pattern": known.kind.pattern}
+        if known.kind is EVEN_TILE:
+            schema["multipleOf"] = 2
     else:
         schema["type"] = known.kind.json
     return schema

@@ -384,6 +384,7 @@ def test_the_document_is_made_from_the_table(client: httpx.Client) -> None:
         if known.choices:
             assert schema["enum"] == list(known.choices)
     assert options["tint"]["type"] == "number"
+    assert options["tile"]["multipleOf"] == 2
     assert options["gallery"]["enum"] == ["photos", "emoji"]
 
 
