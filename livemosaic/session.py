@@ -237,7 +237,7 @@ def open_pipeline(
     *,
     gallery: GallerySpec | None = None,
     on_photos: Callable[[int, int], None] | None = None,
-    on_page: Callable[[str], None] | None = None,
+    on_page: Callable[[str, str], None] | None = None,
     named: Callable[[str], str] = str,
     started_s: float | None = None,
 ) -> Pipeline:
@@ -250,7 +250,8 @@ def open_pipeline(
     undo : gets the calls that close everything, until the pipeline does that
     gallery : instead of the options' gallery
     on_photos : called as on_photos(done, total) while a gallery is built
-    on_page : called with the address of the control page, when there is one
+    on_page : called with the addresses of the control page, when there is one, and of the upload
+        page, empty without guests
     named : how warnings name an option
     started_s : when the run began, `time.monotonic()`
     """
@@ -270,10 +271,6 @@ def open_pipeline(
     for destination in destinations:
         destination.check_stream(info)
     is_preview = options.preview is not None
-    listener = None
-    if options.web is not None and not info.still and not is_preview:
-        listener = web.listen(options.web)
-        undo.callback(listener.close)
     osc: OscReceiver | None = None
     if options.osc is not None and not info.still and not is_preview:
         from .control.osc import OscReceiver
@@ -285,7 +282,19 @@ def open_pipeline(
         not info.live and all(it.is_display for it in destinations)
     )
     live = info.live or realtime
+    listener = None
+    if options.web is not None and not info.still and not is_preview:
+        listener = web.listen(options.web, guests=live and options.guests is not None)
+        undo.callback(listener.close)
     folders = _watched_folders(options)
+    guests: Path | None = None
+    if listener is not None and listener.guest_token:
+        guests = web.open_guests(str(options.guests))
+        folders = list(dict.fromkeys([*folders, str(guests)]))
+        if listener.is_local:
+            _log.warning(
+                "guests: phones cannot reach this address; use --web 0.0.0.0:%d", listener.port
+            )
     gallery = options.gallery if gallery is None else gallery
     is_typed = isinstance(gallery, str) and "gallery" in options.explicit
     if is_typed and gallery in BUILTIN and os.path.exists(gallery):
@@ -347,7 +356,7 @@ def open_pipeline(
         interactive=is_controlled or (live and options.watches_files),
         window=with_keys is not None,
         encodes=any(it.encodes for it in destinations),
-        builds_gallery=builds or options.watch is not None,
+        builds_gallery=builds or bool(folders),
         alpha=info.alpha,
         hdr=info.deep is not None and is_wide(info.deep.colour),
     )
@@ -364,10 +373,13 @@ def open_pipeline(
         undo.callback(sinks[-1].abort)
     viewers: list[Sink] = []
     if listener is not None:
-        viewers.append(web.open_page(listener, control, output.sample_aspect_ratio))
+        catalogue = web.catalogue(
+            live_gallery, folders if live else (), guests, auto_approve=options.auto_approve
+        )
+        viewers.append(web.open_page(listener, control, output.sample_aspect_ratio, catalogue))
         undo.callback(viewers[0].abort)
         if on_page is not None:
-            on_page(listener.url)
+            on_page(listener.url, listener.guest_url)
     if is_controlled:  # recordings are in the current folder
         report_recordings(Path())
     capture_files = CaptureFiles(output, (with_keys or destinations[0]).options)

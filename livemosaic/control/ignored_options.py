@@ -50,6 +50,12 @@ _RULES: tuple[_Rule, ...] = (
     ("watch",
      lambda options, run: not run.paced,
      "photos join while a live input is shown; build a gallery of the folder instead"),
+    ("guests auto_approve",
+     lambda options, run: not run.paced,
+     "photos join while a live input is shown"),
+    ("auto_approve",
+     lambda options, run: options.guests is None,
+     "there are no --guests"),
     ("fit crops no_mirror frames_of_videos focus",
      lambda options, run: not run.builds_gallery,
      "it is for a gallery that this run makes of your own photos, as with --gallery FOLDER"),
@@ -121,6 +127,9 @@ def refuse_contradictions(options: RunOptions) -> None:
     if "format" in options.explicit and "-" not in options.outputs:
         problem = "only standard output (-) takes it; the ending of a file chooses its container"
         raise OptionError("format", options.format, problem)
+    if "guests" in options.explicit and options.web is None:
+        problem = "guests upload photos to the control page; add --web, such as --web 0.0.0.0:8080"
+        raise OptionError("guests", options.guests, problem)
     start = options.start or 0.0
     for name in ("end", "preview"):
         at_s = getattr(options, name)

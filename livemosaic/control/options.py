@@ -91,6 +91,11 @@ class RunOptions:
     watch: Texts | None = option(None, """folder whose photos join the gallery, also those that
         appear, change or go while it runs; give it several times to watch several""",
         metavar="FOLDER", group="live", is_path=True, kind=TEXTS, several=True)
+    guests: Path | None = option(None, """let guests upload photos from their phones; approved ones
+        are kept in this folder, and join as those of --watch (needs --web)""", metavar="FOLDER",
+        group="live", is_path=True)
+    auto_approve: bool = option(False, """photos of --guests join at once; otherwise they wait until
+        you approve them on the control page""", group="live")
 
     capture: CaptureMode = option(DEFAULT_CAPTURE, """size and frames/s to ask a webcam for; of a
         screen, only the frames/s""", kind=_CAPTURE, group="input")

@@ -8,23 +8,29 @@ from typing import TYPE_CHECKING
 from ..errors import SinkError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from fractions import Fraction
+    from pathlib import Path
 
     from ..control.state import Control
+    from ..gallery.live import LiveGallery
     from .listener import Listener
+    from .photos.catalogue import Catalogue
     from .server import ControlPage
 
-__all__ = ["listen", "open_page"]
+__all__ = ["catalogue", "listen", "open_guests", "open_page"]
 
 
-def listen(address: str) -> Listener:
-    """Reserve the address of a control page.
+def listen(address: str, *, guests: bool = False) -> Listener:
+    """Reserve the address of a control page, and a token of its own for guests.
 
     Raises
     ------
     SinkError : a package is missing, the port is taken, or the host is none of this computer
     """
     try:
+        import python_multipart
+        import segno
         import starlette
         import uvicorn
         import websockets
@@ -33,14 +39,45 @@ def listen(address: str) -> Listener:
             f"control page: the package {error.name} is missing; install it with: "
             f"{sys.executable} -m pip install 'livemosaic[web]'"
         ) from None
-    del starlette, uvicorn, websockets
+    del python_multipart, segno, starlette, uvicorn, websockets
     from .listener import Listener
 
-    return Listener(address)
+    return Listener(address, guests=guests)
 
 
-def open_page(listener: Listener, control: Control, pixel_aspect: Fraction) -> ControlPage:
-    """Open the control page of a run: a sink that owns the listener from here on."""
+def open_guests(folder: str) -> Path:
+    """The absolute path of the folder of guests' photos, which is made if there is none.
+
+    Raises
+    ------
+    OptionError : it cannot be made, or is none
+    """
+    from .photos.guest_folder import open_folder
+
+    return open_folder(folder)
+
+
+def catalogue(
+    live: LiveGallery | None,
+    folders: Sequence[str],
+    guests: Path | None,
+    *,
+    auto_approve: bool = False,
+) -> Catalogue:
+    """The photos that join a run, see `Catalogue`."""
+    from .photos.catalogue import Catalogue
+
+    return Catalogue(live, folders, guests, auto_approve=auto_approve)
+
+
+def open_page(
+    listener: Listener,
+    control: Control,
+    pixel_aspect: Fraction,
+    catalogue: Catalogue | None = None,
+) -> ControlPage:
+    """Open the control page of a run: a sink that owns the listener, and the catalogue of its
+    photos, from here on."""
     from .server import ControlPage
 
-    return ControlPage(listener, control, pixel_aspect)
+    return ControlPage(listener, control, pixel_aspect, catalogue)

@@ -24,6 +24,8 @@ from .guard import Guard, json_error
 from .history import stats_json
 from .listener import Listener
 from .page import page_and_policy
+from .photos.catalogue import Catalogue
+from .photos.routes import PhotoRoutes
 from .viewfinder import MAX_WIDTH, MIN_WIDTH, Over, Shape, Viewfinder
 
 _SNAPSHOT_QUALITY, _STREAM_QUALITY = 92, 85
@@ -38,9 +40,16 @@ _PICTURE = {"Content-Security-Policy": _STYLED}
 class Application:
     """The answers to all requests."""
 
-    def __init__(self, control: Control, viewfinder: Viewfinder, listener: Listener) -> None:
+    def __init__(
+        self,
+        control: Control,
+        viewfinder: Viewfinder,
+        listener: Listener,
+        catalogue: Catalogue,
+    ) -> None:
         self._control, self._viewfinder = control, viewfinder
-        self.feed = Feed(control, viewfinder)
+        self._catalogue = catalogue
+        self.feed = Feed(control, viewfinder, catalogue)
         self._streams = 0
         self._page, self._policy = page_and_policy("control", "livemosaic")
         routes = [
@@ -53,13 +62,21 @@ class Application:
             Route("/guests.svg", self._guests_code),
             Route("/openapi.json", self._openapi),
             WebSocketRoute("/feed", self.feed.serve),
+            *PhotoRoutes(control, catalogue).routes,
         ]
+        if listener.guest_token:
+            self._upload = page_and_policy("upload", "Your photo on the wall")
+            routes.append(Route("/upload", self._show_upload))
         handlers = {HTTPException: json_error, Exception: json_error}
         app = Starlette(routes=routes, exception_handlers=handlers)
         self.asgi: ASGIApp = Guard(app, listener)
 
     async def _show_page(self, _: Request) -> Response:
         return HTMLResponse(self._page, headers={"Content-Security-Policy": self._policy})
+
+    async def _show_upload(self, _: Request) -> Response:
+        page, policy = self._upload
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 
     async def _openapi(self, _: Request) -> Response:
         return JSONResponse(schema.openapi(self._control))
@@ -85,7 +102,8 @@ class Application:
             raise HTTPException(400, _words(error)) from None
 
     async def _stats(self, _: Request) -> Response:
-        return JSONResponse(stats_json(self._control.live_stats()))
+        stats = stats_json(self._control.live_stats(), waiting=self._catalogue.waiting)
+        return JSONResponse(stats)
 
     async def _act(self, request: Request) -> Response:
         name = request.path_params["name"]

@@ -17,9 +17,10 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..control.live_values import live_values, unused
-from ..control.state import Control
+from ..control.state import Control, LiveStats
 from ..errors import UsageError
 from .history import COLUMNS, History, stats_json
+from .photos.catalogue import Catalogue
 from .viewfinder import MAX_WIDTH, MIN_WIDTH, Over, Shape, Viewfinder
 
 _PREVIEW_QUALITY = 75
@@ -34,8 +35,8 @@ _TRY_LATER, _UNSUPPORTED = 1013, 1003  # codes of WebSockets
 class Feed:
     """Serves all pages. Used on the thread of its loop, except `tell`."""
 
-    def __init__(self, control: Control, viewfinder: Viewfinder) -> None:
-        self._control, self._viewfinder = control, viewfinder
+    def __init__(self, control: Control, viewfinder: Viewfinder, catalogue: Catalogue) -> None:
+        self._control, self._viewfinder, self._catalogue = control, viewfinder, catalogue
         self._history = History()
         self._pages: set[_Page] = set()
 
@@ -54,7 +55,7 @@ class Feed:
                 stats = self._control.live_stats()
                 line = self._history.add(stats)
                 if self._pages:
-                    self._send({"type": "stats", "now": stats_json(stats), "line": line})
+                    self._send({"type": "stats", "now": self._now(stats), "line": line})
         finally:
             end()
 
@@ -70,7 +71,7 @@ class Feed:
                 "type": "start",
                 "columns": COLUMNS,
                 "lines": list(self._history.lines),
-                "now": stats_json(self._control.live_stats()),
+                "now": self._now(self._control.live_stats()),
                 "guests": self._control.guests_url,
                 **self._values(),
             }
@@ -125,6 +126,9 @@ class Feed:
 
     def _send_count(self) -> None:
         self._send({"type": "pages", "count": len(self._pages)})
+
+    def _now(self, stats: LiveStats) -> dict[str, Any]:
+        return stats_json(stats, waiting=self._catalogue.waiting)
 
     def _values(self) -> dict[str, Any]:
         return {"values": live_values(self._control), "unused": unused(self._control)}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
+import time
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -14,12 +16,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import problem_of
 from .listener import Listener
+from .photos.guest_folder import ID
+from .photos.limits import MAX_REQUEST, MAX_REQUEST_S
 
 _log = logging.getLogger("livemosaic")
 
 _MAX_BODY = 65_536  # bytes
 BODY_S = 10.0
 _MAX_FIELDS = 100  # of an address
+
+_PAGES = ("/", "/upload")
+_UPLOADS = "POST", "/api/photos"
+# All that the token of guests is good for: the page, uploads, and the state of a photo whose id one
+# has, which only its sender gets.
+_FOR_GUESTS = re.compile(rf"(GET|HEAD) (/upload|/api/photos/{ID.pattern})|POST /api/photos")
 
 # For what is no page: nothing of it may run, and no other page may show or read it.
 HEADERS = {
@@ -64,11 +74,13 @@ class Guard:
             if is_socket:
                 await send({"type": "websocket.close", "code": 1008})
             else:
-                response = refusal(status, problem, is_page=scope["path"] == "/")
+                response = refusal(status, problem, is_page=scope["path"] in _PAGES)
                 await response(scope, receive, answer)
             return
+        if not is_socket:
+            receive = _limited(receive, *self._limits(scope))
         try:
-            await self._app(scope, receive if is_socket else _limited(receive), answer)
+            await self._app(scope, receive, answer)
         except Exception as error:  # the server's own log would have the address, with the token
             _log.debug("control page", exc_info=error)
             if not began and not is_socket:
@@ -87,14 +99,32 @@ class Guard:
         origin = headers.get(b"origin")
         if origin is not None and origin != f"http://{host}".encode("latin-1"):
             return 403, "a page of another origin asks; only livemosaic's own may"
-        if not self._has_token(scope, headers):
-            return 401, "the token is missing or wrong; use the address that livemosaic printed"
-        length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length[:20]) > _MAX_BODY:
-            return 413, f"the request has over {_MAX_BODY} bytes"
+        if problem := self._token_problem(scope, headers):
+            return problem
+        length, (most, _) = headers.get(b"content-length", b"0"), self._limits(scope)
+        if length.isdigit() and int(length[:20]) > most:
+            return 413, _too_long(most)
         return None
 
-    def _has_token(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
+    def _limits(self, scope: Scope) -> tuple[int, float]:
+        """The bytes and seconds that the body of a request may take."""
+        uploads = self._listener.guest_token and (scope.get("method"), scope["path"]) == _UPLOADS
+        return (MAX_REQUEST, MAX_REQUEST_S) if uploads else (_MAX_BODY, BODY_S)
+
+    def _token_problem(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
+        """Status and problem of a request without a token that is good for it."""
+        token, listener = self._token(scope, headers), self._listener
+        if secrets.compare_digest(token, listener.token.encode()):
+            return None
+        guest_token = listener.guest_token.encode()
+        if not secrets.compare_digest(token, guest_token) or not guest_token:
+            return 401, "the token is missing or wrong; use the address that livemosaic printed"
+        if _FOR_GUESTS.fullmatch(f"{scope.get('method')} {scope['path']}") is None:
+            return 403, "this token is for guests, who can only upload photos"
+        return None
+
+    def _token(self, scope: Scope, headers: dict[bytes, bytes]) -> bytes:
+        """The token of a request, empty if there is none."""
         kind, _, token = headers.get(b"authorization", b"").partition(b" ")
         if kind.lower() != b"bearer":
             try:
@@ -102,27 +132,33 @@ class Guard:
                     scope["query_string"].decode("latin-1"), max_num_fields=_MAX_FIELDS
                 )
             except ValueError:  # there are more
-                return False
+                return b""
             token = query.get("token", [""])[0].encode("utf-8", "replace")
-        return secrets.compare_digest(token.strip(), self._listener.token.encode())
+        return token.strip()
 
 
-def _limited(receive: Receive) -> Receive:
-    """Receive a body of limited size, in limited time."""
-    received = 0
+def _too_long(most: int) -> str:
+    return f"the request has over {most} bytes"
+
+
+def _limited(receive: Receive, most: int, seconds: float) -> Receive:
+    """Receive a body of limited size, in limited time, without that of the application's work."""
+    received, rest_s = 0, seconds
 
     async def limited() -> Message:
-        nonlocal received
+        nonlocal received, rest_s
         # After the body, `receive` waits for the end of the connection, however long.
         if received < 0:
             return await receive()
+        began_s = time.monotonic()
         try:
-            message = await asyncio.wait_for(receive(), BODY_S)
+            message = await asyncio.wait_for(receive(), min(BODY_S, max(rest_s, 0.0)))
         except TimeoutError:
             raise HTTPException(408, "the rest of the request did not come") from None
+        rest_s -= time.monotonic() - began_s
         received += len(message.get("body", b""))
-        if received > _MAX_BODY:
-            raise HTTPException(413, f"the request has over {_MAX_BODY} bytes")
+        if received > most:
+            raise HTTPException(413, _too_long(most))
         if message["type"] == "http.request" and not message.get("more_body", False):
             received = -1
         return message

@@ -32,8 +32,9 @@ class History:
         return self.lines[-1]
 
 
-def stats_json(stats: LiveStats) -> dict[str, Any]:
-    """The statistics of `GET /api/stats`, whose names are a contract."""
+def stats_json(stats: LiveStats, *, waiting: int) -> dict[str, Any]:
+    """The statistics of `GET /api/stats`, whose names are a contract; with the number of guests'
+    photos that wait."""
     latency = (stats.latency_ms_p50, stats.latency_ms_p95, stats.latency_ms_p99)
     return {
         "input": stats.input,
@@ -50,6 +51,7 @@ def stats_json(stats: LiveStats) -> dict[str, Any]:
         "stages_ms": {name: round(ms, 2) for name, ms in stats.stages_ms.items()},
         "governor": {"step": stats.governor, "share": round(stats.governor_share, 3)},
         "recording": stats.recording,
+        "waiting": waiting,
         "outputs": [
             {"name": it.name, "state": it.state, "frames": it.frames, "dropped": it.dropped}
             for it in stats.outputs

@@ -10,6 +10,9 @@ from ..control.live_values import LIVE_VALUES, offered
 from ..control.state import Control
 from ..option import Option
 from ..tile_size import EVEN_TILE
+from .photos.guest_folder import STATES
+from .photos.limits import MAX_PHOTO
+from .photos.routes import FIELD, GUEST_HEADER
 from .viewfinder import MAX_WIDTH, MIN_WIDTH
 
 _COLOUR = "^#[0-9a-fA-F]{6}$"
@@ -67,6 +70,7 @@ def openapi(control: Control) -> dict[str, Any]:
         "/stream.mjpg": {
             "get": {**_operation("all pictures, as Motion JPEG", {}), "parameters": [width]},
         },
+        **_photo_paths(),
     }
     if control.guests_url:
         code = {"200": {"description": "a QR code", "content": {"image/svg+xml": {}}}}
@@ -97,6 +101,7 @@ def openapi(control: Control) -> dict[str, Any]:
         "stages_ms": numbers,
         "governor": _object({"step": text, "share": number}),
         "recording": {**text, "description": "its file; empty when there is none"},
+        "waiting": {**whole, "description": "photos of guests that wait for approval"},
         "outputs": {"type": "array", "items": _object(output)},
     }
     return {
@@ -116,6 +121,7 @@ def openapi(control: Control) -> dict[str, Any]:
                 },
                 "Statistics": _object(statistics),
                 "Error": _object({"error": text}),
+                **_photo_schemas(),
             },
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
@@ -123,6 +129,87 @@ def openapi(control: Control) -> dict[str, Any]:
             },
         },
         "security": [{"bearer": []}, {"query": []}],
+    }
+
+
+def _photo_paths() -> dict[str, Any]:
+    """The requests about photos, of guests and of watched folders."""
+    photo, decision = ({"$ref": f"#/components/schemas/{name}"} for name in ("Photo", "Decision"))
+    photos = {"type": "array", "items": photo}
+    answers = {"type": "array", "items": {"$ref": "#/components/schemas/UploadAnswer"}}
+    state = {"name": "state", "in": "query", "schema": {"enum": list(STATES)}}
+    id = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    guest = {
+        "name": GUEST_HEADER,
+        "in": "header",
+        "description": "an id of the guest, for the limits of each",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{8,64}$"},
+    }
+    files = {
+        "type": "array",
+        "items": {"type": "string", "format": "binary", "maxLength": MAX_PHOTO},
+    }
+    form = {"multipart/form-data": {"schema": _object({FIELD.decode(): files})}}
+    approved = _object({"approved": {"type": "integer"}})
+    picture: dict[str, Any] = {"image/jpeg": {}}
+    return {
+        "/api/photos": {
+            "get": {
+                **_operation("photos of guests and of watched folders", _json(photos)),
+                "parameters": [state],
+            },
+            "post": {
+                **_operation("send photos as a guest; an answer for each", _json(answers)),
+                "parameters": [guest],
+                "requestBody": {"required": True, "content": form},
+            },
+        },
+        "/api/photos/approve-all": {
+            "post": _operation("let all photos that wait join", _json(approved))
+        },
+        "/api/photos/{id}": {
+            "get": {
+                **_operation(
+                    "one photo, and where it is",
+                    _json({"$ref": "#/components/schemas/PlacedPhoto"}),
+                ),
+                "parameters": [id],
+            }
+        },
+        "/api/photos/{id}/picture": {
+            "get": {**_operation("a small picture of a photo", picture), "parameters": [id]}
+        },
+        "/api/photos/{id}/approve": {
+            "post": {**_operation("let a photo join", _json(decision)), "parameters": [id]}
+        },
+        "/api/photos/{id}/reject": {
+            "post": {**_operation("delete a guest's photo", _json(decision)), "parameters": [id]}
+        },
+    }
+
+
+def _photo_schemas() -> dict[str, Any]:
+    text, number = {"type": "string"}, {"type": "number"}
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    place = _object(dict.fromkeys(("x", "y", "width", "height"), share))
+    decision = {"id": text, "state": {"enum": list(STATES)}}
+    photo = {
+        **decision,
+        "name": {**text, "description": "of its file; of a guest's photo, nothing of the guest's"},
+        "added_s": {**number, "description": "seconds since 1970"},
+    }
+    places = {
+        "type": "array",
+        "items": place,
+        "description": "where it is in the picture now, in fractions of it",
+    }
+    accepted = _object(decision)
+    accepted["properties"]["duplicate"] = {"const": True, "description": "it was sent before"}
+    return {
+        "Photo": _object(photo),
+        "PlacedPhoto": _object({**photo, "places": places}),
+        "Decision": _object(decision),
+        "UploadAnswer": {"oneOf": [accepted, _object({"error": text})]},
     }
 
 

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ..control.state import Control
 from .app import Application
 from .listener import Listener
+from .photos.catalogue import Catalogue
 from .viewfinder import Viewfinder
 
 _log = logging.getLogger("livemosaic")
@@ -28,9 +29,17 @@ _JOIN_S = 0.5
 class ControlPage(Viewfinder):
     """A sink whose pictures, and the state of `control`, a server shows until the sink ends."""
 
-    def __init__(self, listener: Listener, control: Control, pixel_aspect: Fraction) -> None:
+    def __init__(
+        self,
+        listener: Listener,
+        control: Control,
+        pixel_aspect: Fraction,
+        catalogue: Catalogue | None = None,
+    ) -> None:
         super().__init__(pixel_aspect, self._end)
         self._listener, self._control = listener, control
+        self._catalogue = catalogue or Catalogue()
+        control.guests_url = listener.guest_url
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending = threading.Event()
         self._stop: asyncio.Event | None = None
@@ -54,12 +63,14 @@ class ControlPage(Viewfinder):
             _log.debug("control page", exc_info=error)
             self._control.warn(f"control page: it has ended: {error}; the outputs go on")
         finally:
+            self._catalogue.close()
             self._listener.close()
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        application = Application(self._control, self, self._listener)
+        self._catalogue.start()
+        application = Application(self._control, self, self._listener, self._catalogue)
         config = uvicorn.Config(
             application.asgi,
             http=_Protocol,
@@ -84,6 +95,7 @@ class ControlPage(Viewfinder):
             self._stop.set()
         await asyncio.wait((serving, feeding, stopping), return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
+        self._catalogue.close()
         feeding.cancel()
         stopping.cancel()
         await asyncio.gather(serving, feeding, stopping, return_exceptions=True)

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -72,6 +73,11 @@ class Site(NamedTuple):
         headers = {"Authorization": f"Bearer {self.listener.token}"}
         return httpx.Client(base_url=self.base, timeout=WAIT_S, **{"headers": headers, **options})
 
+    def guest(self, name: str = "") -> httpx.Client:
+        """A client with the token of guests."""
+        headers = {"Authorization": f"Bearer {self.listener.guest_token}"}
+        return self.client(headers=headers | ({"Livemosaic-Guest": name} if name else {}))
+
     def feed(self, **options: Any) -> ClientConnection:
         """A connection to the feed."""
         address = f"{self.base.replace('http', 'ws')}/feed?token={self.listener.token}"
@@ -88,13 +94,15 @@ START = LiveState(MosaicSettings(tile_px=16, size=(128, 96)), max_latency_s=0.1)
 
 
 @contextlib.contextmanager
-def served() -> Iterator[Site]:
-    """A control page at a free port."""
+def served(guests: Path | None = None, *, auto_approve: bool = False) -> Iterator[Site]:
+    """A control page at a free port; with the photos of guests in a folder, if there is one."""
     profiles = {"default": {"tint": 0.8}, "photos-first": {"tint": 0.5}}
     control = Control(START, profiles=profiles, profile="default")
     control.live_stats = lambda: STATS
-    listener = web.listen("0")
-    page = web.open_page(listener, control, Fraction(1))
+    listener = web.listen("0", guests=guests is not None)
+    folder = None if guests is None else web.open_guests(str(guests))
+    catalogue = web.catalogue(None, (), folder, auto_approve=auto_approve)
+    page = web.open_page(listener, control, Fraction(1), catalogue)
     try:
         yield Site(listener, control, page)
     finally:

@@ -34,7 +34,7 @@ from ...session import (
 from ...sinks import output_examples
 from ...sources import check_input, input_examples
 from ..arguments import add_options, completed_as_file
-from ..console import photos_bar, print_json, print_notes, progress_bar
+from ..console import photos_bar, print_code, print_json, print_notes, progress_bar
 from ..signals import INTERRUPTED, Interrupts
 
 if TYPE_CHECKING:
@@ -172,9 +172,14 @@ def _run(
     return code
 
 
-def _print_page(url: str) -> None:
-    """Print the address, which has a secret: it is no log line."""
+def _print_page(url: str, guest_url: str) -> None:
+    """Print the addresses, which have secrets: they are no log lines."""
     print_notes([f"control page: {url}"])
+    if guest_url:
+        from ...media.qr_code import qr_lines
+
+        print_notes([f"guests: {guest_url}"])
+        print_code(qr_lines(guest_url))
 
 
 def _watching(

@@ -1,0 +1,1 @@
+"""Photos that join while it runs: uploads of guests until the host decides, and a list of all."""
