@@ -218,6 +218,21 @@ def test_cells_keep_their_tiles() -> None:
     assert (mosaic.tile_ids >= 80).any()
 
 
+@pytest.mark.parametrize("options", [{}, {"fine": "detail"}, {"match": "clusters"}], ids=str)
+def test_a_gallery_that_becomes_live(options: dict[str, object]) -> None:
+    """A mosaic that began with a few photos, all of which are shown, takes more."""
+    plain = gallery(3)
+    mosaic = Mosaic(plain, SETTINGS.changed(**options))
+    mosaic.process(scene())
+    live = LiveGallery(plain)
+    for step in range(4):
+        live.add([photo(seed) for seed in range(900 + 4 * step, 904 + 4 * step)])
+        mosaic.update_settings(mosaic.settings, gallery=live.snapshot)
+        mosaic.process(scene(step))
+    shown = np.unique(np.concatenate([layer.tile_ids for layer in mosaic.layers], axis=None))
+    assert np.count_nonzero(shown >= 0) > 6
+
+
 def test_tiles_that_have_left_are_shown_no_more() -> None:
     live = LiveGallery(gallery(80))
     mosaic = Mosaic(live.snapshot, SETTINGS)

@@ -58,6 +58,7 @@ class TileCache:
         self._width, self._height = width, height = tile
         self.overlay = overlay
         self._full_size = full_size and width > gallery.tile_width
+        self._min_tiles = min_tiles
         count, half = len(gallery.tiles), (height // 2, width // 2)
         n = max(min_tiles, max_bytes * 2 // (3 * width * height))
         if not isinstance(gallery, GallerySnapshot):  # one may grow
@@ -80,6 +81,18 @@ class TileCache:
         more = len(gallery) - len(self._slot)
         self._slot = np.concatenate([self._slot, np.full(more, -1, np.int32)])
         self._gallery = gallery
+        count = len(self._tile)
+        if count < min(self._min_tiles, len(gallery)):  # it began with all tiles of a gallery
+            self._grow(self._min_tiles - count)
+            self._next = count
+
+    def _grow(self, more: int) -> None:
+        """Add empty slots."""
+        for name in ("y", "u", "v", "means", "deviations"):
+            before = getattr(self, name)
+            rows = np.empty((more, *before.shape[1:]), before.dtype)
+            setattr(self, name, np.concatenate([before, rows]))
+        self._tile = np.concatenate([self._tile, np.full(more, -1, np.int32)])
 
     def slots(self, ids: I32) -> I32:
         """The slots of tiles, int32; fills slots for those that have none."""
