@@ -28,12 +28,11 @@ if TYPE_CHECKING:
     from .control.options import RunOptions
     from .control.osc import OscReceiver
     from .control.state import Control
-    from .gallery import Gallery, GallerySpec
+    from .gallery import GallerySpec
     from .gallery.live import LiveGallery
     from .gallery.watch import FolderWatcher
     from .media.frame import StreamInfo
     from .mosaic.settings import MosaicSettings
-    from .option import Texts
     from .pipeline import Pipeline
     from .sinks import Destination, Sink
     from .sources import Source
@@ -314,7 +313,6 @@ def open_pipeline(
         live_gallery = LiveGallery(gallery, recipe=options.recipe)
         watcher = FolderWatcher(live_gallery, folders)
         gallery = live_gallery.snapshot
-        opens = functools.partial(_open_or_return, opens, options.gallery, live_gallery)
     settings = dataclasses.replace(
         options.mosaic,
         for_screen=are_for_screen(destinations),
@@ -411,13 +409,6 @@ def _watched_folders(options: RunOptions) -> list[str]:
     from .gallery.watch import check_folders
 
     return check_folders([options.watch] if isinstance(options.watch, str) else options.watch)
-
-
-def _open_or_return(
-    opens: Callable[[Texts], Gallery], own: Texts, live: LiveGallery, name: Texts
-) -> Gallery:
-    """Open a gallery by its name; a return to the one of the start has the watched photos."""
-    return live.snapshot if name == own else opens(name)
 
 
 def _warn_of_another_shape(size: tuple[int, int] | None, width: int, height: int) -> None:

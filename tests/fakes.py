@@ -127,7 +127,7 @@ class FakeSource(Source):
 
 
 class FakeMosaic(Mosaic):
-    """Gives a picture of its own for each frame; has no gallery.
+    """Gives a picture of its own for each frame; its gallery has nothing.
 
     Parameters
     ----------
@@ -144,6 +144,7 @@ class FakeMosaic(Mosaic):
         self._fail_at, self._on_warm_up = fail_at, on_warm_up
         self.cells = CellCounts(total=4, active=2, touched=1, changed=1)
         self.settings = MosaicSettings()
+        self.gallery: Any = object()
         self.galleries: list[object] = []
         self.on_stage: Callable[[str], None] = lambda name: None
 

@@ -373,7 +373,8 @@ def is_used(mosaic: Mosaic, wanted: Gallery) -> bool:
 
 
 def test_many_changes_are_prepared_as_one() -> None:
-    """One preparation at a time, with pauses; another gallery is not followed."""
+    """One preparation at a time, with pauses. Another gallery is not followed, nor is it replaced by
+    what was prepared before."""
     live = LiveGallery(gallery(40))
     mosaic = Mosaic(live.snapshot, SETTINGS)
     mosaic.process(scene())
@@ -394,7 +395,44 @@ def test_many_changes_are_prepared_as_one() -> None:
     assert ready is not None
     assert ready.gallery is live.snapshot
     mosaic.update_settings(mosaic.settings, ready=ready)
-    mosaic.update_settings(mosaic.settings, gallery=gallery(20))
     live.add([photo(802)])
+    now_s[0] += 60
+    assert follower.take_ready() is None
+    waiting.pop()()
+    mosaic.update_settings(mosaic.settings, gallery=gallery(20))
+    now_s[0] += 60
     assert follower.take_ready() is None
     assert not waiting
+
+
+def test_a_gallery_becomes_live_in_use() -> None:
+    """Its photos are there again after another gallery, which has photos of its own."""
+    plain, other = gallery(40), gallery(20)
+    mosaic = Mosaic(plain, SETTINGS)
+    mosaic.process(scene())
+    waiting: list[Callable[[], None]] = []
+    follower = GalleryFollower(
+        mosaic, None, lambda name, work, end: waiting.append(work), name="one", clock=lambda: 0.0
+    )
+    assert follower.take_ready() is None
+    assert follower.live is None
+    assert follower.report() is None
+    assert follower.summary == ""
+    live = follower.make_live()
+    live.add([photo(800)])
+    assert follower.live is live is follower.make_live()
+    assert follower.take_ready() is None
+    waiting.pop()()
+    ready = follower.take_ready()
+    assert ready is not None
+    mosaic.update_settings(mosaic.settings, ready=ready)
+    assert (follower.summary, follower.changes) == ("41 +1", 1)
+    follower.use("two", other)
+    mosaic.update_settings(mosaic.settings, gallery=other)
+    assert follower.live is None
+    assert follower.snapshot("two") is None
+    assert follower.take_ready() is None
+    follower.make_live().add([photo(801), photo(802)])
+    assert follower.summary == "22 +2"
+    assert follower.snapshot("one") is live.snapshot is not None
+    assert len(live) == 41

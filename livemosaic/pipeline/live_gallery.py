@@ -1,16 +1,20 @@
-"""Brings a mosaic up to date with its live gallery, on the side."""
+"""The live galleries of a run: brings the mosaic up to date with the one in use, on the side."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..gallery.file_format import Gallery
 from ..mosaic.mosaic import Mosaic, ReadyGallery
+from ..option import Texts
 
 if TYPE_CHECKING:
     from ..gallery.live import LiveGallery
+    from ..gallery.snapshot import GallerySnapshot
 
 # The mosaic's thread and the one that prepares compete for the GIL and for memory: between two
 # preparations, so many times as long as one takes.
@@ -18,46 +22,91 @@ _PAUSE = 4.0
 
 
 class GalleryFollower:
-    """Prepares each new snapshot of a live gallery while the picture goes on.
+    """Prepares each new snapshot of the live gallery in use while the picture goes on.
 
-    Several changes that come while one is prepared are one change afterwards.
+    Several changes that come while one is prepared are one change afterwards. A gallery becomes
+    live when a photo joins it; when the user returns to it after another one, the photo is there.
+
+    Parameters
+    ----------
+    live : of which the mosaic's gallery is a snapshot; None if it is not live
+    name : of the mosaic's gallery, as the control's state has it
+
+    Attributes
+    ----------
+    changes : snapshots that were taken
     """
 
     def __init__(
         self,
         mosaic: Mosaic,
-        live: LiveGallery,
+        live: LiveGallery | None,
         spawn: Callable[[str, Callable[[], None], Callable[[], None]], None],
         *,
+        name: Texts = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.live, self._mosaic, self._spawn, self._clock = live, mosaic, spawn, clock
-        self._ready: deque[ReadyGallery] = deque(maxlen=1)
+        self._mosaic, self._spawn, self._clock = mosaic, spawn, clock
+        self._in_use = name, mosaic.gallery  # always together, as other threads read them
+        self._lives: dict[Texts, LiveGallery] = {} if live is None else {name: live}
+        self._ready: deque[tuple[GallerySnapshot, ReadyGallery]] = deque(maxlen=1)
         self._busy = False
         self._not_before_s = 0.0
-        self.changes = 0  # snapshots that were taken
+        self.changes = 0
+
+    @property
+    def name(self) -> Texts:
+        """The name of the gallery in use."""
+        return self._in_use[0]
+
+    @property
+    def live(self) -> LiveGallery | None:
+        """The gallery in use, if it is live."""
+        return self._lives.get(self.name)
+
+    def snapshot(self, name: Texts) -> Gallery | None:
+        """The gallery of a name as it is now, if it is live."""
+        live = self._lives.get(name)
+        return None if live is None else live.snapshot
+
+    def use(self, name: Texts, gallery: Gallery) -> None:
+        """The mosaic uses another gallery."""
+        self._in_use = name, gallery
+
+    def make_live(self) -> LiveGallery:
+        """The gallery in use, live from now on. One thread at a time may call it."""
+        from ..gallery.live import LiveGallery
+
+        name, gallery = self._in_use
+        if name not in self._lives:
+            self._lives[name] = LiveGallery(gallery)
+        return self._lives[name]
 
     def take_ready(self) -> ReadyGallery | None:
         """The state of the gallery to use now; None for the one in use. Starts to prepare the next
         one if there is any."""
+        live = self.live
+        if live is None:
+            return None
+        now, latest = self._mosaic.gallery, live.snapshot
         if self._ready:
-            self.changes += 1
-            return self._ready.pop()
-        latest = self.live.snapshot
-        # It does not follow another gallery, which the user has chosen meanwhile.
+            snapshot, ready = self._ready.pop()
+            if snapshot.follows(now):  # else the user has chosen another gallery meanwhile
+                self.changes += 1
+                return ready
         if (
-            latest is not self._mosaic.gallery
+            latest is not now
             and not self._busy
             and self._clock() >= self._not_before_s
-            and latest.follows(self._mosaic.gallery)
+            and latest.follows(now)
         ):
             self._busy = True
-            self._spawn("gallery", self._prepare, self._end)
+            self._spawn("gallery", partial(self._prepare, live), self._end)
         return None
 
-    def _prepare(self) -> None:
-        began_s = self._clock()
-        self._ready.append(self._mosaic.prepare_gallery(self.live.snapshot))
+    def _prepare(self, live: LiveGallery) -> None:
+        began_s, latest = self._clock(), live.snapshot
+        self._ready.append((latest, self._mosaic.prepare_gallery(latest)))
         ended_s = self._clock()
         self._not_before_s = ended_s + _PAUSE * (ended_s - began_s)
         self._end()
@@ -67,16 +116,21 @@ class GalleryFollower:
 
     @property
     def summary(self) -> str:
-        """How many photos there are, and how many joined and left, if any."""
+        """How many photos there are, and how many joined and left, if any; empty for a gallery that
+        is not live."""
         live = self.live
+        if live is None:
+            return ""
         parts = [f"{len(live):,}"]
         parts += [f"+{live.added:,}"] if live.added else []
         parts += [f"-{live.removed:,}"] if live.removed else []
         return " ".join(parts)
 
-    def report(self) -> dict[str, Any]:
-        """For `--json`."""
-        live = self.live
+    def report(self) -> dict[str, Any] | None:
+        """For `--json`: the gallery in use, or the first one that photos have joined, if any."""
+        live = self.live or next(iter(self._lives.values()), None)
+        if live is None:
+            return None
         return {
             "photos": len(live),
             "added": live.added,

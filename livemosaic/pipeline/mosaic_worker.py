@@ -77,13 +77,10 @@ class MosaicWorker:
         self._area = AreaFinder(spawn, control.warn)
         self._faces = FacesFinder(spawn)
         self._warm_up = WarmUp(mosaic, self._state.settings, self._spawn_aside)
-        self.follower = (
-            None
-            if live_gallery is None
-            else GalleryFollower(mosaic, live_gallery, self._spawn_aside)
+        self.follower = GalleryFollower(
+            mosaic, live_gallery, self._spawn_aside, name=self._state.gallery
         )
-        self.places = PhotoPlaces(live_gallery)
-        self._gallery = self._state.gallery  # name of the gallery in use
+        self.places = PhotoPlaces(self.follower)
         self._opened: deque[tuple[Texts, Gallery]] = deque(maxlen=1)  # ready to be used
         self._last_input: Frame | None = None
         self._repainted_at: Fraction | None = None  # presentation time of a repainted picture
@@ -267,10 +264,10 @@ class MosaicWorker:
         gallery: Gallery | None = None
         ready: ReadyGallery | None = None
         if self._opened:
-            self._gallery, gallery = self._opened.pop()
+            name, gallery = self._opened.pop()
+            self.follower.use(name, gallery)
         else:
-            if self.follower is not None:
-                ready = self.follower.take_ready()
+            ready = self.follower.take_ready()
             if ready is None and self._state is before and not self._warm_up.take_finished():
                 return False
         if self._state.gallery != before.gallery:
@@ -298,19 +295,19 @@ class MosaicWorker:
 
     def _load_gallery(self, name: Texts) -> None:
         """Open a gallery on a thread of its own: it takes from 0.1 s to minutes."""
-        open_gallery, control = self._open_gallery, self._control
-        if open_gallery is None or name == self._gallery:
+        open_gallery, control, follower = self._open_gallery, self._control, self.follower
+        if open_gallery is None or name == follower.name:
             return
 
         def load() -> None:
-            gallery = open_gallery(name)
+            gallery = follower.snapshot(name) or open_gallery(name)
             self._mosaic.warm_up_gallery(gallery)
             if control.state.gallery == name:  # still the latest choice
                 self._opened.append((name, gallery))
 
         def give_up() -> None:
             if control.state.gallery == name:  # allow the same choice again
-                control.change(gallery=self._gallery)
+                control.change(gallery=follower.name)
 
         self._spawn_aside("gallery", load, give_up)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,9 +14,7 @@ from ..gallery.snapshot import GallerySnapshot
 from ..jit import Bools
 from ..mosaic.grid import Grid
 from ..mosaic.mosaic import CellTiles, Mosaic
-
-if TYPE_CHECKING:
-    from ..gallery.live import LiveGallery
+from .live_gallery import GalleryFollower
 
 # An answer waits for the next picture, and is given up after this time.
 _WAIT_S = 1.0
@@ -35,8 +33,8 @@ class PhotoPlaces:
     thread has asked for; for the others it does nothing.
     """
 
-    def __init__(self, live: LiveGallery | None = None) -> None:
-        self._live = live
+    def __init__(self, follower: GalleryFollower) -> None:
+        self._follower = follower
         self._answered = threading.Event()
         self._picture: _Picture | None = None
         self._numbers: tuple[Gallery, dict[str, int]] | None = None  # of a gallery that stays
@@ -71,8 +69,9 @@ class PhotoPlaces:
 
     def _number(self, gallery: Gallery, path: str) -> int | None:
         """The number of a photo in a gallery; None if it is not there."""
-        if isinstance(gallery, GallerySnapshot) and self._live is not None:
-            return self._live.number(path)
+        live = self._follower.live
+        if isinstance(gallery, GallerySnapshot) and live is not None:
+            return live.number(path)
         known = self._numbers
         if known is None or known[0] is not gallery:
             numbers = {name: number for number, name in enumerate(gallery.sources.photos())}
