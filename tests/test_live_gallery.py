@@ -143,6 +143,14 @@ def test_photos_in_the_order_in_which_they_joined(tmp_path: Path) -> None:
     assert live.stamps_in([f"{tmp_path}/a"]) == {}
 
 
+def test_photos_of_the_shape_of_the_tiles() -> None:
+    """None is kept uncut, as those of the gallery are."""
+    live = LiveGallery(gallery(3))
+    assert len(live.snapshot.uncut) == 3
+    live.add([photo(9, width=72, height=72)])
+    assert (len(live), len(live.snapshot.uncut)) == (4, 3)
+
+
 def test_no_two_images_have_one_name(tmp_path: Path) -> None:
     """Not even after a file that could not be read, which has no number of a photo."""
     live = LiveGallery(gallery(20))
@@ -373,8 +381,8 @@ def is_used(mosaic: Mosaic, wanted: Gallery) -> bool:
 
 
 def test_many_changes_are_prepared_as_one() -> None:
-    """One preparation at a time, with pauses. Another gallery is not followed, nor is it replaced by
-    what was prepared before."""
+    """One preparation at a time, with pauses. Another gallery is not followed, nor replaced by what
+    was prepared before."""
     live = LiveGallery(gallery(40))
     mosaic = Mosaic(live.snapshot, SETTINGS)
     mosaic.process(scene())

@@ -27,6 +27,8 @@ class Rows:
         self._rows, self._count = rows, len(rows)
 
     def append(self, rows: NDArray[Any]) -> None:
+        if not len(rows):  # the array may still be the file's, which cannot be written
+            return
         end = self._count + len(rows)
         if end > len(self._rows):
             room = max(end + _LEAST_SPARE, int(end * (1 + _SPARE)))
