@@ -9,6 +9,7 @@ import pytest
 
 from livemosaic.control.options import profile_settings, resolve
 from livemosaic.control.state import LIVE_OPTIONS, Control, LiveState, LiveStats
+from livemosaic.errors import UsageError
 from livemosaic.mosaic.grid import plan_grid
 from livemosaic.mosaic.settings import PROFILES, MosaicSettings
 from livemosaic.tile_size import TileSize
@@ -238,6 +239,21 @@ def test_snapshot(control: Control, view: View) -> None:
     press("s", control, view)
     assert control.take_snapshot_request()
     assert not control.take_snapshot_request()
+
+
+def test_snap(control: Control, view: View) -> None:
+    assert press("c", control, view) == ""
+    assert press("c", control, view, is_repeated=True) == ""
+    taken: list[bool] = []
+
+    def refuse() -> None:
+        taken.append(True)
+        raise UsageError("snap: not now; later")
+
+    control.on_snap = refuse
+    assert press("c", control, view) == "snap: not now; later"
+    assert press("c", control, view, is_repeated=True) == ""
+    assert taken == [True]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ class Action:
     ----------
     help : in a few words
     do : runs it, on any thread; returns the new state of what it switches, or None for what
-        happens later; a message for viewers is left in the control
+        happens later; a message for viewers is left in the control. `UsageError` if it is not
+        possible now
     switches : the live option that it turns on or off; empty if there is none
     """
 
@@ -59,6 +60,8 @@ def _switch(field: str, control: Control) -> dict[str, Any]:
 ACTIONS: Mapping[str, Action] = {
     "snapshot": Action("write the next picture as PNG into the current folder of the run",
                        lambda control: control.request_snapshot()),
+    "snap": Action("take a photo of those in front of the camera, which joins the gallery",
+                   lambda control: control.snap()),
     "record": Action("start a recording in the current folder of the run, or end it",
                      partial(_switch, "recording"), "recording"),
     "privacy": Action("turn privacy mode on or off", partial(_switch, "privacy"), "privacy"),

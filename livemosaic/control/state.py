@@ -207,6 +207,7 @@ class Control:
     ----------
     snapshot_requested : whether a snapshot is due
     on_quit : ends the pipeline; the pipeline sets it
+    on_snap : takes a photo, see `snap`; the pipeline sets it
     live_stats : returns the pipeline's statistics; the pipeline sets it
     find_photo : finds the places of a photo, see `photo_places`; the pipeline sets it
     outside_at_start : the state's `outside` at the start
@@ -241,6 +242,7 @@ class Control:
         self._listeners: tuple[Listener, ...] = ()
         self.guests_url = ""
         self.on_quit: Callable[[], None] = lambda: None
+        self.on_snap: Callable[[], None] = lambda: None
         self.live_stats: Callable[[], LiveStats] = LiveStats
         self.find_photo: Callable[[str], list[Place]] = lambda path: []
 
@@ -337,6 +339,15 @@ class Control:
         with self._lock:
             requested, self.snapshot_requested = self.snapshot_requested, False
         return requested
+
+    def snap(self) -> None:
+        """Take a photo of what the camera sees now: within a second it is in the gallery.
+
+        Raises
+        ------
+        UsageError : there is no picture, or it is frozen or hidden by privacy mode
+        """
+        self.on_snap()
 
     def notify(self, message: str) -> None:
         """Leave a message for the user, which the window shows for a moment."""

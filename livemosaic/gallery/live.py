@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..argument import take
 from ..errors import GalleryError, UsageError
+from ..jit import U8
 from .added_crops import Arrays, mean_colours, new_colours, show_wholes
 from .build import Batch, images_cut, read_batch
 from .change import recipe_of
@@ -153,6 +154,11 @@ class LiveGallery:
         batch = read_batch(once, cut, photo_stamp, self.recipe.tile)
         self.add_batch(batch)
         return tuple(batch.unreadable)
+
+    def add_file(self, path: str, picture: U8) -> None:
+        """Add the photo of a file that was just written, BGR, without reading it again."""
+        (name,), cut = images_cut([picture], self.recipe)
+        self.add_batch(read_batch([path], lambda _: cut(name), photo_stamp, self.recipe.tile))
 
     def add_batch(self, batch: Batch) -> None:
         """Add photos that were read by `read_batch` with the recipe of this gallery."""

@@ -7,7 +7,7 @@ a photo have purer colours than the whole of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,6 +17,9 @@ from ..media.image_reader import BACKGROUND, BadImage, ImageReader, flatten
 from ..option import Size
 from ..tile_size import MAX_RATIO
 from .recipe import Recipe
+
+if TYPE_CHECKING:
+    from ..vision.faces import Face
 
 Crop = tuple[int, int, int, int]  # left, top, width, height, in pixels of the upright photo
 
@@ -40,9 +43,11 @@ class Tiles(NamedTuple):
 # Of what is cut off above and below a tile, this share is above it.
 _ABOVE = 0.2
 
-# Faces are looked for in photos of so many pixels on the shorter side. A head is larger than its
-# face by these shares of it: beside and below it, and above it.
-_SMALLEST, _BESIDE, _HAIR = 64, 0.3, 0.6
+# Faces are looked for in photos of so many pixels on the shorter side.
+_SMALLEST = 64
+
+Margins = tuple[float, float, float]  # beside, above and below a face, as shares of its sides
+HEAD: Margins = (0.3, 0.6, 0.3)
 
 # A photo of which a tile shows nearly all is not kept uncut.
 _HARDLY_CUT = 1.05
@@ -118,14 +123,22 @@ def _faces(picture: U8, size: tuple[int, int], recipe: Recipe) -> list[Crop]:
     from ..vision.faces import faces_in
 
     rows, columns = picture.shape[:2]
+    across, down = size[0] / columns, size[1] / rows
     heads = []
-    for left, top, width, height in faces_in(picture):
-        x, x_end = max(0.0, left - _BESIDE * width), min(left + (1 + _BESIDE) * width, columns)
-        y, y_end = max(0.0, top - _HAIR * height), min(top + (1 + _BESIDE) * height, rows)
-        across, down = size[0] / columns, size[1] / rows
-        part = (x * across, y * down, (x_end - x) * across, (y_end - y) * down)
+    for face in faces_in(picture):
+        x, y, width, height = around(face, (columns, rows), HEAD)
+        part = (x * across, y * down, width * across, height * down)
         heads.append((int(part[0]), int(part[1]), int(part[2]), int(part[3])))
     return heads
+
+
+def around(face: Face, size: Size, margins: Margins) -> tuple[float, float, float, float]:
+    """Left, top, width and height of a face with margins, as far as they are in the picture."""
+    left, top, width, height = face
+    beside, above, below = margins
+    x, x_end = max(0.0, left - beside * width), min(left + (1 + beside) * width, size[0])
+    y, y_end = max(0.0, top - above * height), min(top + (1 + below) * height, size[1])
+    return x, y, x_end - x, y_end - y
 
 
 def _begin(length: int, part: int, usual: int, heads: Sequence[tuple[int, int, int]]) -> int:

@@ -79,6 +79,10 @@ class FolderWatcher:
     Raises
     ------
     OptionError : one of the folders is none
+
+    Attributes
+    ----------
+    folders : their absolute paths
     """
 
     def __init__(
@@ -86,7 +90,7 @@ class FolderWatcher:
         live: LiveGallery,
         folders: Sequence[str],
     ) -> None:
-        self.live, self._folders = live, check_folders(folders)
+        self.live, self.folders = live, check_folders(folders)
         self._inform: Callable[[str], None]
         self._warn: Callable[[str], None]
         self._inform = self._warn = lambda text: None
@@ -147,9 +151,9 @@ class FolderWatcher:
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:
         """Start the process; None if the end has come."""
-        known = self.live.stamps_in(self._folders)
+        known = self.live.stamps_in(self.folders)
         order = {
-            "folders": self._folders, "recipe": asdict(self.live.recipe),
+            "folders": self.folders, "recipe": asdict(self.live.recipe),
             "known": known, "joined": sorted(self._own), "skip": self._skip,
         }  # fmt: skip
         lowest: int = getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)  # of Windows
@@ -189,7 +193,7 @@ class FolderWatcher:
         if isinstance(reason, Exception):
             _logger.debug("watch", exc_info=reason)
             reason = problem_of(reason)
-        names = ", ".join(self._folders)
+        names = ", ".join(self.folders)
         self._warn(f"{names}: watching has ended: {reason}; start again to go on")
 
     def _finish(self, process: subprocess.Popen[bytes]) -> None:
@@ -202,7 +206,7 @@ class FolderWatcher:
             with contextlib.suppress(OSError):
                 assert pipe is not None
                 pipe.close()
-        for folder in self._folders:
+        for folder in self.folders:
             remove_remains_of(kept_file(folder))
 
     def _follow(self, stream: IO[bytes]) -> Reading | None:
@@ -223,10 +227,12 @@ class FolderWatcher:
 
     def _take(self, news: News) -> None:
         if isinstance(news, Joined):
-            self.live.add_batch(news.batch)
-            self._joined += news.batch.names
-            self._own.update(news.batch.names)
-            self._leaving.difference_update(news.batch.names)
+            names, stamps, *_ = news.batch
+            if [self.live.stamp(it) for it in names] != stamps:  # else it was taken in this run
+                self.live.add_batch(news.batch)
+                self._joined += names
+            self._own.update(names)
+            self._leaving.difference_update(names)
             if self._leaving:
                 self._leave([])
         elif isinstance(news, Left):

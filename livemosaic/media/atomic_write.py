@@ -188,6 +188,12 @@ def _beside(path: Path) -> Iterator[Path]:
     return (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
 
 
+def free_path(path: Path) -> Path:
+    """The path, or it with a number from 2, where there is no file yet."""
+    paths = itertools.chain([path], _beside(path))
+    return next(path for path in paths if not os.path.lexists(path))
+
+
 def _move_if_free(source: Path, path: Path) -> bool:
     """Move a file to a path, if there is no file."""
     try:
@@ -242,8 +248,7 @@ def recover_recordings(folder: Path) -> list[Path]:
                             _remove(folder / name)
                             continue
                         wanted = folder / f"{stem}-recovered{ending}"
-                        paths = itertools.chain([wanted], _beside(wanted))
-                        path = next(path for path in paths if not os.path.lexists(path))
+                        path = free_path(wanted)
                         os.rename(folder / name, path)  # Windows refuses it while it is open
                     recovered.append(path)
     return recovered

@@ -119,7 +119,7 @@ class FacesFinder:
         y = np.ascontiguousarray(frame.y[::4, :: -4 if state.mirror else 4])
         time_s = frame.captured_s if self._is_live else frame.time_s
         found = self.looks.take(
-            frame, coarse(y), lambda: (_small(frame, mirror=state.mirror), time_s)
+            frame, coarse(y), lambda: (small_picture(frame, mirror=state.mirror), time_s)
         )
         width, height = frame.width, frame.height
         faces = [
@@ -131,8 +131,8 @@ class FacesFinder:
         return faces
 
 
-def _small(frame: Frame, *, mirror: bool) -> U8:
-    """A frame with few pixels, uint8 (h, w, 3) BGR."""
+def small_picture(frame: Frame, *, mirror: bool = False) -> U8:
+    """A frame with as few pixels as faces need, uint8 (h, w, 3) BGR."""
     scale = min(1.0, _SHORTER_SIDE / min(frame.width, frame.height))
     size = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
     planes = [scaled(plane, *size) for plane in (frame.y, frame.u, frame.v)]

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..control.state import Control, LiveState
@@ -24,6 +25,7 @@ from .away import AwayPicture
 from .faces import FacesFinder
 from .governor import Governor, Step
 from .live_gallery import GalleryFollower
+from .photo_booth import PhotoBooth
 from .photo_places import PhotoPlaces
 from .queues import Closed, Ended, FrameQueue
 from .sink_writer import FanOut
@@ -67,6 +69,7 @@ class MosaicWorker:
         away: AwayPicture | None = None,
         live_gallery: LiveGallery | None = None,
         watcher: FolderWatcher | None = None,
+        aspect: Fraction = Fraction(1),
     ) -> None:
         self._mosaic, self._incoming, self._fan_out = mosaic, incoming, fan_out
         self._threads, self._control, self.governor = threads, control, governor
@@ -81,6 +84,13 @@ class MosaicWorker:
             mosaic, live_gallery, self._spawn_aside, name=self._state.gallery
         )
         self.places = PhotoPlaces(self.follower)
+        self._booth = PhotoBooth(
+            control,
+            self.follower,
+            partial(self._spawn_aside, awaited=True),
+            folder=None if watcher is None else watcher.folders[0],
+            aspect=aspect,
+        )
         self._opened: deque[tuple[Texts, Gallery]] = deque(maxlen=1)  # ready to be used
         self._last_input: Frame | None = None
         self._repainted_at: Fraction | None = None  # presentation time of a repainted picture
@@ -125,6 +135,12 @@ class MosaicWorker:
                 self._watcher.end()
         self._last_input = None
         self._fan_out.finish()
+
+    def take_photo(self) -> None:
+        """Take a photo of the newest frame, see `Control.snap`. Safe from any thread."""
+        frame = self._last_input
+        tile = 1 if frame is None else self._mosaic.plan(frame.width, frame.height).tile_px
+        self._booth.take(frame, tile, status=self.status)
 
     def _pass_on(self, item: Item | None) -> None:
         """Filter an item, or repaint; hold no picture after that: see `Frame`."""

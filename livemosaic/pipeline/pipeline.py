@@ -234,6 +234,7 @@ class Pipeline:
             away=away,
             live_gallery=live_gallery,
             watcher=watcher,
+            aspect=source.info.sample_aspect_ratio,
         )
         recorder = Recorder(control, fan_out, open_recording, self._make_writer)
         started_s = time.monotonic() if started_s is None else started_s
@@ -246,6 +247,7 @@ class Pipeline:
         self._osc = osc
         self.interactive = self._live or bool(windows or viewers or osc)
         control.on_quit = self.stop
+        control.on_snap = worker.take_photo
         control.live_stats = self.live_stats
         control.find_photo = worker.places.find
 

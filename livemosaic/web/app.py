@@ -109,7 +109,10 @@ class Application:
         name = request.path_params["name"]
         if name not in ACTIONS:
             raise HTTPException(404, f"no such action; there are {', '.join(ACTIONS)}")
-        state = ACTIONS[name].do(self._control)
+        try:
+            state = ACTIONS[name].do(self._control)
+        except UsageError as error:
+            raise HTTPException(409, str(error)) from None
         return JSONResponse({name: True}, 202) if state is None else JSONResponse(state)
 
     async def _snapshot(self, request: Request) -> Response:

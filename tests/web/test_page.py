@@ -171,6 +171,17 @@ def test_each_control_changes_its_option(chromium: Browser, own_live: Live, tmp_
         assert tab.problems == []
 
 
+def test_snap_me_in(chromium: Browser, live: Live) -> None:
+    with chromium.tab() as tab:
+        opened(tab, live)
+        tab.run("document.querySelector('[data-action=snap]').click()")
+        tab.wait_for("document.querySelector('#toasts').textContent.includes('joins')")
+        assert tab.problems == []
+        live.client.patch("/api/settings", json={"privacy": True})
+        tab.run("document.querySelector('[data-action=snap]').click()")
+        tab.wait_for("document.querySelector('#toasts').textContent.includes('snap: privacy mode')")
+
+
 def test_the_page_is_operated_by_the_keyboard(chromium: Browser, live: Live) -> None:
     """Tab reaches everything that can be operated, in the order of the page."""
     with chromium.tab() as tab:

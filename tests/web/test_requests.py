@@ -15,6 +15,7 @@ import pytest
 
 from livemosaic.control.live_values import LIVE_VALUES, change_values, live_values, offered
 from livemosaic.control.state import LIVE_OPTIONS, Control, LiveState
+from livemosaic.errors import UsageError
 from livemosaic.media.frame import Frame
 from livemosaic.media.qr_code import qr_svg
 from livemosaic.mosaic.settings import MosaicSettings
@@ -199,6 +200,23 @@ def test_actions(site: Site, client: httpx.Client) -> None:
     assert not ended
     assert client.post("/api/actions/quit").status_code == 202
     assert ended == [True]
+
+
+def test_an_action_that_is_not_possible(
+    site: Site, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A photo in privacy mode, for example; the reason is that of the control."""
+    reasons = ["snap: not now; later"]
+
+    def snap() -> None:
+        if reasons:
+            raise UsageError(reasons.pop())
+
+    monkeypatch.setattr(site.control, "on_snap", snap)
+    answer = client.post("/api/actions/snap")
+    assert (answer.status_code, answer.json()) == (409, {"error": "snap: not now; later"})
+    answer = client.post("/api/actions/snap")
+    assert (answer.status_code, answer.json()) == (202, {"snap": True})
 
 
 # ---- pictures ----------------------------------------------------------------------------
