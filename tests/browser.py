@@ -89,6 +89,24 @@ class Tab:
                 "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code
             )
 
+    def type(self, text: str) -> None:
+        """Press a key that makes a text, such as the Enter key."""
+        key = {"key": "Enter", "windowsVirtualKeyCode": 13} if text == "\r" else {}
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, text=text, **key)
+
+    def choose(self, input: str, *files: Path) -> None:
+        """Give files to the chooser of an `input` element, by its selector."""
+        found = self.call("Runtime.evaluate", expression=f"document.querySelector({input!r})")
+        element, names = found["result"]["objectId"], list(map(str, files))
+        self.call("DOM.setFileInputFiles", objectId=element, files=names)
+
+    def connect(self, *, online: bool) -> None:
+        """Take the network away, or give it back."""
+        self.call("Network.enable")
+        rates = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.call("Network.emulateNetworkConditions", offline=not online, **rates)
+
     def screenshot(self, *, full: bool = False) -> bytes:
         """What is shown, as PNG."""
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=full)

@@ -53,7 +53,7 @@ _RULES: tuple[_Rule, ...] = (
     ("guests auto_approve",
      lambda options, run: not run.paced,
      "photos join while a live input is shown"),
-    ("auto_approve",
+    ("auto_approve qr",
      lambda options, run: options.guests is None,
      "there are no --guests"),
     ("fit crops no_mirror frames_of_videos focus",

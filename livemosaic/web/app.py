@@ -24,6 +24,7 @@ from .guard import Guard, json_error
 from .history import stats_json
 from .listener import Listener
 from .page import page_and_policy
+from .parameters import whole_parameter
 from .photos.catalogue import Catalogue
 from .photos.routes import PhotoRoutes
 from .viewfinder import MAX_WIDTH, MIN_WIDTH, Over, Shape, Viewfinder
@@ -174,12 +175,7 @@ class _Stream(StreamingResponse):
 
 
 def _width(request: Request) -> int | None:
-    text = request.query_params.get("width")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and MIN_WIDTH <= int(text[:9]) <= MAX_WIDTH):
-        raise HTTPException(400, f"width: must be a whole number from {MIN_WIDTH} to {MAX_WIDTH}")
-    return int(text)
+    return whole_parameter(request, "width", MIN_WIDTH, MAX_WIDTH)
 
 
 def _words(error: UsageError) -> str:

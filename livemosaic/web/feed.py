@@ -38,6 +38,7 @@ class Feed:
     def __init__(self, control: Control, viewfinder: Viewfinder, catalogue: Catalogue) -> None:
         self._control, self._viewfinder, self._catalogue = control, viewfinder, catalogue
         self._history = History()
+        self._photos: object = None  # as the pages know them
         self._pages: set[_Page] = set()
 
     async def run(self) -> None:
@@ -56,6 +57,10 @@ class Feed:
                 line = self._history.add(stats)
                 if self._pages:
                     self._send({"type": "stats", "now": self._now(stats), "line": line})
+                photos = self._catalogue.changes, stats.photos
+                if photos != self._photos:
+                    self._photos = photos
+                    self._send({"type": "photos"})
         finally:
             end()
 

@@ -12,7 +12,7 @@ from ..option import Option
 from ..tile_size import EVEN_TILE
 from .photos.guest_folder import STATES
 from .photos.limits import MAX_PHOTO
-from .photos.routes import FIELD, GUEST_HEADER
+from .photos.routes import FIELD, GUEST_HEADER, MAX_LISTED
 from .viewfinder import MAX_WIDTH, MIN_WIDTH
 
 _COLOUR = "^#[0-9a-fA-F]{6}$"
@@ -138,6 +138,8 @@ def _photo_paths() -> dict[str, Any]:
     photos = {"type": "array", "items": photo}
     answers = {"type": "array", "items": {"$ref": "#/components/schemas/UploadAnswer"}}
     state = {"name": "state", "in": "query", "schema": {"enum": list(STATES)}}
+    most = {"type": "integer", "minimum": 1, "maximum": MAX_LISTED}
+    limit = {"name": "limit", "in": "query", "description": "the newest ones", "schema": most}
     id = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     guest = {
         "name": GUEST_HEADER,
@@ -156,7 +158,7 @@ def _photo_paths() -> dict[str, Any]:
         "/api/photos": {
             "get": {
                 **_operation("photos of guests and of watched folders", _json(photos)),
-                "parameters": [state],
+                "parameters": [state, limit],
             },
             "post": {
                 **_operation("send photos as a guest; an answer for each", _json(answers)),
@@ -197,6 +199,7 @@ def _photo_schemas() -> dict[str, Any]:
         **decision,
         "name": {**text, "description": "of its file; of a guest's photo, nothing of the guest's"},
         "added_s": {**number, "description": "seconds since 1970"},
+        "guest": {"type": "boolean", "description": "a guest sent it"},
     }
     places = {
         "type": "array",

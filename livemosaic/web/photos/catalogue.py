@@ -32,6 +32,7 @@ class Photo:
     Attributes
     ----------
     path : of its file; a rejected one has none
+    guest : whether a guest sent it; the host may remove it then
     added_s : when it came, in seconds since 1970; of a watched folder, the time of its file
     """
 
@@ -40,6 +41,7 @@ class Photo:
     state: State
     added_s: float
     path: str
+    guest: bool = False
 
 
 class Catalogue:
@@ -84,6 +86,11 @@ class Catalogue:
     def waiting(self) -> int:
         """How many photos wait for the host."""
         return 0 if self.guests is None else self.guests.waiting
+
+    @property
+    def changes(self) -> int:
+        """A number that grows with each change of a guest's photo."""
+        return 0 if self.guests is None else self.guests.changes
 
     async def add(self, file: BinaryIO) -> tuple[GuestPhoto, bool]:
         """As `GuestFolder.add`, which closes the file, also if the guest has gone meanwhile."""
@@ -134,7 +141,7 @@ class Catalogue:
     def _of_guest(self, photo: GuestPhoto) -> Photo:
         assert self.guests is not None
         path = "" if photo.state == "rejected" else str(self.guests.path(photo))
-        return Photo(photo.id, photo.name, photo.state, photo.added_s, path)
+        return Photo(photo.id, photo.name, photo.state, photo.added_s, path, guest=True)
 
 
 def _id_of(path: str) -> str:

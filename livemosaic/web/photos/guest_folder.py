@@ -92,6 +92,10 @@ class GuestFolder:
     folder : see `open_folder`
     decode : makes a JPEG of what a guest sends; `BadImage`
     auto_approve : whether photos join without the host's approval
+
+    Attributes
+    ----------
+    changes : of photos, since the start
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class GuestFolder:
         self.folder, self._hidden = folder, folder / _HIDDEN
         self._decode, self._auto_approve, self._clock = decode, auto_approve, clock
         self._lock = threading.Lock()
+        self.changes = 0
         self._photos: dict[str, GuestPhoto] = {}
         for photo in self._found():
             self._photos[photo.id] = photo
@@ -162,8 +167,12 @@ class GuestFolder:
             with contextlib.suppress(OSError), atomic_write(self._known_file(photo.id)) as out:
                 out.write(known)
         rejected = replace(photo, state="rejected", size=0, fingerprint=known)
-        self._photos[photo.id] = rejected
-        return rejected
+        return self._put(rejected)
+
+    def _put(self, photo: GuestPhoto) -> GuestPhoto:
+        self._photos[photo.id] = photo
+        self.changes += 1
+        return photo
 
     def _known_file(self, id: str) -> Path:
         return self._hidden / f"{id}{_KNOWN}"
@@ -219,8 +228,7 @@ class GuestFolder:
         with contextlib.suppress(OSError), atomic_write(self._known_file(id)) as out:
             out.write(fingerprint)
         with self._lock:
-            self._photos[id] = photo
-        return photo, False
+            return self._put(photo), False
 
     # ---- what the host decides -----------------------------------------------------------
 
@@ -234,7 +242,7 @@ class GuestFolder:
             if photo is not None and photo.state == "waiting":
                 approved = replace(photo, state="approved")
                 os.replace(self.path(photo), self.path(approved))
-                self._photos[id] = photo = approved
+                photo = self._put(approved)
             return photo
 
     def approve_all(self) -> int:

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from ...control.state import Control, Place
 from ...media.image_reader import BadImage
+from ..parameters import whole_parameter
 from . import limits
 from .catalogue import Catalogue, Photo
 from .form import BadForm, boundary_of, form_events
@@ -25,7 +26,7 @@ _log = logging.getLogger("livemosaic")
 GUEST_HEADER = "livemosaic-guest"  # an id that the upload page makes
 FIELD = b"photo"
 _SLOT_S, _RETRY_S = 30.0, 5.0  # for which an upload waits for its turn; then, until the next try
-_MAX_LISTED = 1000
+MAX_LISTED = 1000
 _MAX_FINDING = 4  # that wait for a picture, each on a thread
 
 
@@ -53,9 +54,10 @@ class PhotoRoutes:
         state = request.query_params.get("state")
         if state is not None and state not in STATES:
             raise HTTPException(400, f"state: must be one of {', '.join(STATES)}")
+        limit = whole_parameter(request, "limit", 1, MAX_LISTED) or MAX_LISTED
         photos = await to_thread(self._catalogue.photos)
         chosen = [photo for photo in photos if state is None or photo.state == state]
-        return JSONResponse([_json(photo) for photo in chosen[:_MAX_LISTED]])
+        return JSONResponse([_json(photo) for photo in chosen[:limit]])
 
     async def _show(self, request: Request) -> Response:
         photo = await self._find(request)
@@ -221,6 +223,7 @@ def _json(photo: Photo) -> dict[str, Any]:
         "name": photo.name,
         "state": photo.state,
         "added_s": round(photo.added_s, 3),
+        "guest": photo.guest,
     }
 
 
