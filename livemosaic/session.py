@@ -261,6 +261,7 @@ def open_pipeline(
     from .mosaic.match import MATCHERS
     from .mosaic.mosaic import Mosaic
     from .pipeline import Pipeline, output_info
+    from .pipeline.area import warm_up_area
     from .pipeline.away import AwayPicture
     from .sinks.atomic_file import report_recordings
     from .sinks.base import RunContext, are_for_screen
@@ -361,7 +362,9 @@ def open_pipeline(
     for name, reason in ignored_options(options, circumstances).items():
         _log.warning("%s has no effect: %s", named(name), reason)
     if live:
-        mosaic.warm_up(info.width, info.height, info.colour)
+        deep_colour = None if info.deep is None else info.deep.colour
+        mosaic.warm_up(info.width, info.height, info.colour, deep_colour)
+        warm_up_area(grid.width)  # a key may choose one
     away = None if options.away is None else named_picture("away", str(options.away))
     check_outside(options.outside)
     context = RunContext(rate=rate, mosaic=mosaic, control=control)

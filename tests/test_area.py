@@ -25,7 +25,7 @@ from livemosaic.mosaic.area import Area, HiddenCells
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.pipeline import Pipeline
-from livemosaic.pipeline.area import AreaFinder
+from livemosaic.pipeline.area import AreaFinder, warm_up_area
 from livemosaic.pipeline.governor import STEPS
 from livemosaic.vision.person import PersonFinder, refined, shrunk
 
@@ -419,19 +419,15 @@ def test_live_a_picture_is_read_aside(tmp_path: Path) -> None:
 
 def test_the_kernels_of_the_first_mask_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mask is 256 samples wide; each width of a plane has a kernel of its own."""
-    widened, threads = list[tuple[int, int]](), list[Any]()
+    widened = list[tuple[int, int]]()
 
     def widen(plane: U8, width: int) -> U8:
         widened.append((plane.shape[1], width))
         return plane
 
-    monkeypatch.setattr("livemosaic.mosaic.area.widen_rows", widen)
-    finder = AreaFinder(lambda name, work: threads.append(work), _fail)
-    state = LiveState(SETTINGS, area="person")
-    assert finder.area_of(_person(), state, (1280, 720)) is None
-    finder.close()
-    threads[0]()
-    assert widened == [(256, 1280), (256, 640)]
+    monkeypatch.setattr("livemosaic.pipeline.area.widen_rows", widen)
+    warm_up_area(1280)
+    assert set(widened) == {(256, 1280), (256, 640), (128, 1280), (64, 640)}
 
 
 def _mask_of(frame: Frame, finder: AreaFinder, time_s: float = 0.0, **state: Any) -> U8:

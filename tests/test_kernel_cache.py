@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -266,3 +267,12 @@ def test_a_user_without_a_home(tmp_path: Path) -> None:
     folder = Path(done.stdout.strip())
     assert folder.parent == temporary
     assert (folder.stat().st_uid, stat.S_IMODE(folder.stat().st_mode)) == (65534, 0o700)
+
+
+@pytest.mark.slow
+@needs_jit
+def test_a_live_picture_waits_for_no_kernel() -> None:
+    """Whatever its options are, and whichever key is pressed."""
+    command = [sys.executable, "-m", "tests.kernels_program", "emoji"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []

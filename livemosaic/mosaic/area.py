@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..jit import I32, U8, U16, Bools, kernel
 from ..media.colour import Colour
 from ..media.frame import Frame, check_plane
-from .blend import Rows, widen_rows
+from .blend import Rows, constant
 from .grid import Grid
 
 # Interpolation mixes each sample with those beside it, and a cell may end in the middle of one.
@@ -121,25 +121,9 @@ def mix_plane(
     that, which is mixed; their columns are enlarged here, as their rows say.
     """
     _mix(
-        _constant(mosaic), _constant(outside), outside_rows.above, outside_rows.weight,
-        _constant(mask), mask_rows.above, mask_rows.weight, out,
+        constant(mosaic), constant(outside), outside_rows.above, outside_rows.weight,
+        constant(mask), mask_rows.above, mask_rows.weight, out,
     )  # fmt: skip
-
-
-def _constant(plane: U8) -> U8:
-    """A plane of the one type that the kernel is compiled for: read-only, and without gaps."""
-    plane = np.ascontiguousarray(plane).view()
-    plane.flags.writeable = False
-    return plane
-
-
-def warm_up(mask_width: int, width: int) -> None:
-    """Load the kernels that put a mask of this width into pictures of that width: up to 1 s where
-    they have to be compiled."""
-    plane, rows = np.zeros((2, 2), np.uint8), Rows(2, 2, 2)
-    mix_plane(plane, plane, rows, plane, rows, plane.copy())
-    for across in (width, width // 2):
-        widen_rows(np.zeros((2, mask_width), np.uint8), across)
 
 
 @kernel

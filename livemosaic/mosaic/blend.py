@@ -214,8 +214,16 @@ def widen_rows(plane: U8, width: int) -> U8:
         size = (width, plane.shape[0])
         return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR), np.uint8)
     wide = np.empty((plane.shape[0], width), np.uint8)
-    _widen_kernel(factor)(plane, wide)
+    _widen_kernel(factor)(constant(plane), wide)
     return wide
+
+
+def constant(plane: U8) -> U8:
+    """A plane as kernels read it: of one type, read-only and without gaps, so that they are
+    compiled once."""
+    plane = np.ascontiguousarray(plane).view()
+    plane.flags.writeable = False
+    return plane
 
 
 @cache

@@ -27,7 +27,7 @@ from ..gallery.snapshot import GallerySnapshot
 from ..jit import F32, I32, U8, Bools
 from ..media.colour import Colour, ycbcr_to_bgr
 from ..media.deep import eight_bits
-from ..media.frame import Frame
+from ..media.frame import DeepPicture, Frame
 from ..media.picture import from_frame, to_frame
 from ..option import options_of
 from ..tile_size import enlarged
@@ -652,14 +652,18 @@ class Mosaic:
     # ---- warm-up: what a live stream must not wait for -------------------------------------------
 
     @_one_thread
-    def warm_up(self, width: int, height: int, colour: Colour) -> None:
+    def warm_up(
+        self, width: int, height: int, colour: Colour, deep_colour: Colour | None = None
+    ) -> None:
         """Load every kernel that frames of this size need (0.2 s), index the gallery, and cache its
         tiles unless they are very many (0.1 s). A stream that has started stays as it is.
+
+        `deep_colour` is the colour of the frames' pictures in 10 bits, if they have these.
         """
-        self.warm_up_kernels(self.settings, width, height, colour)
+        self.warm_up_kernels(self.settings, width, height, colour, deep_colour)
         if self._tiles or self.settings.thorough:
             return
-        self._start(width, height, colour)
+        self._start(width, height, colour, deep_colour)
         tiles = len(self.gallery.tiles)
         for layer in self._layers:
             pixels = layer.grid.tile_width * layer.grid.tile_height
@@ -667,7 +671,12 @@ class Mosaic:
                 layer.tiles.slots(np.arange(tiles, dtype=np.int32))
 
     def warm_up_kernels(
-        self, settings: MosaicSettings, width: int, height: int, colour: Colour
+        self,
+        settings: MosaicSettings,
+        width: int,
+        height: int,
+        colour: Colour,
+        deep_colour: Colour | None = None,
     ) -> None:
         """Load every kernel that frames of this size need with other settings, also with tiles
         twice as large: 0.2 s, and up to 4 s where they have to be compiled.
@@ -677,13 +686,20 @@ class Mosaic:
         grid = plan_grid(width, height, settings)
         settings = settings.for_grid(grid)
         for tile_px in {enlarged(grid.tile_px, n, MAX_TILE_PX) for n in _WARM_SIZES}:
-            self._run_kernels(replace(settings, tile_px=tile_px), width, height, colour)
+            each = replace(settings, tile_px=tile_px)
+            self._run_kernels(each, width, height, colour, deep_colour)
 
     def _run_kernels(
-        self, settings: MosaicSettings, width: int, height: int, colour: Colour
+        self,
+        settings: MosaicSettings,
+        width: int,
+        height: int,
+        colour: Colour,
+        deep_colour: Colour | None,
     ) -> None:
-        """Make three small mosaics, with the kernels of large ones: these depend on the tile's size
-        and the scale, not on the number of cells. The last picture has noise, to be measured."""
+        """Make some small mosaics, with the kernels of large ones: these depend on the tile's size
+        and the scale, not on the number of cells. The last pictures have noise, to be measured, and
+        one an area."""
         grid = plan_grid(width, height, settings)
         scale = grid.width / width
         across = max(2, round(2 * grid.tile_width / scale))
@@ -696,11 +712,17 @@ class Mosaic:
         scratch = Mosaic(self.gallery, settings, matcher=self._make_matcher)
         lent: list[Frame] = []  # so that the second one has to copy the first
         noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-        for picture in (np.zeros_like(noise), np.full_like(noise, 255), noise):
+        made = scratch.plan(width, height)
+        everywhere = np.full((made.height, made.width), 255, np.uint8)
+        for picture in (np.zeros_like(noise), np.full_like(noise, 255), noise, noise):
             frame = Frame.from_bgr(picture, colour=colour)
+            if deep_colour is not None:
+                y, u, v = (plane.astype(np.uint16) for plane in (frame.y, frame.u, frame.v))
+                frame = replace(frame, deep=DeepPicture(y, u, v, deep_colour))
             # Cells split after the first picture, so that some leave, too.
             faces = [(0.0, 0.0, float(width), float(height))] if lent else []
-            lent.append(scratch.process(frame, faces=faces))
+            area = Area(everywhere, frame) if len(lent) == 3 else None
+            lent.append(scratch.process(frame, area=area, faces=faces))
 
     def warm_up_gallery(self, gallery: Gallery) -> None:
         """Index a gallery for the match, 2 s for 300,000 tiles, so that the first frame with it

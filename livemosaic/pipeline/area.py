@@ -16,7 +16,8 @@ from ..media.deep import DeepColours
 from ..media.frame import DeepPicture, Frame
 from ..media.image_reader import BadImage, read_picture
 from ..media.scale import cover
-from ..mosaic.area import Area, warm_up
+from ..mosaic.area import Area
+from ..mosaic.blend import widen_rows
 from ..vision.person import WIDTH, PersonFinder, coarse, refined, shrunk, shrunk_luma
 from .looks import Looks, Spawn
 
@@ -25,6 +26,15 @@ _Picture = tuple[U8, Colour]  # Y'CbCr in the size of the mask
 # What is blurred has so many pixels, and is mixed over so many.
 _BLURRED_SIZE, _BLUR_SIGMA = (128, 72), 4.0
 _PARTS = (1, 2, 2)  # of a picture's width that are a sample in each plane
+
+
+def warm_up_area(width: int) -> None:
+    """Load the kernels that enlarge the mask, and a blurred picture, to a width: a live stream must
+    not wait for them. `Mosaic.warm_up` loads the others."""
+    for few in (WIDTH, _BLURRED_SIZE[0]):
+        widen_rows(np.zeros((2, few), np.uint8), width)
+    for few in (WIDTH, _BLURRED_SIZE[0] // 2):
+        widen_rows(np.zeros((2, few), np.uint8), width // 2)
 
 
 class AreaFinder:
@@ -46,8 +56,7 @@ class AreaFinder:
 
     def __init__(self, spawn: Spawn | None, warn: Callable[[object], None]) -> None:
         self._outside = Outside(spawn, warn)
-        self._is_live, self._width = spawn is not None, 0
-        self.looks: Looks[_Picture, F32] = Looks(spawn, "area", self._person_finder)
+        self.looks: Looks[_Picture, F32] = Looks(spawn, "area", _person_finder)
         self.share = 1.0
 
     @property
@@ -71,7 +80,6 @@ class AreaFinder:
         def came(picture: Any) -> Any:
             return cv2.flip(picture, 1) if state.mirror else picture
 
-        self._width = size[0]
         found = self.looks.take(
             frame, coarse(came(luma)), lambda: (came(shrunk(frame, luma)), frame.colour)
         )
@@ -89,11 +97,10 @@ class AreaFinder:
     def close(self) -> None:
         self.looks.close()
 
-    def _person_finder(self) -> Callable[[_Picture, bool], F32]:
-        finder = PersonFinder()
-        if self._is_live:
-            warm_up(WIDTH, self._width)  # or the first mask would be waited for
-        return lambda picture, is_new: finder.look(*picture, is_new=is_new)
+
+def _person_finder() -> Callable[[_Picture, bool], F32]:
+    finder = PersonFinder()
+    return lambda picture, is_new: finder.look(*picture, is_new=is_new)
 
 
 class _Wanted(NamedTuple):

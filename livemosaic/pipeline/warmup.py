@@ -46,7 +46,9 @@ class WarmUp:
 
     def _start(self, wanted: MosaicSettings, last: Frame) -> None:
         def warm_up() -> None:
-            self._mosaic.warm_up_kernels(wanted, last.width, last.height, last.colour)
+            deep_colour = None if last.deep is None else last.deep.colour
+            of_frames = (last.width, last.height, last.colour, deep_colour)
+            self._mosaic.warm_up_kernels(wanted, *of_frames)
             self._warm.add(_kernels(wanted))
             self._finished = True
             end()
