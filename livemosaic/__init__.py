@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .diagnosis import diagnose_gallery
     from .gallery import build_gallery, open_gallery, refresh_gallery, remove_photos
     from .gallery.file_format import Gallery
-    from .gallery.live import LiveGallery
+    from .gallery.live import AddedPhoto, LiveGallery
     from .media.colour import Colour
     from .media.frame import Frame, StreamInfo
     from .mosaic.area import Area
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AddedPhoto",
     "Area",
     "Colour",
     "Control",
@@ -67,6 +68,7 @@ __all__ = [
 
 # Imported at their first use: `livemosaic --help` must not wait for NumPy and Numba.
 _LAZY = {
+    "AddedPhoto": ".gallery.live",
     "Area": ".mosaic.area",
     "Colour": ".media.colour",
     "Control": ".control.state",
