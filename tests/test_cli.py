@@ -18,10 +18,12 @@ import cv2
 import numpy as np
 import pytest
 
+from livemosaic.cli.console import print_code
 from livemosaic.control.options import OPTIONS, user_settings_file
 from livemosaic.control.state import Control
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.frame import StreamInfo
+from livemosaic.media.qr_code import qr_lines
 from livemosaic.sinks.base import Window
 
 from .clips import frames, make, packet_times, picture, streams
@@ -221,6 +223,38 @@ def test_a_terminal_is_clean_afterwards(folder: Path, small: list[str]) -> None:
     assert b"cells active" in seen
     assert screen(seen)[1:] == [""]
     assert re.match(r"livemosaic: null: \d+ frames, 0\.\d s, of 128x96", screen(seen)[0])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+@pytest.mark.parametrize(
+    ("columns", "encoding", "shown"),
+    [(80, "utf-8", True), (40, "utf-8", False), (80, "ascii", False)],
+)
+def test_a_qr_code_is_for_a_terminal_with_room(
+    columns: int, encoding: str, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+    lines = qr_lines("http://192.0.2.1:8080/upload?token=0123456789abcdefghijkl")
+    with os.fdopen(theirs, "w", encoding=encoding) as terminal, os.fdopen(ours, "rb") as seen:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        print_code(lines)
+        terminal.write("end\n")
+        terminal.flush()
+        text = b""
+        while b"end" not in text:
+            text += os.read(seen.fileno(), 65536)
+    assert all(line.encode() in text for line in lines) == shown
+    assert shown or text == b"end\r\n"
+
+
+def test_a_qr_code_is_for_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+    print_code(qr_lines("http://192.0.2.1/"))
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.slow

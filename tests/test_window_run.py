@@ -235,6 +235,25 @@ def stands(picture: U8, run: Live) -> bool:
     return all(np.array_equal(picture[rows], run.picture()[rows]) for _ in range(2))
 
 
+def test_the_qr_code_can_be_read(screen: Screen, tmp_path: Path) -> None:
+    """With the text of `guests:`, from the start and after the key."""
+    words = ("--qr", "--web", "0", "--guests", "party", "--no-config")
+
+    def code(picture: U8) -> str:
+        return str(cv2.QRCodeDetector().detectAndDecode(picture)[0])
+
+    with live(screen, tmp_path, *words) as run:
+        picture = run.see(code, "the code")
+        address = code(picture)
+        run.press("u")
+        run.see(lambda p: p[-200:, :200].mean() < 200 and not code(p), "no code")
+        run.press("u")
+        run.see(lambda p: code(p) == address, "the code again")
+        run.press("q")
+        outcome = finish(run.process)
+    assert f"guests: {address}" in outcome.lines
+
+
 @pytest.mark.parametrize("key", ["q", "Escape"])
 def test_quit(screen: Screen, tmp_path: Path, key: str) -> None:
     with live(screen, tmp_path) as run:
