@@ -191,6 +191,12 @@ def test_the_pages_fit(
             corner = shot.getpixel((3, shot.height - 3))
             assert isinstance(corner, int)
             assert (corner < 80) == dark
+        own.run("document.documentElement.style.fontSize = '200%'")
+        own.run("add({ state: 'refused', problem: 'x'.repeat(200) })")
+        assert own.run("[innerWidth, document.documentElement.scrollWidth <= innerWidth]") == [
+            size[0],
+            True,
+        ]
     assert [role for role, name in names if not name] == []
     spoken = [name.partition(" of ")[0] for _, name in names]
     assert ("Take a photo" in spoken) == phone

@@ -45,6 +45,9 @@ const KEPT = "livemosaic photos";
 const GUEST = "livemosaic guest";
 const MOST_KEPT = 100;
 const REFRESH_MS = 2000;
+const CALM_MS = 60000;
+const SELDOM_MS = 12000; // livemosaic closes a connection that is idle for 10 s
+const MOST_ASKED = 4;
 const RETRY_MS = 2000;
 const FINAL = ["refused", "rejected", "gone"];
 
@@ -129,6 +132,7 @@ function draw(photo) {
   if (!["queued", "sending"].includes(photo.state) && text !== photo.said) {
     if (photo.said !== undefined) byId("said").textContent = `Photo ${photo.number}: ${text}`;
     photo.said = text;
+    changed = performance.now();
   }
 }
 
@@ -257,6 +261,8 @@ addEventListener("beforeunload", (event) => {
 
 let isOver = false;
 let turn = 0;
+let wake = () => {};
+let changed = 0; // when a photo got another state
 
 function setLost(text) {
   byId("lost").hidden = !text;
@@ -285,21 +291,32 @@ async function reach(path, use = () => {}, options = {}) {
   }
 }
 
-// Asks about one photo after the other.
+// Asks about photos in turns: often while something happens, later seldom, so that the connection
+// rests and others have room.
 async function watch() {
   while (!isOver) {
-    await pause(REFRESH_MS);
+    const isLost = !byId("lost").hidden;
+    const isCalm = !isLost && performance.now() - changed > CALM_MS;
+    await new Promise((done) => { wake = done; setTimeout(done, isCalm ? SELDOM_MS : REFRESH_MS); });
+    if (document.hidden) continue;
     const asked = photos.filter((it) => it.id && !FINAL.includes(it.state));
-    const photo = asked[turn++ % (asked.length || 1)];
-    if (!photo || document.hidden) continue;
-    await reach(`api/photos/${encodeURIComponent(photo.id)}`, async (answer) => {
-      if (answer.status === 404) update(photo, { state: "gone" });
-      if (!answer.ok) return;
-      const { state, places } = await answer.json();
-      update(photo, { state, places });
-    });
+    if (isLost && !asked.length) await reach("upload", undefined, { method: "HEAD" });
+    for (let count = Math.min(asked.length, MOST_ASKED); count > 0 && !isOver; count -= 1) {
+      await follow(asked[turn++ % asked.length]);
+    }
   }
 }
+
+function follow(photo) {
+  return reach(`api/photos/${encodeURIComponent(photo.id)}`, async (answer) => {
+    if (answer.status === 404) update(photo, { state: "gone" });
+    if (!answer.ok) return;
+    const { state, places } = await answer.json();
+    update(photo, { state, places });
+  });
+}
+addEventListener("online", () => wake());
+document.addEventListener("visibilitychange", () => wake());
 
 for (const it of remembered().toReversed()) add(it);
 watch();
