@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -291,6 +292,38 @@ def test_the_display_goes(tmp_path: Path) -> None:
     assert "Traceback" not in outcome.err
     assert re.search(r"the display .* (has closed the connection|does not answer)", outcome.err)
     assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_no_window_stays_after_an_error_of_opencv(
+    failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first picture of the flashes, while they open, and at the next."""
+    is_open, shown = set[str](), list[str]()
+
+    def imshow(title: str, picture: object) -> None:
+        shown.append(title)
+        if shown.count(FLASHES) == failing:
+            raise cv2.error("out of memory")
+
+    quiet = dict.fromkeys(("resizeWindow", "moveWindow", "setWindowProperty"), lambda *_: None)
+    keys = dict.fromkeys(("waitKey", "waitKeyEx"), lambda ms: -1)
+    for name, function in {
+        **quiet,
+        **keys,
+        "imshow": imshow,
+        "namedWindow": lambda title, flags: is_open.add(title),
+        "destroyWindow": is_open.discard,
+        "getWindowProperty": lambda title, which: float(title in is_open),
+        "getWindowImageRect": lambda title: (0, 0, 640, 360),
+    }.items():
+        monkeypatch.setattr(cv2, name, function)
+    for module in ("livemosaic.window.window", "livemosaic.doctor.latency"):
+        monkeypatch.setattr(f"{module}.check_display", lambda **_: (1400, 900))
+    with pytest.raises((cv2.error, SinkError), match="out of memory"):
+        measure_latency("pattern:64x48@30", notice_s=0)
+    assert shown.count(FLASHES) == failing
+    assert is_open == set()
 
 
 # ---- without a display -------------------------------------------------------------------

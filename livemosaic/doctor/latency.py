@@ -24,7 +24,7 @@ from ..sources.screen import ScreenSource
 from ..window import WindowDestination
 from ..window.display import check_display
 from ..window.hud import message_panel
-from ..window.window import TITLE, WindowSink, is_visible, open_window
+from ..window.window import TITLE, WindowSink, close_window, is_visible, open_window
 from .flashes import FlashMeter, NotSeen
 
 _logger = logging.getLogger("livemosaic")
@@ -183,6 +183,17 @@ class _Windows(WindowSink):
         self._meter, self._source = meter, source
         self._item: Frame | None = None  # shown since the last look
         self._begun = self._found = False
+        self._pictures = {
+            on: _picture(on, "leave this uncovered; q ends it") for on in (False, True)
+        }
+        try:
+            self._begin(notice_s)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, notice_s: float) -> None:
+        """Show both windows, and say that it will flash."""
         cv2.resizeWindow(TITLE, *_MOSAIC_SIZE)
         open_window(FLASHES, _SIZE)
         cv2.imshow(FLASHES, _picture(False, f"flashes begin in {notice_s:g} s; q ends it"))
@@ -192,12 +203,9 @@ class _Windows(WindowSink):
             "in %g s a small white square begins to flash, about once a second, for about %.0f s; "
             "if flashes can harm anyone who sees this screen, press Ctrl-C now",
             notice_s,
-            _FIND_S + _CHANGE_S * meter.changes,
+            _FIND_S + _CHANGE_S * self._meter.changes,
         )
-        self._pictures = {
-            on: _picture(on, "leave this uncovered; q ends it") for on in (False, True)
-        }
-        meter.start(time.monotonic() + notice_s)
+        self._meter.start(time.monotonic() + notice_s)
 
     def write(self, item: Frame | TrackPacket) -> None:
         super().write(item)
@@ -240,8 +248,7 @@ class _Windows(WindowSink):
         self._found = self._meter.found
 
     def close(self) -> None:
-        with contextlib.suppress(cv2.error):  # the user has closed it in the meantime
-            cv2.destroyWindow(FLASHES)
+        close_window(FLASHES)
         super().close()
 
 

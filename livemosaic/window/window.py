@@ -64,10 +64,7 @@ class WindowSink(Window):
         self._is_small = False
         aspect = info.width * info.sample_aspect_ratio / info.height
         size = first_size(round(info.height * aspect), aspect, check_display())
-        self._exit_guard = ExitGuard(self._lost)
-        open_window(TITLE, size)
-        self._open = True
-        self._full_screen = False
+        self._open = self._full_screen = False
         self._canvas = Canvas(*size, aspect=aspect)
         self._corner: Panel | None = None
         self._message = self._resting = _STARTING  # the latter when there is no other
@@ -76,7 +73,14 @@ class WindowSink(Window):
         self._badges: tuple[str, ...] = ()
         self._stats_s = -math.inf
         self._shown: object = None
-        self._refresh(changed=True)
+        self._exit_guard = ExitGuard(self._lost)
+        try:
+            open_window(TITLE, size)
+            self._open = True
+            self._refresh(changed=True)
+        except BaseException:
+            self.close()
+            raise
 
     def write(self, item: Frame | TrackPacket) -> None:
         """Show a frame; does nothing once the window is closed."""
@@ -109,9 +113,7 @@ class WindowSink(Window):
         """Close the window."""
         if self._open:
             self._open = False
-            with contextlib.suppress(cv2.error):  # the user has closed it in the meantime
-                cv2.destroyWindow(TITLE)
-                cv2.waitKey(1)  # GTK and macOS close it with the next events
+            close_window(TITLE)
         self._exit_guard.remove()
 
     def abort(self) -> None:
@@ -269,6 +271,13 @@ def open_window(title: str, size: tuple[int, int]) -> None:
             "pip install --force-reinstall opencv-python"
         ) from None
     cv2.resizeWindow(title, *size)
+
+
+def close_window(title: str) -> None:
+    """Close a window."""
+    with contextlib.suppress(cv2.error):  # the user has closed it in the meantime
+        cv2.destroyWindow(title)
+        cv2.waitKey(1)  # GTK and macOS close it with the next events
 
 
 def is_visible(title: str) -> bool:
