@@ -287,7 +287,7 @@ def test_a_folder_that_cannot_be_written(
     (tmp_path / "file").touch()
     booth = Booth(folder=tmp_path / name)
     assert shows_face(booth.take(seen()))
-    assert f"{name}: no photo can be written" in caplog.text
+    assert f"{name}: your photo cannot be written" in caplog.text
     assert "this run" in booth.control.take_message()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 

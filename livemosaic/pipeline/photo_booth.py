@@ -109,8 +109,8 @@ class PhotoBooth:
             path = _write(picture, self._folder)
         except OSError as error:
             live.add([picture])
-            reason = f"{self._folder}: no photo can be written: {words_of(error)}"
-            self._control.warn(f"{reason}; it joins for this run only")
+            problem = f"{self._folder}: your photo cannot be written: {words_of(error)}"
+            self._control.warn(f"{problem}; it joins for this run only")
             return
         live.add_file(path, picture)
         self._control.inform(f"{what} joins: {os.path.basename(path)}")
