@@ -98,8 +98,13 @@ def watch_sink(sink: Sink, monitor: Monitor) -> None:
 
 
 def _checked(put: Callable[[Any], None], monitor: Monitor) -> Callable[[Any], None]:
+    # Not the method itself: its object, which will have this one, must end with its last user.
+    method = weakref.WeakMethod(put)
+
     def checked(item: Any) -> None:
         monitor.check(item)
+        put = method()
+        assert put is not None
         put(item)
 
     return checked
