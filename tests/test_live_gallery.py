@@ -26,6 +26,7 @@ from livemosaic import (
 )
 from livemosaic.gallery.snapshot import GallerySnapshot
 from livemosaic.jit import U8
+from livemosaic.mosaic.match.coarse import COARSE, blocks, to_levels
 from livemosaic.mosaic.match.index import LayoutIndex, layout_index, new_index
 from livemosaic.mosaic.match.layout import LayoutMatcher
 from livemosaic.pipeline.live_gallery import GalleryFollower
@@ -204,6 +205,16 @@ def test_the_index_has_what_a_new_one_has() -> None:
         for number in range(len(now.photo_start) - 1):
             members = now.photo_members[now.photo_start[number] : now.photo_start[number + 1]]
             assert (now.photo[members] == number).all()
+        for array, columns in ((now.coarse, slice(COARSE)), (now.fine, slice(COARSE, None))):
+            whole, slots = blocks(np.ascontiguousarray(now.codes[:, columns]), now.start)
+            np.testing.assert_array_equal(array, whole)
+            np.testing.assert_array_equal(now.slots, slots)
+        clusters = np.repeat(np.arange(len(now.start) - 1), np.diff(now.start))
+        np.testing.assert_array_equal(now.member_cluster, clusters[now.photo_members])
+        levels = now.centres.reshape(COARSE, -1)[:, : len(now.start) - 1].T
+        for cluster, centre in enumerate(levels):
+            mean = now.codes[clusters == cluster, :COARSE].mean(axis=0, dtype=np.float64)
+            np.testing.assert_allclose(centre, to_levels(mean), atol=1)
 
 
 def test_cells_keep_their_tiles() -> None:

@@ -8,16 +8,17 @@ except for the residual, the part in the frequencies that are left out.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...gallery.file_format import Gallery
 from ...gallery.layout_features import POINTS, points_to_lab
 from ...gallery.snapshot import GallerySnapshot
-from ...jit import F32, I16, I32, U16, kernel, kernel_part
-from .coarse import COARSE, FINE, blocks, quantize, to_levels
+from ...jit import F32, I16, I32, U16, Bools, kernel, kernel_part
+from .coarse import COARSE, FINE, LANES, blocks, quantize, to_levels
 from .kmeans import kmeans
 
 # How many coefficients lightness and each of the two colour axes have, lowest frequencies first.
@@ -177,26 +178,100 @@ def _index_before(gallery: Gallery) -> LayoutIndex | None:
 
 def _updated(before: LayoutIndex, gallery: Gallery) -> LayoutIndex | None:
     """An index with the tiles that have joined since, each in the nearest cluster, and without
-    those that have left; None if so many have that other clusters are better."""
-    stay = ~gallery.gone[before.variant // 2]
-    tiles = np.arange(len(before.place) // 2, len(gallery), dtype=np.int32)
-    variant = _variants(gallery, tiles[~gallery.gone[tiles]])
-    count = int(np.count_nonzero(stay)) + len(variant)
+    those that have left; None if so many have that other clusters are better.
+
+    A change is in few clusters. The others are copied in long runs, as most of the time is for the
+    memory of 600,000 variants.
+    """
+    known = len(before.place) // 2
+    gone = np.flatnonzero(gallery.gone[:known])
+    left = before.place[np.concatenate([2 * gone, 2 * gone + 1])]
+    left = np.sort(left[left >= 0])
+    tiles = np.arange(known, len(gallery), dtype=np.int32)
+    new = _variants(gallery, tiles[~gallery.gone[tiles]])
+    count = len(before.variant) - len(left) + len(new)
     if not before.clustered / _MUCH <= count <= before.clustered * _MUCH:
         return None
-    codes, residual = _encode_variants(gallery, variant)
-    sizes = np.diff(before.start)
-    labels = np.repeat(np.arange(len(sizes), dtype=np.uint16), sizes)[stay]
-    labels = np.concatenate([labels, _nearest_clusters(before, codes)])
-    order = np.argsort(labels, kind="stable")
-    counts = np.bincount(labels)
-    return _assemble(
-        gallery,
-        np.concatenate([before.variant[stay], variant])[order],
-        np.concatenate([before.codes[stay], codes])[order],
-        np.concatenate([before.residual[stay], residual])[order],
-        np.cumsum([0, *counts[counts > 0]], dtype=np.int32),
+    new_codes, new_residual = _encode_variants(gallery, new)
+    labels = _nearest_clusters(before, new_codes)
+    clusters, old_sizes = len(before.start) - 1, np.diff(before.start)
+    left_labels = np.searchsorted(before.start, left, side="right") - 1
+    added = np.bincount(labels, minlength=clusters)
+    sizes = old_sizes - np.bincount(left_labels, minlength=clusters) + added
+    changed = np.union1d(labels, left_labels).tolist()
+    stay: Bools = np.ones(len(before.variant), np.bool_)
+    stay[left] = False
+
+    parts: list[tuple[bool, slice | NDArray[Any]]] = []  # of the old rows, or of the new ones
+    end = 0
+    for cluster in changed:
+        first, last = before.start[cluster : cluster + 2].tolist()
+        kept = first + np.flatnonzero(stay[first:last])
+        parts += [(True, slice(end, first)), (True, kept)]
+        parts.append((False, np.flatnonzero(labels == cluster)))
+        end = last
+    parts.append((True, slice(end, None)))
+
+    def merged(old: NDArray[Any], new: NDArray[Any]) -> Any:
+        return np.concatenate([old[part] if is_old else new[part] for is_old, part in parts])
+
+    variant, codes = merged(before.variant, new), merged(before.codes, new_codes)
+    tile = new // 2
+    photo = merged(before.photo, gallery.source_photo[tile].astype(np.int32))
+    filled = sizes > 0
+    begins = np.cumsum([0, *sizes], dtype=np.int32)
+    slot_begins = np.cumsum([0, *(-(-sizes // LANES) * LANES)], dtype=np.int32)
+
+    # Per cluster: the means, and the blocks of slots.
+    means = before.centres.reshape(COARSE, -1)[:, :clusters].copy()
+    coarse: list[NDArray[Any]] = []
+    fine: list[NDArray[Any]] = []
+    details: list[NDArray[Any]] = []
+    end = 0
+    for cluster in [*changed, clusters]:
+        run = slice(before.slots[end], before.slots[cluster])
+        coarse.append(before.coarse[run.start * COARSE : run.stop * COARSE])
+        fine.append(before.fine[run.start * FINE : run.stop * FINE])
+        details.append(before.details[run])
+        end = cluster + 1
+        if cluster == clusters or not sizes[cluster]:
+            continue
+        own = codes[begins[cluster] : begins[cluster + 1]]
+        one = np.array([0, len(own)], np.int32)
+        means[:, cluster] = to_levels(_means_of(own, one)[0, :COARSE])
+        coarse.append(blocks(np.ascontiguousarray(own[:, :COARSE]), one)[0])
+        fine.append(blocks(np.ascontiguousarray(own[:, COARSE:]), one)[0])
+        details.append(np.zeros(slot_begins[cluster + 1] - slot_begins[cluster], np.uint16))
+        _expect(own, np.arange(len(own), dtype=np.int32), details[-1])
+    centres = np.zeros((COARSE, -(-np.count_nonzero(filled) // LANES) * LANES), np.int16)
+    centres[:, : np.count_nonzero(filled)] = means[:, filled]
+
+    # Per photo. The old places keep their order, and new tiles are of new photos.
+    place = _places_of(variant, gallery)
+    moved = np.cumsum(stay, dtype=np.int32) - 1
+    moved += np.repeat((np.cumsum(added) - added).astype(np.int32), old_sizes)
+    moved[left] = -1
+    members = moved[before.photo_members]
+    came = place[new]
+    came = came[np.lexsort((came, photo[came]))]
+    members = np.concatenate([members[members >= 0], came])
+    counts = np.bincount(photo, minlength=int(gallery.source_photo.max()) + 1)
+    return _completed(
+        codes=codes,
+        residual=merged(before.residual, new_residual),
+        texture=merged(before.texture, gallery.texture[tile].astype(np.float32)),
+        variant=variant,
+        place=place,
+        photo=photo,
+        start=np.append(begins[:-1][filled], begins[-1:]),
         clustered=before.clustered,
+        slots=np.append(slot_begins[:-1][filled], slot_begins[-1:]),
+        coarse=np.concatenate(coarse),
+        fine=np.concatenate(fine),
+        details=np.concatenate(details),
+        centres=centres.reshape(-1),
+        photo_start=np.cumsum([0, *counts], dtype=np.int32),
+        photo_members=members,
     )
 
 
@@ -245,37 +320,63 @@ def _assemble(
     gallery: Gallery, variant: I32, codes: F32, residual: F32, start: I32, *, clustered: int
 ) -> LayoutIndex:
     """The index of variants that are in the order of their clusters, none of which is empty."""
-    place = np.full(2 * len(gallery), -1, np.int32)
-    place[variant] = np.arange(len(variant), dtype=np.int32)
     photo = gallery.source_photo[variant // 2].astype(np.int32)
-    sizes = np.diff(start)
-    centres = np.add.reduceat(codes, start[:-1], axis=0, dtype=np.float64) / sizes[:, None]
     members = np.argsort(photo, kind="stable").astype(np.int32)
     photos = int(gallery.source_photo.max()) + 1
     photo_start = np.searchsorted(photo[members], np.arange(photos + 1))
     coarse, slots = blocks(np.ascontiguousarray(codes[:, :COARSE]), start)
-    slot = np.repeat(slots[:-1] - start[:-1], sizes) + np.arange(len(variant), dtype=np.int32)
     details = np.zeros(slots[-1], np.uint16)
-    _expect(codes, slot, details)
-    one_cluster = np.array([0, len(sizes)], np.int32)
-    return LayoutIndex(
+    _expect(codes, _slots_of(start, slots), details)
+    centres = _means_of(codes, start)[:, :COARSE]
+    return _completed(
         codes=codes,
         residual=residual,
         texture=gallery.texture[variant // 2].astype(np.float32),
         variant=variant,
-        place=place,
+        place=_places_of(variant, gallery),
         photo=photo,
         start=start,
         clustered=clustered,
         slots=slots,
-        max_slots=int(np.diff(slots).max()),
         coarse=coarse,
         fine=blocks(np.ascontiguousarray(codes[:, COARSE:]), start)[0],
         details=details,
-        centres=blocks(centres[:, :COARSE].astype(np.float32), one_cluster)[0],
-        cluster_share=(1 / sizes).astype(np.float32),
+        centres=blocks(centres, np.array([0, len(centres)], np.int32))[0],
         photo_start=photo_start.astype(np.int32),
         photo_members=members,
-        member_cluster=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[members],
-        member_slot=slot[members],
     )
+
+
+def _completed(*, start: I32, slots: I32, photo_members: I32, **arrays: Any) -> LayoutIndex:
+    """An index with the arrays that follow from the others."""
+    sizes = np.diff(start)
+    cluster = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    return LayoutIndex(
+        start=start,
+        slots=slots,
+        photo_members=photo_members,
+        max_slots=int(np.diff(slots).max()),
+        cluster_share=(1 / sizes).astype(np.float32),
+        member_cluster=cluster[photo_members],
+        member_slot=_slots_of(start, slots)[photo_members],
+        **arrays,
+    )
+
+
+def _places_of(variant: I32, gallery: Gallery) -> I32:
+    """The place of each variant of the gallery."""
+    place = np.full(2 * len(gallery), -1, np.int32)
+    place[variant] = np.arange(len(variant), dtype=np.int32)
+    return place
+
+
+def _slots_of(start: I32, slots: I32) -> I32:
+    """The slot of each place."""
+    first = np.repeat(slots[:-1] - start[:-1], np.diff(start))
+    return np.asarray(first + np.arange(start[-1], dtype=np.int32), np.int32)
+
+
+def _means_of(codes: F32, start: I32) -> F32:
+    """The mean codes of each cluster."""
+    sums = np.add.reduceat(codes, start[:-1], axis=0, dtype=np.float64)
+    return np.asarray(sums / np.diff(start)[:, None], np.float32)
