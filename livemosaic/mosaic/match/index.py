@@ -8,6 +8,7 @@ except for the residual, the part in the frequencies that are left out.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -212,37 +213,45 @@ def _updated(before: LayoutIndex, gallery: Gallery) -> LayoutIndex | None:
         end = last
     parts.append((True, slice(end, None)))
 
-    def merged(old: NDArray[Any], new: NDArray[Any]) -> Any:
-        return np.concatenate([old[part] if is_old else new[part] for is_old, part in parts])
-
-    variant, codes = merged(before.variant, new), merged(before.codes, new_codes)
-    tile = new // 2
-    photo = merged(before.photo, gallery.source_photo[tile].astype(np.int32))
     filled = sizes > 0
     begins = np.cumsum([0, *sizes], dtype=np.int32)
     slot_begins = np.cumsum([0, *(-(-sizes // LANES) * LANES)], dtype=np.int32)
+    made = _one_piece(count, int(slot_begins[-1]))
+    tile = new // 2
+    new_rows = {
+        "codes": new_codes,
+        "residual": new_residual,
+        "variant": new,
+        "photo": gallery.source_photo[tile].astype(np.int32),
+        "texture": gallery.texture[tile].astype(np.float32),
+    }
+    for name, rows in new_rows.items():
+        old = getattr(before, name)
+        np.concatenate([(old if is_old else rows)[it] for is_old, it in parts], out=made[name])
+    variant, codes, photo = made["variant"], made["codes"], made["photo"]
 
     # Per cluster: the means, and the blocks of slots.
     means = before.centres.reshape(COARSE, -1)[:, :clusters].copy()
-    coarse: list[NDArray[Any]] = []
-    fine: list[NDArray[Any]] = []
-    details: list[NDArray[Any]] = []
+    runs: dict[str, list[NDArray[Any]]] = {"coarse": [], "fine": [], "details": []}
     end = 0
     for cluster in [*changed, clusters]:
         run = slice(before.slots[end], before.slots[cluster])
-        coarse.append(before.coarse[run.start * COARSE : run.stop * COARSE])
-        fine.append(before.fine[run.start * FINE : run.stop * FINE])
-        details.append(before.details[run])
+        runs["coarse"].append(before.coarse[run.start * COARSE : run.stop * COARSE])
+        runs["fine"].append(before.fine[run.start * FINE : run.stop * FINE])
+        runs["details"].append(before.details[run])
         end = cluster + 1
         if cluster == clusters or not sizes[cluster]:
             continue
         own = codes[begins[cluster] : begins[cluster + 1]]
         one = np.array([0, len(own)], np.int32)
         means[:, cluster] = to_levels(_means_of(own, one)[0, :COARSE])
-        coarse.append(blocks(np.ascontiguousarray(own[:, :COARSE]), one)[0])
-        fine.append(blocks(np.ascontiguousarray(own[:, COARSE:]), one)[0])
-        details.append(np.zeros(slot_begins[cluster + 1] - slot_begins[cluster], np.uint16))
-        _expect(own, np.arange(len(own), dtype=np.int32), details[-1])
+        runs["coarse"].append(blocks(np.ascontiguousarray(own[:, :COARSE]), one)[0])
+        runs["fine"].append(blocks(np.ascontiguousarray(own[:, COARSE:]), one)[0])
+        details = np.zeros(slot_begins[cluster + 1] - slot_begins[cluster], np.uint16)
+        _expect(own, np.arange(len(own), dtype=np.int32), details)
+        runs["details"].append(details)
+    for name, pieces in runs.items():
+        np.concatenate(pieces, out=made[name])
     centres = np.zeros((COARSE, -(-np.count_nonzero(filled) // LANES) * LANES), np.int16)
     centres[:, : np.count_nonzero(filled)] = means[:, filled]
 
@@ -257,22 +266,36 @@ def _updated(before: LayoutIndex, gallery: Gallery) -> LayoutIndex | None:
     members = np.concatenate([members[members >= 0], came])
     counts = np.bincount(photo, minlength=int(gallery.source_photo.max()) + 1)
     return _completed(
-        codes=codes,
-        residual=merged(before.residual, new_residual),
-        texture=merged(before.texture, gallery.texture[tile].astype(np.float32)),
-        variant=variant,
+        **made,
         place=place,
-        photo=photo,
         start=np.append(begins[:-1][filled], begins[-1:]),
         clustered=before.clustered,
         slots=np.append(slot_begins[:-1][filled], slot_begins[-1:]),
-        coarse=np.concatenate(coarse),
-        fine=np.concatenate(fine),
-        details=np.concatenate(details),
         centres=centres.reshape(-1),
         photo_start=np.cumsum([0, *counts], dtype=np.int32),
         photo_members=members,
     )
+
+
+def _one_piece(places: int, slots: int) -> dict[str, NDArray[Any]]:
+    """The large arrays of an index, without content, as parts of one. The memory of a large array
+    goes back to the system; of some megabytes that come and go, the allocator keeps more and
+    more."""
+    shapes = {
+        "codes": ((places, COEFFICIENTS), np.float32),
+        **dict.fromkeys(("residual", "texture"), ((places,), np.float32)),
+        **dict.fromkeys(("variant", "photo"), ((places,), np.int32)),
+        "coarse": ((slots * COARSE,), np.int16),
+        "fine": ((slots * FINE,), np.int16),
+        "details": ((slots,), np.uint16),
+    }
+    sizes = {name: math.prod(shape) * np.dtype(it).itemsize for name, (shape, it) in shapes.items()}
+    whole, end = np.empty(sum(sizes.values()), np.uint8), 0
+    parts = {}
+    for name, (shape, dtype) in shapes.items():
+        begin, end = end, end + sizes[name]
+        parts[name] = whole[begin:end].view(dtype).reshape(shape)
+    return parts
 
 
 def _nearest_clusters(index: LayoutIndex, codes: F32) -> U16:
