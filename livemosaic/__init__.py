@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .mosaic.match.base import Matcher
     from .mosaic.mosaic import Mosaic
     from .mosaic.settings import MosaicSettings
+    from .mosaic.spotlight import Spotlight
     from .pipeline import Pipeline, output_info
     from .sinks import Sink, open_sink
     from .sources import Source, open_source
@@ -51,6 +52,7 @@ __all__ = [
     "SinkError",
     "Source",
     "SourceError",
+    "Spotlight",
     "StreamInfo",
     "UsageError",
     "build_gallery",
@@ -82,6 +84,7 @@ _LAZY = {
     "Pipeline": ".pipeline",
     "Sink": ".sinks",
     "Source": ".sources",
+    "Spotlight": ".mosaic.spotlight",
     "StreamInfo": ".media.frame",
     "build_gallery": ".gallery",
     "diagnose_gallery": ".diagnosis",

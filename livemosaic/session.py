@@ -441,6 +441,7 @@ def _make_control(settings: MosaicSettings, options: RunOptions, lasting: list[s
         mirror=options.mirror,
         privacy=options.privacy,
         freeze=options.freeze,
+        spotlight=options.spotlight,
         fullscreen=options.fullscreen,
         figures=options.figures,
         qr=options.qr,

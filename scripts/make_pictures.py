@@ -64,7 +64,7 @@ OF_PERSON = {
     "fine": [["--fine", fine] for fine in ("none", "faces", "detail")],
 }
 
-OTHERS = ("area", "fine", "demo", "window", "map", "face", "crops", "call", "shape")
+OTHERS = ("area", "fine", "spotlight", "demo", "window", "map", "face", "crops", "call", "shape")
 
 STRIP_PX = 1200  # width of a strip
 PART_PX = (320, 180)  # of the frame, enlarged: ten tiles of 32 pixels across
@@ -240,6 +240,31 @@ def call(clip: Path) -> U8:
     return np.hstack(panels)
 
 
+def spotlight() -> U8:
+    """A photo that joins, at three moments: pixel for pixel."""
+    from livemosaic import LiveGallery, Mosaic, MosaicSettings, open_gallery
+    from livemosaic.pipeline.spotlight import SpotlightTurns
+
+    live, now_s = LiveGallery(open_gallery()), 0.0
+    mosaic = Mosaic(live.snapshot, MosaicSettings(tile_px=24, size=(1280, 720)))
+    turns = SpotlightTurns(live, lambda name, work, end: work(), clock=lambda: now_s)
+    panels: list[U8] = []
+    for number in range(100):
+        picture = frame(DEMO, 0.4 + number / 25)
+        now_s = number / 25
+        if number == 10:
+            live.add(PERSON)
+            mosaic.update_settings(mosaic.settings, gallery=live.snapshot)
+        shown = turns.next(mosaic, mosaic.plan(*picture.shape[1::-1]), 5.0) if number else []
+        picture = mosaic.process(picture, spotlights=shown)
+        if number in (30, 39, 90):
+            row, column = divmod(shown[0].cell, mosaic.grid.columns)
+            left, top = min(max(24 * column - 190, 0), 1280 - 392), min(max(24 * row - 140, 0), 440)
+            panels += [picture[top : top + 280, left : left + 392]]
+            panels += [np.full((280, GAP_PX, 3), PAPER, np.uint8)]
+    return np.hstack(panels[:-1])
+
+
 def save(name: str, picture: U8, *, width: int, quality: int = 80) -> None:
     """Write docs/images/`name`, so many pixels wide."""
     height = round(picture.shape[0] * width / picture.shape[1])
@@ -255,7 +280,7 @@ def main() -> None:
     parser.add_argument("--film", type=Path)
     parser.add_argument("--only", nargs="+", choices=[*STRIPS, *OTHERS])
     args = parser.parse_args()
-    names = set(args.only or [*STRIPS, "area", "fine", "demo", "window", "map"])
+    names = set(args.only or [*STRIPS, "area", "fine", "spotlight", "demo", "window", "map"])
     with tempfile.TemporaryDirectory() as folder:
         still, out = Path(folder) / "still.png", Path(folder) / "out.png"
         cv2.imwrite(str(still), frame(DEMO, DEMO_S))
@@ -280,6 +305,8 @@ def main() -> None:
         save("demo", picture, width=1200)
         top, left = picture.shape[0] // 4, picture.shape[1] * 2 // 5
         save("demo-detail", picture[top : top + 480, left : left + 640], width=800)
+    if "spotlight" in names:
+        save("spotlight", spotlight(), width=1192)
     if "window" in names:
         save("window", window(), width=1000)
     if "map" in names:

@@ -50,7 +50,7 @@ _RULES: tuple[_Rule, ...] = (
     ("watch",
      lambda options, run: not run.paced,
      "photos join while a live input is shown; build a gallery of the folder instead"),
-    ("guests auto_approve",
+    ("guests auto_approve spotlight",
      lambda options, run: not run.paced,
      "photos join while a live input is shown"),
     ("auto_approve qr",

@@ -122,6 +122,7 @@ class RunOptions:
     away: Path | None = option(None, """picture to show in privacy mode, instead of tiles for the
         coarse one""", group="live", is_path=True)
     freeze: bool = same_option(LiveState, "freeze")
+    spotlight: float = same_option(LiveState, "spotlight")
     fullscreen: bool = same_option(LiveState, "fullscreen")
     figures: bool = same_option(LiveState, "figures")
     qr: bool = same_option(LiveState, "qr")

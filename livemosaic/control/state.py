@@ -77,7 +77,8 @@ class LiveState:
     Attributes
     ----------
     settings : of the mosaic
-    gallery, area, outside, mirror, freeze, privacy, recording, max_latency_s : see `LIVE_OPTIONS`
+    gallery, area, outside, mirror, freeze, privacy, spotlight, recording, max_latency_s : see
+        `LIVE_OPTIONS`
     fullscreen, figures, on_close : of the window, see `LIVE_OPTIONS`
     """
 
@@ -95,6 +96,9 @@ class LiveState:
         width, so that no person can be recognised""", live=True, group="live")
     freeze: bool = option(False, "keep the last picture, at the start the first one", live=True,
         group="live")
+    spotlight: float = option(5.0, """how long each photo that joins while it runs is surely shown,
+        in its own colours and at first larger, in seconds; 0: only where it fits""",
+        low=0, high=3600, metavar="S", live=True, group="live")
     fullscreen: bool = option(False, "show the window in full screen", live=True, group="live")
     figures: bool = option(False, "show statistics in the window", live=True, group="live")
     qr: bool = option(False, """show a QR code in the window, with which guests upload photos;
@@ -156,6 +160,7 @@ class LiveStats:
     outputs : each output, then the current recording
     photos : of a gallery that changes, such as `933 +14`; empty for any other
     gallery : the same by the names of `--json`; None for any other
+    spotlight : of such a gallery, the photos in the spotlight by the names of `--json`
     """
 
     fps_in: float = 0.0
@@ -175,6 +180,7 @@ class LiveStats:
     outputs: tuple[OutputStats, ...] = ()
     photos: str = ""
     gallery: Mapping[str, int] | None = None
+    spotlight: Mapping[str, int] | None = None
 
 
 class Place(NamedTuple):

@@ -12,7 +12,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +51,7 @@ class Joined(NamedTuple):
     """Photos that have appeared or changed."""
 
     batch: Batch
+    old: Collection[str] = ()  # names of those that were there at the start
 
 
 class Left(NamedTuple):
@@ -124,6 +125,7 @@ class FolderReader:
         self._tree = FolderTree(folder)
         self._cut = file_cut(recipe.for_photos(1))
         self._gently = ThreadPoolExecutor(1, "gently", initializer=_be_idle)
+        self._at_start: Mapping[str, Stamp] = {}  # that are not new
         self._known: dict[str, Stamp] = {}
         self._seen: dict[str, _Seen] = {}
         self._bad: set[str] = set()  # of the known ones, those that cannot be read
@@ -147,6 +149,8 @@ class FolderReader:
             if kept is not None and _alike(recipe_of(kept), self._recipe):
                 self._keep(kept)
         changes = list(self._look_at_files(self._clock()))
+        if not self._skip:  # else others have come since the start
+            self._at_start = dict(self._tree.photos)
         inside = os.path.join(self._folder, "")
         gone = [
             path
@@ -164,7 +168,8 @@ class FolderReader:
             names = [name for name, stamp in same.items() if self._in_gallery.get(name) != stamp]
             for start in range(0, len(names), _KEPT_TOGETHER):
                 some, tile = names[start : start + _KEPT_TOGETHER], self._recipe.tile
-                yield Joined(read_batch(some, self._kept_cut, same.__getitem__, tile))
+                batch = read_batch(some, self._kept_cut, same.__getitem__, tile)
+                yield Joined(batch, old=some)
             for name in same:
                 self._seen.pop(name, None)
         yield from changes
@@ -270,7 +275,8 @@ class FolderReader:
 
     def _join(self, made: Mapping[str, tuple[Tiles, bool]]) -> Joined:
         tile = self._recipe.tile
-        return Joined(read_batch(list(made), made.__getitem__, self._known.__getitem__, tile))
+        old = [path for path in made if self._at_start.get(path) == self._known[path]]
+        return Joined(read_batch(list(made), made.__getitem__, self._known.__getitem__, tile), old)
 
     def _note_change(self) -> None:
         self._latest_s = self._clock()

@@ -9,7 +9,8 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -63,6 +64,7 @@ class LiveGallery:
     snapshot : the gallery now, a `Gallery` that never changes
     recipe : in use
     added, removed : photos that joined, and left, so far
+    new : numbers of new photos, in the order in which they came, until a spotlight takes them
 
     Examples
     --------
@@ -87,6 +89,7 @@ class LiveGallery:
         self._numbers = {name: number for number, name in enumerate(gallery.sources.photos())}
         self._next_number = itertools.count(len(self._numbers))  # of an array or image
         self.added = self.removed = 0
+        self.new: deque[int] = deque()
         self.snapshot = GallerySnapshot(gallery, 0, self._gone.view, self._state)
 
     def __contains__(self, name: str) -> bool:
@@ -160,8 +163,9 @@ class LiveGallery:
         (name,), cut = images_cut([picture], self.recipe)
         self.add_batch(read_batch([path], lambda _: cut(name), photo_stamp, self.recipe.tile))
 
-    def add_batch(self, batch: Batch) -> None:
-        """Add photos that were read by `read_batch` with the recipe of this gallery."""
+    def add_batch(self, batch: Batch, *, old: Collection[str] = ()) -> None:
+        """Add photos that were read by `read_batch` with the recipe of this gallery; the `old` ones
+        are not new."""
         if not batch.names:
             return
         with self._lock:
@@ -190,6 +194,7 @@ class LiveGallery:
                 self._added.pop(name, None)
                 self._added[name] = AddedPhoto(name, number, now_s)
             self._take_snapshot()
+            self.new.extend(number for number, name in enumerate(names, first) if name not in old)
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove photos by their paths; others are left out of account.

@@ -229,7 +229,7 @@ class FolderWatcher:
         if isinstance(news, Joined):
             names, stamps, *_ = news.batch
             if [self.live.stamp(it) for it in names] != stamps:  # else it was taken in this run
-                self.live.add_batch(news.batch)
+                self.live.add_batch(news.batch, old=news.old)
                 self._joined += names
             self._own.update(names)
             self._leaving.difference_update(names)
@@ -280,6 +280,7 @@ def send(news: News, stream: IO[bytes]) -> None:
         names, stamps, unreadable, tiles, uncut = news.batch
         arrays = [*tiles.items(), *uncut.items()]
         head |= {"names": names, "stamps": stamps, "unreadable": unreadable, "tiles": len(tiles)}
+        head["old"] = list(news.old)
         head["arrays"] = [(name, array.dtype.str, array.shape) for name, array in arrays]
     else:
         head["values"] = list(news)
@@ -311,7 +312,7 @@ def receive(stream: IO[bytes]) -> News | None:
     uncut = {name: arrays[name] for name in names[head["tiles"] :]}
     stamps = [(size, time_ns) for size, time_ns in head["stamps"]]
     bad = [(path, reason) for path, reason in head["unreadable"]]
-    return Joined(Batch(head["names"], stamps, bad, tiles, uncut))
+    return Joined(Batch(head["names"], stamps, bad, tiles, uncut), head["old"])
 
 
 def _thing(news: News) -> str:

@@ -14,16 +14,19 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from ..jit import F32, I32, U8, Bools
+from ..media.colour import bgr_to_ycbcr
 from ..media.frame import Frame
 from .area import Area, mix_plane
 from .blend import Rows, blend_plane, copy_plane, widen_rows
 from .grid import Grid
+from .spotlight import Drawn
 from .tile_cache import TileCache
 from .tint import PlaneTint, plane_tints
 
@@ -109,6 +112,7 @@ class Compositor:
         parts: Sequence[Part],
         *,
         area: Area | None = None,
+        spotlights: Sequence[Drawn] = (),
     ) -> tuple[U8, U8, U8]:
         """Compose the cells that changed; return uint8 planes (y, u, v) of the output's size, which
         are read-only and never written again while they exist.
@@ -118,6 +122,7 @@ class Compositor:
         cells : int32 (m,), ascending numbers of the largest cells; all of them the first time
         parts : these cells, or the finer ones that show them
         area : where the mosaic is seen; None for everywhere
+        spotlights : drawn over these cells
         """
         self._free_canvases()
         newest = self._picture() if self._picture is not None else None
@@ -138,6 +143,8 @@ class Compositor:
         self._number = canvas.number = self._number + 1
         self._changed[cells] = self._number
         self._blend(frame, parts, planes)
+        for it in spotlights:
+            it.draw(planes, partial(bgr_to_ycbcr, colour=frame.colour))
         self._newest, self._picture = canvas, weakref.ref(flat)
         # Every view of the planes keeps `flat` alive as its base.
         weakref.finalize(flat, self._pool.append, canvas).atexit = False

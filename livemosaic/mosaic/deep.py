@@ -7,6 +7,7 @@ It is for files only, so that a picture is composed anew in the cells that chang
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from ..option import Size
 from .area import Area, mix_deep
 from .compositor import Part
 from .grid import Grid
+from .spotlight import Drawn
 from .tile_cache import TileCache
 from .tint import PlaneTint, plane_tints
 
@@ -63,13 +65,16 @@ class DeepCompositor:
         self._overlays = (overlay[0], overlay[1], overlay[1])
         height, width = grid.canvas_height, grid.canvas_width
         half = (height // 2, width // 2)
-        self._canvas = tuple(np.zeros(size, np.uint16) for size in ((height, width), half, half))
+        full = np.zeros((height, width), np.uint16)
+        self._canvas = full, np.zeros(half, np.uint16), np.zeros(half, np.uint16)
+        self._converter = lru_cache(maxsize=1)(DeepColours)
 
     def compose(
         self,
         picture: DeepPicture,
         parts: Sequence[Part],
         area: Area | None = None,
+        spotlights: Sequence[Drawn] = (),
     ) -> DeepPicture:
         """The picture after the cells that changed were composed; see `Compositor.compose`.
 
@@ -94,6 +99,8 @@ class DeepCompositor:
                     of_tiles, part.cells, slots, part.flips, tint.gain, tint.offset, tint.top,
                     above, out,
                 )  # fmt: skip
+        for spotlight in spotlights:
+            spotlight.draw(self._canvas, self._converter(picture.colour))
         planes = [
             out[:down, :across].copy()
             for out, (across, down) in zip(self._canvas, sizes, strict=True)

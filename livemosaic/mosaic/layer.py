@@ -163,6 +163,15 @@ class Layer:
         away -= np.float32(tint) * away.mean(axis=(1, 2), keepdims=True)
         return np.asarray(np.square(away).sum(axis=3).mean(axis=(1, 2)), np.float32)
 
+    def show(self, cell: int, tile: int) -> bool:
+        """Let a cell show a tile that was chosen elsewhere; whether that is another one."""
+        self.split[cell] = False
+        if self.ids[cell] == tile and not self.flips[cell]:
+            return False
+        self.ids[cell], self.flips[cell] = tile, False
+        self.matcher.show(cell, tile)
+        return True
+
     def leave(self, cells: NDArray[np.intp]) -> None:
         """Some cells are not shown any more."""
         if len(cells):

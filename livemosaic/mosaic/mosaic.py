@@ -17,12 +17,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..argument import take, whole
+from ..argument import items, take, whole
 from ..errors import OptionError, UsageError
 from ..exclusive import exclusive
 from ..gallery import open_gallery
 from ..gallery.cut import cut_gallery
 from ..gallery.file_format import Gallery
+from ..gallery.layout_features import cell_lab, points_to_lab
 from ..gallery.snapshot import GallerySnapshot
 from ..jit import F32, I32, U8, Bools
 from ..media.colour import Colour, ycbcr_to_bgr
@@ -40,6 +41,7 @@ from .layer import Face, Layer, quartered
 from .match import matcher_class
 from .match.base import Matcher
 from .settings import MAX_TILE_PX, MosaicSettings
+from .spotlight import Spotlight, Spotlights
 from .tile_cache import MAX_BYTES, TileCache
 from .tint import CellTint
 
@@ -186,6 +188,7 @@ class Mosaic:
         self._layers: list[Layer]  # the largest cells first; of the stream
         self._tiles_for: tuple[object, ...] = ()  # what they depend on, the gallery first
         self._mask: U8 | None = None  # of the last frame's area
+        self._bgr: U8 | None = None  # the last frame at the analysis resolution
         self._begun = False  # whether the stream has had a frame
 
     def __repr__(self) -> str:
@@ -242,9 +245,29 @@ class Mosaic:
         self._check_started("cut_gallery")
         return self._cut
 
+    def distances(self, tile: int, *, tint: float) -> F32:
+        """How far a tile is from each cell of the last frame, as the match by layout counts it:
+        float32 (rows, columns), squares of CIELAB. There must be one that `continues`.
+
+        `tint` is how much of its mean colour's distance does not count.
+        """
+        bgr, grid = self._bgr, self.grid
+        assert bgr is not None
+        cells = cell_lab(self._layers[0].seen(bgr), grid.rows, grid.columns)
+        away = points_to_lab(np.array(self._cut.points[tile : tile + 1])) - cells
+        away -= np.float32(tint) * away.mean(axis=1, keepdims=True)
+        far = np.square(away).sum(axis=2).mean(axis=1)
+        return np.asarray(far, np.float32).reshape(grid.rows, grid.columns)
+
     def _check_started(self, name: str) -> None:
         if "_layers" not in self.__dict__:  # the last that `_start` sets
             raise UsageError(f"{name}: there is no frame yet; call `apply` or `process` before")
+
+    @property
+    def continues(self) -> bool:
+        """Whether there was a frame, and the next one of its size and colour shows the same cells:
+        false before the first, after `forget`, and after changes that start another stream."""
+        return self._begun and self._key is not None
 
     def plan(self, width: int, height: int) -> Grid:
         """The grid for frames of a size."""
@@ -293,6 +316,7 @@ class Mosaic:
         max_cells: int | None = None,
         area: Area | None = None,
         faces: Sequence[Face] = (),
+        spotlights: Sequence[Spotlight] = (),
     ) -> Frame: ...
     @overload
     def process(
@@ -302,6 +326,7 @@ class Mosaic:
         max_cells: int | None = None,
         area: Area | None = None,
         faces: Sequence[Face] = (),
+        spotlights: Sequence[Spotlight] = (),
     ) -> Image: ...
     @overload
     def process(
@@ -311,6 +336,7 @@ class Mosaic:
         max_cells: int | None = None,
         area: Area | None = None,
         faces: Sequence[Face] = (),
+        spotlights: Sequence[Spotlight] = (),
     ) -> U8: ...
     @_one_thread
     def process(
@@ -320,6 +346,7 @@ class Mosaic:
         max_cells: int | None = None,
         area: Area | None = None,
         faces: Sequence[Face] = (),
+        spotlights: Sequence[Spotlight] = (),
     ) -> Frame | Image | U8:
         """The mosaic of the next frame of a stream.
 
@@ -340,11 +367,15 @@ class Mosaic:
         area : where the mosaic is, and what is shown elsewhere; None for everywhere
         faces : with `fine="faces"`: left, top, width and height of each face, from brows to chin,
             in pixels of the picture. `faces_in` finds them
+        spotlights : photos that are shown as they are; of those over each other the last one is
+            seen
         """
         if max_cells is not None:
             whole("max_cells", max_cells, 0)
         take("area", area, Area | None, "an Area")
-        return self._process(frame, max_cells, area, _checked(faces))
+        for it in items("spotlights", spotlights, "a list of Spotlights"):
+            take("spotlights", it, Spotlight, "a list of Spotlights")
+        return self._process(frame, max_cells, area, _checked(faces), spotlights)
 
     def _process(
         self,
@@ -352,25 +383,34 @@ class Mosaic:
         max_cells: int | None,
         area: Area | None = None,
         faces: Sequence[Face] = (),
+        spotlights: Sequence[Spotlight] = (),
     ) -> Frame | Image | U8:
         if isinstance(picture, Frame):
-            return self._process_frame(picture, max_cells, area, faces)
-        frame = self._process_frame(to_frame(picture, rgb=self._rgb), max_cells, area, faces)
+            return self._process_frame(picture, max_cells, area, faces, spotlights)
+        frame = to_frame(picture, rgb=self._rgb)
+        frame = self._process_frame(frame, max_cells, area, faces, spotlights)
         return from_frame(frame, picture, rgb=self._rgb)
 
     def _process_frame(
-        self, frame: Frame, max_cells: int | None, area: Area | None, faces: Sequence[Face]
+        self,
+        frame: Frame,
+        max_cells: int | None,
+        area: Area | None,
+        faces: Sequence[Face],
+        spotlights: Sequence[Spotlight],
     ) -> Frame:
         if area is not None:
             area.check(frame)
         deep_colour = None if frame.deep is None else frame.deep.colour
         if (frame.width, frame.height, frame.colour, deep_colour) != self._key:
             self._start(frame.width, frame.height, frame.colour, deep_colour)
+        for it in spotlights:
+            it.check(self._grid, len(self.gallery))
         key, self._key = self._key, None  # no stream until all parts know the frame
         self._mask = None if area is None else area.mask
 
         ycbcr = analysis_picture(frame, self._grid, self._px)
-        bgr = ycbcr_to_bgr(ycbcr, frame.colour)
+        self._bgr = bgr = ycbcr_to_bgr(ycbcr, frame.colour)
         layers, whole = self._layers, self._layers[0]
         seen = whole.seen(bgr)
         state = self._activity.update(seen)
@@ -382,9 +422,13 @@ class Mosaic:
 
         if whole.matcher.is_cut:  # nothing of the scene before is in the way
             self._join_all()
+        pinned = np.zeros(self._grid.cells, np.bool_)
+        for it in spotlights:
+            pinned[it.cell] = True
+            outdated[it.cell] |= whole.show(it.cell, it.tile)
         if self.settings.fine == "faces":
             for layer in layers[:-1]:
-                fixed = self._hidden.cells[layer.coarse]
+                fixed = (self._hidden.cells | pinned)[layer.coarse]
                 layer.split_faces(faces, (frame.width, frame.height), fixed, self._room)
         active = changed = 0
         matched: list[I32] = []
@@ -397,7 +441,7 @@ class Mosaic:
                 layer.matcher.visible = quartered(coarser.split, coarser.grid) & ~hidden
                 urgency = layer.observe(bgr, state, self._activity.active_pixels)
             left = None if max_cells is None else max_cells - sum(len(it) for it in matched)
-            found = self._match(number, bgr, urgency, left, outdated)
+            found = self._match(number, bgr, urgency, left, outdated, pinned)
             active, changed = active + found[0], changed + found[1]
             matched.append(found[2])
         self._begun = True
@@ -405,16 +449,17 @@ class Mosaic:
 
         means = [self._means(layer, layer.tint, ycbcr, outdated) for layer in layers]
         deep_means = self._deep_means(frame, outdated)
+        drawn = self._spotlights.update(spotlights, outdated)
         composed = np.flatnonzero(outdated).astype(np.int32)
         parts = [layer.part(outdated, it) for layer, it in zip(layers, means, strict=True)]
-        planes = self._compositor.compose(frame, composed, parts, area=area)
+        planes = self._compositor.compose(frame, composed, parts, area=area, spotlights=drawn)
         deep = None
         if frame.deep is not None and self._deep is not None:
             deep_parts = [
                 layer.part(outdated, it, deep=True)
                 for layer, it in zip(layers, deep_means, strict=True)
             ]
-            deep = self._deep.compose(frame.deep, deep_parts, area)
+            deep = self._deep.compose(frame.deep, deep_parts, area, drawn)
         self.on_stage("compose")
 
         self._key = key
@@ -446,14 +491,21 @@ class Mosaic:
         return (layers[0].matcher.most_cells - layers[0].grid.cells) // 3 - splits
 
     def _match(
-        self, number: int, bgr: U8, urgency: I32, max_cells: int | None, outdated: Bools
+        self,
+        number: int,
+        bgr: U8,
+        urgency: I32,
+        max_cells: int | None,
+        outdated: Bools,
+        pinned: Bools,
     ) -> tuple[int, int, I32]:
-        """Match the cells of a layer that need it, and mark those that show another tile, or none
-        any more; returns how many needed it, how many changed, and which were matched."""
+        """Match the cells of a layer that need it, but no `pinned` ones, and mark those that show
+        another tile, or none any more; returns how many needed it, how many changed, and which were
+        matched."""
         layer, splits = self._layers[number], number + 1 < len(self._layers)
         by_details = splits and self.settings.fine == "detail"
         visible: Bools = np.ones(layer.grid.cells, np.bool_)
-        allowed = visible
+        allowed: Bools = ~pinned
         if number:
             coarser = self._layers[number - 1]
             visible = quartered(coarser.split, coarser.grid)
@@ -603,6 +655,7 @@ class Mosaic:
         self._layers = layers
         self._use_style(colour, deep_colour)
         self._hidden = HiddenCells(grid)
+        self._spotlights = Spotlights(grid)
         self._begun = False
         self._key = (width, height, colour, deep_colour)  # last, as all of this may fail
 
@@ -746,8 +799,11 @@ class Mosaic:
         grid = self._grid
         cut = cut_gallery(gallery, grid.tile_px)
         matchers = self._make_matchers(cut, grid)
-        for matcher in matchers:
-            matcher.take_over(matcher)  # nothing changes, but its kernels are loaded
+        for matcher in matchers:  # nothing changes, but its kernels are loaded
+            matcher.show(0, int(np.flatnonzero(~gallery.gone)[0]))
+            matcher.leave(np.zeros(1, np.int32))
+            matcher.take_over(matcher)
+        cell_lab(np.zeros((ANALYSIS_PX, ANALYSIS_PX, 3), np.uint8), 1, 1)
         return ReadyGallery(gallery, cut, matchers)
 
     def _make_matchers(self, gallery: Gallery, grid: Grid) -> list[Matcher]:

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -29,6 +29,7 @@ from .photo_booth import PhotoBooth
 from .photo_places import PhotoPlaces
 from .queues import Closed, Ended, FrameQueue
 from .sink_writer import FanOut
+from .spotlight import SpotlightGalleries
 from .stats import Durations
 from .status_overlay import card_picture, with_status_overlay
 from .threads import ThreadGroup
@@ -37,6 +38,8 @@ from .warmup import WarmUp
 if TYPE_CHECKING:
     from ..gallery.live import LiveGallery
     from ..gallery.watch import FolderWatcher
+    from ..mosaic.grid import Grid
+    from ..mosaic.spotlight import Spotlight
 
 _logger = logging.getLogger("livemosaic")
 
@@ -91,6 +94,7 @@ class MosaicWorker:
             folder=None if watcher is None else watcher.folders[0],
             aspect=aspect,
         )
+        self.spotlight = SpotlightGalleries(self.follower, self._spawn_aside)
         self._opened: deque[tuple[Texts, Gallery]] = deque(maxlen=1)  # ready to be used
         self._last_input: Frame | None = None
         self._repainted_at: Fraction | None = None  # presentation time of a repainted picture
@@ -191,7 +195,8 @@ class MosaicWorker:
     def _is_due(self) -> bool:
         """Whether the last picture is to be painted again, although the state stays."""
         asked = self._control.snapshot_requested or self.places.is_asked
-        return asked or self._area.has_news or self._faces.looks.has_news
+        turns = self.spotlight.is_due and not self._state.privacy
+        return asked or turns or self._area.has_news or self._faces.looks.has_news
 
     def _repaint(self) -> Frame | None:
         """The last picture in the current state, while no frame comes; None if nothing changed."""
@@ -218,6 +223,7 @@ class MosaicWorker:
         grid = self._mosaic.plan(card.frame.width, card.frame.height)
         self._area.looks.forget()
         self._faces.looks.forget()
+        self.spotlight.pause()
         picture = card_picture(card.text, (grid.width, grid.height), card.frame.colour)
         return picture.with_times_of(card.frame)
 
@@ -231,6 +237,7 @@ class MosaicWorker:
         grid = self._mosaic.plan(frame.width, frame.height)
         area = self._area.area_of(frame, self._state, (grid.width, grid.height))
         faces = self._faces.faces_in(frame, self._state)
+        spotlights = self._spotlights(grid)
         if area is not None or self._faces.looks.is_used:
             self._on_stage("area")
         picture = self._mosaic.process(
@@ -238,10 +245,11 @@ class MosaicWorker:
             max_cells=governor.max_cells(self.cells.total) if governor is not None else None,
             area=area,
             faces=faces,
+            spotlights=spotlights,
         )
         if self._control.take_snapshot_request():
             self._snapshot(picture)
-        self.places.take(self._mosaic)
+        self.places.take(self._mosaic, spotlights)
         cells = self.cells = self._mosaic.cells
         self.frames += 1
         self.mosaic_shares += self._area.share
@@ -251,6 +259,13 @@ class MosaicWorker:
         if governor is not None:
             self._govern(governor, began_s, time.thread_time() - began_cpu_s)
         return picture
+
+    def _spotlights(self, grid: Grid) -> Sequence[Spotlight]:
+        """The photos in the spotlight in the next frame."""
+        if self._state.privacy:
+            self.spotlight.pause()
+            return ()
+        return self.spotlight.next(self._mosaic, grid, self._state.spotlight)
 
     def governed_by(self, step: Step) -> str:
         """A step of the governor in words, which tell also of the area if there is one."""

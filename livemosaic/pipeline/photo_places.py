@@ -14,6 +14,7 @@ from ..gallery.snapshot import GallerySnapshot
 from ..jit import Bools
 from ..mosaic.grid import Grid
 from ..mosaic.mosaic import CellTiles, Mosaic
+from ..mosaic.spotlight import Rect, Spotlight
 from .live_gallery import GalleryFollower
 
 # An answer waits for the next picture, and is given up after this time.
@@ -24,6 +25,7 @@ class _Picture(NamedTuple):
     gallery: Gallery
     layers: Sequence[CellTiles]
     seen: Bools  # of the largest cells
+    spotlights: Sequence[Spotlight]
 
 
 class PhotoPlaces:
@@ -40,11 +42,11 @@ class PhotoPlaces:
         self._numbers: tuple[Gallery, dict[str, int]] | None = None  # of a gallery that stays
         self.is_asked = False
 
-    def take(self, mosaic: Mosaic) -> None:
-        """Note the picture that was just made, if any thread waits for it."""
+    def take(self, mosaic: Mosaic, spotlights: Sequence[Spotlight]) -> None:
+        """Note the picture that was just made, with its spotlights, if any thread waits for it."""
         if self.is_asked:
             self.is_asked = False
-            self._picture = _Picture(mosaic.gallery, mosaic.layers, mosaic.seen)
+            self._picture = _Picture(mosaic.gallery, mosaic.layers, mosaic.seen, spotlights)
             self._answered.set()
 
     def find(self, path: str) -> list[Place]:
@@ -59,12 +61,20 @@ class PhotoPlaces:
         if number is None:
             return []
         places: list[Place] = []
-        whole, seen = picture.layers[0].grid, picture.seen
+        whole, seen = picture.layers[0].grid, picture.seen.copy()
+        for it in picture.spotlights:
+            if picture.gallery.source_photo[it.tile] == number and seen.flat[it.cell]:
+                places.append(_part(whole, *Rect(whole, it).box))
+                seen.flat[it.cell] = False  # the same place
         for grid, ids, _ in picture.layers:
             times = grid.rows // whole.rows
             shown = (ids >= 0) & np.repeat(np.repeat(seen, times, 0), times, 1)
             shown &= picture.gallery.source_photo[ids] == number
-            places += [_place(grid, *cell) for cell in np.argwhere(shown).tolist()]
+            width, height = grid.tile_width, grid.tile_height
+            places += [
+                _part(grid, column * width, row * height, width, height)
+                for row, column in np.argwhere(shown).tolist()
+            ]
         return places
 
     def _number(self, gallery: Gallery, path: str) -> int | None:
@@ -79,11 +89,7 @@ class PhotoPlaces:
         return known[1].get(path)
 
 
-def _place(grid: Grid, row: int, column: int) -> Place:
-    """Of a cell, without what sticks out of the picture."""
-    left, top = column * grid.tile_width, row * grid.tile_height
-    width, height = (
-        min(grid.tile_width, grid.width - left),
-        min(grid.tile_height, grid.height - top),
-    )
+def _part(grid: Grid, left: int, top: int, width: int, height: int) -> Place:
+    """A part of the canvas, without what sticks out of the picture."""
+    width, height = min(width, grid.width - left), min(height, grid.height - top)
     return Place(left / grid.width, top / grid.height, width / grid.width, height / grid.height)

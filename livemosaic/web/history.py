@@ -48,6 +48,7 @@ def stats_json(stats: LiveStats, *, waiting: int) -> dict[str, Any]:
         "active_share": round(stats.active_share, 4),
         "split_share": round(stats.split_share, 4),
         "gallery": None if stats.gallery is None else dict(stats.gallery),
+        "spotlight": None if stats.spotlight is None else dict(stats.spotlight),
         "stages_ms": {name: round(ms, 2) for name, ms in stats.stages_ms.items()},
         "governor": {"step": stats.governor, "share": round(stats.governor_share, 3)},
         "recording": stats.recording,

@@ -87,6 +87,7 @@ def openapi(control: Control) -> dict[str, Any]:
     number, whole, text = ({"type": name} for name in ("number", "integer", "string"))
     numbers = {"type": "object", "additionalProperties": number}
     output = {"name": text, "state": text, "frames": whole, "dropped": whole}
+    spotlight = _object({"done": whole, "shown": whole, "waiting": whole})
     gallery = _object({"photos": whole, "added": whole, "removed": whole, "changes": whole})
     statistics = {
         "input": text,
@@ -98,6 +99,7 @@ def openapi(control: Control) -> dict[str, Any]:
         "active_share": number,
         "split_share": number,
         "gallery": {**gallery, "type": ["object", "null"]},
+        "spotlight": {**spotlight, "type": ["object", "null"]},
         "stages_ms": numbers,
         "governor": _object({"step": text, "share": number}),
         "recording": {**text, "description": "its file; empty when there is none"},

@@ -59,6 +59,10 @@ def gauges(stats: LiveStats) -> tuple[Gauge, ...]:
         lines.append(Gauge("split cells", (f"{stats.split_share:.0%}",)))
     if stats.photos:
         lines.append(Gauge("photos", (stats.photos,)))
+    spotlight = stats.spotlight
+    if spotlight is not None and spotlight["shown"] + spotlight["waiting"]:
+        waiting = f"{spotlight['waiting']} wait" if spotlight["waiting"] else ""
+        lines.append(Gauge("spotlight", (str(spotlight["shown"]), waiting)))
     frame_ms = 1000 / stats.fps_in if stats.fps_in else _DEFAULT_FRAME_MS
     for name, ms in stats.stages_ms.items():
         # In steps, so that a bar does not tremble.

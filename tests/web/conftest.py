@@ -37,6 +37,7 @@ STATS = LiveStats(
     active_share=0.25,
     split_share=0.125,
     gallery={"photos": 933, "added": 14, "removed": 0, "changes": 3},
+    spotlight={"done": 12, "shown": 2, "waiting": 0},
     stages_ms={"match": 1.5},
     governor="larger tiles",
     governor_share=0.5,

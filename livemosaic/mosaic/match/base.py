@@ -78,6 +78,14 @@ class Matcher(ABC):
     def leave(self, cells: I32) -> None:  # noqa: B027 - there may be nothing to do
         """Some cells, int32 (n,), are not shown any more: finer ones or a larger one are."""
 
+    def show(self, cell: int, tile: int) -> None:  # noqa: B027 - there may be nothing to do
+        """A cell shows a tile that was chosen elsewhere, and is not matched for some time."""
+
+    @property
+    def distance(self) -> int:
+        """No photo is twice within so many cells; 0 if there is no such rule."""
+        return 0
+
     def update_settings(self, settings: MosaicSettings) -> None:
         """Use settings that differ in tint, calm, overlay or activity, from the next frame on.
 

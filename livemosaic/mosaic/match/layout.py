@@ -189,6 +189,18 @@ class LayoutMatcher(Matcher):
         """Their photos may be used elsewhere."""
         vacate_all(self.index, self.assignment, self.rules, cells + np.int32(self._first))
 
+    def show(self, cell: int, tile: int) -> None:
+        """The cell counts for the photo."""
+        number = cell + self._first
+        vacate_all(self.index, self.assignment, self.rules, np.array([number], np.int32))
+        place = self.index.place[[2 * tile]]  # not mirrored
+        occupy(self.index, self.assignment, self.rules, number, place)
+
+    @property
+    def distance(self) -> int:
+        """As in the rules."""
+        return self.rules.distance
+
     @classmethod
     def warm_up(cls, gallery: Gallery) -> None:
         """Make the index: 2 s for 300,000 tiles."""
