@@ -31,13 +31,16 @@ class Circumstances:
     builds_gallery: bool = False  # of a folder of photos
 
 
+WINDOW_OPTIONS = ("fullscreen", "figures", "qr", "on_close")
+NO_WINDOW = "there is no window"
+
 # Options, when they have no effect, and why. While a key may change the match, all may have one.
 _Rule = tuple[str, Callable[[RunOptions, Circumstances], bool], str]
 # fmt: off
 _RULES: tuple[_Rule, ...] = (
-    ("fullscreen figures qr on_close",
+    (" ".join(WINDOW_OPTIONS),
      lambda options, run: not run.window,
-     "there is no window"),
+     NO_WINDOW),
     ("overlay_luma",
      lambda options, run: options.mosaic.overlay == 0 and not run.interactive,
      "the overlay is 0"),

@@ -13,6 +13,7 @@ from ..errors import OptionError, UsageError, as_written, did_you_mean
 from ..mosaic.grid import fixed_grid
 from ..mosaic.match import unused_by
 from ..option import Option, text_of
+from .ignored_options import NO_WINDOW, WINDOW_OPTIONS
 from .options import OPTIONS
 from .state import LIVE_OPTIONS, OUTSIDE_WORDS, Control, colour_of, is_picture_file
 
@@ -86,9 +87,11 @@ def _fields(control: Control, values: Mapping[str, object]) -> dict[str, Any]:
     return fields
 
 
-def unused(control: Control) -> list[str]:
-    """Names of the options of the match that the current one does not use."""
-    return sorted(unused_by(control.state.settings.match))
+def unused(control: Control) -> dict[str, str]:
+    """Why options have no effect now, by their names."""
+    match = control.state.settings.match
+    reasons = dict.fromkeys(sorted(unused_by(match)), f"match {match} does not use it")
+    return reasons if control.has_window else reasons | dict.fromkeys(WINDOW_OPTIONS, NO_WINDOW)
 
 
 def _files_outside(control: Control) -> tuple[str, ...]:

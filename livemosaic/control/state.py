@@ -212,6 +212,7 @@ class Control:
     Attributes
     ----------
     snapshot_requested : whether a snapshot is due
+    has_window : whether one of the outputs is a window; the pipeline sets it
     on_quit : ends the pipeline; the pipeline sets it
     on_snap : takes a photo, see `snap`; the pipeline sets it
     live_stats : returns the pipeline's statistics; the pipeline sets it
@@ -247,6 +248,7 @@ class Control:
         self._lasting = tuple(lasting)
         self._listeners: tuple[Listener, ...] = ()
         self.guests_url = ""
+        self.has_window = True
         self.on_quit: Callable[[], None] = lambda: None
         self.on_snap: Callable[[], None] = lambda: None
         self.live_stats: Callable[[], LiveStats] = LiveStats

@@ -246,6 +246,7 @@ class Pipeline:
         self._window = windows[0] if windows else None  # while it is open
         self._osc = osc
         self.interactive = self._live or bool(windows or viewers or osc)
+        control.has_window = bool(windows)
         control.on_quit = self.stop
         control.on_snap = worker.take_photo
         control.live_stats = self.live_stats

@@ -39,6 +39,7 @@ def test_a_page_starts_with_everything(site: Site) -> None:
         start = text(feed, "start")
     assert start["values"]["tint"] == 0.8
     assert "palette" in start["unused"]  # which only the other match uses
+    assert "fullscreen" not in start["unused"]
     assert start["now"]["input"] == "webcam"
     assert start["columns"][:2] == ["at_s", "fps_in"]
 
@@ -83,7 +84,7 @@ def test_people_see_the_changes_of_others(site: Site, client: httpx.Client) -> N
         for feed in (first, second):
             change = text(feed, "values")
             assert change["values"]["tint"] == 0.25
-            assert "calm" in change["unused"]
+            assert "clusters" in change["unused"]["calm"]
         site.control.change(mirror=True)  # by a key
         assert text(first, "values")["values"]["mirror"] is True
         site.control.inform("saved a.png")

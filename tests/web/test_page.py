@@ -211,7 +211,11 @@ def test_people_see_each_other(chromium: Browser, live: Live) -> None:
             tab.wait_for("document.querySelector('[name=tint]').value === '0.35'")
             tab.wait_for("document.querySelector('#badges').textContent === 'privacy mode'")
         live.client.patch("/api/settings", json={"match": "clusters"})
-        first.wait_for("!document.querySelector('[name=calm]').closest('.unused').hidden")
+        first.wait_for("document.querySelector('.unused:has([name=calm]) .note').checkVisibility()")
+        note = first.run(
+            "document.querySelector('.unused:has([name=fullscreen]) .note').textContent"
+        )
+        assert note == "Has no effect: there is no window."
 
 
 def test_plots_and_statistics(chromium: Browser, live: Live) -> None:

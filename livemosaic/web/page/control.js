@@ -50,7 +50,7 @@ function control(name, schema) {
   const { box, set } = make(name, schema);
   box.classList.add("option");
   box.append(element("p", { class: "help", id: `help-${name}` }, schema.description));
-  const note = element("p", { class: "note", hidden: true }, "Has no effect with this match.");
+  const note = element("p", { class: "note", hidden: true });
   box.append(note);
   controls.set(name, { box, set, note });
   return box;
@@ -189,8 +189,9 @@ function adopt(now, unused) {
       requestAnimationFrame(() => requestAnimationFrame(() => box.classList.remove("changed")));
     }
     if (unused && note) {
-      box.classList.toggle("unused", unused.includes(name));
-      note.hidden = !unused.includes(name);
+      box.classList.toggle("unused", name in unused);
+      note.hidden = !(name in unused);
+      note.textContent = `Has no effect: ${unused[name]}.`;
     }
   }
   showBadges();
