@@ -7,7 +7,8 @@ cells of 24 pixels and without an overlay. Faces: PSNR from brows to chin, at 4x
 cell of 24 pixels. Details: single frames of films at 160x90 points, beside grids of one size,
 between whose numbers of cells the PSNR is interpolated. Noise: a frame that stands still, under
 camera noise of sigma 4, with background, faces, and details. Rules: how often a photo is nearer to
-itself than three cells, counted in those of the larger of both.
+itself than three cells, counted in those of the larger of both. Recall: how many cells get a photo
+within 5 % of the best of all, of each size.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,9 @@ import numpy as np
 
 from bench.area import RATE, SIZE, TILE, frames, live_runs
 from bench.common import CLIP, machine
-from bench.quality.metrics import points, psnr
-from livemosaic import Frame, Gallery, Mosaic, MosaicSettings, open_gallery
+from bench.quality.metrics import points, psnr, recall
+from bench.quality.recall import costs_by_size
+from livemosaic import Frame, Gallery, Mosaic, MosaicSettings, faces_in, open_gallery
 from livemosaic.control.state import LiveState
 from livemosaic.mosaic.area import Area
 from livemosaic.pipeline.area import AreaFinder
@@ -32,6 +35,7 @@ from livemosaic.pipeline.faces import FacesFinder
 
 LOOK = MosaicSettings(size=SIZE, tile_px=TILE, overlay=0.0)
 FILM_TILE, GRID = 32, (160, 90)
+_ALL = ["heads", "details", "noise", "recall", "rules", "cost"]
 
 
 def heads(gallery: Gallery, pictures: list[Any]) -> None:
@@ -116,6 +120,18 @@ def noise(gallery: Gallery, picture: Any, count: int = 60) -> None:
               f"| {changed} of {cells} | 0 |")  # fmt: skip
 
 
+def recalls(gallery: Gallery, name: str, picture: Any, fines: Sequence[str]) -> None:
+    """Cells whose photo is within 5 % of the best of all, of each size; see bench/quality."""
+    for fine in fines:
+        settings = LOOK.changed(fine=fine, tile=FILM_TILE)
+        costs = costs_by_size(gallery, settings, Frame.from_bgr(picture), faces_in(picture))
+        shares = [f"{recall(it.chosen, it.best):.0%} of {len(it.best)}" for it in costs]
+        print(
+            f"| {name}, cells of {FILM_TILE} pixels, `--fine {fine}`: cells within 5 % of the best "
+            f"photo | {shares[0]}; of the finer ones {shares[1]} | 90 % |"
+        )
+
+
 def rules(gallery: Gallery, pictures: list[Any]) -> None:
     for fine in ("none", "faces", "detail"):
         mosaic = Mosaic(gallery, LOOK.changed(fine=fine))
@@ -181,23 +197,29 @@ def main() -> None:
     parser.add_argument("--webcam", type=Path, required=True)
     parser.add_argument("--film", action="append", default=[], metavar="FILM:SECONDS")
     parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--only", choices=["heads", "details", "noise", "rules", "cost"])
+    parser.add_argument("--only", choices=_ALL)
     args = parser.parse_args()
     cv2.setNumThreads(1)
     print(machine())
     pictures = frames(args.webcam, round(args.seconds * RATE))
     gallery = open_gallery("photos")
-    wanted = {args.only} if args.only else {"heads", "details", "noise", "rules", "cost"}
+    films = {"included clip at 1.7 s": film_frame(CLIP, 1.68)}
+    for film in args.film:
+        path, _, at_s = film.rpartition(":")
+        films[f"{Path(path).name} at {at_s} s"] = film_frame(Path(path), float(at_s))
+    wanted = {args.only} if args.only else set(_ALL)
     if "heads" in wanted:
         heads(gallery, pictures)
     if "details" in wanted:
         details(gallery, "webcam", pictures[len(pictures) // 2])
-        details(gallery, "included clip at 1.7 s", film_frame(CLIP, 1.68))
-        for film in args.film:
-            path, _, at_s = film.rpartition(":")
-            details(gallery, f"{Path(path).name} at {at_s} s", film_frame(Path(path), float(at_s)))
+        for name, picture in films.items():
+            details(gallery, name, picture)
     if "noise" in wanted:
         noise(gallery, pictures[0])
+    if "recall" in wanted:
+        recalls(gallery, "webcam", pictures[len(pictures) // 2], ("faces", "detail"))
+        for name, picture in films.items():
+            recalls(gallery, name, picture, ("detail",))
     if "rules" in wanted:
         rules(gallery, pictures)
     if "cost" in wanted:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic import LiveGallery, mosaic_frames, render
+from livemosaic import LiveGallery, mosaic_frames, open_gallery, render
 from livemosaic.control.live_values import change_values, live_values
 from livemosaic.control.state import Control, LiveState
 from livemosaic.errors import OptionError
@@ -451,6 +451,23 @@ def test_a_face_stays_for_so_long_however_often_it_is_looked_for(looks_per_s: in
         if finder.faces_in(replace(hidden, pts=round(1000 * time_s)), BY_FACES)
     ]
     assert 1 <= max(stays_s) <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fine", "least"), [("faces", 0.9), ("detail", 0.85)])
+def test_recall_over_both_sizes(fine: str, least: float) -> None:
+    """Nine of ten cells of each size get a tile within 5 % of the cheapest of all; a little fewer
+    of those that no photo fits well."""
+    from bench.quality.metrics import recall
+    from bench.quality.recall import costs_by_size
+
+    frame, settings = person(100), MosaicSettings(tile_px=24, scale=1, fine=fine)
+    sizes = costs_by_size(open_gallery("photos"), settings, frame, [(192, 108, 160, 144)])
+    assert len(sizes) == 2
+    for costs in sizes:
+        assert len(costs.chosen) > 100
+        assert (costs.chosen >= costs.best - 1e-3).all()
+        assert recall(costs.chosen, costs.best) > least
 
 
 def test_small_faces_are_followed() -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from livemosaic.gallery.file_format import Gallery
 from livemosaic.gallery.layout_features import cell_lab, points_to_lab
+from livemosaic.jit import I32, U8
 from livemosaic.media.colour import ycbcr_to_bgr
 from livemosaic.media.frame import Frame
+from livemosaic.mosaic.layer import Face
 from livemosaic.mosaic.match.layout import LayoutMatcher
 from livemosaic.mosaic.match.search import MAX_WEIGHED, MIN_WEIGHED, Rules
 from livemosaic.mosaic.mosaic import Mosaic, analysis_picture
+from livemosaic.mosaic.settings import MosaicSettings
 
-__all__ = ["Costs", "layout_costs"]
+__all__ = ["Costs", "costs_by_size", "layout_costs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +41,51 @@ def layout_costs(mosaic: Mosaic, frame: Frame) -> Costs:
     assert isinstance(matcher, LayoutMatcher)
     if mosaic.cells.active == mosaic.cells.deferred:
         return Costs(np.empty(0), np.empty(0))
-    index, rules, grid = matcher.index, matcher.rules, mosaic.plan(frame.width, frame.height)
-    before, cells = matcher.decisions
+    grid, (before, cells) = mosaic.plan(frame.width, frame.height), matcher.decisions
     bgr = ycbcr_to_bgr(analysis_picture(frame, grid), frame.colour)
+    return _costs(_Decisions(matcher, bgr, before, 0, cells, matcher.assignment.place))
+
+
+def costs_by_size(
+    gallery: Gallery, settings: MosaicSettings, frame: Frame, faces: Sequence[Face] = ()
+) -> list[Costs]:
+    """The same for a first frame with finer cells: of the largest cells, then of those that are
+    half as large."""
+    decided: list[_Decisions] = []
+
+    class Noting(LayoutMatcher):
+        """Keeps what each decision was made of; uses and distances count over all sizes."""
+
+        def choose(self, cells: I32, active: int) -> None:
+            now = self.assignment
+            before = now.place.copy()
+            super().choose(cells, active)
+            size = now.columns.tolist().index(self.grid.columns)
+            order = self.decisions.cells
+            decided.append(_Decisions(self, self.bgr, before, size, order, now.place.copy()))
+
+        def observe(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
+            self.bgr = bgr
+            return super().observe(bgr, state, active_pixels)
+
+    Mosaic(gallery, settings, matcher=Noting).process(frame, faces=faces)
+    return [_costs(it) for it in decided]
+
+
+class _Decisions(NamedTuple):
+    """Decisions of one size in a frame."""
+
+    matcher: LayoutMatcher
+    bgr: U8
+    before: I32  # the place in the index of the variants of all cells, of all sizes
+    size: int
+    cells: I32  # of this size, in their order
+    after: I32
+
+
+def _costs(decisions: _Decisions) -> Costs:
+    matcher, bgr, before, size, cells, after = decisions
+    index, rules, grid, now = matcher.index, matcher.rules, matcher.grid, matcher.assignment
     lab = cell_lab(bgr, grid.rows, grid.columns)[cells]
     points = matcher.gallery.points[index.variant // 2]
     mirrored = index.variant % 2 == 1
@@ -46,25 +93,32 @@ def layout_costs(mosaic: Mosaic, frame: Frame) -> Costs:
     exact = _distances(lab, points_to_lab(points), float(np.sqrt(rules.weights[0])))
     exact += rules.penalties - index.residual
 
-    place, after = before.copy(), matcher.assignment.place
-    rows, columns = np.divmod(np.arange(grid.cells), grid.columns)
-    uses = np.bincount(index.photo[place[place >= 0]], minlength=len(index.photo_start) - 1)
+    sizes = np.repeat(np.arange(len(now.columns)), np.diff(now.first))
+    rows, columns = np.divmod(np.arange(len(sizes)) - now.first[sizes], now.columns[sizes])
+    larger = np.minimum(sizes, size)  # distances count in the larger cells
+    at = np.stack([rows, columns]) >> (sizes - larger)
+    place, shares = before.copy(), 0.25**sizes
+    full, photos = place >= 0, len(index.photo_start) - 1
+    uses = np.bincount(index.photo[place[full]], minlength=photos)
+    priced = np.bincount(index.photo[place[full]], shares[full], minlength=photos)
     chosen, best = np.empty(len(cells)), np.empty(len(cells))
-    for i, cell in enumerate(cells):
-        old, new = place[cell], after[cell]
+    for i, number in enumerate(cells + now.first[size]):
+        old, new, share = place[number], after[number], shares[number]
         if old >= 0:
             uses[index.photo[old]] -= 1
-            place[cell] = -1
-        beside = np.maximum(abs(rows - rows[cell]), abs(columns - columns[cell]))
-        near = place[(beside <= rules.distance) & (place >= 0)]
-        cost = exact[i] + rules.use_penalty * uses[index.photo]
+            priced[index.photo[old]] -= share
+            place[number] = -1
+        own = np.array([[rows[number]], [columns[number]]]) >> (size - larger)
+        near = place[(abs(at - own).max(axis=0) <= rules.distance) & (place >= 0)]
+        cost = exact[i] + rules.use_penalty * priced[index.photo]
         allowed = (uses < rules.max_uses)[index.photo] & ~np.isin(index.photo, index.photo[near])
         chosen[i] = cost[new]
         best[i] = cost[allowed].min() if allowed.any() else cost[new]
         if old >= 0 and allowed[old] and best[i] >= _to_beat(cost[old], rules):
             best[i] = cost[old]
-        place[cell] = new
+        place[number] = new
         uses[index.photo[new]] += 1
+        priced[index.photo[new]] += share
     return Costs(chosen, best)
 
 
