@@ -437,9 +437,9 @@ def test_a_gallery_becomes_live_in_use() -> None:
     assert follower.live is None
     assert follower.report() is None
     assert follower.summary == ""
-    live = follower.make_live()
-    live.add([photo(800)])
-    assert follower.live is live is follower.make_live()
+    follower.join(lambda live: live.add([photo(800)]))
+    live = follower.live
+    assert live is not None
     assert follower.take_ready() is None
     waiting.pop()()
     ready = follower.take_ready()
@@ -451,7 +451,8 @@ def test_a_gallery_becomes_live_in_use() -> None:
     assert follower.live is None
     assert follower.snapshot("two") is None
     assert follower.take_ready() is None
-    follower.make_live().add([photo(801), photo(802)])
+    for _ in range(2):
+        follower.join(lambda live: live.add([photo(801)]))
     assert follower.summary == "22 +2"
-    assert follower.snapshot("one") is live.snapshot is not None
+    assert follower.snapshot("one") is live.snapshot
     assert len(live) == 41

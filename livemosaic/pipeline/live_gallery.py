@@ -73,14 +73,17 @@ class GalleryFollower:
         """The mosaic uses another gallery."""
         self._in_use = name, gallery
 
-    def make_live(self) -> LiveGallery:
-        """The gallery in use, live from now on. One thread at a time may call it."""
+    def join(self, add: Callable[[LiveGallery], object]) -> None:
+        """Let `add` add a photo to the gallery in use, which is live from then on. One thread at a
+        time may call it."""
         from ..gallery.live import LiveGallery
 
         name, gallery = self._in_use
-        if name not in self._lives:
-            self._lives[name] = LiveGallery(gallery)
-        return self._lives[name]
+        live = self._lives.get(name)
+        if live is None:
+            live = LiveGallery(gallery)
+        add(live)
+        self._lives[name] = live
 
     def take_ready(self) -> ReadyGallery | None:
         """The state of the gallery to use now; None for the one in use. Starts to prepare the next

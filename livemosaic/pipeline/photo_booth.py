@@ -98,21 +98,20 @@ class PhotoBooth:
         picture = self._seen(picture)
         if is_mirrored:
             picture = np.asarray(cv2.flip(picture, 1), np.uint8)
-        live = self._follower.make_live()
         self._refuse_if_hidden()  # it may have been turned on meanwhile
         what = "your photo" if faces else "no face was found; the middle of the picture"
         if self._folder is None:
-            live.add([picture])
+            self._follower.join(lambda live: live.add([picture]))
             self._control.inform(f"{what} joins")
             return
         try:
             path = _write(picture, self._folder)
         except OSError as error:
-            live.add([picture])
+            self._follower.join(lambda live: live.add([picture]))
             problem = f"{self._folder}: your photo cannot be written: {words_of(error)}"
             self._control.warn(f"{problem}; it joins for this run only")
             return
-        live.add_file(path, picture)
+        self._follower.join(lambda live: live.add_file(path, picture))
         self._control.inform(f"{what} joins: {os.path.basename(path)}")
 
     def _seen(self, picture: U8) -> U8:
