@@ -49,6 +49,7 @@ class ControlPage(Viewfinder):
     def _end(self) -> None:
         """End the server, on any thread."""
         self._ending.set()
+        self._catalogue.close()  # so that no upload waits for a photo that is decoded
         loop, stop = self._loop, self._stop
         if loop is not None and stop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
@@ -95,7 +96,6 @@ class ControlPage(Viewfinder):
             self._stop.set()
         await asyncio.wait((serving, feeding, stopping), return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
-        self._catalogue.close()
         feeding.cancel()
         stopping.cancel()
         await asyncio.gather(serving, feeding, stopping, return_exceptions=True)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
+from pillow_heif import register_heif_opener
 
+from tests.clips import picture
 from tests.conftest import ROOT
 from tests.program import ENVIRONMENT, SMALL, Program, Run, clip, left, needs_jit
 
@@ -53,6 +59,61 @@ def test_a_run_is_changed_and_ended(folder: Path) -> None:
     assert '"outputs": ["null"]' in outcome.out
     assert "token" not in outcome.out
     assert outcome.err.count("token") == 1
+
+
+def photo(kind: str, *, turned: bool = False) -> bytes:
+    """An image file, unlike those of other kinds."""
+    register_heif_opener()
+    exif = Image.Exif()
+    if turned:
+        exif[0x0112] = 6
+    file, pixels = io.BytesIO(), picture(400, 300)
+    pixels = pixels[::-1] if kind == "HEIF" else pixels
+    Image.fromarray(pixels[:, ::-1] if turned else pixels).save(file, kind, exif=exif)
+    return file.getvalue()
+
+
+BEGUN = (
+    b"POST /api/photos HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\n"
+    b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n\r\n"
+    b"--x\r\nContent-Disposition: form-data; name=photo\r\n\r\n"
+)
+
+
+def open_files(run: Run, folder: Path) -> list[str]:
+    """What a run has opened in a folder; elsewhere than on Linux, nothing says it."""
+    if sys.platform != "linux":
+        return ["?"]
+    links = Path(f"/proc/{run.process.pid}/fd").iterdir()
+    return [path for path in map(os.readlink, links) if path.startswith(str(folder))]
+
+
+@needs_jit
+def test_photos_of_guests_join(folder: Path) -> None:
+    """Nothing is left of an upload but the photos and what recognises them."""
+    run = Run(*LIVE, "--json", "--web", "0", "--guests", "party", "--auto-approve")
+    token = run.wait_for(rb"(?m)^guests: http://127\.0\.0\.1:\d+/upload\?token=([\w-]{20,})$")[1]
+    with client_of(run) as client:
+        until(lambda: client.get("/api/stats").json()["fps_out"])
+        photos = (photo("JPEG"), photo("JPEG", turned=True), photo("HEIF"), b"no photo")
+        answers = client.post(
+            "/api/photos",
+            files=[("photo", ("a.jpg", data)) for data in photos],
+            headers={"Authorization": f"Bearer {token.decode()}"},
+        ).json()
+        assert [answer.get("state") for answer in answers] == [*["approved"] * 3, None], answers
+        until(lambda: client.get("/api/stats").json()["gallery"]["added"] == 3)
+        with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as begun:
+            begun.sendall(BEGUN % token + photos[0])  # an upload is under way
+            until(lambda: open_files(run, folder / "party"))
+            run.interrupt(signal.SIGINT)
+            outcome = run.end()
+    assert outcome.code == 130
+    assert "Traceback" not in outcome.err
+    assert sorted(left(folder)) == ["party", "party.watched.gallery"]
+    names = [path.name for path in (folder / "party").rglob("*") if path.is_file()]
+    ids = {answer["id"] for answer in answers[:3]}
+    assert set(names) == {f"{id}{end}" for id in ids for end in (".jpg", ".known")}
 
 
 @needs_jit

@@ -29,7 +29,7 @@ MIN_SIDE = 32
 MAX_SIDE = 2048  # of the photo that is kept; a poster's tile is smaller
 _QUALITY = 90
 
-_MEMORY = 700_000_000  # bytes of addresses for decoding; 64 megapixels of HEIC take 600 MB
+_MEMORY = 620_000_000  # bytes of addresses for decoding; 48 megapixels of HEIC take 600 MB
 _CPU_S = 15  # of one photo; a large HEIC takes 2 s on a slow processor
 _TIMEOUT_S = 60.0  # of one photo, on a busy machine
 _LOWEST = 19  # priority of Unix
@@ -55,6 +55,8 @@ class PhotoDecoder:
     def start(self) -> None:
         """Start the process, so that the first photo need not wait for it."""
         with self._lock:
+            if self._process is not None and self._process.poll() is not None:
+                self._end(self._process)  # the system has ended it, for memory
             if self._process is None and not self._closing:
                 lowest: int = getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)  # of Windows
                 self._process = start_helper(f"{__package__}.decoder_process", flags=lowest)
@@ -96,9 +98,9 @@ class PhotoDecoder:
         process = self._process
         if process is not None:
             process.kill()  # so that the lock is free at once
-            with self._lock:
-                if self._process is process:
-                    self._end(process)
+        with self._lock:
+            if self._process is not None:
+                self._end(self._process)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         self._process = None

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, cast, get_args
 
 from ...errors import OptionError, words_of
-from ...media.atomic_write import atomic_write
+from ...media.atomic_write import atomic_write, remove_remains
 from ...media.image_reader import BadImage
 from . import limits
 from .decoder import Decoded
@@ -110,6 +110,7 @@ class GuestFolder:
         self._decode, self._auto_approve, self._clock = decode, auto_approve, clock
         self._lock = threading.Lock()
         self.changes = 0
+        remove_remains(self._hidden)  # of a run that was killed
         self._photos: dict[str, GuestPhoto] = {}
         for photo in self._found():
             self._photos[photo.id] = photo
@@ -217,8 +218,7 @@ class GuestFolder:
         now_s = self._clock()
         stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now_s))
         id = f"{stamp}-{secrets.token_hex(8)}"
-        state: State = "approved" if self._auto_approve else "waiting"
-        photo = GuestPhoto(id, state, now_s, len(jpeg), fingerprint)
+        photo = GuestPhoto(id, "waiting", now_s, len(jpeg), fingerprint)
         try:
             with atomic_write(self.path(photo)) as out:
                 out.write(jpeg)
@@ -228,7 +228,11 @@ class GuestFolder:
         with contextlib.suppress(OSError), atomic_write(self._known_file(id)) as out:
             out.write(fingerprint)
         with self._lock:
-            return self._put(photo), False
+            self._put(photo)
+        if self._auto_approve:
+            with contextlib.suppress(OSError):  # then it waits
+                photo = self.approve(id) or photo
+        return photo, False
 
     # ---- what the host decides -----------------------------------------------------------
 

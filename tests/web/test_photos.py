@@ -1,0 +1,232 @@
+"""What photos of guests go through: the decoder's process, fingerprints and limits."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from livemosaic import unfinished
+from livemosaic.media.image_reader import BadImage
+from livemosaic.web.photos import limits
+from livemosaic.web.photos.decoder import PhotoDecoder
+from livemosaic.web.photos.fingerprint import coarse, fingerprint_of, first_same
+from livemosaic.web.photos.guest_folder import GuestFolder, open_folder
+from livemosaic.web.photos.limits import Quota, Refused
+
+from ..clips import picture
+from .conftest import until
+
+
+def jpeg(pixels: Any, quality: int = 90) -> bytes:
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def decoded(data: bytes) -> Any:
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+
+
+# ---- the process --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The processes that are started."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def popen(*args: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(real(*args, **options))
+        return started[-1]
+
+    real = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    return started
+
+
+def test_a_process_that_ends_costs_one_photo(processes: list[subprocess.Popen[bytes]]) -> None:
+    decoder = PhotoDecoder()
+    good = jpeg(picture(64, 48))
+    try:
+        decoder.decode(io.BytesIO(good))
+        processes[0].kill()
+        processes[0].wait()
+        assert decoder.decode(io.BytesIO(good)).jpeg  # it had no photo
+        assert len(processes) == 2
+
+        class Deadly(io.BytesIO):
+            def read(self, size: int | None = -1, /) -> bytes:
+                processes[1].kill()
+                return super().read(size)
+
+        with pytest.raises(BadImage, match="decoder has ended"):
+            decoder.decode(Deadly(good))
+        assert decoder.decode(io.BytesIO(good)).jpeg
+    finally:
+        decoder.close()
+    assert len(processes) == 3
+    assert all(process.poll() is not None for process in processes)
+
+
+def test_a_photo_that_takes_too_long(processes: list[subprocess.Popen[bytes]]) -> None:
+    decoder = PhotoDecoder(timeout_s=0.05)  # less than a start takes
+    with pytest.raises(BadImage, match="decoder has ended"):
+        decoder.decode(io.BytesIO(jpeg(picture(64, 48))))
+    decoder.close()
+    assert [process.poll() is None for process in processes] == [False]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory")
+def test_a_photo_that_takes_too_much_memory() -> None:
+    """64 million pixels are allowed; with transparency they take over a gigabyte."""
+    big = io.BytesIO()
+    Image.new("RGBA", (8000, 8000)).save(big, "PNG", compress_level=1)
+    decoder = PhotoDecoder()
+    try:
+        with pytest.raises(BadImage):
+            decoder.decode(big)
+        assert decoder.decode(io.BytesIO(jpeg(picture(64, 48)))).jpeg
+    finally:
+        decoder.close()
+
+
+def test_after_the_end_nothing_is_decoded() -> None:
+    decoder = PhotoDecoder()
+    decoder.close()
+    decoder.close()
+    with pytest.raises(BadImage, match="run ends"):
+        decoder.decode(io.BytesIO(b""))
+
+
+def test_the_end_does_not_wait_for_a_photo(processes: list[subprocess.Popen[bytes]]) -> None:
+    decoder = PhotoDecoder()
+    failed = threading.Event()
+
+    def decode() -> None:
+        with pytest.raises(BadImage):
+            decoder.decode(io.BytesIO(jpeg(picture(64, 48)) * 100_000))
+        failed.set()
+
+    threading.Thread(target=decode, daemon=True).start()
+    until(lambda: processes)
+    decoder.close()
+    assert failed.wait(20)
+    assert processes[0].poll() is not None
+
+
+# ---- fingerprints -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quality", [30, 60, 95])
+@pytest.mark.parametrize("width", [640, 960, 1600])
+def test_a_photo_is_known_after_coding(width: int, quality: int) -> None:
+    original = picture(2048, 1536)
+    size = (width, round(width * 0.75))
+    smaller = cv2.resize(original, size, interpolation=cv2.INTER_AREA)
+    again = decoded(jpeg(smaller, quality))
+    prints = [fingerprint_of(it) for it in (original[:, ::-1], original)]
+    assert first_same(fingerprint_of(again), prints) == 1
+    assert first_same(fingerprint_of(again), list(map(coarse, prints))) == 1
+
+
+def test_other_photos_are_not_known() -> None:
+    own = picture(640, 480)
+    moved = own.copy()
+    moved[200:230, 300:330] = np.clip(moved[200:230, 300:330].astype(int) + 60, 0, 255)
+    others = [moved, own[:, ::-1], own[:400], picture(640, 480, number=5)]
+    assert first_same(fingerprint_of(own), [fingerprint_of(it) for it in others]) is None
+    assert first_same(fingerprint_of(own), []) is None
+
+
+def test_a_coarse_fingerprint_shows_no_person() -> None:
+    assert len(coarse(fingerprint_of(picture(640, 480)))) < 300
+    assert coarse(coarse(b"")) == b""
+
+
+# ---- limits -------------------------------------------------------------------------------------
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_photos_in_a_minute() -> None:
+    clock = Clock()
+    quota = Quota(clock=clock)
+    for _ in range(limits.GUEST_MINUTE):
+        quota.take("192.168.1.5", "guest-one")
+    with pytest.raises(Refused) as caught:
+        quota.take("192.168.1.5", "guest-one")
+    assert caught.value.retry_s == 60
+    quota.take("192.168.1.5", "guest-two")
+    quota.take("192.168.1.6", "guest-one")
+    clock.now_s += 60
+    quota.take("192.168.1.5", "guest-one")
+
+
+def test_photos_in_all() -> None:
+    clock = Clock()
+    quota = Quota(clock=clock)
+    for _ in range(limits.GUEST_ALL):
+        quota.take("192.168.1.5", "guest-one")
+        clock.now_s += 10
+    with pytest.raises(Refused) as caught:
+        quota.take("192.168.1.5", "guest-one")
+    assert caught.value.retry_s is None
+
+
+@pytest.mark.parametrize(
+    "address", ["192.168.1.5", "::ffff:192.168.1.5", "fd00::{0:x}", "fe80::{0:x}%eth0", "", "name"]
+)
+def test_another_id_is_no_way_around(address: str) -> None:
+    """Of IPv6, a phone has many addresses."""
+    quota = Quota(clock=Clock())
+    for number in range(limits.ADDRESS_MINUTE):
+        quota.take(address.format(number), f"guest-{number:04}")
+    with pytest.raises(Refused):
+        quota.take(address.format(9999), "guest-of-another-id")
+    quota.take("192.168.7.7", "guest-of-another-id")
+
+
+@pytest.mark.parametrize("guest", ["", "short", "x" * 65, "a b c d e f", "ünicode-id"])
+def test_what_is_no_id_is_the_address(guest: str) -> None:
+    quota = Quota(clock=Clock())
+    for _ in range(limits.GUEST_MINUTE):
+        quota.take("192.168.1.5", guest)
+    with pytest.raises(Refused):
+        quota.take("192.168.1.5", "")
+
+
+# ---- the folder ---------------------------------------------------------------------------------
+
+
+def test_what_a_killed_run_left(tmp_path: Path) -> None:
+    folder = open_folder(str(tmp_path))
+    remains = folder / ".guests" / f".20261129-101010-0123456789abcdef.jpg.{'0' * 16}.part"
+    remains.write_bytes(b"half")
+    others = folder / ".guests" / "notes.txt"
+    others.write_bytes(b"of the host")
+    GuestFolder(folder, lambda _: pytest.fail("there is no photo"))
+    assert not remains.exists()
+    assert others.exists()
+
+
+def test_no_process_is_left_behind() -> None:
+    """An end in the middle, as by a second Ctrl-C, takes the decoder with it."""
+    decoder = PhotoDecoder()
+    decoder.start()
+    unfinished.remove_unfinished()
+    with pytest.raises(BadImage):
+        PhotoDecoder(timeout_s=0.01).decode(io.BytesIO(b"a"))
+    decoder.close()
