@@ -64,7 +64,10 @@ OF_PERSON = {
     "fine": [["--fine", fine] for fine in ("none", "faces", "detail")],
 }
 
-OTHERS = ("area", "fine", "spotlight", "demo", "window", "map", "face", "crops", "call", "shape")
+OTHERS = (
+    *("area", "fine", "spotlight", "demo", "window", "map", "face", "crops", "call", "shape"),
+    "guests",
+)
 
 STRIP_PX = 1200  # width of a strip
 PART_PX = (320, 180)  # of the frame, enlarged: ten tiles of 32 pixels across
@@ -265,6 +268,59 @@ def spotlight() -> U8:
     return np.hstack(panels[:-1])
 
 
+def guests() -> tuple[U8, U8]:
+    """The page of a guest on a phone, and the host's part of the control page, of a run."""
+    from tests.browser import browser
+
+    program = [sys.executable, "-m", "livemosaic", "run"]
+    with tempfile.TemporaryDirectory() as name, browser() as chromium:
+        folder, film = Path(name), Path(name) / "film.mkv"
+        party(DEMO, folder)
+        photos = sorted(folder.glob("*.jpg"))
+        looped = ["ffmpeg", "-v", "error", "-stream_loop", "20", "-i", str(DEMO)]
+        subprocess.run([*looped, "-an", "-c", "copy", str(film)], check=True)
+        words = [str(film), "null", "--realtime", "--tile", "32", "--no-config", "--web", "0"]
+        process = subprocess.Popen(
+            [*program, *words, "--guests", f"{name}/party"], stderr=subprocess.PIPE, text=True
+        )
+        try:
+            assert process.stderr is not None
+            found: dict[str, str] = {}
+            while "guests" not in found:
+                start, _, address = process.stderr.readline().partition(": ")
+                found[start] = address.strip()
+            control, upload = found["control page"], found["guests"]
+            with chromium.tab() as host, chromium.tab() as phone:
+                phone.show(upload, size=(390, 800), phone=True)
+                phone.wait_for("document.querySelector('#files') !== null")
+                phone.choose("#files", *photos[:2])
+                phone.wait_for("photos.length === 2 && photos.every((it) => it.id)")
+                host.show(control, size=(1100, 800))
+                host.wait_for("document.querySelectorAll('#waiting li').length === 2")
+                host.run("document.querySelector('#approve-all').click()")
+                phone.call("Page.bringToFront")
+                phone.choose("#files", photos[2])
+                phone.wait_for("document.querySelectorAll('.wall').length === 2 && photos[0].id")
+                on_phone = phone.screenshot()
+                phone.choose("#files", *photos[3:7])
+                host.call("Page.bringToFront")
+                host.wait_for("document.querySelectorAll('#waiting li').length === 5")
+                host.run("document.querySelector('#guests').scrollIntoView()")
+                time.sleep(1)
+                of_host = host.screenshot()
+                box = host.run(
+                    "(({x, y, width, height}) => [x, y, width, height])"
+                    "(document.querySelector('#guests').getBoundingClientRect())"
+                )
+        finally:
+            process.terminate()
+            process.communicate()
+    left, top, width, height = map(round, box)
+    pictures = [cv2.imdecode(np.frombuffer(it, np.uint8), 1) for it in (on_phone, of_host)]
+    phone_shot, host_shot = (np.asarray(it, np.uint8) for it in pictures)
+    return phone_shot, host_shot[top : top + height, left : left + width]
+
+
 def save(name: str, picture: U8, *, width: int, quality: int = 80) -> None:
     """Write docs/images/`name`, so many pixels wide."""
     height = round(picture.shape[0] * width / picture.shape[1])
@@ -311,6 +367,10 @@ def main() -> None:
         save("window", window(), width=1000)
     if "map" in names:
         save("map", photo_map(), width=1000)
+    if "guests" in names:
+        on_phone, of_host = guests()
+        save("upload", on_phone, width=390)
+        save("guests", of_host, width=of_host.shape[1])
     if "crops" in names:
         save("crops", crops(args.webcam), width=STRIP_PX)
     if "shape" in names:

@@ -115,6 +115,8 @@ def test_from_the_phone_to_the_wall(
         phone.show(party.listener.guest_url, size=PHONE, phone=True)
         phone.wait_for("document.querySelectorAll('#photos img').length === 1")
         says(phone, "On the wall now")
+        party.control.find_photo = lambda path: []
+        says(phone, "Was on the wall, and comes back when it fits")
         desk.call("Page.bringToFront")
         desk.run("document.querySelector('#latest').open = true")
         desk.wait_for("document.querySelector('#joined img')?.naturalWidth > 0")

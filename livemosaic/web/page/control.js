@@ -192,7 +192,7 @@ function adopt(now, unused) {
       box.classList.toggle("unused", name in unused);
       note.hidden = !(name in unused);
       note.textContent = `Has no effect: ${unused[name]}.`;
-    }
+    } else if (unused) box.hidden = name in unused;
   }
   showBadges();
 }

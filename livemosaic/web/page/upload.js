@@ -54,7 +54,7 @@ const FINAL = ["refused", "rejected", "gone"];
 function remember() {
   const kept = photos.filter((it) => it.id).slice(0, MOST_KEPT);
   try {
-    localStorage.setItem(KEPT, JSON.stringify(kept.map(({ id, state, thumb }) => ({ id, state, thumb }))));
+    localStorage.setItem(KEPT, JSON.stringify(kept.map(({ id, state, thumb, wasShown }) => ({ id, state, thumb, wasShown }))));
   } catch { /* private windows may keep nothing */ }
 }
 
@@ -71,7 +71,10 @@ const STATES = {
   sending: (it) => (it.share < 1 ? `Sending: ${Math.round(it.share * 100)} %` : "Being checked"),
   refused: (it) => it.problem,
   waiting: () => "Waits for the host",
-  approved: (it) => (it.places?.length ? "On the wall now" : "Approved: it comes onto the wall"),
+  approved: (it) => {
+    if (it.places?.length) return "On the wall now";
+    return it.wasShown ? "Was on the wall, and comes back when it fits" : "Approved: it comes onto the wall";
+  },
   rejected: () => "Not chosen for the wall",
   gone: () => "Not on the wall any more",
 };
@@ -312,7 +315,7 @@ function follow(photo) {
     if (answer.status === 404) update(photo, { state: "gone" });
     if (!answer.ok) return;
     const { state, places } = await answer.json();
-    update(photo, { state, places });
+    update(photo, { state, places, wasShown: photo.wasShown || places?.length > 0 });
   });
 }
 addEventListener("online", () => wake());
