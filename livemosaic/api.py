@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .argument import PATH, path_text, take
 from .control.options import OPTIONS, RunOptions, resolve
-from .control.state import LiveState, check_outside
+from .control.state import LiveState, read_outside
 from .errors import UsageError, as_written, unknown_options
 from .gallery import open_gallery
 from .media.frame import Frame, StatusEvent, TrackPacket
@@ -167,10 +167,10 @@ def mosaic_frames(
     is_input = isinstance(source, str | Path)
     text = path_text("source", source) if is_input else ""
     chosen = _options(options, _OF_FRAMES, input=text)
-    check_outside(chosen.outside)
+    read = read_outside(chosen.outside)
     gallery = open_gallery(gallery, recipe=chosen.recipe, rgb=rgb)
     mosaic = Mosaic(gallery, chosen.mosaic, rgb=rgb, matcher=matcher)
-    finder, face_finder = AreaFinder(None, _log.warning), FacesFinder(None)
+    finder, face_finder = AreaFinder(None, _log.warning, read), FacesFinder(None)
     state = LiveState(chosen.mosaic, area=chosen.area, outside=chosen.outside)
 
     def area_of(frame: Frame) -> Area | None:

@@ -254,7 +254,7 @@ def open_pipeline(
     named : how warnings name an option
     started_s : when the run began, `time.monotonic()`
     """
-    from .control.state import check_outside, named_picture
+    from .control.state import named_picture, read_outside
     from .gallery import BUILTIN, is_of_photos, open_gallery
     from .jit import kernels_are_cached
     from .media.deep import is_wide
@@ -366,7 +366,9 @@ def open_pipeline(
         mosaic.warm_up(info.width, info.height, info.colour, deep_colour)
         warm_up_area(grid.width)  # a key may choose one
     away = None if options.away is None else named_picture("away", str(options.away))
-    check_outside(options.outside)
+    outside = read_outside(options.outside)
+    if options.area == "everything":  # it may not be needed, and takes memory
+        outside.clear()
     context = RunContext(rate=rate, mosaic=mosaic, control=control)
     sinks: list[Sink] = []
     for destination in destinations:
@@ -400,6 +402,7 @@ def open_pipeline(
         save_picture=capture_files.save_picture,
         open_recording=capture_files.open_recording,
         away=None if away is None else AwayPicture(away),
+        outside=outside,
         viewers=viewers,
         osc=osc,
     )

@@ -346,6 +346,19 @@ def test_a_picture_that_cannot_be_read_is_reported_once() -> None:
     assert "nothere.png" in str(said[0])
 
 
+def test_a_picture_that_was_read_before() -> None:
+    """It is used once, and not kept."""
+    read = {"start.png": np.full((9, 9, 3), 200, np.uint8)}
+    said: list[object] = []
+    finder, frame = AreaFinder(None, said.append, read), _person()
+    for _ in range(2):
+        area = _area(frame, finder, area="person", outside="start.png")
+        assert area is not None
+        assert area.outside.to_bgr().mean() == pytest.approx(200, abs=2)
+    assert read == {}
+    assert said == []
+
+
 def test_the_mosaic_is_everywhere_until_the_person_was_looked_for() -> None:
     threads: list[Any] = []
     finder = AreaFinder(lambda name, work: threads.append(work), _fail)

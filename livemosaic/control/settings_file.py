@@ -21,7 +21,7 @@ from ..mosaic.settings import MosaicSettings
 from ..option import Texts, options_of, text_of
 from ..tile_size import TileSize
 from .options import OPTIONS, RunOptions, message, read_settings, resolve, values_of
-from .state import Control, LiveState, check_outside
+from .state import Control, LiveState, read_outside
 
 _log = logging.getLogger("livemosaic")
 
@@ -141,7 +141,7 @@ class SettingsFileWatcher:
             shown["gallery"] = changes["gallery"] = options.gallery
             self._open_gallery(options.gallery)
         if "outside" in changed:
-            check_outside(options.outside)
+            read_outside(options.outside)
         if "max_latency" in changed:
             shown["max_latency"] = options.max_latency
             changes["max_latency_s"] = options.max_latency / 1e3

@@ -59,12 +59,14 @@ def is_picture_file(outside: str) -> bool:
     return outside not in OUTSIDE_WORDS and not outside.startswith("#")
 
 
-def check_outside(outside: str) -> None:
-    """`OptionError` for a picture file that cannot be read."""
-    if is_picture_file(outside):
-        words = f"{', '.join(OUTSIDE_WORDS)}, a colour such as #20a060, or a picture file"
-        advice = did_you_mean(outside, OUTSIDE_WORDS) or f"write {words}"
-        named_picture("outside", outside, advice=advice)
+def read_outside(outside: str) -> dict[str, U8]:
+    """The picture of a picture file by its name, else nothing; `OptionError` if it cannot be
+    read."""
+    if not is_picture_file(outside):
+        return {}
+    words = f"{', '.join(OUTSIDE_WORDS)}, a colour such as #20a060, or a picture file"
+    advice = did_you_mean(outside, OUTSIDE_WORDS) or f"write {words}"
+    return {outside: named_picture("outside", outside, advice=advice)}
 
 
 _OUTSIDE = Kind("original, blur, a colour or a picture file", "WHAT", _outside, "#20a060")

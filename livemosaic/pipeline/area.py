@@ -46,6 +46,8 @@ class AreaFinder:
     ----------
     spawn : starts a thread for a live stream, as spawn(name, work); None for a file
     warn : reports a picture for `outside` that cannot be read
+    read : pictures that `outside` may name, BGR by name, which need not be read; each is removed
+        when it is used
 
     Attributes
     ----------
@@ -54,8 +56,13 @@ class AreaFinder:
     share : of the last picture that is mosaic
     """
 
-    def __init__(self, spawn: Spawn | None, warn: Callable[[object], None]) -> None:
-        self._outside = Outside(spawn, warn)
+    def __init__(
+        self,
+        spawn: Spawn | None,
+        warn: Callable[[object], None],
+        read: dict[str, U8] | None = None,
+    ) -> None:
+        self._outside = Outside(spawn, warn, {} if read is None else read)
         self.looks: Looks[_Picture, F32] = Looks(spawn, "area", _person_finder)
         self.share = 1.0
 
@@ -122,8 +129,11 @@ class Outside:
     has_news : whether a file has been read since the last picture
     """
 
-    def __init__(self, spawn: Spawn | None, warn: Callable[[object], None]) -> None:
+    def __init__(
+        self, spawn: Spawn | None, warn: Callable[[object], None], read: dict[str, U8]
+    ) -> None:
         self._spawn, self._warn, self._unreadable = spawn, warn, ""
+        self._known = read
         self._kept: tuple[_Wanted, Frame] | None = None
         self._plain = ""  # "original" or "blur", if the last picture was that
         self._reading: _Wanted | None = None
@@ -172,7 +182,8 @@ class Outside:
             if outside.startswith("#"):
                 bgr = np.full((2, 2, 3), colour_of(outside)[::-1], np.uint8)
             else:
-                bgr = cover(read_picture(outside), *size)
+                known = self._known.pop(outside, None)
+                bgr = cover(read_picture(outside) if known is None else known, *size)
         except BadImage as error:
             self._unreadable = outside
             self._warn(f"{outside}: cannot be read: {error}; name a picture")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..control.state import Control, LiveState
 from ..errors import problem_of
 from ..gallery.file_format import Gallery
+from ..jit import U8
 from ..media.frame import Card, Frame, Item, StatusEvent, TrackPacket
 from ..mosaic.mosaic import CellCounts, Mosaic, ReadyGallery
 from ..mosaic.settings import MAX_TILE_PX, MosaicSettings
@@ -70,6 +71,7 @@ class MosaicWorker:
         open_gallery: Callable[[Texts], Gallery] | None = None,
         save_picture: Callable[[Frame], str] | None = None,
         away: AwayPicture | None = None,
+        outside: dict[str, U8] | None = None,
         live_gallery: LiveGallery | None = None,
         watcher: FolderWatcher | None = None,
         aspect: Fraction = Fraction(1),
@@ -80,7 +82,7 @@ class MosaicWorker:
         self._away, self._watcher = away, watcher
         self._state = control.state
         spawn = None if governor is None else self._spawn_aside
-        self._area = AreaFinder(spawn, control.warn)
+        self._area = AreaFinder(spawn, control.warn, outside)
         self._faces = FacesFinder(spawn)
         self._warm_up = WarmUp(mosaic, self._state.settings, self._spawn_aside)
         self.follower = GalleryFollower(

@@ -16,6 +16,7 @@ from ..control.options import MAX_LATENCY_MS
 from ..control.state import Control, LiveState, LiveStats
 from ..errors import LivemosaicError, SinkError, UsageError, problem_of
 from ..gallery.file_format import Gallery
+from ..jit import U8
 from ..media.frame import Frame, Item, StreamInfo
 from ..mosaic.grid import Grid
 from ..mosaic.mosaic import Mosaic
@@ -128,6 +129,8 @@ class Pipeline:
     save_picture : writes a snapshot and returns its name; None: there are no snapshots
     open_recording : opens the sink of a recording; None: there are no recordings
     away : shown in privacy mode instead of tiles for a coarse picture
+    outside : pictures that the state's `outside` may name, BGR by name, to save reading them; the
+        pipeline empties it
     viewers : open sinks that only look on, such as a control page: the run ends without them, and
         its statistics are not about them
     live_gallery : of which the mosaic's gallery is a snapshot, so that it follows
@@ -172,6 +175,7 @@ class Pipeline:
         save_picture: Callable[[Frame], str] | None = None,
         open_recording: Callable[[], Sink] | None = None,
         away: AwayPicture | None = None,
+        outside: dict[str, U8] | None = None,
         viewers: Sequence[Sink] = (),
         live_gallery: LiveGallery | None = None,
         watcher: FolderWatcher | None = None,
@@ -232,6 +236,7 @@ class Pipeline:
             open_gallery=open_gallery,
             save_picture=save_picture,
             away=away,
+            outside=outside,
             live_gallery=live_gallery,
             watcher=watcher,
             aspect=source.info.sample_aspect_ratio,
