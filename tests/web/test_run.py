@@ -49,6 +49,8 @@ def test_a_run_is_changed_and_ended(folder: Path) -> None:
         assert client.get("/api/stats").json()["outputs"][0]["name"] == "null"
         client.post("/api/actions/snapshot")
         until(lambda: [name for name in left(folder) if name.endswith(".png")])
+        assert client.post("/api/actions/snap").status_code == 202
+        until(lambda: (client.get("/api/stats").json()["gallery"] or {}).get("changes"))
         client.post("/api/actions/record")
         until(lambda: client.get("/api/stats").json()["recording"])
         client.post("/api/actions/record")
