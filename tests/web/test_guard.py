@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import sys
@@ -204,6 +205,17 @@ def test_a_body_that_never_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> 
     with socket.create_connection((site.listener.host, site.listener.port), timeout=10) as raw:
         raw.sendall(head.encode())
         assert raw.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
+def test_the_number_of_connections_is_limited(own_site: Site) -> None:
+    where = own_site.listener.host, own_site.listener.port
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(socket.create_connection(where, timeout=10))
+        with own_site.client() as client:
+            until(lambda: client.get("/api/stats").status_code == 503)
+    with own_site.client() as client:
+        until(lambda: client.get("/api/stats").status_code == 200)
 
 
 def test_a_large_message_of_a_page(site: Site) -> None:
