@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,12 +23,13 @@ from pillow_heif import register_heif_opener
 from livemosaic import web
 from livemosaic.errors import OptionError, UsageError
 from livemosaic.gallery.photo_paths import find_photos
-from livemosaic.web.photos import limits
+from livemosaic.web import guard
+from livemosaic.web.photos import limits, routes
 from livemosaic.web.photos.guest_folder import ID
 
 from ..clips import picture
 from ..program import left
-from .conftest import WAIT_S, Site, decoded, served
+from .conftest import WAIT_S, Site, decoded, served, until
 
 _numbers = itertools.count(1)
 
@@ -364,23 +367,65 @@ def test_bad_forms(content: bytes, kind: str, status: int, guest: httpx.Client) 
     assert (answer.status_code, "error" in answer.json()) == (status, True)
 
 
-def test_phones_at_once(folder: Path, party: Site, host: httpx.Client) -> None:
+HEAD = (
+    b"POST /api/photos?token=%b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
+    b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+)
+
+
+def begun(party: Site) -> socket.socket:
+    """An upload whose rest does not come."""
+    opened = socket.create_connection(("127.0.0.1", party.listener.port), timeout=WAIT_S)
+    opened.sendall(HEAD % party.listener.guest_token.encode() + FIELD % b"photo")
+    return opened
+
+
+def test_a_slow_upload(party: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All waiting together is limited, also if something comes again and again."""
+    monkeypatch.setattr(guard, "MAX_REQUEST_S", 0.5)
+    with begun(party) as opened:
+        with contextlib.suppress(OSError):
+            for _ in range(20):
+                opened.sendall(b"a")
+                time.sleep(0.05)
+        assert opened.recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_uploads_that_hang_or_break_off(
+    party: Site, folder: Path, guest: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "SLOT_S", 0.2)
+    before = sorted(folder.rglob("*"))
+    with contextlib.ExitStack() as hanging:
+        for _ in range(limits.MAX_UPLOADS):
+            hanging.enter_context(begun(party))
+
+        def refused() -> bool:
+            answer = guest.post("/api/photos", files={"photo": b"a"})
+            return answer.status_code == 429 and "uploads" in answer.json()["error"]
+
+        until(refused)
+    assert sorted(folder.rglob("*")) == before
+    until(lambda: guest.post("/api/photos", files={"photo": b"a"}).status_code == 200)
+
+
+def test_phones_at_once(tmp_path: Path) -> None:
     """20 phones with 10 photos each, behind one address."""
-    before = len(list(folder.rglob("*.jpg")))
     ready = threading.Barrier(20)
 
-    def phone(number: int) -> list[Any]:
-        with party.guest(f"phone-{number:03}") as client:
-            ready.wait()
-            return [send(client, photo(1000 + 10 * number + i))[0] for i in range(10)]
+    with served(tmp_path) as site, site.client() as host:
 
-    with ThreadPoolExecutor(20) as pool:
-        answers = [answer for its in pool.map(phone, range(20)) for answer in its]
+        def phone(number: int) -> list[Any]:
+            with site.guest(f"phone-{number:03}") as client:
+                ready.wait()
+                return [send(client, photo(1000 + 10 * number + i))[0] for i in range(10)]
+
+        with ThreadPoolExecutor(20) as pool:
+            answers = [answer for its in pool.map(phone, range(20)) for answer in its]
+        assert host.post("/api/photos/approve-all").json() == {"approved": 200}
     assert {answer["state"] for answer in answers} == {"waiting"}
     assert len({answer["id"] for answer in answers}) == 200
-    assert host.get("/api/stats").json()["waiting"] == 200
-    assert host.post("/api/photos/approve-all").json() == {"approved": 200}
-    assert len(list(folder.rglob("*.jpg"))) == before + 200
+    assert len(photos_in(tmp_path)) == 200
 
 
 # ---- who may do what --------------------------------------------------------------------------

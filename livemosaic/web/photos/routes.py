@@ -25,7 +25,7 @@ _log = logging.getLogger("livemosaic")
 
 GUEST_HEADER = "livemosaic-guest"  # an id that the upload page makes
 FIELD = b"photo"
-_SLOT_S, _RETRY_S = 30.0, 5.0  # for which an upload waits for its turn; then, until the next try
+SLOT_S, _RETRY_S = 30.0, 5.0  # for which an upload waits for its turn; then, until the next try
 MAX_LISTED = 1000
 _MAX_FINDING = 4  # that wait for a picture, each on a thread
 
@@ -128,7 +128,7 @@ class PhotoRoutes:
         except Refused as error:
             raise _refusal(error) from None
         try:
-            await asyncio.wait_for(self._slots.acquire(), _SLOT_S)
+            await asyncio.wait_for(self._slots.acquire(), SLOT_S)
         except TimeoutError:
             problem = "there are too many uploads; try again in a moment"
             raise _refusal(Refused(problem, retry_s=_RETRY_S)) from None
