@@ -25,6 +25,7 @@ from live_child import resident_mb
 from live_gallery import live_film, repeated, tell
 
 from livemosaic import LiveGallery, open_gallery
+from livemosaic.gallery import Recipe
 from livemosaic.gallery.folder_tree import FolderTree
 from livemosaic.gallery.watch import FolderWatcher
 
@@ -76,7 +77,7 @@ def main() -> None:
             took, which = time.monotonic() - began_s, "files" if at_files else "their folder"
             print(f"a look at {which}: {took * 1e3:.1f} ms")
 
-        live = LiveGallery(open_gallery("photos"))
+        live = LiveGallery(open_gallery("photos"), recipe=Recipe())  # as `livemosaic run`
         watcher = FolderWatcher(live, [str(folder)])
         film = repeated(args.clip, place, args.seconds)
         pipeline = live_film(film, live, args.seconds, watcher)

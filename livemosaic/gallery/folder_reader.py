@@ -123,7 +123,6 @@ class FolderReader:
         self._folder, self._recipe, self._clock = folder, recipe, clock
         self._in_gallery, self._joined, self._skip = known or {}, joined, skip or {}
         self._tree = FolderTree(folder)
-        self._cut = file_cut(recipe.for_photos(1))
         self._gently = ThreadPoolExecutor(1, "gently", initializer=_be_idle)
         self._at_start: Mapping[str, Stamp] = {}  # that are not new
         self._known: dict[str, Stamp] = {}
@@ -172,6 +171,7 @@ class FolderReader:
                 yield Joined(batch, old=some)
             for name in same:
                 self._seen.pop(name, None)
+            self._kept.release()
         yield from changes
 
     def _keep(self, gallery: Gallery) -> None:
@@ -244,7 +244,7 @@ class FolderReader:
                     together[path] = made
                 self._settle(path, seen.stamp)
                 self._fresh[path] = made
-                self._fresh_bytes += made[0].pixels.nbytes
+                self._fresh_bytes += _bytes_of(made[0])
                 self._note_change()
             if together and ended_s - since_s >= _TOGETHER_S:
                 yield self._join(together)
@@ -257,7 +257,8 @@ class FolderReader:
             yield Reading("")
 
     def _read(self, path: str, *, gently: bool) -> tuple[Tiles, bool]:
-        return self._gently.submit(self._cut, path).result() if gently else self._cut(path)
+        cut = file_cut(self._recipe.for_photos(len(self._tree.photos)))
+        return self._gently.submit(cut, path).result() if gently else cut(path)
 
     def _is_same(self, path: str, made: tuple[Tiles, bool]) -> bool:
         """Whether a photo that joined looks as before: file systems and programs change times."""
@@ -315,13 +316,13 @@ class FolderReader:
                 self._file.unlink()
             self._kept, self._kept_names = None, frozenset()
             return
-        fresh, kept = self._fresh, self._kept_cut if self._kept is not None else self._cut
+        fresh = self._fresh
         with new_gallery_file(self._file) as writer:
             write_gallery(
                 writer,
                 names,
                 without_added_crops(
-                    lambda name: fresh[name] if name in fresh else kept(name),
+                    lambda name: fresh[name] if name in fresh else self._kept_cut(name),
                     self._recipe,
                     len(names),
                 ),
@@ -342,6 +343,10 @@ def next_look_s(took_s: float) -> float:
 def _alike(kept: Recipe, recipe: Recipe) -> bool:
     """Whether tiles are made in the same way."""
     return replace(kept, clusters=1) == replace(recipe, clusters=1)
+
+
+def _bytes_of(tiles: Tiles) -> int:
+    return tiles.pixels.nbytes + (0 if tiles.uncut is None else tiles.uncut.pixels.nbytes)
 
 
 def _be_idle() -> None:
