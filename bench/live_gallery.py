@@ -107,12 +107,16 @@ def tell(report: dict[str, Any], memory: list[float]) -> None:
 
 
 def live_film(
-    clip: str, live: LiveGallery, seconds: float, watcher: FolderWatcher | None = None
+    clip: str,
+    gallery: LiveGallery | Gallery,
+    seconds: float,
+    watcher: FolderWatcher | None = None,
 ) -> Pipeline:
-    """A film as if it were live, made of a gallery that changes."""
+    """A film as if it were live, made of a gallery that changes, or may change."""
     source = open_source(clip)
     info = source.info
-    mosaic = Mosaic(live.snapshot, SETTINGS)
+    live = gallery if isinstance(gallery, LiveGallery) else None
+    mosaic = Mosaic(gallery if live is None else live.snapshot, SETTINGS)
     grid = mosaic.plan(info.width, info.height)
     mosaic.update_settings(SETTINGS.for_grid(grid))
     mosaic.warm_up(info.width, info.height, info.colour)

@@ -92,7 +92,7 @@ class MosaicWorker:
         self._booth = PhotoBooth(
             control,
             self.follower,
-            partial(self._spawn_aside, awaited=True),
+            partial(self._spawn_aside, awaited=watcher is not None),
             folder=None if watcher is None else watcher.folders[0],
             aspect=aspect,
         )
