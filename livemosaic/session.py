@@ -80,6 +80,10 @@ def parse_outputs(options: RunOptions) -> list[Destination]:
         destinations.append(parse_map(options.map, file_options, paths=options.map_paths))
     if options.preview is not None:
         destinations = [LastFrameDestination.of(it) for it in destinations]
+    if options.display is not None and any(it.has_keys for it in destinations):
+        from .window.monitor import monitor
+
+        monitor(options.display)
     _refuse_shared_outputs(destinations, json=options.json)
     try:
         for destination in destinations:
@@ -369,7 +373,7 @@ def open_pipeline(
     outside = read_outside(options.outside)
     if options.area == "everything":  # it may not be needed, and takes memory
         outside.clear()
-    context = RunContext(rate=rate, mosaic=mosaic, control=control)
+    context = RunContext(rate=rate, mosaic=mosaic, control=control, display=options.display)
     sinks: list[Sink] = []
     for destination in destinations:
         sinks.append(destination.open(output, context))
@@ -401,6 +405,7 @@ def open_pipeline(
         watcher=watcher,
         save_picture=capture_files.save_picture,
         open_recording=capture_files.open_recording,
+        name_poster=capture_files.name_poster,
         away=None if away is None else AwayPicture(away),
         outside=outside,
         viewers=viewers,

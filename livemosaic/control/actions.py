@@ -62,6 +62,8 @@ ACTIONS: Mapping[str, Action] = {
                        lambda control: control.request_snapshot()),
     "snap": Action("take a photo of those in front of the camera, which joins the gallery",
                    lambda control: control.snap()),
+    "poster": Action("make a poster of the next picture, and its map, in the run's current folder",
+                     lambda control: control.request_poster()),
     "record": Action("start a recording in the current folder of the run, or end it",
                      partial(_switch, "recording"), "recording"),
     "privacy": Action("turn privacy mode on or off", partial(_switch, "privacy"), "privacy"),

@@ -1,4 +1,4 @@
-"""Snapshots and recordings: files in the current folder, named by the time."""
+"""Snapshots, recordings and posters: files in the current folder, named by the time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import os
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class CaptureFiles:
-    """Makes snapshots and recordings. Safe from any thread."""
+    """Makes snapshots and recordings, and names posters. Safe from any thread."""
 
     def __init__(self, info: StreamInfo, options: FileOptions) -> None:
         # A recording begins in the middle: at time 0, and without chapters. What was seen in the
@@ -41,12 +42,20 @@ class CaptureFiles:
 
         return open_sink(self._name("mkv"), self._info, options=self._options)
 
-    def _name(self, suffix: str) -> str:
-        stem = time.strftime("livemosaic-%Y%m%d-%H%M%S")
+    def name_poster(self) -> Path:
+        """The name of a new poster; that of its map, .html, is free, too."""
+        return Path(self._name("jpg", "html", of="poster"))
+
+    def _name(self, *suffixes: str, of: str = "livemosaic") -> str:
+        """A free name with the first suffix; with the others it is free, too."""
+        stem = first = time.strftime(f"{of}-%Y%m%d-%H%M%S")
+        number = 1
         with self._lock:
-            name, number = f"{stem}.{suffix}", 1
-            while name in self._names or os.path.exists(name):
+            while any(map(self._is_taken, names := [f"{stem}.{it}" for it in suffixes])):
                 number += 1
-                name = f"{stem}-{number}.{suffix}"
-            self._names.add(name)
-        return name
+                stem = f"{first}-{number}"
+            self._names.update(names)
+        return names[0]
+
+    def _is_taken(self, name: str) -> bool:
+        return name in self._names or os.path.exists(name)

@@ -38,7 +38,7 @@ NO_WINDOW = "there is no window"
 _Rule = tuple[str, Callable[[RunOptions, Circumstances], bool], str]
 # fmt: off
 _RULES: tuple[_Rule, ...] = (
-    (" ".join(WINDOW_OPTIONS),
+    (" ".join(("display", *WINDOW_OPTIONS)),
      lambda options, run: not run.window,
      NO_WINDOW),
     ("overlay_luma",

@@ -124,6 +124,8 @@ class RunOptions:
     freeze: bool = same_option(LiveState, "freeze")
     spotlight: float = same_option(LiveState, "spotlight")
     fullscreen: bool = same_option(LiveState, "fullscreen")
+    display: int | None = option(None, """monitor that shows the window, numbered from 1; another
+        number lists them""", low=1, high=99, group="live")
     figures: bool = same_option(LiveState, "figures")
     qr: bool = same_option(LiveState, "qr")
     on_close: OnClose = same_option(LiveState, "on_close")

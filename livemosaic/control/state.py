@@ -163,6 +163,7 @@ class LiveStats:
     photos : of a gallery that changes, such as `933 +14`; empty for any other
     gallery : the same by the names of `--json`; None for any other
     spotlight : of such a gallery, the photos in the spotlight by the names of `--json`
+    poster : how far the poster is that is being made, such as `40%`; empty when there is none
     """
 
     fps_in: float = 0.0
@@ -183,6 +184,7 @@ class LiveStats:
     photos: str = ""
     gallery: Mapping[str, int] | None = None
     spotlight: Mapping[str, int] | None = None
+    poster: str = ""
 
 
 class Place(NamedTuple):
@@ -213,7 +215,7 @@ class Control:
 
     Attributes
     ----------
-    snapshot_requested : whether a snapshot is due
+    snapshot_requested, poster_requested : whether a snapshot, or a poster, is due
     has_window : whether one of the outputs is a window; the pipeline sets it
     on_quit : ends the pipeline; the pipeline sets it
     on_snap : takes a photo, see `snap`; the pipeline sets it
@@ -243,7 +245,7 @@ class Control:
         self._state = state or LiveState()
         self.outside_at_start = self._state.outside
         self._lock = threading.Lock()
-        self.snapshot_requested = False
+        self.snapshot_requested = self.poster_requested = False
         self._message = ""
         self.galleries = tuple(galleries)
         self._profiles, self.profile = dict(profiles or {}), profile
@@ -358,6 +360,18 @@ class Control:
         UsageError : there is no picture, or it is frozen or hidden by privacy mode
         """
         self.on_snap()
+
+    def request_poster(self) -> None:
+        """Request a poster of the next picture; `UsageError` while one is being made."""
+        if progress := self.live_stats().poster:
+            raise UsageError(f"poster: one is at {progress}; wait until it is there")
+        self.poster_requested = True
+
+    def take_poster_request(self) -> bool:
+        """Whether a poster is due; resets the request."""
+        with self._lock:
+            requested, self.poster_requested = self.poster_requested, False
+        return requested
 
     def notify(self, message: str) -> None:
         """Leave a message for the user, which the window shows for a moment."""

@@ -23,6 +23,7 @@ import numpy as np
 
 from ..errors import GalleryError, OptionError, problem_of
 from ..media.atomic_write import remove_remains_of
+from ..priority import FLAGS, lower_priority
 from ..unfinished import forget_helper, start_helper
 from .build import Batch
 from .file_format import Stamp
@@ -46,7 +47,6 @@ _logger = logging.getLogger("livemosaic")
 _SAVING_S = 3.0
 # One message for all changes of so long.
 _TOLD_S = 1.0
-_LOWEST = 19  # of Unix
 # No photo takes so long; its decoder must be in an endless loop.
 _READING_CPU_S = 60
 
@@ -156,12 +156,11 @@ class FolderWatcher:
             "folders": self.folders, "recipe": asdict(self.live.recipe),
             "known": known, "joined": sorted(self._own), "skip": self._skip,
         }  # fmt: skip
-        lowest: int = getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)  # of Windows
         with self._lock:
             if self._closing:
                 return None
             module = f"{__package__}.watch_process"
-            process = start_helper(module, flags=lowest, gives_way=True)
+            process = start_helper(module, flags=FLAGS, gives_way=True)
             self._process = process
         assert process.stdin is not None
         with contextlib.suppress(OSError, ValueError):  # its end is noticed when it is read
@@ -325,8 +324,7 @@ def serve() -> None:
     """The work of the process: send the news of the folders until standard input ends."""
     import cv2
 
-    if sys.platform != "win32":  # it has priorities of its own
-        os.nice(_LOWEST)
+    lower_priority()
     cv2.setNumThreads(1)
     source, target = sys.stdin.buffer, sys.stdout.buffer
     order = json.loads(source.readline())

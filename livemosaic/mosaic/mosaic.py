@@ -52,6 +52,9 @@ _WARM_TILES, _WARM_BYTES = 8192, 2**24
 # when there is no time for a compilation.
 _WARM_SIZES = (1, 2)
 
+# `paint` reads so many tiles at once.
+_TILES_AT_ONCE = 64
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -143,7 +146,7 @@ class Mosaic:
     cells : what became of the cells of the last frame
     on_stage : called with the name of each stage at its end (activity, features, match, compose),
         for measuring
-    on_progress : called as on_progress(done, total) during a thorough match
+    on_progress : called as on_progress(done, total) during a thorough match, and by `paint`
 
     Examples
     --------
@@ -476,6 +479,55 @@ class Mosaic:
             split=sum(int(np.count_nonzero(layer.split)) for layer in layers),
         )
         return frame.with_picture(*planes, deep=deep)
+
+    @_one_thread
+    def paint(
+        self, frame: Frame, layers: Sequence[CellTiles], *, area: Area | None = None
+    ) -> Frame:
+        """The picture of a frame with the tiles that another mosaic has chosen for it, also in
+        another size: the first frame of a stream.
+
+        Parameters
+        ----------
+        frame, area : see `process`
+        layers : those of the other mosaic, see `layers`, with as many cells as this one plans; the
+            tiles are numbers of this gallery. `on_progress` is called while tiles are read
+
+        Raises
+        ------
+        UsageError : the cells are others than those that the settings make
+        """
+        if area is not None:
+            area.check(frame)
+        self._start(frame.width, frame.height, frame.colour)
+        self._key = None  # no stream until the picture is whole
+        shapes = [(its.grid.rows, its.grid.columns) for its in layers]
+        if shapes != [(its.grid.rows, its.grid.columns) for its in self._layers]:
+            raise UsageError(
+                "layers: the cells are others than those of the settings; use the same"
+            )
+        self._mask = None if area is None else area.mask
+        for layer, its in zip(self._layers, layers, strict=True):
+            layer.ids = its.tile_ids.reshape(-1).astype(np.int32)
+            layer.flips = its.flips.reshape(-1).copy()
+        self._read_tiles()
+        ycbcr = analysis_picture(frame, self._grid, self._px)
+        every = np.ones(self._grid.cells, np.bool_)
+        means = [self._means(layer, layer.tint, ycbcr, every) for layer in self._layers]
+        parts = [layer.part(every, it) for layer, it in zip(self._layers, means, strict=True)]
+        cells = np.arange(self._grid.cells, dtype=np.int32)
+        planes = self._compositor.compose(frame, cells, parts, area=area)
+        return frame.with_picture(*planes)
+
+    def _read_tiles(self) -> None:
+        """Cache the tiles that are shown, a few at a time, as large ones take a while."""
+        wanted = [np.unique(layer.ids[layer.ids >= 0]) for layer in self._layers]
+        done, total = 0, sum(map(len, wanted))
+        for layer, tiles in zip(self._layers, wanted, strict=True):
+            for start in range(0, len(tiles), _TILES_AT_ONCE):
+                layer.tiles.slots(tiles[start : start + _TILES_AT_ONCE])
+                done = min(done + _TILES_AT_ONCE, total)
+                self.on_progress(done, total)
 
     def _join_all(self) -> None:
         """Which cells split is decided anew in the next match."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..control.state import Control, LiveState
@@ -17,6 +18,7 @@ from ..errors import problem_of
 from ..gallery.file_format import Gallery
 from ..jit import U8
 from ..media.frame import Card, Frame, Item, StatusEvent, TrackPacket
+from ..mosaic.area import Area
 from ..mosaic.mosaic import CellCounts, Mosaic, ReadyGallery
 from ..mosaic.settings import MAX_TILE_PX, MosaicSettings
 from ..option import Texts
@@ -28,6 +30,7 @@ from .governor import Governor, Step
 from .live_gallery import GalleryFollower
 from .photo_booth import PhotoBooth
 from .photo_places import PhotoPlaces
+from .poster import Moment, PosterMaker
 from .queues import Closed, Ended, FrameQueue
 from .sink_writer import FanOut
 from .spotlight import SpotlightGalleries
@@ -70,6 +73,7 @@ class MosaicWorker:
         governor: Governor | None = None,
         open_gallery: Callable[[Texts], Gallery] | None = None,
         save_picture: Callable[[Frame], str] | None = None,
+        name_poster: Callable[[], Path] | None = None,
         away: AwayPicture | None = None,
         outside: dict[str, U8] | None = None,
         live_gallery: LiveGallery | None = None,
@@ -80,6 +84,7 @@ class MosaicWorker:
         self._threads, self._control, self.governor = threads, control, governor
         self._open_gallery, self._save_picture = open_gallery, save_picture
         self._away, self._watcher = away, watcher
+        self.poster = None if name_poster is None else PosterMaker(name_poster, control)
         self._state = control.state
         spawn = None if governor is None else self._spawn_aside
         self._area = AreaFinder(spawn, control.warn, outside)
@@ -141,6 +146,8 @@ class MosaicWorker:
                 self._watcher.end()
         self._last_input = None
         self._fan_out.finish()
+        if self.poster is not None:
+            self.poster.announce()
 
     def take_photo(self) -> None:
         """Take a photo of the newest frame, see `Control.snap`. Safe from any thread."""
@@ -196,7 +203,8 @@ class MosaicWorker:
     @property
     def _is_due(self) -> bool:
         """Whether the last picture is to be painted again, although the state stays."""
-        asked = self._control.snapshot_requested or self.places.is_asked
+        control = self._control
+        asked = control.snapshot_requested or control.poster_requested or self.places.is_asked
         turns = self.spotlight.is_due and not self._state.privacy
         return asked or turns or self._area.has_news or self._faces.looks.has_news
 
@@ -207,6 +215,8 @@ class MosaicWorker:
             self._apply_control()
             if self._control.take_snapshot_request():
                 self._control.inform(f"no snapshot: {self.status}")
+            if self._control.take_poster_request():
+                self._control.inform(f"no poster: {self.status}")
             return None
         if last is None or not (self._apply_control() or self._is_due):
             return None
@@ -251,6 +261,8 @@ class MosaicWorker:
         )
         if self._control.take_snapshot_request():
             self._snapshot(picture)
+        if self._control.take_poster_request():
+            self._make_poster(frame, area)
         self.places.take(self._mosaic, spotlights)
         cells = self.cells = self._mosaic.cells
         self.frames += 1
@@ -353,6 +365,20 @@ class MosaicWorker:
         self._spawn_aside(
             "snapshot", lambda: control.inform(f"saved {save_picture(picture)}"), awaited=True
         )
+
+    def _make_poster(self, frame: Frame, area: Area | None) -> None:
+        """Make a poster of the picture of this frame, on a thread of its own."""
+        poster = self.poster
+        if poster is None or poster.progress:
+            return
+        moment = Moment.of(self._mosaic, frame, area)
+        poster.begin()
+
+        def make() -> None:
+            poster.make(moment)
+            poster.end()
+
+        self._spawn_aside("poster", make, poster.end, awaited=True)
 
     def _spawn_aside(
         self,

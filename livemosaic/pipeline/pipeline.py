@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..argument import items, number, positive, take
@@ -128,6 +129,7 @@ class Pipeline:
     open_gallery : opens the gallery that the control's state names; None: the gallery never changes
     save_picture : writes a snapshot and returns its name; None: there are no snapshots
     open_recording : opens the sink of a recording; None: there are no recordings
+    name_poster : gives the path of a new poster, .jpg; None: there are no posters
     away : shown in privacy mode instead of tiles for a coarse picture
     outside : pictures that the state's `outside` may name, BGR by name, to save reading them; the
         pipeline empties it
@@ -174,6 +176,7 @@ class Pipeline:
         open_gallery: Callable[[Texts], Gallery] | None = None,
         save_picture: Callable[[Frame], str] | None = None,
         open_recording: Callable[[], Sink] | None = None,
+        name_poster: Callable[[], Path] | None = None,
         away: AwayPicture | None = None,
         outside: dict[str, U8] | None = None,
         viewers: Sequence[Sink] = (),
@@ -235,6 +238,7 @@ class Pipeline:
             governor=governor if self._live else None,
             open_gallery=open_gallery,
             save_picture=save_picture,
+            name_poster=name_poster,
             away=away,
             outside=outside,
             live_gallery=live_gallery,
@@ -275,7 +279,7 @@ class Pipeline:
 
     @property
     def completed(self) -> list[str]:
-        """Names of the sinks and recordings that are closed and whole."""
+        """Names of the sinks, recordings and posters that are closed and whole."""
         return self._report.completed
 
     @property
@@ -451,6 +455,8 @@ class Pipeline:
             self._incoming.cancel()
             for writer in writers:
                 writer.queue.cancel()
+            if self._worker.poster is not None:
+                self._worker.poster.cancel()
         self._threads.join(_JOIN_S)
         for writer in writers:
             if writer.thread is not None and writer.thread.is_alive():

@@ -61,9 +61,10 @@ class RunReport:
 
     @property
     def completed(self) -> list[str]:
-        """Names of the completed sinks and recordings."""
+        """Names of the completed sinks, recordings and posters."""
         sinks = [writer.sink.name for writer in self.fan_out.sinks if writer.completed]
-        return sinks + [recording["name"] for recording in self.recorder.reports]
+        posters = [] if self.worker.poster is None else self.worker.poster.made
+        return [*sinks, *(recording["name"] for recording in self.recorder.reports), *posters]
 
     def progress(self) -> Progress:
         first = self.first
@@ -99,6 +100,7 @@ class RunReport:
             photos=worker.follower.summary,
             gallery=worker.follower.report(),
             spotlight=worker.spotlight.report(),
+            poster="" if worker.poster is None else worker.poster.progress,
             latency_ms_p99=first.latency.recent_ms(99),
             governor_share=worker.governor.number / (len(STEPS) - 1) if worker.governor else 0.0,
             input=self.source.name,

@@ -63,6 +63,7 @@ class RunContext:
     rate: Fraction | None = None  # constant frames/s of the output; None: the times of the input
     mosaic: Mosaic | None = None
     control: Control | None = None
+    display: int | None = None  # the monitor for a window, from 1; None: the system's choice
 
 
 class Sink(ABC):

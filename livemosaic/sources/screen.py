@@ -218,9 +218,10 @@ def open_input(spec: str, options: SourceOptions) -> Source:
     return ScreenSource(spec, rate=options.capture[2])
 
 
-def list_screens() -> list[Screen]:
-    """All screens; `SourceError` where this program cannot see them."""
-    with contextlib.closing(_open("screen")) as screens:
+def list_screens(spec: str = "screen", *, pictures: bool = True) -> list[Screen]:
+    """All screens; `SourceError`, which begins with `spec`, where this program cannot see them.
+    Without `pictures` it is enough to know where they are."""
+    with contextlib.closing(_open(spec, pictures=pictures)) as screens:
         return _listed(screens)
 
 
@@ -233,11 +234,11 @@ def _parsed(spec: str) -> re.Match[str]:
     return match
 
 
-def _open(spec: str) -> Any:
+def _open(spec: str, *, pictures: bool = True) -> Any:
     """Connect to the screens: an `mss.MSS`."""
     options: dict[str, Any] = {}
     if sys.platform == "linux":
-        if os.environ.get("WAYLAND_DISPLAY"):
+        if pictures and os.environ.get("WAYLAND_DISPLAY"):
             raise RefusedError(
                 f"{spec}: programs cannot see the screen in a Wayland session; {_X11_OR_OBS}"
             )
@@ -247,7 +248,7 @@ def _open(spec: str) -> Any:
                 "session"
             )
         options["with_cursor"] = True  # elsewhere mss cannot
-    elif sys.platform == "darwin" and not _macos_allows():
+    elif pictures and sys.platform == "darwin" and not _macos_allows():
         raise RefusedError(f"{spec}: {_MACOS}")
     import mss
 

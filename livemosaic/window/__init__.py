@@ -40,7 +40,7 @@ class WindowDestination(sinks.Destination):
     def open(self, info: StreamInfo, context: RunContext) -> WindowSink:
         from .window import WindowSink
 
-        return WindowSink(info, control=context.control or Control())
+        return WindowSink(info, control=context.control or Control(), display=context.display)
 
 
 def parse_output(spec: str, options: sinks.FileOptions) -> WindowDestination:

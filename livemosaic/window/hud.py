@@ -107,9 +107,10 @@ def stats_panel(lines: tuple[Gauge, ...], *, px: int) -> Panel:
 def badges(state: LiveState, stats: LiveStats) -> tuple[str, ...]:
     """Short texts that a window shows without the statistics, too; `*` marks a recording."""
     recording = f"*{stats.recording}" if stats.recording else ""
+    poster = f"poster {stats.poster}" if stats.poster else ""
     privacy = "privacy mode" if state.privacy else ""
     frozen = "frozen" if state.freeze else ""
-    return tuple(text for text in (recording, privacy, frozen) if text)
+    return tuple(text for text in (recording, poster, privacy, frozen) if text)
 
 
 @lru_cache(maxsize=8)

@@ -253,6 +253,7 @@ KEYS: tuple[Key, ...] = (
     Key(("p",), "p", "privacy mode: hides faces", partial(_act, action="privacy")),
     Key(("s",), "s", "snapshot", partial(_act, action="snapshot")),
     Key(("c",), "c", "snap me in: a photo of you joins", partial(_act, action="snap")),
+    Key(("e",), "e", "poster of this moment, with its map", partial(_act, action="poster")),
     Key(("r",), "r", "start or stop a recording", partial(_act, action="record")),
     Key(("o",), "o", "original in a corner", _toggle_original),
     Key(("u",), "u", "QR code for guests, who upload photos", _toggle_qr),

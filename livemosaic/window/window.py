@@ -19,10 +19,12 @@ from ..media.text import Panel
 from ..sinks.base import Window
 from ..unfinished import remove_unfinished
 from . import hud
+from .awake import Awake
 from .canvas import Canvas
 from .display import check_display
 from .exit_guard import ExitGuard
 from .keys import Keyboard, View
+from .monitor import monitor
 from .pointer import show_pointer
 
 _logger = logging.getLogger("livemosaic")
@@ -51,20 +53,26 @@ class WindowSink(Window):
 
     The picture keeps its aspect in a window of any size, between black bars. Keys change `control`,
     whose messages and statistics are shown. Closing the window calls `control.quit`; but while
-    other outputs go on, a small window without a picture takes its place. Raises `SinkError` where
-    no window can be opened.
+    other outputs go on, a small window without a picture takes its place. In full screen the screen
+    saver is off. `display` is the number of a monitor. Raises `SinkError` where no window can be
+    opened, `OptionError` if there is no such monitor.
     """
 
     name = "window"
 
-    def __init__(self, info: StreamInfo, *, control: Control) -> None:
+    def __init__(self, info: StreamInfo, *, control: Control, display: int | None = None) -> None:
         self.view = View(info.width, info.height)
         self._keyboard = Keyboard(control, self.view)
         self._control = control
         self._is_small = False
         aspect = info.width * info.sample_aspect_ratio / info.height
-        size = first_size(round(info.height * aspect), aspect, check_display())
+        screen = check_display()
+        place = None if display is None else monitor(display)
+        if place is not None:
+            screen = place.width, place.height
+        size = first_size(round(info.height * aspect), aspect, screen)
         self._open = self._full_screen = False
+        self._awake = Awake()
         self._canvas = Canvas(*size, aspect=aspect)
         self._corner: Panel | None = None
         self._message = self._resting = _STARTING  # the latter when there is no other
@@ -77,6 +85,9 @@ class WindowSink(Window):
         try:
             open_window(TITLE, size)
             self._open = True
+            if place is not None:
+                left, top = (place.width - size[0]) // 2, (place.height - size[1]) // 2
+                cv2.moveWindow(TITLE, place.left + left, place.top + top)
             self._refresh(changed=True)
         except BaseException:
             self.close()
@@ -114,6 +125,7 @@ class WindowSink(Window):
         if self._open:
             self._open = False
             close_window(TITLE)
+        self._awake.stop()
         self._exit_guard.remove()
 
     def abort(self) -> None:
@@ -180,6 +192,7 @@ class WindowSink(Window):
         mode = cv2.WINDOW_FULLSCREEN if on else cv2.WINDOW_NORMAL
         cv2.setWindowProperty(TITLE, cv2.WND_PROP_FULLSCREEN, mode)
         show_pointer(not on)
+        (self._awake.start if on else self._awake.stop)()
 
     def _refresh(self, *, changed: bool) -> None:
         """Show the picture with all panels, if either has changed."""

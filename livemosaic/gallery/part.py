@@ -1,0 +1,74 @@
+"""A part of a gallery as a gallery file: for another process, which needs no more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .change import recipe_of
+from .file_format import Gallery, GalleryWriter
+
+_AT_ONCE = 64  # tiles; copying one does not let other threads run
+
+
+def write_part(
+    gallery: Gallery, tiles: Sequence[NDArray[np.int32]], file: BinaryIO
+) -> list[NDArray[np.int32]]:
+    """Write some tiles of a gallery, with the first one of each of their photos, as a gallery file.
+
+    The photos have the same paths, and whatever else the gallery knows of them, but the tiles are
+    of one cluster: the part is for pictures whose tiles are chosen.
+
+    Parameters
+    ----------
+    tiles : lists of numbers, int32, of any shape; below 0 for none
+
+    Returns
+    -------
+    the same tiles by their numbers in the part
+    """
+    shown = np.unique(np.concatenate([numbers[numbers >= 0] for numbers in tiles]))
+    photos = np.unique(gallery.source_photo[shown])
+    numbers, first_tiles = np.unique(gallery.source_photo, return_index=True)
+    firsts = first_tiles[np.searchsorted(numbers, photos)]
+    kept = np.union1d(shown, firsts)
+    of_photos = np.isin(gallery.uncut_photo, photos)
+    heads = gallery.heads[np.isin(gallery.heads[:, 0], photos)].copy()
+    heads[:, 0] = np.searchsorted(photos, heads[:, 0])
+    with closing(GalleryWriter(file)) as writer:
+        for start in range(0, len(kept), _AT_ONCE):
+            writer.append(gallery.tiles[kept[start : start + _AT_ONCE]])
+        uncut = np.flatnonzero(of_photos)
+        for start in range(0, len(uncut), _AT_ONCE):
+            writer.append_uncut(gallery.uncut[uncut[start : start + _AT_ONCE]])
+        gallery.release()
+        features = gallery.features[kept]
+        arrays = {
+            "features": features,
+            "points": gallery.points[kept],
+            "texture": gallery.texture[kept],
+            "centres": features.mean(axis=0, keepdims=True),
+            "labels": np.zeros(len(kept), np.int32),
+            "kept": np.ones(1, np.bool_),
+            "members_start": np.array([0, len(kept)], np.int32),
+            "members": np.arange(len(kept), dtype=np.int32),
+            "source_photo": np.searchsorted(photos, gallery.source_photo[kept]),
+            "source_crop": gallery.sources.crops[kept],
+            "uncut_photo": np.searchsorted(photos, gallery.uncut_photo[of_photos]),
+            "uncut_crop": gallery.uncut_crop[of_photos],
+            "heads": heads,
+        }
+        writer.finish(
+            arrays,
+            photos=[gallery.sources[int(tile)].path for tile in firsts],
+            root="",
+            recipe=replace(recipe_of(gallery), crops=0),
+            lettering=np.flatnonzero(~gallery.mirrors[firsts]).tolist() if gallery.mirror else [],
+            stamps=[(size, time_ns) for size, time_ns in gallery.stamps[photos].tolist()],
+        )
+    return [np.where(its >= 0, np.searchsorted(kept, its), -1).astype(np.int32) for its in tiles]
