@@ -67,7 +67,7 @@ function remembered() {
 }
 
 const STATES = {
-  queued: (it) => (it.left ? `Many photos at once: this one is sent in ${it.left} s` : "To be sent"),
+  queued: (it) => (it.left ? `There is a rush: it is sent in ${it.left} s` : "To be sent"),
   sending: (it) => (it.share < 1 ? `Sending: ${Math.round(it.share * 100)} %` : "Being checked"),
   refused: (it) => it.problem,
   waiting: () => "Waits for the host",
@@ -167,6 +167,7 @@ let isSending = false;
 const guest = guestId();
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 const MOST_ATTEMPTS = 3; // while the connection is there
+const LONGEST_MS = 300000;
 
 function sent(photo, body) {
   return new Promise((done) => {
@@ -177,6 +178,7 @@ function sent(photo, body) {
       if (event.lengthComputable) update(photo, { share: event.loaded / event.total });
     };
     request.onloadend = () => done(request);
+    request.timeout = LONGEST_MS;
     request.open("POST", "api/photos");
     request.setRequestHeader("Authorization", `Bearer ${token}`);
     request.setRequestHeader("livemosaic-guest", guest);
@@ -210,14 +212,14 @@ async function sendAll() {
   if (isSending) return;
   isSending = true;
   let photo;
-  while ((photo = photos.findLast((it) => it.state === "queued")) && !isOver) {
+  while ((photo = photos.filter((it) => it.state === "queued").pop()) && !isOver) {
     update(photo, { state: "sending", share: 0 });
     photo.body ??= await readied(photo);
     const request = await sent(photo, photo.body);
     if (request.status) {
       setLost("");
       if (request.status === 401) { update(photo, { state: "queued" }); setOver(); }
-      else if (request.status === 429) await waitFor(photo, Number(request.getResponseHeader("Retry-After")) || 10);
+      else if ([429, 503].includes(request.status)) await waitFor(photo, Number(request.getResponseHeader("Retry-After")) || 10);
       else update(photo, { ...outcome(request), file: null, body: null });
       continue;
     }
@@ -233,7 +235,7 @@ async function sendAll() {
   isSending = false;
 }
 
-// There are limits for a minute; it is sent when the minute is over.
+// Too many photos or guests at once: livemosaic says for how long.
 async function waitFor(photo, seconds) {
   for (let left = seconds; left > 0; left -= 1) {
     update(photo, { state: "queued", left });
@@ -321,5 +323,5 @@ function follow(photo) {
 addEventListener("online", () => wake());
 document.addEventListener("visibilitychange", () => wake());
 
-for (const it of remembered().toReversed()) add(it);
+for (const it of remembered().reverse()) add(it);
 watch();
