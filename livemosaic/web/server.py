@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import uvicorn
@@ -15,6 +16,7 @@ from ..control.state import Control
 from .app import Application
 from .listener import Listener
 from .photos.catalogue import Catalogue
+from .photos.routes import THREADS
 from .viewfinder import Viewfinder
 
 _log = logging.getLogger("livemosaic")
@@ -70,6 +72,7 @@ class ControlPage(Viewfinder):
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(THREADS, "livemosaic files"))
         self._catalogue.start()
         application = Application(self._control, self, self._listener, self._catalogue)
         config = uvicorn.Config(

@@ -409,6 +409,7 @@ def test_uploads_that_hang_or_break_off(
     until(lambda: guest.post("/api/photos", files={"photo": b"a"}).status_code == 200)
 
 
+@pytest.mark.slow
 def test_phones_at_once(tmp_path: Path) -> None:
     """20 phones with 10 photos each, behind one address."""
     ready = threading.Barrier(20)

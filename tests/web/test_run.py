@@ -112,6 +112,7 @@ def test_photos_of_guests_join(folder: Path) -> None:
             outcome = run.end()
     assert outcome.code == 130
     assert "Traceback" not in outcome.err
+    assert "guests: phones cannot reach this address" in outcome.err
     assert sorted(left(folder)) == ["party", "party.watched.gallery"]
     names = [path.name for path in (folder / "party").rglob("*") if path.is_file()]
     ids = {answer["id"] for answer in answers[:3]}

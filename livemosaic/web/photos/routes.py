@@ -27,7 +27,7 @@ GUEST_HEADER = "livemosaic-guest"  # an id that the upload page makes
 FIELD = b"photo"
 SLOT_S, _RETRY_S = 30.0, 5.0  # for which an upload waits for its turn; then, until the next try
 MAX_LISTED = 1000
-_MAX_FINDING = 4  # that wait for a picture, each on a thread
+THREADS = 12  # for what waits for a file, the decoder or a picture
 
 
 class PhotoRoutes:
@@ -37,7 +37,9 @@ class PhotoRoutes:
         self._control, self._catalogue = control, catalogue
         self._quota = Quota()
         self._slots = asyncio.Semaphore(limits.MAX_UPLOADS)
-        self._finding = asyncio.Semaphore(_MAX_FINDING)
+        # Each on a thread: others must stay free for what the host decides.
+        self._finding = asyncio.Semaphore(THREADS // 3)
+        self._drawing = asyncio.Semaphore(THREADS // 3)
         self.routes = [
             Route("/api/photos", self._list),
             Route("/api/photos", self._upload, methods=["POST"]),
@@ -70,7 +72,8 @@ class PhotoRoutes:
     async def _picture(self, request: Request) -> Response:
         photo = await self._find(request)
         try:
-            jpeg = await to_thread(self._catalogue.picture, photo)
+            async with self._drawing:
+                jpeg = await to_thread(self._catalogue.picture, photo)
         except BadImage as error:
             raise HTTPException(404, f"there is no picture: {error}") from None
         return Response(jpeg, media_type="image/jpeg")
