@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
+from livemosaic import Gallery, LiveGallery
 from livemosaic.control.live_values import LIVE_VALUES, change_values, live_values, offered
 from livemosaic.control.state import LIVE_OPTIONS, Control, LiveState
 from livemosaic.errors import UsageError
@@ -22,6 +25,7 @@ from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.web.app import Application
 from livemosaic.web.photos.catalogue import Catalogue
 
+from ..gallery_files import encode, photo
 from .conftest import WAIT_S, Site, decoded, until
 
 # ---- settings ----------------------------------------------------------------------------
@@ -425,3 +429,22 @@ def test_the_document_has_every_request(site: Site, client: httpx.Client) -> Non
                 codes = {str(answer.status_code), "4XX" if answer.is_client_error else ""}
                 assert codes & set(documented), (method, path)
                 assert not answer.is_server_error or path == "/snapshot.jpg"
+
+
+def test_photos_of_watched_folders(tmp_path: Path) -> None:
+    """By the time when they joined; those of other folders are not listed."""
+    live = LiveGallery(Gallery.from_images([photo(1)], tile=16, crops=0))
+    names = [tmp_path / name for name in ("party/b.jpg", "party/a.jpg", "other/c.jpg")]
+    began_s = time.time()
+    for number, name in enumerate(names):
+        name.parent.mkdir(exist_ok=True)
+        name.write_bytes(encode(photo(number), ".jpg"))
+        os.utime(name, (1e9 + 9 - number, 1e9 + 9 - number))
+        live.add(name)
+    catalogue = Catalogue(live, [str(tmp_path / "party")])
+    try:
+        found = catalogue.photos()
+    finally:
+        catalogue.close()
+    assert [photo.name for photo in found] == ["a.jpg", "b.jpg"]
+    assert all(photo.added_s >= began_s for photo in found)

@@ -64,7 +64,7 @@ class Catalogue:
         auto_approve: bool = False,
     ) -> None:
         self._live = live
-        self._below = tuple(os.path.join(folder, "") for folder in folders)
+        self._folders = folders
         self.decoder = PhotoDecoder()
         # One after the other, in the order in which they came.
         self._adding = ThreadPoolExecutor(1, "livemosaic guests")
@@ -108,11 +108,12 @@ class Catalogue:
         found = [self._of_guest(photo) for photo in guests]
         own = {photo.path for photo in found}
         if self._live is not None:
-            found += [
-                Photo(_id_of(path), os.path.basename(path), "approved", time_ns / 1e9, path)
-                for path, (_, time_ns) in self._live.photos().items()
-                if path.startswith(self._below) and path not in own
-            ]
+            joined_s = {it.path: it.added_s for it in self._live.added_photos()}
+            for path, (_, time_ns) in self._live.stamps_in(self._folders).items():
+                if path not in own:
+                    added_s = joined_s.get(path, time_ns / 1e9)  # it began with the others
+                    name = os.path.basename(path)
+                    found.append(Photo(_id_of(path), name, "approved", added_s, path))
         return sorted(found, key=lambda photo: photo.added_s, reverse=True)
 
     def find(self, id: str) -> Photo | None:
