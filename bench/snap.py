@@ -10,7 +10,6 @@ for comparison. --folder writes the photos into a watched folder, too.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import threading
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 from common import machine
 from live_child import resident_mb
 from live_gallery import live_film, repeated, tell
-from watch import wait_for
+from watch import tell_times, wait_for
 
 from livemosaic import LiveGallery, UsageError, open_gallery
 from livemosaic.gallery.watch import FolderWatcher
@@ -73,10 +72,7 @@ def main() -> None:
         thread.join()
     tell(pipeline.report(), memory)
     if took:
-        print(
-            f"from snap to the picture's gallery, s: median {statistics.median(took):.3f}, ", end=""
-        )
-        print(f"highest {max(took):.3f}")
+        tell_times("from snap to the picture's gallery,", took)
 
 
 if __name__ == "__main__":
