@@ -191,15 +191,18 @@ def random_try(generator: random.Random, task: Task, lifetime_s: float) -> Try:
     return Try(task, tuple(signals))
 
 
-def tries(count: int, seed: int, inputs: Path, cache: Path) -> list[Try]:
+def lifetime(task: Task, inputs: Path, cache: Path) -> float:
+    """How long a task lives without signals."""
+    for _ in range(2):  # the first may compile
+        lived_s, problems = run(Try(task, ()), inputs, cache)
+    if problems:
+        sys.exit(f"{task.name}: {problems}")
+    return lived_s
+
+
+def tries(count: int, seed: int, lifetimes: dict[str, float]) -> list[Try]:
     """`count` tries, in turn over all tasks."""
     generator = random.Random(seed)
-    lifetimes: dict[str, float] = {}
-    for task in TASKS:
-        for _ in range(2):  # the first may compile
-            lifetimes[task.name], problems = run(Try(task, ()), inputs, cache)
-        if problems:
-            sys.exit(f"{task.name}: {problems}")
     chosen = [TASKS[number % len(TASKS)] for number in range(count)]
     return [random_try(generator, task, lifetimes[task.name]) for task in chosen]
 
@@ -210,8 +213,10 @@ def failures(count: int, *, seed: int = 0, jobs: int = 1) -> list[str]:
         inputs, cache = Path(name) / "inputs", Path(name) / "cache"
         inputs.mkdir()
         make_inputs(inputs)
-        chosen = tries(count, seed, inputs, cache)
         with ThreadPoolExecutor(jobs) as pool:
+            lived = pool.map(lambda task: lifetime(task, inputs, cache), TASKS)
+            lifetimes = dict(zip((task.name for task in TASKS), lived, strict=True))
+            chosen = tries(count, seed, lifetimes)
             outcomes = list(pool.map(lambda trial: run(trial, inputs, cache), chosen))
     return [
         f"{trial}: {'; '.join(problems)}"

@@ -3,11 +3,15 @@ CHANGES FIND_S`.
 
 Its pictures come LATE pictures later than those of the input. The input `camera` films the screen.
 It prints one JSON object.
+
+`python -m tests.latency_program --command CHANGES WORDS` is the program itself, which measures so
+many changes, after a second.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import sys
 import time
@@ -17,6 +21,8 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from livemosaic.__main__ import main as program
+from livemosaic.doctor import latency
 from livemosaic.doctor.latency import measure_latency
 from livemosaic.errors import LivemosaicError
 from livemosaic.media.frame import Frame
@@ -87,5 +93,13 @@ def main(input: str, late: int, changes: int, find_s: float) -> int:
     return 0
 
 
+def command(changes: int, words: list[str]) -> int:
+    latency.measure_latency = functools.partial(measure_latency, changes=changes, notice_s=1)
+    sys.argv[1:] = words
+    return program()
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "--command":
+        sys.exit(command(int(sys.argv[2]), sys.argv[3:]))
     sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))

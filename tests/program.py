@@ -53,10 +53,14 @@ Program = Callable[..., Outcome]
 
 
 def spawn(*words: Any, **options: Any) -> subprocess.Popen[bytes]:
-    """Start the program in a process of its own, with pipes for its standard files."""
+    """Start the program in a process of its own, with pipes for its standard files.
+
+    `command` is another one that runs it.
+    """
+    command = options.pop("command", COMMAND)
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     environment = {**ENVIRONMENT, **options.pop("env", {})}
-    return subprocess.Popen([*COMMAND, *map(str, words)], env=environment, **{**streams, **options})
+    return subprocess.Popen([*command, *map(str, words)], env=environment, **{**streams, **options})
 
 
 def finish(process: subprocess.Popen[bytes], *, timeout: float = 60) -> Outcome:
