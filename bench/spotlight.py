@@ -11,7 +11,6 @@ with --memory they are small and come without a folder, so that only the spotlig
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import threading
 import time
@@ -20,9 +19,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from common import clip
-from live_gallery import SETTINGS, smooth
-from watch import DISTINCT, write_photos
+from common import clip, machine
+from live_gallery import SETTINGS, repeated, smooth
+from watch import DISTINCT, photo
 
 from livemosaic import LiveGallery, Mosaic, open_gallery
 from livemosaic.control.state import Control, LiveState
@@ -64,17 +63,18 @@ def main() -> None:
     args = parser.parse_args()
 
     cv2.setNumThreads(1)
+    print(machine())
     with tempfile.TemporaryDirectory(prefix="spotlight-") as name:
         place = Path(name)
-        photos, folder = place / "photos", place / "party"
+        folder = place / "party"
         folder.mkdir()
-        if not args.memory:
-            write_photos(photos)
-        loop = int(args.seconds * 30 / 700)
-        film = clip(args.clip, place / "film.mp4", filters="scale=1280:720", rate=30, loop=loop)
+        count = 0 if args.memory else min(DISTINCT, args.photos)
+        large = [photo(number, 4000, 3000) for number in range(count)]
+        once = clip(args.clip, place / "once.mp4", filters="scale=1280:720", rate=30)
+        film = repeated(str(once), name, args.seconds)
         live = LiveGallery(open_gallery("photos"))
         watcher = None if args.memory else FolderWatcher(live, [str(folder)])
-        source = open_source(str(film))
+        source = open_source(film)
         info = source.info
         mosaic = Noted(live.snapshot, SETTINGS)
         grid = mosaic.plan(info.width, info.height)
@@ -92,7 +92,7 @@ def main() -> None:
                 if args.memory:
                     live.add([smooth(10**7 + number, 200)])
                 else:
-                    os.link(photos / f"{number % DISTINCT}.jpg", folder / f"{number:03}.jpg")
+                    (folder / f"{number:03}.jpg").write_bytes(large[number % DISTINCT])
             while args.photos and pipeline.report()["spotlight"]["done"] < args.photos:
                 time.sleep(0.5)
             if args.photos:

@@ -396,6 +396,20 @@ def _files(tree: FolderTree, unsettled: Sequence[str] = (), *, at_files: bool = 
     return [os.path.basename(path) for path in changes.files]
 
 
+def test_what_was_there_at_the_start_is_old(tmp_path: Path) -> None:
+    """For the spotlight; not if the process starts again after a crash."""
+    for name, skip in (("a", None), ("b", {"crashed.jpg": (1, 1)})):
+        folder = Folder(tmp_path / name, skip=skip)
+        old = folder.write("old.png", encode(photo(1), ".png"))
+        list(folder.reader.begin())
+        (first,) = (it for it in folder.news() if isinstance(it, Joined))
+        assert list(first.old) == ([str(old)] if skip is None else [])
+        folder.write("new.png", encode(photo(2), ".png"))
+        (second,) = (it for it in folder.news() if isinstance(it, Joined))
+        assert second.batch.names
+        assert not second.old
+
+
 def test_a_file_that_is_no_gallery_is_not_replaced(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "party")
     folder.write("a.jpg", encode(photo(1), ".jpg"))

