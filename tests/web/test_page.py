@@ -163,6 +163,7 @@ def test_each_control_changes_its_option(chromium: Browser, own_live: Live, tmp_
             operate(tab, name)
             until(partial(live.differs, name, before))
         until(lambda: live.client.get("/api/stats").json()["recording"])
+        tab.wait_for("values.recording && values.freeze && !isSending")
         tab.run("document.querySelector('[data-option=recording]').click()")
         tab.run("document.querySelector('[data-action=snapshot]').click()")
         operate(tab, "freeze")
