@@ -227,7 +227,7 @@ def failing(error: BaseException, *, at: int = 0) -> Callable[..., None]:
     """A function that raises `error` at its call number `at`."""
     calls = iter(range(10**9))
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         if next(calls) == at:
             raise error
 
