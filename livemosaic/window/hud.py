@@ -148,7 +148,7 @@ def qr_panel(address: str, *, height: int) -> Panel:
 @lru_cache(maxsize=8)
 def help_panel(*, px: int, height: int) -> Panel:
     """The keys in text of size `px`, or smaller to fit into `height`."""
-    px = max(6, min(px, int(height / (len(KEYS) * LINE + 4))))
+    px = max(5, min(px, int(height / (len(KEYS) * LINE + 4))))
     pad, line_px = 2 * px, round(LINE * px)
     keys = max(text_width(key.shown, px) for key in KEYS)
     words = max(text_width(key.help, px) for key in KEYS)
