@@ -39,7 +39,7 @@ _PICTURE = {"Content-Security-Policy": _STYLED}
 
 
 class Application:
-    """The answers to all requests."""
+    """The answers to all requests; `connections` says how many there are at the moment."""
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Application:
         viewfinder: Viewfinder,
         listener: Listener,
         catalogue: Catalogue,
+        connections: Callable[[], int],
     ) -> None:
         self._control, self._viewfinder = control, viewfinder
         self._catalogue = catalogue
@@ -70,7 +71,7 @@ class Application:
             routes.append(Route("/upload", self._show_upload))
         handlers = {HTTPException: json_error, Exception: json_error}
         app = Starlette(routes=routes, exception_handlers=handlers)
-        self.asgi: ASGIApp = Guard(app, listener)
+        self.asgi: ASGIApp = Guard(app, listener, connections)
 
     async def _show_page(self, _: Request) -> Response:
         return HTMLResponse(self._page, headers={"Content-Security-Policy": self._policy})

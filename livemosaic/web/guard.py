@@ -7,6 +7,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -24,6 +25,8 @@ _log = logging.getLogger("livemosaic")
 _MAX_BODY = 65_536  # bytes
 BODY_S = 10.0
 _MAX_FIELDS = 100  # of an address
+MAX_FOR_GUESTS = 100  # connections in all, above which only hosts are answered
+_CROWDED = {"Retry-After": "5", "Connection": "close"}
 
 _PAGES = ("/", "/upload")
 _UPLOADS = "POST", "/api/photos"
@@ -52,8 +55,8 @@ def refusal(status: int, problem: str, *, is_page: bool = False) -> Response:
 class Guard:
     """Refuses foreign requests before the application sees them, and limits the others."""
 
-    def __init__(self, app: ASGIApp, listener: Listener) -> None:
-        self._app, self._listener = app, listener
+    def __init__(self, app: ASGIApp, listener: Listener, connections: Callable[[], int]) -> None:
+        self._app, self._listener, self._connections = app, listener, connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = False
@@ -75,6 +78,8 @@ class Guard:
                 await send({"type": "websocket.close", "code": 1008})
             else:
                 response = refusal(status, problem, is_page=scope["path"] in _PAGES)
+                if status == 503:
+                    response.headers.update(_CROWDED)
                 await response(scope, receive, answer)
             return
         if not is_socket:
@@ -121,6 +126,8 @@ class Guard:
             return 401, "the token is missing or wrong; use the address that livemosaic printed"
         if _FOR_GUESTS.fullmatch(f"{scope.get('method')} {scope['path']}") is None:
             return 403, "this token is for guests, who can only upload photos"
+        if self._connections() > MAX_FOR_GUESTS:
+            return 503, "there are too many guests; try again in a moment"
         return None
 
     def _token(self, scope: Scope, headers: dict[bytes, bytes]) -> bytes:

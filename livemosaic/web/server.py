@@ -21,7 +21,7 @@ from .viewfinder import Viewfinder
 
 _log = logging.getLogger("livemosaic")
 
-_MAX_CONNECTIONS = 100
+_MAX_CONNECTIONS = 150  # of which `MAX_FOR_GUESTS` leaves some to hosts
 _MAX_MESSAGE = 4096  # bytes that a page may send
 IDLE_S = 10.0  # until a connection without a request is closed
 _END_S = 1  # for answers under way, at the end
@@ -74,7 +74,13 @@ class ControlPage(Viewfinder):
         self._loop = asyncio.get_running_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(THREADS, "livemosaic files"))
         self._catalogue.start()
-        application = Application(self._control, self, self._listener, self._catalogue)
+        application = Application(
+            self._control,
+            self,
+            self._listener,
+            self._catalogue,
+            lambda: len(server.server_state.connections),
+        )
         config = uvicorn.Config(
             application.asgi,
             http=_Protocol,

@@ -210,7 +210,7 @@ def test_a_body_that_never_ends(site: Site, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_number_of_connections_is_limited(own_site: Site) -> None:
     where = own_site.listener.host, own_site.listener.port
     with contextlib.ExitStack() as stack:
-        for _ in range(100):
+        for _ in range(150):
             stack.enter_context(socket.create_connection(where, timeout=10))
         with own_site.client() as client:
             until(lambda: client.get("/api/stats").status_code == 503)

@@ -355,7 +355,7 @@ FIELD = b"--x\r\nContent-Disposition: form-data; name=%b\r\n\r\nabc"
         (b"abc", FORM, 400),
         (FIELD % b"photo", FORM, 400),  # without an end
         (FIELD % b"other" + b"\r\n--x--\r\n", FORM, 400),
-        (b"--x\r\nA: " + b"b" * 10_000, FORM, 400),
+        (b"--x\r\nA: " + b"b" * 10_000 + FIELD[3:] % b"photo" + b"\r\n--x--\r\n", FORM, 400),
         (b"--x\r\n\r\n\r\n" * 200, FORM, 400),
         (b"abc", f"multipart/form-data; boundary={'x' * 100}", 415),
         (b"abc", "multipart/form-data", 415),
@@ -407,6 +407,21 @@ def test_uploads_that_hang_or_break_off(
         until(refused)
     assert sorted(folder.rglob("*")) == before
     until(lambda: guest.post("/api/photos", files={"photo": b"a"}).status_code == 200)
+
+
+def test_many_phones_leave_room_for_the_host(
+    party: Site, guest: httpx.Client, host: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "MAX_FOR_GUESTS", 5)
+    with contextlib.ExitStack() as phones:
+        for _ in range(5):
+            where = "127.0.0.1", party.listener.port
+            phones.enter_context(socket.create_connection(where, timeout=WAIT_S))
+        until(lambda: guest.get("/upload").status_code == 503)
+        answer = guest.get("/upload")
+        assert (answer.headers["retry-after"], answer.headers["connection"]) == ("5", "close")
+        assert host.get("/api/stats").status_code == 200
+    until(lambda: guest.get("/upload").status_code == 200)
 
 
 @pytest.mark.slow

@@ -301,7 +301,9 @@ def test_the_number_of_streams_is_limited(own_site: Site) -> None:
 
 def test_a_stream_counts_before_it_begins(own_site: Site) -> None:
     """Its receiver may be slow; then others must see it all the same."""
-    app = Application(own_site.control, own_site.page, own_site.listener, Catalogue()).asgi
+    app = Application(
+        own_site.control, own_site.page, own_site.listener, Catalogue(), lambda: 1
+    ).asgi
     token = own_site.listener.token
     scope = {
         **{"type": "http", "asgi": {"spec_version": "2.4"}, "method": "GET", "root_path": ""},
