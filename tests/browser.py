@@ -20,6 +20,8 @@ from websockets.sync.client import ClientConnection, connect
 
 BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 
+DESK, PHONE = (1440, 900), (390, 844)  # screens in CSS pixels
+
 _START_S, _WAIT_S = 60, 20
 
 

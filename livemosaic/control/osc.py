@@ -29,8 +29,8 @@ _log = logging.getLogger("livemosaic")
 _PREFIX = "/livemosaic/"
 _ON = 0.5  # the least number that turns something on
 
-# What comes within a step is one change. In a flood, the rest waits in the system's buffer, which
-# is small and drops what has no room.
+# All packets of a step are one change. In a flood, the others wait in the system's buffer, which is
+# small and drops those for which it has no room.
 _STEP_S = 1 / 60
 _MAX_PACKETS, _MAX_WORK_S = 256, 0.002  # of a step
 _MAX_BYTES = 8192  # of a packet
@@ -77,8 +77,9 @@ class OscMessages:
                 self._change({name: value}, warns=True)
 
     def _take(self, name: str, data: bytes) -> None:
-        if name in ACTIONS and (name not in LIVE_VALUES or not arguments(data)):
-            value = next(iter(arguments(data)), True)
+        values = arguments(data) if name in ACTIONS else []
+        if name in ACTIONS and (name not in LIVE_VALUES or not values):
+            value = values[0] if values else True
             if isinstance(value, bool | int | float) and not value >= _ON:
                 return  # the button was released
             self.apply()  # what came before

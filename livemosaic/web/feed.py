@@ -27,13 +27,14 @@ _PREVIEW_QUALITY = 75
 _MIN_INTERVAL_S = 1 / 20  # from one picture of a page to the next
 _MAX_PAGES = 32
 _MAX_MESSAGES = 16  # that wait for a page
+_REPLACED = ("values", "pages", "photos")
 _STATS_S = 1.0
 
 _TRY_LATER, _UNSUPPORTED = 1013, 1003  # codes of WebSockets
 
 
 class Feed:
-    """Serves all pages. Used on the thread of its loop, except `tell`."""
+    """Serves all pages, on the thread of its loop."""
 
     def __init__(self, control: Control, viewfinder: Viewfinder, catalogue: Catalogue) -> None:
         self._control, self._viewfinder, self._catalogue = control, viewfinder, catalogue
@@ -140,7 +141,7 @@ class Feed:
 
 
 class _Page:
-    """The texts that wait for one page. Newer values replace those that wait, and so do counts."""
+    """The texts that wait for one page. A newer one of `_REPLACED` takes the place of the older."""
 
     def __init__(self, socket: WebSocket) -> None:
         self.socket = socket
@@ -148,7 +149,7 @@ class _Page:
         self._added = asyncio.Event()
 
     def add(self, item: dict[str, Any]) -> None:
-        if item["type"] in ("values", "pages"):
+        if item["type"] in _REPLACED:
             others = [it for it in self._waiting if it["type"] != item["type"]]
             self._waiting = deque(others, maxlen=_MAX_MESSAGES)
         self._waiting.append(item)

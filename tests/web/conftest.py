@@ -22,6 +22,7 @@ from livemosaic.media.frame import Frame
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.web.listener import Listener
 from livemosaic.web.server import ControlPage
+from tests.browser import Browser, browser
 from tests.clips import picture
 from tests.fakes import wait_until
 
@@ -135,6 +136,13 @@ def own_site() -> Iterator[Site]:
     """A page for one test, without a picture."""
     with served() as site:
         yield site
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests, because it takes seconds to start; each test has its own tabs."""
+    with browser() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -14,20 +14,13 @@ from PIL import Image
 
 from livemosaic.control.state import Place
 from livemosaic.web.photos import limits
-from tests.browser import Browser, Tab, browser
+from tests.browser import DESK, PHONE, Browser, Tab
 
 from .conftest import Site, served
 
 pytestmark = pytest.mark.slow
 
-DESK, PHONE = (1440, 900), (390, 844)
 TEXTS = "[...document.querySelectorAll('#photos .state')].map((it) => it.textContent)"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -14,26 +14,19 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.browser import Browser, Tab, browser
+from tests.browser import DESK, PHONE, Browser, Tab
 from tests.program import Run, left, needs_jit
 
 from .conftest import WAIT_S, until
 
 pytestmark = [pytest.mark.slow, needs_jit]
 
-DESK, PHONE = (1440, 900), (390, 844)
 FULL = "document.querySelectorAll('.option').length > 15 && lines.length > 0 && !isSending"
 # In a copy: to read the canvas itself is slow, and the browser says so.
 SHOWN = (
     "((copy) => (copy.drawImage(canvas, 0, 0, 8, 8), copy.getImageData(0, 0, 8, 8).data.some("
     "(it, at) => at % 4 < 3 && it)))(new OffscreenCanvas(8, 8).getContext('2d'))"
 )
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as opened:
-        yield opened
 
 
 class Live:

@@ -1,8 +1,9 @@
-"""What photos of guests go through: the decoder's process, fingerprints and limits."""
+"""The way of a guest's photo: the decoder's process, fingerprints and limits."""
 
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import threading
@@ -23,15 +24,11 @@ from livemosaic.web.photos.guest_folder import GuestFolder, open_folder
 from livemosaic.web.photos.limits import Quota, Refused
 
 from ..clips import picture
-from .conftest import until
+from .conftest import decoded, until
 
 
 def jpeg(pixels: Any, quality: int = 90) -> bytes:
     return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-
-
-def decoded(data: bytes) -> Any:
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
 
 
 # ---- the process --------------------------------------------------------------------------------
@@ -96,6 +93,15 @@ def test_a_photo_that_takes_too_much_memory() -> None:
         assert decoder.decode(io.BytesIO(jpeg(picture(64, 48)))).jpeg
     finally:
         decoder.close()
+
+
+def test_no_process_is_left_behind(processes: list[subprocess.Popen[bytes]]) -> None:
+    """An end in the middle, as by a second Ctrl-C, takes the decoder with it."""
+    decoder = PhotoDecoder()
+    decoder.start()
+    unfinished.remove_unfinished()
+    until(lambda: processes[0].poll() is not None)
+    decoder.close()
 
 
 def test_after_the_end_nothing_is_decoded() -> None:
@@ -222,11 +228,10 @@ def test_what_a_killed_run_left(tmp_path: Path) -> None:
     assert others.exists()
 
 
-def test_no_process_is_left_behind() -> None:
-    """An end in the middle, as by a second Ctrl-C, takes the decoder with it."""
-    decoder = PhotoDecoder()
-    decoder.start()
-    unfinished.remove_unfinished()
-    with pytest.raises(BadImage):
-        PhotoDecoder(timeout_s=0.01).decode(io.BytesIO(b"a"))
-    decoder.close()
+def test_a_rejected_photo_is_not_new_at_the_next_start(tmp_path: Path) -> None:
+    folder = open_folder(str(tmp_path))
+    known = folder / ".guests" / "20260101-101010-0123456789abcdef.known"
+    known.write_bytes(coarse(fingerprint_of(picture(64, 48))))
+    os.utime(known, (1e9, 1e9))
+    (photo,) = GuestFolder(folder, lambda _: pytest.fail("there is no photo")).photos()
+    assert (photo.state, photo.added_s) == ("rejected", 1e9)

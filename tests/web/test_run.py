@@ -168,6 +168,6 @@ def test_nothing_of_it_or_of_osc_is_imported_without_the_option(folder: Path) ->
 
 
 def test_the_pages_are_in_the_package() -> None:
-    files = {"frame.html", "control.html"}
-    files |= {f"{name}.{kind}" for name in ("common", "control") for kind in ("css", "js")}
+    files = {"frame.html", "control.html", "upload.html"}
+    files |= {f"{it}.{kind}" for it in ("common", "control", "upload") for kind in ("css", "js")}
     assert files <= set(left(ROOT / "livemosaic" / "web" / "page"))

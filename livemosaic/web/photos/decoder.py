@@ -55,11 +55,16 @@ class PhotoDecoder:
     def start(self) -> None:
         """Start the process, so that the first photo need not wait for it."""
         with self._lock:
-            if self._process is not None and self._process.poll() is not None:
-                self._end(self._process)  # the system has ended it, for memory
-            if self._process is None and not self._closing:
-                lowest: int = getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)  # of Windows
-                self._process = start_helper(f"{__package__}.decoder_process", flags=lowest)
+            self._running()
+
+    def _running(self) -> subprocess.Popen[bytes] | None:
+        """The process, which is started if there is none; None at the end of the run."""
+        if self._process is not None and self._process.poll() is not None:
+            self._end(self._process)  # the system has ended it, for memory
+        if self._process is None and not self._closing:
+            lowest: int = getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)  # of Windows
+            self._process = start_helper(f"{__package__}.decoder_process", flags=lowest)
+        return self._process
 
     def decode(self, photo: BinaryIO, *, side: int = MAX_SIDE) -> Decoded:
         """Read a photo; its larger side gets at most `side` pixels.
@@ -68,9 +73,8 @@ class PhotoDecoder:
         ------
         BadImage : it cannot be read, or is none of `KINDS`; the message is the reason
         """
-        self.start()
         with self._lock:
-            process = self._process
+            process = self._running()
             if process is None:
                 raise BadImage("the run ends")
             timer = threading.Timer(self._timeout_s, process.kill)

@@ -4,9 +4,9 @@
     FOLDER/.guests/ID.jpg    waits for the host
     FOLDER/.guests/ID.known  recognises the photo when it comes again
 
-Searches for photos pass over names that begin with a dot, so what waits joins no gallery. A file
-`known` without a photo is of one that was rejected, or that the host has deleted. The files are all
-there is, so a new start finds everything as it was.
+Searches for photos pass over names that begin with a dot, so a photo that waits joins no gallery. A
+file `known` without a photo is of one that was rejected, or that the host has deleted. The files
+are all there is, so a new start finds everything as it was.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ from .limits import Refused
 State = Literal["waiting", "approved", "rejected"]
 STATES: tuple[State, ...] = get_args(State)
 
-ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{16}")  # date, time, and what no one can guess
+ID = re.compile(
+    r"[0-9]{8}-[0-9]{6}-[0-9a-f]{16}"
+)  # date, time, and a random number, which cannot be guessed
 _HIDDEN, _PHOTO, _KNOWN = ".guests", ".jpg", ".known"
 _MAX_REJECTED = 1000  # that are recognised
 
@@ -112,20 +114,19 @@ class GuestFolder:
         self.changes = 0
         remove_remains(self._hidden)  # of a run that was killed
         self._photos: dict[str, GuestPhoto] = {}
-        for photo in self._found():
-            self._photos[photo.id] = photo
-        self._forget_oldest()
-
-    def _found(self) -> list[GuestPhoto]:
-        """The photos that the files tell of, the oldest first."""
         names = [*os.listdir(self._hidden), *os.listdir(self.folder)]
         stems = {Path(name).stem for name in names if name.endswith((_PHOTO, _KNOWN))}
-        return [self._read(id) for id in sorted(stems) if ID.fullmatch(id)]
+        for id in sorted(stems):  # the oldest first
+            if ID.fullmatch(id):
+                self._photos[id] = self._read(id)
+        self._forget_oldest()
 
     def _read(self, id: str) -> GuestPhoto:
-        fingerprint = b""
+        """A photo as its files tell of it."""
+        fingerprint, known_s = b"", self._clock()
         with contextlib.suppress(OSError):
             fingerprint = self._known_file(id).read_bytes()
+            known_s = self._known_file(id).stat().st_mtime
         fingerprint = fingerprint if len(fingerprint) in LENGTHS else b""
         states: tuple[State, ...] = ("waiting", "approved")
         for state in states:
@@ -133,7 +134,7 @@ class GuestFolder:
             with contextlib.suppress(OSError):
                 status = self.path(photo).stat()
                 return replace(photo, added_s=status.st_mtime, size=status.st_size)
-        return self._rejected(GuestPhoto(id, "rejected", self._clock(), fingerprint=fingerprint))
+        return self._rejected(GuestPhoto(id, "rejected", known_s, fingerprint=fingerprint))
 
     def path(self, photo: GuestPhoto) -> Path:
         """Where the file of a photo is, unless it was rejected."""

@@ -2,8 +2,8 @@
 
 A guest is the id that the upload page makes, with the address that it comes from. It is no cookie:
 a cookie would follow the phone to other programs of this host, and all that it could add is to be
-harder to change. Who sends another id with each photo is stopped by the limit of the address, which
-has room for the phones of a party that share one.
+harder to change. The limit of the address stops a guest that sends another id with each photo; it
+has room for the phones of a party that share an address.
 """
 
 from __future__ import annotations
