@@ -252,9 +252,11 @@ def test_a_gallery_that_becomes_live(options: dict[str, object]) -> None:
     assert np.count_nonzero(shown >= 0) > 6
 
 
-def test_tiles_that_have_left_are_shown_no_more() -> None:
+@pytest.mark.parametrize("options", [{}, {"match": "clusters"}], ids=str)
+def test_tiles_that_have_left_are_shown_no_more(options: dict[str, object]) -> None:
+    """Also in a picture that stands still."""
     live = LiveGallery(gallery(80))
-    mosaic = Mosaic(live.snapshot, SETTINGS)
+    mosaic = Mosaic(live.snapshot, SETTINGS.changed(**options))
     mosaic.process(scene())
     before = mosaic.tile_ids
     gone = np.unique(before)[:20]
@@ -265,6 +267,20 @@ def test_tiles_that_have_left_are_shown_no_more() -> None:
     assert not np.isin(after, gone).any()
     kept = ~np.isin(before, gone)
     np.testing.assert_array_equal(after[kept], before[kept])
+
+
+@pytest.mark.parametrize("options", [{"match": "clusters"}, {"fine": "detail"}], ids=str)
+def test_tiles_that_have_left_come_first(options: dict[str, object]) -> None:
+    """Where few cells are matched in a frame, and others have changed."""
+    live = LiveGallery(gallery(80))
+    mosaic = Mosaic(live.snapshot, SETTINGS.changed(**options))
+    mosaic.process(scene())
+    shown = mosaic.tile_ids[mosaic.tile_ids >= 0]
+    live.remove([live.snapshot.sources[int(np.bincount(shown).argmax())].path])
+    mosaic.update_settings(mosaic.settings, gallery=live.snapshot)
+    mosaic.process(scene(1), max_cells=mosaic.cells.total // 4)
+    for layer in mosaic.layers:
+        assert not live.snapshot.gone[layer.tile_ids[layer.tile_ids >= 0]].any()
 
 
 @pytest.mark.parametrize("prepared", [False, True])
@@ -292,8 +308,7 @@ def test_a_stream_goes_on(options: dict[str, object], prepared: bool) -> None:
         mosaic.update_settings(changed, gallery=now, ready=ready)
         mosaic.process(scene(step // 2))
         after = mosaic.tile_ids
-        if options.get("match") != "clusters":
-            assert not now.gone[after].any()
+        assert not now.gone[after].any()
         assert (before == after)[~now.gone[before]].mean() > 0.7
     assert (mosaic.tile_ids >= 80).any()
 

@@ -279,6 +279,16 @@ def test_a_hundred_at_once() -> None:
     assert wall.turns.next(wall.mosaic, wall.mosaic.grid, 2.0) == ()
 
 
+@pytest.mark.parametrize("seconds", [5e-324, 0.01])
+def test_a_moment(seconds: float) -> None:
+    wall = Wall(LiveGallery(gallery(60)))
+    wall.live.add([photo(1000), photo(1001)])
+    while wall.turns.is_due or wall.turns.waiting:
+        wall.step(seconds)
+        assert wall.now_s < 5
+    assert wall.turns.done == 2
+
+
 def test_it_fits_and_keeps_its_distance() -> None:
     """The place is the cell whose colours are nearest; the same photo is not beside it."""
     live = LiveGallery(gallery(200))

@@ -114,6 +114,10 @@ class Layer:
         self._urgency[cells] = 0
         return len(active), cells
 
+    def replace_gone(self, gone: Bools) -> None:
+        """Match the cells again whose tiles are `gone`, bool (tiles,), before all others."""
+        self._urgency[(self.ids >= 0) & gone[self.ids]] = _MOST_URGENT
+
     def split_faces(
         self,
         faces: Sequence[Face],

@@ -673,6 +673,7 @@ class Mosaic:
             if not matcher.take_over(layer.matcher):
                 return False
             layer.matcher = matcher
+            layer.replace_gone(self.gallery.gone)
         if self._room() < 0:  # so many photos have left
             self._join_all()
         self._cut = ready.cut

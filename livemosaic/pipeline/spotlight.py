@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # A photo grows to its large size, stays so, becomes smaller, and at the end takes the mosaic's
 # colours. The first three are shorter if it is shown for less than `_UNHURRIED_S`.
 _GROWS_S, _LARGE_S, _SHRINKS_S, _FADES_S = 0.15, 1.0, 0.5, 0.8
-_UNHURRIED_S = 2.5
+_UNHURRIED_S, _LEAST_S = 2.5, 0.01
 _GROWS_FROM = 0.6  # of the large size
 
 # The large size: so much of the picture's height, but at least so many cells across.
@@ -68,7 +68,7 @@ class _Turn:
 
     def update(self, seconds: float, large: float) -> None:
         """Its size and share for the time that has passed."""
-        pace, at_s = min(1.0, seconds / _UNHURRIED_S), self.shown_s
+        pace, at_s = min(1.0, max(seconds, _LEAST_S) / _UNHURRIED_S), self.shown_s
         grown = _eased(at_s / (pace * _GROWS_S))
         shrunk = _eased((at_s - pace * _LARGE_S) / (pace * _SHRINKS_S))
         faded = _eased((at_s - seconds) / _FADES_S)
