@@ -37,7 +37,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self, cast, overload
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -514,12 +514,12 @@ def _check_header(header: Mapping[str, Any], *, photos: int) -> None:
 class GalleryWriter:
     """Writes a gallery file as a stream: tiles as they come, then the rest by `finish`."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._hash = hashlib.sha256()
         self._arrays: dict[str, dict[str, Any]] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
-        self._uncut: BinaryIO | None = None  # what comes after the last tile
+        self._uncut: IO[bytes] | None = None  # what comes after the last tile
         file.write(bytes(_START))
         self._offset = _START
 
@@ -533,7 +533,7 @@ class GalleryWriter:
         self._count("uncut", photos)
         if len(photos):
             if self._uncut is None:
-                self._uncut = cast(BinaryIO, SpooledTemporaryFile(MAX_SPOOLED))  # noqa: SIM115
+                self._uncut = SpooledTemporaryFile(MAX_SPOOLED)  # noqa: SIM115
             self._uncut.write(np.ascontiguousarray(photos).data)
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ _AT_ONCE = 64  # tiles; copying one does not let other threads run
 
 
 def write_part(
-    gallery: Gallery, tiles: Sequence[NDArray[np.int32]], file: BinaryIO
+    gallery: Gallery, tiles: Sequence[NDArray[np.int32]], file: IO[bytes]
 ) -> list[NDArray[np.int32]]:
     """Write some tiles of a gallery, with the first one of each of their photos, as a gallery file.
 
