@@ -29,6 +29,7 @@ from livemosaic.jit import U8
 from livemosaic.mosaic.match.coarse import COARSE, blocks, to_levels
 from livemosaic.mosaic.match.index import LayoutIndex, layout_index, new_index
 from livemosaic.mosaic.match.layout import LayoutMatcher
+from livemosaic.mosaic.mosaic import ReadyGallery
 from livemosaic.pipeline.live_gallery import GalleryFollower
 
 from .fakes import wait_until
@@ -437,6 +438,44 @@ def test_many_changes_are_prepared_as_one() -> None:
     now_s[0] += 60
     assert follower.take_ready() is None
     assert not waiting
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_photo_does_not_wait_long_for_a_preparation_before(fails: bool) -> None:
+    """Neither for one that took long, as where kernels are compiled, nor for one that failed; that
+    is not tried again in each frame."""
+    now_s = [0.0]
+
+    class Slow(Mosaic):
+        def prepare_gallery(self, gallery: Gallery) -> ReadyGallery:
+            if fails:
+                raise MemoryError
+            now_s[0] += 30
+            return super().prepare_gallery(gallery)
+
+    live = LiveGallery(gallery(40))
+    mosaic = Slow(live.snapshot, SETTINGS)
+    mosaic.process(scene())
+    waiting: list[tuple[Callable[[], None], Callable[[], None]]] = []
+    follower = GalleryFollower(
+        mosaic, live, lambda name, *works: waiting.append(works), clock=lambda: now_s[0]
+    )
+    live.add([photo(800)])
+    follower.take_ready()
+    work, give_up = waiting.pop()
+    if fails:
+        with pytest.raises(MemoryError):
+            work()
+        give_up()
+    else:
+        work()
+        mosaic.update_settings(mosaic.settings, ready=follower.take_ready())
+        live.add([photo(801)])
+    follower.take_ready()
+    assert not waiting
+    now_s[0] += 1
+    follower.take_ready()
+    assert len(waiting) == 1
 
 
 def test_a_gallery_becomes_live_in_use() -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ..gallery.snapshot import GallerySnapshot
 
 # The mosaic's thread and the one that prepares compete for the GIL and for memory: between two
-# preparations, so many times as long as one takes.
-_PAUSE = 4.0
+# preparations, so many times as long as one takes, but no longer than a photo may wait.
+_PAUSE, _MOST_PAUSE_S = 4.0, 0.5
 
 
 class GalleryFollower:
@@ -109,9 +109,10 @@ class GalleryFollower:
 
     def _prepare(self, live: LiveGallery) -> None:
         began_s, latest = self._clock(), live.snapshot
+        self._not_before_s = began_s + _MOST_PAUSE_S  # also if it fails
         self._ready.append((latest, self._mosaic.prepare_gallery(latest)))
         ended_s = self._clock()
-        self._not_before_s = ended_s + _PAUSE * (ended_s - began_s)
+        self._not_before_s = ended_s + min(_PAUSE * (ended_s - began_s), _MOST_PAUSE_S)
         self._end()
 
     def _end(self) -> None:
