@@ -369,6 +369,8 @@ def open_pipeline(
         deep_colour = None if info.deep is None else info.deep.colour
         mosaic.warm_up(info.width, info.height, info.colour, deep_colour)
         warm_up_area(grid.width)  # a key may choose one
+        if live_gallery is not None:
+            live_gallery.warm_up()
     away = None if options.away is None else named_picture("away", str(options.away))
     outside = read_outside(options.outside)
     if options.area == "everything":  # it may not be needed, and takes memory

@@ -48,11 +48,12 @@ def noting(*arguments: Any, **options: Any) -> Any:
 
 numba.njit = noting
 
-from livemosaic import Frame, Mosaic, MosaicSettings, open_gallery  # noqa: E402
+from livemosaic import Frame, LiveGallery, Mosaic, MosaicSettings, open_gallery  # noqa: E402
 from livemosaic.control.state import LiveState  # noqa: E402
 from livemosaic.gallery.file_format import Gallery  # noqa: E402
 from livemosaic.media.colour import Colour  # noqa: E402
 from livemosaic.media.frame import DeepPicture  # noqa: E402
+from livemosaic.mosaic.spotlight import Spotlight  # noqa: E402
 from livemosaic.pipeline.area import AreaFinder, warm_up_area  # noqa: E402
 from livemosaic.pipeline.faces import FacesFinder  # noqa: E402
 
@@ -129,7 +130,34 @@ def live(gallery: Gallery, settings: MosaicSettings, outside: str, *, deep: bool
         yield from shown(name, replace(state, settings=changed), warm_up)
 
 
+def joining(gallery: Gallery) -> Iterator[str]:
+    """The same for the first photo that joins; and where none can join, nothing is loaded for it.
+
+    No photo has joined in this process.
+    """
+    Mosaic(gallery, SETTINGS).warm_up(*SIZE, COLOUR)
+    needless = {name.split("(")[0] for name in loaded}
+    loaded.clear()
+    live, source = LiveGallery(gallery), frames(deep=False)
+    mosaic = Mosaic(live.snapshot, SETTINGS)
+    mosaic.warm_up(*SIZE, COLOUR)
+    live.warm_up()
+    for name in needless & {"_shrink", "_tile_points", "cell_histograms", "vacate_all", "occupy"}:
+        yield f"{name} is loaded where no photo can join"
+    mosaic.process(next(source))
+    loaded.clear()
+    for joins in (str(PERSON), np.full((90, 160, 3), 90, np.uint8)):
+        live.add([joins])
+        tile = len(live.snapshot) - 1
+        mosaic.update_settings(SETTINGS, ready=mosaic.prepare_gallery(live.snapshot))
+        picture = np.array(live.snapshot.tiles[tile])
+        cell = int(mosaic.distances(tile, tint=0.3).argmin())
+        mosaic.process(next(source), spotlights=[Spotlight(tile, cell, picture, 2.0, 0.7)])
+    yield from (f"a photo joins: {name}" for name in loaded)
+
+
 def main(gallery: Gallery) -> Iterator[str]:
+    yield from joining(gallery)
     runs = [
         (SETTINGS, "original", False),
         (replace(SETTINGS, fine="faces"), "blur", True),

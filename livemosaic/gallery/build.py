@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -252,13 +253,27 @@ def images_cut(
 
 def file_cut(recipe: Recipe) -> Cut:
     """Makes the tiles of photo files by a recipe, which is `for_photos`."""
+    return lambda path: _cut_data(read_photo_file(path), recipe)
+
+
+def _cut_data(data: bytes, recipe: Recipe) -> tuple[Tiles, bool]:
     at_least = SIDE if recipe.mirror else 0  # to find lettering
-    return lambda path: _cut(*read_photo(read_photo_file(path), recipe, at_least=at_least), recipe)
+    return _cut(*read_photo(data, recipe, at_least=at_least), recipe)
 
 
 def _cut(picture: U8, size: tuple[int, int], recipe: Recipe) -> tuple[Tiles, bool]:
     tiles = picture_tiles(picture, size, recipe)
     return tiles, recipe.mirror and has_lettering(region(picture, tiles.crops[0], size))
+
+
+def warm_up(recipe: Recipe) -> None:
+    """Load what the tiles of photos are made with, so that the first photo takes as long as others:
+    0.1 s, and up to 3 s where kernels have to be compiled."""
+    side = 4 * max(recipe.tile)
+    noise = np.random.default_rng(0).integers(0, 256, (side, 2 * side, 3), np.uint8)
+    data = cv2.imencode(".jpg", noise)[1].tobytes()
+    cutting = recipe.for_photos(1)
+    read_batch([""], lambda _: _cut_data(data, cutting), lambda _: (0, 0), recipe.tile)
 
 
 def write_gallery(

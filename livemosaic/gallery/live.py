@@ -22,7 +22,7 @@ from ..argument import take
 from ..errors import GalleryError, UsageError
 from ..jit import U8
 from .added_crops import Arrays, mean_colours, new_colours, show_wholes
-from .build import Batch, images_cut, read_batch
+from .build import Batch, images_cut, read_batch, warm_up
 from .change import recipe_of
 from .file_format import Gallery, Stamp
 from .recipe import CROPS_BELOW_PHOTOS, Recipe
@@ -157,6 +157,10 @@ class LiveGallery:
         batch = read_batch(once, cut, photo_stamp, self.recipe.tile)
         self.add_batch(batch)
         return tuple(batch.unreadable)
+
+    def warm_up(self) -> None:
+        """Load what photos that join need, so that the first one takes as long as others."""
+        warm_up(self.recipe)
 
     def add_file(self, path: str, picture: U8) -> None:
         """Add the photo of a file that was just written, BGR, without reading it again."""

@@ -25,7 +25,7 @@ from ..errors import GalleryError, OptionError, problem_of
 from ..media.atomic_write import remove_remains_of
 from ..priority import FLAGS, lower_priority
 from ..unfinished import forget_helper, start_helper
-from .build import Batch
+from .build import Batch, warm_up
 from .file_format import Stamp
 from .folder_reader import (
     FolderReader,
@@ -351,6 +351,7 @@ def serve() -> None:
     for reader in readers:
         for news in reader.begin():
             tell(news)
+    warm_up(Recipe(**recipe))
     told_s = time.monotonic()
     while not ended.wait(next_look_s(sum(reader.look_s for reader in readers))):
         if time.monotonic() - told_s >= _TOLD_S:  # so that the parent tells what has come

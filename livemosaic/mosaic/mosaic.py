@@ -832,6 +832,8 @@ class Mosaic:
             faces = [(0.0, 0.0, float(width), float(height))] if lent else []
             area = Area(everywhere, frame) if len(lent) == 3 else None
             lent.append(scratch.process(frame, area=area, faces=faces))
+        if isinstance(self.gallery, GallerySnapshot):  # photos may join
+            scratch.prepare_gallery(self.gallery)
 
     def warm_up_gallery(self, gallery: Gallery) -> None:
         """Index a gallery for the match, 2 s for 300,000 tiles, so that the first frame with it
@@ -845,8 +847,8 @@ class Mosaic:
         """Do all that takes time before `update_settings` uses a gallery: of a later snapshot of a
         live gallery with 300,000 tiles 0.1 s, of any other such gallery 2 s. Safe from any thread;
         the stream stays as it is."""
-        follows = isinstance(gallery, GallerySnapshot) and gallery.follows(self.gallery)
-        if follows and "_layers" in self.__dict__:
+        is_later = isinstance(gallery, GallerySnapshot) and gallery.follows(self.gallery)
+        if (is_later or gallery is self.gallery) and "_layers" in self.__dict__:
             return self._make_ready(gallery)
         self.warm_up_gallery(gallery)
         return ReadyGallery(gallery, gallery, [])
