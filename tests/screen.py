@@ -34,6 +34,17 @@ def until(find: Callable[[], T | None], *, what: str, timeout_s: float = TIMEOUT
     pytest.fail(f"{what}: not within {timeout_s:g} s")
 
 
+class _CursorImage(ctypes.Structure):
+    """XFixesCursorImage of X11/extensions/Xfixes.h."""
+
+    _fields_ = (
+        *((name, ctypes.c_short) for name in ("x", "y")),
+        *((name, ctypes.c_ushort) for name in ("width", "height", "xhot", "yhot")),
+        ("serial", ctypes.c_ulong),
+        ("pixels", ctypes.POINTER(ctypes.c_ulong)),
+    )
+
+
 class Screen:
     """The display `name`, SIZE pixels large."""
 
@@ -90,12 +101,15 @@ class Screen:
         """Look until the middle of the screen has a mouse pointer, or has none."""
         self.run("xdotool", "mousemove", str(SIZE[0] // 2 + 7), str(SIZE[1] // 2))
         x11, fixes = ctypes.CDLL("libX11.so.6"), ctypes.CDLL("libXfixes.so.3")
-        x11.XOpenDisplay.restype = fixes.XFixesGetCursorImage.restype = ctypes.c_void_p
+        x11.XOpenDisplay.restype = ctypes.c_void_p
+        fixes.XFixesGetCursorImage.restype = ctypes.POINTER(_CursorImage)
         display = ctypes.c_void_p(x11.XOpenDisplay(self.name.encode()))
 
         def find() -> bool | None:
-            image = fixes.XFixesGetCursorImage(display)  # none of an empty one
-            return True if (image is not None) == shown else None
+            image = fixes.XFixesGetCursorImage(display).contents
+            opaque = any(image.pixels[: image.width * image.height])
+            x11.XFree(ctypes.byref(image))
+            return True if opaque == shown else None
 
         until(find, what=f"pointer shown: {shown}")
         x11.XCloseDisplay(display)

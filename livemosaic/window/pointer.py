@@ -1,4 +1,9 @@
-"""The mouse pointer over this program's windows. OpenCV cannot hide it; on X11 its server can."""
+"""The mouse pointer over this program's windows. OpenCV cannot hide it; on X11 its server can.
+
+A pointer that a window itself has set does not last: Qt sets its own whenever the mouse enters the
+window, such as when that appears. So an invisible window without a pointer covers it. Keys and the
+mouse still reach the window below.
+"""
 
 from __future__ import annotations
 
@@ -9,45 +14,70 @@ from collections.abc import Iterator
 from typing import Any
 
 _CURSOR = 1 << 14  # XCB_CW_CURSOR
+_INPUT_ONLY = 2  # XCB_WINDOW_CLASS_INPUT_ONLY
+_SIDE = 16_384  # pixels; no screen is larger, and twice as much would be too much for a server
 _REPLY = 32  # bytes; lists and values follow
 _CARDINAL = 6  # XCB_ATOM_CARDINAL
 
 
-def show_pointer(shown: bool) -> None:
-    """Show or hide the pointer over all windows of this process; does nothing but on X11."""
-    if sys.platform in ("win32", "darwin") or not os.environ.get("DISPLAY"):
-        return
-    try:
-        xcb, libc = ctypes.CDLL("libxcb.so.1"), ctypes.CDLL(None)
-    except OSError:
-        return
-    for name in ("connect", "get_setup", "intern_atom_reply", "query_tree_reply"):
-        getattr(xcb, f"xcb_{name}").restype = ctypes.c_void_p
-    xcb.xcb_get_property_reply.restype = xcb.xcb_setup_roots_iterator.restype = ctypes.c_void_p
-    link = ctypes.c_void_p(xcb.xcb_connect(None, None))
-    try:
-        if not xcb.xcb_connection_has_error(link):
-            _Pointer(xcb, libc, link).show(shown)
-    finally:
-        xcb.xcb_disconnect(link)
+class HiddenPointer:
+    """No pointer over all windows that this process has at `start`, until `stop`.
+
+    Does nothing but on X11.
+    """
+
+    def __init__(self) -> None:
+        self._server: _Server | None = None
+
+    def start(self) -> None:
+        if self._server is not None or sys.platform in ("win32", "darwin"):
+            return
+        if not os.environ.get("DISPLAY"):
+            return
+        try:
+            server = _Server(ctypes.CDLL("libxcb.so.1"), ctypes.CDLL(None))
+        except OSError:
+            return
+        server.cover_windows()
+        self._server = server
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.disconnect()  # what covers the windows goes with the connection
+            self._server = None
 
 
-class _Pointer:
-    """Requests to a server of X11, by libxcb."""
+class _Server:
+    """Requests to a server of X11, by libxcb. `OSError` if it does not answer."""
 
-    def __init__(self, xcb: Any, libc: Any, link: ctypes.c_void_p) -> None:
-        self._xcb, self._libc, self._link = xcb, libc, link
+    def __init__(self, xcb: Any, libc: Any) -> None:
+        for name in ("connect", "get_setup", "intern_atom_reply", "query_tree_reply"):
+            getattr(xcb, f"xcb_{name}").restype = ctypes.c_void_p
+        xcb.xcb_get_property_reply.restype = xcb.xcb_setup_roots_iterator.restype = ctypes.c_void_p
+        self._xcb, self._libc = xcb, libc
+        self._link = link = ctypes.c_void_p(xcb.xcb_connect(None, None))
+        if xcb.xcb_connection_has_error(link):
+            self.disconnect()
+            raise ConnectionError("the display does not answer")
         # The first field of the first screen is its root window.
         first = xcb.xcb_setup_roots_iterator(ctypes.c_void_p(xcb.xcb_get_setup(link)))
         self._root = ctypes.cast(first, ctypes.POINTER(ctypes.c_uint32))[0]
 
-    def show(self, shown: bool) -> None:
-        cursor = 0 if shown else self._empty_cursor()  # 0: that of the window behind
+    def disconnect(self) -> None:
+        self._xcb.xcb_disconnect(self._link)
+
+    def cover_windows(self) -> None:
+        xcb, link = self._xcb, self._link
+        values = (ctypes.c_uint32 * 1)(self._empty_cursor())
         atom = self._atom(b"_NET_WM_PID")
         for window in self._windows(self._root):
             if self._number(window, atom) == os.getpid():
-                values = (ctypes.c_uint32 * 1)(cursor)
-                self._xcb.xcb_change_window_attributes(self._link, window, _CURSOR, values)
+                cover = xcb.xcb_generate_id(link)
+                place = (0, 0, _SIDE, _SIDE, 0)  # without a border
+                xcb.xcb_create_window(
+                    link, 0, cover, window, *place, _INPUT_ONLY, 0, _CURSOR, values
+                )
+                xcb.xcb_map_window(link, cover)
         # A request with an answer: all those before it are done then.
         self._atom(b"_NET_WM_PID")
 

@@ -25,7 +25,7 @@ from .display import check_display
 from .exit_guard import ExitGuard
 from .keys import Keyboard, View
 from .monitor import monitor
-from .pointer import show_pointer
+from .pointer import HiddenPointer
 
 _logger = logging.getLogger("livemosaic")
 
@@ -72,7 +72,7 @@ class WindowSink(Window):
             screen = place.width, place.height
         size = first_size(round(info.height * aspect), aspect, screen)
         self._open = self._full_screen = False
-        self._awake = Awake()
+        self._awake, self._pointer = Awake(), HiddenPointer()
         self._canvas = Canvas(*size, aspect=aspect)
         self._corner: Panel | None = None
         self._message = self._resting = _STARTING  # the latter when there is no other
@@ -125,6 +125,7 @@ class WindowSink(Window):
         if self._open:
             self._open = False
             close_window(TITLE)
+        self._pointer.stop()
         self._awake.stop()
         self._exit_guard.remove()
 
@@ -191,8 +192,8 @@ class WindowSink(Window):
         self._full_screen = on
         mode = cv2.WINDOW_FULLSCREEN if on else cv2.WINDOW_NORMAL
         cv2.setWindowProperty(TITLE, cv2.WND_PROP_FULLSCREEN, mode)
-        show_pointer(not on)
-        (self._awake.start if on else self._awake.stop)()
+        for it in (self._pointer, self._awake):
+            (it.start if on else it.stop)()
 
     def _refresh(self, *, changed: bool) -> None:
         """Show the picture with all panels, if either has changed."""
