@@ -188,8 +188,8 @@ def _write_lines(lines: Iterable[str]) -> None:
 def print_code(lines: Sequence[str]) -> None:
     """Print a QR code on standard error, if that is a terminal with room for it."""
     try:
-        "".join(lines).encode(sys.stderr.encoding)
         columns = os.get_terminal_size(sys.stderr.fileno()).columns
+        "".join(lines).encode(sys.stderr.encoding)
     except (OSError, ValueError, AttributeError):  # no terminal, or one without such characters
         return
     if len(lines[0]) < columns:

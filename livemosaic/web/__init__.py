@@ -27,6 +27,7 @@ def listen(address: str, *, guests: bool = False) -> Listener:
     Raises
     ------
     SinkError : a package is missing, the port is taken, or the host is none of this computer
+    UsageError : a token of the environment is too short, or is that of guests, too
     """
     try:
         import python_multipart

@@ -16,7 +16,7 @@ _END_S = 0.5  # the desktop forgets the request in any case when this process en
 
 
 class Awake:
-    """Keeps the screen on between `start` and `stop`, which both return at once.
+    """Keeps the screen on between `start` and `stop`, which waits for half a second at most.
 
     The desktop is asked (GNOME, KDE and others by D-Bus, Windows, macOS). On X11 the time since the
     last key is set back again and again, too, for displays without a desktop.

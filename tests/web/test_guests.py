@@ -325,6 +325,19 @@ def test_too_many_photos_of_a_guest(party: Site, guest: httpx.Client) -> None:
         assert "state" in send(other, photo())[0]
 
 
+def test_too_many_photos_while_one_waits_for_its_turn(
+    guest: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told when to come again, as before its turn."""
+
+    def take(*_: object) -> None:
+        raise limits.Refused("there are too many photos", retry_s=7)
+
+    monkeypatch.setattr(limits.Quota, "take", take)
+    answer = guest.post("/api/photos", files={"photo": photo()})
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "7")
+
+
 def test_too_many_in_one_request(guest: httpx.Client) -> None:
     answers = send(guest, *[b"a"] * (limits.MAX_FILES + 1))
     assert len(answers) == limits.MAX_FILES + 1

@@ -1,6 +1,8 @@
 "use strict";
 
 const token = new URLSearchParams(location.search).get("token") ?? "";
+const authorization = { Authorization: `Bearer ${token}` };
+const RETRY_MS = 2000; // until the next try without a connection
 const byId = (id) => document.getElementById(id);
 
 function element(name, attributes = {}, ...children) {
@@ -11,21 +13,6 @@ function element(name, attributes = {}, ...children) {
   }
   made.append(...children);
   return made;
-}
-
-async function ask(path, options = {}) {
-  const headers = { Authorization: `Bearer ${token}`, ...options.headers };
-  const answer = await fetch(path, { ...options, headers });
-  const body = await answer.json();
-  if (!answer.ok) throw new Error(body.error ?? answer.statusText);
-  return body;
-}
-
-function show(message) {
-  const note = element("p", {}, message);
-  byId("toasts").append(note);
-  while (byId("toasts").children.length > 3) byId("toasts").firstChild.remove();
-  setTimeout(() => note.remove(), 5000);
 }
 
 function svg(name, attributes) {

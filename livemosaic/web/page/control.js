@@ -1,3 +1,21 @@
+// ---- requests and messages ------------------------------------------------------------------
+
+const query = `token=${encodeURIComponent(token)}`; // of pictures and sockets, which take no header
+
+async function ask(path, options = {}) {
+  const answer = await fetch(path, { ...options, headers: { ...authorization, ...options.headers } });
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(body.error ?? answer.statusText);
+  return body;
+}
+
+function show(message) {
+  const note = element("p", {}, message);
+  byId("toasts").append(note);
+  while (byId("toasts").children.length > 3) byId("toasts").firstChild.remove();
+  setTimeout(() => note.remove(), 5000);
+}
+
 // ---- settings: what the schema says, in this order ---------------------------------------
 
 const GROUPS = [
@@ -283,7 +301,6 @@ function report(now, line) {
 
 const canvas = byId("picture");
 const MAX_WIDTH = 1280;
-const RETRY_MS = 2000;
 let feed = null;
 let isAsked = false;
 
@@ -335,7 +352,7 @@ function setLost(isLost) {
 }
 
 function connect() {
-  feed = new WebSocket(`ws://${location.host}/feed?token=${encodeURIComponent(token)}`);
+  feed = new WebSocket(`ws://${location.host}/feed?${query}`);
   feed.binaryType = "arraybuffer";
   feed.onopen = () => { setLost(false); isAsked = false; askForPicture(); };
   feed.onmessage = ({ data }) => {
@@ -346,7 +363,7 @@ function connect() {
   feed.onclose = async () => {
     setLost(true);
     // A later run at this address has another token, unless it is given one.
-    const answer = await fetch("api/stats", { headers: { Authorization: `Bearer ${token}` } }).catch(() => null);
+    const answer = await fetch("api/stats", { headers: authorization }).catch(() => null);
     if (answer?.status === 401) byId("lost").textContent = "Another run is here now. Open the address that it has printed.";
     else setTimeout(connect, RETRY_MS);
   };
@@ -361,14 +378,13 @@ const joined = new Map();
 let isRefreshing = false;
 let isStale = false;
 
-const bearer = `token=${encodeURIComponent(token)}`;
 const time = (photo) => new Date(photo.added_s * 1000).toLocaleTimeString();
 
 function invite(address) {
   byId("guests").hidden = !address;
   if (!address) return;
   byId("address").value = address;
-  byId("qr").src = `guests.svg?${bearer}`;
+  byId("qr").src = `guests.svg?${query}`;
   refreshPhotos();
 }
 
@@ -416,7 +432,7 @@ function decision(photo, verb, text, name) {
 }
 
 function picture(photo) {
-  return element("img", { src: `api/photos/${encodeURIComponent(photo.id)}/picture?${bearer}`, alt: `Photo of ${time(photo)}`, loading: "lazy" });
+  return element("img", { src: `api/photos/${encodeURIComponent(photo.id)}/picture?${query}`, alt: `Photo of ${time(photo)}`, loading: "lazy" });
 }
 
 function showWaiting(all) {

@@ -48,7 +48,6 @@ const REFRESH_MS = 2000;
 const CALM_MS = 60000;
 const SELDOM_MS = 12000; // livemosaic closes a connection that is idle for 10 s
 const MOST_ASKED = 4;
-const RETRY_MS = 2000;
 const FINAL = ["refused", "rejected", "gone"];
 
 function remember() {
@@ -180,8 +179,8 @@ function sent(photo, body) {
     request.onloadend = () => done(request);
     request.timeout = LONGEST_MS;
     request.open("POST", "api/photos");
-    request.setRequestHeader("Authorization", `Bearer ${token}`);
-    request.setRequestHeader("livemosaic-guest", guest);
+    const headers = { ...authorization, "livemosaic-guest": guest };
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.send(form);
   });
 }
@@ -216,7 +215,7 @@ async function sendAll() {
     update(photo, { state: "sending", share: 0 });
     photo.body ??= await readied(photo);
     const request = await sent(photo, photo.body);
-    if (request.status) {
+    if (request.status && request.status !== 408) { // 408: the connection rested too long
       setLost("");
       if (request.status === 401) { update(photo, { state: "queued" }); setOver(); }
       else if ([429, 503].includes(request.status)) await waitFor(photo, Number(request.getResponseHeader("Retry-After")) || 10);
@@ -283,13 +282,13 @@ function setOver() {
 // Whether the wall answers a request; `use` gets its answer.
 async function reach(path, use = () => {}, options = {}) {
   try {
-    const answer = await fetch(path, { ...options, headers: { Authorization: `Bearer ${token}` } });
+    const answer = await fetch(path, { ...options, headers: authorization });
     if (answer.status === 401) setOver();
     else {
       setLost("");
       await use(answer);
     }
-    return true;
+    return answer.status !== 503; // too many connections
   } catch {
     setLost("There is no connection to the wall. This page goes on when it is back.");
     return false;

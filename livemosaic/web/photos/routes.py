@@ -1,10 +1,11 @@
-"""What guests and hosts ask about photos: upload, list, approve, reject."""
+"""Requests of guests and hosts about photos: upload, list, approve, reject."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from asyncio import to_thread
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from starlette.exceptions import HTTPException
@@ -18,7 +19,7 @@ from ..parameters import whole_parameter
 from . import limits
 from .catalogue import Catalogue, Photo
 from .form import BadForm, boundary_of, form_events
-from .guest_folder import STATES, GuestFolder
+from .guest_folder import STATES, GuestFolder, GuestPhoto
 from .limits import Quota, Refused
 
 _log = logging.getLogger("livemosaic")
@@ -87,18 +88,19 @@ class PhotoRoutes:
     # ---- of the host ---------------------------------------------------------------------
 
     async def _approve(self, request: Request) -> Response:
-        photo = await self._decide(request, "approve")
+        photo = await self._decide(request, GuestFolder.approve)
         if photo["state"] == "rejected":
             raise HTTPException(409, "it was rejected, and is deleted")
         return JSONResponse(photo)
 
     async def _reject(self, request: Request) -> Response:
-        return JSONResponse(await self._decide(request, "reject"))
+        return JSONResponse(await self._decide(request, GuestFolder.reject))
 
-    async def _decide(self, request: Request, verb: str) -> dict[str, Any]:
-        guests, id = self._guests(), request.path_params["id"]
+    async def _decide(
+        self, request: Request, decide: Callable[[GuestFolder, str], GuestPhoto | None]
+    ) -> dict[str, Any]:
         try:
-            photo = await to_thread(guests.approve if verb == "approve" else guests.reject, id)
+            photo = await to_thread(decide, self._guests(), request.path_params["id"])
         except OSError as error:
             raise _not_moved(error) from None
         if photo is None:
@@ -156,6 +158,8 @@ class PhotoRoutes:
                         self._quota.take(*_sender(request))
                         receiver.file = guests.new_file()
                     except (Refused, OSError) as error:
+                        if isinstance(error, Refused) and error.retry_s and not answers:
+                            raise _refusal(error) from None  # others came first meanwhile
                         receiver.refuse(error)
                 elif kind == "data" and receiver is not None:
                     receiver.write(value)
