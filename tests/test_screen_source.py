@@ -257,6 +257,23 @@ def test_a_display_that_cannot_be_used(
         open_source("screen")
 
 
+@linux
+def test_a_display_that_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an X server does when its last program leaves: the check of a window may be that one."""
+    import mss
+
+    screens: list[Any] = [mss.ScreenShotError("Cannot connect to display"), FakeScreens((64, 48))]
+
+    def connect(**options: Any) -> Any:
+        if isinstance(found := screens.pop(0), Exception):
+            raise found
+        return found
+
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(mss, "MSS", connect)
+    assert [str(it.place) for it in list_screens(pictures=False)] == ["64x48+0+0"]
+
+
 def test_macos_asks_for_permission(monkeypatch: pytest.MonkeyPatch) -> None:
     """On macOS a program without permission would see the desktop without its windows."""
     asked: list[str] = []

@@ -30,6 +30,7 @@ _SPEC = re.compile(
     r"screen(?::(?:(?P<number>\d{1,3})|(?P<width>\d{1,5})x(?P<height>\d{1,5})"
     r"\+(?P<left>-?\d{1,5})\+(?P<top>-?\d{1,5})))?"
 )
+_RESTART_S = 0.5  # of an X server
 _OPEN_S = 5.0  # an X server far away that does not answer would block for minutes
 _LOOK_S = 2.0  # how often to look whether the screens have changed
 _TRIES, _TRY_S = 3, 0.3  # while they change, the system may give no answer
@@ -257,8 +258,15 @@ def _open(spec: str, *, pictures: bool = True) -> Any:
         _listed(screens)  # mss asks for them once, and keeps them
         return screens
 
+    def connect_twice() -> Any:
+        try:
+            return connect()
+        except mss.ScreenShotError:  # an X server starts anew when its last program leaves
+            time.sleep(_RESTART_S)
+            return connect()
+
     try:
-        return start_call(connect, name="screen").result(_OPEN_S)
+        return start_call(connect_twice, name="screen").result(_OPEN_S)
     except Exception as error:
         raise _failed(spec, error) from None
 
