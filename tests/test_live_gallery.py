@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from livemosaic import (
     open_source,
     output_info,
 )
+from livemosaic.gallery.build import images_cut, photo_stamp, read_batch
 from livemosaic.gallery.snapshot import GallerySnapshot
 from livemosaic.jit import U8
 from livemosaic.mosaic.match.coarse import COARSE, blocks, to_levels
@@ -143,6 +145,21 @@ def test_photos_in_the_order_in_which_they_joined(tmp_path: Path) -> None:
     assert began_s <= found[0].added_s <= found[1].added_s <= time.time()
     assert set(live.stamps_in([str(tmp_path)])) == {names[0], names[2]}
     assert live.stamps_in([f"{tmp_path}/a"]) == {}
+
+
+def test_when_photos_joined(tmp_path: Path) -> None:
+    """Those that were in a folder before have the time of their file."""
+    live = LiveGallery(gallery(5))
+    names = [str(tmp_path / f"{name}.png") for name in "ab"]
+    for name in names:
+        cv2.imwrite(name, photo(7))
+        os.utime(name, (1e9, 1e9))
+    _, cut = images_cut(names, live.recipe)
+    batch = read_batch(names, cut, photo_stamp, live.recipe.tile)
+    live.add_batch(batch, old=names[:1])
+    old, new = live.added_photos()
+    assert (old.added_s, list(live.new)) == (1e9, [new.number])
+    assert new.added_s > 1e9
 
 
 def test_photos_of_the_shape_of_the_tiles() -> None:

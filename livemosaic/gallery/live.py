@@ -40,7 +40,8 @@ class AddedPhoto(NamedTuple):
     ----------
     path : of its file
     number : in all snapshots, see `Gallery.source_photo`; goes up with each photo that joins
-    added_s : when it joined, as `time.time()`
+    added_s : when it joined, as `time.time()`; of one that was in its folder before, the time of
+        the file
     """
 
     path: str
@@ -193,10 +194,11 @@ class LiveGallery:
             self._forget(replaced)
             self.added += len(names) - len(replaced)
             now_s = time.time()
-            for number, name in enumerate(names, first):
+            for number, (name, (_, time_ns)) in enumerate(zip(names, stamps, strict=True), first):
                 self._numbers[name] = number
                 self._added.pop(name, None)
-                self._added[name] = AddedPhoto(name, number, now_s)
+                added_s = time_ns / 1e9 if name in old else now_s
+                self._added[name] = AddedPhoto(name, number, added_s)
             self._take_snapshot()
             self.new.extend(number for number, name in enumerate(names, first) if name not in old)
 
