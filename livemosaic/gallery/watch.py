@@ -260,10 +260,9 @@ class FolderWatcher:
         joined, left = len(self._joined), self._left
         texts = []
         if joined:
-            name = os.path.basename(self._joined[0])
-            texts.append(f"{name} joins" if joined == 1 else f"{joined} photos join")
+            texts.append(f"{joined} photo{'s join' if joined > 1 else ' joins'}")
         if left:
-            texts.append(f"{left} photo{'s' if left > 1 else ''} leave{'' if left > 1 else 's'}")
+            texts.append(f"{left} photo{'s leave' if left > 1 else ' leaves'}")
         self._joined, self._left = [], 0
         self._inform(", ".join(texts))
 
