@@ -158,7 +158,7 @@ def test_refusals_say_why(
         assert phone.run("document.querySelectorAll('.refused .away').length") == 3
         assert phone.run("document.querySelectorAll('#photos img').length") == 2
     for text, words in zip(
-        texts, ("1 MB", "already", "photo of a known kind", "host"), strict=True
+        texts, ("1 MB", "already", "It is no photo of a known kind", "host"), strict=True
     ):
         assert words in text
 

@@ -68,7 +68,7 @@ function remembered() {
 const STATES = {
   queued: (it) => (it.left ? `There is a rush: it is sent in ${it.left} s` : "To be sent"),
   sending: (it) => (it.share < 1 ? `Sending: ${Math.round(it.share * 100)} %` : "Being checked"),
-  refused: (it) => it.problem,
+  refused: (it) => it.problem.charAt(0).toUpperCase() + it.problem.slice(1),
   waiting: () => "Waits for the host",
   approved: (it) => {
     if (it.places?.length) return "On the wall now";
