@@ -25,8 +25,9 @@ from livemosaic import (
     open_source,
     output_info,
 )
-from livemosaic.gallery.build import images_cut, photo_stamp, read_batch
+from livemosaic.gallery.build import images_cut, read_batch
 from livemosaic.gallery.snapshot import GallerySnapshot
+from livemosaic.gallery.video_frames import photo_stamp
 from livemosaic.jit import U8
 from livemosaic.mosaic.match.coarse import COARSE, blocks, to_levels
 from livemosaic.mosaic.match.index import LayoutIndex, layout_index, new_index
