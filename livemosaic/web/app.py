@@ -9,7 +9,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,6 +22,7 @@ from . import schema
 from .feed import Feed
 from .guard import Guard, json_error
 from .history import stats_json
+from .json_response import JSONResponse
 from .listener import Listener
 from .page import page_and_policy
 from .parameters import whole_parameter

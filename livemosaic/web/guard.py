@@ -12,10 +12,11 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import problem_of
+from .json_response import JSONResponse
 from .listener import Listener
 from .photos.guest_folder import ID
 from .photos.limits import MAX_REQUEST, MAX_REQUEST_S

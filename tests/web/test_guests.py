@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import itertools
+import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,7 +28,7 @@ from livemosaic.errors import OptionError, UsageError
 from livemosaic.gallery.photo_paths import find_photos
 from livemosaic.web import guard
 from livemosaic.web.photos import limits, routes
-from livemosaic.web.photos.guest_folder import ID
+from livemosaic.web.photos.guest_folder import ID, GuestFolder
 
 from ..clips import picture
 from ..program import left
@@ -358,6 +361,39 @@ def test_a_full_disk(guest: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> No
     assert "disk" in send(guest, photo())["error"]
 
 
+def test_a_disk_that_is_away(tmp_path: Path) -> None:
+    """Guests get the reason; with the disk, all photos are back."""
+    folder, away = tmp_path / "guests", tmp_path / "away"
+    with served(folder) as site, site.guest() as guest, site.client() as host:
+        (own,) = send(guest, photo())
+        folder.rename(away)
+        refused = guest.post("/api/photos", files={"photo": photo()})
+        assert (refused.status_code, "ask the host" in refused.json()["error"]) == (409, True)
+        assert guest.get(f"/api/photos/{own['id']}").json()["state"] == "waiting"
+        assert host.post(f"/api/photos/{own['id']}/approve").status_code == 409
+        away.rename(folder)
+        assert host.post("/api/photos/approve-all").json() == {"approved": 1}
+
+
+class _FullDisk(io.BytesIO):
+    """A file whose last bytes find no room, neither when it is closed."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def close(self) -> None:
+        super().close()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_disk_that_gets_full(
+    party: Site, guest: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GuestFolder, "new_file", lambda _: _FullDisk())
+    (answer,) = send(guest, photo())
+    assert os.strerror(errno.ENOSPC) in answer["error"]
+
+
 FORM = "multipart/form-data; boundary=x"
 FIELD = b"--x\r\nContent-Disposition: form-data; name=%b\r\n\r\nabc"
 
@@ -386,9 +422,10 @@ HEAD = (
 )
 
 
-def begun(party: Site) -> socket.socket:
-    """An upload whose rest does not come."""
-    opened = socket.create_connection(("127.0.0.1", party.listener.port), timeout=WAIT_S)
+def begun(party: Site, address: str = "127.0.0.1") -> socket.socket:
+    """An upload from an address, whose rest does not come."""
+    where, source = ("127.0.0.1", party.listener.port), (address, 0)
+    opened = socket.create_connection(where, timeout=WAIT_S, source_address=source)
     opened.sendall(HEAD % party.listener.guest_token.encode() + FIELD % b"photo")
     return opened
 
@@ -435,6 +472,17 @@ def test_many_phones_leave_room_for_the_host(
         assert (answer.headers["retry-after"], answer.headers["connection"]) == ("5", "close")
         assert host.get("/api/stats").status_code == 200
     until(lambda: guest.get("/upload").status_code == 200)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it has one address of its own only")
+def test_slow_uploads_from_one_address_leave_turns(
+    party: Site, guest: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "SLOT_S", 0.5)
+    with contextlib.ExitStack() as hanging:
+        opened = [hanging.enter_context(begun(party, "127.0.0.2")) for _ in range(16)]
+        assert opened[-1].recv(100).startswith(b"HTTP/1.1 429 ")
+        assert guest.post("/api/photos", files={"photo": photo()}).status_code == 200
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from PIL import Image
 from livemosaic import unfinished
 from livemosaic.media.image_reader import BadImage
 from livemosaic.web.photos import limits
-from livemosaic.web.photos.decoder import PhotoDecoder
+from livemosaic.web.photos.decoder import Decoded, PhotoDecoder
 from livemosaic.web.photos.fingerprint import coarse, fingerprint_of, first_same
-from livemosaic.web.photos.guest_folder import GuestFolder, open_folder
+from livemosaic.web.photos.guest_folder import GuestFolder, GuestPhoto, open_folder
 from livemosaic.web.photos.limits import Quota, Refused
 
 from ..clips import picture
@@ -235,3 +236,52 @@ def test_a_rejected_photo_is_not_new_at_the_next_start(tmp_path: Path) -> None:
     os.utime(known, (1e9, 1e9))
     (photo,) = GuestFolder(folder, lambda _: pytest.fail("there is no photo")).photos()
     assert (photo.state, photo.added_s) == ("rejected", 1e9)
+
+
+def _kept(folder: GuestFolder) -> GuestPhoto:
+    """A new photo in a folder."""
+    with folder.new_file() as file:
+        return folder.add(file)[0]
+
+
+@pytest.fixture
+def new_folder(tmp_path: Path) -> Callable[[], GuestFolder]:
+    """Makes a view of a folder, as each run has one; every photo is a new one."""
+    fingerprints = (bytes([0, 0, number]) + bytes(4095) for number in range(0, 256, 20))
+    folder = open_folder(str(tmp_path))
+    return lambda: GuestFolder(folder, lambda _: Decoded(b"JPEG", next(fingerprints)))
+
+
+def test_what_another_run_approves(new_folder: Callable[[], GuestFolder]) -> None:
+    one = new_folder()
+    photo = _kept(one)
+    new_folder().approve(photo.id)
+    assert [it.state for it in one.photos()] == ["approved"]
+    one.reject(photo.id)
+    assert not one.path(photo).exists()
+
+
+@pytest.mark.parametrize("kind", ["damaged", "folder", "pipe"])
+def test_what_recognises_a_photo_is_damaged(
+    kind: str, new_folder: Callable[[], GuestFolder], tmp_path: Path
+) -> None:
+    photo = _kept(new_folder())
+    known = tmp_path / ".guests" / f"{photo.id}.known"
+    known.unlink()
+    if kind == "damaged":
+        known.write_bytes(b"?")
+    elif kind == "folder":
+        known.mkdir()
+    elif sys.platform != "win32":
+        os.mkfifo(known)
+    assert [it.state for it in new_folder().photos()] == ["waiting"]
+
+
+def test_no_process_is_left_behind() -> None:
+    """An end in the middle, as by a second Ctrl-C, takes the decoder with it."""
+    decoder = PhotoDecoder()
+    decoder.start()
+    unfinished.remove_unfinished()
+    with pytest.raises(BadImage):
+        PhotoDecoder(timeout_s=0.01).decode(io.BytesIO(b"a"))
+    decoder.close()

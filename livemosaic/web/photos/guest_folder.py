@@ -65,6 +65,11 @@ class GuestPhoto:
         return f"{self.id}{_PHOTO}"
 
 
+def not_kept(error: OSError) -> Refused:
+    """Why a photo cannot be written."""
+    return Refused(f"it cannot be kept: {words_of(error)}; ask the host")
+
+
 def open_folder(folder: str) -> Path:
     """The absolute path of the folder of guests' photos, which is made if there is none.
 
@@ -123,11 +128,11 @@ class GuestFolder:
 
     def _read(self, id: str) -> GuestPhoto:
         """A photo as its files tell of it."""
-        fingerprint, known_s = b"", self._clock()
+        fingerprint, known_s, known = b"", self._clock(), self._known_file(id)
         with contextlib.suppress(OSError):
-            fingerprint = self._known_file(id).read_bytes()
-            known_s = self._known_file(id).stat().st_mtime
-        fingerprint = fingerprint if len(fingerprint) in LENGTHS else b""
+            if known.is_file():  # a pipe would wait for its writer
+                known_s = known.stat().st_mtime
+                fingerprint = known.read_bytes() if known.stat().st_size in LENGTHS else b""
         states: tuple[State, ...] = ("waiting", "approved")
         for state in states:
             photo = GuestPhoto(id, state, 0.0, fingerprint=fingerprint)
@@ -158,10 +163,14 @@ class GuestFolder:
             return None if photo is None else self._checked(photo)
 
     def _checked(self, photo: GuestPhoto) -> GuestPhoto:
-        """A photo as it is, or rejected if its file has gone."""
-        if photo.state == "rejected" or self.path(photo).exists():
+        """A photo as it is: approved if its file was moved, rejected if its file has gone."""
+        approved = replace(photo, state="approved")
+        if photo.state == "rejected" or os.path.exists(self.path(photo)):
             return photo
-        return self._rejected(photo)
+        if os.path.exists(self.path(approved)):  # by the host, or by another run
+            return self._put(approved)
+        # A disk that is away may come back, with all photos.
+        return self._rejected(photo) if os.path.isdir(self._hidden) else photo
 
     def _rejected(self, photo: GuestPhoto) -> GuestPhoto:
         known = coarse(photo.fingerprint)
@@ -187,7 +196,11 @@ class GuestFolder:
             kept = [it for it in self._photos.values() if it.state != "rejected"]
         if len(kept) >= limits.MAX_PHOTOS or sum(it.size for it in kept) >= limits.MAX_FOLDER:
             raise Refused("there are as many photos as the folder may have; ask the host")
-        if shutil.disk_usage(self.folder).free < limits.KEEP_FREE:
+        try:
+            free = shutil.disk_usage(self.folder).free
+        except OSError as error:
+            raise not_kept(error) from None
+        if free < limits.KEEP_FREE:
             raise Refused("the disk is nearly full; ask the host")
 
     def new_file(self) -> BinaryIO:
@@ -224,7 +237,7 @@ class GuestFolder:
             with atomic_write(self.path(photo)) as out:
                 out.write(jpeg)
         except OSError as error:
-            raise Refused(f"it cannot be kept: {words_of(error)}; ask the host") from None
+            raise not_kept(error) from None
         # Afterwards: without the photo it would be of one that was rejected.
         with contextlib.suppress(OSError), atomic_write(self._known_file(id)) as out:
             out.write(fingerprint)

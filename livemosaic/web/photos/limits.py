@@ -20,6 +20,7 @@ MAX_FILES = 20  # of a request
 MAX_REQUEST = MAX_FILES * MAX_PHOTO
 MAX_REQUEST_S = 300.0  # of waiting for what a request sends
 MAX_UPLOADS = 16  # that are received at the same time; the others wait
+MAX_UPLOADS_OF_ADDRESS = 8  # so that slow ones from one address leave turns to the others
 GUEST_MINUTE, GUEST_ALL = 20, 200  # photos of a guest
 ADDRESS_MINUTE, ADDRESS_ALL = 400, 4000  # photos from an address
 MAX_PHOTOS = 5000  # in the folder
@@ -79,20 +80,20 @@ class Quota:
     def check(self, address: str, guest: str) -> None:
         """`Refused` if this guest may send no photo now."""
         self._guests.check(_name(address, guest))
-        self._addresses.check(_network(address))
+        self._addresses.check(network_of(address))
 
     def take(self, address: str, guest: str) -> None:
         """Count a photo; `Refused` if it is one too many."""
         self.check(address, guest)
         self._guests.add(_name(address, guest))
-        self._addresses.add(_network(address))
+        self._addresses.add(network_of(address))
 
 
 def _name(address: str, guest: str) -> str:
-    return f"{_network(address)} {guest if _GUEST.fullmatch(guest) else ''}"
+    return f"{network_of(address)} {guest if _GUEST.fullmatch(guest) else ''}"
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """What one sender has: an address of IPv4, 2**64 addresses of IPv6."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])

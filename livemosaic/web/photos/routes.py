@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from asyncio import to_thread
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, BinaryIO
+from weakref import WeakValueDictionary
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from ...control.state import Control, Place
 from ...media.image_reader import BadImage
+from ..json_response import JSONResponse
 from ..parameters import whole_parameter
 from . import limits
 from .catalogue import Catalogue, Photo
 from .form import BadForm, boundary_of, form_events
-from .guest_folder import STATES, GuestFolder, GuestPhoto
-from .limits import Quota, Refused
+from .guest_folder import STATES, GuestFolder, GuestPhoto, not_kept
+from .limits import Quota, Refused, network_of
 
 _log = logging.getLogger("livemosaic")
 
@@ -38,6 +41,7 @@ class PhotoRoutes:
         self._control, self._catalogue = control, catalogue
         self._quota = Quota()
         self._slots = asyncio.Semaphore(limits.MAX_UPLOADS)
+        self._slots_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         # Each on a thread: others must stay free for what the host decides.
         self._finding = asyncio.Semaphore(THREADS // 3)
         self._drawing = asyncio.Semaphore(THREADS // 3)
@@ -132,15 +136,25 @@ class PhotoRoutes:
             await to_thread(guests.check_room)
         except Refused as error:
             raise _refusal(error) from None
-        try:
-            await asyncio.wait_for(self._slots.acquire(), SLOT_S)
-        except TimeoutError:
-            problem = "there are too many uploads; try again in a moment"
-            raise _refusal(Refused(problem, retry_s=_RETRY_S)) from None
-        try:
+        async with self._slot(request):
             return JSONResponse(await self._receive(request, guests, boundary))
-        finally:
-            self._slots.release()
+
+    @contextlib.asynccontextmanager
+    async def _slot(self, request: Request) -> AsyncIterator[None]:
+        """Wait for the turn of an upload, for a while."""
+        address = network_of(_sender(request)[0])
+        most = limits.MAX_UPLOADS_OF_ADDRESS
+        own = self._slots_of.setdefault(address, asyncio.Semaphore(most))
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(SLOT_S):
+                    # Its own first: who waits there keeps no one else from theirs.
+                    await stack.enter_async_context(own)
+                    await stack.enter_async_context(self._slots)
+            except TimeoutError:
+                problem = "there are too many uploads; try again in a moment"
+                raise _refusal(Refused(problem, retry_s=_RETRY_S)) from None
+            yield
 
     async def _receive(
         self, request: Request, guests: GuestFolder, boundary: bytes
@@ -179,6 +193,7 @@ class PhotoRoutes:
 
     async def _take(self, receiver: _Receiver) -> dict[str, Any]:
         """The answer for a photo that has come."""
+        receiver.flush()
         if receiver.file is None:
             return {"error": receiver.problem}
         try:
@@ -209,19 +224,27 @@ class _Receiver:
         except (Refused, OSError) as error:
             self.refuse(error)
 
-    def refuse(self, error: Exception) -> None:
+    def flush(self) -> None:
+        """Write what is still in memory."""
+        try:
+            if self.file is not None:
+                self.file.flush()
+        except OSError as error:
+            self.refuse(error)
+
+    def refuse(self, error: Refused | OSError) -> None:
         """Pass over the rest."""
         if isinstance(error, OSError):
             _log.debug("guests", exc_info=error)
-            self.problem = "there is no room for it; ask the host"
-        else:
-            self.problem = str(error)
+            error = not_kept(error)
+        self.problem = str(error)
         self.close()
 
     def close(self) -> None:
-        if self.file is not None:
-            self.file.close()
-            self.file = None
+        file, self.file = self.file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # what is in memory has no room
+                file.close()
 
 
 def _json(photo: Photo) -> dict[str, Any]:
