@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -16,12 +18,16 @@ from ..control.state import Control
 from .app import Application
 from .listener import Listener
 from .photos.catalogue import Catalogue
+from .photos.limits import network_of
 from .photos.routes import THREADS
 from .viewfinder import Viewfinder
 
 _log = logging.getLogger("livemosaic")
 
 _MAX_CONNECTIONS = 150  # of which `MAX_FOR_GUESTS` leaves some to hosts
+# A further one is closed at once: each takes one of the files that the system lets a process open.
+_MAX_OPEN, _MAX_OPEN_OF_ADDRESS = 180, 64
+_BACKLOG = 64  # that are accepted in a row, before any is closed
 _MAX_MESSAGE = 4096  # bytes that a page may send
 IDLE_S = 10.0  # until a connection without a request is closed
 _END_S = 1  # for answers under way, at the end
@@ -72,6 +78,7 @@ class ControlPage(Viewfinder):
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_log_error)
         self._loop.set_default_executor(ThreadPoolExecutor(THREADS, "livemosaic files"))
         self._catalogue.start()
         application = Application(
@@ -93,6 +100,7 @@ class ControlPage(Viewfinder):
             proxy_headers=False,
             server_header=False,
             limit_concurrency=_MAX_CONNECTIONS,
+            backlog=_BACKLOG,
             ws_max_size=_MAX_MESSAGE,
             ws_per_message_deflate=False,  # JPEG is compressed already
             timeout_graceful_shutdown=_END_S,
@@ -110,12 +118,28 @@ class ControlPage(Viewfinder):
         await asyncio.gather(serving, feeding, stopping, return_exceptions=True)
 
 
+def _log_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Not on the terminal, as the loop does it: the mosaic goes on."""
+    _log.debug("control page: %s", context["message"], exc_info=context.get("exception"))
+
+
 class _Protocol(H11Protocol):
-    """Closes a connection on which no whole request comes."""
+    """Closes a connection that is one too many, or on which no whole request comes."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > _MAX_OPEN or self._of_address() > _MAX_OPEN_OF_ADDRESS:
+            transport.abort()
+            return
         self.loop.call_later(IDLE_S, self._close_if_idle, None)
+
+    def _of_address(self) -> int:
+        """How many connections its address has; 0 for this computer, where a tunnel may end."""
+        if self.client is None or ipaddress.ip_address(self.client[0]).is_loopback:
+            return 0
+        clients = (getattr(it, "client", None) for it in self.connections)
+        own = network_of(self.client[0])
+        return sum(client is not None and network_of(client[0]) == own for client in clients)
 
     def _close_if_idle(self, last: object) -> None:
         """Close the connection if there was no request after the `last` one."""

@@ -96,12 +96,14 @@ START = LiveState(MosaicSettings(tile_px=16, size=(128, 96)), max_latency_s=0.1)
 
 
 @contextlib.contextmanager
-def served(guests: Path | None = None, *, auto_approve: bool = False) -> Iterator[Site]:
+def served(
+    guests: Path | None = None, *, auto_approve: bool = False, address: str = "0"
+) -> Iterator[Site]:
     """A control page at a free port; with the photos of guests in a folder, if there is one."""
     profiles = {"default": {"tint": 0.8}, "photos-first": {"tint": 0.5}}
     control = Control(START, profiles=profiles, profile="default")
     control.live_stats = lambda: STATS
-    listener = web.listen("0", guests=guests is not None)
+    listener = web.listen(address, guests=guests is not None)
     folder = None if guests is None else web.open_guests(str(guests))
     catalogue = web.catalogue(None, (), folder, auto_approve=auto_approve)
     page = web.open_page(listener, control, Fraction(1), catalogue)

@@ -15,9 +15,10 @@ from websockets.sync.client import connect
 
 from livemosaic import web
 from livemosaic.errors import SinkError, UsageError
+from livemosaic.listening import own_address
 from livemosaic.web import guard, server
 
-from .conftest import Site, until, wait_for_the_end
+from .conftest import WAIT_S, Site, served, until, wait_for_the_end
 
 PATHS = (
     "/",
@@ -216,6 +217,42 @@ def test_the_number_of_connections_is_limited(own_site: Site) -> None:
             until(lambda: client.get("/api/stats").status_code == 503)
     with own_site.client() as client:
         until(lambda: client.get("/api/stats").status_code == 200)
+
+
+def test_more_connections_are_closed_at_once(own_site: Site) -> None:
+    """Each takes one of the files that the system lets this program open."""
+    where = own_site.listener.host, own_site.listener.port
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(socket.create_connection(where)) for _ in range(260)]
+        for one in opened:
+            one.setblocking(False)
+        until(lambda: sum(map(_is_closed, opened)) >= 70)
+        assert sum(map(_is_closed, opened)) < 100  # that of a client that asks gets an answer
+
+
+def _is_closed(one: socket.socket) -> bool:
+    try:
+        return one.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_one_address_does_not_take_all_connections() -> None:
+    host = own_address(socket.AF_INET)
+    if host.startswith("127."):
+        pytest.skip("this computer has no network")
+    with served(address="0.0.0.0:0") as site, contextlib.ExitStack() as stack:
+        where = host, site.listener.port
+        opened = [stack.enter_context(socket.create_connection(where)) for _ in range(80)]
+        for one in opened:
+            one.setblocking(False)
+        until(lambda: sum(map(_is_closed, opened)) == 16)
+        stack.enter_context(socket.create_connection(("127.0.0.1", site.listener.port)))
+        headers = {"Authorization": f"Bearer {site.listener.token}"}
+        address = f"http://127.0.0.1:{site.listener.port}/api/stats"
+        assert httpx.get(address, headers=headers, timeout=WAIT_S).status_code == 200
 
 
 def test_a_large_message_of_a_page(site: Site) -> None:

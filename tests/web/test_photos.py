@@ -275,13 +275,3 @@ def test_what_recognises_a_photo_is_damaged(
     elif sys.platform != "win32":
         os.mkfifo(known)
     assert [it.state for it in new_folder().photos()] == ["waiting"]
-
-
-def test_no_process_is_left_behind() -> None:
-    """An end in the middle, as by a second Ctrl-C, takes the decoder with it."""
-    decoder = PhotoDecoder()
-    decoder.start()
-    unfinished.remove_unfinished()
-    with pytest.raises(BadImage):
-        PhotoDecoder(timeout_s=0.01).decode(io.BytesIO(b"a"))
-    decoder.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import threading
 import time
@@ -36,6 +37,19 @@ def test_every_live_option_is_there(client: httpx.Client) -> None:
     assert set(values) == {known.name for known in LIVE_OPTIONS.values()} | {"profile"}
     assert (values["tint"], values["tile"], values["columns"]) == (0.8, 16, 8)
     assert (values["gallery"], values["mirror"], values["outside"]) == ("photos", False, "original")
+
+
+def test_a_name_that_is_no_utf_8_comes_back_as_it_was(own_site: Site) -> None:
+    """As of a photo or a gallery on the disk of another system."""
+    gallery = os.fsdecode(b"\xff.npz")
+    own_site.control.galleries = ("photos", gallery)
+    with own_site.client() as client:
+        assert client.get("/openapi.json").status_code == 200
+        content = json.dumps({"gallery": gallery})
+        headers = {"Content-Type": "application/json"}
+        client.patch("/api/settings", content=content, headers=headers)
+        assert client.get("/api/settings").json()["gallery"] == gallery
+        assert client.patch("/api/settings", json={"gallery": "other"}).status_code == 400
 
 
 def test_options_change_together(site: Site, client: httpx.Client) -> None:
@@ -249,7 +263,9 @@ def test_a_picture_is_right(site: Site, client: httpx.Client) -> None:
         assert np.abs(decoded(client.get(path).content).astype(int) - bgr[0, 0]).max() <= 4
 
 
-@pytest.mark.parametrize("width", ["15", "4097", "-64", "64.5", "", "9" * 5000, "６４"])
+@pytest.mark.parametrize(
+    "width", ["15", "4097", "-64", "64.5", "", "9" * 5000, f"000000064{'0' * 5000}", "６４"]
+)
 def test_a_wrong_width(width: str, site: Site, client: httpx.Client) -> None:
     site.show()
     assert client.get("/snapshot.jpg", params={"width": width}).status_code == 400
