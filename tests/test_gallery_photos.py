@@ -165,18 +165,20 @@ def test_nothing_can_be_read(folder: Path) -> None:
 
 def test_a_folder_that_fails_in_the_middle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a disk that is damaged; root has no other way here."""
-    touch(folder / "pics", "bad/x.jpg")
+    touch(folder / "pics", "bad/x.jpg", "@eaDir/x.jpg", "#recycle/x.jpg")
     scan = os.scandir
 
     def scandir(path: str) -> object:
-        if str(path).endswith("bad"):
+        if str(path).endswith(("bad", "@eaDir", "#recycle")):
             raise OSError(5, "Input/output error", path)
         return scan(path)
 
     monkeypatch.setattr("os.scandir", scandir)
     report = build_gallery(["pics"], "g.gallery", tile_px=16, clusters=1)
     assert report.photos == 3
-    assert report.unreadable == ((str(folder / "pics" / "bad"), "Input/output error"),)
+    bad = [str(folder / "pics" / name) for name in ("#recycle", "@eaDir", "bad")]
+    assert report.unreadable == tuple((path, "Input/output error") for path in bad)
+    assert report.system_folders == ()
 
 
 def test_all_that_cannot_be_read_is_listed_when_asked(folder: Path, program: Program) -> None:

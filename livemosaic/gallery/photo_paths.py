@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import GalleryError
+from ..errors import GalleryError, words_of
 from ..media.paths import HEIF_ENDINGS
 from .video_frames import video_of
 
@@ -136,20 +136,22 @@ def _system_folder_in(match: str, *, pattern: str) -> Path | None:
 
 def search(folder: str, found: FoundPhotos) -> None:
     """Add what is in a folder and its subfolders."""
-    todo = [folder]
+    todo, system = [folder], set[str]()
     while todo:
-        parent = todo.pop()
+        path = todo.pop()
         try:
-            listing = list_folder(parent)
-            found.photos += listing.photos
-            found.videos += listing.videos
-            todo += listing.folders
-            for path in listing.system_folders:  # reported, because a user may miss its photos
-                parent = path
+            if path in system:
                 os.scandir(path).close()
                 found.system_folders.append(path)
-        except OSError as error:
-            found.unreadable.append((error.filename or parent, error.strerror or str(error)))
+                continue
+            listing = list_folder(path)
+        except OSError as error:  # reported, because a user may miss its photos
+            found.unreadable.append((error.filename or path, words_of(error)))
+            continue
+        found.photos += listing.photos
+        found.videos += listing.videos
+        system.update(listing.system_folders)
+        todo += [*listing.folders, *listing.system_folders]
 
 
 class Listing(NamedTuple):
