@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -36,6 +36,7 @@ from livemosaic.media.colour import bgr_to_i420
 from livemosaic.mosaic.match.layout import LayoutMatcher
 from livemosaic.mosaic.spotlight import Rect
 from livemosaic.pipeline.spotlight import SpotlightTurns
+from livemosaic.vision.faces import Face
 
 from . import fakes
 from .gallery_files import photo
@@ -229,14 +230,19 @@ class Wall:
         self.mosaic.process(frame())
 
     def step(
-        self, seconds: float = 2.0, *, area: Area | None = None, seed: int = 0
+        self,
+        seconds: float = 2.0,
+        *,
+        area: Area | None = None,
+        seed: int = 0,
+        faces: Sequence[Face] = (),
     ) -> list[Spotlight]:
         self.now_s += 0.1
         if self.live.snapshot is not self.mosaic.gallery:
             self.mosaic.update_settings(self.mosaic.settings, gallery=self.live.snapshot)
         picture = frame(seed)
         grid = self.mosaic.plan(picture.width, picture.height)
-        spotlights = list(self.turns.next(self.mosaic, grid, seconds))
+        spotlights = list(self.turns.next(self.mosaic, grid, seconds, faces))
         self.mosaic.process(picture, spotlights=spotlights, area=area)
         self.log.append((self.now_s, spotlights))
         return spotlights
@@ -305,6 +311,21 @@ def test_it_fits_and_keeps_its_distance() -> None:
     beside = ids[max(row - distance, 0) : row + distance + 1,
                  max(column - distance, 0) : column + distance + 1]  # fmt: skip
     assert np.count_nonzero(beside == spotlight.tile) == 1
+
+
+def test_it_covers_no_face() -> None:
+    """Not even with its large size; where faces are everywhere, it is shown all the same."""
+    cells = []
+    for faces in ([], [Face(0, 0, 320, 240)], [Face(150.5, 20.5, 70, 80)]):
+        wall = Wall(LiveGallery(gallery(60)))
+        wall.live.add([scene()[64:112, 96:144]])
+        for _ in range(8):
+            (spotlight,) = wall.step(faces=faces)
+        cells.append(spotlight.cell)
+    left, top, width, height = Rect(wall.mosaic.grid, spotlight).box
+    assert spotlight.size >= 1.8
+    assert left + width <= 150 or left >= 221 or top + height <= 20 or top >= 101
+    assert cells[0] == cells[1] != cells[2]
 
 
 def test_it_becomes_smaller_without_a_jump() -> None:

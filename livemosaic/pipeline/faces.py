@@ -58,9 +58,8 @@ class FaceFollower:
             looked_at = [whole, parts[self._looks % len(parts)], *self._around(width, height)]
         self._looks += 1
         faces: list[tuple[Face, float]] = []
-        for left, top, across, down in self._find(bgr, looked_at):
-            face = Face(left / width, top / height, across / width, down / height)
-            faces.append((self._steady(face), now_s))
+        for face in self._find(bgr, looked_at):
+            faces.append((self._steady(face.scaled(1 / width, 1 / height)), now_s))
         for face, found_s in self._faces:
             stays = 0 <= now_s - found_s < _STAYS_S
             if stays and not any(overlap(face, other) > 0 for other, _ in faces):
@@ -121,13 +120,9 @@ class FacesFinder:
         found = self.looks.take(
             frame, coarse(y), lambda: (small_picture(frame, mirror=state.mirror), time_s)
         )
-        width, height = frame.width, frame.height
-        faces = [
-            Face(left * width, top * height, across * width, down * height)
-            for left, top, across, down in found or ()
-        ]
+        faces = [face.scaled(frame.width, frame.height) for face in found or ()]
         if state.mirror:
-            faces = [face._replace(left=width - face.left - face.width) for face in faces]
+            faces = [face._replace(left=frame.width - face.left - face.width) for face in faces]
         return faces
 
 

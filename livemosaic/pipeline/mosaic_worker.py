@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ..gallery.watch import FolderWatcher
     from ..mosaic.grid import Grid
     from ..mosaic.spotlight import Spotlight
+    from ..vision.faces import Face
 
 _logger = logging.getLogger("livemosaic")
 
@@ -249,7 +250,7 @@ class MosaicWorker:
         grid = self._mosaic.plan(frame.width, frame.height)
         area = self._area.area_of(frame, self._state, (grid.width, grid.height))
         faces = self._faces.faces_in(frame, self._state)
-        spotlights = self._spotlights(grid)
+        spotlights = self._spotlights(frame, grid, faces)
         if area is not None or self._faces.looks.is_used:
             self._on_stage("area")
         picture = self._mosaic.process(
@@ -274,12 +275,14 @@ class MosaicWorker:
             self._govern(governor, began_s, time.thread_time() - began_cpu_s)
         return picture
 
-    def _spotlights(self, grid: Grid) -> Sequence[Spotlight]:
+    def _spotlights(self, frame: Frame, grid: Grid, faces: list[Face]) -> Sequence[Spotlight]:
         """The photos in the spotlight in the next frame."""
         if self._state.privacy:
             self.spotlight.pause()
             return ()
-        return self.spotlight.next(self._mosaic, grid, self._state.spotlight)
+        across, down = grid.width / frame.width, grid.height / frame.height
+        shown = [face.scaled(across, down) for face in faces]
+        return self.spotlight.next(self._mosaic, grid, self._state.spotlight, shown)
 
     def governed_by(self, step: Step) -> str:
         """A step of the governor in words, which tell also of the area if there is one."""

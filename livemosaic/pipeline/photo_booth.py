@@ -124,15 +124,7 @@ class PhotoBooth:
     def _faces(self, frame: Frame) -> list[Face]:
         small = self._seen(small_picture(frame))
         across, down = frame.width / small.shape[1], frame.height / small.shape[0]
-        return [
-            face._replace(
-                left=face.left * across,
-                top=face.top * down,
-                width=face.width * across,
-                height=face.height * down,
-            )
-            for face in faces_in(small)
-        ]
+        return [face.scaled(across, down) for face in faces_in(small)]
 
 
 def _part(frame: Frame, crop: tuple[int, int, int, int]) -> U8:

@@ -26,6 +26,7 @@ from .live_gallery import GalleryFollower
 
 if TYPE_CHECKING:
     from ..gallery.live import LiveGallery
+    from ..vision.faces import Face
 
 # A photo grows to its large size, stays so, becomes smaller, and at the end takes the mosaic's
 # colours. The first three are shorter if it is shown for less than `_UNHURRIED_S`.
@@ -47,8 +48,8 @@ _MOST_COVERED, _APART_S = 0.06, 0.25
 _UNSEEN_S = 0.5
 
 # What a place costs that is worse than any distance of colours: cut by the picture's edge or the
-# area's; near the same photo; over another spotlight.
-_CUT, _NEAR, _OVER = 1e5, 1e6, 1e7
+# area's; over a face; near the same photo; over another spotlight.
+_CUT, _FACE, _NEAR, _OVER = 1e5, 1e6, 1e7, 1e8
 
 
 @dataclass(slots=True)
@@ -120,10 +121,13 @@ class SpotlightTurns:
         for turn in self._turns:
             turn.cell = None
 
-    def next(self, mosaic: Mosaic, grid: Grid, seconds: float) -> Sequence[Spotlight]:
+    def next(
+        self, mosaic: Mosaic, grid: Grid, seconds: float, faces: Sequence[Face] = ()
+    ) -> Sequence[Spotlight]:
         """The spotlights of the next frame, whose grid is `grid`.
 
-        Each photo is shown for so many seconds; 0 shows none, and forgets those that wait.
+        Each photo is shown for so many seconds; 0 shows none, and forgets those that wait. Where
+        there is another place, none begins over `faces`, in pixels of the output.
         """
         now_s = self._clock()
         passed_s = now_s - self._last_s if self._drawn else 0.0
@@ -151,7 +155,7 @@ class SpotlightTurns:
         for turn in self._turns:
             turn.update(seconds, large)
             if turn.cell is None:
-                turn.cell = self._place(mosaic, turn, seen, large)
+                turn.cell = self._place(mosaic, turn, seen, large, faces)
             if turn.cut.tile_px != mosaic.cut_gallery.tile_px:
                 turn.cut, turn.is_sharp = mosaic.cut_gallery, False
                 turn.picture = np.array(turn.cut.tiles[turn.tile])
@@ -211,7 +215,9 @@ class SpotlightTurns:
                 self._began_s = now_s
                 return
 
-    def _place(self, mosaic: Mosaic, turn: _Turn, seen: Bools, large: float) -> int | None:
+    def _place(
+        self, mosaic: Mosaic, turn: _Turn, seen: Bools, large: float, faces: Sequence[Face]
+    ) -> int | None:
         """The cell that a photo fits best; None if there is no mosaic."""
         whole, *finer = mosaic.layers
         grid, ids = whole.grid, whole.tile_ids
@@ -223,6 +229,11 @@ class SpotlightTurns:
         half = int(np.ceil((large - 1) / 2))
         around = np.ones((2 * half + 1, 2 * half + 1), np.uint8)
         cost[cv2.erode(seen.astype(np.uint8), around) == 0] += _CUT
+        for face in faces:
+            x, y, width, height = face.scaled(1 / grid.tile_width, 1 / grid.tile_height)
+            top, left = max(int(y) - half, 0), max(int(x) - half, 0)
+            bottom, right = int(np.ceil(y + height)), int(np.ceil(x + width))
+            cost[top : bottom + half, left : right + half] += _FACE
         photo_of, distance = mosaic.gallery.source_photo, mosaic.matcher.distance
         near = np.zeros(ids.shape, np.int32)
         for layer in (whole, *finer):
@@ -295,7 +306,9 @@ class SpotlightGalleries:
         for turns in self._turns.values():
             turns.pause()
 
-    def next(self, mosaic: Mosaic, grid: Grid, seconds: float) -> Sequence[Spotlight]:
+    def next(
+        self, mosaic: Mosaic, grid: Grid, seconds: float, faces: Sequence[Face]
+    ) -> Sequence[Spotlight]:
         """See `SpotlightTurns`."""
         live = self._follower.live
         if live is not None and live not in self._turns:
@@ -303,7 +316,7 @@ class SpotlightGalleries:
         for its, turns in self._turns.items():
             if its is not live:
                 turns.pause()
-        return () if live is None else self._turns[live].next(mosaic, grid, seconds)
+        return () if live is None else self._turns[live].next(mosaic, grid, seconds, faces)
 
     def report(self) -> dict[str, int] | None:
         """For `--json`; None if no gallery is live."""

@@ -39,6 +39,10 @@ class Face(NamedTuple):
     width: float
     height: float
 
+    def scaled(self, across: float, down: float) -> Face:
+        """The face in a picture that is so many times as wide, and as high."""
+        return Face(self.left * across, self.top * down, self.width * across, self.height * down)
+
 
 Window = tuple[int, int, int, int]  # left, top, width and height of what is looked at at once
 
