@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -43,6 +44,8 @@ ROOT = Path(__file__).parent.parent
 JIT = os.environ.get("NUMBA_DISABLE_JIT", "0") == "0"
 
 U8 = NDArray[np.uint8]
+
+PROGRAMS: list[subprocess.Popen[bytes]] = []  # that tests have started and may still run
 
 # Of a gallery, and of pictures. Kernels as plain Python take milliseconds for each cell.
 TILES, SIZE = (600, (320, 192)) if JIT else (60, (64, 48))
@@ -97,6 +100,17 @@ def _no_error_logs(
         errors = [r for r in caplog.get_records(phase) if r.levelno >= logging.ERROR]
         if errors:
             pytest.fail(f"logged at level ERROR: {[r.getMessage() for r in errors]}")
+
+
+@pytest.fixture(autouse=True)
+def _no_program_left() -> Iterator[None]:
+    """Kill the programs that a test has left running, such as one that has failed."""
+    before = len(PROGRAMS)  # those of fixtures that last longer
+    yield
+    for process in PROGRAMS[before:]:
+        process.kill()
+        process.wait(TIMEOUT_S)
+    del PROGRAMS[before:]
 
 
 @pytest.fixture(autouse=not JIT)

@@ -22,7 +22,7 @@ from livemosaic.cli import app as cli
 from livemosaic.media.ffmpeg import av
 
 from .clips import frames, make
-from .conftest import JIT, ROOT
+from .conftest import JIT, PROGRAMS, ROOT
 
 needs_jit = pytest.mark.skipif(not JIT, reason="pixel loops in plain Python take minutes here")
 
@@ -55,12 +55,15 @@ Program = Callable[..., Outcome]
 def spawn(*words: Any, **options: Any) -> subprocess.Popen[bytes]:
     """Start the program in a process of its own, with pipes for its standard files.
 
-    `command` is another one that runs it.
+    `command` is another one that runs it. After the test it is killed if it still runs.
     """
     command = options.pop("command", COMMAND)
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     environment = {**ENVIRONMENT, **options.pop("env", {})}
-    return subprocess.Popen([*command, *map(str, words)], env=environment, **{**streams, **options})
+    words = *command, *map(str, words)
+    process = subprocess.Popen(words, env=environment, **{**streams, **options})
+    PROGRAMS.append(process)
+    return process
 
 
 def finish(process: subprocess.Popen[bytes], *, timeout: float = 60) -> Outcome:
