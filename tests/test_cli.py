@@ -124,6 +124,8 @@ CONTRACT = {
     "area": {"mosaic_mean": None},
     "drops": dict.fromkeys(["source", "mosaic", "governor"]),
     "sinks": None,
+    "posters": None,
+    "spotlight": None,
     "governor": None,
     "on_demand": None,
 }

@@ -277,6 +277,7 @@ def test_while_the_run_goes_on(
     assert caplog.messages[-1] == "saved poster.jpg and poster.html"
     assert any(it.startswith("waiting for poster.jpg, which is at ") for it in caplog.messages)
     assert pipeline.completed[-1] == "poster.jpg"
+    assert pipeline.report()["posters"] == ["poster.jpg"]
     assert not pipeline.stuck
 
 

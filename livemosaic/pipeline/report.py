@@ -63,8 +63,12 @@ class RunReport:
     def completed(self) -> list[str]:
         """Names of the completed sinks, recordings and posters."""
         sinks = [writer.sink.name for writer in self.fan_out.sinks if writer.completed]
-        posters = [] if self.worker.poster is None else self.worker.poster.made
-        return [*sinks, *(recording["name"] for recording in self.recorder.reports), *posters]
+        recordings = (recording["name"] for recording in self.recorder.reports)
+        return [*sinks, *recordings, *self._posters]
+
+    @property
+    def _posters(self) -> list[str]:
+        return [] if self.worker.poster is None else self.worker.poster.made
 
     def progress(self) -> Progress:
         first = self.first
@@ -157,6 +161,7 @@ class RunReport:
             "reconnects": self.source.reconnects,
             "drops": self._drops,
             "sinks": sinks + self.recorder.reports,
+            "posters": self._posters,
             "governor": self._governor_report(),
             "on_demand": self._on_demand_report(),
         }
