@@ -72,3 +72,14 @@ def test_a_recording_begins_at_its_first_frame(
     with open_container(recording.name) as container:
         assert container.duration / av.time_base == pytest.approx(1, abs=0.06)
         assert container.chapters() == []
+
+
+def test_a_snapshot_of_pixels_that_are_not_square(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    info = StreamInfo(64, 48, sample_aspect_ratio=Fraction(3, 2))
+    CaptureFiles(info, FileOptions()).save_picture(Frame.from_bgr(picture(64, 48)))
+    assert "the pixels are not square, which pictures cannot store: show them at 96x48" in (
+        caplog.text
+    )

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,19 @@ def test_a_poster_is_given_up(tmp_path: Path, gallery: Gallery) -> None:
     thread.join()
     assert not left(tmp_path)
     assert not maker.made
+
+
+def test_pixels_that_are_not_square(
+    tmp_path: Path, gallery: Gallery, caplog: pytest.LogCaptureFixture
+) -> None:
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=8, scale=1))
+    mosaic.process(_frame())
+    folder = tmp_path / "no"  # so that none is made
+    maker = PosterMaker(lambda: folder / "poster.jpg", Control(), aspect=Fraction(16, 11))
+    with pytest.raises(SinkError, match=r"poster\.jpg"):
+        maker.make(Moment.of(mosaic, _frame(), None))
+    assert "poster.jpg: the pixels are not square" in caplog.text
+    assert "show them at 20364x840" in caplog.text
 
 
 def test_a_folder_that_is_gone(tmp_path: Path, gallery: Gallery) -> None:

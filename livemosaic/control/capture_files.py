@@ -31,7 +31,10 @@ class CaptureFiles:
         from ..sinks import open_sink
 
         name = self._name("png")
-        info = StreamInfo(frame.width, frame.height, colour=frame.colour, still=True)
+        info = StreamInfo(
+            frame.width, frame.height, colour=frame.colour, still=True,
+            sample_aspect_ratio=self._info.sample_aspect_ratio,
+        )  # fmt: skip
         with open_sink(name, info) as sink:
             sink.write(frame)
         return name

@@ -85,7 +85,9 @@ class MosaicWorker:
         self._threads, self._control, self.governor = threads, control, governor
         self._open_gallery, self._save_picture = open_gallery, save_picture
         self._away, self._watcher = away, watcher
-        self.poster = None if name_poster is None else PosterMaker(name_poster, control)
+        self.poster: PosterMaker | None = None
+        if name_poster is not None:
+            self.poster = PosterMaker(name_poster, control, aspect=aspect)
         self._state = control.state
         spawn = None if governor is None else self._spawn_aside
         self._area = AreaFinder(spawn, control.warn, outside)

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -79,6 +80,7 @@ class PosterMaker:
     ----------
     name_poster : gives the path of a new poster; its map is beside it
     control : gets messages for the user
+    aspect : width by height of a pixel
 
     Attributes
     ----------
@@ -86,8 +88,10 @@ class PosterMaker:
     made : names of the posters so far
     """
 
-    def __init__(self, name_poster: Callable[[], Path], control: Control) -> None:
-        self._name_poster, self._control = name_poster, control
+    def __init__(
+        self, name_poster: Callable[[], Path], control: Control, *, aspect: Fraction = Fraction(1)
+    ) -> None:
+        self._name_poster, self._control, self._aspect = name_poster, control, aspect
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._cancelled = False
@@ -113,7 +117,9 @@ class PosterMaker:
         grid = poster_grid(moment.grid)
         self._control.inform(f"making {final.name}, {grid.width}x{grid.height} pixels")
         names = final.name, final.with_suffix(".html").name
-        place = AtomicFile(ImageDestination(name=final.name, location=str(final)), folder=True)
+        image = ImageDestination(name=final.name, location=str(final))
+        image.warn_of_shape(StreamInfo(grid.width, grid.height, sample_aspect_ratio=self._aspect))
+        place = AtomicFile(image, folder=True)
         try:
             self._make_in(place.path, names, moment, grid)
             if self._cancelled:

@@ -51,6 +51,11 @@ class ImageDestination(Destination):
             raise UsageError(f"{self.name}: WebP holds {_MAX_WEBP} pixels a side; write .png")
 
     def open(self, info: StreamInfo, context: RunContext) -> ImageSink:
+        self.warn_of_shape(info)
+        return ImageSink(self, live=info.live)
+
+    def warn_of_shape(self, info: StreamInfo) -> None:
+        """Warn if the pixels are not square."""
         if info.sample_aspect_ratio != 1:
             # PNG and JPEG can store it, but FFmpeg reads both the wrong way round.
             _logger.warning(
@@ -59,7 +64,6 @@ class ImageDestination(Destination):
                 round(info.width * info.sample_aspect_ratio),
                 info.height,
             )
-        return ImageSink(self, live=info.live)
 
 
 def parse_output(spec: str, options: FileOptions) -> ImageDestination | None:
