@@ -21,6 +21,7 @@ import pytest
 
 from livemosaic import Gallery, LiveGallery, OptionError, Pipeline
 from livemosaic.gallery import Recipe, build_gallery
+from livemosaic.gallery.build import Cut, file_cut
 from livemosaic.gallery.folder_reader import (
     FolderReader,
     Joined,
@@ -32,6 +33,7 @@ from livemosaic.gallery.folder_reader import (
     next_look_s,
 )
 from livemosaic.gallery.folder_tree import FolderTree
+from livemosaic.gallery.tiles import Tiles
 from livemosaic.gallery.watch import FolderWatcher, check_folders, receive, send
 
 from . import fakes
@@ -117,6 +119,37 @@ def test_photos_of_every_kind(folder: Folder) -> None:
     for it in found:
         if isinstance(it, Joined):
             np.testing.assert_array_equal(it.batch.arrays["tiles"][0], tiles[it.batch.names[0]])
+
+
+def test_leaving_does_not_wait_for_a_photo_that_is_read(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine, reading one may take many seconds."""
+    read_on = threading.Event()
+    paths = [folder.write(name, encode(photo(1), ".jpg")) for name in ("a.jpg", "b.jpg")]
+    os.utime(paths[0], (1, 1))  # the first one to be read
+
+    def slowly(recipe: Recipe) -> Cut:
+        def cut(path: str) -> tuple[Tiles, bool]:
+            assert path == str(paths[0]) or read_on.wait(60)
+            return file_cut(recipe)(path)
+
+        return cut
+
+    monkeypatch.setattr("livemosaic.gallery.folder_reader.file_cut", slowly)
+    assert folder.look() == []
+    news: list[News] = []
+    folder.clock.now_s += 0.2
+    for it in folder.reader.look():
+        news.append(it)
+        if joined(news) and paths[0].exists():
+            paths[0].unlink()
+        if left(news):
+            read_on.set()
+    kinds = [type(it) for it in news if not isinstance(it, Reading)]
+    assert kinds == [Joined, Left, Joined]
+    assert (joined(news), left(news)) == (["a.jpg", "b.jpg"], ["a.jpg"])
+    assert folder.news() == []
 
 
 def test_a_copy_is_read_when_it_is_whole(folder: Folder) -> None:

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -123,6 +123,7 @@ class FolderReader:
         self._folder, self._recipe, self._clock = folder, recipe, clock
         self._in_gallery, self._joined, self._skip = known or {}, joined, skip or {}
         self._tree = FolderTree(folder)
+        self._reader = ThreadPoolExecutor(1, "reader")
         self._gently = ThreadPoolExecutor(1, "gently", initializer=_be_idle)
         self._at_start: Mapping[str, Stamp] = {}  # that are not new
         self._known: dict[str, Stamp] = {}
@@ -231,8 +232,15 @@ class FolderReader:
             yield Reading(path, *seen.stamp)
             reads = True
             began_s = self._clock()
+            reading = self._read(path, gently=len(settled) >= _MANY)
+            # On a busy machine it takes long, and those that are to leave do not wait for it.
+            while not wait([reading], _READS_S).done:
+                if together:  # first, as they may leave
+                    yield self._join(together)
+                    together, since_s = {}, self._clock()
+                yield from self._take(self._tree.look(at_files=False), self._clock())
             try:
-                made = self._read(path, gently=len(settled) >= _MANY)
+                made = reading.result()
             except BadImage as reason:
                 made = None
                 if photo_stamp(path) == seen.stamp:
@@ -256,9 +264,9 @@ class FolderReader:
         if reads:
             yield Reading("")
 
-    def _read(self, path: str, *, gently: bool) -> tuple[Tiles, bool]:
+    def _read(self, path: str, *, gently: bool) -> Future[tuple[Tiles, bool]]:
         cut = file_cut(self._recipe.for_photos(len(self._tree.photos)))
-        return self._gently.submit(cut, path).result() if gently else cut(path)
+        return (self._gently if gently else self._reader).submit(cut, path)
 
     def _is_same(self, path: str, made: tuple[Tiles, bool]) -> bool:
         """Whether a photo that joined looks as before: file systems and programs change times."""
@@ -272,7 +280,7 @@ class FolderReader:
     def _settle(self, path: str, stamp: Stamp) -> None:
         self._known[path] = stamp
         self._bad.discard(path)
-        del self._seen[path]
+        self._seen.pop(path, None)  # it may have gone and come again while it was read
 
     def _join(self, made: Mapping[str, tuple[Tiles, bool]]) -> Joined:
         tile = self._recipe.tile
