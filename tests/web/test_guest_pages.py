@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from livemosaic.control.state import Place
+from livemosaic.web import guard
 from livemosaic.web.photos import limits
 from tests.browser import DESK, PHONE, Browser, Tab
 
@@ -256,7 +257,7 @@ def test_many_photos_at_once(
 
 
 def test_without_a_connection_the_page_waits(
-    chromium: Browser, party: Site, photo: Callable[..., Path]
+    chromium: Browser, party: Site, photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with guest(chromium, party) as phone:
         phone.connect(online=False)
@@ -267,6 +268,11 @@ def test_without_a_connection_the_page_waits(
         says(phone, "Waits for the host")
         phone.wait_for("document.querySelector('#lost').hidden")
         assert all("ERR_INTERNET_DISCONNECTED" in it for it in phone.problems)
+        monkeypatch.setattr(guard, "MAX_REQUEST_S", 0.0)  # it breaks off under way
+        phone.choose("#files", photo(1))
+        phone.wait_for("photos[0].attempts === 1")
+        monkeypatch.undo()
+        says(phone, "Waits for the host", "Waits for the host")
         phone.problems.clear()
 
 

@@ -57,9 +57,8 @@ def started(folder: Path) -> Iterator[Live]:
     """A run in a folder of its own."""
     words = ("pattern:320x180@25", "null", "--size", "320x180", "--tile", "20", "--no-config")
     run = Run("run", *words, "--web", "0", cwd=folder)
-    url = run.wait_for(rb"(?m)^control page: (\S+)$")[1].decode()
-    live = Live(run, url)
     try:
+        live = Live(run, run.wait_for(rb"(?m)^control page: (\S+)$")[1].decode())
         with live.client:
             until(lambda: live.client.get("/api/stats").json()["fps_out"])
             yield live
