@@ -164,8 +164,9 @@ def test_refusals_say_why(
         assert words in text
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize(("size", "phone"), [(DESK, False), (PHONE, True)], ids=["desk", "phone"])
+@pytest.mark.parametrize(
+    ("size", "phone", "dark"), [(DESK, False, False), (PHONE, True, True)], ids=["desk", "phone"]
+)
 def test_the_pages_fit(
     size: tuple[int, int],
     phone: bool,

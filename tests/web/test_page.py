@@ -17,7 +17,7 @@ from PIL import Image
 from tests.browser import DESK, PHONE, Browser, Tab
 from tests.program import Run, left, needs_jit
 
-from .conftest import WAIT_S, until
+from .conftest import WAIT_S, Site, until
 
 pytestmark = [pytest.mark.slow, needs_jit]
 
@@ -81,12 +81,6 @@ def live(shared_live: Live) -> Live:
     return shared_live
 
 
-@pytest.fixture
-def own_live(tmp_path: Path) -> Iterator[Live]:
-    with started(tmp_path) as live:
-        yield live
-
-
 def opened(tab: Tab, live: Live, **screen: Any) -> Tab:
     tab.show(live.url, **{"size": DESK, **screen})
     tab.wait_for(FULL)
@@ -94,8 +88,9 @@ def opened(tab: Tab, live: Live, **screen: Any) -> Tab:
     return tab
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize(("size", "phone"), [(DESK, False), (PHONE, True)], ids=["desk", "phone"])
+@pytest.mark.parametrize(
+    ("size", "phone", "dark"), [(DESK, False, False), (PHONE, True, True)], ids=["desk", "phone"]
+)
 def test_the_page_fits(
     size: tuple[int, int], phone: bool, dark: bool, chromium: Browser, live: Live
 ) -> None:
@@ -140,10 +135,9 @@ def operate(tab: Tab, name: str) -> None:
         tab.run(f"{control}.click()")
 
 
-def test_each_control_changes_its_option(chromium: Browser, own_live: Live, tmp_path: Path) -> None:
-    live = own_live
-    options = live.schema()
-    with chromium.tab() as tab:
+def test_each_control_changes_its_option(chromium: Browser, tmp_path: Path) -> None:
+    with started(tmp_path) as live, chromium.tab() as tab:
+        options = live.schema()
         opened(tab, live)
         tab.run("document.querySelector('#settings details').open = true")
         for name in options:
@@ -257,20 +251,23 @@ def test_the_preview_can_rest(chromium: Browser, live: Live) -> None:
         tab.wait_for(f"asked > {asked}")
 
 
-def test_quit_asks_first(chromium: Browser, own_live: Live) -> None:
-    live = own_live
+def test_quit_asks_first(chromium: Browser, own_site: Site) -> None:
+    ended: list[bool] = []
+    own_site.control.on_quit = lambda: ended.append(True)
     with chromium.tab() as tab:
-        opened(tab, live)
+        tab.show(own_site.listener.url, size=DESK)
+        tab.wait_for(FULL)
         tab.run("document.querySelector('#quit').click()")
         assert tab.run("document.querySelector('#confirm').open")
         tab.press("Escape", 27)
         tab.wait_for("!document.querySelector('#confirm').open")
-        assert live.values()
+        assert not ended
         tab.run("document.querySelector('#quit').click()")
         tab.run("document.querySelector('#end').click()")
+        until(lambda: ended)
+        own_site.page.close()
         tab.wait_for("!document.querySelector('#lost').hidden")
         assert tab.run("document.querySelector('[name=tint]').disabled")
-    assert live.run.process.wait(WAIT_S) == 0
 
 
 def test_a_stream_fills_the_page(chromium: Browser, live: Live) -> None:
