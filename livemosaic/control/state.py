@@ -1,4 +1,5 @@
-"""The live state: keys and the settings file change it by `Control`; the pipeline reads it."""
+"""The live state: keys, settings file, control page and OSC change it by `Control`; the pipeline
+reads it."""
 
 from __future__ import annotations
 

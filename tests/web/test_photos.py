@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,29 @@ def test_what_a_killed_run_left(tmp_path: Path) -> None:
     GuestFolder(folder, lambda _: pytest.fail("there is no photo"))
     assert not remains.exists()
     assert others.exists()
+
+
+def test_the_disk_does_not_hold_up_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its loop asks how many photos wait."""
+    begun, go_on, replace = threading.Event(), threading.Event(), os.replace
+    guests = GuestFolder(open_folder(str(tmp_path)), lambda _: Decoded(b"jpeg", b""))
+    photo, _ = guests.add(io.BytesIO())
+
+    def slow(*paths: Path) -> None:
+        begun.set()
+        assert go_on.wait(20)
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", slow)
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(guests.approve, photo.id)
+        assert begun.wait(20)
+        assert guests.waiting == 1
+        go_on.set()
+        job.result()
+    assert guests.waiting == 0
 
 
 def test_a_rejected_photo_is_not_new_at_the_next_start(tmp_path: Path) -> None:
