@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -621,8 +620,8 @@ def test_it_ends_while_a_crashed_process_is_replaced(
 
     def warn(text: str) -> None:
         said.append(text)
+        watcher.end()
         closing.start()
-        time.sleep(0.3)
 
     watcher.start(said.append, warn)
     wait_until(lambda: closing.ident is not None and not closing.is_alive())
