@@ -8,7 +8,7 @@ cell of 24 pixels. Details: single frames of films at 160x90 points, beside grid
 between whose numbers of cells the PSNR is interpolated. Noise: a frame that stands still, under
 camera noise of sigma 4, with background, faces, and details. Rules: how often a photo is nearer to
 itself than three cells, counted in those of the larger of both. Recall: how many cells get a photo
-within 5 % of the best of all, of each size.
+within 5 % of the best of all, of each size, in a first frame and in a film that runs.
 """
 
 from __future__ import annotations
@@ -120,12 +120,13 @@ def noise(gallery: Gallery, picture: Any, count: int = 60) -> None:
               f"| {changed} of {cells} | 0 |")  # fmt: skip
 
 
-def recalls(gallery: Gallery, name: str, picture: Any, fines: Sequence[str]) -> None:
+def recalls(gallery: Gallery, name: str, pictures: Sequence[Any], fines: Sequence[str]) -> None:
     """Cells whose photo is within 5 % of the best of all, of each size; see bench/quality."""
+    frames = [Frame.from_bgr(it, pts=number, duration=1) for number, it in enumerate(pictures)]
     for fine in fines:
         settings = LOOK.changed(fine=fine, tile=FILM_TILE)
-        costs = costs_by_size(gallery, settings, Frame.from_bgr(picture), faces_in(picture))
-        shares = [f"{recall(it.chosen, it.best):.0%} of {len(it.best)}" for it in costs]
+        costs = costs_by_size(gallery, settings, frames, faces_in(pictures[0]))
+        shares = [f"{recall(it.chosen, it.best):.0%} of {len(it.best):,}" for it in costs]
         print(
             f"| {name}, cells of {FILM_TILE} pixels, `--fine {fine}`: cells within 5 % of the best "
             f"photo | {shares[0]}; of the finer ones {shares[1]} | 90 % |"
@@ -192,6 +193,13 @@ def film_frame(path: Path, at_s: float) -> Any:
     return cv2.resize(picture, SIZE, interpolation=cv2.INTER_AREA)
 
 
+def _tenths(path: Path) -> list[Any]:
+    """Each tenth frame of a film's first 250."""
+    capture = cv2.VideoCapture(str(path))
+    read = [capture.read()[1] for _ in range(250)][::10]
+    return [cv2.resize(it, SIZE, interpolation=cv2.INTER_AREA) for it in read if it is not None]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--webcam", type=Path, required=True)
@@ -217,9 +225,12 @@ def main() -> None:
     if "noise" in wanted:
         noise(gallery, pictures[0])
     if "recall" in wanted:
-        recalls(gallery, "webcam", pictures[len(pictures) // 2], ("faces", "detail"))
+        recalls(gallery, "webcam", [pictures[len(pictures) // 2]], ("faces", "detail"))
         for name, picture in films.items():
-            recalls(gallery, name, picture, ("detail",))
+            recalls(gallery, name, [picture], ("detail",))
+        for path in dict.fromkeys([str(CLIP), *(it.rpartition(":")[0] for it in args.film)]):
+            name = f"{Path(path).name}, each 10th of 250 frames"
+            recalls(gallery, name, _tenths(Path(path)), ("detail",))
     if "rules" in wanted:
         rules(gallery, pictures)
     if "cost" in wanted:

@@ -47,29 +47,36 @@ def layout_costs(mosaic: Mosaic, frame: Frame) -> Costs:
 
 
 def costs_by_size(
-    gallery: Gallery, settings: MosaicSettings, frame: Frame, faces: Sequence[Face] = ()
+    gallery: Gallery, settings: MosaicSettings, frames: Sequence[Frame], faces: Sequence[Face] = ()
 ) -> list[Costs]:
-    """The same for a first frame with finer cells: of the largest cells, then of those that are
-    half as large."""
-    decided: list[_Decisions] = []
+    """The same for the frames of a stream with finer cells: of the largest cells, then of those
+    that are half as large."""
+    decided: dict[int, list[Costs]] = {}
 
     class Noting(LayoutMatcher):
-        """Keeps what each decision was made of; uses and distances count over all sizes."""
+        """Repeats its decisions; uses and distances count over all sizes."""
 
         def choose(self, cells: I32, active: int) -> None:
             now = self.assignment
             before = now.place.copy()
             super().choose(cells, active)
             size = now.columns.tolist().index(self.grid.columns)
+            before[now.first[size] : now.first[size + 1]] = self.decisions.before  # none at a cut
             order = self.decisions.cells
-            decided.append(_Decisions(self, self.bgr, before, size, order, now.place.copy()))
+            made = _Decisions(self, self.bgr, before, size, order, now.place.copy())
+            decided.setdefault(size, []).append(_costs(made))
 
         def observe(self, bgr: U8, state: U8, active_pixels: U8) -> I32:
             self.bgr = bgr
             return super().observe(bgr, state, active_pixels)
 
-    Mosaic(gallery, settings, matcher=Noting).process(frame, faces=faces)
-    return [_costs(it) for it in decided]
+    mosaic = Mosaic(gallery, settings, matcher=Noting)
+    for frame in frames:
+        mosaic.process(frame, faces=faces)
+    return [
+        Costs(np.concatenate([it.chosen for it in of]), np.concatenate([it.best for it in of]))
+        for _, of in sorted(decided.items())
+    ]
 
 
 class _Decisions(NamedTuple):
