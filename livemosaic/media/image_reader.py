@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
+from ..errors import is_out_of_memory
 from .colour import U8, UNSPECIFIED, wide_name
 from .crop import NO_CROP, Crop, of_aperture
 from .wide_colours import to_bt709
@@ -352,6 +353,8 @@ class ImageReader:
         return value if value in range(1, 9) else 1
 
     def _damaged(self, reason: object) -> BadImage:
+        if isinstance(reason, Exception) and is_out_of_memory(reason):
+            return BadImage("too large for the memory there is; use a smaller one")
         if re.fullmatch(_NOT_READ, str(reason)):
             return BadImage("its samples are of a kind that is not read")
         problem = f": {reason}" if isinstance(reason, str) else ""  # not a library's inner words

@@ -20,7 +20,7 @@ from PIL import Image
 from livemosaic import unfinished
 from livemosaic.media.image_reader import BadImage
 from livemosaic.web.photos import limits
-from livemosaic.web.photos.decoder import Decoded, PhotoDecoder
+from livemosaic.web.photos.decoder import CostlyImage, Decoded, PhotoDecoder
 from livemosaic.web.photos.fingerprint import coarse, fingerprint_of, first_same
 from livemosaic.web.photos.guest_folder import GuestFolder, GuestPhoto, open_folder
 from livemosaic.web.photos.limits import Quota, Refused
@@ -76,7 +76,7 @@ def test_a_process_that_ends_costs_one_photo(processes: list[subprocess.Popen[by
 
 def test_a_photo_that_takes_too_long(processes: list[subprocess.Popen[bytes]]) -> None:
     decoder = PhotoDecoder(timeout_s=0.05)  # less than a start takes
-    with pytest.raises(BadImage, match="decoder has ended"):
+    with pytest.raises(CostlyImage, match="decoder has ended"):
         decoder.decode(io.BytesIO(jpeg(picture(64, 48))))
     decoder.close()
     assert [process.poll() is None for process in processes] == [False]
@@ -90,7 +90,7 @@ def test_a_photo_that_takes_too_much_memory() -> None:
     Image.new("RGBA", (8000, 8000)).save(big, "PNG", compress_level=1)
     decoder = PhotoDecoder()
     try:
-        with pytest.raises(BadImage):
+        with pytest.raises(BadImage, match="memory"):
             decoder.decode(big)
         assert decoder.decode(io.BytesIO(jpeg(picture(64, 48)))).jpeg
     finally:
@@ -181,6 +181,20 @@ def test_photos_in_a_minute() -> None:
     quota.take("192.168.1.6", "guest-one")
     clock.now_s += 60
     quota.take("192.168.1.5", "guest-one")
+
+
+def test_photos_that_keep_the_decoder_from_others() -> None:
+    clock = Clock()
+    quota = Quota(clock=clock)
+    for _ in range(limits.COSTLY_MINUTE):
+        quota.check("192.168.1.5", "guest-one")
+        quota.add_costly("192.168.1.5")
+    with pytest.raises(Refused) as caught:
+        quota.check("192.168.1.5", "guest-two")
+    assert caught.value.retry_s == 60
+    quota.check("192.168.1.6", "guest-two")
+    clock.now_s += 60
+    quota.check("192.168.1.5", "guest-two")
 
 
 def test_photos_in_all() -> None:

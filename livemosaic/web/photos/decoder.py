@@ -35,6 +35,10 @@ _TIMEOUT_S = 60.0  # of one photo, on a busy machine
 _LOWEST = 19  # priority of Unix
 
 
+class CostlyImage(BadImage):
+    """The process has ended for this photo, or was ended after a long time."""
+
+
 class Decoded(NamedTuple):
     """A photo, upright, in sRGB and without metadata."""
 
@@ -84,7 +88,7 @@ class PhotoDecoder:
                 answer = _ask(process, photo, side)
             except (OSError, ValueError):  # the process has ended, or answers no more
                 self._end(process)
-                raise BadImage(
+                raise CostlyImage(
                     "its decoder has ended: it is damaged, or takes too much memory or time"
                 ) from None
             except BaseException:

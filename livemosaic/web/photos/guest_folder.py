@@ -28,7 +28,7 @@ from ...errors import OptionError, words_of
 from ...media.atomic_write import atomic_write, remove_remains
 from ...media.image_reader import BadImage
 from . import limits
-from .decoder import Decoded
+from .decoder import CostlyImage, Decoded
 from .fingerprint import LENGTHS, coarse, first_same
 from .limits import Refused
 
@@ -222,7 +222,7 @@ class GuestFolder:
         try:
             jpeg, fingerprint = self._decode(file)
         except BadImage as error:
-            raise Refused(str(error)) from None
+            raise Refused(str(error), was_costly=isinstance(error, CostlyImage)) from None
         photos = [photo for photo in self.photos() if photo.fingerprint]
         place = first_same(fingerprint, [photo.fingerprint for photo in photos])
         if place is not None:

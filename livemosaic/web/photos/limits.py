@@ -23,6 +23,7 @@ MAX_UPLOADS = 16  # that are received at the same time; the others wait
 MAX_UPLOADS_OF_ADDRESS = 8  # so that slow ones from one address leave turns to the others
 GUEST_MINUTE, GUEST_ALL = 20, 200  # photos of a guest
 ADDRESS_MINUTE, ADDRESS_ALL = 400, 4000  # photos from an address
+COSTLY_MINUTE, COSTLY_ALL = 2, 100  # from an address, that each keep the decoder from all others
 MAX_PHOTOS = 5000  # in the folder
 MAX_FOLDER = 4_000_000_000  # bytes
 KEEP_FREE = 1_000_000_000  # bytes of the disk
@@ -35,12 +36,15 @@ _GUEST = re.compile(r"[A-Za-z0-9_-]{8,64}")
 class Refused(Exception):
     """A photo is not taken; the message is the reason.
 
-    `retry_s` says when it may be sent again, if it may.
+    `retry_s` says when it may be sent again, if it may; `was_costly`, that it has taken as much
+    time as a photo may.
     """
 
-    def __init__(self, problem: str, *, retry_s: float | None = None) -> None:
+    def __init__(
+        self, problem: str, *, retry_s: float | None = None, was_costly: bool = False
+    ) -> None:
         super().__init__(problem)
-        self.retry_s = retry_s
+        self.retry_s, self.was_costly = retry_s, was_costly
 
 
 class _Counts:
@@ -76,17 +80,23 @@ class Quota:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._guests = _Counts(GUEST_MINUTE, GUEST_ALL, clock)
         self._addresses = _Counts(ADDRESS_MINUTE, ADDRESS_ALL, clock)
+        self._costly = _Counts(COSTLY_MINUTE, COSTLY_ALL, clock)
 
     def check(self, address: str, guest: str) -> None:
         """`Refused` if this guest may send no photo now."""
         self._guests.check(_name(address, guest))
         self._addresses.check(network_of(address))
+        self._costly.check(network_of(address))
 
     def take(self, address: str, guest: str) -> None:
         """Count a photo; `Refused` if it is one too many."""
         self.check(address, guest)
         self._guests.add(_name(address, guest))
         self._addresses.add(network_of(address))
+
+    def add_costly(self, address: str) -> None:
+        """Count a photo that has kept the decoder from others."""
+        self._costly.add(network_of(address))
 
 
 def _name(address: str, guest: str) -> str:

@@ -178,7 +178,7 @@ class PhotoRoutes:
                 elif kind == "data" and receiver is not None:
                     receiver.write(value)
                 elif kind == "end" and receiver is not None:
-                    answers.append(await self._take(receiver))
+                    answers.append(await self._take(receiver, request))
                     receiver = None
         except BadForm as error:
             if not answers:
@@ -191,7 +191,7 @@ class PhotoRoutes:
             raise HTTPException(400, f"there is no photo; send it as {FIELD.decode()}")
         return answers
 
-    async def _take(self, receiver: _Receiver) -> dict[str, Any]:
+    async def _take(self, receiver: _Receiver, request: Request) -> dict[str, Any]:
         """The answer for a photo that has come."""
         receiver.flush()
         if receiver.file is None:
@@ -199,6 +199,8 @@ class PhotoRoutes:
         try:
             photo, known = await self._catalogue.add(receiver.file)
         except Refused as error:
+            if error.was_costly:
+                self._quota.add_costly(_sender(request)[0])
             return {"error": str(error)}
         answer = {"id": photo.id, "state": photo.state}
         return {**answer, "duplicate": True} if known else answer
