@@ -295,6 +295,22 @@ def test_a_moment(seconds: float) -> None:
     assert wall.turns.done == 2
 
 
+def test_where_all_cells_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A photo takes the place of finer cells if there are no others."""
+    y, x = np.mgrid[:256, :320] // 8
+    pattern = np.repeat(((x + y) % 2 * 255).astype(np.uint8)[:, :, None], 3, 2)
+    monkeypatch.setattr(f"{__name__}.frame", lambda seed=0: Frame.from_bgr(pattern))
+    wall = Wall(LiveGallery(gallery(200)), MosaicSettings(tile_px=32, scale=1, fine="detail"))
+    assert (wall.mosaic.tile_ids < 0).all()
+    wall.live.add([photo(1000), photo(1001)])
+    while wall.turns.is_due or wall.turns.waiting:
+        wall.step(0.5)
+        assert wall.now_s < 10
+    assert wall.turns.done == 2
+    wall.step(0.5)
+    assert (wall.mosaic.tile_ids < 0).all()
+
+
 def test_it_fits_and_keeps_its_distance() -> None:
     """The place is the cell whose colours are nearest; the same photo is not beside it."""
     live = LiveGallery(gallery(200))

@@ -48,7 +48,7 @@ _MOST_COVERED, _APART_S = 0.06, 0.25
 _UNSEEN_S = 0.5
 
 # What a place costs that is worse than any distance of colours: cut by the picture's edge or the
-# area's; over a face; near the same photo; over another spotlight.
+# area's; over a face or finer cells; near the same photo; over another spotlight.
 _CUT, _FACE, _NEAR, _OVER = 1e5, 1e6, 1e7, 1e8
 
 
@@ -243,7 +243,8 @@ class SpotlightTurns:
                 near[_around(row, column, distance)] += 1
                 near[row, column] -= 1  # it may stay where it is
         cost[near > 0] += _NEAR
-        cost[~seen | (ids < 0)] = np.inf
+        cost[ids < 0] += _FACE  # it is split
+        cost[~seen] = np.inf
         for other in self._turns:
             if other.cell is None or other is turn:
                 continue
