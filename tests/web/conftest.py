@@ -59,6 +59,12 @@ def decoded(data: bytes) -> Any:
     return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
 
 
+def recorded(client: httpx.Client) -> int:
+    """The frames of the recording of a run with one output; one without a frame is not kept."""
+    outputs = client.get("/api/stats").json()["outputs"]
+    return sum(it["frames"] for it in outputs[1:])
+
+
 class Site(NamedTuple):
     """A control page that is served."""
 

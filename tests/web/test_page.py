@@ -17,7 +17,7 @@ from PIL import Image
 from tests.browser import DESK, PHONE, Browser, Tab
 from tests.program import Run, left, needs_jit
 
-from .conftest import WAIT_S, Site, until
+from .conftest import WAIT_S, Site, recorded, until
 
 pytestmark = [pytest.mark.slow, needs_jit]
 
@@ -148,7 +148,7 @@ def test_each_control_changes_its_option(chromium: Browser, tmp_path: Path) -> N
             before = live.values()[name]
             operate(tab, name)
             until(partial(live.differs, name, before))
-        until(lambda: live.client.get("/api/stats").json()["recording"])
+        until(lambda: recorded(live.client))
         tab.wait_for("values.recording && values.freeze && !isSending")
         tab.run("document.querySelector('[data-option=recording]').click()")
         tab.run("document.querySelector('[data-action=snapshot]').click()")

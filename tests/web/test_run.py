@@ -19,7 +19,7 @@ from tests.clips import picture
 from tests.conftest import ROOT
 from tests.program import ENVIRONMENT, SMALL, Program, Run, clip, left, needs_jit
 
-from .conftest import WAIT_S, until
+from .conftest import WAIT_S, recorded, until
 
 LIVE = ("run", "pattern:64x48@25", "null", *SMALL, "--no-config")
 
@@ -52,7 +52,7 @@ def test_a_run_is_changed_and_ended(folder: Path) -> None:
         assert client.post("/api/actions/snap").status_code == 202
         until(lambda: (client.get("/api/stats").json()["gallery"] or {}).get("changes"))
         client.post("/api/actions/record")
-        until(lambda: client.get("/api/stats").json()["recording"])
+        until(lambda: recorded(client))
         client.post("/api/actions/record")
         until(lambda: [name for name in left(folder) if name.endswith(".mkv")])
         client.post("/api/actions/quit")
