@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from .conftest import ROOT
-from .program import ENVIRONMENT, finish, needs_jit
+from .program import ENVIRONMENT, SMALL, finish, needs_jit, spawn
 from .screen import open_screen, until
 from .test_call_files import accepted
 
 PAGE = (ROOT / "docs" / "wall.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-SETTINGS, TOKENS, UNIT, DESKTOP = BLOCKS
+SETTINGS, UNIT, DESKTOP = BLOCKS
+TOKENS = re.findall(r"^    (echo LIVEMOSAIC_.*)$", PAGE, re.MULTILINE)
 NAME = "livemosaic-wall.service"
 
 
@@ -58,9 +59,10 @@ def test_the_service_starts_a_wall(tmp_path: Path) -> None:
     settings = settings.replace("1920x1080", "960x540")
     (wall / "wall.toml").write_text(settings)
     environment = {**ENVIRONMENT, "HOME": str(home)}
-    for line in TOKENS.splitlines():
-        name, _, value = line.partition("=")
-        environment[name] = value
+    for command in TOKENS:
+        subprocess.run(["sh", "-c", command], env=environment, check=True)
+    made = [line.partition("=") for line in (wall / "wall.env").read_text().splitlines()]
+    environment |= {name: value for name, _, value in made}
     line, folder = (of_unit(name).replace("%h", str(home)) for name in _LINES)
     words = ["pattern:480x270@30" if word == "webcam" else word for word in shlex.split(line)]
     with open_screen() as screen:
@@ -77,7 +79,34 @@ def test_the_service_starts_a_wall(tmp_path: Path) -> None:
             process.terminate()
         outcome = finish(process)
     assert outcome.code == int(of_unit("SuccessExitStatus"))
-    assert "token=WRITE-YOUR-OWN-HERE-1" in outcome.out + outcome.err
+    for name in ("LIVEMOSAIC_WEB_TOKEN", "LIVEMOSAIC_GUEST_TOKEN"):
+        assert f"token={environment[name]}" in outcome.out + outcome.err
+
+
+@needs_jit
+@pytest.mark.slow
+def test_all_of_the_second_monitor() -> None:
+    words = ("run", "pattern:64x48@10", "window", *SMALL, "--no-config", "--fullscreen")
+    with open_screen() as screen:
+        for name, place, output in (("left", "600/160x900/240+0+0", "screen"),
+                                    ("right", "800/220x900/240+600+0", "none")):  # fmt: skip
+            screen.run("xrandr", "--setmonitor", name, place, output)
+        process = spawn(*words, "--display", "2", env=screen.variables)
+        window = screen.window("livemosaic")
+        place = [b"600", b"0", b"800", b"900"]  # left, top, width, height
+
+        def fills() -> bool | None:
+            lines = screen.run("wmctrl", "-lG", check=False).splitlines()
+            places = {words[0].decode(): words[2:6] for words in map(bytes.split, lines)}
+            return places.get(window) == place or None
+
+        until(fills, what="full screen there")
+        process.terminate()
+        assert finish(process).code == 130
+        process = spawn(*words, "--display", "3", env=screen.variables)
+        outcome = finish(process)
+    assert outcome.code == 2
+    assert "1 (screen 600x900+0+0), 2 (800x900+600+0)" in outcome.err
 
 
 _LINES = ("ExecStart", "WorkingDirectory")
