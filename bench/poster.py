@@ -63,9 +63,9 @@ def run(clip: str, gallery: Gallery, seconds: float, folder: Path, *, posters: b
         while posters and not ended.is_set():
             began = time.monotonic()
             control.request_poster()
-            while (control.live_stats().poster or control.poster_requested) and not ended.is_set():
-                ended.wait(0.05)
-            if not ended.is_set():
+            while control.live_stats().poster or (control.poster_requested and not ended.is_set()):
+                time.sleep(0.05)  # also after the end: the run waits for a poster
+            if not control.poster_requested:
                 took.append(time.monotonic() - began)
 
     thread = threading.Thread(target=press)

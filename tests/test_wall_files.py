@@ -93,12 +93,12 @@ def test_all_of_the_second_monitor() -> None:
             screen.run("xrandr", "--setmonitor", name, place, output)
         process = spawn(*words, "--display", "2", env=screen.variables)
         window = screen.window("livemosaic")
-        place = [b"600", b"0", b"800", b"900"]  # left, top, width, height
+        there = [b"600", b"0", b"800", b"900"]  # left, top, width, height
 
         def fills() -> bool | None:
             lines = screen.run("wmctrl", "-lG", check=False).splitlines()
             places = {words[0].decode(): words[2:6] for words in map(bytes.split, lines)}
-            return places.get(window) == place or None
+            return places.get(window) == there or None
 
         until(fills, what="full screen there")
         process.terminate()
