@@ -26,7 +26,7 @@ _log = logging.getLogger("livemosaic")
 
 _MAX_CONNECTIONS = 150  # of which `MAX_FOR_GUESTS` leaves some to hosts
 # A further one is closed at once: each takes one of the files that the system lets a process open.
-_MAX_OPEN, _MAX_OPEN_OF_ADDRESS = 180, 64
+MAX_OPEN, MAX_OPEN_OF_ADDRESS = 180, 64
 _BACKLOG = 64  # that are accepted in a row, before any is closed
 _MAX_MESSAGE = 4096  # bytes that a page may send
 IDLE_S = 10.0  # until a connection without a request is closed
@@ -128,7 +128,7 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > _MAX_OPEN or self._of_address() > _MAX_OPEN_OF_ADDRESS:
+        if len(self.connections) > MAX_OPEN or self._of_address() > MAX_OPEN_OF_ADDRESS:
             transport.abort()
             return
         self.loop.call_later(IDLE_S, self._close_if_idle, None)
