@@ -14,6 +14,7 @@ from typing import Any
 import numba
 import pytest
 
+from livemosaic import open_gallery
 from livemosaic.jit import (
     find_cache_folder,
     kernel,
@@ -272,7 +273,8 @@ def test_a_user_without_a_home(tmp_path: Path) -> None:
 @pytest.mark.slow
 @needs_jit
 def test_a_live_picture_waits_for_no_kernel() -> None:
-    """Whatever its options are, and whichever key is pressed."""
+    """Whatever its options are, and whichever key is pressed; nor a photo that joins."""
+    open_gallery("emoji")  # so that the program opens its file: building it needs kernels, too
     command = [sys.executable, "-m", "tests.kernels_program", "emoji"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
