@@ -92,7 +92,7 @@ def test_all_of_the_second_monitor() -> None:
                                     ("right", "800/220x900/240+600+0", "none")):  # fmt: skip
             screen.run("xrandr", "--setmonitor", name, place, output)
         process = spawn(*words, "--display", "2", env=screen.variables)
-        window = screen.window("livemosaic")
+        window = until(lambda: screen.find("livemosaic"), what="the window", timeout_s=120)
         there = [b"600", b"0", b"800", b"900"]  # left, top, width, height
 
         def fills() -> bool | None:
