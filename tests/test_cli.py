@@ -446,7 +446,7 @@ def test_a_recording_is_coded_as_is_asked_for(
     """Also where the window is not the first of the outputs, and the first takes no codec."""
 
     class FakeWindow(FakeSink, Window):
-        def __init__(self, info: StreamInfo, *, control: Control) -> None:
+        def __init__(self, info: StreamInfo, *, control: Control, display: int | None) -> None:
             super().__init__("window", latest_only=True)
             control.change(recording=True)
 

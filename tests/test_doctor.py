@@ -116,10 +116,10 @@ def test_packages() -> None:
 
 def test_packages_of_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     """They may be missing."""
-    version = metadata.version("yt-dlp")
+    versions = {name: metadata.version(package) for name, package in system.EXTRAS.items()}
     found = system.packages()
-    assert found.details["extras"] == {"sites": version}
-    assert found.text.endswith(f"; yt-dlp {version}")
+    assert found.details["extras"] == versions
+    assert f"; yt-dlp {versions['sites']}; starlette {versions['web']}" in found.text
     monkeypatch.setattr(system, "EXTRAS", {"sites": "no-such-package"})
     found = system.packages()
     assert (found.state, found.details["extras"]) == ("good", {"sites": None})

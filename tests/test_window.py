@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -53,8 +53,9 @@ class Shown:
     def start(self) -> None:
         """Let it show its first picture."""
         assert self.process.stdin is not None
-        self.process.stdin.write(b"\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended; its exit code says why
+            self.process.stdin.write(b"\n")
+            self.process.stdin.flush()
 
     def line(self) -> dict[str, Any]:
         """The next object that it prints."""

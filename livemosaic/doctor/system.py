@@ -44,11 +44,12 @@ PACKAGES: tuple[Package, ...] = (
     Package("platformdirs", "platformdirs", "4", "4.14"),
     Package("tqdm", "tqdm", "4.66", "4.70"),
     Package("shtab", "shtab", "1.13", "1.13"),
+    Package("wakepy", "wakepy", "1.0", "1.0"),
 )
 if sys.platform in ("win32", "darwin"):
     PACKAGES += (Package("cv2-enumerate-cameras", "cv2_enumerate_cameras", "1.2", "1.3"),)
 # Packages that only some users need, by the extra of pip that installs them.
-EXTRAS = {"sites": "yt-dlp"}
+EXTRAS = {"sites": "yt-dlp", "web": "starlette"}
 # Its import takes 1.2 s, and only building a gallery needs it: the version is enough.
 _NOT_IMPORTED = {"scikit-learn"}
 

@@ -26,6 +26,7 @@ from livemosaic.web.photos.guest_folder import GuestFolder, GuestPhoto, open_fol
 from livemosaic.web.photos.limits import Quota, Refused
 
 from ..clips import picture
+from ..fakes import TIMEOUT_S
 from .conftest import decoded, until
 
 
@@ -75,9 +76,14 @@ def test_a_process_that_ends_costs_one_photo(processes: list[subprocess.Popen[by
 
 
 def test_a_photo_that_takes_too_long(processes: list[subprocess.Popen[bytes]]) -> None:
-    decoder = PhotoDecoder(timeout_s=0.05)  # less than a start takes
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            processes[0].wait(TIMEOUT_S)  # the time is over meanwhile
+            return super().read(size)
+
+    decoder = PhotoDecoder(timeout_s=0.05)
     with pytest.raises(CostlyImage, match="decoder has ended"):
-        decoder.decode(io.BytesIO(jpeg(picture(64, 48))))
+        decoder.decode(Slow(jpeg(picture(64, 48))))
     decoder.close()
     assert [process.poll() is None for process in processes] == [False]
 
