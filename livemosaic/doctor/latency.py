@@ -170,6 +170,8 @@ class _Destination(WindowDestination):
 class _Windows(WindowSink):
     """The window of a run, and the window of the flashes beside it."""
 
+    _display_gone = False
+
     def __init__(
         self,
         info: StreamInfo,
@@ -248,8 +250,13 @@ class _Windows(WindowSink):
         self._found = self._meter.found
 
     def close(self) -> None:
-        close_window(FLASHES)
+        if not self._display_gone:
+            close_window(FLASHES)
         super().close()
+
+    def _lost(self) -> None:
+        self._display_gone = True  # another call of OpenCV would end the process before the message
+        super()._lost()
 
 
 def _corner(source: Source) -> tuple[int, int]:

@@ -70,18 +70,26 @@ def host(chromium: Browser, site: Site, **screen: Any) -> Iterator[Tab]:
         assert tab.problems == []
 
 
+def look_at(tab: Tab) -> None:
+    """Chromium loads no pictures of a page that is hidden, and lets its work wait."""
+    tab.call("Page.bringToFront")
+
+
 def says(tab: Tab, *texts: str) -> None:
     """Wait until the photos of a guest, the newest first, have these states."""
+    look_at(tab)
     tab.wait_for(f"JSON.stringify({TEXTS}) === JSON.stringify({list(texts)})")
 
 
 def waits(tab: Tab, count: int) -> None:
     """Wait until a host's page shows so many photos that wait."""
+    look_at(tab)
     tab.wait_for(f"document.querySelectorAll('#waiting li').length === {count}")
 
 
 def send(tab: Tab, *files: Path) -> None:
     """Choose files, and wait until each has an answer."""
+    look_at(tab)
     tab.choose("#files", *files)
     tab.wait_for(f"photos.length >= {len(files)} && photos.every((it) => it.id || it.problem)")
 
@@ -98,7 +106,6 @@ def test_from_the_phone_to_the_wall(
         desk.wait_for("document.querySelector('#waiting img').naturalWidth > 0")
         desk.run("document.querySelector('#waiting .approve').click()")
         waits(desk, 0)
-        phone.call("Page.bringToFront")
         says(phone, "Approved: it comes onto the wall")
         assert len(list(folder.glob("*.jpg"))) == 1
         party.control.find_photo = lambda path: [Place(0.1, 0.05, 0.04, 0.06)]
@@ -111,12 +118,11 @@ def test_from_the_phone_to_the_wall(
         says(phone, "On the wall now")
         party.control.find_photo = lambda path: []
         says(phone, "Was on the wall, and comes back when it fits")
-        desk.call("Page.bringToFront")
+        look_at(desk)
         desk.run("document.querySelector('#latest').open = true")
         desk.wait_for("document.querySelector('#joined img')?.naturalWidth > 0")
         desk.run("document.querySelector('#joined .reject').click()")
         desk.wait_for("document.querySelector('#joined').textContent.startsWith('rejected')")
-        phone.call("Page.bringToFront")
         says(phone, "Not chosen for the wall")
         phone.run("document.querySelector('.away').click()")
         assert phone.run("document.querySelector('#own').hidden")
@@ -177,12 +183,11 @@ def test_the_pages_fit(
 ) -> None:
     screen: dict[str, Any] = {"size": size, "phone": phone, "dark": dark}
     with guest(chromium, party, **screen) as own, host(chromium, party, **screen) as page:
-        own.call("Page.bringToFront")
         send(own, photo(0), photo(1))
         waits(page, 2)
         names = own.names() + page.names()
         for tab in (own, page):
-            tab.call("Page.bringToFront")
+            look_at(tab)
             assert tab.run("innerWidth") == size[0]
             shot = Image.open(io.BytesIO(tab.screenshot())).convert("L")
             corner = shot.getpixel((3, shot.height - 3))
@@ -205,12 +210,11 @@ def test_the_pages_fit(
 def test_by_the_keyboard(chromium: Browser, party: Site, photo: Callable[..., Path]) -> None:
     """The next photo's button has the focus when one is decided."""
     with guest(chromium, party, size=DESK, phone=False) as own, host(chromium, party) as desk:
-        own.call("Page.bringToFront")
+        look_at(own)
         own.press("Tab", 9)
         assert own.run("document.activeElement.id") == "files"
         send(own, *map(photo, range(3)))
         waits(desk, 3)
-        desk.call("Page.bringToFront")
         desk.run("document.querySelector('#approve-all').focus()")
         desk.press("Tab", 9)
         for count in (2, 1, 0):
@@ -224,7 +228,7 @@ def test_hosts_see_each_other(chromium: Browser, party: Site, photo: Callable[..
     """Two approve the same photo; one approves all that it sees."""
     hosts = host(chromium, party), host(chromium, party)
     with guest(chromium, party) as phone, hosts[0] as one, hosts[1] as two:
-        phone.call("Page.bringToFront")
+        look_at(phone)
         send(phone, *map(photo, range(4)))
         for tab in (one, two):
             waits(tab, 4)
@@ -247,7 +251,7 @@ def test_many_photos_at_once(
 ) -> None:
     """Those beyond the limit of a minute wait for the next one, and the page says so."""
     with guest(chromium, party) as phone, host(chromium, party) as desk:
-        phone.call("Page.bringToFront")
+        look_at(phone)
         count = limits.GUEST_MINUTE
         phone.choose("#files", *map(photo, range(50)))
         phone.wait_for(f"photos.filter((it) => it.state === 'waiting').length === {count}")

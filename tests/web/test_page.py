@@ -148,11 +148,11 @@ def test_each_control_changes_its_option(chromium: Browser, tmp_path: Path) -> N
             before = live.values()[name]
             operate(tab, name)
             until(partial(live.differs, name, before))
-        until(lambda: recorded(live.client))
         tab.wait_for("values.recording && values.freeze && !isSending")
+        operate(tab, "freeze")  # or no picture would come
+        until(lambda: recorded(live.client))
         tab.run("document.querySelector('[data-option=recording]').click()")
         tab.run("document.querySelector('[data-action=snapshot]').click()")
-        operate(tab, "freeze")
         until(lambda: {name[-4:] for name in left(tmp_path)} == {".mkv", ".png"})
         tab.wait_for("document.querySelector('#toasts').textContent.includes('saved')")
         assert tab.problems == []
