@@ -318,15 +318,19 @@ def test_windows_one_after_another(screen: Screen) -> None:
         "    getattr(window, end)()\n"
         "    window.write(Frame.from_bgr(quarters(64, 36)))\n"
         "    window.pump()\n"
+        "print('all have ended', flush=True)\n"
         "input()\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code],
         env={**screen.environment, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"all have ended\n"
         screen.see(lambda _: TITLE not in screen.run("wmctrl", "-l").decode(), what="no window")
         _, err = process.communicate(b"\n", timeout=TIMEOUT_S)
         assert (process.returncode, err) == (0, b"")
