@@ -54,9 +54,17 @@ def start_helper(
     return process
 
 
-def forget_helper(process: subprocess.Popen[Any]) -> None:
-    """The process has ended."""
+def end_helper(process: subprocess.Popen[bytes]) -> None:
+    """End a process of `start_helper`, unless it has ended, and close its pipes. May be called
+    twice. Never raises."""
+    with contextlib.suppress(OSError):
+        process.kill()
+    process.wait()
     _helpers.discard(process)
+    for pipe in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError, ValueError):
+            assert pipe is not None
+            pipe.close()
 
 
 def remove_unfinished() -> None:

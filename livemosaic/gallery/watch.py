@@ -24,7 +24,7 @@ import numpy as np
 from ..errors import GalleryError, OptionError, problem_of
 from ..media.atomic_write import remove_remains_of
 from ..priority import FLAGS, lower_priority
-from ..unfinished import forget_helper, start_helper
+from ..unfinished import end_helper, start_helper
 from .build import Batch, warm_up
 from .file_format import Stamp
 from .folder_reader import (
@@ -197,14 +197,7 @@ class FolderWatcher:
 
     def _finish(self, process: subprocess.Popen[bytes]) -> None:
         """Forget a process that has closed its output, or is to be given up."""
-        with contextlib.suppress(OSError):
-            process.kill()
-        process.wait()
-        forget_helper(process)
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                assert pipe is not None
-                pipe.close()
+        end_helper(process)
         for folder in self.folders:
             remove_remains_of(kept_file(folder))
 

@@ -33,7 +33,7 @@ from ..mosaic.area import Area
 from ..mosaic.grid import Grid, finer_grids
 from ..mosaic.mosaic import CellTiles, Mosaic
 from ..mosaic.settings import MAX_TILE_PX, MosaicSettings
-from ..unfinished import forget_helper, start_helper
+from ..unfinished import end_helper, start_helper
 
 # The longer side: A0 at 300 dpi has 14,043 pixels. A JPEG of 20,000 has 200 MB.
 _LONG_SIDE, _MAX_LONG_SIDE = 14_000, 20_000
@@ -165,12 +165,7 @@ class PosterMaker:
             process.stdin.close()  # so that it ends
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_ENDING_S)
-        with contextlib.suppress(OSError):
-            process.kill()
-        process.wait()
-        forget_helper(process)
-        assert process.stdout is not None
-        process.stdout.close()
+        end_helper(process)
 
     def announce(self) -> None:
         """Say that the run waits for the poster, if there is one."""

@@ -20,7 +20,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple, NoReturn
 
 from ..media.ffmpeg import ffmpeg_error
-from ..unfinished import forget_helper, start_helper
+from ..unfinished import end_helper, start_helper
 
 # Once the run is to end, a server may keep it waiting so long. A signal ends a run in a second.
 _HURRIED_S = 0.7
@@ -114,13 +114,7 @@ class Sender:
 
     def kill(self) -> None:
         """End the process; may be called twice. Never raises."""
-        with contextlib.suppress(OSError):
-            self._process.kill()
-        self._process.wait()
-        forget_helper(self._process)
-        for pipe in (self._input, self._output):
-            with contextlib.suppress(OSError, ValueError):
-                pipe.close()
+        end_helper(self._process)
 
     def _send(self, item: Order | Parcel) -> None:
         with self._waiting():

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ...media.image_reader import BadImage, ImageReader, flatten, image_kind
-from ...unfinished import forget_helper, start_helper
+from ...priority import FLAGS, lower_priority
+from ...unfinished import end_helper, start_helper
 from .fingerprint import fingerprint_of
 
 # Those of phones, messengers and screenshots. Each further decoder is one more to attack.
@@ -32,7 +33,6 @@ _QUALITY = 90
 _MEMORY = 620_000_000  # bytes of addresses for decoding; 48 megapixels of HEIC take 600 MB
 _CPU_S = 15  # of one photo; a large HEIC takes 2 s on a slow processor
 _TIMEOUT_S = 60.0  # of one photo, on a busy machine
-_LOWEST = 19  # priority of Unix
 
 
 class CostlyImage(BadImage):
@@ -66,8 +66,7 @@ class PhotoDecoder:
         if self._process is not None and self._process.poll() is not None:
             self._end(self._process)  # the system has ended it, for memory
         if self._process is None and not self._closing:
-            lowest: int = getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)  # of Windows
-            self._process = start_helper(f"{__package__}.decoder_process", flags=lowest)
+            self._process = start_helper(f"{__package__}.decoder_process", flags=FLAGS)
         return self._process
 
     def decode(self, photo: BinaryIO, *, side: int = MAX_SIDE) -> Decoded:
@@ -112,13 +111,7 @@ class PhotoDecoder:
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         self._process = None
-        process.kill()
-        process.wait()
-        forget_helper(process)
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                assert pipe is not None
-                pipe.close()
+        end_helper(process)
 
 
 def _ask(process: subprocess.Popen[bytes], photo: BinaryIO, side: int) -> Decoded | str:
@@ -204,10 +197,10 @@ def decoded_photo(data: bytes, side: int) -> Decoded:
 def _limit() -> None:
     """Take the lowest priority; write no file; limit the memory, where the system can."""
     sys.dont_write_bytecode = True
-    if sys.platform != "win32":  # it has priorities of its own
+    lower_priority()
+    if sys.platform != "win32":
         import resource
 
-        os.nice(_LOWEST)
         limits = [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)]
         with contextlib.suppress(OSError):  # only Linux says how much there is
             pages = int(Path("/proc/self/statm").read_text().split()[0])
