@@ -17,6 +17,7 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,15 +121,24 @@ def noise(gallery: Gallery, picture: Any, count: int = 60) -> None:
               f"| {changed} of {cells} | 0 |")  # fmt: skip
 
 
-def recalls(gallery: Gallery, name: str, pictures: Sequence[Any], fines: Sequence[str]) -> None:
-    """Cells whose photo is within 5 % of the best of all, of each size; see bench/quality."""
+def recalls(
+    gallery: Gallery,
+    name: str,
+    pictures: Sequence[Any],
+    fines: Sequence[str],
+    *,
+    unhurried: bool = False,
+) -> None:
+    """Cells whose photo is within 5 % of the best of all, of each size; see bench/quality. As live,
+    or unhurried, as of a film that becomes a file."""
     frames = [Frame.from_bgr(it, pts=number, duration=1) for number, it in enumerate(pictures)]
     for fine in fines:
-        settings = LOOK.changed(fine=fine, tile=FILM_TILE)
+        settings = replace(LOOK.changed(fine=fine, tile=FILM_TILE), unhurried=unhurried)
         costs = costs_by_size(gallery, settings, frames, faces_in(pictures[0]))
+        made = f"{name}{' to a file' if unhurried else ''}"
         shares = [f"{recall(it.chosen, it.best):.0%} of {len(it.best):,}" for it in costs]
         print(
-            f"| {name}, cells of {FILM_TILE} pixels, `--fine {fine}`: cells within 5 % of the best "
+            f"| {made}, cells of {FILM_TILE} pixels, `--fine {fine}`: cells within 5 % of the best "
             f"photo | {shares[0]}; of the finer ones {shares[1]} | 90 % |"
         )
 
@@ -227,10 +237,12 @@ def main() -> None:
     if "recall" in wanted:
         recalls(gallery, "webcam", [pictures[len(pictures) // 2]], ("faces", "detail"))
         for name, picture in films.items():
-            recalls(gallery, name, [picture], ("detail",))
+            for unhurried in (False, True):
+                recalls(gallery, name, [picture], ("detail",), unhurried=unhurried)
         for path in dict.fromkeys([str(CLIP), *(it.rpartition(":")[0] for it in args.film)]):
             name = f"{Path(path).name}, each 10th of 250 frames"
-            recalls(gallery, name, _tenths(Path(path)), ("detail",))
+            for unhurried in (False, True):
+                recalls(gallery, name, _tenths(Path(path)), ("detail",), unhurried=unhurried)
     if "rules" in wanted:
         rules(gallery, pictures)
     if "cost" in wanted:

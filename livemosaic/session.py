@@ -323,6 +323,7 @@ def open_pipeline(
         for_screen=are_for_screen(destinations),
         full_size=info.still,
         thorough=info.still and MATCHERS[options.mosaic.match].thorough is not None,
+        unhurried=not live and not info.still,
     )
     mosaic = Mosaic(gallery, settings)
     if not kernels_are_cached():

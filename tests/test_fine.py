@@ -473,6 +473,22 @@ def test_recall_over_both_sizes(fine: str) -> None:
         assert recall(costs.chosen, costs.best) > 0.9
 
 
+@pytest.mark.slow
+def test_a_film_that_becomes_a_file_is_matched_unhurried() -> None:
+    """In a frame of a fade all cells want the same few photos: in a hurry many get another one."""
+    from bench.quality.metrics import recall
+    from bench.quality.recall import costs_by_size
+
+    dark = Frame.from_bgr((film_frame().to_bgr() * 0.15).astype(np.uint8))
+    shares = []
+    for unhurried in (False, True):
+        settings = MosaicSettings(tile_px=32, scale=1, fine="detail", unhurried=unhurried)
+        finer = costs_by_size(open_gallery("photos"), settings, [dark])[1]
+        assert len(finer.chosen) > UNHURRIED_CELLS
+        shares.append(recall(finer.chosen, finer.best))
+    assert shares[0] < 0.9 < shares[1], shares
+
+
 def film_frame() -> Frame:
     """A frame of 1280x720 of the included clip."""
     capture = cv2.VideoCapture(str(ROOT / "livemosaic/demo/bigbuckbunny.mp4"))

@@ -83,6 +83,8 @@ class MosaicSettings:
     for_screen : without a size, choose one for a window or a video call instead of a file
     full_size : take tiles larger than the gallery's from the photos themselves, if they are there
     thorough : match a single picture as well as possible, however long it takes; `full_size`, too
+    unhurried : no viewer waits for the pictures of a video, so cells of several sizes are matched
+        as well as those of frames in which little moves
 
     Raises
     ------
@@ -106,6 +108,7 @@ class MosaicSettings:
     for_screen: bool = False
     full_size: bool = False
     thorough: bool = False
+    unhurried: bool = False
     match: str = option("layout", """how photos are chosen: by where their colours are, or as the
         published algorithm does""", choices=tuple(MATCHERS), live=True)
     tint: float = option(0.8, """how strongly each photo is recoloured to match the area it
@@ -145,7 +148,7 @@ class MosaicSettings:
             problem = "with finer cells its sides must be multiples of 4, from 8 on; the nearest "
             problem += f"is {closest}"
             raise OptionError("tile_px", self.tile_px, problem)
-        for name in ("round_up", "for_screen", "full_size", "thorough"):
+        for name in ("round_up", "for_screen", "full_size", "thorough", "unhurried"):
             take(name, getattr(self, name), bool, "True or False")
         if self.size is not None and any(side % 2 or side > MAX_SIDE for side in self.size):
             problem = f"both sides must be even numbers up to {MAX_SIDE}"

@@ -173,6 +173,8 @@ class LayoutMatcher(Matcher):
             matcher._first = int(assignment.first[size])
             matcher._hurried_slack = _HURRIED_SLACK_FINER if size else _HURRIED_SLACK
             matcher._decided = size << 48  # no two decisions have the same number
+            if matcher.settings.unhurried:
+                matcher._unhurried_cells = matcher.grid.cells
             matcher._make_quota(whole.grid.cells)
 
     @property
