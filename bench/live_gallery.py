@@ -28,13 +28,13 @@ from livemosaic.gallery import Gallery, LiveGallery, Recipe
 from livemosaic.gallery.build import write_gallery
 from livemosaic.gallery.file_format import GalleryWriter
 from livemosaic.gallery.layout_features import cell_points, points_to_lab
+from livemosaic.gallery.layout_index import encode, layout_index, new_index
 from livemosaic.gallery.tiles import Tiles
 from livemosaic.gallery.watch import FolderWatcher
 from livemosaic.jit import U8
 from livemosaic.media.colour import ycbcr_to_bgr
 from livemosaic.media.frame import Frame
 from livemosaic.media.picture import to_frame
-from livemosaic.mosaic.match.index import encode, layout_index, new_index
 from livemosaic.mosaic.match.layout import LayoutMatcher
 from livemosaic.mosaic.mosaic import Mosaic, analysis_picture
 from livemosaic.mosaic.settings import MosaicSettings

@@ -23,8 +23,8 @@ from quality.metrics import recall
 from quality.recall import layout_costs
 
 from livemosaic.gallery import open_gallery
+from livemosaic.gallery.layout_index import layout_index
 from livemosaic.media.frame import Frame
-from livemosaic.mosaic.match.index import layout_index
 from livemosaic.mosaic.match.layout import UNHURRIED_CELLS
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings

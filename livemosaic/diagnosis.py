@@ -19,13 +19,13 @@ from .argument import path_text
 from .errors import SourceError
 from .gallery.file_format import Gallery
 from .gallery.layout_features import cell_points, points_to_lab
+from .gallery.layout_index import LayoutIndex, encode, layout_index, weights
 from .gallery.photo_paths import VIDEO_EXTENSIONS
 from .gallery.video_frames import frames_of, read_photo_file
 from .jit import F32, U8
 from .media.colour import ycbcr_to_bgr
 from .media.image_reader import BadImage, ImageReader, flatten
 from .media.picture import to_frame
-from .mosaic.match.index import LayoutIndex, encode, layout_index, weights
 from .mosaic.mosaic import Mosaic, analysis_picture
 
 # The included clip, for which a gallery is judged if there is no other.

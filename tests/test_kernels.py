@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.gallery.histogram import cell_histograms, tile_histograms
+from livemosaic.gallery.kmeans import kmeans
 from livemosaic.gallery.layout_features import cell_lab, cell_points, points_to_lab, tile_points
+from livemosaic.gallery.layout_index import encode
 from livemosaic.jit import F32
 from livemosaic.media.colour import Colour, bgr_to_i420
 from livemosaic.media.frame import Frame
@@ -31,8 +33,6 @@ from livemosaic.mosaic.compositor import Compositor, Part, cached_overlay
 from livemosaic.mosaic.grid import Grid
 from livemosaic.mosaic.match.clusters import ClusterMatcher
 from livemosaic.mosaic.match.denoise import Denoiser
-from livemosaic.mosaic.match.index import encode
-from livemosaic.mosaic.match.kmeans import kmeans
 from livemosaic.mosaic.match.layout import LayoutMatcher
 from livemosaic.mosaic.match.palette import Palette
 from livemosaic.mosaic.settings import MosaicSettings

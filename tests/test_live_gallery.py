@@ -26,11 +26,11 @@ from livemosaic import (
     output_info,
 )
 from livemosaic.gallery.build import images_cut, read_batch
+from livemosaic.gallery.layout_index import LayoutIndex, layout_index, new_index
+from livemosaic.gallery.levels import COARSE, blocks, to_levels
 from livemosaic.gallery.snapshot import GallerySnapshot
 from livemosaic.gallery.video_frames import photo_stamp
 from livemosaic.jit import U8
-from livemosaic.mosaic.match.coarse import COARSE, blocks, to_levels
-from livemosaic.mosaic.match.index import LayoutIndex, layout_index, new_index
 from livemosaic.mosaic.match.layout import LayoutMatcher
 from livemosaic.mosaic.mosaic import ReadyGallery
 from livemosaic.pipeline.live_gallery import GalleryFollower

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from livemosaic.gallery import open_gallery
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.gallery.layout_features import points_to_lab
+from livemosaic.gallery.layout_index import layout_index
 from livemosaic.media.colour import Colour
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.grid import Grid
-from livemosaic.mosaic.match.index import layout_index
 from livemosaic.mosaic.match.layout import LayoutMatcher
 from livemosaic.mosaic.match.refine import RefiningMatcher
 from livemosaic.mosaic.mosaic import Mosaic

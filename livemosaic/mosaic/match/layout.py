@@ -20,13 +20,13 @@ import numpy as np
 
 from ...gallery.file_format import Gallery
 from ...gallery.layout_features import POINTS, cell_lab, cell_points, points_to_lab
+from ...gallery.layout_index import LayoutIndex, encode, layout_index, weights
+from ...gallery.levels import to_levels
 from ...jit import F32, I32, U8, Bools, kernel
 from ..grid import Grid
 from ..settings import MosaicSettings
 from .base import Matcher
-from .coarse import to_levels
 from .denoise import Denoiser
-from .index import LayoutIndex, encode, layout_index, weights
 from .search import Rules, assign, empty_assignment, occupy, vacate_all
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...gallery.layout_index import LayoutIndex
 from ...jit import F32, I32, Count, kernel, kernel_part
 from ..settings import MosaicSettings
-from .index import LayoutIndex
 from .search import Assignment, Rules, count_use, exact_cost, share_of, vacate, window
 
 # In a frame of a stream so many costs of photos are computed, a few milliseconds, and so many cells

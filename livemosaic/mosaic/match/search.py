@@ -12,19 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...gallery.layout_index import COEFFICIENTS, LayoutIndex, expected_detail
+from ...gallery.levels import COARSE, EXCLUDED, LANES, quantize
 from ...jit import F32, I16, I32, U16, Count, kernel, kernel_part
 from ..grid import Grid
-from .coarse import (
-    COARSE,
-    EXCLUDED,
-    LANES,
-    coarse_costs,
-    fine_costs,
-    minimum,
-    quantize,
-    quantize_weight,
-)
-from .index import COEFFICIENTS, LayoutIndex, expected_detail
+from .coarse import coarse_costs, fine_costs, minimum, quantize_weight
 
 # The part of an old variant's cost that is weighed against a new one's, at least and at most. In a
 # large gallery many are nearly as good as the best, and a gain of 20 (a distance of 4.5) is

@@ -15,12 +15,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from ...gallery.file_format import Gallery
-from ...gallery.layout_features import POINTS, points_to_lab
-from ...gallery.snapshot import GallerySnapshot
-from ...jit import F32, I16, I32, U16, Bools, kernel, kernel_part
-from .coarse import COARSE, FINE, LANES, blocks, quantize, to_levels
+from ..jit import F32, I16, I32, U16, Bools, kernel, kernel_part
+from .file_format import Gallery
 from .kmeans import kmeans
+from .layout_features import POINTS, points_to_lab
+from .levels import COARSE, FINE, LANES, blocks, quantize, to_levels
+from .snapshot import GallerySnapshot
 
 # How many coefficients lightness and each of the two colour axes have, lowest frequencies first.
 # Colour has fewer, because from afar the eye sees detail in lightness only. The coarse coefficients
@@ -70,7 +70,7 @@ class LayoutIndex(NamedTuple):
     clustered: int  # how many variants there were when the clusters were made
     slots: I32  # (k + 1,), the first slot of each cluster, and the end
     max_slots: int  # of the largest cluster
-    coarse: I16  # coefficients, see `coarse.blocks`
+    coarse: I16  # coefficients, see `levels.blocks`
     fine: I16
     details: U16  # (slots,), the expected detail
     centres: I16  # coarse coefficients of the clusters' means, as if they were one cluster

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from ...jit import F32, I32, kernel
+from ..jit import F32, I32, kernel
 
 # More parts than this are made in two levels: the time to find a point's nearest centre is then
 # twice the square root of their number.
