@@ -8,7 +8,7 @@ import sys
 
 _LOWEST = 19  # of Unix
 
-# For the start of a process on Windows; elsewhere a process lowers its own priority.
+# For the start of a process on Windows, see `unfinished.start_helper`; elsewhere it lowers its own.
 FLAGS: int = getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)
 
 

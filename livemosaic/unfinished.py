@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .priority import FLAGS
+
 # Sets, because changing or copying one is a single step: a signal handler may come between any two
 # steps of the main thread, and must not wait for a lock.
 _unfinished: set[Path] = set()
@@ -28,14 +30,12 @@ def forget_unfinished(path: Path) -> None:
     _unfinished.discard(path)
 
 
-def start_helper(
-    module: str, *, flags: int = 0, gives_way: bool = False
-) -> subprocess.Popen[bytes]:
+def start_helper(module: str, *, gives_way: bool = False) -> subprocess.Popen[bytes]:
     """Start a module in a process that does not outlive this one, with pipes to and from it.
 
-    It does not get the signals of the terminal: this process ends it. `flags` are of Windows. Linux
-    shares processors among sessions first: a priority counts within one, so a process that
-    `gives_way` to this one stays in its session.
+    It does not get the signals of the terminal: this process ends it. One that `gives_way` to this
+    process calls `lower_priority`. Linux shares processors among sessions first: a priority counts
+    within one, so such a process stays in the session.
     """
     own_group = gives_way and sys.platform != "win32"
     process = subprocess.Popen(
@@ -48,7 +48,7 @@ def start_helper(
         start_new_session=not own_group,
         process_group=0 if own_group else None,
         # The same on Windows, without a window.
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0) | flags,
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0) | (FLAGS if gives_way else 0),
     )
     _helpers.add(process)
     return process

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "livemosaic"
 # The data flow: a folder, or a module of the root, imports only itself and those before it.
 ROOMS = [
     *("errors", "argument", "parse", "listening", "option", "tile_size"),
-    *("blocking", "exclusive", "unfinished", "jit", "processors", "priority"),
+    *("blocking", "exclusive", "priority", "unfinished", "jit", "processors"),
     *("media", "sources", "vision", "gallery", "mosaic", "diagnosis", "sinks"),
     *("control", "pipeline", "window", "web", "session", "api"),
     *("doctor", "cli", "__main__"),

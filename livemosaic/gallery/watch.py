@@ -23,7 +23,7 @@ import numpy as np
 
 from ..errors import GalleryError, OptionError, problem_of
 from ..media.atomic_write import remove_remains_of
-from ..priority import FLAGS, lower_priority
+from ..priority import lower_priority
 from ..unfinished import end_helper, start_helper
 from .build import Batch, warm_up
 from .file_format import Stamp
@@ -160,7 +160,7 @@ class FolderWatcher:
             if self._closing:
                 return None
             module = f"{__package__}.watch_process"
-            process = start_helper(module, flags=FLAGS, gives_way=True)
+            process = start_helper(module, gives_way=True)
             self._process = process
         assert process.stdin is not None
         with contextlib.suppress(OSError, ValueError):  # its end is noticed when it is read

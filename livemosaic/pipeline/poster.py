@@ -132,14 +132,13 @@ class PosterMaker:
 
     def _make_in(self, folder: Path, names: tuple[str, str], moment: Moment, grid: Grid) -> None:
         """Have the process make picture and map in a folder."""
-        from ..priority import FLAGS
         from ..sinks.atomic_file import sink_errors
 
         with self._lock:
             if self._cancelled:
                 return
             module = f"{__package__}.poster_process"
-            process = self._process = start_helper(module, flags=FLAGS, gives_way=True)
+            process = self._process = start_helper(module, gives_way=True)
         assert process.stdin is not None
         assert process.stdout is not None
         answer: dict[str, Any] = {}

@@ -112,6 +112,20 @@ def test_no_process_is_left_behind(processes: list[subprocess.Popen[bytes]]) -> 
     decoder.close()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no sessions")
+def test_the_picture_comes_first(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Priorities count within a session only. The signals of the terminal are for a group."""
+    decoder = PhotoDecoder()
+    decoder.start()
+    try:
+        own = processes[0].pid
+        assert (os.getsid(own), os.getpgid(own)) == (os.getsid(0), own)
+        assert decoder.decode(io.BytesIO(jpeg(picture(64, 48)))).jpeg
+        assert os.getpriority(os.PRIO_PROCESS, own) == 19
+    finally:
+        decoder.close()
+
+
 def test_after_the_end_nothing_is_decoded() -> None:
     decoder = PhotoDecoder()
     decoder.close()

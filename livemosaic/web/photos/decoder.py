@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from ...media.image_reader import BadImage, ImageReader, flatten, image_kind
-from ...priority import FLAGS, lower_priority
+from ...priority import lower_priority
 from ...unfinished import end_helper, start_helper
 from .fingerprint import fingerprint_of
 
@@ -66,7 +66,7 @@ class PhotoDecoder:
         if self._process is not None and self._process.poll() is not None:
             self._end(self._process)  # the system has ended it, for memory
         if self._process is None and not self._closing:
-            self._process = start_helper(f"{__package__}.decoder_process", flags=FLAGS)
+            self._process = start_helper(f"{__package__}.decoder_process", gives_way=True)
         return self._process
 
     def decode(self, photo: BinaryIO, *, side: int = MAX_SIDE) -> Decoded:
