@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import weakref
@@ -29,7 +30,7 @@ from livemosaic.pipeline.governor import Governor
 from livemosaic.pipeline.mosaic_worker import MosaicWorker
 from livemosaic.pipeline.queues import BlockingQueue, LatestQueue
 from livemosaic.pipeline.sink_writer import FanOut, SinkWriter
-from livemosaic.pipeline.threads import ThreadGroup
+from livemosaic.pipeline.threads import ThreadGroup, quick_switches
 from livemosaic.pipeline.warmup import WarmUp
 from livemosaic.sinks.base import Sink, Window
 from livemosaic.sinks.null import NullSink
@@ -347,6 +348,23 @@ def test_the_duration_ends_although_nothing_comes() -> None:
     began = time.monotonic()
     assert Pipeline(source, FakeMosaic(), [FakeSink()], duration_s=0.2).run()
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(("kind", "is_live"), [(LiveSource, True), (FakeSource, False)])
+def test_the_interpreter_is_given_up_soon_while_a_picture_is_live(kind: Any, is_live: bool) -> None:
+    """And as before when the last run has ended, also of runs that end in the order of their
+    beginnings."""
+    before, seen = sys.getswitchinterval(), []
+    source = kind([frame(0), lambda: seen.append(sys.getswitchinterval())])
+    assert Pipeline(source, FakeMosaic(), [FakeSink()]).run()
+    assert (seen[0] <= 0.001) == is_live
+    first, second = quick_switches(), quick_switches()
+    for each in (first, second):
+        each.__enter__()
+    first.__exit__(None, None, None)
+    assert sys.getswitchinterval() <= 0.001
+    second.__exit__(None, None, None)
+    assert sys.getswitchinterval() == before
 
 
 # ---- the window --------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -33,7 +34,7 @@ from .recorder import Recorder
 from .report import Progress, RunReport
 from .sink_writer import FanOut, SinkWriter, WindowWriter
 from .source_reader import SourceReader
-from .threads import ThreadGroup
+from .threads import ThreadGroup, quick_switches
 
 if TYPE_CHECKING:
     from ..control.osc import OscReceiver
@@ -330,7 +331,8 @@ class Pipeline:
         self._report.running_s = time.monotonic()
         if self._window is not None:
             self._window.sink.on_lost = partial(self._outlive_window, on_tick)
-        self._serve(on_tick, start=self._start)
+        with quick_switches() if self._live else contextlib.nullcontext():
+            self._serve(on_tick, start=self._start)
         if on_tick is not None:
             on_tick(self.progress)
         return not self._threads.cancelled

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .queues import Closed
+
+# For so long another thread may keep Python's interpreter from one that waits; by default 5 ms. The
+# mosaic's thread gives it up for each kernel, and has to get it back many times in a frame.
+SWITCH_S = 0.0005
+
+_intervals: list[float] = []  # before each of the pipelines that switch quickly
+
+
+@contextlib.contextmanager
+def quick_switches() -> Iterator[None]:
+    """For a live run: no thread keeps the interpreter from the others for long."""
+    _intervals.append(sys.getswitchinterval())
+    sys.setswitchinterval(min(SWITCH_S, _intervals[0]))
+    try:
+        yield
+    finally:
+        first = _intervals[0]
+        _intervals.pop()
+        if not _intervals:
+            sys.setswitchinterval(first)
 
 
 class ThreadGroup:
