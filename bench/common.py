@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIP = ROOT / "livemosaic" / "demo" / "bigbuckbunny.mp4"
@@ -80,6 +82,30 @@ def clip(source: Path, target: Path, *, filters: str, rate: int, loop: int = 0) 
     command += ["-i", str(source), "-an", "-vf", filters, "-r", str(rate), "-c:v", "libx264"]
     subprocess.run([*command, "-preset", "veryfast", "-crf", "20", str(target)], check=True)
     return target
+
+
+@contextlib.contextmanager
+def one_core_taken() -> Iterator[None]:
+    """Another process computes without a pause."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            yield
+        finally:
+            busy.kill()
+
+
+def governor_s(report: Any) -> dict[str, float]:
+    """The duration of each of the governor's steps, in seconds."""
+    from livemosaic.pipeline.governor import STEPS
+
+    changes = report["governor"]["changes"]
+    ends = [change["at_s"] for change in changes[1:]] + [report["duration_s"]]
+    durations: dict[str, float] = {}
+    for change, end in zip(changes, ends, strict=False):  # without changes there is one end, too
+        if change["step"]:
+            step = STEPS[change["step"]].description
+            durations[step] = durations.get(step, 0.0) + end - change["at_s"]
+    return durations
 
 
 def median(values: Sequence[float]) -> float:

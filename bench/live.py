@@ -12,7 +12,6 @@ rates of them, which are played as if they were live.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import signal
 import subprocess
@@ -20,13 +19,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common import CLIP, ROOT, clip, livemosaic, machine, median, run, table
-
-from livemosaic.pipeline.governor import STEPS
+from common import (
+    CLIP,
+    ROOT,
+    clip,
+    governor_s,
+    livemosaic,
+    machine,
+    median,
+    one_core_taken,
+    run,
+    table,
+)
 
 Row = tuple[str, str, str]
 CHILD = [sys.executable, str(ROOT / "bench" / "live_child.py")]
@@ -46,16 +53,6 @@ def live(
     return json.loads(run(command, env={"PYTHONPATH": str(ROOT)}).output)
 
 
-@contextlib.contextmanager
-def one_core_taken() -> Iterator[None]:
-    """Another process computes without a pause."""
-    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
-        try:
-            yield
-        finally:
-            busy.kill()
-
-
 def summary(result: Any, *, sink: int = 0) -> str:
     """Rate, latency, drops and the governor's steps of a run, in words."""
     report = result["report"]
@@ -67,18 +64,6 @@ def summary(result: Any, *, sink: int = 0) -> str:
     durations = governor_s(report)
     steps = "; ".join(f"{step}: {seconds:.1f} s" for step, seconds in durations.items())
     return text + (f", governed for {sum(durations.values()):.1f} s ({steps})" if steps else "")
-
-
-def governor_s(report: Any) -> dict[str, float]:
-    """The duration of each of the governor's steps, in seconds."""
-    changes = report["governor"]["changes"]
-    ends = [change["at_s"] for change in changes[1:]] + [report["duration_s"]]
-    durations: dict[str, float] = {}
-    for change, end in zip(changes, ends, strict=False):  # without changes there is one end, too
-        if change["step"]:
-            step = STEPS[change["step"]].description
-            durations[step] = durations.get(step, 0.0) + end - change["at_s"]
-    return durations
 
 
 def growth(result: Any) -> str:

@@ -45,6 +45,14 @@ def resident_mb() -> float:
     return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def private_mb() -> float:
+    """The part of it that is the process's own, not mapped from files; 0 where /proc does not
+    say."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return sum(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("RssAnon:"))
+
+
 def descriptors() -> int:
     """Open files of this process."""
     folder = Path("/proc/self/fd")
@@ -96,6 +104,7 @@ def main() -> None:
                 "p50_ms": round(live_stats.latency_ms_p50, 2),
                 "p95_ms": round(live_stats.latency_ms_p95, 2),
                 "rss_mb": round(resident_mb(), 1),
+                "private_mb": round(private_mb(), 1),
                 "threads": threading.active_count(),
                 "descriptors": descriptors(),
                 "cpu_s": round(time.process_time() - began_cpu_s, 3),

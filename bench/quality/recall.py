@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.gallery.layout_features import cell_lab, points_to_lab
-from livemosaic.jit import I32, U8
+from livemosaic.jit import F32, I32, U8
 from livemosaic.media.colour import ycbcr_to_bgr
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.layer import Face
@@ -22,6 +22,8 @@ from livemosaic.mosaic.settings import MosaicSettings
 
 __all__ = ["Costs", "costs_by_size", "layout_costs"]
 
+_TILES = 8192  # to compare at a time: 64 KB a decision
+
 
 @dataclass(frozen=True, slots=True)
 class Costs:
@@ -31,8 +33,9 @@ class Costs:
     best: NDArray[Any]
 
 
-def layout_costs(mosaic: Mosaic, frame: Frame) -> Costs:
-    """Repeat the decisions of a frame's match, one by one, with a look at every tile.
+def layout_costs(mosaic: Mosaic, frame: Frame, *, samples: int | None = None) -> Costs:
+    """Repeat the decisions of a frame's match, one by one, with a look at every tile; or so many
+    samples of them.
 
     By the exact cost, of all 16 points in three channels, and by the same rules, also that of calm:
     if even the cheapest of all tiles is not clearly better, the cell's own is the best choice.
@@ -43,7 +46,8 @@ def layout_costs(mosaic: Mosaic, frame: Frame) -> Costs:
         return Costs(np.empty(0), np.empty(0))
     grid, (before, cells) = mosaic.plan(frame.width, frame.height), matcher.decisions
     bgr = ycbcr_to_bgr(analysis_picture(frame, grid), frame.colour)
-    return _costs(_Decisions(matcher, bgr, before, 0, cells, matcher.assignment.place))
+    after = matcher.assignment.place
+    return _costs(_Decisions(matcher, bgr, before, 0, cells, after, samples))
 
 
 def costs_by_size(
@@ -88,17 +92,24 @@ class _Decisions(NamedTuple):
     size: int
     cells: I32  # of this size, in their order
     after: I32
+    samples: int | None = None  # how many of them to compare, evenly spread; by default all
+
+
+class _Turn(NamedTuple):
+    """A decision: the tiles of photos that other cells show have a price, or are not allowed."""
+
+    old: int  # the place of the variant before, -1 for none
+    new: int
+    places: NDArray[np.intp]  # ascending
+    prices: NDArray[np.float64]
+    allowed: NDArray[np.bool_]
 
 
 def _costs(decisions: _Decisions) -> Costs:
-    matcher, bgr, before, size, cells, after = decisions
+    matcher, bgr, before, size, cells, after, samples = decisions
     index, rules, grid, now = matcher.index, matcher.rules, matcher.grid, matcher.assignment
-    lab = cell_lab(bgr, grid.rows, grid.columns)[cells]
-    points = matcher.gallery.points[index.variant // 2]
-    mirrored = index.variant % 2 == 1
-    points[mirrored] = points[mirrored, :, ::-1]
-    exact = _distances(lab, points_to_lab(points), float(np.sqrt(rules.weights[0])))
-    exact += rules.penalties - index.residual
+    count = len(cells) if samples is None else min(samples, len(cells))
+    sampled = np.linspace(0, len(cells) - 1, count).astype(np.intp)
 
     sizes = np.repeat(np.arange(len(now.columns)), np.diff(now.first))
     rows, columns = np.divmod(np.arange(len(sizes)) - now.first[sizes], now.columns[sizes])
@@ -108,24 +119,54 @@ def _costs(decisions: _Decisions) -> Costs:
     full, photos = place >= 0, len(index.photo_start) - 1
     uses = np.bincount(index.photo[place[full]], minlength=photos)
     priced = np.bincount(index.photo[place[full]], shares[full], minlength=photos)
-    chosen, best = np.empty(len(cells)), np.empty(len(cells))
+    turns: list[_Turn] = []
     for i, number in enumerate(cells + now.first[size]):
         old, new, share = place[number], after[number], shares[number]
         if old >= 0:
             uses[index.photo[old]] -= 1
             priced[index.photo[old]] -= share
             place[number] = -1
-        own = np.array([[rows[number]], [columns[number]]]) >> (size - larger)
-        near = place[(abs(at - own).max(axis=0) <= rules.distance) & (place >= 0)]
-        cost = exact[i] + rules.use_penalty * priced[index.photo]
-        allowed = (uses < rules.max_uses)[index.photo] & ~np.isin(index.photo, index.photo[near])
-        chosen[i] = cost[new]
-        best[i] = cost[allowed].min() if allowed.any() else cost[new]
-        if old >= 0 and allowed[old] and best[i] >= _to_beat(cost[old], rules):
-            best[i] = cost[old]
+        if len(turns) < count and i == sampled[len(turns)]:
+            own = np.array([[rows[number]], [columns[number]]]) >> (size - larger)
+            near = place[(abs(at - own).max(axis=0) <= rules.distance) & (place >= 0)]
+            allowed = uses < rules.max_uses
+            allowed[index.photo[near]] = False
+            places = np.flatnonzero((uses > 0)[index.photo])
+            shown = index.photo[places]
+            prices = rules.use_penalty * priced[shown]
+            turns.append(_Turn(int(old), int(new), places, prices, allowed[shown]))
         place[number] = new
         uses[index.photo[new]] += 1
         priced[index.photo[new]] += share
+    return _compared(matcher, cell_lab(bgr, grid.rows, grid.columns)[cells[sampled]], turns)
+
+
+def _compared(matcher: LayoutMatcher, lab: F32, turns: Sequence[_Turn]) -> Costs:
+    """The costs of decisions, by the points of their cells, (n, 16, 3), some tiles at a time."""
+    index, rules = matcher.index, matcher.rules
+    chosen, kept, best = np.full((3, len(turns)), np.inf)
+    for begin in range(0, len(index.variant), _TILES):
+        variant = index.variant[begin : begin + _TILES]
+        points = matcher.gallery.points[variant // 2]
+        mirrored = variant % 2 == 1
+        points[mirrored] = points[mirrored, :, ::-1]
+        end = begin + len(variant)
+        costs = _distances(lab, points_to_lab(points), float(np.sqrt(rules.weights[0])))
+        costs += (rules.penalties - index.residual)[begin:end]
+        for i, (row, turn) in enumerate(zip(costs, turns, strict=True)):
+            some = slice(*np.searchsorted(turn.places, (begin, end)))
+            places = turn.places[some] - begin
+            row[places] += turn.prices[some]
+            if begin <= turn.new < end:
+                chosen[i] = row[turn.new - begin]
+            row[places[~turn.allowed[some]]] = np.inf
+            if begin <= turn.old < end:
+                kept[i] = row[turn.old - begin]
+            best[i] = min(best[i], row.min())
+    best[np.isinf(best)] = chosen[np.isinf(best)]
+    for i in np.flatnonzero(np.isfinite(kept)):
+        if best[i] >= _to_beat(kept[i], rules):
+            best[i] = kept[i]
     return Costs(chosen, best)
 
 
