@@ -6,7 +6,8 @@
     ├── SourceError (OSError)      an input cannot be opened or read
     │   └── RefusedError           an input cannot be opened, and a retry is useless
     ├── SinkError (OSError)        an output cannot be opened or written
-    └── GalleryError (ValueError)  a gallery or its photos cannot be used
+    ├── GalleryError (ValueError)  a gallery or its photos cannot be used
+    └── ClusterError               the workers of a cluster cannot be used
 
 Every message names the thing, the problem and the remedy: *thing: problem; what to do*. The command
 line prints it in one line and exits with 2 for a `UsageError`, with 1 for all others.
@@ -21,6 +22,7 @@ import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
+    "ClusterError",
     "GalleryError",
     "LivemosaicError",
     "OptionError",
@@ -181,3 +183,7 @@ class SinkError(LivemosaicError, OSError):
 
 class GalleryError(LivemosaicError, ValueError):
     """A gallery, or the photos for one, cannot be used."""
+
+
+class ClusterError(LivemosaicError):
+    """A cluster or its workers cannot be used, or fail."""

@@ -22,7 +22,7 @@ ROOMS = [
     *("errors", "argument", "parse", "listening", "option", "tile_size"),
     *("blocking", "exclusive", "priority", "unfinished", "jit", "processors"),
     *("media", "sources", "vision", "gallery", "mosaic", "diagnosis", "sinks"),
-    *("control", "pipeline", "window", "web", "session", "api"),
+    *("control", "pipeline", "window", "web", "session", "cluster", "api"),
     *("doctor", "cli", "__main__"),
 ]
 ORDER = {name: place for place, name in enumerate(ROOMS)}

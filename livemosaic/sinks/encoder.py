@@ -26,6 +26,7 @@ from ..media.ffmpeg import (
 )
 from ..media.frame import DeepPicture, Frame, StreamInfo
 from ..media.frame_rate import FrameRate
+from ..processors import codec_threads
 from .base import FileOptions
 from .formats import HARDWARE, encoder_defaults, is_deep
 
@@ -343,7 +344,7 @@ class VideoEncoder:
         context.sample_aspect_ratio = info.sample_aspect_ratio
         # Frame threads would delay the output by one frame each.
         context.thread_type = "SLICE" if self._low_delay else "AUTO"
-        context.thread_count = 0  # as many as there are processors
+        context.thread_count = codec_threads()
         context.flags |= _FRAME_DURATION
         self._tag(context)
         defaults = self._defaults

@@ -16,6 +16,7 @@ from ..media.colour import UNSPECIFIED
 from ..media.crop import NO_CROP
 from ..media.ffmpeg import av, fraction
 from ..media.frame import Chapter, Frame, StreamInfo
+from ..processors import codec_threads
 from .cropping import read_crop
 from .deinterlace import Deinterlacer
 from .i420 import Converter
@@ -84,7 +85,7 @@ class VideoDecoder:
         texts = {key.lower(): text for key, text in self.stream.metadata.items()}
         if alpha_decoder is not None and texts.get("alpha_mode") == "1":
             self._context = av.CodecContext.create(alpha_decoder, "r")
-        self._context.thread_count = threads
+        self._context.thread_count = threads or codec_threads()
         self._context.thread_type = "SLICE" if live else "AUTO"
         if live:
             self._context.flags |= av.codec.context.Flags.low_delay

@@ -1,0 +1,375 @@
+"""Workers of a Dask cluster: one that exists, or one on this machine for the time of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import queue
+import secrets
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import dask
+import distributed
+
+from ..errors import ClusterError, problem_of
+from ..unfinished import remove_unfinished
+from .requirements import Facts, Requirements, difference, facts_of, host_name, token_in
+from .task import Failure, Order, Outcome, call
+from .workers import News, Workers
+
+_CONNECT_S = 10.0
+_LOOK_S = 1.0  # between two looks which workers there are
+_RESULT_S = 5.0  # for a result to come from its worker
+_CLOSE_S = 10.0
+
+# Of a cluster of our own. The profiler interrupts a worker a hundred times a second.
+_CONFIG = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.diagnostics.nvml": False,
+    "distributed.admin.tick.limit": "1h",
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+
+_logger = logging.getLogger("livemosaic")
+
+
+class DaskWorkers(Workers):
+    """The workers of a scheduler.
+
+    Each task is given to one worker, which has been compared with this process. Dask could place it
+    itself, but not on workers only that may join or leave, and it would take several tasks as the
+    cause when a worker ends.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        client: Any,
+        requirements: Requirements | None,
+        cleanup: contextlib.ExitStack,
+    ) -> None:
+        self._where, self._client, self._cleanup = where, client, cleanup
+        self._requirements, self._token, self._own = requirements, "", Facts()
+        if requirements is not None:
+            self._token = cleanup.enter_context(token_in(requirements.shared))
+            self._own = facts_of(requirements, self._token) | _versions()
+        self._run = f"livemosaic-{secrets.token_hex(8)}"
+        self._queue: queue.SimpleQueue[News] = queue.SimpleQueue()
+        self._futures: dict[int, tuple[Any, str]] = {}  # with the worker of each key
+        self._checks: dict[str, Any] = {}  # futures by address
+        self._names: dict[str, str] = {}  # of the workers in use, by address
+        self._refused: set[str] = set()  # addresses
+        self._places: dict[str, int] = {}  # by address, of all workers
+        self._looked_s = float("-inf")
+        self._waits = self._running = False
+        client.subscribe_topic(self._run, self._take_event)
+
+    @classmethod
+    def at(cls, address: str, requirements: Requirements) -> Self:
+        """Those of the scheduler at an address. `ClusterError` if there is none, or if one of the
+        workers differs."""
+        with _cleaning_up() as cleanup:
+            client = cleanup.enter_context(_connected(address))
+            _check_scheduler(address, client)
+            workers = cls(address, client, requirements.absolute(), cleanup)
+            workers._begin()
+            cleanup = cleanup.pop_all()
+            workers._cleanup = cleanup
+        return workers
+
+    @classmethod
+    def local(cls, count: int) -> Self:
+        """Some processes of this machine, which end with the run."""
+        where = f"local:{count}"
+        with _cleaning_up() as cleanup:
+            try:
+                scratch = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="livemosaic-"))
+                with dask.config.set(_CONFIG):
+                    cluster = distributed.LocalCluster(
+                        n_workers=count,
+                        threads_per_worker=1,
+                        host="127.0.0.1",
+                        dashboard_address="127.0.0.1:0",
+                        scheduler_kwargs={"dashboard": False},
+                        # Else it would count the pages of a mapped gallery, and end the worker.
+                        memory_limit=None,
+                        local_directory=scratch,
+                        silence_logs=_silent_level() or False,
+                    )
+                cleanup.callback(cluster.close, timeout=_CLOSE_S)
+                client = distributed.Client(cluster, set_as_default=False, timeout=_CONNECT_S)
+                cleanup.callback(client.close, timeout=_CLOSE_S)
+                client.register_plugin(_OwnWorker())
+                client.run_on_scheduler(_stop_web_server)
+            except Exception as error:
+                fix = "run with -v for the details, or leave --cluster out"
+                problem = problem_of(error)
+                raise ClusterError(f"{where}: cannot start: {problem}; {fix}") from error
+            workers = cls(where, client, None, cleanup)
+            workers._begin()
+            workers._cleanup = cleanup.pop_all()
+        return workers
+
+    # ---- the interface ---------------------------------------------------------------------
+
+    @property
+    def places(self) -> Mapping[str, int]:
+        return {name: self._places[address] for address, name in self._names.items()}
+
+    def start(self, worker: str, order: Order) -> None:
+        address = next(it for it, name in self._names.items() if name == worker)
+        future = self._submit(address, f"task-{order.key}", _work, pickle.dumps(order), self._run)
+        self._futures[order.key] = future, worker
+        future.add_done_callback(
+            lambda _: self._queue.put(News(worker, "settled", order.key, None))
+        )
+
+    def wait(self, seconds: float) -> list[News]:
+        found = self._look()
+        until_s = time.monotonic() + seconds
+        while not found and (left_s := until_s - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                news = self._queue.get(timeout=left_s)
+                if news.kind == "checked":
+                    self._take_check(news.worker)
+                    break
+                found = self._settled(news) if news.kind == "settled" else [news]
+        return found
+
+    def cancel(self, keys: Mapping[int, str]) -> None:
+        futures = [self._futures.pop(key)[0] for key in keys if key in self._futures]
+        if futures and self._client.status == "running":
+            self._client.cancel(futures)
+
+    def close(self) -> None:
+        self._cleanup.close()
+
+    # ---- workers that come and go ----------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Wait until there is a worker; `ClusterError` if one of the first ones differs."""
+        self._look()
+        while self._checks or not self._names:
+            self.wait(_LOOK_S)
+        self._running = True
+
+    def _look(self) -> list[News]:
+        """Look which workers there are; the news are those that have gone."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s < _LOOK_S:
+            return []
+        self._looked_s = now_s
+        try:
+            if self._client.status != "running":
+                raise OSError
+            self._places = dict(self._client.nthreads())
+        except OSError:  # Dask's own, too
+            raise ClusterError(
+                f"{self._where}: the scheduler has gone; start it and its workers again, and give "
+                "the same command: what is done is kept"
+            ) from None
+        for address in self._places.keys() - self._names.keys() - self._checks.keys():
+            if address not in self._refused:
+                self._check(address)
+        for address in self._checks.keys() - self._places.keys():
+            self._checks.pop(address).cancel()
+        self._refused &= self._places.keys()
+        lost = [self._names.pop(it) for it in self._names.keys() - self._places.keys()]
+        # Dask starts those of this machine again.
+        if not self._places and not self._waits and not self._where.startswith("local"):
+            _logger.warning(
+                "%s: there are no workers; waiting for one, from: dask worker %s --nthreads 1",
+                *(self._where, self._where),
+            )
+        self._waits = not self._places
+        for key, (future, worker) in list(self._futures.items()):
+            if worker in lost:
+                del self._futures[key]
+                future.cancel()
+        return [News(worker, "lost", None, None) for worker in lost]
+
+    def _check(self, address: str) -> None:
+        future = self._submit(
+            address,
+            f"check-{secrets.token_hex(4)}",
+            *(_facts, self._requirements, self._token),
+        )
+        self._checks[address] = future
+        future.add_done_callback(lambda _: self._queue.put(News(address, "checked", None, None)))
+
+    def _take_check(self, address: str) -> None:
+        """Use a worker that does not differ. One that does is an error at first, and a warning
+        while others work."""
+        future = self._checks.pop(address, None)
+        if future is None or future.cancelled():
+            return
+        try:
+            facts: Facts = future.result(timeout=_RESULT_S)
+        except TimeoutError:
+            return  # the next look checks it again, or finds that it has gone
+        except ImportError as error:
+            problem = f"its livemosaic cannot be used: {error}"
+            problem += "; install the same version there, and start the worker again"
+            facts = {}
+        except Exception as error:
+            problem = f"{problem_of(error)}; run with -v for the details"
+            facts = {}
+        else:
+            problem = difference(self._own, facts)
+        name = f"{facts['host']} ({address})" if "host" in facts else address
+        if not problem:
+            self._names[address] = name
+            return
+        self._refused.add(address)
+        if not self._running:
+            raise ClusterError(f"worker {name}: {problem}")
+        _logger.warning("worker %s is not used: %s", name, problem)
+
+    # ---- tasks -----------------------------------------------------------------------------
+
+    def _submit(self, address: str, key: str, function: Any, *arguments: Any) -> Any:
+        key = f"{self._run}-{key}"
+        return self._client.submit(function, *arguments, key=key, pure=False, workers=[address])
+
+    def _take_event(self, event: tuple[float, Any]) -> None:
+        """Called on Dask's thread."""
+        kind, key, value = event[1]
+        self._queue.put(News("", kind, key, value))
+
+    def _settled(self, news: News) -> list[News]:
+        """The outcome of a task whose future has a result, an error or nothing any more."""
+        assert news.key is not None
+        if news.key not in self._futures:
+            return []
+        future, worker = self._futures[news.key]
+        outcome = None
+        try:
+            if not future.cancelled():
+                outcome = pickle.loads(future.result(timeout=_RESULT_S))
+        except distributed.KilledWorker:
+            del self._futures[news.key]
+            return [News(worker, "failed", news.key, None)]
+        except (TimeoutError, distributed.CancelledError):
+            pass  # its worker has gone before the result was here, or the scheduler
+        except Exception as error:
+            outcome = Outcome(failure=Failure.of(error))
+        if outcome is None:
+            self._looked_s = float("-inf")
+            self._queue.put(news)
+            return self._look()
+        del self._futures[news.key]
+        return [News(worker, "outcome", news.key, outcome)]
+
+
+# ---- in the workers ------------------------------------------------------------------------------
+
+
+def _facts(requirements: Requirements | None, token: str) -> Facts:
+    """What this worker has, with its machine's name."""
+    facts = {} if requirements is None else facts_of(requirements, token) | _versions()
+    return facts | {"host": host_name()}
+
+
+def _versions() -> Facts:
+    return {"Dask": distributed.__version__}
+
+
+def _work(order: bytes, topic: str) -> bytes:
+    worker = distributed.get_worker()
+    its: Order = pickle.loads(order)
+
+    def send(kind: str, value: Any) -> None:
+        worker.log_event(topic, [kind, its.key, value])
+
+    return pickle.dumps(call(its, send))
+
+
+class _OwnWorker(distributed.WorkerPlugin):  # type: ignore[misc]
+    """In a worker of our own: it has no port for its web server, and ends without delay."""
+
+    def setup(self, worker: Any) -> None:
+        worker.http_server.stop()
+
+    def teardown(self, worker: Any) -> None:
+        # A task may run, and Dask would wait for it.
+        remove_unfinished()
+        os._exit(0)
+
+
+def _stop_web_server(dask_scheduler: Any) -> None:
+    dask_scheduler.http_server.stop()
+
+
+# ---- the connection ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _connected(address: str) -> Iterator[Any]:
+    try:
+        client = distributed.Client(address, set_as_default=False, timeout=_CONNECT_S)
+    except OSError as error:
+        problem = " ".join(str(error).split())
+        raise ClusterError(
+            f"{address}: no scheduler answers: {problem}; start one with: dask scheduler"
+        ) from None
+    except Exception as error:
+        problem = " ".join(str(error).split())
+        fix = "check the address, and install the same version of Dask on both machines"
+        if address.startswith("tls://"):
+            fix = "name certificates in Dask's configuration, under distributed.comm.tls"
+        raise ClusterError(f"{address}: cannot be used: {problem}; {fix}") from None
+    try:
+        yield client
+    finally:
+        client.close(timeout=_CLOSE_S)
+
+
+def _check_scheduler(address: str, client: Any) -> None:
+    """Raise `ClusterError` if the scheduler's Dask differs."""
+    other = client.get_versions(check=False)["scheduler"]["packages"]["distributed"]
+    if other != distributed.__version__:
+        raise ClusterError(
+            f"{address}: the scheduler has Dask {other}, here is {distributed.__version__}; "
+            "install the same version on all machines"
+        )
+
+
+def _silent_level() -> int | None:
+    """The level of Dask's log lines; None for no change: with -v they are shown."""
+    return None if _logger.getEffectiveLevel() <= logging.DEBUG else logging.CRITICAL + 1
+
+
+@contextlib.contextmanager
+def _cleaning_up() -> Iterator[contextlib.ExitStack]:
+    """A stack that silences Dask until it is closed: we say in our words what it says."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_silence())
+        yield stack
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    level = _silent_level()
+    names = ("distributed", "tornado", "asyncio")
+    loggers = [
+        logging.getLogger(name)
+        for name in list(logging.root.manager.loggerDict)
+        if name.split(".")[0] in names
+    ]
+    before = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers if level is not None else ():
+            logger.setLevel(level or 0)
+        try:
+            yield
+        finally:
+            for logger, old in zip(loggers, before, strict=True):
+                logger.setLevel(old)

@@ -1,0 +1,226 @@
+"""The engine: it has workers do tasks, and does again those of workers that were killed.
+
+Tasks are coarse, 10 s to minutes each, and their arguments are paths and numbers. A task writes its
+result as a file, so nothing large goes through a scheduler, and what is done stays done.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+from ..errors import ClusterError, OptionError, UsageError
+from ..processors import usable_cores
+from .requirements import Requirements
+from .task import Failure, Order, teller
+from .workers import News, Workers
+
+__all__ = ["Engine", "Requirements", "check_cluster", "open_engine", "teller"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_logger = logging.getLogger("livemosaic")
+
+_POLL_S = 0.25  # between two looks whether to stop
+_MOST_ENDS = 3  # of its workers by one task
+
+_ADDRESS = re.compile(r"(?:tcp|tls)://(?:\[[0-9a-fA-F:.]+\]|[\w.-]+):[0-9]{1,5}", re.ASCII)
+_LOCAL = re.compile(r"local(?::([1-9][0-9]{0,3}))?", re.ASCII)
+
+
+def check_cluster(where: str) -> None:
+    """Raise `OptionError` for an engine that does not exist."""
+    if not _LOCAL.fullmatch(where) and not _ADDRESS.fullmatch(where):
+        raise OptionError(
+            "cluster", where, "must be local, local:N, tcp://HOST:PORT or tls://HOST:PORT"
+        )
+
+
+def open_engine(
+    where: str | None, *, workers: int | None = None, requirements: Requirements | None = None
+) -> Engine:
+    """The engine for a run, which is a context manager.
+
+    Parameters
+    ----------
+    where : None for processes of this machine; `local` or `local:N` for Dask with N such processes;
+        `tcp://HOST:PORT` or `tls://HOST:PORT` for Dask's scheduler at this address
+    workers : number of processes on this machine; as many as there are processors if None
+    requirements : what has to be the same on each worker
+
+    Raises
+    ------
+    ClusterError : entering the context: Dask is missing, there is no scheduler, or a worker differs
+    """
+    if where is None:
+        from .local import LocalProcesses
+
+        count = workers or usable_cores()
+        return Engine(lambda: LocalProcesses(count))
+    check_cluster(where)
+    needed = requirements or Requirements()
+    try:
+        import distributed  # noqa: F401
+    except ImportError:
+        fix = "install it with: pip install 'livemosaic[cluster]'"
+        raise ClusterError(f"cluster {where}: Dask is not installed; {fix}") from None
+    from .dask_workers import DaskWorkers
+
+    if match := _LOCAL.fullmatch(where):
+        count = int(match[1] or workers or usable_cores())
+        return Engine(lambda: DaskWorkers.local(count))
+    if workers is not None:
+        raise UsageError("workers are those of the cluster; leave their number out")
+    return Engine(lambda: DaskWorkers.at(where, needed))
+
+
+class Engine:
+    """Has workers do tasks. Made by `open_engine`.
+
+    All methods but `stop` and `cancel` belong to one thread. Leaving the context gives up what
+    runs, and leaves no process of this machine behind.
+    """
+
+    def __init__(self, connect: Callable[[], Workers]) -> None:
+        self._connect = connect
+        self._workers: Workers | None = None
+        self._keys = 0
+        self._stopping = False
+
+    def __enter__(self) -> Self:
+        self._workers = self._connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        if self._workers is not None:
+            self._workers.close()
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """Names of the workers that there are now."""
+        return tuple(self._workers.places) if self._workers is not None else ()
+
+    @property
+    def places(self) -> int:
+        """How many tasks are done at a time."""
+        return sum(self._workers.places.values()) if self._workers is not None else 0
+
+    def stop(self) -> None:
+        """Let `run` raise `KeyboardInterrupt` soon. Safe in a signal handler and on any thread."""
+        self._stopping = True
+
+    def cancel(self) -> None:
+        """The same, without waiting for workers to remove their unfinished files."""
+        self._stopping = True
+        if self._workers is not None:
+            self._workers.kill()
+
+    def run(
+        self,
+        function: Callable[[T], R],
+        tasks: Sequence[T],
+        *,
+        most_at_once: int | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Iterator[tuple[int, R]]:
+        """Call a function of a module for each task; yield number and result of each when it is
+        done, in any order.
+
+        The task of a worker that was killed is done again by another one. Closing the iterator
+        gives up what runs.
+
+        Parameters
+        ----------
+        most_at_once : the most tasks that are done at a time
+        on_progress : called several times a second with the sum of what the tasks that run have
+            told by `teller`
+
+        Raises
+        ------
+        LivemosaicError : a task has raised it
+        ClusterError : a task has another error, or has ended its worker three times; or the cluster
+            has gone
+        KeyboardInterrupt : `stop` was called
+        """
+        assert self._workers is not None, "not entered"
+        waiting = deque(range(len(tasks)))
+        running: dict[int, tuple[int, str]] = {}  # number and worker of each key
+        told: dict[int, int] = {}
+        ends: Counter[int] = Counter()
+        try:
+            while waiting or running:
+                if self._stopping:
+                    raise KeyboardInterrupt
+                while waiting and (most_at_once is None or len(running) < most_at_once):
+                    worker = self._free(running)
+                    if worker is None:
+                        break
+                    number = waiting.popleft()
+                    self._keys += 1
+                    running[self._keys] = number, worker
+                    level = _logger.getEffectiveLevel()
+                    order = Order(function, tasks[number], self._keys, level)
+                    self._workers.start(worker, order)
+                for news in self._workers.wait(_POLL_S):
+                    for key in _keys_of(news, running):
+                        number, worker = running[key]
+                        if news.kind == "done":
+                            told[key] = news.value
+                        elif news.kind == "outcome":
+                            del running[key]
+                            told.pop(key, None)
+                            if news.value.failure is not None:
+                                raise _error(news.value.failure, tasks[number])
+                            yield number, news.value.value
+                        elif news.kind in ("lost", "failed"):
+                            del running[key]
+                            told.pop(key, None)
+                            waiting.appendleft(number)
+                            ends[number] += _MOST_ENDS if news.kind == "failed" else 1
+                            _check_ends(tasks[number], ends[number], worker)
+                    if news.kind == "log":
+                        level, text = news.value
+                        _logger.log(level, "%s", text)
+                if on_progress is not None:
+                    on_progress(sum(told.values()))
+        finally:
+            self._workers.cancel({key: worker for key, (_, worker) in running.items()})
+
+    def _free(self, running: dict[int, tuple[int, str]]) -> str | None:
+        """The worker with the most free places; None without any."""
+        assert self._workers is not None
+        busy = Counter(worker for _, worker in running.values())
+        places = self._workers.places
+        best = max(places, key=lambda name: places[name] - busy[name], default=None)
+        return best if best is not None and places[best] > busy[best] else None
+
+
+def _keys_of(news: News, running: dict[int, tuple[int, str]]) -> list[int]:
+    if news.key is not None:
+        return [news.key] if news.key in running else []
+    return [key for key, (_, worker) in running.items() if worker == news.worker]
+
+
+def _check_ends(task: object, ends: int, worker: str) -> None:
+    """Say that a task is done again; raise `ClusterError` if that makes no sense any more."""
+    if ends < _MOST_ENDS:
+        _logger.warning("%s has ended; %s is done again", worker, task)
+        return
+    raise ClusterError(
+        f"{task}: {_MOST_ENDS} workers have ended while they did it, perhaps for lack of memory; "
+        "close other programs, or use fewer workers on each machine"
+    )
+
+
+def _error(failure: Failure, task: object) -> Exception:
+    """The exception of a task."""
+    if failure.details:
+        _logger.debug("%s", failure.details)
+    return failure.error() or ClusterError(f"{task}: {failure.text}")

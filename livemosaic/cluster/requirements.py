@@ -1,0 +1,173 @@
+"""What has to be the same on each worker, so that its pictures are those of every other."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import platform
+import secrets
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import __version__
+from ..errors import ClusterError, words_of
+from ..jit import write_error
+
+# The facts of a worker by their name in messages. Only those that differ are shown.
+Facts = dict[str, str]
+
+_CODE = "code of livemosaic"
+_PYTHON = "Python"
+
+# By the names of PyPI. They decode, scale, calculate or encode; others do not change pictures.
+_PACKAGES = ("numpy", "numba", "llvmlite", "av", "pillow", "pillow-heif", "scikit-learn")
+
+# Of a file, in equal distances: reading a film or a large gallery as a whole takes minutes. The
+# first bytes of a gallery have the SHA-256 of all others.
+_SAMPLES, _SAMPLE = 16, 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a run needs on each worker, at the same paths.
+
+    Parameters
+    ----------
+    files : galleries, films and others, which must have the same content there
+    folders : which must be there, such as those of photos
+    shared : the folder for results: it must be one and the same folder, which workers can write
+    """
+
+    files: tuple[Path, ...] = ()
+    folders: tuple[Path, ...] = ()
+    shared: Path | None = None
+
+    def absolute(self) -> Requirements:
+        """The same with absolute paths: a worker has another current folder."""
+        shared = None if self.shared is None else self.shared.absolute()
+        files = tuple(path.absolute() for path in self.files)
+        return Requirements(files, tuple(path.absolute() for path in self.folders), shared)
+
+
+@contextlib.contextmanager
+def token_in(shared: Path | None) -> Iterator[str]:
+    """Keep a file with a random name in a folder, so that workers can see that it is the same."""
+    if shared is None:
+        yield ""
+        return
+    token = Path(f".livemosaic-{secrets.token_hex(8)}")
+    try:
+        (shared / token).touch(exist_ok=False)
+    except OSError as error:
+        fix = "choose another folder"
+        raise ClusterError(f"{shared}: cannot be written: {words_of(error)}; {fix}") from None
+    try:
+        yield str(token)
+    finally:
+        with contextlib.suppress(OSError):
+            (shared / token).unlink()
+
+
+def facts_of(requirements: Requirements, token: str = "") -> Facts:
+    """The facts of this process. `token` is the name of a file in the shared folder."""
+    facts = _facts_of_process() | {f"file {path}": _digest(path) for path in requirements.files}
+    for path in requirements.folders:
+        facts[f"folder {path}"] = "there" if os.access(path, os.R_OK | os.X_OK) else "not there"
+    if shared := requirements.shared:
+        facts[f"folder {shared}"] = _state_of(shared, token)
+    return facts
+
+
+@functools.cache
+def _facts_of_process() -> Facts:
+    import cv2
+
+    from ..media.ffmpeg import av
+    from .probe import probe
+
+    facts = {
+        "livemosaic": __version__,
+        _CODE: code_digest(),
+        _PYTHON: ".".join(platform.python_version_tuple()[:2]),
+        "OpenCV": cv2.__version__,
+        "FFmpeg": av.ffmpeg_version_info,
+    }
+    return facts | {name: _version(name) for name in _PACKAGES} | {"processor": probe()}
+
+
+def _version(package: str) -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def code_digest(package: Path = Path(__file__).parent.parent) -> str:
+    """A digest of all modules of the package: one of a checkout may differ with equal version."""
+    digest = hashlib.blake2b(digest_size=6)
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package).as_posix()
+        # Git on Windows writes other ends of lines.
+        code = path.read_bytes().replace(b"\r\n", b"\n")
+        digest.update(f"{name} {len(code)} ".encode() + code)
+    return digest.hexdigest()
+
+
+def _digest(path: Path) -> str:
+    """The size of a file and a digest of samples, or why it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            digest = hashlib.sha256()
+            for number in range(_SAMPLES):
+                file.seek(max(0, size - _SAMPLE) * number // (_SAMPLES - 1))
+                digest.update(file.read(_SAMPLE))
+    except OSError as error:
+        return words_of(error)
+    return f"{size:,} bytes, {digest.hexdigest()[:12]}"
+
+
+def _state_of(shared: Path, token: str) -> str:
+    if not shared.is_dir():
+        return "not there"
+    if not (shared / token).exists():
+        return "another folder"
+    return f"not writable: {problem}" if (problem := write_error(shared)) else "there"
+
+
+def host_name() -> str:
+    """How messages name this machine."""
+    return socket.gethostname()
+
+
+def difference(own: Facts, other: Facts) -> str:
+    """What differs in the facts of a worker, with what to do; empty if nothing does."""
+    names = [name for name in own if other.get(name) != own[name]]
+    if not names:
+        return ""
+    # A consequence of the others.
+    shown = [it for it in names if it not in (_CODE, "processor")] or names[:1]
+    texts = [_text(name, own[name], other.get(name, "not known")) for name in shown]
+    return f"{', '.join(texts)}; {_fix(shown)}"
+
+
+def _text(name: str, own: str, other: str) -> str:
+    if name == "processor":
+        return "its processor makes other pictures"
+    if name.startswith("folder "):
+        return f"the {name} is {other}"
+    return f"{name}: {other}, here {own}"
+
+
+def _fix(names: Sequence[str]) -> str:
+    if all(name.startswith(("file ", "folder ")) for name in names):
+        return "use a folder that all machines share at the same path"
+    if names == ["processor"]:
+        return "use machines with similar processors"
+    return "install the same versions there, and start the worker again"
