@@ -46,6 +46,8 @@ from .fakes import pipeline_threads
 from .program import Program, finish, left, needs_jit, spawn
 from .screen import SIZE, open_screen
 
+pytestmark = pytest.mark.alone
+
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="these files are Linux's")
 
 

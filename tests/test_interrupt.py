@@ -210,7 +210,7 @@ def test_a_call_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---- the program -------------------------------------------------------------------------
 
 only_here = pytest.mark.skipif(sys.platform == "win32", reason="a process cannot send Ctrl-C there")
-pytestmark = [only_here, pytest.mark.timeout(90)]
+pytestmark = [only_here, pytest.mark.timeout(90), pytest.mark.alone]
 
 
 @pytest.fixture

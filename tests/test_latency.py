@@ -26,6 +26,8 @@ from .conftest import ROOT
 from .program import ENVIRONMENT, Outcome, Program, Run, clip, finish, left, needs_jit
 from .screen import Screen, open_screen, until
 
+pytestmark = pytest.mark.alone
+
 slow = pytest.mark.slow
 linux = pytest.mark.skipif(sys.platform != "linux", reason="X11")
 

@@ -34,6 +34,8 @@ from . import fakes
 from .conftest import ROOT
 from .gallery_files import photo
 
+pytestmark = pytest.mark.alone
+
 PERSON = ROOT / "tests/corpus/person/astronaut.jpg"
 SIZE = (640, 360)
 wait_until = partial(fakes.wait_until, timeout_s=60)

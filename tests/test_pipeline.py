@@ -34,7 +34,11 @@ from .fakes import (
     times,
 )
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_thread_is_left")]
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.usefixtures("no_thread_is_left"),
+    pytest.mark.alone,
+]
 
 
 def make(source: Any, *sinks: Any, mosaic: Any = None, **options: Any) -> Pipeline:

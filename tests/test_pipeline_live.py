@@ -52,7 +52,11 @@ from .fakes import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.usefixtures("no_thread_is_left")]
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.usefixtures("no_thread_is_left"),
+    pytest.mark.alone,
+]
 
 
 class LiveSource(FakeSource):

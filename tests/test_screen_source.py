@@ -27,6 +27,8 @@ from livemosaic.sources.screen import Place, ScreenSource, list_screens
 from .program import finish, needs_jit, spawn
 from .screen import SIZE, Screen, open_screen, until
 
+pytestmark = pytest.mark.alone
+
 U8 = NDArray[np.uint8]
 
 

@@ -29,6 +29,8 @@ from .fakes import TIMEOUT_S
 from .program import Run, finish, needs_jit, pictures, spawn
 from .test_options import another_value
 
+pytestmark = pytest.mark.alone
+
 SIZE = (640, 480)
 
 

@@ -35,6 +35,8 @@ from .program import SMALL, Run, finish, left, needs_jit, pictures, spawn
 from .screen import until
 from .streams import TIMEOUT_S, Watch, files_of, http_server, running
 
+pytestmark = pytest.mark.alone
+
 PAGE = "https://video.example/abc?key=s3cret"
 NAME = "https://video.example/abc?key=***"
 

@@ -42,6 +42,8 @@ from . import fakes
 from .gallery_files import photo
 from .test_live_gallery import gallery, scene
 
+pytestmark = pytest.mark.alone
+
 wait_until = partial(fakes.wait_until, timeout_s=60)
 
 SETTINGS = MosaicSettings(tile_px=16, scale=1.0)

@@ -39,6 +39,8 @@ from tests.streams import (
     running,
 )
 
+pytestmark = pytest.mark.alone
+
 ZERO_LATENCY = {"g": "10", "tune": "zerolatency", "preset": "ultrafast"}
 
 

@@ -30,6 +30,8 @@ from tests.streams import (
     receiver_threads,
 )
 
+pytestmark = pytest.mark.alone
+
 # The documented limits, and the time that a busy machine adds.
 BACK_S, NOTICED_S, ENDED_S = 2.0, 3.0, 0.5
 SLACK_S = 2.0

@@ -15,6 +15,8 @@ from .program import ENVIRONMENT, SMALL, finish, needs_jit, spawn
 from .screen import open_screen, until
 from .test_call_files import accepted
 
+pytestmark = pytest.mark.alone
+
 PAGE = (ROOT / "docs" / "wall.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 SETTINGS, UNIT, DESKTOP = BLOCKS

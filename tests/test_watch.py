@@ -39,6 +39,8 @@ from . import fakes
 from .gallery_files import encode, heic, oriented, photo, write_photos
 from .program import Program, spawn
 
+pytestmark = pytest.mark.alone
+
 RECIPE = Recipe(16, crops=0)
 wait_until = partial(fakes.wait_until, timeout_s=60)
 

@@ -34,7 +34,7 @@ U8 = NDArray[np.uint8]
 
 TITLE = "livemosaic"
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs X11")
+pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="needs X11"), pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from livemosaic.sources.pattern import PatternSource
 from .program import COMMAND, ENVIRONMENT, Outcome, finish, needs_jit, pictures, spawn
 from .screen import SIZE, Screen, open_screen, until
 
-pytestmark = [needs_jit, pytest.mark.slow]
+pytestmark = [needs_jit, pytest.mark.slow, pytest.mark.alone]
 
 U8 = NDArray[np.uint8]
 

@@ -19,7 +19,7 @@ from tests.browser import DESK, PHONE, Browser, Tab
 
 from .conftest import Site, served
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 TEXTS = "[...document.querySelectorAll('#photos .state')].map((it) => it.textContent)"
 

@@ -34,6 +34,8 @@ from ..clips import picture
 from ..program import left
 from .conftest import WAIT_S, Site, decoded, served, until
 
+pytestmark = pytest.mark.alone
+
 _numbers = itertools.count(1)
 
 

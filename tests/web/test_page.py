@@ -19,7 +19,7 @@ from tests.program import Run, left, needs_jit
 
 from .conftest import WAIT_S, Site, recorded, until
 
-pytestmark = [pytest.mark.slow, needs_jit]
+pytestmark = [pytest.mark.slow, needs_jit, pytest.mark.alone]
 
 FULL = "document.querySelectorAll('.option').length > 15 && lines.length > 0 && !isSending"
 # In a copy: to read the canvas itself is slow, and the browser says so.
