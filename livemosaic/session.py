@@ -268,7 +268,7 @@ def open_pipeline(
     from .pipeline.area import warm_up_area
     from .pipeline.away import AwayPicture
     from .sinks.atomic_file import report_recordings
-    from .sinks.base import RunContext, are_for_screen
+    from .sinks.base import AUTO, RunContext, are_for_screen
     from .sources import input_kind
 
     info = source.info
@@ -390,9 +390,11 @@ def open_pipeline(
         undo.callback(viewers[0].abort)
         if on_page is not None:
             on_page(listener.url, listener.guest_url)
+    capture_files = CaptureFiles(output, (with_keys or destinations[0]).options)
     if is_controlled:  # recordings are in the current folder
         report_recordings(Path())
-    capture_files = CaptureFiles(output, (with_keys or destinations[0]).options)
+        if options.codec == AUTO:
+            capture_files.choose_codec()
     return Pipeline(
         source,
         mosaic,

@@ -27,7 +27,6 @@ from livemosaic.doctor import (
     State,
     benchmark,
     cameras,
-    encoder_probe,
     encoders,
     run_checks,
     system,
@@ -38,6 +37,7 @@ from livemosaic.errors import GalleryError, SinkError
 from livemosaic.media.v4l2 import VideoDevice
 from livemosaic.processors import usable_cores
 from livemosaic.sinks import virtual_camera_devices
+from livemosaic.sinks.encoder_probe import Probe, Trial, probe
 from livemosaic.sources.camera import devices
 from livemosaic.sources.camera.devices import Camera
 
@@ -366,101 +366,43 @@ def test_no_virtual_camera(module: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 # ---- encoders ----------------------------------------------------------------------------
 
 
-def test_encoders_encode_a_frame(capfd: pytest.CaptureFixture[str]) -> None:
-    found = encoders.probe(["libx264", "h264_nvenc", "nope", "aac", "mpeg4"], each_s=60, all_s=60)
-    assert list(found) == ["libx264", "h264_nvenc", "nope", "aac", "mpeg4"]
-    assert found["libx264"]["state"] == found["mpeg4"]["state"] == "good"
-    assert found["libx264"]["ms"] > 0
-    assert found["nope"]["state"] == "absent"
-    assert found["aac"]["state"] == "failed"
-    assert capfd.readouterr() == ("", "")
-
-
-def test_encoders_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
-    encoder_probe.main(["libx264", "nope", "aac"])
-    ready, *answers = map(json.loads, capsys.readouterr().out.splitlines())
-    assert ready == {}
-    assert [answer["name"] for answer in answers] == ["libx264", "nope", "aac"]
-    assert answers[0]["error"] == ""
-    assert answers[0]["ms"] > 0
-    assert answers[1]["error"] == "absent"
-    assert answers[2]["error"] not in ("", "absent")
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (OSError(5, "no such\ndevice"), "no such device"),
-        (ValueError("wrong\nsize"), "wrong size"),
-        (MemoryError(), "MemoryError"),
-        (
-            SinkError("x.mp4: it cannot be written; try another"),
-            "x.mp4: it cannot be written; try another",
-        ),
-    ],
-)
-def test_the_reason_of_an_encoder(
-    error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch
+def test_encoders_on_a_machine_that_is_too_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any, **__: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(encoder_probe, "VideoEncoder", fail)
-    assert encoder_probe.encode_one("libx264") == (reason, 0.0)
-
-
-_STUB = """
-import json, os, sys, time
-print("{}", flush=True)
-for name in sys.argv[1:]:
-    if name == "crash": os.abort()
-    if name == "hang": time.sleep(60)
-    if name == "loud": print("a driver's words"); sys.stderr.write("and more\\n")
-    print(json.dumps({"name": name, "error": "", "ms": 1.0}), flush=True)
-"""
-
-
-@pytest.mark.slow
-def test_an_encoder_that_ends_its_process(capfd: pytest.CaptureFixture[str]) -> None:
-    names = ["a", "crash", "loud", "crash2", "hang", "b"]
-    command = (sys.executable, "-c", _STUB)
-    found = encoders.probe(names, command=command, each_s=2, all_s=60)
-    assert [found[name]["state"] for name in names] == [
-        "good", "failed", "good", "good", "failed", "good",
-    ]  # fmt: skip
-    assert found["crash"]["text"].startswith("its driver ended the process")
-    assert "within 2 s" in found["hang"]["text"]
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_probe_that_does_not_start() -> None:
-    found = encoders.probe(["a", "b"], command=("/nowhere/python",))
-    assert [of["state"] for of in found.values()] == ["untried", "untried"]
-    assert "No such file" in found["a"]["text"]
-
-
-def test_encoders_on_a_machine_that_is_too_slow() -> None:
     """The check ends in time, and does not call the encoders broken."""
-    command = (sys.executable, "-c", "import time; time.sleep(60)")
-    found = encoders.encoders(probe=lambda names: encoders.probe(names, command=command, all_s=0.2))
+    (tmp_path / "slow_probe.py").write_text("import time; time.sleep(60)")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = encoders.encoders(probe=lambda trial: probe(trial, module="slow_probe", all_s=0.2))
     assert {of["state"] for of in found.details["encoders"].values()} == {"untried"}
     assert found.state == "warning"
     assert found.text.startswith("there was no time to try libx264, libx265")
     assert found.fix == "close other programs, then run this again"
 
 
-def answering(*good: str) -> encoders.Probe:
-    def ask(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def answering(*good: str) -> Probe:
+    def ask(trial: Trial) -> dict[str, dict[str, Any]]:
         return {
             name: {"state": "good" if name in good else "failed", "text": "torn", "ms": 1.0}
-            for name in names
+            for name in trial.names
         }
 
     return ask
 
 
+def test_a_card_that_the_user_may_not_use() -> None:
+    found = encoders.encoders(
+        probe=answering(*encoders.SOFTWARE),
+        refused_devices=lambda: {"/dev/dri/renderD128": "render"},
+    )
+    assert found.state == "warning"
+    assert "no permission to use /dev/dri/renderD128" in found.text
+    assert found.fix == "sudo usermod -aG render $USER, then log out and in again"
+
+
 def test_encoders_in_words() -> None:
-    found = encoders.encoders(probe=answering(*encoders.SOFTWARE, "hevc_qsv"))
+    ask = functools.partial(encoders.encoders, refused_devices=dict)
+    assert ask(probe=answering(*encoders.SOFTWARE)).text.endswith("vulkan: torn)")
+    found = ask(probe=answering(*encoders.SOFTWARE, "hevc_qsv"))
     assert found.state == "good"
     assert found.text == "software: libx264, libx265, libsvtav1, libvpx-vp9; hardware: hevc_qsv"
     found = encoders.encoders(probe=answering("libx264"))

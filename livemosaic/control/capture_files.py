@@ -25,6 +25,12 @@ class CaptureFiles:
         self._lock = threading.Lock()
         self._names: set[str] = set()  # of files that may not exist yet
 
+    def choose_codec(self) -> None:
+        """Find the codec that `auto` means for recordings now, so that none waits for it."""
+        from ..sinks import parse_output
+
+        self._options = parse_output("recording.mkv", self._options).resolved(self._info).options
+
     def save_picture(self, frame: Frame) -> str:
         """Write a snapshot; return its name."""
         from ..media.frame import StreamInfo

@@ -133,10 +133,12 @@ class RunOptions:
     fps: Fraction | None = option(None, """constant output rate in frames/s, and the rate at which a
         numbered sequence is read (default: the times of the input; for a sequence 25)""",
         low=LOWEST_RATE, high=HIGHEST_RATE, group="output")
-    codec: str | None = option(None, "video encoder (default: by the container)", group="output")
-    preset: str | None = option(None, "speed preset of the encoder", group="output")
-    crf: float | None = option(None, "constant quality of the encoder, lower is better",
-        low=0, metavar="Q", group="output")
+    codec: str | None = option(None, """video encoder; auto: one of this machine's hardware, if
+        it works and is as good, else the default (default: by the container)""", group="output")
+    preset: str | None = option(None, """speed preset of the encoder; hardware takes those of x264,
+        too""", group="output")
+    crf: float | None = option(None, """constant quality of the encoder, lower is better; for
+        hardware on the scale of the software encoder""", low=0, metavar="Q", group="output")
     alpha: bool = option(False, """keep transparent parts in files that can: .png, .webp, .webm, and
         .mov or .mkv by prores_ks or ffv1 (default: they become grey)""", group="output")
     hdr: Literal["bt709", "keep"] = option("bt709", """HDR and wide colours: brought to BT.709, or

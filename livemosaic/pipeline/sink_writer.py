@@ -111,6 +111,7 @@ class SinkWriter:
         """This sink's part of the run report."""
         return {
             "name": self.sink.name,
+            "codec": self.sink.codec,
             "frames": self.frames_out,
             "dropped": self.dropped,
             "repeated": self.repeated,

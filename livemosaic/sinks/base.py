@@ -21,6 +21,7 @@ one_thread = exclusive("one thread writes to a sink")  # decorates `write` and `
 
 ENCODER_OPTIONS = ("codec", "preset", "crf")
 STANDARD_OUTPUT = "pipe:1"  # as FFmpeg calls it
+AUTO = "auto"  # as a codec: a hardware encoder that works here, else the default
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class FileOptions:
 
     Attributes
     ----------
-    codec, preset, crf : of the video encoder; None: its default, see `formats`
+    codec, preset, crf : of the video encoder; None: its default, see `formats`; codec `auto`: see
+        `Destination.resolved`
     overwrite : replace existing files
     format : container for standard output, and for a path without a known ending
     source_name : the input, which must not be the output
@@ -82,6 +84,7 @@ class Sink(ABC):
     rate : constant frames/s that the sink needs; None if it takes frames as they come
     dropped : frames without a place in the result
     repeated : how often the sink itself has repeated a frame
+    codec : FFmpeg's name of the video encoder; None if there is none
     """
 
     name: str = "sink"
@@ -89,6 +92,7 @@ class Sink(ABC):
     rate: Fraction | None = None
     dropped: int = 0
     repeated: int = 0
+    codec: str | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
@@ -197,6 +201,11 @@ class Destination(ABC):
 
     def check_stream(self, info: StreamInfo) -> None:  # noqa: B027
         """Raise `UsageError` if the output cannot take such a stream."""
+
+    def resolved(self, info: StreamInfo) -> Self:
+        """The same destination with the codec `auto` replaced by what this machine has for `info`,
+        which are the frames that will be written. `open` does it, too."""
+        return self
 
     @abstractmethod
     def open(self, info: StreamInfo, context: RunContext) -> Sink:

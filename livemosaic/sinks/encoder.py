@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -28,13 +28,15 @@ from ..media.frame import DeepPicture, Frame, StreamInfo
 from ..media.frame_rate import FrameRate
 from ..processors import codec_threads
 from .base import FileOptions
-from .formats import HARDWARE, encoder_defaults, is_deep
+from .formats import encoder_defaults, is_deep
+from .hardware import GOP, hardware_of
 
 _logger = logging.getLogger("livemosaic")
 
 _BT601_CODE = 5  # of FFmpeg's AVColorSpace
 _KEY_INTERVAL_S = 2  # viewers who join a stream see nothing before the next key frame
 _MAX_DELAY_S = 0.7  # in an encoder: a recording that is cut off lacks these pictures
+_MAX_BIT_RATE = 240_000_000  # of H.264 at level 5.1 and above
 _QP2LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA: its unit of quality per step of a quantiser scale
 _VARIABLE_RATE = 0x0400  # AVFMT_VARIABLE_FPS
 # AV_CODEC_FLAG_FRAME_DURATION: without it durations are lost, and the last frame has no length.
@@ -53,6 +55,8 @@ _MPEG_TICK = Fraction(1, 90_000)  # exact for all usual rates
 # PyAV cannot set a stream's aspect, which only these store in the picture. MP4 and MOV take it from
 # the encoder.
 _WITH_ASPECT = {"h264", "hevc", "mjpeg", "mpeg1video", "mpeg2video", "mpeg4"}
+
+_OPAQUE = {"h264", "hevc", "av1"}  # of hardware: it takes pictures with alpha, and drops that
 
 # These copy (or encode) a picture before they return. All others may keep a reference to it, on
 # their threads or to predict from it, and need a copy.
@@ -84,6 +88,7 @@ class VideoEncoder:
     codec : an `av.Codec`
     name : of the output, for messages
     low_delay : give out each picture at once, and a key frame every 2 s
+    explain : called without arguments when hardware refuses; returns the reason, may be empty
 
     Attributes
     ----------
@@ -106,7 +111,9 @@ class VideoEncoder:
         options: FileOptions,
         name: str,
         low_delay: bool = False,
+        explain: Callable[[], str] = str,
     ) -> None:
+        self._explain = explain
         self._name, self._codec, self._info, self._low_delay = name, codec, info, low_delay
         self._size = (info.width, info.height)
         self._is_mp4 = container.format.name in ("mp4", "mov")
@@ -361,12 +368,24 @@ class VideoEncoder:
             context.flags |= av.codec.context.Flags.low_delay
             context.gop_size = max(1, round(_KEY_INTERVAL_S * self._rate))
         if options.preset is not None:
-            context.options["preset"] = options.preset
-        if options.crf is not None:
-            context.options["crf"] = f"{options.crf:g}"
+            context.options["preset"] = defaults.presets.get(options.preset, options.preset)
         if defaults.qscale is not None:
             context.qscale = True
             context.global_quality = defaults.qscale * _QP2LAMBDA
+        if defaults.quality is None:
+            if options.crf is not None:
+                context.options["crf"] = f"{options.crf:g}"
+            return
+        if not self._low_delay:
+            context.gop_size = GOP
+        quality = defaults.quality(options.crf)
+        context.options.update(quality.options)
+        if quality.scale is not None:
+            context.qscale = quality.is_qscale
+            context.global_quality = quality.scale * (_QP2LAMBDA if quality.is_qscale else 1)
+        if quality.bits_per_pixel:
+            bits = quality.bits_per_pixel * info.width * info.height * self._rate
+            context.bit_rate = min(round(bits), _MAX_BIT_RATE)
 
     def _keep_mastering(self, options: dict[str, str], deep: DeepInfo) -> None:
         """Add the mastering data of HDR10 to the encoder's options."""
@@ -400,11 +419,12 @@ class VideoEncoder:
             self._stream.codec_context.open()
         except (av.error.FFmpegError, ValueError, OverflowError) as error:
             name, (width, height) = self._codec.name, self._size
-            if (need := HARDWARE.get(name.rpartition("_")[2])) is not None:
-                # Without it, FFmpeg reports anything from permissions to memory.
+            if (kind := hardware_of(name)) is not None:
+                # Without it, FFmpeg's error is anything from permissions to memory.
+                why = f" ({text})" if (text := self._explain()) else ""
                 raise SinkError(
-                    f"{self._name}: codec {name} needs {need}, which cannot be used here; "
-                    "use libx264, or look at livemosaic doctor"
+                    f"{self._name}: codec {name} needs {kind.need}, which cannot be used here{why};"
+                    " use auto, or look at livemosaic doctor"
                 ) from error
             values = {"preset": options.preset, "crf": options.crf}
             asked = [f"{key} {value}" for key, value in values.items() if value is not None]
@@ -432,7 +452,9 @@ def _pixel_format(codec: Any, wanted: str) -> str:
 
 
 def _with_alpha(codec: Any) -> str | None:
-    """The format with alpha that `codec` takes, if any."""
+    """The format with alpha that `codec` takes and keeps, if any."""
+    if codec.canonical_name in _OPAQUE and hardware_of(codec.name) is not None:
+        return None
     names = [it.name for it in codec.video_formats or () if any(c.is_alpha for c in it.components)]
     best, _ = av.codec.codec.find_best_pix_fmt_of_list(names, "yuva420p") if names else (None, 0)
     return best.name if best is not None else None

@@ -8,11 +8,11 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import BytesIO
 from math import ceil
-from typing import Any
+from typing import Any, Self
 
 from ..errors import LivemosaicError, SinkError, UsageError, problem_of
 from ..media.ffmpeg import (
@@ -30,7 +30,7 @@ from ..media.paths import ending
 from ..media.urls import PROTOCOLS, is_url, protocol_problem, public_name, split_url
 from . import formats
 from .atomic_file import AtomicFile, check_path, refuse_folder, resolved, sink_errors
-from .base import STANDARD_OUTPUT, Destination, FileOptions, RunContext, Sink, one_thread
+from .base import AUTO, STANDARD_OUTPUT, Destination, FileOptions, RunContext, Sink, one_thread
 from .encoder import VideoEncoder
 from .muxer_file import MuxerFile
 from .sender import Order, Sender
@@ -75,8 +75,18 @@ class FileDestination(Destination):
         if self.is_file:
             check_path(self)
 
+    def resolved(self, info: StreamInfo) -> Self:
+        if self.options.codec != AUTO:
+            return self
+        from .auto_codec import choose
+
+        options = choose(
+            self.format, self.options, info, output=self.name, low_delay=self.is_network
+        )
+        return replace(self, options=options)
+
     def open(self, info: StreamInfo, context: RunContext) -> FileSink:
-        return FileSink(self, info)
+        return FileSink(self.resolved(info), info)
 
 
 def parse_output(spec: str, options: FileOptions) -> FileDestination:
@@ -175,8 +185,15 @@ class FileSink(Sink):
                     target, destination, time_base=info.time_base, live=self._lasts
                 )
             codec = formats.find_codec(destination.format, options, output=self.name, info=info)
+            self.codec = codec.name
             self._video = VideoEncoder(
-                self._container, codec, info, options=options, name=self.name, low_delay=is_network
+                self._container,
+                codec,
+                info,
+                options=options,
+                name=self.name,
+                low_delay=is_network,
+                explain=lambda: _refusal(codec.name, options, info, low_delay=is_network),
             )
             self._tracks = Tracks(
                 self._container,
@@ -435,6 +452,12 @@ class FileSink(Sink):
         """Note the size of a recording: until there it plays, because each packet is flushed."""
         if self._lasts and self._file is not None:
             self._whole = self._file.size
+
+
+def _refusal(encoder: str, options: FileOptions, info: StreamInfo, *, low_delay: bool) -> str:
+    from .auto_codec import reason
+
+    return reason(encoder, options, info, low_delay=low_delay)
 
 
 def _open(

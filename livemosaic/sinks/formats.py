@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import OptionError, UsageError
 from ..media.deep import is_wide
 from ..media.ffmpeg import av
 from ..media.frame import StreamInfo
-from .base import FileOptions
+from . import hardware
+from .base import AUTO, FileOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,9 @@ class Encoder:
     qscale: int | None = None  # a fixed quantiser scale
     encoder: str | None = None  # FFmpeg's name of it, where users know another
     pixel_format: str | None = None  # None: the nearest to the input's
+    # Of hardware: what a crf means, and its own presets for those of x264.
+    quality: Callable[[float | None], hardware.Quality] | None = None
+    presets: Mapping[str, str] = field(default_factory=dict)
 
 
 ENCODERS: dict[str, Encoder] = {
@@ -96,18 +101,6 @@ _USUAL = {
 _DEEP = {"libx265", "libsvtav1", "prores", "prores_ks", "prores_aw", "ffv1", "dnxhd", "v210"}
 _DEEP_KINDS = ("hevc_", "av1_", "prores_")  # of hardware
 _HDR_CODEC = "libx265"  # the default for HDR that is kept
-
-# By the ending of an encoder's name: a part of the machine that it needs.
-HARDWARE = {
-    "nvenc": "an NVIDIA card and its driver",
-    "qsv": "an Intel graphics processor and its driver",
-    "amf": "an AMD card and its driver",
-    "vaapi": "a graphics card with a VA-API driver",
-    "vulkan": "a graphics card with a Vulkan driver for video",
-    "videotoolbox": "macOS",
-    "mf": "Windows",
-    "v4l2m2m": "an encoder of the system, as a Raspberry Pi has it",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +181,6 @@ LIVE_MUXER_OPTIONS = {
 
 _MAX_CRF = 63  # of VP9 and AV1
 _MAX_CRF_H26X = 51  # of libx264 and libx265
-_PRESETS = (  # of x264 and x265
-    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
-    *("medium", "slow", "slower", "veryslow", "placebo"),
-)
 
 
 def find_format(name: str, *, output: str) -> Format:
@@ -207,14 +196,15 @@ def find_format(name: str, *, output: str) -> Format:
 def find_codec(
     format: Format, options: FileOptions, *, output: str, info: StreamInfo | None = None
 ) -> Any:
-    """The `av.Codec` to encode `info` with; raises `OptionError` if it does not fit the container,
-    or does not have the options."""
-    name = options.codec or format.codec
-    if options.codec is None and info is not None and info.deep and is_wide(info.deep.colour):
-        name = _HDR_CODEC if keeps_hdr(format, options) else name
+    """The `av.Codec` to encode `info` with; raises `OptionError` if it does not fit the container
+    or `info`, or does not have the options. `auto` is the software encoder here."""
+    name = _asked(options) or default_codec(format, options, info)
     try:
         codec = av.Codec(_encoder(name), "w")
     except ValueError:
+        if (need := hardware.hardware_of(name)) is not None:
+            problem = f"it needs {need.need}, and is not in this FFmpeg; use auto"
+            raise OptionError("codec", name, problem) from None
         raise OptionError("codec", name, f"there is no such encoder{_similar(name)}") from None
     if codec.type != "video":
         problem = f"it encodes {codec.type}, not video; try {format.codec}"
@@ -222,39 +212,82 @@ def find_codec(
     if not _takes(format, codec):
         problem = f"{output}: {format.muxer} cannot contain it"
         raise OptionError("codec", name, f"{problem}; use {format.codec}, or an .mkv file")
-    private = _private_options(codec)
+    has = _options_of(codec)
     for option, value in (("preset", options.preset), ("crf", options.crf)):
-        if value is not None and option not in private:
+        if value is not None and option not in has:
             raise OptionError(option, value, f"codec {codec.name} has no {option}; leave it out")
-    closed = codec.name in ("libx264", "libx265")
-    if closed and options.preset is not None and options.preset not in _PRESETS:
+    kind = _tuned(codec)
+    known: tuple[str, ...] = hardware.X264_PRESETS if codec.name in ("libx264", "libx265") else ()
+    if kind is not None:
+        known = tuple(dict.fromkeys((*kind.presets.values(), *kind.presets)))
+    if known and options.preset is not None and options.preset not in known:
         # Refused here, because the encoder would complain on standard error.
-        raise OptionError("preset", options.preset, f"must be one of {', '.join(_PRESETS)}")
-    worst = _MAX_CRF_H26X if closed else _MAX_CRF
+        raise OptionError("preset", options.preset, f"must be one of {', '.join(known)}")
+    is_h26x = codec.canonical_name in ("h264", "hevc")
+    worst = _MAX_CRF_H26X if is_h26x else _MAX_CRF
     if options.crf is not None and not 0 <= options.crf <= worst:
         raise OptionError("crf", options.crf, f"must be 0 (best) to {worst} (smallest)")
+    if info is not None and (problem := hardware.problem(codec.name, info.width, info.height)):
+        raise OptionError("codec", name, f"{problem}; use auto, or {format.codec}")
     return codec
+
+
+def default_codec(format: Format, options: FileOptions, info: StreamInfo | None = None) -> str:
+    """The encoder of a container, or of HDR that is kept."""
+    if info is not None and info.deep and is_wide(info.deep.colour):
+        options = replace(options, codec=None)
+        return _HDR_CODEC if keeps_hdr(format, options) else format.codec
+    return format.codec
 
 
 def keeps_depth(options: FileOptions) -> bool:
     """Whether the codec that was asked for keeps 10 bits."""
-    return options.codec is not None and is_deep(_encoder(options.codec))
+    name = _asked(options)
+    return name is not None and is_deep(_encoder(name))
 
 
 def keeps_hdr(format: Format, options: FileOptions) -> bool:
     """Whether HDR stays in this container, by the codec that was asked for or by the default."""
-    if not options.keep_hdr or options.codec is not None:
+    if not options.keep_hdr or _asked(options) is not None:
         return options.keep_hdr and keeps_depth(options)
     return _takes(format, av.Codec(_HDR_CODEC, "w"))
 
 
 def is_deep(encoder: str) -> bool:
-    return encoder in _DEEP or encoder.startswith(_DEEP_KINDS)
+    kind = hardware.hardware_of(encoder)
+    return encoder in _DEEP or (encoder.startswith(_DEEP_KINDS) and (kind is None or kind.deep))
 
 
 def encoder_defaults(options: FileOptions, codec: Any) -> Encoder:
     """The defaults of `codec`, which `find_codec` found for these options."""
-    return ENCODERS.get(options.codec or "") or ENCODERS.get(codec.name, Encoder())
+    kind, coding = _tuned(codec), codec.canonical_name
+    if kind is None:
+        return ENCODERS.get(options.codec or "") or ENCODERS.get(codec.name, Encoder())
+    usual = float(ENCODERS[_USUAL[coding]].options["crf"])
+    return Encoder(
+        kind.options,
+        kind.low_delay,
+        kind.recording,
+        quality=lambda crf: kind.quality(coding, usual if crf is None else crf),
+        presets=kind.presets,
+    )
+
+
+def fitting(options: FileOptions, encoder: str) -> FileOptions:
+    """The options for an encoder that is taken instead of the one they were meant for."""
+    has_preset = "preset" in _options_of(av.Codec(encoder, "w"))
+    return replace(options, codec=encoder, preset=options.preset if has_preset else None)
+
+
+def hardware_encoders(coding: str) -> list[str]:
+    """The hardware encoders of a coding in this FFmpeg, whether they work here or not."""
+    names = (f"{coding}_{kind}" for kind in hardware.KINDS)
+    return [name for name in names if name in av.codecs_available and _is_video_encoder(name)]
+
+
+def _asked(options: FileOptions) -> str | None:
+    """The codec that was asked for by its name."""
+    return None if options.codec == AUTO else options.codec
 
 
 def _encoder(name: str) -> str:
@@ -266,11 +299,12 @@ def _encoder(name: str) -> str:
 
 def supported_options(format: Format, options: FileOptions) -> set[str]:
     """Which of `codec`, `preset` and `crf` go with a container, given the other two."""
-    name, found = format.codec, set()
+    name, found = format.codec, {"codec"} if options.codec == AUTO else set[str]()
+    asked = _asked(options)
     with contextlib.suppress(ValueError):
-        if options.codec is not None and _takes(format, av.Codec(_encoder(options.codec), "w")):
-            name, found = _encoder(options.codec), {"codec"}
-    return found | _private_options(av.Codec(name, "w")) & {"preset", "crf"}
+        if asked is not None and _takes(format, av.Codec(_encoder(asked), "w")):
+            name, found = _encoder(asked), {"codec"}
+    return found | _options_of(av.Codec(name, "w"))
 
 
 def _takes(format: Format, codec: Any) -> bool:
@@ -281,9 +315,19 @@ def _takes(format: Format, codec: Any) -> bool:
         return codec.name in container.supported_codecs
 
 
-def _private_options(codec: Any) -> set[str]:
+def _tuned(codec: Any) -> hardware.Hardware | None:
+    """The kind of a hardware encoder whose options are known; None for other encoders."""
+    known = codec.canonical_name in ("h264", "hevc", "vp9", "av1")
+    return hardware.hardware_of(codec.name) if known else None
+
+
+def _options_of(codec: Any) -> set[str]:
+    """Which of `preset` and `crf` an encoder has."""
+    kind = _tuned(codec)
+    if kind is not None:
+        return {"crf", "preset"} if kind.presets else {"crf"}
     context = av.CodecContext.create(codec.name, "w")
-    return {option.name for option in context.supported_options.private}
+    return {option.name for option in context.supported_options.private} & {"preset", "crf"}
 
 
 def _similar(name: str) -> str:
