@@ -300,12 +300,14 @@ def open_pipeline(
                 "guests: phones cannot reach this address; use --web 0.0.0.0:%d", listener.port
             )
     gallery = options.gallery if gallery is None else gallery
-    is_typed = isinstance(gallery, str) and "gallery" in options.explicit
-    if is_typed and gallery in BUILTIN and os.path.exists(gallery):
-        _log.warning(
-            "%s: the built-in gallery is used; for the folder or file here write ./%s",
-            gallery, gallery,
-        )  # fmt: skip
+    typed = [options.gallery] if isinstance(options.gallery, str) else options.gallery
+    if gallery is options.gallery and "gallery" in options.explicit:
+        for name in typed:
+            if name in BUILTIN and os.path.exists(name):
+                _log.warning(
+                    "%s: the built-in gallery is used; for the folder or file here write ./%s",
+                    name, name,
+                )  # fmt: skip
     opens = functools.partial(open_gallery, recipe=options.recipe)
     builds = is_of_photos(gallery)
     gallery = opens(gallery, progress=on_photos)

@@ -70,6 +70,8 @@ def test_a_snapshot_never_changes() -> None:
     for name, array in before.items():
         np.testing.assert_array_equal(np.array(getattr(first, name)), array)
     with pytest.raises(ValueError, match="read-only"):
+        live.snapshot.texture[0] = 0
+    with pytest.raises(TypeError, match="assignment"):
         live.snapshot.points[0] = 0
 
 

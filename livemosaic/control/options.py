@@ -76,7 +76,7 @@ class RunOptions:
     # fmt: off
     gallery: Texts = option("photos", """photos or emoji (included), a gallery file, or photos: a
         folder, an image file or a quoted glob, from which a gallery is built once and kept; give
-        it several times to put photos together""",
+        it several times to use several together""",
         metavar="G", live=True, is_path=True, kind=TEXTS, several=True)
     profile: str = option("default", """a named set of mosaic options; reference is the published
         algorithm with its parameters""", choices=tuple(PROFILES), live=True)

@@ -88,7 +88,7 @@ class LiveState:
     settings: MosaicSettings = MosaicSettings()
     # fmt: off
     gallery: Texts = option("photos", """photos or emoji, a gallery file, or photos: a folder, an
-        image file, a glob, or a list of them""", live=True, kind=TEXTS)
+        image file or a glob; or a list of them""", live=True, kind=TEXTS)
     area: AreaName = option("everything", """where the mosaic is: everywhere, behind the person in
         front of the camera, or only on the person""", live=True, group="live")
     outside: str = option("original", """what is shown elsewhere: original, blur, a colour such as

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ..argument import path_text, take
-from ..errors import GalleryError
+from ..errors import GalleryError, OptionError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .recipe import Recipe
 
     # What stands for a gallery: an open one, a name or path, or pictures.
-    GallerySpec = Gallery | str | Path | Sequence[str | Path | NDArray[Any] | Image]
+    GallerySpec = Gallery | str | Path | Sequence[Gallery | str | Path | NDArray[Any] | Image]
 
 # Imported when first used: `livemosaic --help` needs no NumPy, and a mosaic no builder.
 _LAZY = {
@@ -70,7 +70,8 @@ def open_gallery(
         gallery file, or photos: a folder, an image file, a glob, or a list of such (built in the
         cache folder, and again when the photos change). Write `./photos` for a file or folder with
         the name of a built-in gallery. Or a list of pictures, see `Gallery.from_images`, or a
-        `Gallery`, which is returned
+        `Gallery`, which is returned. In a list, each of `photos`, `emoji`, a gallery file and a
+        `Gallery` is a gallery, and all else makes one; together they are joined
     progress : called as progress(done, total) while photos are read
     recipe : how a gallery of photos is made, such as Recipe(crops=0, no_mirror=True)
     rgb : arrays in a list are RGB; by default BGR
@@ -78,16 +79,19 @@ def open_gallery(
     Raises
     ------
     GalleryError : the gallery does not exist, or cannot be used
-    UsageError : an argument makes no sense, or a picture of the list is none
+    UsageError : an argument makes no sense, a picture of the list is none, or a gallery is
+        given twice
 
     Examples
     --------
     >>> from livemosaic import open_gallery
     >>> open_gallery("photos")
     <Gallery 'photos': 5514 tiles of 64 px>
+    >>> open_gallery(["photos", "emoji"])
+    <Gallery 'photos, emoji': 10730 tiles of 64 px>
     """
     from .builtin import BUILTIN, open_builtin
-    from .file_format import Gallery, how_to_build, refuse_gallery
+    from .file_format import Gallery, how_to_build
     from .recipe import Recipe
 
     if isinstance(spec, Gallery):
@@ -95,18 +99,22 @@ def open_gallery(
     _check_spec(spec)
     take("recipe", recipe, Recipe | None, "a Recipe")
     take("progress", progress, Callable | None, "a function")
-    if not isinstance(spec, str | Path) and len(spec) == 1 and isinstance(spec[0], str | Path):
-        spec = spec[0]
+    if not isinstance(spec, str | Path):
+        specs = _parts_of(spec)
+        if len(specs) > 1:
+            return _join(
+                [open_gallery(it, progress=progress, recipe=recipe, rgb=rgb) for it in specs]
+            )
+        if len(spec) == 1 and isinstance(spec[0], Gallery | str | Path):
+            return open_gallery(spec[0], progress=progress, recipe=recipe)
     if is_of_photos(spec):
-        paths = [spec] if isinstance(spec, str | Path) else spec
+        paths: Sequence[Any] = [spec] if isinstance(spec, str | Path) else spec
         if not _are_paths(paths):
             from .build import images_gallery
 
             return Gallery(images_gallery(paths, recipe or Recipe(), rgb=rgb), name="images")
         from .cache import photos_gallery
 
-        for path in paths:
-            refuse_gallery(path, builtin=path in BUILTIN)
         return photos_gallery(paths, recipe, progress=progress)
     assert isinstance(spec, str | Path)
     if spec in BUILTIN:
@@ -125,7 +133,8 @@ def open_gallery(
 
 
 def is_of_photos(spec: GallerySpec) -> bool:
-    """Whether a gallery is built of photos: of a folder, an image, a glob, or several of them."""
+    """Whether a gallery, or a part of it, is built of photos: of a folder, an image, a glob, or
+    several of them; or of pictures."""
     from .builtin import BUILTIN
     from .file_format import Gallery
 
@@ -133,7 +142,9 @@ def is_of_photos(spec: GallerySpec) -> bool:
         return False
     _check_spec(spec)
     if not isinstance(spec, str | Path):
-        return len(spec) != 1 or not _are_paths(spec) or is_of_photos(spec[0])
+        if len(spec) == 1 and _are_paths(spec):
+            return is_of_photos(spec[0])
+        return not len(spec) or not all(map(_is_gallery, spec))
     path = os.path.expanduser(spec)
     if spec in BUILTIN:
         return False
@@ -149,6 +160,49 @@ def is_of_photos(spec: GallerySpec) -> bool:
             return image_kind(file.read(HEAD_BYTES)) is not None
     except OSError:
         return False
+
+
+def _parts_of(items: Sequence[Any]) -> list[Any]:
+    """The galleries of a list, and what makes one together as one, where its first item is."""
+    parts: list[Any] = []
+    rest: list[Any] = []
+    for item in items:
+        if _is_gallery(item):
+            parts.append(item)
+        else:
+            if not rest:
+                parts.append(rest)
+            rest.append(item)
+    return parts
+
+
+def _is_gallery(item: object) -> bool:
+    """Whether an item of a list is a gallery of its own, be it missing or damaged: other paths, and
+    pictures, make one together."""
+    from .builtin import BUILTIN
+    from .file_format import SUFFIX, Gallery, is_gallery_file
+
+    if not isinstance(item, str | Path):
+        return isinstance(item, Gallery)
+    path = os.path.expanduser(item)
+    try:
+        is_file = is_gallery_file(path)
+    except (OSError, ValueError):  # opening it reports the problem
+        is_file = False
+    named = path.endswith(SUFFIX) and not glob.has_magic(path) and not is_of_photos(path)
+    return item in BUILTIN or is_file or named
+
+
+def _join(galleries: Sequence[Gallery]) -> Gallery:
+    """Several galleries as one; `OptionError` if one is given twice."""
+    from .cut import join_galleries
+
+    known: list[Gallery] = []
+    for gallery in (part for it in galleries for part in it.parts):
+        if any(gallery is it or (it.path and it.path == gallery.path) for it in known):
+            raise OptionError("gallery", gallery.name, "it is given twice; leave one out")
+        known.append(gallery)
+    return join_galleries(known)
 
 
 def _check_spec(spec: object) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..jit import F32, I16, I32, U16, Bools, kernel, kernel_part
 from .file_format import Gallery
+from .joined import JoinedGallery
 from .kmeans import kmeans
 from .layout_features import POINTS, points_to_lab
 from .levels import COARSE, FINE, LANES, blocks, quantize, to_levels
@@ -157,7 +158,8 @@ def weights(tint: float) -> F32:
 def layout_index(gallery: Gallery) -> LayoutIndex:
     """The index of a gallery, made once: 2 s for 300,000 tiles.
 
-    That of a live gallery is made of the one before, as long as its clusters are good.
+    That of a live gallery is made of the one before, as long as its clusters are good, and that of
+    a joined one of those of its parts.
     """
     if gallery not in _indices:
         before = _index_before(gallery)
@@ -170,7 +172,10 @@ _indices: WeakKeyDictionary[Gallery, LayoutIndex] = WeakKeyDictionary()
 
 
 def _index_before(gallery: Gallery) -> LayoutIndex | None:
-    """The latest index of an earlier state of a live gallery."""
+    """The latest index of an earlier state of a live gallery, or that of the parts of a joined
+    one."""
+    if isinstance(gallery, JoinedGallery):
+        return _side_by_side(gallery)
     if not isinstance(gallery, GallerySnapshot):
         return None
     known = [it for it in list(_indices.items()) if gallery.follows(it[0])]
@@ -188,6 +193,8 @@ def _updated(before: LayoutIndex, gallery: Gallery) -> LayoutIndex | None:
     gone = np.flatnonzero(gallery.gone[:known])
     left = before.place[np.concatenate([2 * gone, 2 * gone + 1])]
     left = np.sort(left[left >= 0])
+    if not len(left) and known == len(gallery):
+        return before
     tiles = np.arange(known, len(gallery), dtype=np.int32)
     new = _variants(gallery, tiles[~gallery.gone[tiles]])
     count = len(before.variant) - len(left) + len(new)
@@ -277,6 +284,45 @@ def _updated(before: LayoutIndex, gallery: Gallery) -> LayoutIndex | None:
     )
 
 
+def _side_by_side(gallery: JoinedGallery) -> LayoutIndex:
+    """An index with the clusters of all parts of a gallery, and of their tiles all."""
+    # Those that are not kept would be there twice.
+    parts = [_indices.get(part) or new_index(part) for part in gallery.shown]
+    made = _one_piece(sum(len(it.variant) for it in parts), sum(int(it.slots[-1]) for it in parts))
+    for name, rows in made.items():
+        np.concatenate([getattr(it, name) for it in parts], out=rows)
+    ends = {"place": 0, "tile": 0, "photo": 0, "slot": 0}
+    place, start, slots, photo_start, photo_members = (list[I32]() for _ in range(5))
+    for part, it in zip(gallery.shown, parts, strict=True):
+        first, end = ends["place"], ends["place"] + len(it.variant)
+        made["variant"][first:end] += 2 * ends["tile"]
+        made["photo"][first:end] += ends["photo"]
+        place.append(np.where(it.place >= 0, it.place + first, -1))
+        start.append(it.start[:-1] + first)
+        slots.append(it.slots[:-1] + ends["slot"])
+        photos = part.sources.photo_count  # the last ones may have no tile
+        its_photos = np.pad(it.photo_start, (0, photos + 1 - len(it.photo_start)), mode="edge")
+        photo_start.append(its_photos[:-1] + first)
+        photo_members.append(it.photo_members + first)
+        ends["place"] = end
+        ends["tile"] += len(part)
+        ends["photo"] += photos
+        ends["slot"] += int(it.slots[-1])
+    centres = np.hstack([it.centres.reshape(COARSE, -1)[:, : len(it.start) - 1] for it in parts])
+    rounded = np.zeros((COARSE, -(-centres.shape[1] // LANES) * LANES), np.int16)
+    rounded[:, : centres.shape[1]] = centres
+    return _completed(
+        **made,
+        place=np.concatenate(place).astype(np.int32),
+        start=np.append(np.concatenate(start), ends["place"]).astype(np.int32),
+        clustered=sum(it.clustered for it in parts),
+        slots=np.append(np.concatenate(slots), ends["slot"]).astype(np.int32),
+        centres=rounded.reshape(-1),
+        photo_start=np.append(np.concatenate(photo_start), ends["place"]).astype(np.int32),
+        photo_members=np.concatenate(photo_members),
+    )
+
+
 def _one_piece(places: int, slots: int) -> dict[str, NDArray[Any]]:
     """The large arrays of an index, without content, as parts of one. The memory of a large array
     goes back to the system; of some megabytes that come and go, the allocator keeps more and
@@ -332,7 +378,7 @@ def _encode_variants(gallery: Gallery, variant: I32) -> tuple[F32, F32]:
     residual = np.empty(len(variant), np.float32)
     for begin in range(0, len(variant), _BATCH):
         part = slice(begin, begin + _BATCH)
-        points = np.asarray(gallery.points)[variant[part] // 2]
+        points = np.array(gallery.points[variant[part] // 2])
         mirrored = variant[part] % 2 == 1
         points[mirrored] = points[mirrored, :, ::-1]
         codes[part], residual[part] = encode(points_to_lab(points))

@@ -84,11 +84,16 @@ class LiveGallery:
         self.recipe = replace(recipe or recipe_of(gallery), tile_px=gallery.tile_px)
         self._base, self._lock = gallery, threading.Lock()
         self._state = GalleryRows(gallery)
-        self._gone = Rows(np.zeros(len(gallery), np.bool_))
+        self._gone = Rows(gallery.gone)
         self._means: Rows | None = None  # the mean colour of each tile, once they are needed
         self._added: dict[str, AddedPhoto] = {}  # in the order in which they joined
-        self._numbers = {name: number for number, name in enumerate(gallery.sources.photos())}
-        self._next_number = itertools.count(len(self._numbers))  # of an array or image
+        gone = set(gallery.source_photo[gallery.gone].tolist())
+        self._numbers = {
+            name: number
+            for number, name in enumerate(gallery.sources.photos())
+            if number not in gone
+        }
+        self._next_number = itertools.count(gallery.sources.photo_count)  # of an array or image
         self.added = self.removed = 0
         self.new: deque[int] = deque()
         self.snapshot = GallerySnapshot(gallery, 0, self._gone.view, self._state)
@@ -234,7 +239,7 @@ class LiveGallery:
         chosen = np.zeros(len(crops), np.bool_)
         if crops.any() and len(self._numbers) < CROPS_BELOW_PHOTOS:
             if self._means is None:
-                self._means = Rows(mean_colours(self._state.points.view))
+                self._means = Rows(mean_colours(np.array(self.snapshot.points)))
             known = [self._means.view[~self._gone.view], mean_colours(arrays["points"][~crops])]
             chosen[crops] = new_colours(arrays["points"][crops], np.concatenate(known))
         return chosen

@@ -34,18 +34,23 @@ def gallery_info(gallery: Gallery) -> dict[str, Any]:
     is mostly of this colour.
     """
     population = np.diff(gallery.members_start)
-    fullest = gallery.features.argmax(axis=1)
-    usable = gallery.kept[gallery.labels]
+    fullest = np.concatenate([part.features.argmax(axis=1) for part in gallery.parts])
+    usable = gallery.kept[gallery.labels] & ~gallery.gone
+    photos = [part.sources.photo_count for part in gallery.parts]
+    repeated = len(np.unique(gallery.source_photo[gallery.gone]))
+    lettering = (
+        len(np.unique(part.source_photo[~part.mirrors])) for part in gallery.parts if part.mirror
+    )
     return {
         "name": gallery.name,
         "path": None if gallery.path is None else str(gallery.path),
-        "tiles": len(gallery),
+        "tiles": int(np.count_nonzero(~gallery.gone)),
         "tiles_kept": int(usable.sum()),
-        "photos": len(gallery.sources.photos()),
+        "photos": sum(photos) - repeated,
         "tile_px": gallery.tile_px,
         "uncut": len(gallery.uncut),
         "mirror": gallery.mirror,
-        "lettering": len(np.unique(gallery.source_photo[~gallery.mirrors])) * gallery.mirror,
+        "lettering": sum(lettering),
         "clusters": len(population),
         "clusters_kept": int(gallery.kept.sum()),
         "clusters_dropped": int((~gallery.kept).sum()),
@@ -56,6 +61,18 @@ def gallery_info(gallery: Gallery) -> dict[str, Any]:
         "colour_coverage": len(np.unique(fullest[usable])) / gallery.features.shape[1],
         "bytes": gallery.bytes,
         "options": gallery.options,
+        "repeated": repeated,
+        "galleries": [
+            {
+                "name": part.name,
+                "path": None if part.path is None else str(part.path),
+                "tiles": len(part),
+                "photos": count,
+                "mirror": part.mirror,
+                "options": part.options,
+            }
+            for part, count in zip(gallery.parts, photos, strict=True)
+        ],
     }
 
 
@@ -77,15 +94,22 @@ def info_lines(info: dict[str, Any]) -> list[str]:
             )
         return f"{p['min']:,} to {p['max']:,} tiles each, median {p['median']:g}"
 
+    parts = info["galleries"]
     mirrored = "all photos may be mirrored" if info["mirror"] else "no photo is mirrored"
+    excepted = [f"those of {it['name']}" for it in parts if not it["mirror"]]
     if info["lettering"]:
-        mirrored += f", except {info['lettering']:,} with lettering"
+        excepted.append(f"{info['lettering']:,} with lettering")
+    if info["mirror"] and excepted:
+        mirrored += f", except {' and '.join(excepted)}"
     kept, dropped = info["clusters_kept"], info["clusters_dropped"]
     size = text_of(sides(info["tile_px"]))
     rows = {
-        "gallery": f"{info['name']} ({info['path'] or 'in memory'})",
+        "gallery": f"{info['name']} ({_place(info)})",
         "tiles": f"{_counted(info['tiles'], 'tile')} of {size} pixels, "
         f"from {_counted(info['photos'], 'photo')}",
+        "repeated": f"{_counted(info['repeated'], 'photo')} of several galleries, used once each"
+        if info["repeated"]
+        else "",
         "mirrored": mirrored,
         "clusters": _counted(kept + dropped, "group") + " of tiles with similar colours",
         "kept": f"{_counted(kept, 'cluster')} of {spread('kept')}" if kept else "",
@@ -103,9 +127,19 @@ def info_lines(info: dict[str, Any]) -> list[str]:
             f"{name.replace('_', '-')} "
             f"{'by colour' if value is None else str(value).removesuffix('.0')}"
             for name, value in info["options"].items()
-        ),
+        )
+        if len(parts) == 1
+        else "",
     }
     return [f"{name:11s} {value}" for name, value in rows.items() if value]
+
+
+def _place(info: dict[str, Any]) -> str:
+    """Where a gallery is; of a joined one, what each has."""
+    parts = info["galleries"]
+    if len(parts) == 1:
+        return str(info["path"] or "in memory")
+    return "; ".join(f"{it['name']}: {_counted(it['photos'], 'photo')}" for it in parts)
 
 
 def _counted(number: int, thing: str) -> str:

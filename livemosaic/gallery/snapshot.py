@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .file_format import Gallery, Sources, Stamp
+from .stacked import Clusters, StackedRows, StackedSources, clusters_without
 
 # Room to spare in an array that grows, as a share of its rows, and at least so many.
 _SPARE, _LEAST_SPARE = 0.5, 1024
@@ -46,46 +47,6 @@ class Rows:
         return view
 
 
-class StackedRows:
-    """The rows of two arrays as if they were one: tiles of a mapped file, and of memory."""
-
-    def __init__(self, first: NDArray[Any], second: NDArray[Any]) -> None:
-        self._first, self._second = first, second
-
-    def __len__(self) -> int:
-        return len(self._first) + len(self._second)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """As of an array."""
-        return (len(self), *self._first.shape[1:])
-
-    def __getitem__(self, rows: Any) -> NDArray[Any]:
-        """The same as of an array, for a number, a slice or an array of numbers; a copy if need
-        be."""
-        if isinstance(rows, tuple):  # a part of one row
-            found: NDArray[Any] = self[rows[0]][rows[1:]]
-            return found
-        end = len(self._first)
-        if isinstance(rows, slice):
-            begin, stop, step = rows.indices(len(self))
-            if begin >= 0 and stop <= end:
-                return self._first[begin:stop:step]
-            rows = np.arange(begin, stop, step)
-        numbers = np.asarray(rows)
-        if numbers.ndim == 0:
-            number = int(numbers) + (len(self) if numbers < 0 else 0)
-            return np.asarray(self._first[number] if number < end else self._second[number - end])
-        made = np.empty((len(numbers), *self._first.shape[1:]), self._first.dtype)
-        of_first = numbers < end
-        made[of_first] = self._first[numbers[of_first]]
-        made[~of_first] = self._second[numbers[~of_first] - end]
-        return made
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.concatenate([self._first, self._second]).astype(dtype or self._first.dtype)
-
-
 class GallerySnapshot(Gallery):
     """A live gallery at one moment. See `Gallery`; made by `LiveGallery.snapshot`.
 
@@ -108,7 +69,7 @@ class GallerySnapshot(Gallery):
         self.uncut = cast(NDArray[np.uint8], StackedRows(base.uncut, rows.uncut.view))
         self.uncut_photo, self.uncut_crop = rows.uncut_photo.view, rows.uncut_crop.view
         self.heads = rows.heads.view
-        self.points = rows.points.view
+        self.points = cast(NDArray[np.uint8], StackedRows(base.points, rows.points.view))
         self.texture = rows.texture.view
         self.centres = base.centres
         self.labels = rows.labels.view
@@ -117,23 +78,16 @@ class GallerySnapshot(Gallery):
         self.added_crops = rows.added_crops.view
         self.stamps = rows.stamps.view
         self.gone = gone
-        self.sources = Sources(rows.sources(), rows.root)
+        added = Sources(rows.sources(), rows.root)
+        self.sources = StackedSources([base.sources, added], self.source_photo)
 
     @cached_property
-    def _clusters(self) -> _Clusters:
+    def _clusters(self) -> Clusters:
         """Made when the match by clusters asks: for 300,000 tiles it takes a frame's time."""
         base = self.base
         new = np.arange(len(base), len(self), dtype=np.int32)
         members = np.concatenate([base.members, new])
-        members = members[~self.gone[members]]
-        labels = self.labels[members]
-        sizes = np.bincount(labels, minlength=len(base.kept))
-        kept = base.kept & (sizes > 0)
-        return _Clusters(
-            members[np.argsort(labels, kind="stable")].astype(np.int32),
-            np.cumsum([0, *sizes], dtype=np.int32),
-            kept if kept.any() else sizes > 0,
-        )
+        return clusters_without(members, self.labels, self.gone, base.kept)
 
     @property
     def members(self) -> NDArray[np.int32]:  # type: ignore[override]
@@ -167,14 +121,6 @@ class GallerySnapshot(Gallery):
         return numbers
 
 
-class _Clusters(NamedTuple):
-    """See the attributes of `Gallery`."""
-
-    members: NDArray[np.int32]
-    start: NDArray[np.int32]
-    kept: NDArray[np.bool_]
-
-
 class GalleryRows:
     """The arrays that grow."""
 
@@ -184,18 +130,21 @@ class GalleryRows:
         self.uncut = Rows(np.empty((0, *base.uncut.shape[1:]), np.uint8))
         self.uncut_photo, self.uncut_crop = Rows(base.uncut_photo), Rows(base.uncut_crop)
         self.heads = Rows(base.heads)
-        self.points, self.texture = Rows(base.points), Rows(base.texture)
+        self.points = Rows(np.empty((0, *base.points.shape[1:]), np.uint8))
+        self.texture = Rows(base.texture)
         self.labels, self.source_photo = Rows(base.labels), Rows(base.source_photo)
         self.mirrors, self.added_crops = Rows(base.mirrors), Rows(base.added_crops)
         self.stamps = Rows(base.stamps)
-        table = base.sources.table
+        # Those of the added photos: the others stay where they are.
         self.root = base.sources.root
-        self._crop = Rows(table["source_crop"])
-        self._start, self._path = Rows(table["photo_start"]), Rows(table["photo_path"])
+        self._photo = Rows(np.empty(0, np.int32))
+        self._crop = Rows(np.empty((0, 4), np.int32))
+        self._start, self._path = Rows(np.zeros(1, np.int64)), Rows(np.empty(0, np.uint8))
+        self._base_photos = base.sources.photo_count
 
     def sources(self) -> dict[str, NDArray[Any]]:
         return {
-            "source_photo": self.source_photo.view,
+            "source_photo": self._photo.view,
             "source_crop": self._crop.view,
             "photo_start": self._start.view,
             "photo_path": self._path.view,
@@ -221,6 +170,7 @@ class GalleryRows:
     ) -> None:
         for name in ("tiles", "features", "points", "texture", "source_photo"):
             getattr(self, name).append(arrays[name])
+        self._photo.append(arrays["source_photo"] - self._base_photos)
         self._crop.append(arrays["source_crop"])
         self.labels.append(labels)
         self.mirrors.append(mirrors)

@@ -84,7 +84,9 @@ class PhotoPlaces:
             return live.number(path)
         known = self._numbers
         if known is None or known[0] is not gallery:
-            numbers = {name: number for number, name in enumerate(gallery.sources.photos())}
+            numbers: dict[str, int] = {}
+            for number, name in enumerate(gallery.sources.photos()):
+                numbers.setdefault(name, number)  # of joined galleries, the first has it
             known = self._numbers = gallery, numbers
         return known[1].get(path)
 

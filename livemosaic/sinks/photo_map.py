@@ -166,7 +166,10 @@ def map_page(
         at = uncut.get(int(gallery.source_photo[whole]))
         part = gallery.sources[whole].crop if at is None else gallery.uncut_crop[at].tolist()
         photos.append([name, number, int(counts[place]), *part])
-    licence, credits = builtin_credit(gallery.sources[0].path) or ("", "")
+    found = (builtin_credit(part.sources[0].path) for part in gallery.parts)
+    credited = [it for it in found if it is not None]
+    licence = "; ".join(licence for licence, _ in credited)
+    credits = "\n\n".join(credits for _, credits in credited)
     packed = np.full(ids.shape, _NO_TILE, "<u4")
     packed[seen] = places * 2 + flips[seen]
     data = {

@@ -47,6 +47,10 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     def add_gallery(parser: argparse.ArgumentParser, help: str = _GALLERY_HELP) -> None:
         completed_as_file(parser.add_argument("gallery", metavar="GALLERY", help=help))
 
+    def add_galleries(parser: argparse.ArgumentParser) -> None:
+        help = f"{_GALLERY_HELP}; or several, as one"
+        completed_as_file(parser.add_argument("gallery", nargs="+", metavar="GALLERY", help=help))
+
     def add_paths(parser: argparse.ArgumentParser, yes: str) -> None:
         completed_as_file(
             parser.add_argument("paths", nargs="+", metavar="PATH", help="folders, files or globs")
@@ -65,7 +69,7 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     add_options(build, table=options_of(Recipe))
 
     info = command("info", _info, "show statistics of a gallery", "Shows statistics of a gallery.")
-    add_gallery(info)
+    add_galleries(info)
     info.add_argument("--json", action="store_true", help="print one JSON object")
     info.add_argument(
         "--diagnose",
@@ -87,7 +91,7 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
         "make a contact sheet of a gallery's clusters",
         "Makes a contact sheet of a gallery's clusters, a web page or a picture.",
     )
-    add_gallery(show)
+    add_galleries(show)
     sheet = "sheet.html or sheet.png (default: the gallery's name with .html)"
     show.add_argument("-o", "--output", metavar="SHEET", help=sheet)
     show.add_argument("-y", action="store_true", dest="yes", help="replace SHEET if it exists")
@@ -260,11 +264,11 @@ def _print_change(report: ChangeReport, args: argparse.Namespace, removed: str) 
     _print_report(report.gallery, args)
 
 
-def _open(name: str) -> Gallery:
+def _open(names: Sequence[str]) -> Gallery:
     from ...gallery import open_gallery
 
     with photos_bar(quiet=False) as progress:
-        return open_gallery(name, progress=progress)
+        return open_gallery(names, progress=progress)
 
 
 def _check_new(output: str | Path, yes: bool) -> None:
