@@ -6,7 +6,7 @@ A live run takes photos of 12 megapixels, one after the other: with --auto-appro
 byte of the upload until the photo has a place in the picture; without it, from the approval on.
 Then all phones at once send ten photos each, each phone one at a time, as the page does. Beside
 their answers stand the latency and the drops of the picture in these seconds and before. The phones
-are threads of this process, which has the lowest priority then: real ones have their own processors.
+are threads of this process, with the lowest priority: real ones have their own processors.
 """
 
 from __future__ import annotations

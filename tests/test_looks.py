@@ -593,7 +593,7 @@ def test_recall(photos: Gallery, look: dict[str, Any], least: float) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", ["large_gallery", "unhurried_cells"])
+@pytest.mark.parametrize("limit", ["large_gallery", "unhurried_cells", "unhurried_slots"])
 @pytest.mark.parametrize("variety", [0.0, 0.4])
 def test_a_short_search_keeps_the_rules(photos: Gallery, limit: str, variety: float) -> None:
     """In a large gallery, and in a hurry: also where many cells want the same few tiles."""
@@ -613,9 +613,16 @@ def test_recall_of_a_short_search(photos: Gallery) -> None:
     from bench.quality.recall import layout_costs
 
     frame = Frame.from_bgr(still((480, 270)))
-    hurried = partial(LayoutMatcher, unhurried_cells=0)
-    mosaic = Mosaic(photos, MosaicSettings(tile_px=16, scale=1), matcher=hurried)
-    mosaic.process(frame)
-    costs = layout_costs(mosaic, frame)
+    made = []
+    for cells, slots in ((0, 10**9), (1000, 0), (1000, 10**6), (1000, 10**9)):
+        matcher = partial(LayoutMatcher, unhurried_cells=cells, unhurried_slots=slots)
+        mosaic = Mosaic(photos, MosaicSettings(tile_px=16, scale=1), matcher=matcher)
+        mosaic.process(frame)
+        made.append(layout_costs(mosaic, frame))
+    costs, without_slots, some, unhurried = made
+    assert (without_slots.chosen == costs.chosen).all()
+    # The last cells only are hurried.
+    means = [it.chosen.mean() for it in (unhurried, some, costs)]
+    assert means[0] < means[1] < means[2]
     assert 0.2 < recall(costs.chosen, costs.best) < 0.93  # it is shorter
     assert costs.chosen.mean() < 1.5 * costs.best.mean()

@@ -254,11 +254,13 @@ def _search(
     ranks: U16,
     groups: U16,
     costs: U16,
+    looked: NDArray[np.int64],
 ) -> Count:
     """The cheapest of the best so far (-1 for none) and the variants of the nearest clusters.
 
     `code` and `levels` (28,) are the cell's coefficients, `number` is the decision's. `ranks`
-    (clusters, rounded up), `groups` (of `LANES` ranks) and `costs` (max_slots,) are overwritten.
+    (clusters, rounded up), `groups` (of `LANES` ranks) and `costs` (max_slots,) are overwritten;
+    `looked` (1,) counts the slots that it looks into.
     """
     detail = expected_detail(code)
     mean_weight = quantize_weight(rules.weights[0])
@@ -277,6 +279,7 @@ def _search(
             break
         begin, slot = np.intp(index.start[cluster]), np.intp(index.slots[cluster])
         end = np.intp(index.slots[cluster + 1])
+        looked[0] += end - slot
         lowest = coarse_costs(index.coarse, now.penalties, levels, mean_weight, slot, end, costs)
         if lowest < quantize(best_cost - detail):
             lowest = fine_costs(index.fine, index.details, levels, slot, end, costs)
@@ -318,6 +321,8 @@ def assign(
     index: LayoutIndex,
     now: Assignment,
     rules: Rules,
+    hurried: Rules,
+    unhurried_slots: int,
     cells: I32,
     codes: F32,
     levels: I16,
@@ -327,8 +332,10 @@ def assign(
     """Choose a variant for each cell, in this order; each decision sees those before it.
 
     `codes` and `levels` (m, 28) are the coefficients of the cells. No two decisions of a stream
-    have the same number. With `from_nothing`, as if the cells had been empty.
+    have the same number. With `from_nothing`, as if the cells had been empty. When the search has
+    looked into so many `unhurried_slots`, the `hurried` rules are for the other cells.
     """
+    looked = np.zeros(1, np.int64)
     ranks = np.empty(now.cluster_penalties.shape[0], np.uint16)
     groups = np.empty(ranks.shape[0] // LANES, np.uint16)
     costs = np.empty(index.max_slots, np.uint16)
@@ -345,8 +352,9 @@ def assign(
         best_cost = np.float32(np.inf)
         if old >= 0 and _violation(index, now, rules, old, number) == 0:
             best, best_cost = old, to_beat
+        its = rules if looked[0] < unhurried_slots else hurried
         best = _search(
-            index, now, rules, code, levels[i], number, best, best_cost, ranks, groups, costs
+            index, now, its, code, levels[i], number, best, best_cost, ranks, groups, costs, looked
         )
         if best < 0:
             best, best_cost = _search_all(index, now, rules, code, number)
