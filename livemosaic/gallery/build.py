@@ -8,12 +8,10 @@ import itertools
 import os
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -22,36 +20,21 @@ from numpy.typing import NDArray
 from ..argument import items, path_text, take, whole
 from ..errors import GalleryError, UsageError
 from ..jit import I32, U8
-from ..media.image_reader import BadImage
 from ..media.picture import to_array
-from ..option import Size
-from ..processors import usable_cores
 from ..tile_size import TileSize
 from .added_crops import AddedCrops, Arrays
+from .batches import Cut, cut_data, cut_picture, file_cut, in_groups, read_all, read_batch
 from .clusters import cluster_tiles, group_tiles
 from .file_format import GalleryWriter, Stamp, new_gallery_file, refuse_to_replace
-from .histogram import tile_histograms
-from .layout_features import tile_points
-from .lettering import SIDE, has_lettering
 from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Focus, Recipe
-from .tiles import Crop, Tiles, Uncut, picture_tiles, read_photo, region
-from .video_frames import frames_of, photo_stamp, read_photo_file
+from .tiles import Tiles
+from .video_frames import frames_of, photo_stamp
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Progress = Callable[[int, int], None]  # photos done, photos in all; called by the building thread
-# Makes the tiles of a photo, by its name, and says whether it has lettering; raises BadImage.
-Cut = Callable[[str], tuple[Tiles, bool]]
-
-# Photos per task: large enough that a task's overhead is small beside 0.2 ms a photo, small enough
-# that the progress bar moves and Ctrl-C works when photos take 50 ms.
-BATCH = 32
-
-# While one thread waits for a file or for the GIL, another has its core. With photos in memory, two
-# cores read as many with two threads as with three; four are slower.
-EXTRA_WORKERS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,24 +76,6 @@ class BuildReport:
                 yield f"a {kind} is left out: {paths[0]}{advice}", ()
             elif paths:
                 yield f"{len(paths)} {kind}s are left out, such as {paths[0]}{advice}", paths
-
-
-class Batch(NamedTuple):
-    """Some photos and their tiles; `read_batch` counts the photos from 0."""
-
-    names: list[str]  # of those read
-    stamps: list[Stamp]  # likewise
-    unreadable: list[tuple[str, str]]  # name and reason of the others
-    arrays: Arrays  # of the gallery file
-    uncut: Arrays  # likewise, those for tiles of other shapes
-
-    def counted_from(self, first: int) -> Batch:
-        """The same, with numbers of photos from `first` on."""
-        arrays, uncut, by = dict(self.arrays), dict(self.uncut), np.int32(first)
-        arrays["source_photo"] = arrays["source_photo"] + by
-        uncut["uncut_photo"] = uncut["uncut_photo"] + by
-        uncut["heads"] = uncut["heads"] + np.array([by, 0, 0, 0, 0], np.int32)
-        return self._replace(arrays=arrays, uncut=uncut)
 
 
 def build_gallery(
@@ -246,24 +211,9 @@ def images_cut(
         if name not in arrays:
             return cut_file(name)
         array = arrays[name]
-        return _cut(array, (array.shape[1], array.shape[0]), cutting)
+        return cut_picture(array, (array.shape[1], array.shape[0]), cutting)
 
     return names, cut
-
-
-def file_cut(recipe: Recipe) -> Cut:
-    """Makes the tiles of photo files by a recipe, which is `for_photos`."""
-    return lambda path: _cut_data(read_photo_file(path), recipe)
-
-
-def _cut_data(data: bytes, recipe: Recipe) -> tuple[Tiles, bool]:
-    at_least = SIDE if recipe.mirror else 0  # to find lettering
-    return _cut(*read_photo(data, recipe, at_least=at_least), recipe)
-
-
-def _cut(picture: U8, size: tuple[int, int], recipe: Recipe) -> tuple[Tiles, bool]:
-    tiles = picture_tiles(picture, size, recipe)
-    return tiles, recipe.mirror and has_lettering(region(picture, tiles.crops[0], size))
 
 
 def warm_up(recipe: Recipe) -> None:
@@ -273,7 +223,7 @@ def warm_up(recipe: Recipe) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (side, 2 * side, 3), np.uint8)
     data = cv2.imencode(".jpg", noise)[1].tobytes()
     cutting = recipe.for_photos(1)
-    read_batch([""], lambda _: _cut_data(data, cutting), lambda _: (0, 0), recipe.tile)
+    read_batch([""], lambda _: cut_data(data, cutting), lambda _: (0, 0), recipe.tile)
 
 
 def write_gallery(
@@ -308,7 +258,7 @@ def write_gallery(
     unreadable: list[tuple[str, str]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about damaged files: they are reported
-        for batch in _read_all(names, cut, stamp, recipe.tile, workers):
+        for batch in read_all(in_groups(names), cut, stamp, recipe.tile, workers):
             read, read_stamps, bad, arrays, uncut = batch.counted_from(len(used))
             writer.append_uncut(uncut.pop("uncut"))
             uncuts.append(uncut)
@@ -368,77 +318,6 @@ def _nothing_readable(unreadable: Sequence[tuple[str, str]]) -> GalleryError:
         f"none of {len(unreadable)} files can be read (the first, {name!r}: {reason}); "
         "name other photos"
     )
-
-
-def _read_all(
-    names: Sequence[str],
-    cut: Cut,
-    stamp: Callable[[str], Stamp],
-    tile: Size,
-    workers: int | None,
-) -> Iterator[Batch]:
-    """Batches in the order of `names`; only a bounded number of them is in memory."""
-    workers = workers or usable_cores() + EXTRA_WORKERS
-    pending: deque[Future[Batch]] = deque()
-    pool = ThreadPoolExecutor(workers, "gallery")
-    try:
-        for start in range(0, len(names), BATCH):
-            some = names[start : start + BATCH]
-            pending.append(pool.submit(read_batch, some, cut, stamp, tile))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def read_batch(names: Sequence[str], cut: Cut, stamp: Callable[[str], Stamp], tile: Size) -> Batch:
-    """Make the tiles of some photos, and describe them."""
-    read: list[str] = []
-    stamps: list[Stamp] = []
-    unreadable: list[tuple[str, str]] = []
-    photos: list[int] = []
-    crops: list[Crop] = []
-    lettering: list[bool] = []
-    heads: list[tuple[int, ...]] = []
-    uncut: dict[int, Uncut] = {}  # by the photo
-    nothing = np.empty((0, tile[1], tile[0], 3), np.uint8)
-    parts = [nothing]
-    for name in names:
-        before = stamp(name)  # before it is read: a later change is noticed
-        try:
-            found, letters = cut(name)
-        except BadImage as reason:
-            unreadable.append((name, str(reason)))
-            continue
-        photos += [len(read)] * len(found.crops)
-        lettering += [letters] * len(found.crops)
-        heads += [(len(read), *head) for head in found.heads]
-        if found.uncut is not None:
-            uncut[len(read)] = found.uncut
-        read.append(name)
-        stamps.append(before)
-        crops += found.crops
-        parts.append(found.pixels)
-    tiles = np.concatenate(parts)
-    points, texture = tile_points(tiles)
-    arrays: Arrays = {
-        "tiles": tiles,
-        "features": tile_histograms(tiles),
-        "points": points,
-        "texture": texture,
-        "source_photo": np.array(photos, np.int32),
-        "source_crop": np.array(crops, np.int32).reshape(-1, 4),
-        "lettering": np.array(lettering, np.bool_),
-    }
-    other: Arrays = {
-        "uncut": np.concatenate([nothing, *(it.pixels[None] for it in uncut.values())]),
-        "uncut_photo": np.array(list(uncut), np.int32),
-        "uncut_crop": np.array([it.crop for it in uncut.values()], np.int32).reshape(-1, 4),
-        "heads": np.array(heads, np.int32).reshape(-1, 5),
-    }
-    return Batch(read, stamps, unreadable, arrays, other)
 
 
 def _common_folder(paths: Sequence[str]) -> str:

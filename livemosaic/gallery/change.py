@@ -17,7 +17,8 @@ import numpy as np
 
 from ..argument import items, path_text, take, whole
 from ..errors import MISSING_FOLDERS, GalleryError, UsageError
-from .build import BuildReport, Cut, Progress, file_cut, write_gallery
+from .batches import Cut, file_cut
+from .build import BuildReport, Progress, write_gallery
 from .builtin import BUILTIN
 from .file_format import Gallery, Stamp, new_gallery_file
 from .recipe import Recipe

@@ -22,7 +22,8 @@ import numpy as np
 
 from ..errors import LivemosaicError
 from ..media.image_reader import BadImage
-from .build import Batch, Cut, file_cut, read_batch, write_gallery
+from .batches import Batch, Cut, file_cut, read_batch
+from .build import write_gallery
 from .cache import cache_folder
 from .change import cut_of, recipe_of, stamps_of, without_added_crops
 from .file_format import SUFFIX, Gallery, Stamp, is_gallery_file, new_gallery_file
