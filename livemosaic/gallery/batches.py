@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ def read_all(
     stamp: Callable[[str], Stamp],
     tile: Size,
     workers: int | None,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """A batch of each group of photos, in their order; only a bounded number is in memory."""
     workers = workers or usable_cores() + EXTRA_WORKERS
     pending: deque[Future[Batch]] = deque()

@@ -23,11 +23,13 @@ from ..jit import I32, U8
 from ..media.picture import to_array
 from ..tile_size import TileSize
 from .added_crops import AddedCrops, Arrays
-from .batches import Cut, cut_data, cut_picture, file_cut, in_groups, read_all, read_batch
+from .batches import Batch, Cut, cut_data, cut_picture, file_cut, in_groups, read_all, read_batch
 from .clusters import cluster_tiles, group_tiles
 from .file_format import GalleryWriter, Stamp, new_gallery_file, refuse_to_replace
 from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Focus, Recipe
+from .rows import Rows
+from .shards import MakeShards, ShardFolder, joined, shard_folder, stamps_of
 from .tiles import Tiles
 from .video_frames import frames_of, photo_stamp
 
@@ -93,12 +95,18 @@ def build_gallery(
     focus: Focus = "faces",
     progress: Progress | None = None,
     workers: int | None = None,
+    make_shards: MakeShards | None = None,
+    shards: str | Path | None = None,
 ) -> BuildReport:
     """Make a gallery file of photos.
 
-    The same photos and options give the same bytes, whatever the number of workers. Files and
-    folders that cannot be read are reported and skipped. Any exception, Ctrl-C too, leaves no file.
-    The tiles are in the order of the photos' paths; with crops=None the crops follow.
+    The same photos and options give the same bytes, whoever reads them. Files and folders that
+    cannot be read are reported and skipped. The tiles are in the order of the photos' paths; with
+    crops=None the crops follow.
+
+    Of many photos, some thousand or half a gigabyte, each part that has been read is kept in a file
+    of its own, a shard. Any exception, Ctrl-C too, leaves no gallery, but the shards that are
+    complete: the same call goes on with them.
 
     Parameters
     ----------
@@ -119,6 +127,11 @@ def build_gallery(
     focus : what `crop` keeps: `faces`, as many as possible, or the `centre` whatever is there
     progress : called as progress(done, total), in photos
     workers : threads that read photos, by default one more than cores
+    make_shards : reads them with other processes and machines, see
+        `livemosaic.cluster.galleries.shard_makers`
+    shards : the folder of the shards. It stays, and the next build with it reads only the shards
+        whose photos changed; it has the shards of the last gallery. By default one beside the
+        output, with `.shards` after its name, that goes when the gallery is complete
 
     Raises
     ------
@@ -149,12 +162,31 @@ def build_gallery(
     photos = sorted({*found.photos, *frames})
     if not photos:
         raise _nothing_readable(bad_videos)
-    cut = file_cut(recipe.for_photos(len(photos)))
-
-    with new_gallery_file(output) as writer:
-        report = write_gallery(
-            writer, photos, cut, recipe, path=Path(output), progress=progress, workers=workers
+    if shards is not None:
+        path_text("shards", shards, "a path")
+    keeper = ShardFolder(shard_folder(output, shards), keep=shards is not None)
+    parts = keeper.shards(photos, stamps_of(photos), recipe)
+    needs_none = len(parts) == 1 and make_shards is None and shards is None
+    with new_gallery_file(output) as writer, contextlib.ExitStack() as stack:
+        if needs_none:
+            cut = file_cut(recipe.for_photos(len(photos)))
+            batches = read_all(in_groups(photos), cut, photo_stamp, recipe.tile, workers)
+        else:
+            stack.enter_context(keeper)
+            if make_shards is None:
+                batches = keeper.read_here(parts, workers)
+            else:
+                batches = keeper.read_made(parts, make_shards, progress)
+                progress = None
+            if recipe.chooses_crops(len(photos)):
+                batches = joined(batches)
+            # Closed before the folder, which it may have an unfinished file in.
+            stack.enter_context(contextlib.closing(batches))
+        report = write_batches(
+            writer, batches, len(photos), recipe, path=Path(output), progress=progress
         )
+    if not needs_none:
+        keeper.finish()
     return replace(
         report,
         unreadable=tuple(sorted([*found.unreadable, *bad_videos, *report.unreadable])),
@@ -248,58 +280,77 @@ def write_gallery(
     labels : the cluster of each tile; by default they are computed
     stamp : gives the stamp of a photo, by its name
     """
+    batches = read_all(in_groups(names), cut, stamp, recipe.tile, workers)
+    return write_batches(
+        writer, batches, len(names), recipe, path=path, root=root, labels=labels, progress=progress
+    )
+
+
+def write_batches(
+    writer: GalleryWriter,
+    batches: Iterable[Batch],
+    count: int,
+    recipe: Recipe,
+    *,
+    path: Path = Path(),
+    root: str | None = None,
+    labels: I32 | None = None,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Write the gallery of batches of `count` photos; the other parameters are `write_gallery`'s.
+
+    Of each tile only some numbers are in memory, of each photo its path.
+    """
     began = time.perf_counter()
-    batches: list[Arrays] = []
-    chooses = recipe.crops is None and recipe.for_photos(len(names)).crops
-    added = AddedCrops() if chooses else None
-    uncuts: list[Arrays] = []
+    added = AddedCrops() if recipe.chooses_crops(count) else None
     used: list[str] = []
-    stamps: list[Stamp] = []
     unreadable: list[tuple[str, str]] = []
-    with warnings.catch_warnings():
+    with contextlib.ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about damaged files: they are reported
-        for batch in read_all(in_groups(names), cut, stamp, recipe.tile, workers):
-            read, read_stamps, bad, arrays, uncut = batch.counted_from(len(used))
+        folder = None if path == Path() else str(path.parent)
+        of_tiles, of_photos = _Kept(stack, folder), _Kept(stack, folder)
+        for batch in batches:
+            read, stamps, bad, arrays, uncut = batch.counted_from(len(used))
             writer.append_uncut(uncut.pop("uncut"))
-            uncuts.append(uncut)
+            of_photos.append(uncut | {"stamps": np.array(stamps, np.int64).reshape(-1, 2)})
             if added is not None:
                 arrays = added.take(arrays)
             writer.append(arrays.pop("tiles"))
-            batches.append(arrays)
+            of_tiles.append(arrays)
             used += read
-            stamps += read_stamps
             unreadable += bad
             if progress:
-                progress(len(used) + len(unreadable), len(names))
-    unreadable.sort()
-    if not used:
-        raise _nothing_readable(unreadable)
-    for arrays in added.chosen() if added is not None else ():
-        writer.append(arrays.pop("tiles"))
-        batches.append(arrays)
-    arrays, uncut = _joined(batches), _joined(uncuts)
-    features = arrays["features"]
-    if labels is None:
-        labels = cluster_tiles(features, clusters=recipe.clusters, seed=recipe.seed)
-    photos, drop = arrays["source_photo"], recipe.drop_percentile
-    lettering = np.unique(photos[arrays.pop("lettering")]).tolist()
-    groups = group_tiles(features, labels, photos, drop_percentile=drop, seed=recipe.seed)
-    if root is None:
-        root = _common_folder(used)
-        start = len(os.path.join(root, ""))
-        used = [path[start:] for path in used]
-    size = writer.finish(
-        arrays | groups._asdict() | uncut,
-        photos=used,
-        root=root,
-        recipe=recipe,
-        lettering=lettering,
-        stamps=stamps,
-    )
+                progress(len(used) + len(unreadable), count)
+        unreadable.sort()
+        if not used:
+            raise _nothing_readable(unreadable)
+        for arrays in added.chosen() if added is not None else ():
+            writer.append(arrays.pop("tiles"))
+            of_tiles.append(arrays)
+        features, photos = of_tiles.arrays["features"], of_tiles.arrays["source_photo"][:]
+        if labels is None:
+            labels = cluster_tiles(features, clusters=recipe.clusters, seed=recipe.seed)
+        lettering = np.unique(photos[of_tiles.arrays.pop("lettering")[:]]).tolist()
+        drop = recipe.drop_percentile
+        groups = group_tiles(features, labels, photos, drop_percentile=drop, seed=recipe.seed)
+        tiles = len(features)
+        start = 0
+        if root is None:
+            root = _common_folder(used)
+            start = len(os.path.join(root, ""))
+        known = of_photos.arrays.pop("stamps")[:]
+        size = writer.finish(
+            of_tiles.arrays | groups._asdict() | of_photos.arrays,
+            photos=(name[start:] for name in used),
+            root=root,
+            recipe=recipe,
+            lettering=lettering,
+            stamps=known,
+        )
     return BuildReport(
         path=path,
         photos=len(used),
-        tiles=len(features),
+        tiles=tiles,
         unreadable=tuple(unreadable),
         clusters=len(groups.kept),
         kept=int(groups.kept.sum()),
@@ -308,8 +359,19 @@ def write_gallery(
     )
 
 
-def _joined(parts: Sequence[Arrays]) -> Arrays:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+class _Kept:
+    """Arrays of a gallery, batch by batch; in temporary files beside it if they are large."""
+
+    def __init__(self, stack: contextlib.ExitStack, folder: str | None) -> None:
+        self.arrays: dict[str, Rows] = {}
+        self._stack, self._folder = stack, folder
+
+    def append(self, arrays: Arrays) -> None:
+        for name, array in arrays.items():
+            if name not in self.arrays:
+                rows = Rows(array.dtype.str, array.shape[1:], self._folder)
+                self.arrays[name] = self._stack.enter_context(contextlib.closing(rows))
+            self.arrays[name].append(array)
 
 
 def _nothing_readable(unreadable: Sequence[tuple[str, str]]) -> GalleryError:

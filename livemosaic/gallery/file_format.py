@@ -34,6 +34,7 @@ import mmap
 import os
 import struct
 import sys
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -49,6 +50,7 @@ from ..media.atomic_write import atomic_write
 from ..option import options_of, text_of
 from ..tile_size import TileSize, tile_size
 from .recipe import CLUSTERS, DROP_PERCENTILE, MAX_TILE_PX, TILE_PX, Fit, Focus, Recipe
+from .rows import Rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -559,13 +561,13 @@ class GalleryWriter:
 
     def finish(
         self,
-        arrays: Mapping[str, NDArray[Any]],
+        arrays: Mapping[str, NDArray[Any] | Rows],
         *,
-        photos: Sequence[str],
+        photos: Iterable[str],
         root: str,
         recipe: Recipe,
         lettering: Sequence[int] = (),
-        stamps: Sequence[Stamp] = (),
+        stamps: Sequence[Stamp] | NDArray[np.int64] = (),
     ) -> int:
         """Write everything but the tiles; return the size of the file in bytes.
 
@@ -584,21 +586,26 @@ class GalleryWriter:
             self._uncut.seek(0)
             while part := self._uncut.read(_COPIED):
                 self._write(part)
-        raw = [photo.encode("utf-8", "surrogateescape") for photo in photos]
+        start, path = array("q", [0]), bytearray()
+        for photo in photos:
+            path += photo.encode("utf-8", "surrogateescape")
+            start.append(len(path))
         table: dict[str, NDArray[Any]] = {
-            "photo_start": np.cumsum([0, *map(len, raw)], dtype=np.int64),
-            "photo_path": np.frombuffer(b"".join(raw), np.uint8),
+            "photo_start": np.frombuffer(start, np.int64),
+            "photo_path": np.frombuffer(path, np.uint8),
         }
-        if any(stamp != NO_STAMP for stamp in stamps):
-            table["photo_stamp"] = np.array(stamps, np.int64)
+        known = np.asarray(stamps, np.int64)
+        if known.any():
+            table["photo_stamp"] = known
         dtypes = {name: dtype for name, (dtype, _) in (ARRAYS | OPTIONAL).items()}
-        for name, array in (dict(arrays) | table).items():
-            if name in OPTIONAL and not len(array):
+        for name, rows in (dict(arrays) | table).items():
+            if name in OPTIONAL and not len(rows):
                 continue
-            array = np.ascontiguousarray(array, dtypes[name])
             self._write(bytes(-self._offset % _ALIGN))
-            self._describe(name, array.dtype.str, array.shape, self._offset)
-            self._write(array.reshape(-1).view(np.uint8).data)
+            self._describe(name, dtypes[name], rows.shape, self._offset)
+            for some in rows.blocks() if isinstance(rows, Rows) else (rows,):
+                block = np.ascontiguousarray(some, dtypes[name])
+                self._write(block.reshape(-1).view(np.uint8).data)
         offset = self._offset
         options = {name: getattr(recipe, name) for name in OPTIONS}
         header = {
