@@ -207,7 +207,7 @@ def images_gallery(
         raise UsageError("images: the list is empty; give at least one array or path")
     file = io.BytesIO()
     with contextlib.closing(GalleryWriter(file)) as writer:
-        report = write_gallery(writer, names, cut, recipe, root="")
+        report = write_gallery(writer, names, cut, recipe, root="", index=False)
     for name, reason in report.unreadable:
         raise GalleryError(f"{name}: cannot be read: {reason}; leave it out, or save it again")
     return file.getvalue()
@@ -268,6 +268,7 @@ def write_gallery(
     root: str | None = None,
     labels: I32 | None = None,
     stamp: Callable[[str], Stamp] = photo_stamp,
+    index: bool = True,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> BuildReport:
@@ -279,10 +280,19 @@ def write_gallery(
     root : the folder that the names belong to; by default the one that all of them lie in
     labels : the cluster of each tile; by default they are computed
     stamp : gives the stamp of a photo, by its name
+    index : write the search index, too; not for a file that is used once, or for its tiles alone
     """
     batches = read_all(in_groups(names), cut, stamp, recipe.tile, workers)
     return write_batches(
-        writer, batches, len(names), recipe, path=path, root=root, labels=labels, progress=progress
+        writer,
+        batches,
+        len(names),
+        recipe,
+        path=path,
+        root=root,
+        labels=labels,
+        index=index,
+        progress=progress,
     )
 
 
@@ -295,6 +305,7 @@ def write_batches(
     path: Path = Path(),
     root: str | None = None,
     labels: I32 | None = None,
+    index: bool = True,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Write the gallery of batches of `count` photos; the other parameters are `write_gallery`'s.
@@ -346,6 +357,7 @@ def write_batches(
             recipe=recipe,
             lettering=lettering,
             stamps=known,
+            index=index,
         )
     return BuildReport(
         path=path,

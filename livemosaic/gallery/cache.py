@@ -68,9 +68,12 @@ def cached_gallery(stem: str, key: str, build: Callable[[Path], object], *, name
     """
     folder = cache_folder()
     path = folder / f"{stem}-{key}{SUFFIX}"
+    opened = functools.partial(
+        Gallery.open, path, name=name, mapped=True, fix="delete it, and it is built again"
+    )
     if path.exists():
         with contextlib.suppress(GalleryError):
-            return Gallery.open(path, name=name, mapped=True)
+            return opened()
         with contextlib.suppress(OSError):  # damaged; another run may be using it
             path.unlink()
     remove_remains(folder)
@@ -81,7 +84,7 @@ def cached_gallery(stem: str, key: str, build: Callable[[Path], object], *, name
                 old.unlink()
     for shards in folder.glob(f"{stem}-*{SUFFIX}{SHARDS}"):
         shutil.rmtree(shards, ignore_errors=True)
-    return Gallery.open(path, name=name, mapped=True)
+    return opened()
 
 
 def photos_gallery(

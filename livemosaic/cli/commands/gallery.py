@@ -1,4 +1,4 @@
-"""The subcommand `gallery`: build, info, show, add, remove, refresh.
+"""The subcommand `gallery`: build, info, show, add, remove, refresh, verify.
 
 Only what argparse needs is imported here; the rest when a command runs, so that --help is quick.
 """
@@ -153,6 +153,15 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     )
     add_quiet(refresh)
 
+    verify = command(
+        "verify",
+        _verify,
+        "read a whole gallery file, and find damage",
+        "Reads a whole gallery file, and verifies all of its checksums.",
+    )
+    add_gallery(verify)
+    add_quiet(verify)
+
 
 def run(args: argparse.Namespace, interrupts: Interrupts) -> int:
     args.run(args, interrupts)
@@ -298,6 +307,16 @@ def _refresh(args: argparse.Namespace, interrupts: Interrupts) -> None:
     with photos_bar(quiet=args.quiet) as progress:
         report = refresh_gallery(args.gallery, missing_folders=args.yes, progress=progress)
     _print_change(report, args, "gone")
+
+
+def _verify(args: argparse.Namespace, interrupts: Interrupts) -> None:
+    gallery = _open(args.gallery)
+    with photos_bar(quiet=args.quiet, unit="blocks") as progress:
+        gallery.verify(progress)
+    if not args.quiet:
+        print_notes(
+            [f"{args.gallery}: whole, {len(gallery):,} tiles, {gallery.bytes / 1e6:.1f} MB"]
+        )
 
 
 def _print_change(report: ChangeReport, args: argparse.Namespace, removed: str) -> None:
