@@ -59,3 +59,11 @@ def pid_then_wait(path: str) -> None:
     """Write this process's number into a file, then take a long time."""
     Path(path).write_text(str(os.getpid()))
     time.sleep(600)
+
+
+def wait_once(path: str) -> str:
+    """The first time, take a long time, as `pid_then_wait`."""
+    if Path(path).exists():
+        return "again"
+    pid_then_wait(path)
+    return "first"

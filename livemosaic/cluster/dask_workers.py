@@ -59,7 +59,7 @@ class DaskWorkers(Workers):
         self._requirements, self._token, self._own = requirements, "", Facts()
         if requirements is not None:
             self._token = cleanup.enter_context(token_in(requirements.shared))
-            self._own = facts_of(requirements, self._token) | _versions()
+            self._own = facts_of(requirements, self._token)
         self._run = f"livemosaic-{secrets.token_hex(8)}"
         self._queue: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._futures: dict[int, tuple[Any, str]] = {}  # with the worker of each key
@@ -69,7 +69,6 @@ class DaskWorkers(Workers):
         self._places: dict[str, int] = {}  # by address, of all workers
         self._looked_s = float("-inf")
         self._waits = self._running = False
-        client.subscribe_topic(self._run, self._take_event)
 
     @classmethod
     def at(cls, address: str, requirements: Requirements) -> Self:
@@ -156,6 +155,7 @@ class DaskWorkers(Workers):
     def _begin(self) -> None:
         """Wait until there is a worker; `ClusterError` if one of the first ones differs."""
         self._look()
+        self._client.subscribe_topic(self._run, self._take_event)
         while self._checks or not self._names:
             self.wait(_LOOK_S)
         self._running = True
@@ -199,7 +199,7 @@ class DaskWorkers(Workers):
         future = self._submit(
             address,
             f"check-{secrets.token_hex(4)}",
-            *(_facts, self._requirements, self._token),
+            *(_facts, self._requirements, self._token, self._own),
         )
         self._checks[address] = future
         future.add_done_callback(lambda _: self._queue.put(News(address, "checked", None, None)))
@@ -271,14 +271,10 @@ class DaskWorkers(Workers):
 # ---- in the workers ------------------------------------------------------------------------------
 
 
-def _facts(requirements: Requirements | None, token: str) -> Facts:
-    """What this worker has, with its machine's name."""
-    facts = {} if requirements is None else facts_of(requirements, token) | _versions()
+def _facts(requirements: Requirements | None, token: str, own: Facts) -> Facts:
+    """The facts of this worker, with its machine's name."""
+    facts = {} if requirements is None else facts_of(requirements, token, own)
     return facts | {"host": host_name()}
-
-
-def _versions() -> Facts:
-    return {"Dask": distributed.__version__}
 
 
 def _work(order: bytes, topic: str) -> bytes:

@@ -21,10 +21,11 @@ from ..jit import write_error
 Facts = dict[str, str]
 
 _CODE = "code of livemosaic"
-_PYTHON = "Python"
+_PICTURES = "pictures"
 
 # By the names of PyPI. They decode, scale, calculate or encode; others do not change pictures.
 _PACKAGES = ("numpy", "numba", "llvmlite", "av", "pillow", "pillow-heif", "scikit-learn")
+_DASK = "distributed"
 
 # Of a file, in equal distances: reading a film or a large gallery as a whole takes minutes. The
 # first bytes of a gallery have the SHA-256 of all others.
@@ -72,13 +73,22 @@ def token_in(shared: Path | None) -> Iterator[str]:
             (shared / token).unlink()
 
 
-def facts_of(requirements: Requirements, token: str = "") -> Facts:
-    """The facts of this process. `token` is the name of a file in the shared folder."""
+def facts_of(requirements: Requirements, token: str = "", like: Facts | None = None) -> Facts:
+    """The facts of this process.
+
+    Parameters
+    ----------
+    token : the name of a file in the shared folder
+    like : those of another process; if this one differs, its pictures need not be compared, for
+        which kernels may have to be compiled
+    """
     facts = _facts_of_process() | {f"file {path}": _digest(path) for path in requirements.files}
     for path in requirements.folders:
         facts[f"folder {path}"] = "there" if os.access(path, os.R_OK | os.X_OK) else "not there"
     if shared := requirements.shared:
         facts[f"folder {shared}"] = _state_of(shared, token)
+    if like is None or all(like.get(name) == fact for name, fact in facts.items()):
+        facts[_PICTURES] = _pictures()
     return facts
 
 
@@ -87,16 +97,22 @@ def _facts_of_process() -> Facts:
     import cv2
 
     from ..media.ffmpeg import av
-    from .probe import probe
 
     facts = {
         "livemosaic": __version__,
         _CODE: code_digest(),
-        _PYTHON: ".".join(platform.python_version_tuple()[:2]),
+        "Python": ".".join(platform.python_version_tuple()[:2]),
         "OpenCV": cv2.__version__,
         "FFmpeg": av.ffmpeg_version_info,
     }
-    return facts | {name: _version(name) for name in _PACKAGES} | {"processor": probe()}
+    return facts | {name: _version(name) for name in (*_PACKAGES, _DASK)}
+
+
+@functools.cache
+def _pictures() -> str:
+    from .probe import probe
+
+    return probe()
 
 
 def _version(package: str) -> str:
@@ -149,25 +165,27 @@ def host_name() -> str:
 def difference(own: Facts, other: Facts) -> str:
     """What differs in the facts of a worker, with what to do; empty if nothing does."""
     names = [name for name in own if other.get(name) != own[name]]
+    if len(names) > 1:  # these may be consequences of the others
+        names = [name for name in names if name not in (_CODE, _PICTURES)] or names[:1]
     if not names:
         return ""
-    # A consequence of the others.
-    shown = [it for it in names if it not in (_CODE, "processor")] or names[:1]
-    texts = [_text(name, own[name], other.get(name, "not known")) for name in shown]
-    return f"{', '.join(texts)}; {_fix(shown)}"
+    texts = [_text(name, own[name], other.get(name, "unknown")) for name in names]
+    return f"{', '.join(texts)}; {_fix(names)}"
 
 
 def _text(name: str, own: str, other: str) -> str:
-    if name == "processor":
+    if name == _PICTURES:
         return "its processor makes other pictures"
+    if name == _CODE:
+        return f"its {name} is another one of the same version"
     if name.startswith("folder "):
         return f"the {name} is {other}"
-    return f"{name}: {other}, here {own}"
+    return f"{name} is {other}, here {own}"
 
 
 def _fix(names: Sequence[str]) -> str:
     if all(name.startswith(("file ", "folder ")) for name in names):
-        return "use a folder that all machines share at the same path"
-    if names == ["processor"]:
-        return "use machines with similar processors"
-    return "install the same versions there, and start the worker again"
+        return "let all machines share the folder, at the same path"
+    if names == [_PICTURES]:
+        return "use machines with processors of the same kind"
+    return "install the same version there, and start the worker again"
