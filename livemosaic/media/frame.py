@@ -240,6 +240,7 @@ class TrackPacket(NamedTuple):
 
     track: int  # index into `StreamInfo.tracks`
     packet: Any  # av.Packet, in the times of the frames
+    hidden: bool = False  # decoders need it, but it is not played: it is before the first sound
 
 
 class Card(NamedTuple):

@@ -23,7 +23,7 @@ from .threads import ThreadGroup
 _STALE_S, _STARTING_S = 0.05, 1.0
 
 # A longer gap is not filled with pictures of a constant rate: it may be a damaged time.
-_MAX_GAP_S = 60
+MAX_GAP_S = 60
 
 
 class SourceReader:
@@ -41,7 +41,7 @@ class SourceReader:
     ) -> None:
         self._source, self._queue, self._threads = source, queue, threads
         self._has_rate = rate is not None
-        self._frame_rate = FrameRate(rate or source.info.rate, max_gap_s=_MAX_GAP_S)
+        self._frame_rate = FrameRate(rate or source.info.rate, max_gap_s=MAX_GAP_S)
         self._duration_s, self._realtime = duration_s, realtime
         self.frames = 0  # that the source gave
         self._stale = 0

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import BytesIO
 from math import ceil
+from pathlib import Path
 from typing import Any, Self
 
 from ..errors import LivemosaicError, SinkError, UsageError, problem_of
@@ -147,13 +148,26 @@ class FileSink(Sink):
 
     Close it before the source of the tracks. Over the network, frames are encoded without delay.
     `UsageError` if the encoder refuses its options.
+
+    Parameters
+    ----------
+    make_video : makes the video track
+    check : called with the path of a file that is complete, before it gets its name; it may raise a
+        `SinkError`
     """
 
-    def __init__(self, destination: FileDestination, info: StreamInfo) -> None:
+    def __init__(
+        self,
+        destination: FileDestination,
+        info: StreamInfo,
+        *,
+        make_video: Callable[..., VideoEncoder] = VideoEncoder,
+        check: Callable[[Path], None] | None = None,
+    ) -> None:
         self.name, is_network = destination.name, destination.is_network
         # Viewers of a live input over the network want the newest frame, too.
         self.latest_only = info.live and is_network
-        self._info = info
+        self._info, self._check = info, check
         self._end_s = Fraction(0)  # of all that was written
         self._heard_s: Fraction | None = None  # end of the tracks so far, in the input's time
         self._waiting: list[TrackPacket] = []  # for the first frame, or the one after a pause
@@ -186,7 +200,7 @@ class FileSink(Sink):
                 )
             codec = formats.find_codec(destination.format, options, output=self.name, info=info)
             self.codec = codec.name
-            self._video = VideoEncoder(
+            self._video = make_video(
                 self._container,
                 codec,
                 info,
@@ -272,6 +286,8 @@ class FileSink(Sink):
                     self._sender.finish()
                 self._helpers.close()
             if self._part is not None:
+                if self._check is not None:
+                    self._check(self._part.path)
                 self._part.commit()
         except BaseException:
             self.abort()
@@ -418,9 +434,8 @@ class FileSink(Sink):
         if origin and packet.dts is not None and packet.dts < 0:
             self._leave_out(packet)  # before the first picture
             return
-        hidden = item.packet.is_discard
         try:
-            self._mux(self._tracks.write(item._replace(packet=packet), hidden=hidden))
+            self._mux(self._tracks.write(item._replace(packet=packet), hidden=item.hidden))
         except (av.error.InvalidDataError, av.error.ArgumentError):
             self._tracks.warn(item.track)
 

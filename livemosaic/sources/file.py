@@ -35,7 +35,7 @@ _MAX_READ_ERRORS = 32
 # order; in formats without such a clock, even a minute.
 _LATE_S, _LATE_CLOCK_S = 60, 1
 # FFmpeg's AVFMT_TS_DISCONT: times in such a format may leap, and nothing is missing.
-_LEAPS = 0x0200
+LEAPS = 0x0200
 # In these formats tracks may begin at any place. FFmpeg looks for them in the first 5 MB or 7 s.
 # If there is no sound, or its rate is not known, it looks further.
 _HEADERLESS = {"mpegts", "mpeg"}
@@ -143,7 +143,7 @@ class FileSource(Source):
             self._container, name=self.name, threads=self._threads, keeps=self._keeps
         )
         self._tracks = other_tracks(self._container)
-        leaps = bool(self._container.format.flags & _LEAPS)
+        leaps = bool(self._container.format.flags & LEAPS)
         late_s = _LATE_CLOCK_S if leaps else _LATE_S
         # The time that becomes 0.
         self._origin_s = _origin_s(self._video.stream, *self._tracks, late_s=late_s)
@@ -187,7 +187,7 @@ class FileSource(Source):
             if track is None:
                 yield from self._video.decode(packet)
             else:
-                yield TrackPacket(track, packet)
+                yield TrackPacket(track, packet, packet.is_discard)
         yield from self._video.flush()
 
     def _continuous(self, packets: Iterable[Any]) -> Iterator[Any]:

@@ -46,8 +46,9 @@ class PartSource(Source):
         end = None if end_s is None else begin_s + _exact(end_s)
         rest = source.skip_to(start, items) if start > begin_s else items
         whole = _chained(early, items) if rest is items else rest
-        origin_s = start if start_s is not None else Fraction(0)
-        self._items = (_shifted(it, -origin_s) for it in part(whole, start_s=start, end_s=end))
+        self._range = start, end
+        self._origin_s = origin_s = start if start_s is not None else Fraction(0)
+        self._items = self._part_of(whole)
         self._ahead: list[Item] = []
         for item in self._items:
             self._ahead.append(item)
@@ -64,6 +65,18 @@ class PartSource(Source):
 
     def __iter__(self) -> Iterator[Item]:
         yield from _chained(self._ahead, self._items)
+
+    def skip_to(self, time_s: Fraction, items: Iterator[Item]) -> Iterator[Item]:
+        rest = self._source.skip_to(time_s + self._origin_s, self._items)
+        if rest is self._items:
+            return items
+        self._items = self._part_of(rest)
+        return self._items
+
+    def _part_of(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items of the part, at its times."""
+        start, end = self._range
+        return (_shifted(it, -self._origin_s) for it in part(items, start_s=start, end_s=end))
 
     def interrupt(self) -> None:
         self._source.interrupt()

@@ -247,7 +247,7 @@ class StreamSource(Source):
         decoding = hurrying = False
         while (arrival := self._next(last_s, limit_s)) is not None:
             if arrival.track is not None:
-                yield TrackPacket(arrival.track, arrival.packet)
+                yield TrackPacket(arrival.track, arrival.packet, arrival.packet.is_discard)
                 continue
             now = arrival.at_s
             if decoding:
