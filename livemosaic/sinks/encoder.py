@@ -89,6 +89,8 @@ class VideoEncoder:
     name : of the output, for messages
     low_delay : give out each picture at once, and a key frame every 2 s
     explain : called without arguments when hardware refuses; returns the reason, may be empty
+    portable : the same pictures become the same bytes on every machine, by a single thread; for
+        encoders that have `Encoder.portable`
 
     Attributes
     ----------
@@ -112,9 +114,11 @@ class VideoEncoder:
         name: str,
         low_delay: bool = False,
         explain: Callable[[], str] = str,
+        portable: bool = False,
     ) -> None:
         self._explain = explain
         self._name, self._codec, self._info, self._low_delay = name, codec, info, low_delay
+        self._portable = portable
         self._size = (info.width, info.height)
         self._is_mp4 = container.format.name in ("mp4", "mov")
         self._defaults = encoder_defaults(options, codec)
@@ -189,6 +193,11 @@ class VideoEncoder:
                 name,
                 codec.name,
             )
+
+    @property
+    def extradata(self) -> bytes:
+        """The header of the coding, as it will be in the container."""
+        return bytes(self._stream.codec_context.extradata or b"")
 
     def encode(self, frame: Frame, *, heard_s: Fraction | None = None) -> Iterator[Any]:
         """Yield the packets that are ready once `frame` is in. Its arrays are free afterwards.
@@ -351,12 +360,15 @@ class VideoEncoder:
         context.sample_aspect_ratio = info.sample_aspect_ratio
         # Frame threads would delay the output by one frame each.
         context.thread_type = "SLICE" if self._low_delay else "AUTO"
-        context.thread_count = codec_threads()
+        # By a single thread: the bytes of many depend on their number.
+        context.thread_count = 1 if self._portable else codec_threads()
         context.flags |= _FRAME_DURATION
         self._tag(context)
         defaults = self._defaults
         context.options = dict(defaults.options)
-        if self._low_delay or (info.live and defaults.delay > _MAX_DELAY_S * self._rate):
+        if self._portable:
+            context.options.update(defaults.portable or {})
+        elif self._low_delay or (info.live and defaults.delay > _MAX_DELAY_S * self._rate):
             context.options.update(defaults.low_delay)
         elif info.live:
             context.options.update(defaults.recording)

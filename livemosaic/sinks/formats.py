@@ -31,6 +31,9 @@ class Encoder:
     # Of hardware: what a crf means, and its own presets for those of x264.
     quality: Callable[[float | None], hardware.Quality] | None = None
     presets: Mapping[str, str] = field(default_factory=dict)
+    # More of them, for the same bytes on every machine and segments that can be joined; None: it
+    # has none, or is not known to.
+    portable: dict[str, str] | None = None
 
 
 ENCODERS: dict[str, Encoder] = {
@@ -46,24 +49,33 @@ ENCODERS: dict[str, Encoder] = {
             "x264-params": "sync-lookahead=0:sliced-threads=1",
         },
         delay=5,
+        portable={},
     ),
     "libx265": Encoder(
         {"preset": "ultrafast", "crf": "22", "x265-params": "log-level=none"},
         {"tune": "zerolatency"},
         delay=11,
+        portable={"x265-params": "log-level=none:info=0:pools=none:frame-threads=1"},
     ),
     # With b=0, crf is a constant quality, not an upper bound within a bit rate.
     "libvpx-vp9": Encoder(
         {"deadline": "realtime", "cpu-used": "6", "row-mt": "1", "crf": "30", "b": "0"},
         {"lag-in-frames": "0"},
         delay=24,
+        portable={"row-mt": "0"},
     ),
     "libvpx": Encoder(
         {"deadline": "realtime", "cpu-used": "6", "crf": "10", "b": "20M"}, {"lag-in-frames": "0"}
     ),
     "libsvtav1": Encoder(
-        {"preset": "10", "crf": "30"}, {"svtav1-params": "pred-struct=1:lookahead=0"}, delay=54
+        {"preset": "10", "crf": "30"},
+        {"svtav1-params": "pred-struct=1:lookahead=0"},
+        delay=54,
+        portable={"svtav1-params": "lp=1"},
     ),
+    # They have no option, and each picture is coded for itself.
+    "ffv1": Encoder(portable={"slices": "4"}),
+    "prores_ks": Encoder(portable={}),
     # Their own default is 200 kbit/s, too little for pictures of today.
     "mpeg4": Encoder(qscale=3),
     "mpeg2video": Encoder(qscale=3),
