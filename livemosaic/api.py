@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +93,8 @@ def render(
         *parse_outputs(chosen),
         *(_OwnSink.of(output) for output in outputs if isinstance(output, Sink)),
     ]
+    if chosen.resume or chosen.cluster is not None:
+        return _render_film(chosen, destinations, gallery, on_progress)
     with contextlib.ExitStack() as undo:
         if isinstance(input, Source):
             undo.callback(input.close)
@@ -103,6 +105,25 @@ def render(
         undo.pop_all()  # the pipeline closes everything from here on
     pipeline.run(on_tick=on_progress)
     return pipeline.report()
+
+
+def _render_film(
+    options: RunOptions,
+    destinations: Sequence[Destination],
+    gallery: GallerySpec,
+    on_progress: Callable[[Progress], None] | None,
+) -> dict[str, Any]:
+    """As `render`, in segments."""
+    from .cluster.film import Film, FilmProgress
+    from .pipeline.report import Progress
+
+    def tell(progress: FilmProgress) -> None:
+        if on_progress is not None and progress.phase == "rendering":
+            on_progress(Progress(frames_in=progress.frames, frames_out=progress.frames))
+
+    with Film(options, destinations, gallery=gallery) as film:
+        film.run(tell)
+    return film.report()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,7 @@ from livemosaic import (
     open_source,
     output_info,
 )
-from livemosaic.gallery.batches import read_batch
-from livemosaic.gallery.build import images_cut
+from livemosaic.gallery.build import images_cut, read_batch
 from livemosaic.gallery.layout_index import LayoutIndex, layout_index, new_index
 from livemosaic.gallery.levels import COARSE, blocks, to_levels
 from livemosaic.gallery.snapshot import GallerySnapshot

@@ -155,6 +155,13 @@ class RunOptions:
     overwrite: bool = option(False, "replace existing files", short="-y", group="output",
         filed=False)
 
+    resume: bool = option(False, """make a film in segments, by a process for each processor; a run
+        that was interrupted or killed goes on when you give the same command again""",
+        group="output", filed=False)
+    cluster: str | None = option(None, """the same with Dask: local or local:N for N processes, or
+        the address of its scheduler, tcp://HOST:PORT, for many machines (needs
+        livemosaic[cluster])""", metavar="CLUSTER", group="output", filed=False)
+
     web: str | None = option(None, """serve a control page at this port, 0 for a free one, and the
         same by HTTP and JSON; only for this computer, unless you name a host, such as
         0.0.0.0:8080 for your whole network""", group="program", kind=_address_kind(8080),

@@ -128,6 +128,12 @@ def _run(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     refuse_contradictions(options)
     check_input(options.input)
+    in_segments = options.resume or options.cluster is not None
+    if in_segments and not options.outputs:
+        from ...media.frame import StreamInfo
+
+        output = default_output(options.input, StreamInfo(2, 2))
+        options = dataclasses.replace(options, outputs=(output,))
     destinations = parse_outputs(options) if options.outputs else []
 
     import cv2
@@ -135,6 +141,10 @@ def _run(
     # OpenCV's own threads help little with pictures of this size, and wait for each other in busy
     # loops. The stages run side by side instead.
     cv2.setNumThreads(1)
+    if in_segments:
+        from ..film import run_film
+
+        return run_film(options, destinations, interrupts, started_s, named=_flag)
     with contextlib.ExitStack() as undo:
         source = open_input(options, destinations or expected_outputs(options))
         undo.callback(source.close)
@@ -157,7 +167,7 @@ def _run(
                 undo,
                 on_photos=count,
                 on_page=None if options.quiet else _print_page,
-                named=lambda name: f"--{name.replace('_', '-')}",
+                named=_flag,
                 started_s=started_s,
             )
         interrupts.pipeline = pipeline  # it closes everything from here on
@@ -170,6 +180,10 @@ def _run(
         problem = "%s: %d damaged frames or packets could not be decoded"
         _log.warning(problem, source.name, source.bad_frames)
     return code
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _print_page(url: str, guest_url: str) -> None:

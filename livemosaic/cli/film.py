@@ -1,0 +1,103 @@
+"""The subcommand `run` for a film that is made in segments, with `--resume` or `--cluster`."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..cluster.film import Film, FilmProgress
+from ..control.options import RunOptions
+from ..errors import LivemosaicError
+from .console import photos_bar, print_json, progress_bar
+from .signals import INTERRUPTED, Interrupts
+
+if TYPE_CHECKING:
+    from ..sinks import Destination
+
+_log = logging.getLogger("livemosaic")
+
+
+def run_film(
+    options: RunOptions,
+    destinations: Sequence[Destination],
+    interrupts: Interrupts,
+    started_s: float,
+    *,
+    named: Callable[[str], str],
+) -> int:
+    """Make a film in segments; returns the exit code."""
+    with contextlib.ExitStack() as undo:
+        with photos_bar(quiet=options.quiet, when=options.progress) as count:
+            film = undo.enter_context(
+                Film(options, destinations, on_photos=count, named=named, started_s=started_s)
+            )
+        gc.freeze()
+        gc.enable()
+        interrupts.pipeline = film
+        try:
+            with _bars(options, film) as show:
+                film.run(show)
+        except KeyboardInterrupt:
+            _log.info("interrupted: %s", _kept(film) or "nothing was written")
+            return INTERRUPTED
+        except LivemosaicError:
+            if kept := _kept(film):
+                _log.info("%s", kept)
+            raise
+    report = film.report()
+    if options.json:
+        print_json(report)
+    _log.info("%s", _summary(report))
+    return 0
+
+
+@contextlib.contextmanager
+def _bars(options: RunOptions, film: Film) -> Iterator[Callable[[FilmProgress], None]]:
+    """Yield a function that shows the progress, by a bar for each phase."""
+    with contextlib.ExitStack() as stack:
+        phase, bar = "", None
+
+        def show(progress: FilmProgress) -> None:
+            nonlocal phase, bar
+            if progress.phase != phase:
+                stack.close()
+                phase = progress.phase
+                settings: dict[str, Any] = {"unit": " frames", "total": progress.total}
+                settings |= {"desc": phase, "initial": progress.kept}
+                bar = stack.enter_context(
+                    progress_bar(quiet=options.quiet, when=options.progress, **settings)
+                )
+            if bar is not None:
+                if film.segments:
+                    text = f"{film.done} of {film.segments} segments"
+                    if film.workers:
+                        text += f", {film.workers} workers"
+                    bar.set_postfix_str(text, refresh=False)
+                bar.update(progress.frames - bar.n)
+
+        yield show
+
+
+def _kept(film: Film) -> str:
+    """What is kept of a film that is not finished, and how to go on; empty if nothing is."""
+    if not film.done:
+        return ""
+    return (
+        f"{film.done} of {film.segments} segments are done, in {film.folder}; "
+        "give the same command again to go on"
+    )
+
+
+def _summary(report: dict[str, Any]) -> str:
+    grid, segments = report["grid"], report["film"]["segments"]
+    video_s = segments[-1]["end_s"] - segments[0]["start_s"]
+    kept = report["film"]["kept"]
+    return (
+        f"{', '.join(report['outputs'])}: {report['frames_out']} frames, {video_s:.1f} s, of "
+        f"{grid['width']}x{grid['height']} pixels and {grid['columns']}x{grid['rows']} cells, "
+        f"made in {report['duration_s']:.1f} s, {report['fps']:.1f} frames/s, "
+        f"in {len(segments)} segments" + (f", {kept} of them before" if kept else "")
+    )

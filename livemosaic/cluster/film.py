@@ -1,0 +1,525 @@
+"""A film by many processes or machines: planned once, rendered as segments, and joined."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import operator
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ..control.options import OPTIONS, RunOptions, values_of
+from ..errors import OptionError, SinkError, UsageError, words_of
+from ..gallery import BUILTIN, is_of_photos, open_gallery
+from ..media.atomic_write import atomic_write
+from ..media.frame import StreamInfo
+from ..media.urls import local_path
+from ..session import open_input, open_pipeline
+from ..sinks import formats
+from ..sinks.base import Destination
+from ..sinks.file import FileDestination
+from ..sources import input_kind
+from ..sources.base import Source
+from .engine import Engine, check_cluster, open_engine
+from .join import join_segments, planned_ticks
+from .packets import PacketFile, PacketWriter
+from .plan import Plan, make_plan
+from .requirements import Requirements, facts_of
+from .segment import (
+    SegmentDestination,
+    SegmentSink,
+    SegmentTask,
+    film_info,
+    render_segment,
+    without_part,
+)
+
+if sys.platform != "win32":
+    import fcntl
+if TYPE_CHECKING:
+    from ..gallery import GallerySpec
+
+_logger = logging.getLogger("livemosaic")
+
+_ENDING = ".parts"  # of the folder beside the output
+
+_OF_ONE_RUN = ("map", "preview", "realtime", "web", "osc")
+
+# Options that change no picture: those of programs and windows, and those that the plan has.
+_NOT_OF_PICTURES = {"overwrite", "start", "end", "duration", "fps", "map", "map_paths", "preview"}
+
+
+@dataclass
+class FilmProgress:
+    """The progress of a film.
+
+    Attributes
+    ----------
+    phase : "planning", "rendering" or "joining"
+    frames, total : of this phase; the total is a guess while it is planned, None if unknown
+    kept : frames of segments that an earlier run has made
+    """
+
+    phase: str = "planning"
+    frames: int = 0
+    total: int | None = None
+    kept: int = 0
+
+
+OnProgress = Callable[[FilmProgress], None]
+
+
+class Film:
+    """A run that makes a film in segments, in a `with` block, whose beginning opens it.
+
+    `stop` and `cancel` are safe in signal handlers.
+
+    Parameters
+    ----------
+    options : of the run; `cluster` says which engine
+    destinations : of the run, as `parse_outputs` gives them
+    gallery, on_photos, named, started_s : as for `open_pipeline`
+
+    Attributes
+    ----------
+    done, kept, segments : how many segments are done, how many of them by earlier runs, of how
+        many; 0 before there is a plan
+    folder : where they are
+    """
+
+    def __init__(
+        self,
+        options: RunOptions,
+        destinations: Sequence[Destination],
+        *,
+        gallery: GallerySpec | None = None,
+        on_photos: Callable[[int, int], None] | None = None,
+        named: Callable[[str], str] = str,
+        started_s: float | None = None,
+    ) -> None:
+        refuse(options, destinations)
+        (destination,) = destinations
+        assert isinstance(destination, FileDestination)
+        self._destination = destination
+        self._options = options
+        self._gallery = options.gallery if gallery is None else gallery
+        self._on_photos, self._named = on_photos, named
+        self._started_s = time.monotonic() if started_s is None else started_s
+        self._undo = ExitStack()
+        self._engine: Engine | None = None
+        self._stopping = self._cancelled = False
+        final = Path(destination.location)
+        self.folder = final.with_name(f"{final.name}{_ENDING}")
+        self.done = self.segments = self.kept = 0
+        self._report: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            source = undo.enter_context(open_input(self._options, [self._destination]))
+            if source.info.live or source.info.still:
+                kind = "live" if source.info.live else "a single picture"
+                raise _refused(self._options, f"{source.name} is {kind}; name a video file")
+            self._source, self._trial = source, self._try_out(source)
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._undo.close()
+
+    def stop(self) -> None:
+        """End the run soon, and keep the segments that are done."""
+        self._stopping = True
+        if self._engine is not None:
+            self._engine.stop()
+
+    def cancel(self) -> None:
+        """The same at once."""
+        self._stopping = self._cancelled = True
+        if self._engine is not None:
+            self._engine.cancel()
+
+    @property
+    def workers(self) -> int:
+        """How many segments are rendered at a time."""
+        return 0 if self._engine is None else self._engine.places
+
+    def report(self) -> dict[str, Any]:
+        """The statistics of the whole film, as `livemosaic run --json` prints them."""
+        return self._report
+
+    def run(self, on_progress: OnProgress) -> None:
+        """Make the film.
+
+        Raises
+        ------
+        KeyboardInterrupt : `stop` or `cancel` was called
+        LivemosaicError : it failed; the segments that are done stay
+        """
+        source, trial = self._source, self._trial
+        with _own(self.folder, self._destination.name):
+            requirements = Requirements(
+                files=tuple(self._files()), shared=self.folder.absolute()
+            ).absolute()
+            key = self._key(requirements)
+            plan, tracks = self._plan(source, key, on_progress)
+            self._check(plan, trial)
+            tasks = self._tasks(plan, key)
+            self._render(tasks, plan, requirements, on_progress)
+            files = [PacketFile(task.path) for task in tasks]
+            reports = [file.about["report"] for file in files]
+            info = replace(trial.info, tracks=source.info.tracks, chapters=source.info.chapters)
+            self._join(info, plan, files, tracks, on_progress)
+            self._report = _sum(
+                reports, plan, source, started_s=self._started_s, made=self.done - self.kept
+            )
+            _remove(self.folder)
+
+    # ---- before it begins ----------------------------------------------------------------------
+
+    def _try_out(self, source: Source) -> SegmentSink:
+        """Open everything once, as each worker will: so errors come, and warnings, once and now.
+
+        The result is closed.
+        """
+        options = self._options
+        destination = SegmentDestination.of(self._destination, None, 0)
+        info = film_info(source.info, options.fps, frames=source.info.frames or 0)
+        with ExitStack() as undo:
+            open_pipeline(
+                _Described(source, info),
+                [destination],
+                without_part(options),
+                undo,
+                gallery=self._open_gallery(),
+                named=self._named,
+            )
+        (sink,) = destination.opened
+        self._refuse_codec(sink)
+        return sink
+
+    def _refuse_codec(self, sink: SegmentSink) -> None:
+        """Raise `OptionError` if segments by this encoder, or in this container, do not join."""
+        options, format, name = self._destination.options, self._destination.format, sink.codec
+        if sink.video.fixed_rate or sink.video.is_gif:
+            what = format.muxer if sink.video.is_gif or name == format.codec else f"codec {name}"
+            problem = f"{what} has no times, at which segments could be joined"
+            raise _refused(self._options, f"{problem}; write .mp4 or .mkv by libx264")
+        if formats.encoder_defaults(options, sink.encoder).portable is None:
+            known = [it for it, encoder in formats.ENCODERS.items() if encoder.portable is not None]
+            problem = f"segments by the codec {name} cannot be joined exactly"
+            raise _refused(self._options, f"{problem}; use {', '.join(known)}")
+        if self._destination.options.codec == "auto":
+            _logger.info("codec auto: %s, which all machines have", name)
+
+    def _open_gallery(self) -> GallerySpec:
+        """The gallery, which is made now if it is one of photos; workers take its file."""
+        spec = self._gallery
+        gallery = open_gallery(spec, recipe=self._options.recipe, progress=self._on_photos)
+        if isinstance(spec, str) and spec in BUILTIN:
+            text: str | tuple[str, ...] = spec
+        elif gallery.path is not None:
+            text = str(gallery.path.absolute())
+        else:
+            problem = "its gallery is in memory only; name a gallery file"
+            raise _refused(self._options, problem)
+        self._options = replace(self._options, gallery=text)
+        return spec if is_of_photos(spec) else gallery
+
+    def _files(self) -> Iterator[Path]:
+        """The files that each worker reads."""
+        options = self._options
+        path = Path(local_path(options.input))
+        if path.is_file():  # else numbered pictures
+            yield path
+        if isinstance(options.gallery, str) and options.gallery not in BUILTIN:
+            yield Path(options.gallery)
+        for picture in (options.outside, options.away):
+            if picture is not None and os.path.isfile(picture):
+                yield Path(picture)
+
+    def _key(self, requirements: Requirements) -> dict[str, Any]:
+        """All that decides about the pictures, but the plan."""
+        values = values_of(self._options)
+        chosen = {
+            it.name: repr(values[it.name])
+            for it in OPTIONS
+            if it.group != "program" and it.name not in _NOT_OF_PICTURES | {"cluster", "resume"}
+        }
+        facts = facts_of(replace(requirements, shared=None))
+        return {"options": chosen, "output": self._destination.format.muxer, "facts": facts}
+
+    def _check(self, plan: Plan, trial: SegmentSink) -> None:
+        if len(planned_ticks(trial.video, plan)) < len(plan.frames):
+            problem = "the container cannot tell the times of its frames apart; use .mkv, or --fps"
+            raise _refused(self._options, problem)
+
+    # ---- its parts -----------------------------------------------------------------------------
+
+    def _plan(
+        self, source: Source, key: dict[str, Any], on_progress: OnProgress
+    ) -> tuple[Plan, PacketFile]:
+        """The plan, and the packets of the other tracks: those of an earlier run, or new ones."""
+        options = self._options
+        chosen = [str(it) for it in (options.start, options.end, options.duration, options.fps)]
+        name = _digest([key, _stamp(options.input), chosen])
+        path, tracks = (self.folder / f"{kind}-{name}" for kind in ("plan", "tracks"))
+        self._plan_path = path
+        with contextlib.suppress(OSError, ValueError):
+            return Plan.load(path), PacketFile(tracks)
+        progress = FilmProgress(total=source.info.frames)
+
+        def count(frames: int) -> None:
+            progress.frames = frames
+            on_progress(progress)
+            if self._stopping:
+                raise KeyboardInterrupt
+
+        with _written(tracks) as file:
+            writer = PacketWriter(file)
+            plan = make_plan(
+                source, writer, rate=options.fps, duration_s=options.duration, on_frame=count
+            )
+            writer.finish()
+        with _sink_errors(path):
+            plan.save(path)
+        return plan, PacketFile(tracks)
+
+    def _tasks(self, plan: Plan, key: dict[str, Any]) -> list[SegmentTask]:
+        """A task for each segment; other segments in the folder are removed."""
+        options = self._options
+        absolute = replace(
+            options,
+            input=str(Path(local_path(options.input)).absolute()),
+            outside=_absolute(options.outside),
+            away=None if options.away is None else options.away.absolute(),
+            explicit=frozenset(),
+        )
+        tasks = []
+        for number in range(len(plan.firsts)):
+            name = _digest([key, str(plan.time_base), plan.segment(number)])
+            path = self.folder.absolute() / f"segment-{number:05}-{name}"
+            tasks.append(
+                SegmentTask(path, self._plan_path.absolute(), number, absolute, self._destination)
+            )
+        names = {task.path.name for task in tasks}
+        for path in self.folder.glob("segment-*"):
+            if path.name not in names:  # of other options
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        return tasks
+
+    def _render(
+        self,
+        tasks: Sequence[SegmentTask],
+        plan: Plan,
+        requirements: Requirements,
+        on_progress: OnProgress,
+    ) -> None:
+        counts = [len(plan.segment(task.number)) for task in tasks]
+        missing = [task for task in tasks if not task.is_done]
+        # The longest first: at the end all workers have something to do.
+        missing.sort(key=lambda task: -counts[task.number])
+        self.segments = len(tasks)
+        self.done = self.kept = len(tasks) - len(missing)
+        kept = sum(counts) - sum(counts[task.number] for task in missing)
+        progress = FilmProgress("rendering", kept, sum(counts), kept)
+        if self.done:
+            _logger.info("%d of %d segments are done already", self.done, self.segments)
+        if not missing:
+            return
+        on_progress(progress)
+        finished = kept
+
+        def tell(frames: int) -> None:
+            progress.frames = min(finished + frames, sum(counts))
+            on_progress(progress)
+
+        with open_engine(self._options.cluster, requirements=requirements) as engine:
+            self._engine = engine
+            if self._stopping:
+                raise KeyboardInterrupt
+            try:
+                for number, _ in engine.run(render_segment, missing, on_progress=tell):
+                    finished += counts[missing[number].number]
+                    self.done += 1
+                    tell(0)
+            finally:
+                self._engine = None
+
+    def _join(
+        self,
+        info: StreamInfo,
+        plan: Plan,
+        files: Sequence[PacketFile],
+        tracks: PacketFile,
+        on_progress: OnProgress,
+    ) -> None:
+        progress = FilmProgress("joining", total=len(plan.frames))
+
+        def count(frames: int) -> None:
+            progress.frames = frames
+            on_progress(progress)
+            if self._stopping:
+                raise KeyboardInterrupt
+
+        join_segments(self._destination, info, plan, segments=files, tracks=tracks, on_frame=count)
+
+
+class _Described(Source):
+    """Stands for a source with another description. Nothing reads or closes it."""
+
+    def __init__(self, source: Source, info: StreamInfo) -> None:
+        self.name, self.info = source.name, info
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
+def refuse(options: RunOptions, destinations: Sequence[Destination]) -> None:
+    """Raise `OptionError` for a run that cannot be made in segments."""
+    if options.cluster is not None:
+        check_cluster(options.cluster)
+    for name in _OF_ONE_RUN:
+        value = getattr(options, name)
+        if value and name in options.explicit:
+            problem = "it is for a film that one run makes; leave it out, or do not make segments"
+            raise OptionError(name, value, problem)
+    if input_kind(local_path(options.input)) != "file" or options.input == "-":
+        raise _refused(options, "only a video file can be read again from any place; name one")
+    if len(destinations) != 1:
+        raise _refused(options, "it makes one file; name one output")
+    (destination,) = destinations
+    if not isinstance(destination, FileDestination) or not destination.is_file:
+        problem = f"{destination.name} is no video file; name one, such as out.mp4"
+        raise _refused(options, problem)
+
+
+def _refused(options: RunOptions, problem: str) -> OptionError:
+    """The error for a film that cannot be made in segments."""
+    if options.cluster is not None:
+        return OptionError("cluster", options.cluster, problem)
+    return OptionError("resume", True, problem)
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _own(folder: Path, name: str) -> Iterator[None]:
+    """Make the folder of the parts, and keep other runs out of it."""
+    with _sink_errors(folder):
+        folder.mkdir(exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(f"{name}: another run makes it; wait for its end") from None
+            except OSError:  # a disk without locks
+                pass
+        yield
+    finally:
+        os.close(lock)
+        if not any(it.name != "lock" for it in _entries(folder)):
+            _remove(folder)
+
+
+def _entries(folder: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return list(folder.iterdir())
+    return []
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder of the parts; what else is in it stays."""
+    for path in _entries(folder):
+        if path.name == "lock" or path.name.startswith(("plan-", "tracks-", "segment-", ".")):
+            with contextlib.suppress(OSError):
+                path.unlink()
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+@contextlib.contextmanager
+def _sink_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, SinkError):
+            raise
+        raise SinkError(f"{path}: cannot be written: {words_of(error)}") from error
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[Any]:
+    with _sink_errors(path), atomic_write(path) as file:
+        yield file
+
+
+def _stamp(path: str) -> list[int]:
+    try:
+        about = os.stat(local_path(path))
+    except OSError:  # numbered pictures
+        return []
+    return [about.st_size, about.st_mtime_ns]
+
+
+def _absolute(text: str) -> str:
+    return os.path.abspath(text) if os.path.isfile(text) else text
+
+
+def _digest(things: Any) -> str:
+    text = json.dumps(things, sort_keys=True).encode()
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+# ---- the report ----------------------------------------------------------------------------------
+
+_MEANS = ("latency_ms", "stages_ms", "cells", "area", "first_frame_s")
+
+
+def _sum(
+    reports: Sequence[dict[str, Any]], plan: Plan, source: Source, *, started_s: float, made: int
+) -> dict[str, Any]:
+    """One report for all segments: sums, and means that count each frame alike."""
+    weights = [report["frames_out"] for report in reports]
+    total, duration_s = sum(weights), time.monotonic() - started_s
+    sink = {"frames": total, "dropped": 0, "repeated": 0}
+    means = {name: _mean([report[name] for report in reports], weights) for name in _MEANS}
+    ends = [plan.time_s(first) for first in plan.firsts[1:]] + [plan.end_s]
+    segments = [
+        {"start_s": float(plan.time_s(first)), "end_s": float(end_s), "frames": frames}
+        for first, end_s, frames in zip(plan.firsts, ends, weights, strict=True)
+    ]
+    return {
+        **reports[0],
+        **means,
+        "input": source.name,
+        "frames_in": plan.frames_in,
+        "frames_out": total,
+        "dropped": plan.dropped,
+        "repeated": plan.repeated,
+        "duration_s": round(duration_s, 3),
+        "fps": round(total / duration_s, 2),
+        "peak_rss_mb": max(report["peak_rss_mb"] for report in reports),
+        "sinks": [{**reports[0]["sinks"][0], **sink, "latency_ms": means["latency_ms"]}],
+        "film": {"segments": segments, "made": made, "kept": len(reports) - made},
+    }
+
+
+def _mean(values: Sequence[Any], weights: Sequence[int]) -> Any:
+    """The mean of numbers, or of those in dictionaries."""
+    first = values[0]
+    if isinstance(first, dict):
+        return {name: _mean([value[name] for value in values], weights) for name in first}
+    mean = sum(map(operator.mul, values, weights)) / max(1, sum(weights))
+    return round(mean) if isinstance(first, int) else round(mean, 4)

@@ -1,0 +1,309 @@
+"""Films in segments, with `--resume` or `--cluster`: planned, rendered, joined, resumed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from livemosaic import render
+from livemosaic.cluster import film as films
+from livemosaic.cluster.engine import Engine
+from livemosaic.cluster.join import decoding_times
+from livemosaic.cluster.packets import PacketFile, PacketWriter
+from livemosaic.cluster.plan import LONGEST_S, SHORTEST_S, find_cuts, split
+from livemosaic.gallery.file_format import Gallery
+from livemosaic.media.ffmpeg import av
+from livemosaic.media.frame import Frame
+
+from .clips import make, need_encoder
+from .conftest import moving_pictures
+from .program import Run, left, needs_jit
+
+pytestmark = needs_jit
+
+OPTIONS: dict[str, Any] = {"scale": 1, "tile": 8, "overwrite": True}
+SIZE = (64, 48)
+
+
+class HereEngine(Engine):
+    """Does the tasks in this process, the last first."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def __enter__(self) -> HereEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def places(self) -> int:
+        return 1
+
+    def run(
+        self, function: Callable[[Any], Any], tasks: Sequence[Any], **_: Any
+    ) -> Iterator[tuple[int, Any]]:
+        for number, task in reversed([*enumerate(tasks)]):
+            self.done.append(str(task))
+            yield number, function(task)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> HereEngine:
+    """No processes: these tests are about segments."""
+    engine = HereEngine()
+    monkeypatch.setattr(films, "open_engine", lambda *_, **__: engine)
+    return engine
+
+
+def film(path: Path, count: int = 40, **options: Any) -> Path:
+    """A film of one frame a second, with cuts at 9 s and 21 s."""
+    pictures = [
+        *moving_pictures(9, size=SIZE, seed=1),
+        *moving_pictures(12, size=SIZE, seed=2),
+        *moving_pictures(max(0, count - 21), size=SIZE, seed=3),
+    ][:count]
+    items = [Frame.from_bgr(it, pts=n, duration=1) for n, it in enumerate(pictures)]
+    options = {"rate": 1, "time_base": Fraction(1, 1000), **options}
+    pts = options.pop("pts", [n * 1000 for n in range(count)])
+    return make(path, items, pts=pts, **options)
+
+
+def contents(path: Path) -> dict[str, Any]:
+    """What is in a file, but the bytes of the pictures."""
+    with av.open(str(path)) as container:
+        streams = container.streams
+        found: dict[str, Any] = {
+            "streams": [
+                (it.type, it.codec_context and it.codec_context.name, it.time_base, it.metadata)
+                for it in streams
+            ],
+            "header": bytes(streams.video[0].codec_context.extradata or b""),
+            "metadata": dict(container.metadata),
+            "chapters": [(it["start"], it["end"]) for it in container.chapters()],
+            "duration": container.duration,
+        }
+        found["metadata"].pop("encoder", None)
+        packets: dict[int, list[Any]] = {it.index: [] for it in streams}
+        for packet in container.demux():
+            if packet.size:
+                is_video = packet.stream.type == "video"
+                data = b"" if is_video else bytes(packet)
+                packets[packet.stream_index].append((packet.pts, packet.duration, data))
+        found["packets"] = {
+            number: sorted(its) if streams[number].type == "video" else its
+            for number, its in packets.items()
+        }
+    return found
+
+
+def pictures(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray().tobytes() for frame in container.decode(video=0)]
+
+
+# ---- the plan ------------------------------------------------------------------------------------
+
+
+def test_cuts() -> None:
+    scores = [0.0, 1, 1, 60, 1, 1, 14, 15, 16, 15, 14, 1, 13, 0, 0]
+    assert find_cuts(scores) == [3, 12]
+
+
+def test_segments_begin_at_cuts_and_have_a_length_in_a_range() -> None:
+    rng = np.random.default_rng(3)
+    scores = rng.uniform(0, 5, 3000)
+    scores[[100, 222, 223, 1000, 2990]] = 80
+    times = [n / 25 for n in range(3000)]
+    firsts = split(times, list(scores))
+    lengths = np.diff([*firsts, 3000]) / 25
+    assert {222, 1000} <= set(firsts)
+    assert (lengths >= SHORTEST_S).all()
+    assert (lengths <= LONGEST_S + 0.04).all()
+
+
+def test_a_film_that_begins_at_a_segment_has_the_same_segments() -> None:
+    scores = list(np.random.default_rng(3).uniform(0, 50, 3000))
+    times = [n / 25 for n in range(3000)]
+    firsts = split(times, scores)
+    assert split(times[firsts[3] :], scores[firsts[3] :]) == [n - firsts[3] for n in firsts[3:]]
+
+
+def test_times_with_long_pauses() -> None:
+    assert split([0.0, 100.0, 200.0, 201.0], [0.0] * 4) == [0, 1, 2]
+    assert split([5.0], [0.0]) == [0]
+
+
+# ---- packets -------------------------------------------------------------------------------------
+
+
+def test_packets_are_kept_exactly(tmp_path: Path) -> None:
+    packet: Any = av.Packet(b"abc")
+    packet.pts, packet.dts, packet.duration, packet.time_base = 7, -2, 3, Fraction(1, 90_000)
+    packet.is_keyframe = True
+    path = tmp_path / "p"
+    with path.open("wb") as file:
+        writer = PacketWriter(file)
+        writer.add(packet, 4, 1)
+        writer.finish(codec="x")
+    read = PacketFile(path)
+    ((found, notes),) = read
+    assert (bytes(found), found.pts, found.dts, found.duration) == (b"abc", 7, -2, 3)
+    assert (found.time_base, found.is_keyframe, notes) == (Fraction(1, 90_000), True, [4, 1])
+    assert read.about == {"codec": "x"}
+
+
+@pytest.mark.parametrize("at", [0, 1, -30, None])
+def test_damaged_packets_are_noticed(tmp_path: Path, at: int | None) -> None:
+    path = tmp_path / "p"
+    with path.open("wb") as file:
+        writer = PacketWriter(file)
+        packet: Any = av.Packet(b"abc")
+        packet.time_base = Fraction(1, 25)
+        writer.add(packet)
+        writer.finish()
+    data = bytearray(path.read_bytes())
+    if at is None:
+        del data[-1]
+    else:
+        data[at] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"cut off|damaged"):
+        PacketFile(path)
+
+
+def test_decoding_times_are_those_of_one_encoder() -> None:
+    # Two segments of five frames, shown in the order 0..9, each with a B-frame between.
+    ticks = [0, 10, 20, 30, 40, 55, 60, 70, 80, 90]
+    order = [0, 2, 1, 4, 3, 5, 7, 6, 9, 8]
+    stamps = decoding_times(ticks, order)
+    assert stamps == [-10, *ticks[:-1]]
+    assert all(stamp <= ticks[place] for stamp, place in zip(stamps, order, strict=True))
+
+
+# ---- whole films ---------------------------------------------------------------------------------
+
+FORMATS = {
+    "mp4": {},
+    "mkv": {},
+    "ts": {},
+    "webm": {},
+    "ffv1": {"codec": "ffv1"},
+    "x265": {"codec": "libx265"},
+    "av1": {"codec": "libsvtav1"},
+    "prores": {"codec": "prores_ks"},
+}
+ENDINGS = {"ffv1": "mkv", "x265": "mp4", "av1": "mp4", "prores": "mov"}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_joined_film_is_as_one_that_was_made_at_once(
+    name: str, gallery: Gallery, here: HereEngine, tmp_path: Path
+) -> None:
+    source = film(
+        tmp_path / "in.mkv",
+        sound=["aac"],
+        texts=["ass"],
+        languages=["fra", "fra"],
+        chapters=[(0, 9000, "one"), (9000, 40_000, "two")],
+        metadata={"title": "A film"},
+    )
+    if codec := FORMATS[name].get("codec"):
+        need_encoder(codec)
+    ending = ENDINGS.get(name, name)
+    once, joined = (tmp_path / f"{it}.{ending}" for it in ("once", "joined"))
+    options = OPTIONS | FORMATS[name]
+    plain = render(source, once, gallery=gallery, **options)
+    report = render(source, joined, gallery=gallery, resume=True, **options)
+    found, expected = contents(joined), contents(once)
+    if name == "x265":  # that of one process says how many threads it had
+        del found["header"], expected["header"]
+    assert found == expected
+    assert len(pictures(joined)) == 40
+    assert [it["frames"] for it in report["film"]["segments"]] == [9, 12, 8, 11]
+    assert left(tmp_path) == sorted(["in.mkv", once.name, joined.name])
+    same = ("input", "frames_in", "frames_out", "dropped", "repeated", "grid", "gallery")
+    assert {key: report[key] for key in same} == {key: plain[key] for key in same}
+    assert report.keys() - plain.keys() == {"film"}
+
+
+# ---- interrupted -------------------------------------------------------------------------------
+
+
+def long_film(path: Path) -> Path:
+    """A film of two minutes in fifteen segments."""
+    return film(path, 120)
+
+
+def words(source: Path, target: Path, gallery: Gallery, *more: str) -> list[str]:
+    small = ("--scale", "1", "--tile", "8", "--gallery", str(gallery.path))
+    return ["run", str(source), str(target), *small, *(more or ("--resume",))]
+
+
+def wait_for_segments(folder: Path, run: Run) -> None:
+    """Wait until some segments are done."""
+    deadline = time.monotonic() + 60
+    while len([*folder.glob("segment-*")]) < 2:
+        assert run.process.poll() is None, run.end().err
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def children(process: int) -> list[int]:
+    """The processes that a process has started."""
+    files = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for file in files for child in file.read_text().split()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes in /proc")
+def test_real_processes_are_killed(gallery: Gallery, here: HereEngine, tmp_path: Path) -> None:
+    """A worker; everything, and the command given again; and Ctrl-C, which says how to go on."""
+    source = long_film(tmp_path / "in.mkv")
+    undisturbed = tmp_path / "undisturbed.mp4"
+    render(source, undisturbed, gallery=gallery, resume=True, **OPTIONS)
+
+    out = tmp_path / "out.mp4"
+    parts = tmp_path / "out.mp4.parts"
+    run = Run(*words(source, out, gallery))
+    wait_for_segments(parts, run)
+    os.kill(children(run.process.pid)[0], signal.SIGKILL)
+    outcome = run.end()
+    assert outcome.code == 0, outcome.err
+    assert "has ended" in outcome.err
+    assert out.read_bytes() == undisturbed.read_bytes()
+    out.unlink()
+
+    run = Run(*words(source, out, gallery))
+    wait_for_segments(parts, run)
+    os.kill(run.process.pid, signal.SIGKILL)
+    run.end()
+    done = {path.name: path.stat().st_mtime_ns for path in parts.glob("segment-*")}
+    assert len(done) >= 2
+    assert not out.exists()
+
+    run = Run(*words(source, out, gallery))
+    wait_for_segments(parts, run)
+    while len([*parts.glob("segment-*")]) <= len(done):
+        time.sleep(0.01)
+    run.interrupt()
+    outcome = run.end()
+    assert outcome.code == 130, outcome.err
+    assert outcome.lines[-1].endswith("give the same command again to go on")
+    assert done.items() <= {it.name: it.stat().st_mtime_ns for it in parts.iterdir()}.items()
+
+    outcome = Run(*words(source, out, gallery)).end()
+    assert outcome.code == 0, outcome.err
+    assert f"{len(done)} " not in outcome.lines[0]  # Ctrl-C came after more
+    assert "segments are done already" in outcome.err
+    assert out.read_bytes() == undisturbed.read_bytes()
+    assert left(tmp_path) == ["in.mkv", "out.mp4", "undisturbed.mp4"]
