@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -15,10 +14,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench.fuzz.spoil import resealed
 from livemosaic.errors import GalleryError, UsageError
 from livemosaic.gallery import Gallery, open_gallery
 from livemosaic.gallery.clusters import group_tiles
-from livemosaic.gallery.file_format import ARRAYS, FORMAT_VERSION, GalleryWriter, new_gallery_file
+from livemosaic.gallery.file_format import (
+    ARRAYS,
+    FORMAT_VERSION,
+    INDEX,
+    GalleryWriter,
+    new_gallery_file,
+)
 from livemosaic.gallery.histogram import tile_histograms
 from livemosaic.gallery.layout_features import tile_points
 from livemosaic.gallery.recipe import Recipe
@@ -65,10 +71,20 @@ def header_of(data: bytes | bytearray) -> tuple[int, dict[str, Any]]:
     return offset, json.loads(data[offset : offset + length])
 
 
-def resealed(data: bytearray) -> bytes:
-    """A forger's file: altered, with a checksum that fits."""
-    data[32:64] = hashlib.sha256(data[64:] + data[:32]).digest()
-    return bytes(data)
+def of_version_2(data: bytes) -> bytes:
+    """The same gallery as livemosaic wrote it before there were blocks."""
+    offset, meta = header_of(data)
+    count = struct.unpack_from("<I", data, 12)[0]
+    meta["arrays"] = {
+        name: {key: entry[key] for key in ("dtype", "shape", "offset")}
+        for name, entry in meta["arrays"].items()
+        if name not in INDEX
+    }
+    del meta["index"]
+    text = json.dumps(meta, sort_keys=True).encode()
+    made = bytearray(data[: offset - 4 * count] + text)
+    struct.pack_into("<IIQQ", made, 8, 2, 0, offset - 4 * count, len(text))
+    return resealed(made)
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
@@ -108,7 +124,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
 
 def test_arrays_are_aligned(file: Path) -> None:
     _, meta = header_of(file.read_bytes())
-    assert meta["arrays"].keys() == ARRAYS.keys()
+    assert meta["arrays"].keys() == ARRAYS.keys() | INDEX.keys()
     assert all(entry["offset"] % 64 == 0 for entry in meta["arrays"].values())
 
 
@@ -123,8 +139,8 @@ def test_any_altered_byte_is_refused(file: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.gallery"
     offset, meta = header_of(data)
     starts = [entry["offset"] for entry in meta["arrays"].values()]
-    # Everything before the arrays, a byte of each, padding between them, and the header.
-    places = [*range(64), *starts, *(s - 1 for s in starts), offset, offset + 9, len(data) - 1]
+    # Everything before the arrays, a byte of each, the last checksum, and the header.
+    places = [*range(64), *starts, offset - 1, offset, offset + 9, len(data) - 1]
     for place in places:
         broken.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
         with pytest.raises(GalleryError, match="livemosaic gallery build"):

@@ -25,7 +25,8 @@ from livemosaic import (
     open_source,
     output_info,
 )
-from livemosaic.gallery.build import images_cut, read_batch
+from livemosaic.gallery.batches import read_batch
+from livemosaic.gallery.build import images_cut
 from livemosaic.gallery.layout_index import LayoutIndex, layout_index, new_index
 from livemosaic.gallery.levels import COARSE, blocks, to_levels
 from livemosaic.gallery.snapshot import GallerySnapshot

@@ -264,6 +264,21 @@ def test_one_at_a_time() -> None:
     assert live.added == 2
 
 
+def test_a_photo_that_is_removed() -> None:
+    booth = Booth()
+    for _ in range(2):
+        booth.take(seen())
+    live = booth.follower.live
+    assert live is not None
+    first, second = booth.booth.snaps()
+    booth.booth.remove(first.id)
+    assert booth.booth.snaps() == [second]
+    assert (first.path in live, second.path in live) == (False, True)
+    assert first.jpeg.startswith(b"\xff\xd8")
+    booth.booth.remove(second.path)  # as of a file, in all galleries
+    assert live.removed == 2
+
+
 def test_a_file_in_the_folder(tmp_path: Path) -> None:
     """Its tile is not made again by those who watch the folder."""
     booth = Booth(folder=tmp_path)

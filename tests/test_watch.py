@@ -20,7 +20,7 @@ import pytest
 
 from livemosaic import Gallery, LiveGallery, OptionError, Pipeline
 from livemosaic.gallery import Recipe, build_gallery
-from livemosaic.gallery.build import Cut, file_cut
+from livemosaic.gallery.batches import Cut, file_cut
 from livemosaic.gallery.folder_reader import (
     FolderReader,
     Joined,

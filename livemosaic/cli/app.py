@@ -88,7 +88,7 @@ def _run_subcommand(argv: Sequence[str] | None, interrupts: Interrupts, started_
         print_error(error)
         return 1
     except KeyboardInterrupt:
-        _log.info("interrupted: nothing was written")
+        _log.info("%s", interrupts.outcome())
         return INTERRUPTED
     except Exception as error:
         if is_out_of_memory(error):

@@ -116,14 +116,14 @@ def clearing(number: int) -> bytes:
 
 
 @contextlib.contextmanager
-def photos_bar(*, quiet: bool, when: str = "auto") -> Iterator[Progress]:
+def photos_bar(*, quiet: bool, when: str = "auto", unit: str = "photos") -> Iterator[Progress]:
     """Yield a function `progress(done, total)`; its first call shows a bar."""
     bars: list[Any] = []
     with contextlib.ExitStack() as stack:
 
         def progress(done: int, total: int) -> None:
             if not bars:
-                settings: dict[str, Any] = {"unit": " photos", "total": total, "smoothing": 0.1}
+                settings: dict[str, Any] = {"unit": f" {unit}", "total": total, "smoothing": 0.1}
                 bar = progress_bar(quiet=quiet, when=when, **settings)
                 bars.append(stack.enter_context(bar))
             if bars[0] is not None:

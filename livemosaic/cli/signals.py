@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..errors import printable
 from ..unfinished import is_complete, remove_unfinished
 from . import console
 
@@ -75,6 +76,7 @@ class Interrupts:
         self.pipeline: _Stoppable | None = None  # to be set when it takes over
         self.toggles = 0  # requests to turn privacy mode on or off, not yet taken
         self.result: str | Path | None = None  # the file that a run without a pipeline makes
+        self.kept: Path | None = None  # the folder that stays, if the same command can go on
         self._to_the_end, self._clock, self._exit = to_the_end, clock, exit
         self._last_s = -math.inf
         self._handlers: dict[int, Any] = {}  # those before
@@ -112,6 +114,13 @@ class Interrupts:
         elif self.result is None or not is_complete(self.result):
             self._give_up()
 
+    def outcome(self) -> str:
+        """What an interruption has left."""
+        text = "interrupted: nothing was written"
+        if self.kept is not None and self.kept.is_dir():
+            text += f"; to go on, give the same command again ({printable(self.kept)} stays)"
+        return text
+
     def _give_up(self) -> None:
         """End the process now. The interrupted code may own any lock: nothing here takes one."""
         try:
@@ -120,6 +129,6 @@ class Interrupts:
                 with contextlib.suppress(OSError, ValueError, AttributeError):
                     number = sys.stderr.fileno()
                     before = console.clearing(number)
-                    os.write(number, before + b"livemosaic: interrupted: nothing was written\n")
+                    os.write(number, before + f"livemosaic: {self.outcome()}\n".encode())
         finally:
             self._exit(INTERRUPTED)

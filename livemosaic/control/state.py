@@ -203,6 +203,23 @@ class Place(NamedTuple):
     height: float
 
 
+class Snap(NamedTuple):
+    """A photo that `Control.snap` took, without a file: it lasts as long as the run.
+
+    Attributes
+    ----------
+    id : of its own
+    path : the name that its gallery gives it
+    added_s : when it joined, in seconds since 1970
+    jpeg : the photo
+    """
+
+    id: str
+    path: str
+    added_s: float
+    jpeg: bytes
+
+
 class Control:
     """The one owner of the live state, and of requests. Safe from any thread.
 
@@ -222,6 +239,8 @@ class Control:
     on_snap : takes a photo, see `snap`; the pipeline sets it
     live_stats : returns the pipeline's statistics; the pipeline sets it
     find_photo : finds the places of a photo, see `photo_places`; the pipeline sets it
+    snaps : returns the photos of `snap` that are no files; the pipeline sets it
+    on_remove : removes a photo, see `remove_photo`; the pipeline sets it
     outside_at_start : the state's `outside` at the start
     guests_url : the address at which guests upload photos; empty if there is none
 
@@ -258,6 +277,8 @@ class Control:
         self.on_snap: Callable[[], None] = lambda: None
         self.live_stats: Callable[[], LiveStats] = LiveStats
         self.find_photo: Callable[[str], list[Place]] = lambda path: []
+        self.snaps: Callable[[], list[Snap]] = list
+        self.on_remove: Callable[[str], None] = lambda photo: None
 
     @property
     def state(self) -> LiveState:
@@ -342,6 +363,16 @@ class Control:
         It waits for the next picture, a second at most.
         """
         return self.find_photo(os.fspath(path))
+
+    def remove_photo(self, photo: str | os.PathLike[str]) -> None:
+        """Remove a photo, by its path or by the id of one of `snaps`, from all galleries that
+        photos have joined. A file stays, and may join again.
+
+        Raises
+        ------
+        GalleryError : no photo would be left
+        """
+        self.on_remove(os.fspath(photo))
 
     def request_snapshot(self) -> None:
         """Request the next picture as a file."""

@@ -8,12 +8,10 @@ import itertools
 import os
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -22,36 +20,23 @@ from numpy.typing import NDArray
 from ..argument import items, path_text, take, whole
 from ..errors import GalleryError, UsageError
 from ..jit import I32, U8
-from ..media.image_reader import BadImage
 from ..media.picture import to_array
-from ..option import Size
-from ..processors import usable_cores
 from ..tile_size import TileSize
 from .added_crops import AddedCrops, Arrays
+from .batches import Batch, Cut, cut_data, cut_picture, file_cut, in_groups, read_all, read_batch
 from .clusters import cluster_tiles, group_tiles
 from .file_format import GalleryWriter, Stamp, new_gallery_file, refuse_to_replace
-from .histogram import tile_histograms
-from .layout_features import tile_points
-from .lettering import SIDE, has_lettering
 from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Focus, Recipe
-from .tiles import Crop, Tiles, Uncut, picture_tiles, read_photo, region
-from .video_frames import frames_of, photo_stamp, read_photo_file
+from .rows import Rows
+from .shards import MakeShards, ShardFolder, joined, shard_folder, stamps_of
+from .tiles import Tiles
+from .video_frames import frames_of, photo_stamp
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Progress = Callable[[int, int], None]  # photos done, photos in all; called by the building thread
-# Makes the tiles of a photo, by its name, and says whether it has lettering; raises BadImage.
-Cut = Callable[[str], tuple[Tiles, bool]]
-
-# Photos per task: large enough that a task's overhead is small beside 0.2 ms a photo, small enough
-# that the progress bar moves and Ctrl-C works when photos take 50 ms.
-BATCH = 32
-
-# While one thread waits for a file or for the GIL, another has its core. With photos in memory, two
-# cores read as many with two threads as with three; four are slower.
-EXTRA_WORKERS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +80,6 @@ class BuildReport:
                 yield f"{len(paths)} {kind}s are left out, such as {paths[0]}{advice}", paths
 
 
-class Batch(NamedTuple):
-    """Some photos and their tiles; `read_batch` counts the photos from 0."""
-
-    names: list[str]  # of those read
-    stamps: list[Stamp]  # likewise
-    unreadable: list[tuple[str, str]]  # name and reason of the others
-    arrays: Arrays  # of the gallery file
-    uncut: Arrays  # likewise, those for tiles of other shapes
-
-    def counted_from(self, first: int) -> Batch:
-        """The same, with numbers of photos from `first` on."""
-        arrays, uncut, by = dict(self.arrays), dict(self.uncut), np.int32(first)
-        arrays["source_photo"] = arrays["source_photo"] + by
-        uncut["uncut_photo"] = uncut["uncut_photo"] + by
-        uncut["heads"] = uncut["heads"] + np.array([by, 0, 0, 0, 0], np.int32)
-        return self._replace(arrays=arrays, uncut=uncut)
-
-
 def build_gallery(
     paths: str | Path | Iterable[str | Path],
     output: str | Path,
@@ -128,12 +95,18 @@ def build_gallery(
     focus: Focus = "faces",
     progress: Progress | None = None,
     workers: int | None = None,
+    make_shards: MakeShards | None = None,
+    shards: str | Path | None = None,
 ) -> BuildReport:
     """Make a gallery file of photos.
 
-    The same photos and options give the same bytes, whatever the number of workers. Files and
-    folders that cannot be read are reported and skipped. Any exception, Ctrl-C too, leaves no file.
-    The tiles are in the order of the photos' paths; with crops=None the crops follow.
+    The same photos and options give the same bytes, whoever reads them. Files and folders that
+    cannot be read are reported and skipped. The tiles are in the order of the photos' paths; with
+    crops=None the crops follow.
+
+    Of many photos, some thousand or half a gigabyte, each part that has been read is kept in a file
+    of its own, a shard. Any exception, Ctrl-C too, leaves no gallery, but the shards that are
+    complete: the same call goes on with them.
 
     Parameters
     ----------
@@ -154,6 +127,11 @@ def build_gallery(
     focus : what `crop` keeps: `faces`, as many as possible, or the `centre` whatever is there
     progress : called as progress(done, total), in photos
     workers : threads that read photos, by default one more than cores
+    make_shards : reads them with other processes and machines, see
+        `livemosaic.cluster.galleries.shard_makers`
+    shards : the folder of the shards. It stays, and the next build with it reads only the shards
+        whose photos changed; it has the shards of the last gallery. By default one beside the
+        output, with `.shards` after its name, that goes when the gallery is complete
 
     Raises
     ------
@@ -184,12 +162,31 @@ def build_gallery(
     photos = sorted({*found.photos, *frames})
     if not photos:
         raise _nothing_readable(bad_videos)
-    cut = file_cut(recipe.for_photos(len(photos)))
-
-    with new_gallery_file(output) as writer:
-        report = write_gallery(
-            writer, photos, cut, recipe, path=Path(output), progress=progress, workers=workers
+    if shards is not None:
+        path_text("shards", shards, "a path")
+    keeper = ShardFolder(shard_folder(output, shards), keep=shards is not None)
+    parts = keeper.shards(photos, stamps_of(photos), recipe)
+    needs_none = len(parts) == 1 and make_shards is None and shards is None
+    with new_gallery_file(output) as writer, contextlib.ExitStack() as stack:
+        if needs_none:
+            cut = file_cut(recipe.for_photos(len(photos)))
+            batches = read_all(in_groups(photos), cut, photo_stamp, recipe.tile, workers)
+        else:
+            stack.enter_context(keeper)
+            if make_shards is None:
+                batches = keeper.read_here(parts, workers)
+            else:
+                batches = keeper.read_made(parts, make_shards, progress)
+                progress = None
+            if recipe.chooses_crops(len(photos)):
+                batches = joined(batches)
+            # Closed before the folder, which it may have an unfinished file in.
+            stack.enter_context(contextlib.closing(batches))
+        report = write_batches(
+            writer, batches, len(photos), recipe, path=Path(output), progress=progress
         )
+    if not needs_none:
+        keeper.finish()
     return replace(
         report,
         unreadable=tuple(sorted([*found.unreadable, *bad_videos, *report.unreadable])),
@@ -210,7 +207,7 @@ def images_gallery(
         raise UsageError("images: the list is empty; give at least one array or path")
     file = io.BytesIO()
     with contextlib.closing(GalleryWriter(file)) as writer:
-        report = write_gallery(writer, names, cut, recipe, root="")
+        report = write_gallery(writer, names, cut, recipe, root="", index=False)
     for name, reason in report.unreadable:
         raise GalleryError(f"{name}: cannot be read: {reason}; leave it out, or save it again")
     return file.getvalue()
@@ -246,24 +243,9 @@ def images_cut(
         if name not in arrays:
             return cut_file(name)
         array = arrays[name]
-        return _cut(array, (array.shape[1], array.shape[0]), cutting)
+        return cut_picture(array, (array.shape[1], array.shape[0]), cutting)
 
     return names, cut
-
-
-def file_cut(recipe: Recipe) -> Cut:
-    """Makes the tiles of photo files by a recipe, which is `for_photos`."""
-    return lambda path: _cut_data(read_photo_file(path), recipe)
-
-
-def _cut_data(data: bytes, recipe: Recipe) -> tuple[Tiles, bool]:
-    at_least = SIDE if recipe.mirror else 0  # to find lettering
-    return _cut(*read_photo(data, recipe, at_least=at_least), recipe)
-
-
-def _cut(picture: U8, size: tuple[int, int], recipe: Recipe) -> tuple[Tiles, bool]:
-    tiles = picture_tiles(picture, size, recipe)
-    return tiles, recipe.mirror and has_lettering(region(picture, tiles.crops[0], size))
 
 
 def warm_up(recipe: Recipe) -> None:
@@ -273,7 +255,7 @@ def warm_up(recipe: Recipe) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (side, 2 * side, 3), np.uint8)
     data = cv2.imencode(".jpg", noise)[1].tobytes()
     cutting = recipe.for_photos(1)
-    read_batch([""], lambda _: _cut_data(data, cutting), lambda _: (0, 0), recipe.tile)
+    read_batch([""], lambda _: cut_data(data, cutting), lambda _: (0, 0), recipe.tile)
 
 
 def write_gallery(
@@ -286,6 +268,7 @@ def write_gallery(
     root: str | None = None,
     labels: I32 | None = None,
     stamp: Callable[[str], Stamp] = photo_stamp,
+    index: bool = True,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> BuildReport:
@@ -297,59 +280,89 @@ def write_gallery(
     root : the folder that the names belong to; by default the one that all of them lie in
     labels : the cluster of each tile; by default they are computed
     stamp : gives the stamp of a photo, by its name
+    index : write the search index, too; not for a file that is used once, or for its tiles alone
+    """
+    batches = read_all(in_groups(names), cut, stamp, recipe.tile, workers)
+    return write_batches(
+        writer,
+        batches,
+        len(names),
+        recipe,
+        path=path,
+        root=root,
+        labels=labels,
+        index=index,
+        progress=progress,
+    )
+
+
+def write_batches(
+    writer: GalleryWriter,
+    batches: Iterable[Batch],
+    count: int,
+    recipe: Recipe,
+    *,
+    path: Path = Path(),
+    root: str | None = None,
+    labels: I32 | None = None,
+    index: bool = True,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Write the gallery of batches of `count` photos; the other parameters are `write_gallery`'s.
+
+    Of each tile only some numbers are in memory, of each photo its path.
     """
     began = time.perf_counter()
-    batches: list[Arrays] = []
-    chooses = recipe.crops is None and recipe.for_photos(len(names)).crops
-    added = AddedCrops() if chooses else None
-    uncuts: list[Arrays] = []
+    added = AddedCrops() if recipe.chooses_crops(count) else None
     used: list[str] = []
-    stamps: list[Stamp] = []
     unreadable: list[tuple[str, str]] = []
-    with warnings.catch_warnings():
+    with contextlib.ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about damaged files: they are reported
-        for batch in _read_all(names, cut, stamp, recipe.tile, workers):
-            read, read_stamps, bad, arrays, uncut = batch.counted_from(len(used))
+        folder = None if path == Path() else str(path.parent)
+        of_tiles, of_photos = _Kept(stack, folder), _Kept(stack, folder)
+        for batch in batches:
+            read, stamps, bad, arrays, uncut = batch.counted_from(len(used))
             writer.append_uncut(uncut.pop("uncut"))
-            uncuts.append(uncut)
+            of_photos.append(uncut | {"stamps": np.array(stamps, np.int64).reshape(-1, 2)})
             if added is not None:
                 arrays = added.take(arrays)
             writer.append(arrays.pop("tiles"))
-            batches.append(arrays)
+            of_tiles.append(arrays)
             used += read
-            stamps += read_stamps
             unreadable += bad
             if progress:
-                progress(len(used) + len(unreadable), len(names))
-    unreadable.sort()
-    if not used:
-        raise _nothing_readable(unreadable)
-    for arrays in added.chosen() if added is not None else ():
-        writer.append(arrays.pop("tiles"))
-        batches.append(arrays)
-    arrays, uncut = _joined(batches), _joined(uncuts)
-    features = arrays["features"]
-    if labels is None:
-        labels = cluster_tiles(features, clusters=recipe.clusters, seed=recipe.seed)
-    photos, drop = arrays["source_photo"], recipe.drop_percentile
-    lettering = np.unique(photos[arrays.pop("lettering")]).tolist()
-    groups = group_tiles(features, labels, photos, drop_percentile=drop, seed=recipe.seed)
-    if root is None:
-        root = _common_folder(used)
-        start = len(os.path.join(root, ""))
-        used = [path[start:] for path in used]
-    size = writer.finish(
-        arrays | groups._asdict() | uncut,
-        photos=used,
-        root=root,
-        recipe=recipe,
-        lettering=lettering,
-        stamps=stamps,
-    )
+                progress(len(used) + len(unreadable), count)
+        unreadable.sort()
+        if not used:
+            raise _nothing_readable(unreadable)
+        for arrays in added.chosen() if added is not None else ():
+            writer.append(arrays.pop("tiles"))
+            of_tiles.append(arrays)
+        features, photos = of_tiles.arrays["features"], of_tiles.arrays["source_photo"][:]
+        if labels is None:
+            labels = cluster_tiles(features, clusters=recipe.clusters, seed=recipe.seed)
+        lettering = np.unique(photos[of_tiles.arrays.pop("lettering")[:]]).tolist()
+        drop = recipe.drop_percentile
+        groups = group_tiles(features, labels, photos, drop_percentile=drop, seed=recipe.seed)
+        tiles = len(features)
+        start = 0
+        if root is None:
+            root = _common_folder(used)
+            start = len(os.path.join(root, ""))
+        known = of_photos.arrays.pop("stamps")[:]
+        size = writer.finish(
+            of_tiles.arrays | groups._asdict() | of_photos.arrays,
+            photos=(name[start:] for name in used),
+            root=root,
+            recipe=recipe,
+            lettering=lettering,
+            stamps=known,
+            index=index,
+        )
     return BuildReport(
         path=path,
         photos=len(used),
-        tiles=len(features),
+        tiles=tiles,
         unreadable=tuple(unreadable),
         clusters=len(groups.kept),
         kept=int(groups.kept.sum()),
@@ -358,8 +371,19 @@ def write_gallery(
     )
 
 
-def _joined(parts: Sequence[Arrays]) -> Arrays:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+class _Kept:
+    """Arrays of a gallery, batch by batch; in temporary files beside it if they are large."""
+
+    def __init__(self, stack: contextlib.ExitStack, folder: str | None) -> None:
+        self.arrays: dict[str, Rows] = {}
+        self._stack, self._folder = stack, folder
+
+    def append(self, arrays: Arrays) -> None:
+        for name, array in arrays.items():
+            if name not in self.arrays:
+                rows = Rows(array.dtype.str, array.shape[1:], self._folder)
+                self.arrays[name] = self._stack.enter_context(contextlib.closing(rows))
+            self.arrays[name].append(array)
 
 
 def _nothing_readable(unreadable: Sequence[tuple[str, str]]) -> GalleryError:
@@ -368,77 +392,6 @@ def _nothing_readable(unreadable: Sequence[tuple[str, str]]) -> GalleryError:
         f"none of {len(unreadable)} files can be read (the first, {name!r}: {reason}); "
         "name other photos"
     )
-
-
-def _read_all(
-    names: Sequence[str],
-    cut: Cut,
-    stamp: Callable[[str], Stamp],
-    tile: Size,
-    workers: int | None,
-) -> Iterator[Batch]:
-    """Batches in the order of `names`; only a bounded number of them is in memory."""
-    workers = workers or usable_cores() + EXTRA_WORKERS
-    pending: deque[Future[Batch]] = deque()
-    pool = ThreadPoolExecutor(workers, "gallery")
-    try:
-        for start in range(0, len(names), BATCH):
-            some = names[start : start + BATCH]
-            pending.append(pool.submit(read_batch, some, cut, stamp, tile))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def read_batch(names: Sequence[str], cut: Cut, stamp: Callable[[str], Stamp], tile: Size) -> Batch:
-    """Make the tiles of some photos, and describe them."""
-    read: list[str] = []
-    stamps: list[Stamp] = []
-    unreadable: list[tuple[str, str]] = []
-    photos: list[int] = []
-    crops: list[Crop] = []
-    lettering: list[bool] = []
-    heads: list[tuple[int, ...]] = []
-    uncut: dict[int, Uncut] = {}  # by the photo
-    nothing = np.empty((0, tile[1], tile[0], 3), np.uint8)
-    parts = [nothing]
-    for name in names:
-        before = stamp(name)  # before it is read: a later change is noticed
-        try:
-            found, letters = cut(name)
-        except BadImage as reason:
-            unreadable.append((name, str(reason)))
-            continue
-        photos += [len(read)] * len(found.crops)
-        lettering += [letters] * len(found.crops)
-        heads += [(len(read), *head) for head in found.heads]
-        if found.uncut is not None:
-            uncut[len(read)] = found.uncut
-        read.append(name)
-        stamps.append(before)
-        crops += found.crops
-        parts.append(found.pixels)
-    tiles = np.concatenate(parts)
-    points, texture = tile_points(tiles)
-    arrays: Arrays = {
-        "tiles": tiles,
-        "features": tile_histograms(tiles),
-        "points": points,
-        "texture": texture,
-        "source_photo": np.array(photos, np.int32),
-        "source_crop": np.array(crops, np.int32).reshape(-1, 4),
-        "lettering": np.array(lettering, np.bool_),
-    }
-    other: Arrays = {
-        "uncut": np.concatenate([nothing, *(it.pixels[None] for it in uncut.values())]),
-        "uncut_photo": np.array(list(uncut), np.int32),
-        "uncut_crop": np.array([it.crop for it in uncut.values()], np.int32).reshape(-1, 4),
-        "heads": np.array(heads, np.int32).reshape(-1, 5),
-    }
-    return Batch(read, stamps, unreadable, arrays, other)
 
 
 def _common_folder(paths: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from ..jit import write_error
 from ..media.atomic_write import remove_remains
 from ..unfinished import add_unfinished
 from .file_format import FORMAT_VERSION, SUFFIX, Gallery
-from .recipe import RECIPE_VERSION, Recipe
+from .recipe import RECIPE_VERSION, SHARDS, Recipe
 
 if TYPE_CHECKING:
     from .build import BuildReport
@@ -62,15 +62,18 @@ def _temporary_folder(wanted: str, reason: str) -> Path:
 def cached_gallery(stem: str, key: str, build: Callable[[Path], object], *, name: str) -> Gallery:
     """Open `<cache>/<stem>-<key>.gallery`, after building it if it is missing or damaged.
 
-    Galleries of the same stem and another key are out of date and are removed. When two processes
-    do this at once, each builds its own file and renames it when it is complete; the last one
-    stays. `name` is for people.
+    Galleries of the same stem and another key are out of date and are removed, and so is what
+    interrupted builds left. When two processes do this at once, each builds its own file and
+    renames it when it is complete; the last one stays. `name` is for people.
     """
     folder = cache_folder()
     path = folder / f"{stem}-{key}{SUFFIX}"
+    opened = functools.partial(
+        Gallery.open, path, name=name, mapped=True, fix="delete it, and it is built again"
+    )
     if path.exists():
         with contextlib.suppress(GalleryError):
-            return Gallery.open(path, name=name, mapped=True)
+            return opened()
         with contextlib.suppress(OSError):  # damaged; another run may be using it
             path.unlink()
     remove_remains(folder)
@@ -79,7 +82,9 @@ def cached_gallery(stem: str, key: str, build: Callable[[Path], object], *, name
         if old != path:
             with contextlib.suppress(OSError):  # in use, on Windows
                 old.unlink()
-    return Gallery.open(path, name=name, mapped=True)
+    for shards in folder.glob(f"{stem}-*{SUFFIX}{SHARDS}"):
+        shutil.rmtree(shards, ignore_errors=True)
+    return opened()
 
 
 def photos_gallery(

@@ -17,9 +17,11 @@ import numpy as np
 
 from ..argument import items, path_text, take, whole
 from ..errors import MISSING_FOLDERS, GalleryError, UsageError
-from .build import BuildReport, Cut, Progress, file_cut, write_gallery
+from .batches import Cut, file_cut
+from .build import BuildReport, Progress, write_gallery
 from .builtin import BUILTIN
 from .file_format import Gallery, Stamp, new_gallery_file
+from .layout_index import has_index
 from .recipe import Recipe
 from .tiles import Tiles, Uncut, heads_by_photo
 from .video_frames import photo_exists, photo_stamp, video_of
@@ -92,7 +94,7 @@ def refresh_gallery(
     workers: int | None = None,
 ) -> ChangeReport:
     """Read the photos of a gallery file again that changed since, and leave out those that are
-    gone; the file stays as it is if there are none.
+    gone; the file stays as it is if there are none, and its search index is the present one.
 
     A photo has changed if its file has another size or time. All photos are read again if the
     gallery does not know them, because an early version of livemosaic built it.
@@ -136,7 +138,7 @@ def refresh_gallery(
         for photo, stamp in stamps_of(opened).items()
         if photo_stamp(photo) != stamp and photo_exists(photo)
     ]
-    if not gone and not changed:
+    if not gone and not changed and has_index(opened):
         return ChangeReport(_unchanged(opened))
     left = set(photos) - set(gone)
     report = _write(opened, sorted(left), set(changed), progress, workers)

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..jit import F32, I32, Bools
+from ..jit import F32, F64, I32, Bools
 from .recipe import CLUSTERS, DROP_PERCENTILE
+from .rows import Rows
 
 # A small gallery has fewer clusters: one for each 8 tiles of different colours. With fewer tiles a
 # cluster's rotation would show the same photos side by side.
@@ -37,11 +38,13 @@ class Clusters(NamedTuple):
 
 
 def cluster_tiles(
-    features: F32, *, clusters: int = CLUSTERS, seed: int = 0, max_sample: int = SAMPLE
+    features: F32 | Rows, *, clusters: int = CLUSTERS, seed: int = 0, max_sample: int = SAMPLE
 ) -> I32:
     """Assign each tile to a cluster by its histogram, float32 (n, 125) with rows that sum to 1.
 
     There are `clusters` of them, or one for each 8 distinct histograms if that is less, at least 1.
+    Of more than `max_sample` tiles a sample is learned from, drawn by `seed`; the others are only
+    assigned, some at a time.
     One thread computes them: with more, the order of sums would differ, and the same photos would
     give another gallery on another machine. Labels count from 0; some clusters may be empty.
     """
@@ -54,9 +57,8 @@ def cluster_tiles(
     from threadpoolctl import threadpool_limits
 
     rng = np.random.default_rng(seed)
-    sample = features
-    if n > max_sample:
-        sample = features[np.sort(rng.choice(n, max_sample, replace=False))]
+    chosen = np.sort(rng.choice(n, max_sample, replace=False)) if n > max_sample else slice(None)
+    sample = features[chosen]
     model = MiniBatchKMeans(
         count,
         random_state=int(rng.integers(2**31)),
@@ -80,7 +82,7 @@ def cluster_tiles(
 
 
 def group_tiles(
-    features: F32,
+    features: F32 | Rows,
     labels: I32,
     photos: I32,
     *,
@@ -108,9 +110,20 @@ def group_tiles(
 
     start = np.cumsum([0, *population], dtype=np.int32)
     members = _rotation(labels, photos, seed)
-    sums = np.add.reduceat(features[members], start[:-1], axis=0, dtype=np.float64)
+    sums = _sums(features, labels, len(population))
     centres = (sums / population[:, None]).astype(np.float32)
     return Clusters(labels, centres, kept, start, members)
+
+
+def _sums(features: F32 | Rows, labels: I32, clusters: int) -> F64:
+    """The sum of each cluster's histograms, read some at a time."""
+    sums = np.zeros((clusters, features[:0].shape[1]), np.float64)
+    for start in range(0, len(labels), PREDICT_ROWS):
+        rows, own = features[start : start + PREDICT_ROWS], labels[start : start + PREDICT_ROWS]
+        order = np.argsort(own, kind="stable")
+        there, first = np.unique(own[order], return_index=True)
+        sums[there] += np.add.reduceat(rows[order], first, axis=0, dtype=np.float64)
+    return sums
 
 
 def _rotation(labels: I32, photos: I32, seed: int) -> I32:
@@ -126,11 +139,12 @@ def _rotation(labels: I32, photos: I32, seed: int) -> I32:
     return np.lexsort((chance, turn, labels)).astype(np.int32)
 
 
-def _distinct(features: F32, enough: int) -> int:
+def _distinct(features: F32 | Rows, enough: int) -> int:
     """Count distinct rows, but only up to `enough`."""
     seen: set[bytes] = set()
-    for row in features:
-        seen.add(row.tobytes())
-        if len(seen) >= enough:
-            break
+    for start in range(0, len(features), PREDICT_ROWS):
+        for row in features[start : start + PREDICT_ROWS]:
+            seen.add(row.tobytes())
+            if len(seen) >= enough:
+                return enough
     return len(seen)

@@ -67,7 +67,7 @@ def _cut(gallery: Gallery, wanted: Size) -> Gallery:
         made = copy.copy(gallery)
         made.tiles, made.sources = cast(U8, tiles), gallery.sources.with_crops(crops)
         made.tile_width, made.tile_height = tiles.shape[2], tiles.shape[1]
-        made.points, made.texture = points, texture
+        made.points, made.texture, made.stored_index = points, texture, None
         return made
     before = cut_gallery(gallery.base, wanted)  # the first tiles are cut as there
     tiles, crops, points, texture = _cut_rows(

@@ -4,15 +4,18 @@
 |--------|------|------------------------------------------------------------------------------|
 | 0      | 8    | magic                                                                        |
 | 8      | 4    | format version, u32                                                          |
-| 12     | 4    | zero                                                                         |
+| 12     | 4    | number of the checksums, u32                                                 |
 | 16     | 16   | offset and length of the header, u64 each                                    |
-| 32     | 32   | SHA-256 of all other bytes: 64 to the end, then 0 to 32                      |
+| 32     | 32   | SHA-256 of the checksums and the header, then of bytes 0 to 32               |
 | 64     |      | the arrays of `ARRAYS`, each at a multiple of 64 bytes, in C order           |
+|        |      | the checksums (CRC-32) of the arrays' blocks, u32 each                       |
 |        |      | the header at the end of the file: JSON, UTF-8                               |
 
 | key of the header | content                                                                |
 |-------------------|------------------------------------------------------------------------|
-| arrays            | of each array its dtype, shape and offset; may have `OPTIONAL`, too    |
+| arrays            | of each array its dtype, shape and offset, how many rows are a block,  |
+|                   | and the number of its first checksum; may have `OPTIONAL` and `INDEX`  |
+| index             | how the search index of `INDEX` was made; missing without one          |
 | root              | the folder that the photos' paths belong to                            |
 | mirror            | may the tiles be shown mirrored?                                       |
 | lettering         | numbers of the photos that are never mirrored; may be missing          |
@@ -21,6 +24,9 @@
 
 All numbers are little endian. The header comes last, so that tiles can be written before their
 number is known. Nothing in a gallery file is code (no pickle).
+
+A file of version 2 has neither an index nor blocks: its SHA-256 is of all bytes, 64 to the end,
+then 0 to 32. It is verified as a whole, and its index is made whenever it is opened.
 """
 
 from __future__ import annotations
@@ -30,15 +36,18 @@ import copy
 import errno
 import hashlib
 import json
+import math
 import mmap
 import os
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self, overload
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,12 +57,15 @@ from ..errors import GalleryError, UsageError, as_written, words_of
 from ..media.atomic_write import atomic_write
 from ..option import options_of, text_of
 from ..tile_size import TileSize, tile_size
+from .checksums import Blocks, CheckedRows, RunningChecksums, rows_together
 from .recipe import CLUSTERS, DROP_PERCENTILE, MAX_TILE_PX, TILE_PX, Fit, Focus, Recipe
+from .rows import Rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+_WHOLE_VERSION = 2  # is read, too
 SUFFIX = ".gallery"
 
 # Dtype and shape of each array, for n tiles of width x height pixels, k clusters and p photos.
@@ -81,6 +93,18 @@ OPTIONAL = {
     "uncut_crop": ("<i4", "w 4"),  # left, top, width, height in the photo; less of a panorama
     "heads": ("<i4", "h 5"),  # the photo's number, left, top, width, height
 }
+# The search index, with m variants, s slots and c clusters, see `layout_index.py`.
+INDEX = {
+    "index_variant": ("<i4", "m"),
+    "index_start": ("<i4", "c+1"),
+    "index_codes": ("<f4", "m 28"),
+    "index_residual": ("<f4", "m"),
+    "index_photo_members": ("<i4", "m"),
+    "index_coarse": ("<i2", "s*16"),
+    "index_fine": ("<i2", "s*12"),
+    "index_details": ("<u2", "s"),
+    "index_centres": ("<i2", "c rounded up to 32, *16"),
+}
 _OPTIONAL_SIZES = {"w": "uncut_photo", "h": "heads"}  # the array whose length each is
 
 # How a gallery was built, so that `gallery add` can build it again.
@@ -91,9 +115,11 @@ OPTIONS = {known.field: known for known in options_of(Recipe) if known.field not
 # transfer that converts line ends is noticed.
 _MAGIC = b"\x93LMG\r\n\x1a\n"
 _PREFIX = struct.Struct("<8sIIQQ")
+_SUM = np.dtype("<u4")
 _START = _PREFIX.size + hashlib.sha256().digest_size  # 64, itself aligned
-_MAX_READ = 2**28  # bytes
+MAX_READ = 2**28  # bytes; a larger file is mapped, and verified as it is read
 MAX_SPOOLED, _COPIED = 2**26, 2**20  # bytes in memory, and copied at once
+_VERIFIED = 4096  # blocks between two reports of progress
 _ALIGN = 64  # a cache line, and the widest SIMD word
 
 
@@ -255,15 +281,30 @@ class Gallery:
     stamps : int64 (photos, 2), the size and the time in ns of each photo's file when it was read;
         zeros where they are not known
     bytes : size of the file
+    digest : of its content, SHA-256 in hexadecimal digits
+    stored_index : the search index as the file has it; None if it has none
     """
 
-    def __init__(self, data: mmap.mmap | bytes, *, name: str, path: Path | None = None) -> None:
-        arrays, header = _read(data, path or Path(name))
+    def __init__(
+        self,
+        data: mmap.mmap | bytes,
+        *,
+        name: str,
+        path: Path | None = None,
+        fix: str = "",
+        file: int | None = None,
+    ) -> None:
+        """Read a gallery from its bytes, which may be a mapped `file`; `fix` is what to do if it is
+        damaged."""
+        refuse = partial(_refusal, path or Path(name), fix=fix)
+        self._content = content = _Content(data, refuse)
+        arrays, header = content.arrays, content.header
         self.name = name
         self.path = path
         self.bytes = len(data)
-        self._data = data
-        self.release()  # the checksum has read all of it
+        self.digest = content.digest
+        self.stored_index = content.stored_index(file)
+        self.release()  # to verify it, much of it was read
         self.mirror = bool(header["mirror"])
         # The first galleries looked for no faces, and had no word for it.
         self.options: dict[str, Any] = {"focus": "centre", **header["options"]}
@@ -312,15 +353,30 @@ class Gallery:
         return self.members[self.members_start[cluster] : self.members_start[cluster + 1]]
 
     def release(self) -> None:
-        """Release the memory of the parts read so far. They are read again when needed."""
-        if sys.platform != "win32" and isinstance(self._data, mmap.mmap):
-            self._data.madvise(mmap.MADV_DONTNEED)
+        """Release the memory of the pictures read so far. They are read again when needed."""
+        self._content.release()
+
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Read the whole file, and verify all of it.
+
+        Parameters
+        ----------
+        progress : called as progress(done, total), in blocks
+
+        Raises
+        ------
+        GalleryError : a part is damaged
+        """
+        self._content.verify(progress)
 
     @classmethod
-    def open(cls, path: str | Path, *, name: str | None = None, mapped: bool = False) -> Self:
-        """Read a gallery file, and verify its checksum.
+    def open(
+        cls, path: str | Path, *, name: str | None = None, mapped: bool = False, fix: str = ""
+    ) -> Self:
+        """Open a gallery file.
 
-        A file of more than 256 MB is mapped, not read. If another program cuts it off meanwhile,
+        A file of up to 256 MB is read and verified. A larger one is mapped, and each of its
+        pictures is verified when it is first read. If another program cuts it off meanwhile,
         instead of replacing it, the system ends the process (SIGBUS).
 
         Parameters
@@ -328,6 +384,7 @@ class Gallery:
         path : the file
         name : for people; by default the file's name
         mapped : map a smaller file, too. Right for files that are only ever replaced
+        fix : for people, what to do if it is damaged; by default how to build it
 
         Raises
         ------
@@ -338,18 +395,17 @@ class Gallery:
             if path.exists() and not path.is_file() and not path.is_dir():
                 raise OSError(errno.EINVAL, "it is a device or a pipe, not a file")
             with path.open("rb") as file:
-                data: mmap.mmap | bytes
                 size = os.fstat(file.fileno()).st_size
-                if size > _MAX_READ or (mapped and size):  # an empty file cannot be mapped
+                called = name or path.name.removesuffix(SUFFIX)
+                if size > MAX_READ or (mapped and size):  # an empty file cannot be mapped
                     data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                else:
-                    data = file.read()
+                    return cls(data, name=called, path=path, fix=fix, file=file.fileno())
+                return cls(file.read(), name=called, path=path, fix=fix)
         except OSError as error:
             raise GalleryError(
                 f"cannot open gallery {str(path)!r}: {words_of(error)}; check its name and "
                 f"permissions, or {how_to_build(path)}"
             ) from None
-        return cls(data, name=name or path.name.removesuffix(SUFFIX), path=path)
 
     @classmethod
     def from_images(
@@ -406,52 +462,199 @@ class Gallery:
         return cls(images_gallery(images, recipe, rgb=rgb), name=name)
 
 
-def _refusal(path: Path, problem: str, *, again: bool = True) -> GalleryError:
-    return GalleryError(
-        f"cannot use gallery {str(path)!r}: {problem}; {how_to_build(path, again=again)}"
-    )
+def _refusal(path: Path, problem: str, *, again: bool = True, fix: str = "") -> GalleryError:
+    fix = fix if again and fix else how_to_build(path, again=again)
+    return GalleryError(f"cannot use gallery {str(path)!r}: {problem}; {fix}")
 
 
-def _read(data: mmap.mmap | bytes, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Verify a gallery file; its arrays and its header."""
-    if not len(data):
-        raise _refusal(path, "it is empty")
-    view = memoryview(data)
-    if bytes(view[: len(_MAGIC)]) != _MAGIC:
-        raise _refusal(path, "it is not a gallery, or its first bytes are damaged", again=False)
-    if len(view) < _START:
-        raise _refusal(path, "it is cut off")
-    _, version, _, offset, length = _PREFIX.unpack_from(view)
-    if version != FORMAT_VERSION:
-        raise _refusal(
-            path, f"its format is version {version}, this program reads version {FORMAT_VERSION}"
-        )
-    if offset + length > len(view):
-        raise _refusal(path, f"it is cut off: {offset + length - len(view)} bytes are missing")
-    digest = hashlib.sha256(view[_START:])
-    digest.update(view[: _PREFIX.size])
-    if offset + length < len(view) or digest.digest() != view[_PREFIX.size : _START]:
-        raise _refusal(path, "it is damaged or was altered, its checksum does not match")
-    # A forged file has a good checksum. Its indices must still not make compiled code read outside
-    # the arrays.
-    try:
-        header = json.loads(bytes(view[offset:]))
-        arrays = {name: _array(view, header["arrays"][name], ARRAYS[name][0]) for name in ARRAYS}
-        there = {name: entry for name, entry in header["arrays"].items() if name in OPTIONAL}
-        arrays |= {name: _array(view, entry, OPTIONAL[name][0]) for name, entry in there.items()}
-        _check_arrays(arrays)
-        _check_header(header, photos=len(arrays["photo_start"]) - 1)
-        return arrays, header
-    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
-        raise _refusal(path, f"its header is not valid ({error})") from None
+_Refuse = Callable[..., GalleryError]
+_DAMAGED = "it is damaged or was altered, its checksum does not match"
+
+# Their arrays are most of a file, and few of their rows are read.
+_PICTURES = ("tiles", "uncut")
+_LARGE = (*_PICTURES, "features")
 
 
-def _array(view: memoryview, entry: Mapping[str, Any], dtype: str) -> NDArray[Any]:
+class StoredIndex:
+    """The search index of a gallery file. `layout_index.py` makes and reads it.
+
+    Attributes
+    ----------
+    kind : how it was made: its version and parameters
+    refuse : the error for an index that cannot be used, from the problem
+    """
+
+    def __init__(
+        self,
+        kind: Mapping[str, Any],
+        entries: Mapping[str, Any],
+        sums: NDArray[np.uint32],
+        load: Callable[[], tuple[bytearray | mmap.mmap, int]],
+        refuse: _Refuse,
+    ) -> None:
+        self.kind, self.refuse = kind, refuse
+        self._entries, self._sums, self._load = entries, sums, load
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays of `INDEX`, verified. Kernels are compiled for arrays that may be written:
+        what is written does not reach the file.
+
+        Raises
+        ------
+        GalleryError : they are damaged
+        """
+        data, first = self._load()
+        found = {}
+        for name, (dtype, _) in INDEX.items():
+            try:
+                rows = _array(memoryview(data), self._entries[name], dtype, first=first)
+            except ValueError as error:
+                raise self.refuse(f"its header is not valid ({error})") from None
+            blocks, _ = _blocks(rows, self._entries[name], self._sums)
+            if not blocks.are_whole(range(len(blocks))):
+                raise self.refuse(_DAMAGED)
+            found[name] = rows
+        return found
+
+
+class _Content:
+    """What is in a gallery file.
+
+    Attributes
+    ----------
+    arrays : of `ARRAYS` and `OPTIONAL`
+    header : see the table above
+    digest : SHA-256, another one for any other content
+    """
+
+    def __init__(self, data: mmap.mmap | bytes, refuse: _Refuse) -> None:
+        if not len(data):
+            raise refuse("it is empty")
+        self._data, self._refuse = data, refuse
+        self._view = view = memoryview(data)
+        if bytes(view[: len(_MAGIC)]) != _MAGIC:
+            raise refuse("it is not a gallery, or its first bytes are damaged", again=False)
+        if len(view) < _START:
+            raise refuse("it is cut off")
+        _, version, sums, offset, length = _PREFIX.unpack_from(view)
+        if version not in (_WHOLE_VERSION, FORMAT_VERSION):
+            raise refuse(
+                f"its format is version {version}, this program reads version {FORMAT_VERSION}"
+            )
+        if offset + length > len(view):
+            raise refuse(f"it is cut off: {offset + length - len(view)} bytes are missing")
+        by_block = version == FORMAT_VERSION
+        begin = offset - sums * _SUM.itemsize if by_block else _START
+        if begin < _START or offset + length < len(view):
+            raise refuse(_DAMAGED)
+        digest = hashlib.sha256(view[begin:])
+        digest.update(view[: _PREFIX.size])
+        if digest.digest() != view[_PREFIX.size : _START]:
+            raise refuse(_DAMAGED)
+        self.digest = digest.hexdigest()
+        # A forged file has a good checksum. Its indices must still not make compiled code read
+        # outside the arrays.
+        try:
+            self.header = header = json.loads(bytes(view[offset:]))
+            entries = header["arrays"]
+            there = [*ARRAYS, *(name for name in OPTIONAL if name in entries)]
+            dtypes = ARRAYS | OPTIONAL
+            self.arrays = {name: _array(view, entries[name], dtypes[name][0]) for name in there}
+            self._sums = np.frombuffer(view, _SUM, sums if by_block else 0, begin)
+            self._check_blocks(by_block=by_block)
+            _check_arrays(self.arrays)
+            _check_header(header, photos=len(self.arrays["photo_start"]) - 1)
+        except GalleryError:
+            raise
+        except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+            raise refuse(f"its header is not valid ({error})") from None
+
+    def _check_blocks(self, *, by_block: bool) -> None:
+        """Verify the arrays, or let the large ones of a large file be verified as they are read."""
+        self._all: dict[str, Blocks] = {}
+        self._pages = [
+            self._pages_of(self.header["arrays"][name]) for name in _LARGE if name in self.arrays
+        ]
+        if not by_block:
+            return
+        is_large = len(self._view) > MAX_READ
+        for name, entry in self.header["arrays"].items():
+            rows = self.arrays.get(name)
+            if rows is None:
+                rows = _array(self._view, entry, str(entry["dtype"]))
+            blocks, together = _blocks(rows, entry, self._sums)
+            self._all[name] = blocks
+            if is_large and name in _LARGE:
+                damaged = partial(self._refuse, _DAMAGED)
+                checked = CheckedRows(rows, blocks, together, damaged)
+                self.arrays[name] = cast(NDArray[Any], checked)
+            elif not (is_large and name in INDEX) and not blocks.are_whole(range(len(blocks))):
+                raise self._refuse(_DAMAGED)
+
+    def verify(self, progress: Callable[[int, int], None] | None) -> None:
+        """Verify all blocks."""
+        done, total = 0, sum(map(len, self._all.values()))
+        for blocks in self._all.values():
+            for begin in range(0, len(blocks), _VERIFIED):
+                some = range(begin, min(begin + _VERIFIED, len(blocks)))
+                if not blocks.are_whole(some):
+                    raise self._refuse(_DAMAGED)
+                done += len(some)
+                self.release()
+                if progress is not None:
+                    progress(done, total)
+
+    def _pages_of(self, entry: Mapping[str, Any]) -> tuple[int, int]:
+        """The first byte and the length of the whole pages of an array."""
+        begin = int(entry["offset"])
+        length = int(np.prod(entry["shape"], dtype=object)) * np.dtype(entry["dtype"]).itemsize
+        first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
+        return first, max(0, (begin + length) // mmap.PAGESIZE * mmap.PAGESIZE - first)
+
+    def release(self) -> None:
+        """Release the memory of the large arrays."""
+        if sys.platform != "win32" and isinstance(self._data, mmap.mmap):
+            for first, length in self._pages:
+                if length:
+                    self._data.madvise(mmap.MADV_DONTNEED, first, length)
+
+    def stored_index(self, file: int | None) -> StoredIndex | None:
+        """The search index, mapped from a file or to be copied."""
+        entries = {name: it for name, it in self.header["arrays"].items() if name in INDEX}
+        kind = self.header.get("index")
+        if kind is None or len(entries) < len(INDEX):
+            return None
+        view, begin = self._view, min(int(it["offset"]) for it in entries.values())
+        if file is None:
+            return StoredIndex(
+                kind, entries, self._sums, lambda: (bytearray(view[begin:]), begin), self._refuse
+            )
+        begin -= begin % mmap.ALLOCATIONGRANULARITY
+        size = len(view) - begin
+        data = mmap.mmap(file, size, access=mmap.ACCESS_COPY, offset=begin)
+        return StoredIndex(kind, entries, self._sums, lambda: (data, begin), self._refuse)
+
+
+def _array(
+    view: memoryview, entry: Mapping[str, Any], dtype: str, *, first: int = 0
+) -> NDArray[Any]:
+    """An array of a file of which there is the part that begins at its byte `first`."""
     shape = tuple(int(v) for v in entry["shape"])
     if entry["dtype"] != dtype or min(shape) < 0:
         raise ValueError(f"an array is {entry['dtype']} {shape}")
     count = int(np.prod(shape, dtype=object))
-    return np.frombuffer(view, dtype, count, int(entry["offset"])).reshape(shape)
+    return np.frombuffer(view, dtype, count, int(entry["offset"]) - first).reshape(shape)
+
+
+def _blocks(
+    rows: NDArray[Any], entry: Mapping[str, Any], sums: NDArray[np.uint32]
+) -> tuple[Blocks, int]:
+    """The blocks of an array, and how many rows each has."""
+    together, first = int(entry["rows"]), int(entry["checksums"])
+    end = first + -(-len(rows) // together) if together > 0 else -1
+    if not 0 <= first <= end <= len(sums):
+        raise ValueError("checksums are missing")
+    return Blocks(rows, sums[first:end], together), together
 
 
 def _check_arrays(a: dict[str, NDArray[Any]]) -> None:
@@ -528,44 +731,44 @@ class GalleryWriter:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._hash = hashlib.sha256()
+        self._checksums = RunningChecksums()
         self._arrays: dict[str, dict[str, Any]] = {}
-        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._tiles = 0
         self._uncut: IO[bytes] | None = None  # what comes after the last tile
+        self._uncut_shape: tuple[int, ...] = (0,)
         file.write(bytes(_START))
         self._offset = _START
 
     def append(self, tiles: NDArray[np.uint8]) -> None:
         """Add uint8 (m, height, width, 3) BGR tiles, of one size in all calls."""
-        self._count("tiles", tiles)
-        self._write(np.ascontiguousarray(tiles).data)
+        if not self._arrays:
+            self._begin("tiles", ARRAYS["tiles"][0], tiles.shape[1:])
+        self._tiles += len(tiles)
+        self._add(tiles)
 
     def append_uncut(self, photos: NDArray[np.uint8]) -> None:
         """Add uncut photos, as large as tiles."""
-        self._count("uncut", photos)
         if len(photos):
             if self._uncut is None:
                 self._uncut = SpooledTemporaryFile(MAX_SPOOLED)  # noqa: SIM115
             self._uncut.write(np.ascontiguousarray(photos).data)
+            self._uncut_shape = (self._uncut_shape[0] + len(photos), *photos.shape[1:])
 
     def close(self) -> None:
         """Free what was kept for `finish`."""
         if self._uncut is not None:
             self._uncut.close()
 
-    def _count(self, name: str, pictures: NDArray[np.uint8]) -> None:
-        before = self._shapes.get(name, (0,))[0]
-        self._shapes[name] = (before + len(pictures), *pictures.shape[1:])
-
     def finish(
         self,
-        arrays: Mapping[str, NDArray[Any]],
+        arrays: Mapping[str, NDArray[Any] | Rows],
         *,
-        photos: Sequence[str],
+        photos: Iterable[str],
         root: str,
         recipe: Recipe,
         lettering: Sequence[int] = (),
-        stamps: Sequence[Stamp] = (),
+        stamps: Sequence[Stamp] | NDArray[np.int64] = (),
+        index: bool = True,
     ) -> int:
         """Write everything but the tiles; return the size of the file in bytes.
 
@@ -576,50 +779,87 @@ class GalleryWriter:
         photos : paths relative to `root`, in the order of source_photo's numbers
         lettering : the numbers of those that are never mirrored
         stamps : of each photo, or none
+        index : write the search index, too
         """
-        self._describe("tiles", ARRAYS["tiles"][0], self._shapes["tiles"], _START)
+        self._end(self._tiles)
         if self._uncut is not None:
-            self._write(bytes(-self._offset % _ALIGN))
-            self._describe("uncut", OPTIONAL["uncut"][0], self._shapes["uncut"], self._offset)
+            self._begin("uncut", OPTIONAL["uncut"][0], self._uncut_shape[1:])
             self._uncut.seek(0)
             while part := self._uncut.read(_COPIED):
-                self._write(part)
-        raw = [photo.encode("utf-8", "surrogateescape") for photo in photos]
+                self._add(np.frombuffer(part, np.uint8))
+            self._end(self._uncut_shape[0])
+        start, path = array("q", [0]), bytearray()
+        for photo in photos:
+            path += photo.encode("utf-8", "surrogateescape")
+            start.append(len(path))
         table: dict[str, NDArray[Any]] = {
-            "photo_start": np.cumsum([0, *map(len, raw)], dtype=np.int64),
-            "photo_path": np.frombuffer(b"".join(raw), np.uint8),
+            "photo_start": np.frombuffer(start, np.int64),
+            "photo_path": np.frombuffer(path, np.uint8),
         }
-        if any(stamp != NO_STAMP for stamp in stamps):
-            table["photo_stamp"] = np.array(stamps, np.int64)
-        dtypes = {name: dtype for name, (dtype, _) in (ARRAYS | OPTIONAL).items()}
-        for name, array in (dict(arrays) | table).items():
-            if name in OPTIONAL and not len(array):
-                continue
-            array = np.ascontiguousarray(array, dtypes[name])
-            self._write(bytes(-self._offset % _ALIGN))
-            self._describe(name, array.dtype.str, array.shape, self._offset)
-            self._write(array.reshape(-1).view(np.uint8).data)
-        offset = self._offset
-        options = {name: getattr(recipe, name) for name in OPTIONS}
+        known = np.asarray(stamps, np.int64)
+        if known.any():
+            table["photo_stamp"] = known
+        for name, rows in (dict(arrays) | table).items():
+            if name in ARRAYS or len(rows):
+                self._write(name, rows.blocks() if isinstance(rows, Rows) else [rows])
         header = {
-            "arrays": self._arrays, "root": root, "mirror": recipe.mirror, "options": options,
-            "lettering": list(lettering),
+            "root": root, "mirror": recipe.mirror, "lettering": list(lettering),
+            "options": {name: getattr(recipe, name) for name in OPTIONS},
         }  # fmt: skip
+        if index:
+            from .layout_index import INDEX_KIND, index_arrays
+
+            header["index"] = INDEX_KIND
+            mirrors = np.full(len(start) - 1, recipe.mirror)
+            mirrors[list(lettering)] = False
+            shown = np.asarray(arrays["source_photo"][:], np.int32)
+            for name, parts in index_arrays(arrays["points"][:], shown, mirrors[shown]):
+                self._write(name, parts)
+        sums = np.array(self._checksums.sums, _SUM).tobytes()
         # ASCII escapes carry bytes of file names that are not UTF-8.
-        self._write(json.dumps(header, sort_keys=True).encode())
-        prefix = _PREFIX.pack(_MAGIC, FORMAT_VERSION, 0, offset, self._offset - offset)
-        self._hash.update(prefix)
+        text = json.dumps(header | {"arrays": self._arrays}, sort_keys=True).encode()
+        self._file.write(sums + text)
+        offset = self._offset + len(sums)
+        count = len(self._checksums.sums)
+        prefix = _PREFIX.pack(_MAGIC, FORMAT_VERSION, count, offset, len(text))
         self._file.seek(0)
-        self._file.write(prefix + self._hash.digest())
-        return self._offset
+        self._file.write(prefix + hashlib.sha256(sums + text + prefix).digest())
+        return offset + len(text)
 
-    def _describe(self, name: str, dtype: str, shape: tuple[int, ...], offset: int) -> None:
-        self._arrays[name] = {"dtype": dtype, "shape": list(shape), "offset": offset}
+    def _write(self, name: str, parts: Iterable[NDArray[Any]]) -> None:
+        """Write an array, of parts one after another."""
+        dtype, count = (ARRAYS | OPTIONAL | INDEX)[name][0], 0
+        for number, part in enumerate(parts):
+            rows = np.ascontiguousarray(part, dtype)
+            if not number:
+                self._begin(name, dtype, rows.shape[1:])
+            self._add(rows)
+            count += len(rows)
+        self._end(count)
 
-    def _write(self, data: bytes | memoryview) -> None:
+    def _begin(self, name: str, dtype: str, row: tuple[int, ...]) -> None:
+        padding = bytes(-self._offset % _ALIGN)
+        self._file.write(padding)
+        self._offset += len(padding)
+        row_bytes = math.prod(row) * np.dtype(dtype).itemsize
+        together = rows_together(row_bytes, pictures=name in _PICTURES)
+        self._checksums.begin(together * row_bytes)
+        self._arrays[name] = {
+            "dtype": dtype, "shape": [0, *row], "offset": self._offset,
+            "rows": together, "checksums": len(self._checksums.sums),
+        }  # fmt: skip
+
+    def _add(self, rows: NDArray[Any]) -> None:
+        """Write some rows of the array that was begun."""
+        data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
         self._file.write(data)
-        self._hash.update(data)
-        self._offset += len(data) if isinstance(data, bytes) else data.nbytes
+        self._checksums.add(data)
+        self._offset += len(data)
+
+    def _end(self, count: int) -> None:
+        """The array that was begun has so many rows, and no more."""
+        self._checksums.end()
+        list(self._arrays.values())[-1]["shape"][0] = count
 
 
 @contextlib.contextmanager

@@ -22,7 +22,8 @@ import numpy as np
 
 from ..errors import LivemosaicError
 from ..media.image_reader import BadImage
-from .build import Batch, Cut, file_cut, read_batch, write_gallery
+from .batches import Batch, Cut, file_cut, read_batch
+from .build import write_gallery
 from .cache import cache_folder
 from .change import cut_of, recipe_of, stamps_of, without_added_crops
 from .file_format import SUFFIX, Gallery, Stamp, is_gallery_file, new_gallery_file
@@ -146,6 +147,8 @@ class FolderReader:
         """The photos that the gallery file has, and that are as they were."""
         with contextlib.suppress(LivemosaicError):
             kept = Gallery.open(self._file) if self._file.exists() else None
+            if kept is not None:
+                kept.verify()  # all of it is read now, and nothing is lost with it
             if kept is not None and _alike(recipe_of(kept), self._recipe):
                 self._keep(kept)
         changes = list(self._look_at_files(self._clock()))
@@ -336,6 +339,7 @@ class FolderReader:
                 ),
                 replace(self._recipe, clusters=1),  # only its tiles are read
                 stamp=self._known.__getitem__,
+                index=False,
                 workers=1,
             )
         self._keep(Gallery.open(self._file, mapped=sys.platform != "win32"))

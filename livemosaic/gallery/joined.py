@@ -35,6 +35,7 @@ class JoinedGallery(Gallery):
         first = parts[0]
         self.name = ", ".join(part.name for part in parts)
         self.path, self.bytes = None, sum(part.bytes for part in parts)
+        self.digest, self.stored_index = "", None  # it is no file
         self.mirror, self.options = any(part.mirror for part in parts), first.options
         # The largest ones, so that none loses anything; of those that are not, the last digit of a
         # side may be rounded.
@@ -108,6 +109,11 @@ class JoinedGallery(Gallery):
         """Release the memory of the parts of the files that were read so far."""
         for part in self.parts:
             part.release()
+
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Verify the files, one after another."""
+        for part in self.parts:
+            part.verify(progress)
 
     def of_shape(self, cut: Callable[[Gallery], Gallery]) -> JoinedGallery:
         """The same with tiles of another shape, of which `cut` makes those of each part."""

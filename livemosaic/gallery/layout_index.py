@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jit import F32, I16, I32, U16, Bools, kernel, kernel_part
+from ..jit import F32, I16, I32, U8, U16, Bools, kernel, kernel_part
 from .file_format import Gallery
 from .joined import JoinedGallery
 from .kmeans import kmeans
@@ -50,8 +51,18 @@ _CLUSTERS_TINT = 0.5
 # of, or so many times fewer: a search of clusters that have grown takes longer.
 _MUCH = 1.5
 
-# How many tiles are described at once, at 0.4 KB each.
-_BATCH = 16_384
+# How many variants are described at once, at 0.4 KB each.
+VARIANTS_TOGETHER = 16_384
+
+# How the index of a gallery file is made. The version changes with anything that changes one.
+INDEX_KIND = {
+    "version": 1,
+    "coefficients": [COARSE, FINE],
+    "lanes": LANES,
+    "cluster": [_MIN_CLUSTER, _MAX_CLUSTER],
+    "tint": _CLUSTERS_TINT,
+    "detail": _DETAIL_SHARE,
+}
 
 
 class LayoutIndex(NamedTuple):
@@ -156,14 +167,18 @@ def weights(tint: float) -> F32:
 
 
 def layout_index(gallery: Gallery) -> LayoutIndex:
-    """The index of a gallery, made once: 2 s for 300,000 tiles.
+    """The index of a gallery: its file's, 0.2 s for a million tiles, or made once, 2 s for 300,000.
 
     That of a live gallery is made of the one before, as long as its clusters are good, and that of
     a joined one of those of its parts.
+
+    Raises
+    ------
+    GalleryError : that of the file is damaged
     """
     if gallery not in _indices:
         before = _index_before(gallery)
-        made = None if before is None else _updated(before, gallery)
+        made = _stored_index(gallery) if before is None else _updated(before, gallery)
         _indices[gallery] = new_index(gallery) if made is None else made
     return _indices[gallery]
 
@@ -179,6 +194,8 @@ def _index_before(gallery: Gallery) -> LayoutIndex | None:
     if not isinstance(gallery, GallerySnapshot):
         return None
     known = [it for it in list(_indices.items()) if gallery.follows(it[0])]
+    if not known and gallery.base.stored_index is not None:
+        return layout_index(gallery.base)
     return max(known, key=lambda it: len(it[1].place))[1] if known else None
 
 
@@ -196,11 +213,11 @@ def _updated(before: LayoutIndex, gallery: Gallery) -> LayoutIndex | None:
     if not len(left) and known == len(gallery):
         return before
     tiles = np.arange(known, len(gallery), dtype=np.int32)
-    new = _variants(gallery, tiles[~gallery.gone[tiles]])
+    new = _variants(gallery.mirrors, tiles[~gallery.gone[tiles]])
     count = len(before.variant) - len(left) + len(new)
     if not before.clustered / _MUCH <= count <= before.clustered * _MUCH:
         return None
-    new_codes, new_residual = _encode_variants(gallery, new)
+    new_codes, new_residual = _encode_variants(gallery.points, new)
     labels = _nearest_clusters(before, new_codes)
     clusters, old_sizes = len(before.start) - 1, np.diff(before.start)
     left_labels = np.searchsorted(before.start, left, side="right") - 1
@@ -272,14 +289,14 @@ def _updated(before: LayoutIndex, gallery: Gallery) -> LayoutIndex | None:
     came = came[np.lexsort((came, photo[came]))]
     members = np.concatenate([members[members >= 0], came])
     counts = np.bincount(photo, minlength=int(gallery.source_photo.max()) + 1)
-    return _completed(
+    return _with_clusters(
         **made,
         place=place,
         start=np.append(begins[:-1][filled], begins[-1:]),
         clustered=before.clustered,
         slots=np.append(slot_begins[:-1][filled], slot_begins[-1:]),
         centres=centres.reshape(-1),
-        photo_start=np.cumsum([0, *counts], dtype=np.int32),
+        photo_start=_ends(counts),
         photo_members=members,
     )
 
@@ -287,7 +304,7 @@ def _updated(before: LayoutIndex, gallery: Gallery) -> LayoutIndex | None:
 def _side_by_side(gallery: JoinedGallery) -> LayoutIndex:
     """An index with the clusters of all parts of a gallery, and of their tiles all."""
     # Those that are not kept would be there twice.
-    parts = [_indices.get(part) or new_index(part) for part in gallery.shown]
+    parts = [_indices.get(part) or _stored_index(part) or new_index(part) for part in gallery.shown]
     made = _one_piece(sum(len(it.variant) for it in parts), sum(int(it.slots[-1]) for it in parts))
     for name, rows in made.items():
         np.concatenate([getattr(it, name) for it in parts], out=rows)
@@ -311,7 +328,7 @@ def _side_by_side(gallery: JoinedGallery) -> LayoutIndex:
     centres = np.hstack([it.centres.reshape(COARSE, -1)[:, : len(it.start) - 1] for it in parts])
     rounded = np.zeros((COARSE, -(-centres.shape[1] // LANES) * LANES), np.int16)
     rounded[:, : centres.shape[1]] = centres
-    return _completed(
+    return _with_clusters(
         **made,
         place=np.concatenate(place).astype(np.int32),
         start=np.append(np.concatenate(start), ends["place"]).astype(np.int32),
@@ -323,11 +340,9 @@ def _side_by_side(gallery: JoinedGallery) -> LayoutIndex:
     )
 
 
-def _one_piece(places: int, slots: int) -> dict[str, NDArray[Any]]:
-    """The large arrays of an index, without content, as parts of one. The memory of a large array
-    goes back to the system; of some megabytes that come and go, the allocator keeps more and
-    more."""
-    shapes = {
+def _shapes(places: int, slots: int) -> dict[str, tuple[tuple[int, ...], Any]]:
+    """Shape and type of the large arrays of an index."""
+    return {
         "codes": ((places, COEFFICIENTS), np.float32),
         **dict.fromkeys(("residual", "texture"), ((places,), np.float32)),
         **dict.fromkeys(("variant", "photo"), ((places,), np.int32)),
@@ -335,6 +350,13 @@ def _one_piece(places: int, slots: int) -> dict[str, NDArray[Any]]:
         "fine": ((slots * FINE,), np.int16),
         "details": ((slots,), np.uint16),
     }
+
+
+def _one_piece(places: int, slots: int) -> dict[str, NDArray[Any]]:
+    """The large arrays of an index, without content, as parts of one. The memory of a large array
+    goes back to the system; of some megabytes that come and go, the allocator keeps more and
+    more."""
+    shapes = _shapes(places, slots)
     sizes = {name: math.prod(shape) * np.dtype(it).itemsize for name, (shape, it) in shapes.items()}
     whole, end = np.empty(sum(sizes.values()), np.uint8), 0
     parts = {}
@@ -358,66 +380,185 @@ def _nearest_clusters(index: LayoutIndex, codes: F32) -> U16:
 
 def new_index(gallery: Gallery) -> LayoutIndex:
     """An index that is made of the tiles alone."""
-    variant = _variants(gallery, np.flatnonzero(~gallery.gone).astype(np.int32))
-    codes, residual = _encode_variants(gallery, variant)
-    weighted = codes[:, :COARSE] * np.sqrt(weights(_CLUSTERS_TINT)[:COARSE])
-    cluster_size = int(np.clip(np.sqrt(len(codes)), _MIN_CLUSTER, _MAX_CLUSTER))
-    start, order = kmeans(weighted, cluster_size)
-    codes, residual = codes[order], residual[order]
-    return _assemble(gallery, variant[order], codes, residual, start, clustered=len(order))
+    tiles = np.flatnonzero(~gallery.gone).astype(np.int32)
+    variant, start = _in_clusters(gallery.points, _variants(gallery.mirrors, tiles))
+    shapes = _shapes(len(variant), int(_slots(start)[-1]))
+    arrays = {name: np.empty(*shapes[name]) for name in _OF_RUNS}
+    ends = dict.fromkeys(_OF_RUNS, 0)
+    means = []
+    for run in _runs(gallery.points, variant, start):
+        means.append(run.pop("means"))
+        for name, part in run.items():
+            begin, ends[name] = ends[name], ends[name] + len(part)
+            arrays[name][begin : ends[name]] = part
+    photo = gallery.source_photo[variant // 2]
+    return _completed(gallery, start, _members(photo), _centres(means), variant=variant, **arrays)
 
 
-def _variants(gallery: Gallery, tiles: I32) -> I32:
+def index_arrays(
+    points: U8, photo: I32, mirrors: Bools
+) -> Iterator[tuple[str, Iterable[NDArray[Any]]]]:
+    """The arrays of a gallery file, see `file_format.INDEX`: the name and the parts of each.
+
+    `points`, uint8 (n, 4, 4, 3), `photo`, int32 (n,), and `mirrors`, bool (n,), are those of the
+    tiles. The large arrays are made one after another, as all take more memory than the tiles' own
+    features.
+    """
+    variants = _variants(mirrors, np.arange(len(points), dtype=np.int32))
+    variant, start = _in_clusters(points, variants)
+    yield "index_variant", [variant]
+    yield "index_start", [start]
+    for name in _OF_RUNS:
+        yield f"index_{name}", (run[name] for run in _runs(points, variant, start))
+    yield "index_centres", [_centres([run["means"] for run in _runs(points, variant, start)])]
+    yield "index_photo_members", [_members(photo[variant // 2])]
+
+
+def has_index(gallery: Gallery) -> bool:
+    """Whether the gallery's file has an index that is made as those of this version."""
+    return gallery.stored_index is not None and gallery.stored_index.kind == INDEX_KIND
+
+
+def _stored_index(gallery: Gallery) -> LayoutIndex | None:
+    """The index that the gallery's file has; None if there is none of this kind."""
+    stored = gallery.stored_index
+    if stored is None or not has_index(gallery):
+        return None
+    arrays = {name.removeprefix("index_"): array for name, array in stored.arrays().items()}
+    problem = _problem(arrays, gallery)
+    if problem:
+        raise stored.refuse(f"its search index is not valid ({problem})")
+    start, members, centres = (arrays.pop(it) for it in ("start", "photo_members", "centres"))
+    return _completed(gallery, start, members, centres, **arrays)
+
+
+def _problem(arrays: Mapping[str, NDArray[Any]], gallery: Gallery) -> str:
+    """Why a forged index would make kernels read outside of arrays; empty if it does not."""
+    variant, start, members = arrays["variant"], arrays["start"], arrays["photo_members"]
+    n, end = len(variant), 2 * len(gallery)
+    if start.ndim != 1 or len(start) < 2 or start[0] != 0 or start[-1] != n:
+        return "start is out of range"
+    if (np.diff(start) <= 0).any():
+        return "start is out of order"
+    if variant.ndim != 1 or not (variant.min() >= 0 and variant.max() < end):
+        return "variant is out of range"
+    seen = np.zeros(end, np.bool_)
+    seen[variant] = True
+    if np.count_nonzero(seen) != n:
+        return "a variant is there twice"
+    slots, clusters = int(_slots(start)[-1]), -(-(len(start) - 1) // LANES) * LANES
+    shapes = {
+        "codes": (n, COEFFICIENTS),
+        "residual": (n,),
+        "photo_members": (n,),
+        "coarse": (slots * COARSE,),
+        "fine": (slots * FINE,),
+        "details": (slots,),
+        "centres": (clusters * COARSE,),
+    }
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            return f"{name} is {arrays[name].shape}, not {shape}"
+    if not (members.min() >= 0 and members.max() < n):
+        return "photo_members is out of range"
+    # By photo, and ascending: so each is there once.
+    photo = gallery.source_photo[variant[members] // 2].astype(np.int64)
+    if (np.diff(photo * n + members) <= 0).any():
+        return "photo_members is out of order"
+    return ""
+
+
+def _in_clusters(points: U8, variant: I32) -> tuple[I32, I32]:
+    """The variants in the order of their clusters, and where each begins, and the end."""
+    scale = np.sqrt(weights(_CLUSTERS_TINT)[:COARSE])
+    weighted = np.empty((len(variant), COARSE), np.float32)
+    for begin in range(0, len(variant), VARIANTS_TOGETHER):
+        part = slice(begin, begin + VARIANTS_TOGETHER)
+        weighted[part] = _encode_variants(points, variant[part])[0][:, :COARSE] * scale
+    size = int(np.clip(np.sqrt(len(variant)), _MIN_CLUSTER, _MAX_CLUSTER))
+    start, order = kmeans(weighted, size)
+    return variant[order], start
+
+
+# What `_runs` makes of each variant or slot.
+_OF_RUNS = ("codes", "residual", "coarse", "fine", "details")
+
+
+def _runs(points: U8, variant: I32, start: I32) -> Iterator[dict[str, NDArray[Any]]]:
+    """The arrays of variants in the order of their clusters, of some clusters at a time; and the
+    means of these."""
+    first, clusters = 0, len(start) - 1
+    while first < clusters:
+        last = int(np.searchsorted(start, start[first] + VARIANTS_TOGETHER, side="right")) - 1
+        last = max(first + 1, last)
+        begins = start[first : last + 1] - start[first]
+        codes, residual = _encode_variants(points, variant[start[first] : start[last]])
+        coarse, slots = blocks(np.ascontiguousarray(codes[:, :COARSE]), begins)
+        details = np.zeros(slots[-1], np.uint16)
+        _expect(codes, _slots_of(begins, slots), details)
+        yield {
+            "codes": codes,
+            "residual": residual,
+            "coarse": coarse,
+            "fine": blocks(np.ascontiguousarray(codes[:, COARSE:]), begins)[0],
+            "details": details,
+            "means": _means_of(codes, begins)[:, :COARSE],
+        }
+        first = last
+
+
+def _centres(means: Sequence[F32]) -> I16:
+    """The clusters' means as a block."""
+    all_means = np.concatenate(means)
+    return blocks(all_means, np.array([0, len(all_means)], np.int32))[0]
+
+
+def _variants(mirrors: Bools, tiles: I32) -> I32:
     """The variants of some tiles: the tiles as they are, then those that may be mirrored."""
-    return np.concatenate([tiles * 2, tiles[gallery.mirrors[tiles]] * 2 + 1])
+    return np.concatenate([tiles * 2, tiles[mirrors[tiles]] * 2 + 1])
 
 
-def _encode_variants(gallery: Gallery, variant: I32) -> tuple[F32, F32]:
+def _encode_variants(points: U8, variant: I32) -> tuple[F32, F32]:
     """The coefficients of variants, and their residuals."""
     codes = np.empty((len(variant), COEFFICIENTS), np.float32)
     residual = np.empty(len(variant), np.float32)
-    for begin in range(0, len(variant), _BATCH):
-        part = slice(begin, begin + _BATCH)
-        points = np.array(gallery.points[variant[part] // 2])
+    for begin in range(0, len(variant), VARIANTS_TOGETHER):
+        part = slice(begin, begin + VARIANTS_TOGETHER)
+        some = np.array(points[variant[part] // 2])
         mirrored = variant[part] % 2 == 1
-        points[mirrored] = points[mirrored, :, ::-1]
-        codes[part], residual[part] = encode(points_to_lab(points))
+        some[mirrored] = some[mirrored, :, ::-1]
+        codes[part], residual[part] = encode(points_to_lab(some))
     return codes, residual
 
 
-def _assemble(
-    gallery: Gallery, variant: I32, codes: F32, residual: F32, start: I32, *, clustered: int
+def _members(photo: I32) -> I32:
+    """The places of each photo's variants, from the photo at each place."""
+    return np.argsort(photo, kind="stable").astype(np.int32)
+
+
+def _completed(
+    gallery: Gallery, start: I32, members: I32, centres: I16, **arrays: Any
 ) -> LayoutIndex:
-    """The index of variants that are in the order of their clusters, none of which is empty."""
+    """The index of all variants with the arrays that follow from the others."""
+    variant = arrays["variant"]
     photo = gallery.source_photo[variant // 2].astype(np.int32)
-    members = np.argsort(photo, kind="stable").astype(np.int32)
-    photos = int(gallery.source_photo.max()) + 1
-    photo_start = np.searchsorted(photo[members], np.arange(photos + 1))
-    coarse, slots = blocks(np.ascontiguousarray(codes[:, :COARSE]), start)
-    details = np.zeros(slots[-1], np.uint16)
-    _expect(codes, _slots_of(start, slots), details)
-    centres = _means_of(codes, start)[:, :COARSE]
-    return _completed(
-        codes=codes,
-        residual=residual,
-        texture=gallery.texture[variant // 2].astype(np.float32),
-        variant=variant,
-        place=_places_of(variant, gallery),
+    counts = np.bincount(photo, minlength=int(gallery.source_photo.max()) + 1)
+    return _with_clusters(
+        **arrays,
         photo=photo,
+        texture=gallery.texture[variant // 2].astype(np.float32),
+        place=_places_of(variant, gallery),
         start=start,
-        clustered=clustered,
-        slots=slots,
-        coarse=coarse,
-        fine=blocks(np.ascontiguousarray(codes[:, COARSE:]), start)[0],
-        details=details,
-        centres=blocks(centres, np.array([0, len(centres)], np.int32))[0],
-        photo_start=photo_start.astype(np.int32),
+        clustered=len(variant),
+        slots=_slots(start),
+        centres=centres,
+        photo_start=_ends(counts),
         photo_members=members,
     )
 
 
-def _completed(*, start: I32, slots: I32, photo_members: I32, **arrays: Any) -> LayoutIndex:
-    """An index with the arrays that follow from the others."""
+def _with_clusters(*, start: I32, slots: I32, photo_members: I32, **arrays: Any) -> LayoutIndex:
+    """An index with what follows from its clusters and photos."""
     sizes = np.diff(start)
     cluster = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     return LayoutIndex(
@@ -437,6 +578,16 @@ def _places_of(variant: I32, gallery: Gallery) -> I32:
     place = np.full(2 * len(gallery), -1, np.int32)
     place[variant] = np.arange(len(variant), dtype=np.int32)
     return place
+
+
+def _ends(counts: NDArray[Any]) -> I32:
+    """Where each of some runs begins, from their lengths; and the end."""
+    return np.cumsum(np.concatenate([[0], counts]), dtype=np.int32)
+
+
+def _slots(start: I32) -> I32:
+    """The first slot of each cluster, and the end."""
+    return _ends(-(-np.diff(start) // LANES) * LANES)
 
 
 def _slots_of(start: I32, slots: I32) -> I32:

@@ -22,7 +22,8 @@ from ..argument import take
 from ..errors import GalleryError, UsageError
 from ..jit import U8
 from .added_crops import Arrays, mean_colours, new_colours, show_wholes
-from .build import Batch, images_cut, read_batch, warm_up
+from .batches import Batch, read_batch
+from .build import images_cut, warm_up
 from .change import recipe_of
 from .file_format import Gallery, Stamp
 from .recipe import CROPS_BELOW_PHOTOS, Recipe

@@ -69,6 +69,7 @@ def write_part(
             root="",
             recipe=replace(recipe_of(gallery), crops=0),
             lettering=np.flatnonzero(~gallery.mirrors[firsts]).tolist() if gallery.mirror else [],
+            index=False,
             stamps=[(size, time_ns) for size, time_ns in gallery.stamps[photos].tolist()],
         )
     return [np.where(its >= 0, np.searchsorted(kept, its), -1).astype(np.int32) for its in tiles]

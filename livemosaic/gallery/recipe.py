@@ -21,6 +21,8 @@ CLUSTERS, DROP_PERCENTILE = 500, 35.0  # as the reference notebook (vishnu-chand
 
 MAX_FRAMES_OF_VIDEOS = 1000
 
+SHARDS = ".shards"  # ends the name of the folder of a gallery's shards, see shards.py
+
 MAX_CROPS = 5  # the centre and four quadrants
 
 # A small set of photos covers few colours, and crops cover more. A large one needs no crops.
@@ -83,3 +85,7 @@ class Recipe:
         if self.crops is not None:
             return self
         return replace(self, crops=MAX_CROPS if count < CROPS_BELOW_PHOTOS else 0)
+
+    def chooses_crops(self, count: int) -> bool:
+        """Whether only some of the crops of so many photos are used."""
+        return self.crops is None and bool(self.for_photos(count).crops)

@@ -7,7 +7,7 @@ only: a snapshot is made in a moment, whatever the size of the gallery.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, cast
 
@@ -61,6 +61,7 @@ class GallerySnapshot(Gallery):
     ) -> None:
         self.base, self.version = base, version
         self.name, self.path, self.bytes = base.name, base.path, base.bytes
+        self.digest, self.stored_index = base.digest, None  # which has no photo that joined
         self.mirror, self.options = base.mirror, base.options
         self.tile_width, self.tile_height = base.tile_width, base.tile_height
         # As arrays for those who choose rows of them: an array would be a copy of the file.
@@ -107,6 +108,10 @@ class GallerySnapshot(Gallery):
     def release(self) -> None:
         """Release the memory of the parts of the file that were read so far."""
         self.base.release()
+
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Verify the file."""
+        self.base.verify(progress)
 
     def follows(self, other: Gallery) -> bool:
         """Whether this is a later state of the same gallery."""

@@ -25,7 +25,8 @@ from ..errors import GalleryError, OptionError, problem_of
 from ..media.atomic_write import remove_remains_of
 from ..priority import lower_priority
 from ..unfinished import end_helper, start_helper
-from .build import Batch, warm_up
+from .batches import Batch
+from .build import warm_up
 from .file_format import Stamp
 from .folder_reader import (
     FolderReader,

@@ -85,6 +85,11 @@ class GalleryFollower:
         add(live)
         self._lives[name] = live
 
+    def leave(self, path: str) -> None:
+        """Remove a photo from all galleries that it has joined; `GalleryError`."""
+        for live in list(self._lives.values()):
+            live.remove([path])
+
     def take_ready(self) -> ReadyGallery | None:
         """The state of the gallery to use now; None for the one in use. Starts to prepare the next
         one if there is any."""

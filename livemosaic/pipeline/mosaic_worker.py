@@ -97,7 +97,7 @@ class MosaicWorker:
             mosaic, live_gallery, self._spawn_aside, name=self._state.gallery
         )
         self.places = PhotoPlaces(self.follower)
-        self._booth = PhotoBooth(
+        self.booth = PhotoBooth(
             control,
             self.follower,
             partial(self._spawn_aside, awaited=watcher is not None),
@@ -156,7 +156,7 @@ class MosaicWorker:
         """Take a photo of the newest frame, see `Control.snap`. Safe from any thread."""
         frame = self._last_input
         tile = 1 if frame is None else self._mosaic.plan(frame.width, frame.height).tile_px
-        self._booth.take(frame, tile, status=self.status)
+        self.booth.take(frame, tile, status=self.status)
 
     def _pass_on(self, item: Item | None) -> None:
         """Filter an item, or repaint; hold no picture after that: see `Frame`."""

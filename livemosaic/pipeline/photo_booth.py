@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from ..control.state import Control
+from ..control.state import Control, Snap
 from ..errors import UsageError, words_of
 from ..jit import U8
 from ..media.atomic_write import atomic_write, free_path
@@ -22,7 +25,17 @@ from ..vision.faces import Face, faces_in
 from .faces import small_picture
 from .live_gallery import GalleryFollower
 
+if TYPE_CHECKING:
+    from ..gallery.live import LiveGallery
+
 _QUALITY = 95  # of JPEG
+_NAME = "snap-%Y%m%d-%H%M%S.jpg"
+_NAMES = re.compile(r"snap-\d{8}-\d{6}(-\d+)?\.jpg")  # the same, and a number for a free name
+
+
+def is_snap(path: str) -> bool:
+    """Whether a file has the name of a photo that the booth took."""
+    return _NAMES.fullmatch(os.path.basename(path)) is not None
 
 
 class PhotoBooth:
@@ -50,6 +63,19 @@ class PhotoBooth:
         self._control, self._follower, self._spawn = control, follower, spawn
         self._folder, self._aspect = folder, aspect
         self._is_free = deque([True], maxlen=1)  # empty while a photo is taken
+        self._without_file: dict[str, tuple[Snap, LiveGallery]] = {}
+
+    def snaps(self) -> list[Snap]:
+        """See `Control.snaps`. Safe from any thread."""
+        return [snap for snap, _ in list(self._without_file.values())]
+
+    def remove(self, photo: str) -> None:
+        """See `Control.remove_photo`. Safe from any thread."""
+        found = self._without_file.pop(photo, None)
+        if found is None:
+            self._follower.leave(photo)
+        else:
+            found[1].remove([found[0].path])
 
     def take(self, frame: Frame | None, tile: TileSize, *, status: str = "") -> None:
         """Take a photo of a frame, in the shape of the tiles, on a thread of its own.
@@ -101,18 +127,30 @@ class PhotoBooth:
         self._refuse_if_hidden()  # it may have been turned on meanwhile
         what = "your photo" if faces else "no face was found; the middle of the picture"
         if self._folder is None:
-            self._follower.join(lambda live: live.add([picture]))
+            self._join(picture)
             self._control.inform(f"{what} joins")
             return
         try:
             path = _write(picture, self._folder)
         except OSError as error:
-            self._follower.join(lambda live: live.add([picture]))
+            self._join(picture)
             problem = f"{self._folder}: your photo cannot be written: {words_of(error)}"
             self._control.warn(f"{problem}; it joins for this run only")
             return
         self._follower.join(lambda live: live.add_file(path, picture))
         self._control.inform(f"{what} joins: {os.path.basename(path)}")
+
+    def _join(self, picture: U8) -> None:
+        """Let a photo join without a file."""
+
+        def add(live: LiveGallery) -> None:
+            live.add([picture])
+            # A photo that is no file is called by its number, which goes up with each.
+            paths = [it.path for it in live.added_photos() if not os.path.isabs(it.path)]
+            snap = Snap(secrets.token_hex(12), paths[-1], time.time(), _jpeg(picture))
+            self._without_file[snap.id] = snap, live
+
+        self._follower.join(add)
 
     def _seen(self, picture: U8) -> U8:
         """A picture with square pixels."""
@@ -139,8 +177,11 @@ def _part(frame: Frame, crop: tuple[int, int, int, int]) -> U8:
 
 def _write(picture: U8, folder: str) -> str:
     """Write a photo as JPEG under a name of its own; return its path. `OSError`."""
-    path = free_path(Path(folder, time.strftime("snap-%Y%m%d-%H%M%S.jpg")))
-    data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
+    path = free_path(Path(folder, time.strftime(_NAME)))
     with atomic_write(path) as file:
-        file.write(data.tobytes())
+        file.write(_jpeg(picture))
     return str(path)
+
+
+def _jpeg(picture: U8) -> bytes:
+    return cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()

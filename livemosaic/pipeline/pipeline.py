@@ -261,6 +261,7 @@ class Pipeline:
         control.on_snap = worker.take_photo
         control.live_stats = self.live_stats
         control.find_photo = worker.places.find
+        control.snaps, control.on_remove = worker.booth.snaps, worker.booth.remove
 
     def stop(self) -> None:
         """End the input now, and finish the outputs. Safe in a signal handler."""

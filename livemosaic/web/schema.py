@@ -187,7 +187,10 @@ def _photo_paths() -> dict[str, Any]:
             "post": {**_operation("let a photo join", _json(decision)), "parameters": [id]}
         },
         "/api/photos/{id}/reject": {
-            "post": {**_operation("delete a guest's photo", _json(decision)), "parameters": [id]}
+            "post": {
+                **_operation("delete a guest's photo, or a snap", _json(decision)),
+                "parameters": [id],
+            }
         },
     }
 
@@ -199,9 +202,14 @@ def _photo_schemas() -> dict[str, Any]:
     decision = {"id": text, "state": {"enum": list(STATES)}}
     photo = {
         **decision,
-        "name": {**text, "description": "of its file; of a guest's photo, nothing of the guest's"},
+        "name": {
+            **text,
+            "description": "of its file; of a guest's photo, nothing of the guest's; empty for a "
+            "snap without a file",
+        },
         "added_s": {**number, "description": "seconds since 1970"},
         "guest": {"type": "boolean", "description": "a guest sent it"},
+        "snap": {"type": "boolean", "description": "it was taken of those before the camera"},
     }
     places = {
         "type": "array",

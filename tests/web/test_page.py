@@ -163,6 +163,12 @@ def test_snap_me_in(chromium: Browser, live: Live) -> None:
         opened(tab, live)
         tab.run("document.querySelector('[data-action=snap]').click()")
         tab.wait_for("document.querySelector('#toasts').textContent.includes('joins')")
+        tab.wait_for("document.querySelector('#latest').hidden === false")
+        tab.run("document.querySelector('#latest').open = true")
+        tab.wait_for("document.querySelector('#joined img')?.naturalWidth > 0")
+        tab.run("document.querySelector('#joined .reject').click()")
+        tab.wait_for("document.querySelector('#latest').hidden")
+        assert live.client.get("/api/stats").json()["gallery"]["removed"] == 1
         assert tab.problems == []
         live.client.patch("/api/settings", json={"privacy": True})
         tab.run("document.querySelector('[data-action=snap]').click()")

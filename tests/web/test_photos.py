@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from livemosaic import unfinished
+from livemosaic import Gallery, LiveGallery, unfinished, web
+from livemosaic.control.state import Control, Snap
 from livemosaic.media.image_reader import BadImage
 from livemosaic.web.photos import limits
 from livemosaic.web.photos.decoder import CostlyImage, Decoded, PhotoDecoder
@@ -25,9 +28,10 @@ from livemosaic.web.photos.fingerprint import coarse, fingerprint_of, first_same
 from livemosaic.web.photos.guest_folder import GuestFolder, GuestPhoto, open_folder
 from livemosaic.web.photos.limits import Quota, Refused
 
+from .. import gallery_files
 from ..clips import picture
 from ..fakes import TIMEOUT_S
-from .conftest import decoded, until
+from .conftest import Site, decoded, until
 
 
 def jpeg(pixels: Any, quality: int = 90) -> bytes:
@@ -333,3 +337,32 @@ def test_what_recognises_a_photo_is_damaged(
     elif sys.platform != "win32":
         os.mkfifo(known)
     assert [it.state for it in new_folder().photos()] == ["waiting"]
+
+
+def test_a_snap_is_removed(tmp_path: Path) -> None:
+    """Its file is deleted, and it leaves the gallery; other photos of the folder stay."""
+    gallery = Gallery.from_images(
+        [gallery_files.photo(seed) for seed in range(4)], tile=16, crops=0
+    )
+    live, name = LiveGallery(gallery), "snap-20260102-030405-2.jpg"
+    (tmp_path / "deep").mkdir()
+    files = [tmp_path / name, tmp_path / "own.jpg", tmp_path / "deep" / name]
+    for seed, file in enumerate(files, 10):
+        cv2.imwrite(str(file), gallery_files.photo(seed))
+    live.add(files)
+    control = Control()
+    control.on_remove = lambda path: live.remove([path])
+    control.snaps = lambda: [Snap("a" * 24, "images[9]", 1e9, b"\xff\xd8")]
+    listener = web.listen("0")
+    page = web.open_page(listener, control, Fraction(1), web.catalogue(live, [str(tmp_path)], None))
+    with Site(listener, control, page).client() as client, contextlib.closing(page):
+        photos = client.get("/api/photos").json()
+        assert sorted((it["name"], it["snap"]) for it in photos) == [
+            ("", True), ("own.jpg", False), (name, False), (name, True),
+        ]  # fmt: skip
+        assert client.get(f"/api/photos/{'a' * 24}/picture").content == b"\xff\xd8"
+        answers = [client.post(f"/api/photos/{it['id']}/reject") for it in photos]
+        assert sorted(answer.status_code for answer in answers) == [200, 200, 404, 404]
+        assert len(client.get("/api/photos").json()) == 3
+    assert [file.exists() for file in files] == [False, True, True]
+    assert [str(file) in live for file in files] == [False, True, True]

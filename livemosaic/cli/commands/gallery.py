@@ -1,4 +1,4 @@
-"""The subcommand `gallery`: build, info, show, add, remove, refresh.
+"""The subcommand `gallery`: build, info, show, add, remove, refresh, verify.
 
 Only what argparse needs is imported here; the rest when a command runs, so that --help is quick.
 """
@@ -6,8 +6,9 @@ Only what argparse needs is imported here; the rest when a command runs, so that
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,11 @@ from ..console import photos_bar, print_json, print_lines, print_notes
 from ..signals import Interrupts
 
 if TYPE_CHECKING:
+    from ...cluster.engine import Engine
     from ...gallery.build import BuildReport
     from ...gallery.change import ChangeReport
     from ...gallery.file_format import Gallery
+    from ...gallery.shards import MakeShards
 
 _Run = Callable[[argparse.Namespace, Interrupts], None]
 
@@ -58,6 +61,23 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
         parser.add_argument("-y", action="store_true", dest="yes", help=yes)
         add_quiet(parser)
 
+    def add_readers(parser: argparse.ArgumentParser) -> None:
+        group = parser.add_argument_group("options for many photos")
+        group.add_argument(
+            "--cluster",
+            metavar="WHERE",
+            help="read the photos with Dask's workers: local or local:N for processes of this "
+            "machine, or tcp://HOST:PORT of a scheduler",
+        )
+        completed_as_file(
+            group.add_argument(
+                "--shards",
+                metavar="FOLDER",
+                help="keep the parts of the gallery in this folder, so that the next build reads "
+                "only parts with changed photos (default: beside the gallery until it is whole)",
+            )
+        )
+
     def add_quiet(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
 
@@ -66,6 +86,7 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
         "-o", "--output", required=True, metavar="NAME.gallery", help="the file to write"
     )
     add_paths(build, "replace NAME.gallery if it exists")
+    add_readers(build)
     add_options(build, table=options_of(Recipe))
 
     info = command("info", _info, "show statistics of a gallery", "Shows statistics of a gallery.")
@@ -104,6 +125,7 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     )
     add_gallery(add, "a gallery file")
     add_paths(add, "go on although photos of the gallery are gone")
+    add_readers(add)
 
     remove = command(
         "remove",
@@ -131,6 +153,15 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     )
     add_quiet(refresh)
 
+    verify = command(
+        "verify",
+        _verify,
+        "read a whole gallery file, and find damage",
+        "Reads a whole gallery file, and verifies all of its checksums.",
+    )
+    add_gallery(verify)
+    add_quiet(verify)
+
 
 def run(args: argparse.Namespace, interrupts: Interrupts) -> int:
     args.run(args, interrupts)
@@ -148,9 +179,8 @@ def _build(args: argparse.Namespace, interrupts: Interrupts) -> None:
         raise UsageError("-: a gallery cannot be piped; name a file, such as my.gallery")
     refuse_to_replace(args.output)
     _check_new(args.output, args.yes)
-    interrupts.result = args.output
-    with photos_bar(quiet=args.quiet) as progress:
-        report = build_gallery(args.paths, args.output, mirror=mirror, progress=progress, **options)
+    with _readers(args, args.paths, args.output, interrupts) as readers:
+        report = build_gallery(args.paths, args.output, mirror=mirror, **readers, **options)
     _print_report(report, args)
 
 
@@ -223,18 +253,42 @@ def _add(args: argparse.Namespace, interrupts: Interrupts) -> None:
         )
     # There have to be some.
     find_photos(args.paths, videos=gallery.options.get("frames_of_videos", 0) > 0)
-    interrupts.result = args.gallery
-    with photos_bar(quiet=args.quiet) as progress:
+    left = set(before) - set(gone)
+    paths = [*(photo for photo in before if photo in left), *args.paths]
+    with _readers(args, [gallery.sources.root, *args.paths], args.gallery, interrupts) as readers:
         report = build_gallery(
-            [*(photo for photo in before if photo not in set(gone)), *args.paths],
+            paths,
             args.gallery,
             tile_px=gallery.tile_px,
             mirror=gallery.mirror,
-            progress=progress,
+            **readers,
             **gallery.options,
         )
     _print_list("gone", gone, args)
     _print_report(report, args)
+
+
+@contextlib.contextmanager
+def _readers(
+    args: argparse.Namespace, paths: Sequence[str], output: str, interrupts: Interrupts
+) -> Iterator[dict[str, Any]]:
+    """The arguments of `build_gallery` about who reads the photos, and how far they are."""
+    from ...gallery.shards import shard_folder
+
+    interrupts.result, interrupts.kept = output, shard_folder(output, args.shards)
+    with contextlib.ExitStack() as stack:
+        makers: MakeShards | None = None
+        if args.cluster is not None:
+            from ...cluster.galleries import shard_makers
+
+            def note(engine: Engine | None) -> None:
+                interrupts.pipeline = engine
+
+            makers = stack.enter_context(
+                shard_makers(args.cluster, paths, output, shards=args.shards, on_run=note)
+            )
+        progress = stack.enter_context(photos_bar(quiet=args.quiet))
+        yield {"progress": progress, "make_shards": makers, "shards": args.shards}
 
 
 def _remove(args: argparse.Namespace, interrupts: Interrupts) -> None:
@@ -253,6 +307,16 @@ def _refresh(args: argparse.Namespace, interrupts: Interrupts) -> None:
     with photos_bar(quiet=args.quiet) as progress:
         report = refresh_gallery(args.gallery, missing_folders=args.yes, progress=progress)
     _print_change(report, args, "gone")
+
+
+def _verify(args: argparse.Namespace, interrupts: Interrupts) -> None:
+    gallery = _open(args.gallery)
+    with photos_bar(quiet=args.quiet, unit="blocks") as progress:
+        gallery.verify(progress)
+    if not args.quiet:
+        print_notes(
+            [f"{args.gallery}: whole, {len(gallery):,} tiles, {gallery.bytes / 1e6:.1f} MB"]
+        )
 
 
 def _print_change(report: ChangeReport, args: argparse.Namespace, removed: str) -> None:

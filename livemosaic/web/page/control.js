@@ -382,16 +382,16 @@ const time = (photo) => new Date(photo.added_s * 1000).toLocaleTimeString();
 
 function invite(address) {
   byId("guests").hidden = !address;
+  refreshPhotos();
   if (!address) return;
   byId("address").value = address;
   byId("qr").src = `guests.svg?${query}`;
-  refreshPhotos();
 }
 
 // Also of the decisions of others. One request at a time.
 async function refreshPhotos() {
   isStale = true;
-  if (isRefreshing || byId("guests").hidden) return;
+  if (isRefreshing) return;
   isRefreshing = true;
   try {
     while (isStale) {
@@ -453,7 +453,7 @@ function showJoined(photos) {
     const isThere = photo.state === "approved";
     const item = element("li", {}, isThere ? picture(own) : element("div", { class: "gone" }),
       element("p", { class: "quiet" }, `${photo.state}, ${time(photo)}`));
-    if (isThere && photo.guest) item.append(decision(own, "reject", "Remove", time(photo)));
+    if (isThere && (photo.guest || photo.snap)) item.append(decision(own, "reject", "Remove", time(photo)));
     return item;
   });
 }

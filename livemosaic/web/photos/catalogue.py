@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import cv2
 
+from ...control.state import Control, Snap
 from ...media.image_reader import BadImage, ImageReader, read_image_file
+from ...pipeline.photo_booth import is_snap
 from .decoder import PhotoDecoder
 from .guest_folder import ID, GuestFolder, GuestPhoto, State
 from .limits import Refused
@@ -27,12 +30,14 @@ _QUALITY = 80
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """A photo of a guest or of a watched folder.
+    """A photo of a guest or of a watched folder, or one of those in front of the camera.
 
     Attributes
     ----------
-    path : of its file; a rejected one has none
+    path : of its file, or the name that its gallery gives it; a rejected one has none
     guest : whether a guest sent it; the host may remove it then
+    snap : whether this program took it; the host may remove it then
+    jpeg : of one without a file
     added_s : when it came, in seconds since 1970; of a watched folder, the time of its file
     """
 
@@ -42,6 +47,8 @@ class Photo:
     added_s: float
     path: str
     guest: bool = False
+    snap: bool = False
+    jpeg: bytes = field(default=b"", repr=False)
 
 
 class Catalogue:
@@ -53,7 +60,13 @@ class Catalogue:
     folders : that are watched, absolute
     guests : the folder of guests' photos, see `open_folder`; None if there are no guests
     auto_approve : whether guests' photos join without approval
+
+    Attributes
+    ----------
+    snaps : see `Control.snaps`; the page sets it
     """
+
+    snaps: Callable[[], list[Snap]] = staticmethod(list)
 
     def __init__(
         self,
@@ -113,7 +126,10 @@ class Catalogue:
                 if path not in own:
                     added_s = joined_s.get(path, time_ns / 1e9)  # it began with the others
                     name = os.path.basename(path)
-                    found.append(Photo(_id_of(path), name, "approved", added_s, path))
+                    # One of the same name deeper in a folder is the user's own.
+                    snap = is_snap(name) and os.path.dirname(path) in self._folders
+                    found.append(Photo(_id_of(path), name, "approved", added_s, path, snap=snap))
+        found += [self._of_snap(it) for it in self.snaps()]
         return sorted(found, key=lambda photo: photo.added_s, reverse=True)
 
     def find(self, id: str) -> Photo | None:
@@ -127,6 +143,8 @@ class Catalogue:
 
     def picture(self, photo: Photo) -> bytes:
         """A small JPEG of a photo; `BadImage` if it cannot be read."""
+        if photo.jpeg:
+            return photo.jpeg
         if photo.guest:
             # It was written by this program: to decode it here takes 10 ms, and no turn.
             pixels = ImageReader(read_image_file(photo.path)).read(at_least=PICTURE_SIDE)
@@ -139,10 +157,20 @@ class Catalogue:
         except OSError as error:
             raise BadImage(error.strerror or "it has gone") from None
 
+    def remove_snap(self, photo: Photo, control: Control) -> None:
+        """Delete a photo that this program took; `OSError`, `GalleryError`."""
+        if not photo.jpeg:
+            with suppress(FileNotFoundError):
+                os.unlink(photo.path)
+        control.remove_photo(photo.id if photo.jpeg else photo.path)
+
     def _of_guest(self, photo: GuestPhoto) -> Photo:
         assert self.guests is not None
         path = "" if photo.state == "rejected" else str(self.guests.path(photo))
         return Photo(photo.id, photo.name, photo.state, photo.added_s, path, guest=True)
+
+    def _of_snap(self, snap: Snap) -> Photo:
+        return Photo(snap.id, "", "approved", snap.added_s, snap.path, snap=True, jpeg=snap.jpeg)
 
 
 def _id_of(path: str) -> str:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ...control.state import Control, Place
+from ...errors import GalleryError
 from ...media.image_reader import BadImage
 from ..json_response import JSONResponse
 from ..parameters import whole_parameter
@@ -39,6 +40,7 @@ class PhotoRoutes:
 
     def __init__(self, control: Control, catalogue: Catalogue) -> None:
         self._control, self._catalogue = control, catalogue
+        catalogue.snaps = lambda: control.snaps()  # which the pipeline sets later
         self._quota = Quota()
         self._slots = asyncio.Semaphore(limits.MAX_UPLOADS)
         self._slots_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
@@ -98,6 +100,16 @@ class PhotoRoutes:
         return JSONResponse(photo)
 
     async def _reject(self, request: Request) -> Response:
+        photo = await to_thread(self._catalogue.find, request.path_params["id"])
+        if photo is not None and photo.snap:
+            try:
+                await to_thread(self._catalogue.remove_snap, photo, self._control)
+            except OSError as error:
+                problem = f"the photo's file cannot be deleted: {error.strerror}"
+                raise HTTPException(409, problem) from None
+            except GalleryError as error:
+                raise HTTPException(409, str(error)) from None
+            return JSONResponse({"id": photo.id, "state": "rejected"})
         return JSONResponse(await self._decide(request, GuestFolder.reject))
 
     async def _decide(
@@ -256,6 +268,7 @@ def _json(photo: Photo) -> dict[str, Any]:
         "state": photo.state,
         "added_s": round(photo.added_s, 3),
         "guest": photo.guest,
+        "snap": photo.snap,
     }
 
 

@@ -1,0 +1,71 @@
+"""Galleries that are built by the workers of a cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..gallery.shards import MakeShards, Shard, make_shard, shard_folder
+from .engine import Engine, Requirements, open_engine, teller
+
+
+@contextmanager
+def shard_makers(
+    cluster: str | None,
+    paths: Iterable[str | Path],
+    output: str | Path,
+    *,
+    shards: str | Path | None = None,
+    workers: int | None = None,
+    on_run: Callable[[Engine | None], None] = lambda _: None,
+) -> Iterator[MakeShards]:
+    """Have workers read the photos of a gallery, for `livemosaic.gallery.build_gallery`.
+
+    All machines need the photos, and the folder of the shards, at the same paths.
+
+    Parameters
+    ----------
+    cluster : `local`, `local:N`, `tcp://HOST:PORT` or `tls://HOST:PORT`; None for processes of this
+        machine without Dask
+    paths, output, shards : as for `build_gallery`
+    workers : number of processes on this machine
+    on_run : called with the engine before it runs, and with None afterwards
+
+    Raises
+    ------
+    ClusterError : Dask is missing, there is no scheduler, or a worker differs
+    OptionError : there is no such cluster
+
+    Examples
+    --------
+    >>> from livemosaic.cluster.galleries import shard_makers
+    >>> from livemosaic.gallery import build_gallery
+    >>> with shard_makers("local:2", ["~/Pictures"], "my.gallery") as makers:  # doctest: +SKIP
+    ...     build_gallery(["~/Pictures"], "my.gallery", make_shards=makers)
+    """
+    needed = Requirements(
+        folders=tuple(sorted({_nearest(path) for path in paths})),
+        shared=_nearest(shard_folder(output, shards)),
+    )
+    with open_engine(cluster, workers=workers, requirements=needed) as engine:
+
+        def make(tasks: Sequence[Shard], note: Callable[[int], None]) -> Iterator[tuple[int, str]]:
+            on_run(engine)
+            try:
+                yield from engine.run(_make, tasks, on_progress=note)
+            finally:
+                on_run(None)
+
+        yield make
+
+
+def _make(shard: Shard) -> str:
+    return make_shard(shard, teller())
+
+
+def _nearest(path: str | Path) -> Path:
+    """The folder at a path, or the nearest above that is there, as for a photo or a glob."""
+    path = Path(os.path.abspath(os.path.expanduser(path)))
+    return next(it for it in (path, *path.parents) if it.is_dir())

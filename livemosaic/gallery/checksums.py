@@ -1,0 +1,128 @@
+"""Checksums of an array, block by block, so that a part of a large file can be verified alone."""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..jit import Bools
+
+# A block of small rows, such as those of features, has about so many bytes.
+_BLOCK_BYTES = 2**16
+
+
+def rows_together(row_bytes: int, *, pictures: bool) -> int:
+    """How many rows of an array make a block. A picture is one, as it is read alone."""
+    return 1 if pictures else max(1, _BLOCK_BYTES // max(1, row_bytes))
+
+
+class RunningChecksums:
+    """The checksums (CRC-32) of arrays that are written part by part, one after another."""
+
+    def __init__(self) -> None:
+        self.sums = array("I")
+        self._block_bytes = self._left = 0
+        self._sum = 0
+
+    def begin(self, block_bytes: int) -> None:
+        """Another array follows, whose blocks have so many bytes; the last one may have fewer."""
+        self._block_bytes = self._left = block_bytes
+
+    def add(self, data: memoryview) -> None:
+        """The next bytes of the array."""
+        at = 0
+        while at < len(data):
+            part = data[at : at + self._left]
+            self._sum = zlib.crc32(part, self._sum)
+            at, self._left = at + len(part), self._left - len(part)
+            if not self._left:
+                self.end()
+
+    def end(self) -> None:
+        """The array has no more bytes."""
+        if self._left < self._block_bytes:
+            self.sums.append(self._sum)
+            self._sum, self._left = 0, self._block_bytes
+
+
+class Blocks:
+    """The blocks of an array, `together` rows each, and the checksum of each, uint32."""
+
+    def __init__(self, rows: NDArray[Any], sums: NDArray[np.uint32], together: int) -> None:
+        self._data, self._sums = rows.reshape(-1).view(np.uint8).data, sums
+        self._bytes = together * (rows.nbytes // max(1, len(rows)))  # of a block
+
+    def __len__(self) -> int:
+        return len(self._sums)
+
+    def are_whole(self, numbers: Iterable[int]) -> bool:
+        """Whether some blocks have their checksums."""
+        size = self._bytes
+        return all(
+            zlib.crc32(self._data[block * size : (block + 1) * size]) == self._sums[block]
+            for block in numbers
+        )
+
+
+class CheckedRows:
+    """An array of a mapped file, each block of which is verified when it is first read.
+
+    It is indexed as an array. Whatever else is done with it reads all of it. Any thread may.
+
+    Parameters
+    ----------
+    rows : the array
+    blocks : of `together` rows each
+    damaged : makes the error for a block that does not have its checksum
+    """
+
+    def __init__(
+        self,
+        rows: NDArray[Any],
+        blocks: Blocks,
+        together: int,
+        damaged: Callable[[], Exception],
+    ) -> None:
+        self.shape, self.dtype, self.ndim = rows.shape, rows.dtype, rows.ndim
+        self._rows, self._blocks, self._together = rows, blocks, together
+        self._damaged = damaged
+        self._known: Bools = np.zeros(len(blocks), np.bool_)  # which blocks are whole
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, which: Any) -> Any:
+        self._verify(which[0] if isinstance(which, tuple) and which else which)
+        return self._rows[which]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self._verified(), dtype, copy=copy)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._verified(), name)
+
+    def _verified(self) -> NDArray[Any]:
+        """The array, after reading all of it."""
+        self._verify(slice(None))
+        return self._rows
+
+    def _verify(self, which: Any) -> None:
+        """Verify the blocks of some rows: of a number, a slice, numbers or truth values."""
+        if isinstance(which, slice):
+            numbers = np.arange(*which.indices(len(self)))
+        elif which is None or which is Ellipsis:
+            numbers = np.arange(len(self))
+        else:
+            numbers = np.asarray(which)
+            if numbers.dtype == np.bool_:
+                numbers = np.flatnonzero(numbers)
+        blocks = np.where(numbers < 0, numbers + len(self), numbers) // self._together
+        new = np.unique(blocks[~self._known[blocks]])
+        if not self._blocks.are_whole(new.tolist()):
+            raise self._damaged()
+        self._known[new] = True

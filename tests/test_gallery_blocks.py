@@ -1,0 +1,304 @@
+"""Galleries that are verified block by block, and the search index that a file keeps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from bench.fuzz.spoil import resealed
+from livemosaic import Gallery, GalleryError, Mosaic, build_gallery
+from livemosaic.gallery import layout_index as layout_index_module
+from livemosaic.gallery import refresh_gallery, remove_photos
+from livemosaic.gallery.file_format import FORMAT_VERSION, INDEX
+from livemosaic.gallery.layout_index import LayoutIndex, layout_index, new_index
+from livemosaic.gallery.live import LiveGallery
+
+from .gallery_files import photo, photo_of_person, write_photos
+from .program import Program, needs_jit
+from .test_gallery_file_format import header_of, of_version_2
+
+DAMAGED = "damaged or was altered, its checksum does not match"
+LARGE = "livemosaic.gallery.file_format.MAX_READ"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("blocks")
+    write_photos(folder / "photos", 70)
+    for number in range(3):  # with a head that is not to be cut
+        person = photo_of_person(240, 120, 20 + 40 * number, 10, 100)
+        cv2.imwrite(str(folder / "photos" / f"person{number}.png"), person)
+    build_gallery([folder / "photos"], folder / "my.gallery", tile_px=16, crops=1, workers=2)
+    return folder / "my.gallery"
+
+
+@pytest.fixture
+def file(built: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(built, tmp_path))
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Treat every file as one that is too large to be read at once."""
+    monkeypatch.setattr(LARGE, 0)
+
+
+def spoil(file: Path, array: str, *, at: int = 0, last: bool = False) -> None:
+    """Damage a byte of an array."""
+    data = bytearray(file.read_bytes())
+    entry = header_of(data)[1]["arrays"][array]
+    size = np.dtype(entry["dtype"]).itemsize * int(np.prod(entry["shape"]))
+    assert size
+    data[entry["offset"] + (size - 1 if last else at)] ^= 1
+    file.write_bytes(data)
+
+
+def same(one: LayoutIndex, other: LayoutIndex) -> bool:
+    pairs = [(np.asarray(a), np.asarray(b)) for a, b in zip(one, other, strict=True)]
+    return all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in pairs)
+
+
+def test_the_file_has_the_index(built: Path) -> None:
+    gallery = Gallery.open(built)
+    assert gallery.stored_index is not None
+    assert same(layout_index(gallery), new_index(gallery))
+
+
+def test_however_many_variants_are_described_together(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes are the same."""
+    other = Path(shutil.copy(file, file.with_name("other.gallery")))
+    remove_photos(file, gone := Gallery.open(file).sources.photos()[0])
+    monkeypatch.setattr(layout_index_module, "VARIANTS_TOGETHER", 20)
+    remove_photos(other, gone)
+    assert file.read_bytes() == other.read_bytes()
+
+
+@needs_jit
+def test_the_same_pictures(file: Path, tmp_path: Path) -> None:
+    """With the index of the file and without one, read and mapped."""
+    frame = cv2.resize(photo(5), (320, 240))
+    expected = Mosaic(str(file), tile_px=16, scale=1.0).apply(frame)
+    old = tmp_path / "old.gallery"
+    old.write_bytes(of_version_2(file.read_bytes()))
+    assert Gallery.open(old).stored_index is None
+    for path in (file, old):
+        for limit in (2**28, 0):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(LARGE, limit)
+                made = Mosaic(str(path), tile_px=16, scale=1.0).apply(frame)
+                np.testing.assert_array_equal(made, expected)
+
+
+def test_an_index_of_another_version_is_made_anew(file: Path) -> None:
+    data = file.read_bytes().replace(b'"lanes": 32', b'"lanes": 16')
+    file.write_bytes(resealed(data))
+    gallery = Gallery.open(file)
+    stored = gallery.stored_index
+    assert stored is not None
+    assert stored.kind["lanes"] == 16
+    assert same(layout_index(gallery), new_index(gallery))
+    gallery.verify()
+
+
+@pytest.mark.parametrize("array", ["tiles", "uncut", "features"])
+def test_a_picture_is_verified_when_it_is_read(file: Path, large: None, array: str) -> None:
+    whole = np.array(getattr(Gallery.open(file), array))
+    spoil(file, array, last=True)
+    gallery = Gallery.open(file)
+    layout_index(gallery)
+    rows = getattr(gallery, array)
+    assert (rows.shape, rows.dtype, rows.ndim) == (whole.shape, whole.dtype, whole.ndim)
+    if array != "features":  # of which all are one block
+        for good in (0, slice(0, -1), [1, 0], -2, np.arange(len(rows)) < len(rows) - 1, (0, 1, 2)):
+            np.testing.assert_array_equal(rows[good], whole[good])
+    uses: list[Callable[[], object]] = [
+        lambda: rows[-1],
+        lambda: rows[len(rows) - 1],
+        lambda: rows[[0, -1]],
+        lambda: rows[:],
+        lambda: rows[::-1],
+        lambda: rows[...],
+        lambda: rows[-1, 0],
+        lambda: rows[np.ones(len(rows), bool)],
+        lambda: np.asarray(rows),
+        lambda: rows.mean(),
+    ]
+    for use in uses:
+        with pytest.raises(GalleryError, match=DAMAGED):
+            use()
+    with pytest.raises(GalleryError, match=DAMAGED):
+        gallery.verify()
+
+
+def test_what_opening_uses_is_verified_then(built: Path, tmp_path: Path, large: None) -> None:
+    _, meta = header_of(built.read_bytes())
+    for number, array in enumerate(meta["arrays"].keys() - INDEX - {"tiles", "uncut", "features"}):
+        for last in (False, True):
+            file = Path(shutil.copy(built, tmp_path / f"{number}.gallery"))
+            spoil(file, array, last=last)
+            with pytest.raises(GalleryError, match=DAMAGED):
+                Gallery.open(file)
+
+
+@pytest.mark.parametrize("array", INDEX)
+def test_a_damaged_index_is_refused(file: Path, large: None, array: str) -> None:
+    spoil(file, array, last=True)
+    gallery = Gallery.open(file)
+    assert len(gallery.tiles[0])
+    with pytest.raises(GalleryError, match=rf"my\.gallery.*{DAMAGED}.*gallery build"):
+        layout_index(gallery)
+    with pytest.raises(GalleryError, match=DAMAGED):
+        gallery.verify()
+
+
+def test_a_small_file_is_verified_at_once(built: Path, tmp_path: Path) -> None:
+    for array in header_of(built.read_bytes())[1]["arrays"]:
+        file = Path(shutil.copy(built, tmp_path))
+        spoil(file, array)
+        with pytest.raises(GalleryError, match=DAMAGED):
+            Gallery.open(file)
+
+
+@pytest.mark.parametrize(
+    ("array", "index", "value"),
+    [
+        ("index_variant", 0, -1),
+        ("index_variant", 0, 10**6),
+        ("index_variant", 0, None),
+        ("index_start", 0, 1),
+        ("index_start", 1, 0),
+        ("index_start", 1, 10**6),
+        ("index_photo_members", 0, -1),
+        ("index_photo_members", 0, 10**6),
+        ("index_photo_members", 0, None),
+    ],
+)
+def test_forged_places_are_refused(file: Path, array: str, index: int, value: int | None) -> None:
+    """Kernels do not check them; None is a place that is there already."""
+    data = bytearray(file.read_bytes())
+    at = header_of(data)[1]["arrays"][array]["offset"] + 4 * index
+    if value is None:
+        value = struct.unpack_from("<i", data, at + 4)[0]
+    struct.pack_into("<i", data, at, value)
+    file.write_bytes(resealed(data))
+    with pytest.raises(GalleryError, match="search index is not valid"):
+        layout_index(Gallery.open(file))
+
+
+def test_forged_shapes_of_an_index(file: Path) -> None:
+    for array, key, value in (
+        ("index_coarse", "shape", [1]),
+        ("index_codes", "shape", [1, 28]),
+        ("index_centres", "dtype", "<f4"),
+        ("tiles", "rows", 0),
+        ("tiles", "checksums", 10**9),
+    ):
+        data = bytearray(file.read_bytes())
+        offset, meta = header_of(data)
+        meta["arrays"][array][key] = value
+        text = json.dumps(meta).encode()
+        data[offset:] = text
+        struct.pack_into("<Q", data, 24, len(text))
+        forged = file.with_name("forged.gallery")
+        forged.write_bytes(resealed(data))
+        with pytest.raises(GalleryError, match="not valid"):
+            layout_index(Gallery.open(forged))
+
+
+def test_a_cut_off_file_is_refused(file: Path, large: None) -> None:
+    data = file.read_bytes()
+    for keep in (63, 100, len(data) // 2, len(data) - 1):
+        file.write_bytes(data[:keep])
+        with pytest.raises(GalleryError, match="cut off"):
+            Gallery.open(file)
+
+
+def test_a_file_of_version_2(file: Path) -> None:
+    """It is verified as a whole, as before."""
+    data = of_version_2(file.read_bytes())
+    old, new = file.with_name("old.gallery"), Gallery.open(file)
+    old.write_bytes(data)
+    gallery = Gallery.open(old)
+    for name in ("tiles", "uncut", "features", "points", "heads", "labels"):
+        np.testing.assert_array_equal(getattr(gallery, name), getattr(new, name))
+    assert gallery.sources.photos() == new.sources.photos()
+    assert gallery.digest != new.digest
+    gallery.verify()
+    old.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    with pytest.raises(GalleryError, match=DAMAGED):
+        Gallery.open(old)
+
+
+def test_a_change_writes_the_present_version(file: Path) -> None:
+    file.write_bytes(of_version_2(file.read_bytes()))
+    remove_photos(file, Gallery.open(file).sources.photos()[0])
+    assert struct.unpack_from("<I", file.read_bytes(), 8) == (FORMAT_VERSION,)
+    assert Gallery.open(file).stored_index is not None
+
+
+def test_refresh_brings_a_file_up_to_date(file: Path) -> None:
+    """Also if no photo has changed, but then once only."""
+    present = file.read_bytes()
+    file.write_bytes(of_version_2(present))
+    report = refresh_gallery(file)
+    assert (report.removed, report.changed) == ((), ())
+    assert file.read_bytes() == present
+    made = file.stat().st_mtime_ns
+    refresh_gallery(file)
+    assert file.stat().st_mtime_ns == made
+
+
+def test_verify(file: Path, program: Program) -> None:
+    outcome = program("gallery", "verify", str(file))
+    assert outcome.code == 0
+    assert "whole, 146 tiles" in outcome.err
+    assert program("gallery", "verify", str(file), "--quiet").err == ""
+
+
+def test_threads_read_it_at_once(file: Path, large: None) -> None:
+    whole = np.array(Gallery.open(file).tiles)
+    gallery, wrong = Gallery.open(file), []
+
+    def read(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(50):
+            some = rng.integers(0, len(gallery), 20)
+            if not np.array_equal(gallery.tiles[some], whole[some]):
+                wrong.append(some)
+            gallery.release()
+
+    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_a_live_gallery_begins_with_the_index_of_the_file(file: Path, large: None) -> None:
+    gallery = Gallery.open(file)
+    live = LiveGallery(gallery)
+    assert layout_index(live.snapshot) is layout_index(gallery)
+    live.add([photo(500)])
+    with_photo = layout_index(live.snapshot)
+    assert len(with_photo.variant) > len(layout_index(gallery).variant)
+    live.snapshot.verify()
+    np.testing.assert_array_equal(live.snapshot.tiles[:3], gallery.tiles[:3])
+
+
+def test_tiles_of_another_shape_have_an_index_of_their_own(file: Path, large: None) -> None:
+    mosaic = Mosaic(Gallery.open(file), tile_px=(24, 16), scale=1.0)
+    mosaic.apply(cv2.resize(photo(5), (320, 240)))
+    cut = mosaic.cut_gallery
+    assert cut.stored_index is None
+    assert same(layout_index(cut), new_index(cut))

@@ -1,0 +1,302 @@
+"""Galleries in shards: the same bytes however they were read, and what is read stays read."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from livemosaic.cluster.galleries import shard_makers
+from livemosaic.errors import GalleryError
+from livemosaic.gallery import build_gallery
+from livemosaic.gallery import shards as shards_module
+from livemosaic.gallery.shards import MakeShards, Shard, cut_into_shards, make_shard
+
+from .gallery_files import write_photos
+from .program import Run, left
+
+STAMP = (1000, 5)
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards_module, "PHOTOS", 12)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    write_photos(folder, 40)
+    write_photos(folder / "more", 30, extension=".png", width=50, height=90)
+    (folder / "0005.jpg").write_text("no photo")
+    (folder / "more" / "empty.png").touch()
+    return folder
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "x.gallery"
+
+
+def cut(names: Sequence[str]) -> list[tuple[str, ...]]:
+    stamps = np.array([STAMP] * len(names), np.int64)
+    return [tuple(names[some]) for some in cut_into_shards(names, stamps)]
+
+
+def test_a_photo_more_changes_its_shard_only() -> None:
+    names = [f"/photos/{number:05}.jpg" for number in range(2000)]
+    before = cut(names)
+    assert [name for shard in before for name in shard] == names
+    assert min(map(len, before[:-1])) >= 3
+    assert max(map(len, before)) <= 24
+    assert 80 < len(before) < 320
+    for place in (0, 777, 1999):
+        fewer = cut([*names[:place], *names[place + 1 :]])
+        assert len(set(fewer) - set(before)) <= 3
+        more = cut(sorted([*names, f"{names[place]}a"]))
+        assert len(set(more) - set(before)) <= 3
+
+
+def test_large_photos_make_shards_of_few() -> None:
+    names = [f"/photos/{number:05}.jpg" for number in range(100)]
+    stamps = np.array([(2**28, 0)] * 100, np.int64)
+    assert max(some.stop - some.start for some in cut_into_shards(names, stamps)) <= 4
+
+
+def here(shards: Sequence[Shard], note: Callable[[int], None]) -> Iterator[tuple[int, str]]:
+    """Makes shards in this process, the last first."""
+    for number in reversed(range(len(shards))):
+        yield number, make_shard(shards[number], note)
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {"tile_px": 16},
+    {"tile_px": 12, "crops": 2, "clusters": 9, "seed": 3},
+    {"tile_px": (12, 8), "fit": "stretch", "mirror": False},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=("added crops", "crops", "stretch"))
+def test_the_same_bytes(
+    photos: Path, output: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as one_shard:
+        one_shard.setattr(shards_module, "PHOTOS", 10_000)
+        whole = build_gallery(photos, output, **options)
+        expected = output.read_bytes()
+    ways: list[dict[str, Any]] = [{}, {"workers": 1}, {"make_shards": here}]
+    for way in ways:
+        output.unlink()
+        report = build_gallery(photos, output, **options, **way)
+        assert output.read_bytes() == expected
+        assert report.unreadable == whole.unreadable
+        assert len(report.unreadable) == 2
+        assert left(output.parent) == ["photos", "x.gallery"]  # no shards
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
+def test_the_same_bytes_with_workers_that_are_killed(photos: Path, output: Path) -> None:
+    build_gallery(photos, output, tile_px=16)
+    expected = output.read_bytes()
+    output.unlink()
+    seen: list[int] = []
+
+    def progress(done: int, total: int) -> None:
+        assert total == 71
+        if done and not any(seen):
+            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+            os.kill(int(children[0]), signal.SIGKILL)
+        seen.append(done)
+
+    with shard_makers(None, [photos], output, workers=2) as makers:
+        build_gallery(photos, output, tile_px=16, make_shards=makers, progress=progress)
+    assert seen == sorted(seen)
+    assert seen[-1] == 71
+    assert output.read_bytes() == expected
+
+
+# ---- what stays ------------------------------------------------------------------------------
+
+
+def files(folder: Path) -> dict[str, int]:
+    """The shards in a folder, and when each was made."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.shard")}
+
+
+def stopping_at(number: int) -> Callable[[int, int], None]:
+    def progress(done: int, total: int) -> None:
+        if done >= number:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.mark.parametrize("makers", [None, here])
+def test_an_interrupted_build_goes_on(
+    photos: Path, output: Path, makers: MakeShards | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_gallery(photos, output, tile_px=16)
+    expected = output.read_bytes()
+    output.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        build_gallery(photos, output, tile_px=16, make_shards=makers, progress=stopping_at(40))
+    kept = output.with_name("x.gallery.shards")
+    assert not output.exists()
+    assert left(kept) == sorted(files(kept))  # no unfinished file
+    read: list[str] = []
+
+    def count(shards: Sequence[Shard], note: Callable[[int], None]) -> Iterator[tuple[int, str]]:
+        read.extend(name for shard in shards for name in shard.names)
+        return here(shards, note)
+
+    build_gallery(photos, output, tile_px=16, make_shards=count)
+    assert output.read_bytes() == expected
+    assert 0 < len(read) < 60
+    assert not kept.exists()
+
+
+def test_nothing_stays_before_a_shard_is_whole(photos: Path, output: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        build_gallery(photos, output, tile_px=16, crops=0, progress=stopping_at(0))
+    assert left(output.parent) == ["photos"]
+
+
+def test_changed_photos_make_only_their_shards_again(
+    photos: Path, output: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    build_gallery(photos, output, tile_px=16, shards=kept)
+    (kept / "notes.txt").write_text("mine")
+    before = files(kept)
+    assert len(before) > 4
+    os.utime(photos / "0020.jpg", (1, 1))
+    build_gallery(photos, output, tile_px=16, shards=kept, clusters=3, seed=2)  # of the same tiles
+    after = files(kept)
+    assert len(after) == len(before)
+    assert len(before.items() & after.items()) == len(before) - 1
+    shutil.copy(photos / "0020.jpg", photos / "0020a.jpg")
+    (photos / "more" / "0003.png").unlink()
+    build_gallery(photos, output, tile_px=16, shards=kept)
+    assert len(files(kept).items() & after.items()) >= len(after) - 6
+    assert (kept / "notes.txt").exists()
+    expected = output.read_bytes()
+    build_gallery(photos, output, tile_px=16)
+    assert output.read_bytes() == expected
+    # Other tiles are other shards, and there is no room for both.
+    last = files(kept)
+    build_gallery(photos, output, tile_px=12, shards=kept)
+    assert not files(kept).keys() & last.keys()
+    assert len(files(kept)) == len(last)
+
+
+@pytest.mark.parametrize("makers", [None, here])
+def test_damaged_shards_are_made_again(
+    photos: Path, output: Path, tmp_path: Path, makers: MakeShards | None
+) -> None:
+    kept = tmp_path / "kept"
+    build_gallery(photos, output, tile_px=16, shards=kept)
+    expected = output.read_bytes()
+    altered, cut_off, empty = sorted(kept.glob("*.shard"))[:3]
+    data = bytearray(altered.read_bytes())
+    data[len(data) // 2] ^= 1
+    altered.write_bytes(data)
+    cut_off.write_bytes(cut_off.read_bytes()[:-100])
+    empty.write_bytes(b"")
+    build_gallery(photos, output, tile_px=16, shards=kept, make_shards=makers)
+    assert output.read_bytes() == expected
+    assert min(path.stat().st_size for path in kept.glob("*.shard")) > 100
+
+
+# ---- errors ----------------------------------------------------------------------------------
+
+
+def test_no_room_for_shards(photos: Path, output: Path, tmp_path: Path) -> None:
+    for bad in (tmp_path / "file" / "x", tmp_path / "file"):
+        (tmp_path / "file").touch()
+        with pytest.raises(GalleryError, match="--shards"):
+            build_gallery(photos, output, shards=bad)
+        assert not output.exists()
+
+
+def test_a_worker_that_does_not_find_a_photo(photos: Path, output: Path) -> None:
+    def elsewhere(
+        shards: Sequence[Shard], note: Callable[[int], None]
+    ) -> Iterator[tuple[int, str]]:
+        photos.rename(photos.with_name("away"))
+        made = list(here(shards, note))
+        photos.with_name("away").rename(photos)
+        yield from made
+
+    with pytest.raises(GalleryError, match=r"0000\.jpg: .*same path"):
+        build_gallery(photos, output, make_shards=elsewhere)
+    assert not output.exists()
+
+
+def test_a_folder_that_is_not_shared(
+    photos: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards_module, "WAITS_S", (0.0, 0.0))
+
+    def elsewhere(
+        shards: Sequence[Shard], note: Callable[[int], None]
+    ) -> Iterator[tuple[int, str]]:
+        for made in here(shards, note):
+            (tmp_path / "x.gallery.shards" / made[1]).unlink()
+            yield made
+
+    with pytest.raises(GalleryError, match=r"x\.gallery\.shards.*--shards"):
+        build_gallery(photos, output, make_shards=elsewhere)
+
+
+# ---- the command ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Photos of several shards, as the program makes them."""
+    folder = tmp_path / "many"
+    write_photos(folder, 100)
+    for number in range(4000):
+        os.link(folder / f"{number % 100:04}.jpg", folder / f"a{number:04}.jpg")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+def test_a_command_that_ends_early_goes_on(
+    many: Path, tmp_path: Path, kind: signal.Signals
+) -> None:
+    def build() -> Run:
+        options = "--tile", "8", "--focus", "centre"
+        return Run("gallery", "build", many, "-o", tmp_path / "x.gallery", *options)
+
+    kept = tmp_path / "x.gallery.shards"
+    running = build()
+    deadline = time.monotonic() + 120
+    while not files(kept):
+        assert time.monotonic() < deadline
+        assert running.process.poll() is None
+        time.sleep(0.002)
+    running.process.send_signal(kind)
+    outcome = running.end()
+    assert files(kept)
+    assert not (tmp_path / "x.gallery").exists()
+    if kind == signal.SIGINT:
+        assert outcome.code == 130
+        assert re.search("same command again.*x.gallery.shards", outcome.lines[-1])
+    before = files(kept)
+    outcome = build().end()
+    assert outcome.code == 0, outcome.err
+    assert not kept.exists()
+    assert "4,100 photos" in outcome.lines[-1]
+    assert before
