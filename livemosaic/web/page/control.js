@@ -452,7 +452,7 @@ function showJoined(photos) {
     const own = { ...photo, id: photo.own };
     const isThere = photo.state === "approved";
     const item = element("li", {}, isThere ? picture(own) : element("div", { class: "gone" }),
-      element("p", { class: "quiet" }, `${photo.state}, ${time(photo)}`));
+      element("p", { class: "quiet" }, `${photo.snap ? "snap" : photo.state}, ${time(photo)}`));
     if (isThere && (photo.guest || photo.snap)) item.append(decision(own, "reject", "Remove", time(photo)));
     return item;
   });
