@@ -396,3 +396,20 @@ def test_a_refusal_says_why(tmp_path: Path) -> None:
         open_sink(tmp_path / "o.mp4", INFO, options=FileOptions("h264_nvenc"))
     assert f"({found['text']})" in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_auto_when_the_hardware_has_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The trial was good, and then too many others encode."""
+    clips.need_encoder("h264_nvenc")
+    if probe(Trial(("h264_nvenc",), 160, 96))["h264_nvenc"]["state"] == "good":
+        pytest.skip("this machine has it")
+    monkeypatch.setattr(
+        "livemosaic.sinks.auto_codec.choose", lambda *_, **__: FileOptions("h264_nvenc")
+    )
+    caplog.set_level(logging.INFO)
+    sink = open_sink(tmp_path / "o.mp4", INFO, options=AUTO)
+    sink.abort()
+    assert sink.codec == "libx264"
+    assert caplog.messages[-1].endswith("; codec auto takes the software encoder")

@@ -26,10 +26,11 @@ class CaptureFiles:
         self._names: set[str] = set()  # of files that may not exist yet
 
     def choose_codec(self) -> None:
-        """Find the codec that `auto` means for recordings now, so that none waits for it."""
+        """Find the codec that `auto` means for recordings now, so that none waits for it: the
+        process remembers it."""
         from ..sinks import parse_output
 
-        self._options = parse_output("recording.mkv", self._options).resolved(self._info).options
+        parse_output("recording.mkv", self._options).resolved(self._info)
 
     def save_picture(self, frame: Frame) -> str:
         """Write a snapshot; return its name."""

@@ -135,12 +135,14 @@ class OutputStats:
     name : without credentials
     state : finished and failed outputs stay in the list
     frames, dropped : since the start
+    codec : FFmpeg's name of the video encoder; None if there is none
     """
 
     name: str
     state: Literal["running", "finished", "failed"] = "running"
     frames: int = 0
     dropped: int = 0
+    codec: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ class SinkWriter:
             state="failed" if self.aborted else "finished" if self.completed else "running",
             frames=self.frames_out,
             dropped=self.dropped,
+            codec=self.sink.codec,
         )
 
     def latency_ms(self) -> dict[str, float]:

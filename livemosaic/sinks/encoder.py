@@ -77,6 +77,10 @@ _WITH_MATRIX_OF_ALL = {"mp4", "mov", "matroska", "webm"}
 _X265_DELAY = 3
 
 
+class HardwareError(SinkError):
+    """A hardware encoder cannot be opened."""
+
+
 class VideoEncoder:
     """The video track of an output container.
 
@@ -434,7 +438,7 @@ class VideoEncoder:
             if (kind := hardware_of(name)) is not None:
                 # Without it, FFmpeg's error is anything from permissions to memory.
                 why = f" ({text})" if (text := self._explain()) else ""
-                raise SinkError(
+                raise HardwareError(
                     f"{self._name}: codec {name} needs {kind.need}, which cannot be used here{why};"
                     " use auto, or look at livemosaic doctor"
                 ) from error

@@ -32,7 +32,7 @@ from ..media.urls import PROTOCOLS, is_url, protocol_problem, public_name, split
 from . import formats
 from .atomic_file import AtomicFile, check_path, refuse_folder, resolved, sink_errors
 from .base import AUTO, STANDARD_OUTPUT, Destination, FileOptions, RunContext, Sink, one_thread
-from .encoder import VideoEncoder
+from .encoder import HardwareError, VideoEncoder
 from .muxer_file import MuxerFile
 from .sender import Order, Sender
 from .tracks import Tracks
@@ -87,7 +87,15 @@ class FileDestination(Destination):
         return replace(self, options=options)
 
     def open(self, info: StreamInfo, context: RunContext) -> FileSink:
-        return FileSink(self.resolved(info), info)
+        try:
+            return FileSink(self.resolved(info), info)
+        except HardwareError as error:
+            if self.options.codec != AUTO:
+                raise
+            # A driver may allow only so many encoders at once.
+            problem = str(error).partition("; ")[0]
+            _logger.info("%s; codec auto takes the software encoder", problem)
+            return FileSink(self.without_options(("codec",)), info)
 
 
 def parse_output(spec: str, options: FileOptions) -> FileDestination:

@@ -54,7 +54,13 @@ def stats_json(stats: LiveStats, *, waiting: int) -> dict[str, Any]:
         "recording": stats.recording,
         "waiting": waiting,
         "outputs": [
-            {"name": it.name, "state": it.state, "frames": it.frames, "dropped": it.dropped}
+            {
+                "name": it.name,
+                "state": it.state,
+                "frames": it.frames,
+                "dropped": it.dropped,
+                "codec": it.codec,
+            }
             for it in stats.outputs
         ],
     }

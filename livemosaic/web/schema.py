@@ -86,7 +86,8 @@ def openapi(control: Control) -> dict[str, Any]:
     }
     number, whole, text = ({"type": name} for name in ("number", "integer", "string"))
     numbers = {"type": "object", "additionalProperties": number}
-    output = {"name": text, "state": text, "frames": whole, "dropped": whole}
+    codec = {"type": ["string", "null"], "description": "the video encoder"}
+    output = {"name": text, "state": text, "frames": whole, "dropped": whole, "codec": codec}
     spotlight = _object({"done": whole, "shown": whole, "waiting": whole})
     gallery = _object({"photos": whole, "added": whole, "removed": whole, "changes": whole})
     statistics = {

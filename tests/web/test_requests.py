@@ -202,7 +202,9 @@ def test_statistics(client: httpx.Client) -> None:
         "governor": {"step": "larger tiles", "share": 0.5},
         "recording": "",
         "waiting": 0,
-        "outputs": [{"name": "window", "state": "running", "frames": 90, "dropped": 3}],
+        "outputs": [
+            {"name": "window", "state": "running", "frames": 90, "dropped": 3, "codec": None}
+        ],
     }
 
 

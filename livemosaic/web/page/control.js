@@ -289,7 +289,7 @@ function report(now, line) {
   }
   const governor = now.governor.step ? ` · ${now.governor.step}` : "";
   byId("summary").textContent = `${now.fps_out.toFixed(1)} frames/s · ${now.latency_ms.p95.toFixed(0)} ms${governor}`;
-  const counts = (it) => `${it.state === "running" ? "" : `${it.state}, `}${it.frames.toLocaleString("en")} frames${it.dropped ? `, ${it.dropped.toLocaleString("en")} dropped` : ""}`;
+  const counts = (it) => `${it.state === "running" ? "" : `${it.state}, `}${it.frames.toLocaleString("en")} frames${it.dropped ? `, ${it.dropped.toLocaleString("en")} dropped` : ""}${it.codec ? `, ${it.codec}` : ""}`;
   byId("places").replaceChildren(
     place(now.input, now.input_status ? "away" : "running", now.input_status || "input"),
     ...now.outputs.map((it) => place(it.name, it.state, counts(it))));
