@@ -14,7 +14,18 @@ import numpy as np
 import pytest
 
 from bench.fuzz.spoil import resealed
-from livemosaic import Gallery, GalleryError, Mosaic, build_gallery
+from livemosaic import (
+    Control,
+    Gallery,
+    GalleryError,
+    Mosaic,
+    Pipeline,
+    build_gallery,
+    open_sink,
+    open_source,
+    output_info,
+    render,
+)
 from livemosaic.gallery import layout_index as layout_index_module
 from livemosaic.gallery import refresh_gallery, remove_photos
 from livemosaic.gallery.file_format import FORMAT_VERSION, INDEX
@@ -263,6 +274,56 @@ def test_verify(file: Path, program: Program) -> None:
     assert outcome.code == 0
     assert "whole, 146 tiles" in outcome.err
     assert program("gallery", "verify", str(file), "--quiet").err == ""
+
+
+def damaged_tiles(file: Path) -> Gallery:
+    """A large gallery all tiles of which are damaged, so that some surely are shown."""
+    entry = header_of(file.read_bytes())[1]["arrays"]["tiles"]
+    for tile in range(entry["shape"][0]):
+        spoil(file, "tiles", at=tile * 16 * 16 * 3)
+    return Gallery.open(file)
+
+
+@needs_jit
+def test_a_damaged_tile_in_a_mosaic(file: Path, large: None) -> None:
+    """An error, or for a live picture a blur of the right colours."""
+    frame = cv2.resize(photo(5), (320, 240))
+    whole = Mosaic(Gallery.open(file), tile_px=16, scale=1.0).apply(frame)
+    mosaic = Mosaic(damaged_tiles(file), tile_px=16, scale=1.0)
+    with pytest.raises(GalleryError, match=rf"my\.gallery.*{DAMAGED}"):
+        mosaic.apply(frame)
+    errors: list[GalleryError] = []
+    mosaic.on_damage = errors.append
+    blurred = mosaic.apply(frame)
+    assert errors
+    assert (blurred != whole).any()
+    small, same = (
+        cv2.resize(it, (20, 15), interpolation=cv2.INTER_AREA) for it in (blurred, whole)
+    )
+    assert np.abs(small.astype(int) - same).max() <= 3
+
+
+@needs_jit
+def test_a_damaged_tile_in_a_film(file: Path, large: None, tmp_path: Path) -> None:
+    """The run fails, and nothing is left."""
+    damaged_tiles(file)
+    with pytest.raises(GalleryError, match=DAMAGED):
+        render("pattern:320x240@25", tmp_path / "x.mp4", gallery=file, duration=0.2, tile=16)
+    assert not list(tmp_path.glob("x*"))
+
+
+@needs_jit
+def test_a_damaged_tile_in_a_live_run(file: Path, large: None) -> None:
+    """It goes on, and says so once."""
+    source = open_source("pattern:320x240@25")
+    mosaic = Mosaic(damaged_tiles(file), tile_px=16, scale=1.0)
+    sink = open_sink("null", output_info(source.info, mosaic.plan(320, 240)))
+    control = Control()
+    pipeline = Pipeline(source, mosaic, [sink], duration_s=0.5, realtime=True, control=control)
+    pipeline.run()
+    assert pipeline.report()["frames_out"] > 1
+    message = control.take_message()
+    assert message.startswith("damaged photos are blurred: cannot use gallery ")
 
 
 def test_threads_read_it_at_once(file: Path, large: None) -> None:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import GalleryError
 from ..jit import F32, U8
 from ..media.image_reader import BACKGROUND, BadImage
 from ..option import Size
@@ -53,11 +54,11 @@ def _of_one_photo(gallery: Gallery, tiles: list[int], size: Size) -> dict[int, U
     try:
         data = read_photo_file(path) if image is None else image
         parts = photo_parts(data, list(crops.values()), size, backgrounds=backgrounds)
-    except BadImage:
+        stored = [_coarse(gallery.tiles[tile]) for tile in crops]
+    except (BadImage, GalleryError):
         return {}
     found = {}
-    for tile, versions in zip(crops, zip(*parts, strict=True), strict=True):
-        before = _coarse(gallery.tiles[tile])
+    for tile, before, versions in zip(crops, stored, zip(*parts, strict=True), strict=True):
         apart = [float(np.abs(_coarse(version) - before).mean()) for version in versions]
         if min(apart) <= _MAX_APART:
             found[tile] = versions[int(np.argmin(apart))]

@@ -6,12 +6,13 @@ It is for files only, so that a picture is composed anew in the cells that chang
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
+from ..errors import GalleryError
 from ..gallery.file_format import Gallery
 from ..jit import I16, I32, U8, U16, Bools, kernel
 from ..media.colour import Colour
@@ -22,7 +23,7 @@ from .area import Area, mix_deep
 from .compositor import Part
 from .grid import Grid
 from .spotlight import Drawn
-from .tile_cache import TileCache
+from .tile_cache import TileCache, refuse
 from .tint import PlaneTint, plane_tints
 
 
@@ -40,6 +41,7 @@ class DeepTileCache(TileCache):
         full_size: bool = False,
         min_tiles: int = 0,
         max_bytes: int = 0,
+        on_damage: Callable[[GalleryError], None] = refuse,
     ) -> None:
         self._convert = DeepColours(colour)
         super().__init__(
@@ -50,6 +52,7 @@ class DeepTileCache(TileCache):
             full_size=full_size,
             min_tiles=min_tiles,
             max_bytes=max_bytes // 2,
+            on_damage=on_damage,
         )
 
     def _samples(self, bgr: U8) -> tuple[U8, np.ndarray]:

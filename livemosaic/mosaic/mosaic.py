@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..argument import items, take, whole
-from ..errors import OptionError, UsageError
+from ..errors import GalleryError, OptionError, UsageError
 from ..exclusive import exclusive
 from ..gallery import open_gallery
 from ..gallery.cut import cut_gallery
@@ -42,7 +42,7 @@ from .match import matcher_class
 from .match.base import Matcher
 from .settings import MAX_TILE_PX, MosaicSettings
 from .spotlight import Spotlight, Spotlights
-from .tile_cache import MAX_BYTES, TileCache
+from .tile_cache import MAX_BYTES, TileCache, refuse
 from .tint import CellTint
 
 # `warm_up` caches all tiles of galleries up to this size. Of larger ones, few are ever shown.
@@ -147,6 +147,9 @@ class Mosaic:
     on_stage : called with the name of each stage at its end (activity, features, match, compose),
         for measuring
     on_progress : called as on_progress(done, total) during a thorough match, and by `paint`
+    on_damage : called with the `GalleryError` if a tile of a large gallery file is damaged, which
+        is found out when it is first shown. By default it raises the error; otherwise the tile is a
+        blur of the right colours
 
     Examples
     --------
@@ -184,6 +187,7 @@ class Mosaic:
         self.cells = CellCounts()
         self.on_stage: Callable[[str], None] = lambda name: None
         self.on_progress: Callable[[int, int], None] = lambda done, total: None
+        self.on_damage: Callable[[GalleryError], None] = refuse
         self._make_matcher, self._cache_bytes, self._rgb = matcher, cache_bytes, rgb
         self._key: _Key | None = None  # of the stream
         self._tiles: list[TileCache] = []  # of each layer
@@ -735,6 +739,7 @@ class Mosaic:
                     full_size=full_size,
                     min_tiles=it.grid.cells if thorough else 2 * it.grid.cells,
                     max_bytes=0 if thorough else max_bytes,
+                    on_damage=self._report_damage,
                 )
                 for it in self._layers
             ]
@@ -756,7 +761,11 @@ class Mosaic:
                     full_size=full_size,
                     min_tiles=2 * layer.grid.cells,
                     max_bytes=max_bytes,
+                    on_damage=self._report_damage,
                 )
+
+    def _report_damage(self, error: GalleryError) -> None:
+        self.on_damage(error)  # which may have changed since the tile cache was made
 
     # ---- warm-up: what a live stream must not wait for -------------------------------------------
 
@@ -819,6 +828,7 @@ class Mosaic:
         if settings.fine != "none":  # by faces, cells surely split
             settings = replace(settings, fine="faces")
         scratch = Mosaic(self.gallery, settings, matcher=self._make_matcher)
+        scratch.on_damage = self.on_damage
         lent: list[Frame] = []  # so that the second one has to copy the first
         noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         made = scratch.plan(width, height)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import GalleryError
 from ..gallery.file_format import Gallery
 from ..gallery.full_size import full_size_tiles
 from ..gallery.snapshot import GallerySnapshot
@@ -26,6 +28,11 @@ MAX_BYTES = 2**29
 _READ_BYTES = 2**21
 
 
+def refuse(error: GalleryError) -> None:
+    """Do without no tile."""
+    raise error
+
+
 class TileCache:
     """The tiles of a gallery as I420 planes of one size and colour, scaled by 1 - overlay.
 
@@ -39,6 +46,8 @@ class TileCache:
     full_size : read tiles that must be enlarged from the photos, where these exist: file I/O
     min_tiles : the number of slots is at least this, or all tiles: not below the cells of a picture
     max_bytes : and as many as fit here
+    on_damage : called with the error if a tile of the gallery's file is damaged. Unless it raises
+        the error, the tile is a blur of the right colours
     """
 
     dtype: np.dtype[Any] = np.dtype(np.uint8)  # of the planes
@@ -53,8 +62,9 @@ class TileCache:
         full_size: bool = False,
         min_tiles: int = 0,
         max_bytes: int = MAX_BYTES,
+        on_damage: Callable[[GalleryError], None] = refuse,
     ) -> None:
-        self._gallery, self._colour = gallery, colour
+        self._gallery, self._colour, self._on_damage = gallery, colour, on_damage
         self._width, self._height = width, height = tile
         self.overlay = overlay
         self._full_size = full_size and width > gallery.tile_width
@@ -112,7 +122,7 @@ class TileCache:
 
     def _fill(self, ids: I32, slots: I32) -> None:
         n, width, height = len(ids), self._width, self._height
-        picture = self._resized(self._gallery.tiles[ids])
+        picture = self._resized(self._stored(ids))
         if self._full_size:
             tiles = picture.reshape(n, height, width, 3)
             found = full_size_tiles(self._gallery, ids, (width, height))
@@ -127,6 +137,22 @@ class TileCache:
             small = cv2.resize(full, size, interpolation=cv2.INTER_AREA)
             plane[slots] = small.reshape(n, height // 2, width // 2)
         self._slot[ids], self._tile[slots] = slots, ids
+
+    def _stored(self, ids: I32) -> U8:
+        """Tiles as the gallery has them."""
+        gallery = self._gallery
+        try:
+            return gallery.tiles[ids]
+        except GalleryError as error:
+            self._on_damage(error)
+        size = (gallery.tile_width, gallery.tile_height)
+        made = np.empty((len(ids), *size[::-1], 3), np.uint8)
+        for out, tile in zip(made, ids.tolist(), strict=True):
+            try:
+                out[:] = gallery.tiles[tile]
+            except GalleryError:
+                cv2.resize(gallery.points[tile], size, out, interpolation=cv2.INTER_LINEAR)
+        return made
 
     def _samples(self, bgr: U8) -> tuple[U8, NDArray[Any]]:
         """The Y'CbCr of tiles, uint8 (h, w, 3) as `bgr`, and the same as it is painted."""

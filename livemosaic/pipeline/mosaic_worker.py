@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..control.state import Control, LiveState
-from ..errors import problem_of
+from ..errors import GalleryError, problem_of
 from ..gallery.file_format import Gallery
 from ..jit import U8
 from ..media.frame import Card, Frame, Item, StatusEvent, TrackPacket
@@ -121,6 +121,9 @@ class MosaicWorker:
         self._stage_began_s = 0.0
         mosaic.on_stage = self._on_stage
         mosaic.on_progress = self._on_progress
+        self._damaged: set[str] = set()  # galleries, as their errors tell
+        if governor is not None:  # a party goes on
+            mosaic.on_damage = self._tell_damage
         if self._state.privacy:
             self._update_settings()
 
@@ -418,6 +421,12 @@ class MosaicWorker:
         self._stage_began_s = now_s
         if self._mosaic.settings.thorough:
             self.phase = {"match": "painting", "compose": "writing"}.get(name, "matching")
+
+    def _tell_damage(self, error: GalleryError) -> None:
+        """Say once of each gallery that photos of it are damaged."""
+        if str(error) not in self._damaged:
+            self._damaged.add(str(error))
+            self._control.warn(f"damaged photos are blurred: {error}")
 
     def _on_progress(self, done: int, total: int) -> None:
         self.phase = f"matching {done / total:.0%}"
