@@ -21,7 +21,7 @@ from livemosaic.media.deep import DeepInfo
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import StreamInfo
 from livemosaic.sinks import FileOptions, encoder_probe_process, formats, hardware, open_sink
-from livemosaic.sinks.auto_codec import choose
+from livemosaic.sinks.auto_codec import choose, told
 from livemosaic.sinks.encoder_probe import Probe, Trial, probe, refused_devices
 from livemosaic.sinks.encoder_probe_process import encode_one, main
 from livemosaic.sinks.file import parse_output
@@ -268,6 +268,11 @@ def answering(**psnr: float) -> Probe:
     return ask
 
 
+@pytest.fixture(autouse=True)
+def _nothing_was_told() -> None:
+    told.clear()
+
+
 def chosen(
     probe: Probe, info: StreamInfo = INFO, options: FileOptions = AUTO, container: str = "mp4"
 ) -> FileOptions:
@@ -287,6 +292,7 @@ def all_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_auto_takes_the_first_good_one(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     assert chosen(answering(libx264=40, h264_qsv=39, h264_amf=41)).codec == "h264_qsv"
+    chosen(answering(libx264=40, h264_qsv=39))
     assert caplog.messages == ["o: codec auto takes h264_qsv"]
 
 

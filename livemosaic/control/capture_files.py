@@ -30,7 +30,7 @@ class CaptureFiles:
         process remembers it."""
         from ..sinks import parse_output
 
-        parse_output("recording.mkv", self._options).resolved(self._info)
+        parse_output("recordings.mkv", self._options).resolved(self._info)
 
     def save_picture(self, frame: Frame) -> str:
         """Write a snapshot; return its name."""

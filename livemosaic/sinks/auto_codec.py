@@ -16,6 +16,8 @@ from .encoder_probe import Probe, Trial, probe, refused_devices
 
 _logger = logging.getLogger("livemosaic")
 
+told = set[str]()  # what this process has said: the same about another output is no news
+
 # A hardware encoder may be so much worse than the software encoder at the same crf, in PSNR.
 _WORSE_DB = 2.0
 
@@ -29,7 +31,8 @@ def choose(
     low_delay: bool = False,
     probe: Probe = probe,
 ) -> FileOptions:
-    """The options with a codec instead of `auto`, None for the default; logs a line about it.
+    """The options with a codec instead of `auto`, None for the default; logs a line about it, the
+    first time.
 
     Parameters
     ----------
@@ -42,10 +45,16 @@ def choose(
     plain = replace(options, codec=None)
     name, why = _decide(software, plain, info, low_delay, probe)
     if name:
-        _logger.info("%s: codec auto takes %s", output, name)
+        _tell(name, output)
         return formats.fitting(options, name)
-    _logger.info("%s: codec auto takes %s: %s", output, software, why)
+    _tell(f"{software}: {why}", output)
     return plain
+
+
+def _tell(decision: str, output: str) -> None:
+    if decision not in told:
+        told.add(decision)
+        _logger.info("%s: codec auto takes %s", output, decision)
 
 
 def reason(encoder: str, options: FileOptions, info: StreamInfo, *, low_delay: bool = False) -> str:
