@@ -89,6 +89,28 @@ def test_it_gives_up_only_what_is_needed() -> None:
     assert governor.max_cells(1000) == 250
 
 
+def test_a_cut_lasts_no_longer_than_a_frame() -> None:
+    """Without a step: the cells that fit are matched, the others in the next frames."""
+    governor = make()
+    assert governor.max_cells(3600) is None
+    governor.observe_match(900, 0.030)  # few, which are searched for longer
+    assert governor.max_cells(3600) is None
+    governor.observe_match(3600, 3600 * 6e-6)
+    assert governor.max_cells(3600) == pytest.approx(0.4 * INTERVAL_S / 6e-6, abs=1)
+    assert governor.max_cells(2000) is None
+    assert governor.number == 0
+
+
+def test_a_slow_first_frame_is_forgotten() -> None:
+    """Such as one whose kernels were compiled. A cut takes four frames at most."""
+    governor = make()
+    governor.observe_match(3600, 2.0)
+    assert governor.max_cells(3600) == 900
+    for _ in range(12):
+        governor.observe_match(900, 900 * 2e-6, deferred=2700)
+    assert governor.max_cells(3600) is None
+
+
 def test_everything_within_a_few_seconds() -> None:
     """On a machine that is far too slow frames are left out in the end."""
     governor = make()

@@ -63,6 +63,13 @@ _STEP_BACK_WORK = 2.0
 # Nine of ten frames are faster than a slow one.
 _PERCENT = 90
 
+# A cut matches all cells. They have this share of the time between two frames, so that no frame is
+# left out: those that changed least wait for the next frame, but a cut takes no more than four.
+_MATCH_SHARE, _LEAST_CELLS = 0.4, 1 / 4
+
+# The time of a cell is measured where so many are matched, or some wait: else the search is longer.
+_ENOUGH_CELLS = 1000
+
 # Less work shortens no delay if its processor time is a smaller share of the time that there is.
 _MATERIAL = 0.1
 
@@ -169,6 +176,7 @@ class Governor:
         self._resting_until_s = self._last_accepted_s = float("-inf")
         self._rest_s = _REST_S  # the next one
         self._low_s = 0.0  # how long the load has been low
+        self._cell_s = 0.0  # the processor time of a match, for each cell
         self._patience_s = [_PATIENCE_S] * len(STEPS)  # before the step is taken back
         self._relaxed_s = [float("-inf")] * len(STEPS)  # when that was
 
@@ -178,8 +186,15 @@ class Governor:
 
     def max_cells(self, cells: int) -> int | None:
         """How many of so many cells the mosaic may match in the next frame; None for all."""
-        share = self.step.cell_share
-        return None if share == 1 else max(1, round(cells * share))
+        wanted_s = self._cell_s * cells
+        fitting = _MATCH_SHARE * self._interval_s / wanted_s if wanted_s else 1.0
+        share = min(self.step.cell_share, max(fitting, _LEAST_CELLS))
+        return None if share >= 1 else max(1, round(cells * share))
+
+    def observe_match(self, cells: int, cpu_s: float, *, deferred: int = 0) -> None:
+        """Take the processor time of a frame's match into account; `deferred` cells wait."""
+        if cells and (deferred or cells > _ENOUGH_CELLS):
+            self._cell_s = (self._cell_s + cpu_s / cells) / (2 if self._cell_s else 1)
 
     def accepts(self, captured_s: float) -> bool:
         """Whether to show a frame that was captured at that time."""

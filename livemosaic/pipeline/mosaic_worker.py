@@ -118,7 +118,7 @@ class MosaicWorker:
         self._shows_card = False
         self.phase = ""  # of a single picture's long work, such as "matching 40%"
         self.durations = {name: Durations() for name in STAGES}
-        self._stage_began_s = 0.0
+        self._stage_began_s = self._stage_began_cpu_s = self._match_cpu_s = 0.0
         mosaic.on_stage = self._on_stage
         mosaic.on_progress = self._on_progress
         self._damaged: set[str] = set()  # galleries, as their errors tell
@@ -251,7 +251,9 @@ class MosaicWorker:
             frame = self._away.in_place_of(frame) if self._away is not None else frame.pixelated()
         governor = self.governor
         began_s = self._stage_began_s = time.monotonic()
-        began_cpu_s = time.thread_time()  # kernels work on this thread only
+        began_cpu_s = self._stage_began_cpu_s = (
+            time.thread_time()
+        )  # kernels are on this thread only
         grid = self._mosaic.plan(frame.width, frame.height)
         area = self._area.area_of(frame, self._state, (grid.width, grid.height))
         faces = self._faces.faces_in(frame, self._state)
@@ -277,6 +279,8 @@ class MosaicWorker:
         for name in CELL_COUNTS:
             self.cell_shares[name] += cells.share(name)
         if governor is not None:
+            matched = cells.active - cells.deferred
+            governor.observe_match(matched, self._match_cpu_s, deferred=cells.deferred)
             self._govern(governor, began_s, time.thread_time() - began_cpu_s)
         return picture
 
@@ -416,9 +420,11 @@ class MosaicWorker:
             report(error)
 
     def _on_stage(self, name: str) -> None:
-        now_s = time.monotonic()
+        now_s, cpu_s = time.monotonic(), time.thread_time()
         self.durations[name].add(now_s - self._stage_began_s)
-        self._stage_began_s = now_s
+        if name == "match":
+            self._match_cpu_s = cpu_s - self._stage_began_cpu_s
+        self._stage_began_s, self._stage_began_cpu_s = now_s, cpu_s
         if self._mosaic.settings.thorough:
             self.phase = {"match": "painting", "compose": "writing"}.get(name, "matching")
 
