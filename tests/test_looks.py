@@ -541,8 +541,11 @@ def test_every_variant_is_in_one_cluster(
 def test_the_index_is_made_once_and_the_same_each_time(gallery: Gallery) -> None:
     assert layout_index(gallery) is layout_index(gallery)
     assert gallery.path is not None
-    again = layout_index(Gallery.open(gallery.path))
-    for one, other in zip(layout_index(gallery), again, strict=True):
+    made, again = layout_index(gallery), layout_index(Gallery.open(gallery.path))
+    parts = zip((*made, *made.groups), (*again, *again.groups), strict=True)
+    for one, other in parts:
+        if one is made.groups:
+            continue
         np.testing.assert_array_equal(one, other)
 
 

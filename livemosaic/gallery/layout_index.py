@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit import F32, I16, I32, U8, U16, Bools, kernel, kernel_part
+from .cluster_groups import Groups, group_clusters
 from .file_format import Gallery
 from .joined import JoinedGallery
 from .kmeans import kmeans
@@ -86,6 +87,7 @@ class LayoutIndex(NamedTuple):
     fine: I16
     details: U16  # (slots,), the expected detail
     centres: I16  # coarse coefficients of the clusters' means, as if they were one cluster
+    groups: Groups  # of clusters
     cluster_share: F32  # (k,), 1 / variants
     photo_start: I32  # (photos + 1,), of each photo in `photo_members`, and the end
     photo_members: I32  # (n,), the places of a photo's variants
@@ -366,12 +368,12 @@ def _one_piece(places: int, slots: int) -> dict[str, NDArray[Any]]:
     return parts
 
 
-def _nearest_clusters(index: LayoutIndex, codes: F32) -> U16:
+def _nearest_clusters(index: LayoutIndex, codes: F32) -> I32:
     """The clusters whose means are nearest to some variants."""
     clusters = len(index.start) - 1
     centres = index.centres.reshape(COARSE, -1)[:, :clusters]
     scale = np.sqrt(weights(_CLUSTERS_TINT)[:COARSE])[:, None]
-    nearest = np.empty(len(codes), np.uint16)
+    nearest = np.empty(len(codes), np.int32)
     for number, levels in enumerate(to_levels(codes[:, :COARSE])):
         away = (centres - levels[:, None]) * scale
         nearest[number] = np.square(away).sum(axis=0).argmin()
@@ -557,13 +559,18 @@ def _completed(
     )
 
 
-def _with_clusters(*, start: I32, slots: I32, photo_members: I32, **arrays: Any) -> LayoutIndex:
+def _with_clusters(
+    *, start: I32, slots: I32, centres: I16, photo_members: I32, **arrays: Any
+) -> LayoutIndex:
     """An index with what follows from its clusters and photos."""
     sizes = np.diff(start)
+    scale = np.sqrt(weights(_CLUSTERS_TINT)[:COARSE])
     cluster = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     return LayoutIndex(
         start=start,
         slots=slots,
+        centres=centres,
+        groups=group_clusters(centres, len(sizes), scale),
         photo_members=photo_members,
         max_slots=int(np.diff(slots).max()),
         cluster_share=(1 / sizes).astype(np.float32),

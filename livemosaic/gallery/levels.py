@@ -13,7 +13,7 @@ COARSE, FINE = 16, 12
 # Tiles that the kernels estimate together: the slots of a cluster are a multiple of it.
 LANES = 32
 # Coefficients are in quarters of a unit, and costs in quarters of a squared unit.
-_LEVELS, _COST_LEVELS = 4.0, 4.0
+LEVELS, COST_LEVELS = 4.0, 4.0
 # The cost of tiles that must not be chosen; sums stop here.
 EXCLUDED = 65_535
 
@@ -36,11 +36,11 @@ def blocks(codes: F32, start: I32) -> tuple[I16, I32]:
 
 
 def to_levels(codes: F32) -> I16:
-    return np.asarray(np.rint(codes * np.float32(_LEVELS)), np.int16)
+    return np.asarray(np.rint(codes * np.float32(LEVELS)), np.int16)
 
 
 @kernel_part
 def quantize(cost: np.float32) -> np.uint16:
     """A cost in 16 bits; below `EXCLUDED`."""
-    levels = cost * np.float32(_COST_LEVELS)
+    levels = cost * np.float32(COST_LEVELS)
     return np.uint16(min(max(levels, np.float32(0)), np.float32(EXCLUDED - 1)))

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...gallery.file_format import Gallery
 from ...gallery.layout_features import POINTS, cell_lab, cell_points, points_to_lab
 from ...gallery.layout_index import LayoutIndex, encode, layout_index, weights
-from ...gallery.levels import to_levels
-from ...jit import F32, I32, U8, Bools, kernel
+from ...gallery.levels import COARSE, COST_LEVELS, EXCLUDED, to_levels
+from ...jit import F32, I32, U8, U16, Bools, kernel
 from ..grid import Grid
 from ..settings import MosaicSettings
 from .base import Matcher
@@ -43,6 +44,9 @@ _PROMISING_UNTINTED = 2.1
 _LARGE_GALLERY = 100_000
 _LARGE_PROBES, _LARGE_TRIES = 3, 2
 _LARGE_PROBES_UNHURRIED = 16
+
+# And the clusters of so many groups, see `Groups`.
+_GROUPS, _GROUPS_UNHURRIED = 8, 16
 
 # A frame with more cells to match is hurried: a picture in time is worth more than the best fit of
 # what moves or is new. bench/match.py measures how often the best tile is missed.
@@ -141,11 +145,13 @@ class LayoutMatcher(Matcher):
             penalties=penalties,
             member_penalties=penalties[index.photo_members],
             cluster_penalties=mean_penalties.astype(np.float32),
+            group_penalties=_group_penalties(mean_penalties, index),
             use_penalty=np.float32(_USE_PENALTY * settings.variety**2),
             distance=min(settings.min_distance, _possible_distance(photos)),
             max_uses=max(max_uses, -(-grid.cells // photos)),  # enough to fill the picture
             better=np.float32(1),
             margin=np.float32(0),
+            max_groups=_GROUPS if hurry else _GROUPS_UNHURRIED,
             max_probes=probes,
             promising=np.float32(_PROMISING),
             slack=np.float32(_SLACK),
@@ -348,6 +354,17 @@ def _moved(
         total /= n
         is_far = total > limit + noise / frames[i]
         urgency[i] = np.int32(min(total, np.float32(1e9))) if is_far else np.int32(0)
+
+
+def _group_penalties(cluster_penalties: NDArray[Any], index: LayoutIndex) -> U16:
+    """The means of the clusters' penalties, of each group, as the search reads them."""
+    there = index.groups.clusters >= 0
+    values = np.where(there, cluster_penalties[index.groups.clusters], 0)
+    first = index.groups.slots[:-1]
+    means = np.add.reduceat(values, first) / np.add.reduceat(there, first, dtype=np.int32)
+    made = np.full(len(index.groups.means) // COARSE, EXCLUDED, np.uint16)
+    made[: len(means)] = np.clip(means * COST_LEVELS, 0, EXCLUDED - 1)
+    return made
 
 
 def _crop_penalty(grid: Grid) -> float:

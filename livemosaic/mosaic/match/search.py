@@ -1,7 +1,8 @@
 """The search: the cost of a tile in a cell, and the cheapest tile for each cell.
 
-First the nearest clusters, then the tiles in them: the time depends on the cells to match and the
-size of a cluster, and little on the gallery. On both levels coarse costs come first.
+First the nearest clusters, then the tiles in them. In a large gallery, clusters are in groups, and
+the nearest groups come before them. The time depends on the cells to match and the size of a
+cluster, and little on the gallery. On all levels coarse costs come first.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Assignment(NamedTuple):
     cluster_priced: F32  # (k,), the same, summed over the variants of a cluster
     near: NDArray[np.int64]  # (photos,), number of the last decision that it was too near for
     penalties: U16  # (slots,), of each variant, and `EXCLUDED` for an empty slot
-    cluster_penalties: U16  # (k, rounded up), their means
+    cluster_penalties: U16  # their means, of each slot of `Groups`
 
 
 class Rules(NamedTuple):
@@ -55,6 +56,8 @@ class Rules(NamedTuple):
     max_uses: int  # of a photo in all cells
     better: np.float32  # a new variant costs less than this part of the old one's, see `_to_beat`
     margin: np.float32  # and at least so much less
+    group_penalties: U16  # (g, rounded up), of each group of clusters at its photos' first use
+    max_groups: int  # groups of clusters to search, nearest first
     max_probes: int  # clusters to search, nearest first; more until a variant is found
     promising: np.float32  # but none that is farther than so many times the best cost,
     slack: np.float32  # and so much
@@ -74,7 +77,7 @@ def empty_assignment(grids: Sequence[Grid], index: LayoutIndex, rules: Rules) ->
         cluster_priced=np.zeros(clusters, np.float32),
         near=np.full(photos, -1, np.int64),
         penalties=np.full(index.slots[-1], EXCLUDED, np.uint16),
-        cluster_penalties=np.full(len(index.centres) // COARSE, EXCLUDED, np.uint16),
+        cluster_penalties=np.full(len(index.groups.clusters), EXCLUDED, np.uint16),
     )
     _update_penalties(index, empty, rules)
     return empty
@@ -95,7 +98,7 @@ def _update_penalty(
     allowed = now.uses[photo] < rules.max_uses
     now.penalties[slot] = np.uint16(expected) if allowed else np.uint16(EXCLUDED)
     mean_uses = now.cluster_priced[cluster] * index.cluster_share[cluster]
-    now.cluster_penalties[cluster] = quantize(
+    now.cluster_penalties[np.uintp(index.groups.slot[cluster])] = quantize(
         rules.cluster_penalties[cluster] + rules.use_penalty * mean_uses
     )
 
@@ -226,19 +229,65 @@ def _violation(
     return 1 if now.uses[photo] >= rules.max_uses else 0
 
 
+class Scratch(NamedTuple):
+    """Memory that searches use again. The clusters to search are ranked in runs of `LANES`."""
+
+    ranks: U16  # of clusters
+    lowest: U16  # (runs,)
+    slots: I32  # (runs,), the slot of a run's first cluster in `Groups`
+    group_ranks: U16  # (g, rounded up), of groups of clusters
+    group_lowest: U16
+    costs: U16  # (max_slots,), of the variants of a cluster
+    looked: NDArray[np.int64]  # (1,), how many slots were looked into
+
+
 @kernel_part
-def _next_cluster(ranks: U16, groups: U16) -> tuple[int, np.uint16]:
-    """Take the cluster of the lowest rank, the first of equals; and that rank."""
-    group = 0
-    for other in range(1, groups.shape[0]):
-        if groups[other] < groups[group]:
-            group = other
-    lowest, cluster = groups[group], group * LANES
-    while ranks[cluster] != lowest:
-        cluster += 1
-    ranks[cluster] = np.uint16(EXCLUDED)
-    groups[group] = minimum(ranks, group * LANES, (group + 1) * LANES)
-    return cluster, lowest
+def _take_lowest(ranks: U16, lowest: U16, runs: int) -> tuple[int, np.uint16]:
+    """Take the lowest rank, the first of equals: where it was, and the rank."""
+    run = 0
+    for other in range(1, runs):
+        if lowest[other] < lowest[run]:
+            run = other
+    rank, found = lowest[run], run * LANES
+    while ranks[found] != rank:
+        found += 1
+    ranks[found] = np.uint16(EXCLUDED)
+    lowest[run] = minimum(ranks, run * LANES, (run + 1) * LANES)
+    return found, rank
+
+
+@kernel_part
+def _rank_clusters(
+    index: LayoutIndex,
+    now: Assignment,
+    rules: Rules,
+    levels: I16,
+    mean_weight: np.int16,
+    scratch: Scratch,
+) -> int:
+    """Rank the clusters of the nearest groups; the number of runs."""
+    none, ranks = np.intp(0), scratch.ranks
+    runs, groups = 0, index.groups.slots.shape[0] - 1
+    if groups > 1:
+        near, size = scratch.group_ranks, scratch.group_ranks.shape[0]
+        penalties = rules.group_penalties
+        coarse_costs(index.groups.means, penalties, levels, mean_weight, none, size, near)
+        for run in range(scratch.group_lowest.shape[0]):
+            scratch.group_lowest[run] = minimum(near, run * LANES, (run + 1) * LANES)
+    for _ in range(min(groups, rules.max_groups)):
+        group = 0
+        if groups > 1:
+            group = _take_lowest(near, scratch.group_lowest, scratch.group_lowest.shape[0])[0]
+        begin, end = np.intp(index.groups.slots[group]), np.intp(index.groups.slots[group + 1])
+        own = ranks[runs * LANES :]
+        coarse_costs(
+            index.groups.centres, now.cluster_penalties, levels, mean_weight, begin, end, own
+        )
+        for slot in range(begin, end, LANES):
+            scratch.lowest[runs] = minimum(ranks, runs * LANES, (runs + 1) * LANES)
+            scratch.slots[runs] = slot
+            runs += 1
+    return runs
 
 
 @kernel_part
@@ -251,35 +300,28 @@ def _search(
     number: Count,
     best: Count,
     best_cost: np.float32,
-    ranks: U16,
-    groups: U16,
-    costs: U16,
-    looked: NDArray[np.int64],
+    scratch: Scratch,
 ) -> Count:
     """The cheapest of the best so far (-1 for none) and the variants of the nearest clusters.
 
-    `code` and `levels` (28,) are the cell's coefficients, `number` is the decision's. `ranks`
-    (clusters, rounded up), `groups` (of `LANES` ranks) and `costs` (max_slots,) are overwritten;
-    `looked` (1,) counts the slots that it looks into.
+    `code` and `levels` (28,) are the cell's coefficients, `number` is the decision's.
     """
     detail = expected_detail(code)
     mean_weight = quantize_weight(rules.weights[0])
-    none = np.intp(0)
-    penalties = now.cluster_penalties
-    coarse_costs(index.centres, penalties, levels, mean_weight, none, ranks.shape[0], ranks)
-    for group in range(groups.shape[0]):
-        groups[group] = minimum(ranks, group * LANES, (group + 1) * LANES)
+    none, costs = np.intp(0), scratch.costs
+    runs = _rank_clusters(index, now, rules, levels, mean_weight, scratch)
     limit = quantize(best_cost)
-    for probe in range(index.start.shape[0] - 1):
-        # Without any found, `_search_all` would have to look at all tiles.
+    for probe in range(runs * LANES):
+        # Without any found, `_search_far` would have to look at more tiles.
         if probe >= rules.max_probes and best >= 0:
             break
-        cluster, rank = _next_cluster(ranks, groups)
+        found, rank = _take_lowest(scratch.ranks, scratch.lowest, runs)
+        cluster = index.groups.clusters[scratch.slots[found // LANES] + found % LANES]
         if rank >= quantize(rules.promising * best_cost + rules.slack):
             break
         begin, slot = np.intp(index.start[cluster]), np.intp(index.slots[cluster])
         end = np.intp(index.slots[cluster + 1])
-        looked[0] += end - slot
+        scratch.looked[0] += end - slot
         lowest = coarse_costs(index.coarse, now.penalties, levels, mean_weight, slot, end, costs)
         if lowest < quantize(best_cost - detail):
             lowest = fine_costs(index.fine, index.details, levels, slot, end, costs)
@@ -301,18 +343,39 @@ def _search(
 
 
 @kernel_part
-def _search_all(
-    index: LayoutIndex, now: Assignment, rules: Rules, code: F32, number: Count
+def _nearest_group(index: LayoutIndex, rules: Rules, levels: I16) -> int:
+    """The group of clusters that is nearest, however far: `coarse_costs` has a highest cost."""
+    nearest, least = 0, np.float32(np.inf)
+    size = index.groups.means.shape[0] // COARSE
+    for group in range(index.groups.slots.shape[0] - 1):
+        total = np.float32(0)
+        for k in range(COARSE):
+            away = np.float32(index.groups.means[k * size + group] - levels[k])
+            total += rules.weights[k] * away * away
+        if total < least:
+            nearest, least = group, total
+    return nearest
+
+
+@kernel_part
+def _search_far(
+    index: LayoutIndex, now: Assignment, rules: Rules, code: F32, levels: I16, number: Count
 ) -> tuple[int, np.float32]:
-    """The cheapest variant of the least violation: better one too far away than none."""
+    """The cheapest variant of the least violation, of the nearest group of clusters: better one too
+    far away than none."""
     best, best_cost, least = -1, np.float32(np.inf), 3
-    for place in range(index.variant.shape[0]):
-        violation = _violation(index, now, rules, place, number)
-        if violation > least:
+    group = _nearest_group(index, rules, levels)
+    for slot in range(index.groups.slots[group], index.groups.slots[group + 1]):
+        cluster = index.groups.clusters[slot]
+        if cluster < 0:
             continue
-        cost = exact_cost(index, now, rules, code, place)
-        if violation < least or cost < best_cost:
-            best, best_cost, least = place, cost, violation
+        for place in range(index.start[cluster], index.start[cluster + 1]):
+            violation = _violation(index, now, rules, place, number)
+            if violation > least:
+                continue
+            cost = exact_cost(index, now, rules, code, place)
+            if violation < least or cost < best_cost:
+                best, best_cost, least = place, cost, violation
     return best, best_cost
 
 
@@ -335,10 +398,17 @@ def assign(
     have the same number. With `from_nothing`, as if the cells had been empty. When the search has
     looked into so many `unhurried_slots`, the `hurried` rules are for the other cells.
     """
-    looked = np.zeros(1, np.int64)
-    ranks = np.empty(now.cluster_penalties.shape[0], np.uint16)
-    groups = np.empty(ranks.shape[0] // LANES, np.uint16)
-    costs = np.empty(index.max_slots, np.uint16)
+    runs = now.cluster_penalties.shape[0] // LANES
+    groups = index.groups.means.shape[0] // COARSE
+    scratch = Scratch(
+        ranks=np.empty(runs * LANES, np.uint16),
+        lowest=np.empty(runs, np.uint16),
+        slots=np.empty(runs, np.int32),
+        group_ranks=np.empty(groups, np.uint16),
+        group_lowest=np.empty(groups // LANES, np.uint16),
+        costs=np.empty(index.max_slots, np.uint16),
+        looked=np.zeros(1, np.int64),
+    )
     if from_nothing:
         for i in range(cells.shape[0]):
             vacate(index, now, rules, np.intp(cells[i]))
@@ -352,12 +422,10 @@ def assign(
         best_cost = np.float32(np.inf)
         if old >= 0 and _violation(index, now, rules, old, number) == 0:
             best, best_cost = old, to_beat
-        its = rules if looked[0] < unhurried_slots else hurried
-        best = _search(
-            index, now, its, code, levels[i], number, best, best_cost, ranks, groups, costs, looked
-        )
+        its = rules if scratch.looked[0] < unhurried_slots else hurried
+        best = _search(index, now, its, code, levels[i], number, best, best_cost, scratch)
         if best < 0:
-            best, best_cost = _search_all(index, now, rules, code, number)
+            best, best_cost = _search_far(index, now, rules, code, levels[i], number)
             if (
                 old >= 0
                 and _violation(index, now, rules, old, number)
