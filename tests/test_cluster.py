@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dask
 import pytest
 
 import livemosaic
@@ -21,6 +23,7 @@ from tests import cluster_tasks as tasks
 from tests.conftest import ROOT
 from tests.dask_programs import Scheduler, dask_scheduler
 from tests.fakes import wait_until
+from tests.program import finish, spawn
 
 
 def eventually(condition: Callable[[], object]) -> None:
@@ -93,8 +96,45 @@ def test_leaving_ends_what_runs(engine: Engine, tmp_path: Path) -> None:
     eventually(lambda: not is_running(int(path.read_text())))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 @pytest.mark.parametrize(
-    "where", ["", "remote", "local:0", "local:", "host:8786", "tcp://host", "http://host:1"]
+    ("where", "kind"),
+    [
+        ("processes", "SIGINT"),
+        ("processes", "SIGTERM"),
+        ("processes", "SIGKILL"),
+        pytest.param("local:2", "SIGINT", marks=pytest.mark.slow),
+        pytest.param("local:2", "SIGKILL", marks=pytest.mark.slow),
+    ],
+)
+def test_no_process_outlives_the_program(where: str, kind: str, tmp_path: Path) -> None:
+    """Its group gets the signal, too, as from a terminal."""
+    command = (sys.executable, "-m", "tests.cluster_program")
+    program = spawn(where, tmp_path, command=command, start_new_session=True, cwd=ROOT)
+    files = [tmp_path / "0", tmp_path / "1"]
+    eventually(lambda: all(file.exists() and file.read_text() for file in files))
+    if kind == "SIGKILL":
+        program.kill()
+    else:
+        os.killpg(program.pid, getattr(signal, kind))
+    outcome = finish(program)
+    eventually(lambda: not any(is_running(int(file.read_text())) for file in files))
+    if kind != "SIGKILL":
+        assert (outcome.code, outcome.out, outcome.err) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "",
+        "remote",
+        "local:0",
+        "local:",
+        "host:8786",
+        "tcp://host",
+        "tcp://host:65536",
+        "http://host:1",
+    ],
 )
 def test_engines_that_do_not_exist(where: str) -> None:
     with pytest.raises(OptionError, match=r"local, local:N, tcp://HOST:PORT"):
@@ -112,17 +152,32 @@ def test_engines_that_exist() -> None:
         check_cluster(where)
 
 
+@pytest.mark.slow
 def test_no_scheduler() -> None:
-    with pytest.raises(ClusterError, match=r"^tcp://127\.0\.0\.1:9: no scheduler answers"):
-        open_engine("tcp://127.0.0.1:9", requirements=Requirements()).__enter__()
+    with pytest.raises(ClusterError, match=r"^tcp://127\.0\.0\.1:9: there is no scheduler: "):
+        open_engine("tcp://127.0.0.1:9").__enter__()
+
+
+def test_dask_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "distributed.py").write_text("raise ImportError(name='distributed')\n")
+    environment = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    command = ("gallery", "build", tmp_path, "-o", tmp_path / "x.gallery", "--cluster", "local")
+    outcome = finish(spawn(*command, env=environment))
+    assert outcome.code == 1
+    assert outcome.lines[-1].endswith("pip install 'livemosaic[cluster]'")
 
 
 # ---- a cluster of Dask's programs --------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scheduler]:
-    facts_of(Requirements())  # compiles kernels, so that nothing waits for it later
+def compiled() -> None:
+    """Kernels are compiled, so that no test waits for that."""
+    facts_of(Requirements())
+
+
+@pytest.fixture(scope="module")
+def scheduler(compiled: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scheduler]:
     with dask_scheduler(tmp_path_factory.mktemp("dask")) as scheduler:
         yield scheduler
 
@@ -204,7 +259,7 @@ def test_a_worker_that_sees_other_files_is_refused(scheduler: Scheduler, tmp_pat
 
 
 @pytest.mark.slow
-def test_the_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_scheduler(compiled: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with dask_scheduler(tmp_path) as scheduler:
         with monkeypatch.context() as patch:
             patch.setattr("distributed.__version__", "1.0")
@@ -224,3 +279,27 @@ def test_the_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 list(engine.run(tasks.pid_then_wait, [str(path)]))
             killer.join()
         worker.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_scheduler_with_tls(compiled: None, tmp_path: Path) -> None:
+    """Certificates are named in Dask's own configuration."""
+    pem, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout"
+    made = ["openssl", *words.split(), str(key), "-out", str(pem)]
+    subprocess.run(made, check=True, capture_output=True, timeout=60)
+    files = ("--tls-ca-file", str(pem), "--tls-cert", str(pem), "--tls-key", str(key))
+    with dask_scheduler(tmp_path, "--protocol", "tls", *files) as scheduler:
+        assert scheduler.address.startswith("tls://")
+        with pytest.raises(
+            ClusterError, match=r"^tls://.*no certificates;.*distributed\.comm\.tls"
+        ):
+            open_engine(scheduler.address).__enter__()
+        tls = "distributed.comm.tls"
+        named = {f"{tls}.ca-file": pem, f"{tls}.client.cert": pem, f"{tls}.client.key": key}
+        with dask.config.set({name: str(path) for name, path in named.items()}):
+            worker = scheduler.start_worker()
+            with open_engine(scheduler.address) as engine:
+                assert list(engine.run(tasks.square, [3])) == [(0, 9)]
+            worker.kill()

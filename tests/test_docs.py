@@ -125,7 +125,7 @@ def test_commands_are_understood(page: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 # Options of other programs that the pages name.
-FOREIGN = {"--strict", "--quick", "--install", "--coverage"}
+FOREIGN = {"--strict", "--quick", "--install", "--coverage", "--nthreads", "--memory-limit"}
 
 
 @by_page

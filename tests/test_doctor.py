@@ -121,7 +121,8 @@ def test_packages_of_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {name: metadata.version(package) for name, package in system.EXTRAS.items()}
     found = system.packages()
     assert found.details["extras"] == versions
-    assert f"; yt-dlp {versions['sites']}; starlette {versions['web']}" in found.text
+    for name, package in (("sites", "yt-dlp"), ("web", "starlette"), ("cluster", "distributed")):
+        assert f"; {package} {versions[name]}" in found.text
     monkeypatch.setattr(system, "EXTRAS", {"sites": "no-such-package"})
     found = system.packages()
     assert (found.state, found.details["extras"]) == ("good", {"sites": None})

@@ -8,22 +8,26 @@ import os
 import pickle
 import queue
 import secrets
+import socket
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import dask
 import distributed
 
-from ..errors import ClusterError, problem_of
+from ..errors import ClusterError, problem_of, words_of
 from ..unfinished import remove_unfinished
 from .requirements import Facts, Requirements, difference, facts_of, host_name, token_in
 from .task import Failure, Order, Outcome, call
 from .workers import News, Workers
 
-_CONNECT_S = 10.0
+_SCHEDULER_S = 5.0  # for a scheduler that is starting
+_CONNECT_S = 20.0
+_PATIENCE_S = 5.0  # until a line says for what the program waits
 _LOOK_S = 1.0  # between two looks which workers there are
 _RESULT_S = 5.0  # for a result to come from its worker
 _CLOSE_S = 10.0
@@ -59,7 +63,7 @@ class DaskWorkers(Workers):
         self._requirements, self._token, self._own = requirements, "", Facts()
         if requirements is not None:
             self._token = cleanup.enter_context(token_in(requirements.shared))
-            self._own = facts_of(requirements, self._token)
+            self._own = facts_of(requirements, self._token) | _dask()
         self._run = f"livemosaic-{secrets.token_hex(8)}"
         self._queue: queue.SimpleQueue[News] = queue.SimpleQueue()
         self._futures: dict[int, tuple[Any, str]] = {}  # with the worker of each key
@@ -156,8 +160,16 @@ class DaskWorkers(Workers):
         """Wait until there is a worker; `ClusterError` if one of the first ones differs."""
         self._look()
         self._client.subscribe_topic(self._run, self._take_event)
+        told_s = time.monotonic() + _PATIENCE_S
         while self._checks or not self._names:
             self.wait(_LOOK_S)
+            if self._checks and time.monotonic() > told_s:
+                told_s = float("inf")
+                _logger.info(
+                    "%s: %d workers are being compared with this program; one that is busy, or has "
+                    "to compile code for its processor, takes a while",
+                    *(self._where, len(self._checks)),
+                )
         self._running = True
 
     def _look(self) -> list[News]:
@@ -249,21 +261,20 @@ class DaskWorkers(Workers):
         if news.key not in self._futures:
             return []
         future, worker = self._futures[news.key]
-        outcome = None
         try:
-            if not future.cancelled():
-                outcome = pickle.loads(future.result(timeout=_RESULT_S))
-        except distributed.KilledWorker:
-            del self._futures[news.key]
-            return [News(worker, "failed", news.key, None)]
-        except (TimeoutError, distributed.CancelledError):
-            pass  # its worker has gone before the result was here, or the scheduler
-        except Exception as error:
-            outcome = Outcome(failure=Failure.of(error))
-        if outcome is None:
+            outcome = pickle.loads(future.result(timeout=_RESULT_S))
+        except TimeoutError:  # its worker may have gone before the result was here
             self._looked_s = float("-inf")
             self._queue.put(news)
             return self._look()
+        except distributed.CancelledError:  # by Dask, when the connection broke for a moment
+            del self._futures[news.key]
+            return [News(worker, "lost", news.key, None)]
+        except distributed.KilledWorker:
+            del self._futures[news.key]
+            return [News(worker, "failed", news.key, None)]
+        except Exception as error:
+            outcome = Outcome(failure=Failure.of(error))
         del self._futures[news.key]
         return [News(worker, "outcome", news.key, outcome)]
 
@@ -273,8 +284,12 @@ class DaskWorkers(Workers):
 
 def _facts(requirements: Requirements | None, token: str, own: Facts) -> Facts:
     """The facts of this worker, with its machine's name."""
-    facts = {} if requirements is None else facts_of(requirements, token, own)
+    facts = {} if requirements is None else facts_of(requirements, token, own) | _dask()
     return facts | {"host": host_name()}
+
+
+def _dask() -> Facts:
+    return {"Dask": distributed.__version__}
 
 
 def _work(order: bytes, topic: str) -> bytes:
@@ -308,23 +323,41 @@ def _stop_web_server(dask_scheduler: Any) -> None:
 
 @contextlib.contextmanager
 def _connected(address: str) -> Iterator[Any]:
+    if address.startswith("tls://"):
+        arguments = distributed.Security().get_connection_args("client")
+        if arguments.get("ssl_context") is None:
+            raise ClusterError(
+                f"{address}: there are no certificates; name them in Dask's configuration, under "
+                "distributed.comm.tls"
+            )
+    _await_port(address)
     try:
         client = distributed.Client(address, set_as_default=False, timeout=_CONNECT_S)
-    except OSError as error:
-        problem = " ".join(str(error).split())
-        raise ClusterError(
-            f"{address}: no scheduler answers: {problem}; start one with: dask scheduler"
-        ) from None
     except Exception as error:
-        problem = " ".join(str(error).split())
+        problem = " ".join(str(error).split()) or type(error).__name__
         fix = "check the address, and install the same version of Dask on both machines"
-        if address.startswith("tls://"):
-            fix = "name certificates in Dask's configuration, under distributed.comm.tls"
-        raise ClusterError(f"{address}: cannot be used: {problem}; {fix}") from None
+        raise ClusterError(f"{address}: cannot be used: {problem}; {fix}") from error
     try:
         yield client
     finally:
         client.close(timeout=_CLOSE_S)
+
+
+def _await_port(address: str) -> None:
+    """Wait until there is something at an address: Dask would not say why there is not."""
+    parts = urlsplit(address)
+    until_s = time.monotonic() + _SCHEDULER_S
+    while True:
+        try:
+            socket.create_connection((parts.hostname, parts.port), timeout=_SCHEDULER_S).close()
+            return
+        except OSError as error:
+            if time.monotonic() > until_s:
+                raise ClusterError(
+                    f"{address}: there is no scheduler: {words_of(error)}; start one with: "
+                    "dask scheduler"
+                ) from None
+        time.sleep(0.2)
 
 
 def _check_scheduler(address: str, client: Any) -> None:

@@ -29,13 +29,14 @@ _logger = logging.getLogger("livemosaic")
 _POLL_S = 0.25  # between two looks whether to stop
 _MOST_ENDS = 3  # of its workers by one task
 
-_ADDRESS = re.compile(r"(?:tcp|tls)://(?:\[[0-9a-fA-F:.]+\]|[\w.-]+):[0-9]{1,5}", re.ASCII)
+_ADDRESS = re.compile(r"(?:tcp|tls)://(?:\[[0-9a-fA-F:.]+\]|[\w.-]+):([0-9]{1,5})", re.ASCII)
 _LOCAL = re.compile(r"local(?::([1-9][0-9]{0,3}))?", re.ASCII)
 
 
 def check_cluster(where: str) -> None:
     """Raise `OptionError` for an engine that does not exist."""
-    if not _LOCAL.fullmatch(where) and not _ADDRESS.fullmatch(where):
+    address = _ADDRESS.fullmatch(where)
+    if not _LOCAL.fullmatch(where) and not (address and 0 < int(address[1]) <= 65535):
         raise OptionError(
             "cluster", where, "must be local, local:N, tcp://HOST:PORT or tls://HOST:PORT"
         )

@@ -25,7 +25,6 @@ _PICTURES = "pictures"
 
 # By the names of PyPI. They decode, scale, calculate or encode; others do not change pictures.
 _PACKAGES = ("numpy", "numba", "llvmlite", "av", "pillow", "pillow-heif", "scikit-learn")
-_DASK = "distributed"
 
 # Of a file, in equal distances: reading a film or a large gallery as a whole takes minutes. The
 # first bytes of a gallery have the SHA-256 of all others.
@@ -105,7 +104,7 @@ def _facts_of_process() -> Facts:
         "OpenCV": cv2.__version__,
         "FFmpeg": av.ffmpeg_version_info,
     }
-    return facts | {name: _version(name) for name in (*_PACKAGES, _DASK)}
+    return facts | {name: _version(name) for name in _PACKAGES}
 
 
 @functools.cache

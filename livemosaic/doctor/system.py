@@ -49,7 +49,7 @@ PACKAGES: tuple[Package, ...] = (
 if sys.platform in ("win32", "darwin"):
     PACKAGES += (Package("cv2-enumerate-cameras", "cv2_enumerate_cameras", "1.2", "1.3"),)
 # Packages that only some users need, by the extra of pip that installs them.
-EXTRAS = {"sites": "yt-dlp", "web": "starlette"}
+EXTRAS = {"sites": "yt-dlp", "web": "starlette", "cluster": "distributed"}
 # Its import takes 1.2 s, and only building a gallery needs it: the version is enough.
 _NOT_IMPORTED = {"scikit-learn"}
 
