@@ -90,15 +90,16 @@ def contents(path: Path) -> dict[str, Any]:
             "header": bytes(streams.video[0].codec_context.extradata or b""),
             "metadata": dict(container.metadata),
             "chapters": [(it["start"], it["end"]) for it in container.chapters()],
-            "duration": container.duration,
+            "duration": (container.duration, streams.video[0].duration),
         }
         found["metadata"].pop("encoder", None)
         packets: dict[int, list[Any]] = {it.index: [] for it in streams}
         for packet in container.demux():
             if packet.size:
                 is_video = packet.stream.type == "video"
-                data = b"" if is_video else bytes(packet)
-                packets[packet.stream_index].append((packet.pts, packet.duration, data))
+                # Of a picture, MP4 tells the time to the next one that is decoded.
+                told = (packet.pts,) if is_video else (packet.pts, packet.duration, bytes(packet))
+                packets[packet.stream_index].append(told)
         found["packets"] = {
             number: sorted(its) if streams[number].type == "video" else its
             for number, its in packets.items()
@@ -307,3 +308,58 @@ def test_real_processes_are_killed(gallery: Gallery, here: HereEngine, tmp_path:
     assert "segments are done already" in outcome.err
     assert out.read_bytes() == undisturbed.read_bytes()
     assert left(tmp_path) == ["in.mkv", "out.mp4", "undisturbed.mp4"]
+
+
+# ---- inputs and options ------------------------------------------------------------------------
+
+VARIABLE = [n * 1000 + (n % 3) * 137 for n in range(40)]
+INPUTS: dict[str, dict[str, Any]] = {
+    "variable rate": {"pts": VARIABLE},
+    "begins later": {"pts": [n * 1000 + 2500 for n in range(40)]},
+    "rotated": {"rotation": 90},
+    "open GOP": {"options": {"qp": "20", "g": "7", "bf": "3", "x264-params": "open-gop=1"}},
+    "one key frame": {"options": {"qp": "20", "g": "250", "x264-params": "scenecut=0"}},
+    "intra refresh": {"options": {"qp": "20", "g": "6", "intra-refresh": "1", "bf": "0"}},
+    "10 bits": {"codec": "libx265", "pix_fmt": "yuv420p10le"},
+}
+RUNS: dict[str, dict[str, Any]] = {
+    "a part": {"start": 3.5, "end": 31.0},
+    "a duration": {"start": 2.0, "duration": 30.0},
+    "a higher rate": {"fps": 2},
+    "a lower rate": {"fps": Fraction(1, 2), "duration": 37.0},
+    "a size": {"scale": None, "size": (96, 64)},
+    "other looks": {"profile": "reference", "tile": 16, "scale": 2},
+}
+
+
+def compare(source: Path, tmp_path: Path, gallery: Gallery, **options: Any) -> dict[str, Any]:
+    """A film in segments has the times, the sound and the rest of one that was made at once."""
+    once, joined = tmp_path / "once.mp4", tmp_path / "joined.mp4"
+    render(source, once, gallery=gallery, **{**OPTIONS, **options})
+    report = render(source, joined, gallery=gallery, resume=True, **{**OPTIONS, **options})
+    found, expected = contents(joined), contents(once)
+    if "codec" in options:
+        del found["header"], expected["header"]
+    assert found == expected
+    segments = report["film"]["segments"]
+    assert len(segments) > 1
+    first = segments[0]["frames"]
+    # The first segment is what a film is that begins like it.
+    assert sum(it["frames"] for it in segments) == len(pictures(joined)) > first
+    return report
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_inputs(name: str, gallery: Gallery, here: HereEngine, tmp_path: Path) -> None:
+    details = {"sound": ["aac"]} | INPUTS[name]
+    if "codec" in details:
+        need_encoder(details["codec"])
+    source = film(tmp_path / "in.mp4", **details)
+    deep = {"codec": "libx265"} if name == "10 bits" else {}
+    compare(source, tmp_path, gallery, **deep)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_options(name: str, gallery: Gallery, here: HereEngine, tmp_path: Path) -> None:
+    source = film(tmp_path / "in.mp4", sound=["aac"], pts=VARIABLE)
+    compare(source, tmp_path, gallery, **RUNS[name])
