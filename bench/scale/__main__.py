@@ -4,6 +4,7 @@
     python -m bench.scale match --work FOLDER --clip CLIP
     python -m bench.scale open --work FOLDER
     python -m bench.scale live --work FOLDER --clip CLIP
+    python -m bench.scale films --work FOLDER --clip CLIP
     python -m bench.scale plot --work FOLDER
 
 FOLDER keeps the galleries, and what was measured, each command's in a JSON file; `plot` draws it.
@@ -14,10 +15,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import live, make, match, opening, plot
+from . import films, live, make, match, opening, plot
 
 # A module each, with `add_arguments` and `main`; its docstring is the help.
-COMMANDS = {"make": make, "match": match, "open": opening, "live": live, "plot": plot}
+COMMANDS = {
+    "make": make,
+    "match": match,
+    "open": opening,
+    "live": live,
+    "films": films,
+    "plot": plot,
+}
 
 
 def main() -> None:
