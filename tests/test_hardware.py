@@ -8,7 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,9 +19,10 @@ import pytest
 from livemosaic.errors import LivemosaicError, OptionError, SinkError
 from livemosaic.media.deep import DeepInfo
 from livemosaic.media.ffmpeg import av
-from livemosaic.media.frame import StreamInfo
+from livemosaic.media.frame import Frame, StreamInfo
 from livemosaic.sinks import FileOptions, encoder_probe_process, formats, hardware, open_sink
 from livemosaic.sinks.auto_codec import choose, told
+from livemosaic.sinks.encoder import VideoEncoder
 from livemosaic.sinks.encoder_probe import Probe, Trial, probe, refused_devices
 from livemosaic.sinks.encoder_probe_process import encode_one, main
 from livemosaic.sinks.file import parse_output
@@ -87,15 +88,12 @@ def test_the_reason_of_an_encoder(
 
 def test_pictures_that_come_back_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver may encode green pictures without any error."""
-    calls = iter((0, 100))
-    frames = encoder_probe_process.sample_frames
 
-    def others(info: StreamInfo) -> Any:
-        shift = next(calls)
-        for frame in frames(info):
-            yield replace(frame, y=frame.y + shift) if shift else frame
+    class Green(VideoEncoder):
+        def encode(self, frame: Frame, **options: Any) -> Iterator[Any]:
+            return super().encode(replace(frame, y=frame.y + 100), **options)
 
-    monkeypatch.setattr(encoder_probe_process, "sample_frames", others)
+    monkeypatch.setattr(encoder_probe_process, "VideoEncoder", Green)
     error, *rest = encode_one("libx264", Trial(()))
     assert "its pictures are wrong" in error
     assert rest == [0.0, 0.0]

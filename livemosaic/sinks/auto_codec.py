@@ -76,25 +76,38 @@ def _decide(
     mastered = info.deep is not None and (info.deep.mastering or info.deep.light)
     if mastered and software == "libx265":
         return "", "hardware encoders leave out the mastering data of HDR10"
-    unfit = {name: hardware.problem(name, info.width, info.height) for name in names}
-    fit = tuple(name for name in names if not unfit[name])
-    tried: Mapping[str, Any] = {}
+    problems = {name: hardware.problem(name, info.width, info.height) for name in names}
+    fit = tuple(name for name in names if not problems[name])
     if fit:
-        tried = _tried(_trial((software, *fit), options, info, low_delay), probe)
-    for name in fit:
-        found = tried[name]
-        worse_db = tried[software]["psnr"] - found["psnr"]
-        if found["state"] != "good":
-            unfit[name] = found["text"]
-        elif worse_db > _WORSE_DB:
-            unfit[name] = f"its pictures are worse by {worse_db:.0f} dB"
-        else:
-            return name, ""
+        problems |= _problems(fit, software, options, info, low_delay, probe)
+    name = next((name for name in fit if not problems[name]), "")
     by_reason: dict[str, list[str]] = {}
-    for name in names:
-        by_reason.setdefault(unfit[name], []).append(name)
+    for refused, problem in problems.items():
+        by_reason.setdefault(problem, []).append(refused)
     reasons = "; ".join(f"{', '.join(names)}: {text}" for text, names in by_reason.items())
-    return "", f"no hardware encoder works here ({reasons}){_denied()}"
+    return name, f"no hardware encoder works here ({reasons}){_denied()}"
+
+
+def _problems(
+    names: tuple[str, ...],
+    software: str,
+    options: FileOptions,
+    info: StreamInfo,
+    low_delay: bool,
+    probe: Probe,
+) -> dict[str, str]:
+    """What is wrong with each hardware encoder; empty if nothing is."""
+    tried = _tried(_trial(names, options, info, low_delay), probe)
+    problems = {name: tried[name]["text"] for name in names}
+    if all(problems.values()):
+        return problems
+    # Of small pictures: that is quick, and the quality does not depend on the size.
+    trial = _trial((software,), options, replace(info, width=640, height=384), low_delay)
+    best_db = _tried(trial, probe)[software]["psnr"]
+    for name in names:
+        if not problems[name] and (worse_db := best_db - tried[name]["psnr"]) > _WORSE_DB:
+            problems[name] = f"its pictures are worse by {worse_db:.0f} dB"
+    return problems
 
 
 def _denied() -> str:

@@ -25,6 +25,7 @@ from .base import FileOptions
 # An encoder takes 40 ms, a driver that has to wake its hardware up to a second. Imports take half a
 # second, on a slow machine many: the sum is limited by what a person will wait for.
 _EACH_S, _ALL_S = 3.0, 8.0
+_MORE_S = 0.3  # for each encoder and million pixels: a busy machine takes as long
 
 
 class Trial(NamedTuple):
@@ -53,7 +54,8 @@ def probe(
 ) -> dict[str, dict[str, Any]]:
     """Try encoders in another process; after one that ends the process, a new process continues.
 
-    `module` is that process. `each_s` and `all_s` limit the time for one encoder and for all.
+    `module` is that process. `each_s` and `all_s` limit the time for one encoder and for all;
+    large pictures have more.
 
     Returns
     -------
@@ -62,6 +64,8 @@ def probe(
     near the decoded pictures are, in dB
     """
     found: dict[str, dict[str, Any]] = {}
+    more_s = _MORE_S * trial.width * trial.height / 1e6
+    each_s, all_s = each_s + more_s, all_s + more_s * len(trial.names)
     remaining, deadline = list(trial.names), time.monotonic() + all_s
     while remaining:
         rest = trial._replace(names=tuple(remaining))
@@ -123,7 +127,7 @@ def _try(
             except queue.Empty:
                 if not ready or left_s < each_s:
                     return answers, "untried", "the machine is too slow or too busy"
-                return answers, "failed", f"no answer within {each_s:g} s"
+                return answers, "failed", f"no answer within {each_s:.0f} s"
             if line is None:
                 return answers, "failed", f"its driver ended the process ({process.wait()})"
             if ready:
