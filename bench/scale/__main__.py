@@ -5,6 +5,7 @@
     python -m bench.scale open --work FOLDER
     python -m bench.scale live --work FOLDER --clip CLIP
     python -m bench.scale films --work FOLDER --clip CLIP
+    python -m bench.scale build --work FOLDER --crops CROPS
     python -m bench.scale plot --work FOLDER
 
 FOLDER keeps the galleries, and what was measured, each command's in a JSON file; `plot` draws it.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import films, live, make, match, opening, plot
+from . import build, films, live, make, match, opening, plot
 
 # A module each, with `add_arguments` and `main`; its docstring is the help.
 COMMANDS = {
@@ -24,6 +25,7 @@ COMMANDS = {
     "open": opening,
     "live": live,
     "films": films,
+    "build": build,
     "plot": plot,
 }
 

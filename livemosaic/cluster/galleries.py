@@ -7,8 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..gallery.shards import MakeShards, Shard, make_shard, shard_folder
+from ..gallery.shards import Shard, ShardMakers, make_shard, shard_folder
+from ..processors import usable_cores
 from .engine import Engine, Requirements, open_engine, teller
+
+# Threads of one process are as fast for large photos, but wait for Python's lock for small ones.
+# With fewer shards for each process, some have nothing to do at the end.
+_SHARDS_PER_PROCESS = 8
 
 
 @contextmanager
@@ -20,7 +25,7 @@ def shard_makers(
     shards: str | Path | None = None,
     workers: int | None = None,
     on_run: Callable[[Engine | None], None] = lambda _: None,
-) -> Iterator[MakeShards]:
+) -> Iterator[ShardMakers]:
     """Have workers read the photos of a gallery, for `livemosaic.gallery.build_gallery`.
 
     All machines need the photos, and the folder of the shards, at the same paths.
@@ -28,7 +33,7 @@ def shard_makers(
     Parameters
     ----------
     cluster : `local`, `local:N`, `tcp://HOST:PORT` or `tls://HOST:PORT`; None for processes of this
-        machine without Dask
+        machine without Dask, which read the photos if there are many for each of them
     paths, output, shards : as for `build_gallery`
     workers : number of processes on this machine
     on_run : called with the engine before it runs, and with None afterwards
@@ -43,7 +48,7 @@ def shard_makers(
     >>> from livemosaic.cluster.galleries import shard_makers
     >>> from livemosaic.gallery import build_gallery
     >>> with shard_makers("local:2", ["~/Pictures"], "my.gallery") as makers:  # doctest: +SKIP
-    ...     build_gallery(["~/Pictures"], "my.gallery", make_shards=makers)
+    ...     build_gallery(["~/Pictures"], "my.gallery", makers=makers)
     """
     needed = Requirements(
         folders=tuple(sorted({_nearest(path) for path in paths})),
@@ -58,7 +63,8 @@ def shard_makers(
             finally:
                 on_run(None)
 
-        yield make
+        count = workers or usable_cores()
+        yield ShardMakers(make, least=_SHARDS_PER_PROCESS * count if cluster is None else 0)
 
 
 def _make(shard: Shard) -> str:

@@ -29,7 +29,7 @@ from .file_format import GalleryWriter, Stamp, new_gallery_file, refuse_to_repla
 from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Focus, Recipe
 from .rows import Rows
-from .shards import MakeShards, ShardFolder, joined, shard_folder, stamps_of
+from .shards import ShardFolder, ShardMakers, joined, shard_folder, stamps_of
 from .tiles import Tiles
 from .video_frames import frames_of, photo_stamp
 
@@ -95,7 +95,7 @@ def build_gallery(
     focus: Focus = "faces",
     progress: Progress | None = None,
     workers: int | None = None,
-    make_shards: MakeShards | None = None,
+    makers: ShardMakers | None = None,
     shards: str | Path | None = None,
 ) -> BuildReport:
     """Make a gallery file of photos.
@@ -127,7 +127,7 @@ def build_gallery(
     focus : what `crop` keeps: `faces`, as many as possible, or the `centre` whatever is there
     progress : called as progress(done, total), in photos
     workers : threads that read photos, by default one more than cores
-    make_shards : reads them with other processes and machines, see
+    makers : other processes and machines that read them, see
         `livemosaic.cluster.galleries.shard_makers`
     shards : the folder of the shards. It stays, and the next build with it reads only the shards
         whose photos changed; it has the shards of the last gallery. By default one beside the
@@ -166,17 +166,19 @@ def build_gallery(
         path_text("shards", shards, "a path")
     keeper = ShardFolder(shard_folder(output, shards), keep=shards is not None)
     parts = keeper.shards(photos, stamps_of(photos), recipe)
-    needs_none = len(parts) == 1 and make_shards is None and shards is None
+    if makers is not None and len(parts) < makers.least:
+        makers = None
+    needs_none = len(parts) == 1 and makers is None and shards is None
     with new_gallery_file(output) as writer, contextlib.ExitStack() as stack:
         if needs_none:
             cut = file_cut(recipe.for_photos(len(photos)))
             batches = read_all(in_groups(photos), cut, photo_stamp, recipe.tile, workers)
         else:
             stack.enter_context(keeper)
-            if make_shards is None:
+            if makers is None:
                 batches = keeper.read_here(parts, workers)
             else:
-                batches = keeper.read_made(parts, make_shards, progress)
+                batches = keeper.read_made(parts, makers.make, progress)
                 progress = None
             if recipe.chooses_crops(len(photos)):
                 batches = joined(batches)

@@ -24,7 +24,7 @@ TILES_PER_CLUSTER = 8
 SAMPLE = 50_000
 BATCH = 2048  # of MiniBatchKMeans
 STEPS = 60  # batches at most, so that each of SAMPLE tiles is used about 2.5 times
-PREDICT_ROWS = 16_384  # labelled at a time: the distances to 500 centres take 32 MB
+PREDICT_ROWS = 4096  # labelled at a time: 2 MB, and 8 MB of distances to 500 centres
 
 
 class Clusters(NamedTuple):

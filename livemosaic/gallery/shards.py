@@ -104,9 +104,23 @@ class Shard:
         return in_groups(self.names, self.together)
 
 
-# Makes shards elsewhere, by `make_shard`: yields the number of each that is done, in any order, and
-# the name of its file. Calls a function with the number of photos read in those that are not done.
+# Makes shards by `make_shard`: yields the number of each that is done, in any order, and the name
+# of its file. Calls a function with the number of photos read in those that are not done.
 MakeShards = Callable[[Sequence[Shard], Callable[[int], None]], Iterator[tuple[int, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardMakers:
+    """What makes shards elsewhere.
+
+    Attributes
+    ----------
+    make : see `MakeShards`
+    least : with fewer shards, threads of this process read the photos
+    """
+
+    make: MakeShards
+    least: int = 0
 
 
 @cache

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ...gallery.build import BuildReport
     from ...gallery.change import ChangeReport
     from ...gallery.file_format import Gallery
-    from ...gallery.shards import MakeShards
 
 _Run = Callable[[argparse.Namespace, Interrupts], None]
 
@@ -273,22 +272,17 @@ def _readers(
     args: argparse.Namespace, paths: Sequence[str], output: str, interrupts: Interrupts
 ) -> Iterator[dict[str, Any]]:
     """The arguments of `build_gallery` about who reads the photos, and how far they are."""
+    from ...cluster.galleries import shard_makers
     from ...gallery.shards import shard_folder
 
     interrupts.result, interrupts.kept = output, shard_folder(output, args.shards)
-    with contextlib.ExitStack() as stack:
-        makers: MakeShards | None = None
-        if args.cluster is not None:
-            from ...cluster.galleries import shard_makers
 
-            def note(engine: Engine | None) -> None:
-                interrupts.pipeline = engine
+    def note(engine: Engine | None) -> None:
+        interrupts.pipeline = engine
 
-            makers = stack.enter_context(
-                shard_makers(args.cluster, paths, output, shards=args.shards, on_run=note)
-            )
-        progress = stack.enter_context(photos_bar(quiet=args.quiet))
-        yield {"progress": progress, "make_shards": makers, "shards": args.shards}
+    run = shard_makers(args.cluster, paths, output, shards=args.shards, on_run=note)
+    with run as makers, photos_bar(quiet=args.quiet) as progress:
+        yield {"progress": progress, "makers": makers, "shards": args.shards}
 
 
 def _remove(args: argparse.Namespace, interrupts: Interrupts) -> None:
