@@ -28,14 +28,17 @@ if TYPE_CHECKING:
     from .control.options import RunOptions
     from .control.osc import OscReceiver
     from .control.state import Control
-    from .gallery import GallerySpec
+    from .gallery import Gallery, GallerySpec
     from .gallery.live import LiveGallery
     from .gallery.watch import FolderWatcher
     from .media.frame import StreamInfo
+    from .mosaic.grid import Grid
     from .mosaic.settings import MosaicSettings
+    from .option import Texts
     from .pipeline import Pipeline
     from .sinks import Destination, Sink
     from .sources import Source
+    from .web.listener import Listener
 
 _log = logging.getLogger("livemosaic")
 
@@ -259,7 +262,7 @@ def open_pipeline(
     started_s : when the run began, `time.monotonic()`
     """
     from .control.state import named_picture, read_outside
-    from .gallery import BUILTIN, is_of_photos, open_gallery
+    from .gallery import is_of_photos, open_gallery
     from .jit import kernels_are_cached
     from .media.deep import is_wide
     from .mosaic.match import MATCHERS
@@ -291,23 +294,12 @@ def open_pipeline(
         listener = web.listen(options.web, guests=live and options.guests is not None)
         undo.callback(listener.close)
     folders = _watched_folders(options)
-    guests: Path | None = None
-    if listener is not None and listener.guest_token:
-        guests = web.open_guests(str(options.guests))
+    guests = None if listener is None else _open_guests(listener, options)
+    if guests is not None:
         folders = list(dict.fromkeys([*folders, str(guests)]))
-        if listener.is_local:
-            _log.warning(
-                "guests: phones cannot reach this address; use --web 0.0.0.0:%d", listener.port
-            )
     gallery = options.gallery if gallery is None else gallery
-    typed = [options.gallery] if isinstance(options.gallery, str) else options.gallery
     if gallery is options.gallery and "gallery" in options.explicit:
-        for name in typed:
-            if name in BUILTIN and os.path.exists(name):
-                _log.warning(
-                    "%s: the built-in gallery is used; for the folder or file here write ./%s",
-                    name, name,
-                )  # fmt: skip
+        _warn_of_builtin_names(options.gallery)
     opens = functools.partial(open_gallery, recipe=options.recipe)
     builds = is_of_photos(gallery)
     gallery = opens(gallery, progress=on_photos)
@@ -331,17 +323,7 @@ def open_pipeline(
     if not kernels_are_cached():
         _log.info("compiling for this processor, once: the first run takes some seconds more")
     grid = mosaic.plan(info.width, info.height)
-    if options.mosaic.columns not in (None, grid.columns):
-        _log.info(
-            "%d columns instead of %d: tiles have even sides, here %d of %d pixels",
-            grid.columns, options.mosaic.columns, grid.tile_width, grid.width,
-        )  # fmt: skip
-    photos, least = int(gallery.source_photo.max()) + 1, options.mosaic.min_uses
-    if least * photos > grid.cells and "min_uses" in MATCHERS[options.mosaic.match].uses:
-        _log.warning(
-            "%s %d: %d cells are too few for %d photos; take smaller tiles or fewer photos",
-            named("min_uses"), least, grid.cells, photos,
-        )  # fmt: skip
+    _tell_of_cells(options.mosaic, grid, gallery, named)
     _warn_of_another_shape(options.mosaic.size, info.width, info.height)
     rate: Fraction | None = None if info.still else options.fps
     output = output_info(info, grid, rate=rate)
@@ -427,6 +409,49 @@ def _watched_folders(options: RunOptions) -> list[str]:
     from .gallery.watch import check_folders
 
     return check_folders([options.watch] if isinstance(options.watch, str) else options.watch)
+
+
+def _open_guests(listener: Listener, options: RunOptions) -> Path | None:
+    """The folder of guests' photos, if there are guests."""
+    if not listener.guest_token:
+        return None
+    guests = web.open_guests(str(options.guests))
+    if listener.is_local:
+        _log.warning(
+            "guests: phones cannot reach this address; use --web 0.0.0.0:%d", listener.port
+        )
+    return guests
+
+
+def _warn_of_builtin_names(names: Texts) -> None:
+    """Warn if a file or folder here has the name of a built-in gallery that is used."""
+    from .gallery import BUILTIN
+
+    for name in [names] if isinstance(names, str) else names:
+        if name in BUILTIN and os.path.exists(name):
+            _log.warning(
+                "%s: the built-in gallery is used; for the folder or file here write ./%s",
+                name, name,
+            )  # fmt: skip
+
+
+def _tell_of_cells(
+    settings: MosaicSettings, grid: Grid, gallery: Gallery, named: Callable[[str], str]
+) -> None:
+    """Say if the cells are others than those that were asked for, or too few."""
+    from .mosaic.match import MATCHERS
+
+    if settings.columns not in (None, grid.columns):
+        _log.info(
+            "%d columns instead of %d: tiles have even sides, here %d of %d pixels",
+            grid.columns, settings.columns, grid.tile_width, grid.width,
+        )  # fmt: skip
+    photos, least = int(gallery.source_photo.max()) + 1, settings.min_uses
+    if least * photos > grid.cells and "min_uses" in MATCHERS[settings.match].uses:
+        _log.warning(
+            "%s %d: %d cells are too few for %d photos; take smaller tiles or fewer photos",
+            named("min_uses"), least, grid.cells, photos,
+        )  # fmt: skip
 
 
 def _warn_of_another_shape(size: tuple[int, int] | None, width: int, height: int) -> None:
