@@ -156,7 +156,8 @@ def forge_gallery(data: bytes, chance: random.Random) -> bytes:
         way = chance.randrange(4)
         if way == 0:
             table = chance.choice((header, header["arrays"], header["options"], array))
-            table[chance.choice(list(table))] = value(chance)
+            if isinstance(table, dict) and table:
+                table[chance.choice(list(table))] = value(chance)
         elif way == 1:
             shape = array["shape"]
             shape[chance.randrange(len(shape))] = chance.choice((0, 1, -1, 1 << 40, value(chance)))
@@ -165,8 +166,9 @@ def forge_gallery(data: bytes, chance: random.Random) -> bytes:
         elif body:  # a number of an array
             at = max(0, int(array["offset"]) - 64) + 4 * chance.randrange(64)
             body[at : at + 4] = struct.pack("<i", chance.choice((-1, 0, 1, 255, 1 << 30)))
-        if not all(isinstance(a, dict) and "offset" in a for a in header["arrays"].values()) or (
-            not isinstance(header["arrays"], dict)
+        arrays = header["arrays"]
+        if not isinstance(arrays, dict) or not all(
+            isinstance(it, dict) and {"offset", "shape"} <= it.keys() for it in arrays.values()
         ):
             break
     text = json.dumps(header, default=str).encode()

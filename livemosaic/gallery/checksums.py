@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -60,13 +60,16 @@ class Blocks:
     def __len__(self) -> int:
         return len(self._sums)
 
-    def are_whole(self, numbers: Iterable[int]) -> bool:
+    def are_whole(self, numbers: NDArray[np.integer[Any]]) -> bool:
         """Whether some blocks have their checksums."""
-        size = self._bytes
-        return all(
-            zlib.crc32(self._data[block * size : (block + 1) * size]) == self._sums[block]
-            for block in numbers
-        )
+        # A live picture may wait for thousands of tiles.
+        data, size, crc32 = self._data, self._bytes, zlib.crc32
+        sums = [crc32(data[at : at + size]) for at in (numbers.astype(np.int64) * size).tolist()]
+        return bool(sums == self._sums[numbers].tolist())
+
+    def is_whole(self) -> bool:
+        """Whether all blocks have their checksums."""
+        return self.are_whole(np.arange(len(self)))
 
 
 class CheckedRows:
@@ -123,6 +126,6 @@ class CheckedRows:
                 numbers = np.flatnonzero(numbers)
         blocks = np.where(numbers < 0, numbers + len(self), numbers) // self._together
         new = np.unique(blocks[~self._known[blocks]])
-        if not self._blocks.are_whole(new.tolist()):
+        if not self._blocks.are_whole(new):
             raise self._damaged()
         self._known[new] = True

@@ -511,7 +511,7 @@ class StoredIndex:
             except ValueError as error:
                 raise self.refuse(f"its header is not valid ({error})") from None
             blocks, _ = _blocks(rows, self._entries[name], self._sums)
-            if not blocks.are_whole(range(len(blocks))):
+            if not blocks.is_whole():
                 raise self.refuse(_DAMAGED)
             found[name] = rows
         return found
@@ -588,7 +588,7 @@ class _Content:
                 damaged = partial(self._refuse, _DAMAGED)
                 checked = CheckedRows(rows, blocks, together, damaged)
                 self.arrays[name] = cast(NDArray[Any], checked)
-            elif not (is_large and name in INDEX) and not blocks.are_whole(range(len(blocks))):
+            elif not (is_large and name in INDEX) and not blocks.is_whole():
                 raise self._refuse(_DAMAGED)
 
     def verify(self, progress: Callable[[int, int], None] | None) -> None:
@@ -596,7 +596,7 @@ class _Content:
         done, total = 0, sum(map(len, self._all.values()))
         for blocks in self._all.values():
             for begin in range(0, len(blocks), _VERIFIED):
-                some = range(begin, min(begin + _VERIFIED, len(blocks)))
+                some = np.arange(begin, min(begin + _VERIFIED, len(blocks)))
                 if not blocks.are_whole(some):
                     raise self._refuse(_DAMAGED)
                 done += len(some)
