@@ -79,7 +79,7 @@ def mean_cost(mosaic: Mosaic, pictures: list[Frame]) -> float:
         bgr = ycbcr_to_bgr(analysis_picture(picture, mosaic.grid), picture.colour)
         points = cell_points(bgr, mosaic.grid.rows, mosaic.grid.columns)
         codes, _ = encode(points_to_lab(points))
-        away = (rules.weights * (index.codes[now.place] - codes) ** 2).sum(axis=1)
+        away = (rules.weights * (index.all_codes[now.place] - codes) ** 2).sum(axis=1)
         uses = rules.use_penalty * now.uses[index.photo[now.place]]
         costs.append(float((away + rules.penalties[now.place] + uses).mean()))
     return float(np.mean(costs))

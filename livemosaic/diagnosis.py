@@ -124,7 +124,8 @@ def diagnose_gallery(gallery: Gallery, input: str | Path = CLIP) -> Diagnosis:
         variants = 2 * mosaic.tile_ids.reshape(-1) + mosaic.flips.reshape(-1)
         codes, _ = encode(points_to_lab(points))
         places = index.place[variants]
-        costs = (weight * (index.codes[places] - codes) ** 2).sum(axis=1) + index.residual[places]
+        own = index.all_codes[places]
+        costs = (weight * (own - codes) ** 2).sum(axis=1) + index.residual[places]
         cells.append(points)
         shown.append(costs.astype(np.float32))
     all_cells, costs = np.concatenate(cells), np.concatenate(shown)
@@ -133,7 +134,7 @@ def diagnose_gallery(gallery: Gallery, input: str | Path = CLIP) -> Diagnosis:
     codes, residual = encode(points_to_lab(points))
     best, lowest = _nearest(index, codes, weight)
     error, photos_error = float(costs.mean()), float(lowest.mean())
-    apart = weight[:3] * (index.codes[best, :3] - codes[:, :3]) ** 2
+    apart = weight[:3] * (index.all_codes[best, :3] - codes[:, :3]) ** 2
     return Diagnosis(
         input=path,
         error=error**0.5,
@@ -185,8 +186,9 @@ def _nearest(index: LayoutIndex, codes: F32, weight: F32) -> tuple[NDArray[np.in
     cells = codes * scale
     lengths = np.square(cells).sum(axis=1)
     best, lowest = np.zeros(len(cells), np.int64), np.full(len(cells), np.inf, np.float32)
-    for begin in range(0, len(index.codes), _BATCH):
-        tiles = index.codes[begin : begin + _BATCH] * scale
+    all_codes = index.all_codes
+    for begin in range(0, len(all_codes), _BATCH):
+        tiles = all_codes[begin : begin + _BATCH] * scale
         own = np.square(tiles).sum(axis=1) + index.residual[begin : begin + _BATCH]
         costs = own - 2 * (cells @ tiles.T) + lengths[:, None]
         place = costs.argmin(axis=1)

@@ -101,10 +101,11 @@ def test_its_index_has_what_a_new_one_has() -> None:
             members = index.photo_members[index.photo_start[number] :][:2]
             assert (index.photo[members] == number).all()
     order = [np.argsort(index.variant) for index in (now, new)]
-    for name in ("variant", "codes", "residual", "texture", "photo"):
+    for name in ("variant", "all_codes", "residual", "texture", "photo"):
         rows = [getattr(index, name)[its] for index, its in zip((now, new), order, strict=True)]
         np.testing.assert_array_equal(*rows)
     assert len(now.start) > len(new.start) > 1  # not ordered again
+    assert len(now.codes) == 160  # those of the first stay where they are
 
 
 def test_tiles_of_other_sizes_are_scaled() -> None:
@@ -145,7 +146,8 @@ def test_a_photo_of_two_galleries_counts_once(folder: Path) -> None:
     assert (len(joined), np.flatnonzero(joined.gone).tolist()) == (20, [15, 16, 17, 18, 19])
     assert not set(joined.members.tolist()) & {15, 16, 17, 18, 19}
     index = layout_index(joined)
-    assert sorted(set((index.variant // 2).tolist())) == list(range(15))
+    assert set((index.variant[index.photo_members] // 2).tolist()) == set(range(15))
+    assert np.flatnonzero(index.place.reshape(-1, 2)[:, 0] < 0).tolist() == [15, 16, 17, 18, 19]
     mosaic = Mosaic(joined, SETTINGS)
     mosaic.apply(scene())
     assert mosaic.tile_ids.max() < 15
@@ -171,7 +173,7 @@ def costs(gallery: Gallery) -> list[float]:
         place = index.place[2 * mosaic.tile_ids + mosaic.flips].reshape(-1)
         bgr = ycbcr_to_bgr(analysis_picture(picture, grid), picture.colour)
         codes, _ = encode(points_to_lab(cell_points(bgr, grid.rows, grid.columns)))
-        away = (rules.weights * (index.codes[place] - codes) ** 2).sum(axis=1)
+        away = (rules.weights * (index.all_codes[place] - codes) ** 2).sum(axis=1)
         found += (away + index.residual[place]).tolist()
     return found
 

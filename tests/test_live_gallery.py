@@ -54,9 +54,13 @@ def scene(seed: int = 0) -> U8:
 
 
 def contents(index: LayoutIndex) -> dict[int, tuple[int, bytes]]:
-    """The photo and the codes of each variant."""
-    rows = zip(index.variant.tolist(), index.photo.tolist(), index.codes, strict=True)
-    return {variant: (photo, codes.tobytes()) for variant, photo, codes in rows}
+    """The photo and the codes of each variant that is still there."""
+    rows = zip(index.variant.tolist(), index.photo.tolist(), index.all_codes, strict=True)
+    return {
+        variant: (photo, codes.tobytes())
+        for variant, photo, codes in rows
+        if index.place[variant] >= 0
+    }
 
 
 def test_a_snapshot_never_changes() -> None:
@@ -207,36 +211,49 @@ def test_crops_of_colours_that_are_missing() -> None:
     assert not live.snapshot.added_crops[-1]
 
 
-def test_the_index_has_what_a_new_one_has() -> None:
+@pytest.mark.parametrize(
+    ("limits", "stays"),
+    [({}, True), ({"most_anew": 11}, True), ({"most_anew": 5, "most_added": 20}, False)],
+    ids=["anew", "settled", "in one piece"],
+)
+def test_the_index_has_what_a_new_one_has(limits: dict[str, int], stays: bool) -> None:
     """All variants with the same codes, in clusters of what is near."""
     live = LiveGallery(gallery(60))
-    used = live.snapshot  # an index lasts as long as its gallery
+    base = used = live.snapshot  # an index lasts as long as its gallery
     clustered = layout_index(used).clustered
     rng = np.random.default_rng(0)
     for step in range(8):
         live.add([photo(seed) for seed in range(100 + 4 * step, 104 + 4 * step)])
         live.remove(rng.choice(sorted(live.photos()), 2, replace=False).tolist())
         assert used is not live.snapshot
-        used, now, new = live.snapshot, layout_index(live.snapshot), new_index(live.snapshot)
+        now, new = layout_index(live.snapshot, **limits), new_index(live.snapshot)
+        used = live.snapshot
         assert now.clustered == clustered  # made of the one before
-        assert new.clustered == len(now.variant)
         assert contents(now) == contents(new)
+        if stays or not step:
+            assert now.codes is layout_index(base).codes  # no copy
         assert (np.diff(now.start) > 0).all()
-        np.testing.assert_array_equal(now.place[now.variant], np.arange(len(now.variant)))
-        assert np.count_nonzero(now.place < 0) == 2 * len(live.snapshot) - len(now.variant)
+        there = now.place[now.variant] >= 0
+        np.testing.assert_array_equal(now.place[now.variant[there]], np.flatnonzero(there))
+        assert np.count_nonzero(now.place >= 0) == np.count_nonzero(there) == new.clustered
+        assert sorted(now.photo_members.tolist()) == np.flatnonzero(there).tolist()
         for number in range(len(now.photo_start) - 1):
             members = now.photo_members[now.photo_start[number] : now.photo_start[number + 1]]
             assert (now.photo[members] == number).all()
-        for array, columns in ((now.coarse, slice(COARSE)), (now.fine, slice(COARSE, None))):
-            whole, slots = blocks(np.ascontiguousarray(now.codes[:, columns]), now.start)
-            np.testing.assert_array_equal(array, whole)
+        for arrays, columns in (
+            ((now.coarse, now.added_coarse), slice(COARSE)),
+            ((now.fine, now.added_fine), slice(COARSE, None)),
+        ):
+            whole, slots = blocks(np.ascontiguousarray(now.all_codes[:, columns]), now.start)
+            np.testing.assert_array_equal(np.concatenate(arrays), whole)
             np.testing.assert_array_equal(now.slots, slots)
         clusters = np.repeat(np.arange(len(now.start) - 1), np.diff(now.start))
         np.testing.assert_array_equal(now.member_cluster, clusters[now.photo_members])
         levels = now.centres.reshape(COARSE, -1)[:, : len(now.start) - 1].T
         for cluster, centre in enumerate(levels):
-            mean = now.codes[clusters == cluster, :COARSE].mean(axis=0, dtype=np.float64)
+            mean = now.all_codes[clusters == cluster, :COARSE].mean(axis=0, dtype=np.float64)
             np.testing.assert_allclose(centre, to_levels(mean), atol=1)
+    assert (now.codes is layout_index(base).codes) == stays
 
 
 def test_cells_keep_their_tiles() -> None:

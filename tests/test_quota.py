@@ -142,7 +142,7 @@ def naive_fill(
     columns = matcher.grid.columns
 
     def cost(cell: int, at: int, uses: int) -> float:
-        away = np.square(index.codes[at] - codes[cell]) @ rules.weights
+        away = np.square(index.all_codes[at] - codes[cell]) @ rules.weights
         return float(away + rules.penalties[at] + rules.use_penalty * uses)
 
     def near(cell: int, photo: Any) -> bool:

@@ -8,7 +8,6 @@ except for the residual, the part in the frequencies that are left out.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -22,7 +21,7 @@ from .file_format import Gallery
 from .joined import JoinedGallery
 from .kmeans import kmeans
 from .layout_features import POINTS, points_to_lab
-from .levels import COARSE, FINE, LANES, blocks, quantize, to_levels
+from .levels import COARSE, FINE, LANES, blocks, quantize
 from .snapshot import GallerySnapshot
 
 # How many coefficients lightness and each of the two colour axes have, lowest frequencies first.
@@ -49,8 +48,12 @@ _MIN_CLUSTER, _MAX_CLUSTER = 16, 256
 _CLUSTERS_TINT = 0.5
 
 # The clusters are made again when a live gallery has so many times the variants that they were made
-# of, or so many times fewer: a search of clusters that have grown takes longer.
+# of, or so many times fewer.
 _MUCH = 1.5
+
+# Variants that joined a live gallery are in clusters of their own, which are made anew with each
+# snapshot up to so many, and stay then; the large arrays become one when there are so many of them.
+_MOST_ANEW, _MOST_ADDED = 2**14, 2**17
 
 # How many variants are described at once, at 0.4 KB each.
 VARIANTS_TOGETHER = 16_384
@@ -73,7 +76,8 @@ class LayoutIndex(NamedTuple):
     multiple of `LANES`; those behind the last variant are empty.
     """
 
-    codes: F32  # (n, 28), coefficients
+    codes: F32  # (m, 28), coefficients of the first m places
+    added_codes: F32  # (n - m, 28), of those behind them
     residual: F32  # (n,), the sum of squares that the coefficients leave out
     texture: F32  # (n,), see `livemosaic.gallery.layout_features.tile_points`
     variant: I32  # (n,), tile number * 2, + 1 if mirrored
@@ -81,10 +85,13 @@ class LayoutIndex(NamedTuple):
     photo: I32  # (n,)
     start: I32  # (k + 1,), the first place of each cluster, and the end
     clustered: int  # how many variants there were when the clusters were made
+    settled: int  # the first so many places are not put into other clusters in a later snapshot
     slots: I32  # (k + 1,), the first slot of each cluster, and the end
     max_slots: int  # of the largest cluster
-    coarse: I16  # coefficients, see `levels.blocks`
+    coarse: I16  # coefficients of the first m places' clusters, see `levels.blocks`
+    added_coarse: I16
     fine: I16
+    added_fine: I16
     details: U16  # (slots,), the expected detail
     centres: I16  # coarse coefficients of the clusters' means, as if they were one cluster
     groups: Groups  # of clusters
@@ -93,6 +100,13 @@ class LayoutIndex(NamedTuple):
     photo_members: I32  # (n,), the places of a photo's variants
     member_cluster: I32  # (n,), in the order of `photo_members`
     member_slot: I32  # likewise
+
+    @property
+    def all_codes(self) -> F32:
+        """The coefficients of all places, float32 (n, 28); a copy if need be."""
+        if not len(self.added_codes):
+            return self.codes
+        return np.concatenate([self.codes, self.added_codes])
 
 
 @functools.cache
@@ -168,19 +182,27 @@ def weights(tint: float) -> F32:
     return made
 
 
-def layout_index(gallery: Gallery) -> LayoutIndex:
+def layout_index(
+    gallery: Gallery, *, most_anew: int = _MOST_ANEW, most_added: int = _MOST_ADDED
+) -> LayoutIndex:
     """The index of a gallery: its file's, 0.2 s for a million tiles, or made once, 2 s for 300,000.
 
     That of a live gallery is made of the one before, as long as its clusters are good, and that of
-    a joined one of those of its parts.
+    a joined one of those of its parts. The numbers are others for tests.
 
     Raises
     ------
     GalleryError : that of the file is damaged
     """
     if gallery not in _indices:
-        before = _index_before(gallery)
-        made = _stored_index(gallery) if before is None else _updated(before, gallery)
+        made = None
+        if isinstance(gallery, JoinedGallery):
+            made = _joined(gallery)
+        elif isinstance(gallery, GallerySnapshot):
+            before = _settled(_index_before(gallery), most_added)
+            made = _updated(before, gallery, most_anew)
+        else:
+            made = _stored_index(gallery)
         _indices[gallery] = new_index(gallery) if made is None else made
     return _indices[gallery]
 
@@ -188,158 +210,181 @@ def layout_index(gallery: Gallery) -> LayoutIndex:
 _indices: WeakKeyDictionary[Gallery, LayoutIndex] = WeakKeyDictionary()
 
 
-def _index_before(gallery: Gallery) -> LayoutIndex | None:
-    """The latest index of an earlier state of a live gallery, or that of the parts of a joined
-    one."""
-    if isinstance(gallery, JoinedGallery):
-        return _side_by_side(gallery)
-    if not isinstance(gallery, GallerySnapshot):
-        return None
+def _index_before(gallery: GallerySnapshot) -> LayoutIndex:
+    """The latest index of an earlier state of a live gallery."""
     known = [it for it in list(_indices.items()) if gallery.follows(it[0])]
-    if not known and gallery.base.stored_index is not None:
+    if not known:
         return layout_index(gallery.base)
-    return max(known, key=lambda it: len(it[1].place))[1] if known else None
+    return max(known, key=lambda it: len(it[1].place))[1]
 
 
-def _updated(before: LayoutIndex, gallery: Gallery) -> LayoutIndex | None:
-    """An index with the tiles that have joined since, each in the nearest cluster, and without
-    those that have left; None if so many have that other clusters are better.
+def _updated(before: LayoutIndex, gallery: GallerySnapshot, most_anew: int) -> LayoutIndex | None:
+    """An index with the tiles that have joined since, in clusters of their own, and without those
+    that have left; None if so many have that other clusters are better.
 
-    A change is in few clusters. The others are copied in long runs, as most of the time is for the
-    memory of 600,000 variants.
+    The tiles that joined since the clusters of all were made are put into clusters anew each time;
+    the large arrays of the others stay where they are, in the file if it has them.
     """
-    known = len(before.place) // 2
-    gone = np.flatnonzero(gallery.gone[:known])
-    left = before.place[np.concatenate([2 * gone, 2 * gone + 1])]
-    left = np.sort(left[left >= 0])
-    if not len(left) and known == len(gallery):
-        return before
-    tiles = np.arange(known, len(gallery), dtype=np.int32)
-    new = _variants(gallery.mirrors, tiles[~gallery.gone[tiles]])
-    count = len(before.variant) - len(left) + len(new)
+    known = int(before.variant.max()) // 2 + 1
+    left = np.count_nonzero(gallery.gone[before.variant // 2]) if gallery.gone.any() else 0
+    added = _rows_from(gallery, known)
+    count = len(before.variant) - left + int((~added.gone).sum() + added.mirrors[~added.gone].sum())
     if not before.clustered / _MUCH <= count <= before.clustered * _MUCH:
         return None
-    new_codes, new_residual = _encode_variants(gallery.points, new)
-    labels = _nearest_clusters(before, new_codes)
-    clusters, old_sizes = len(before.start) - 1, np.diff(before.start)
-    left_labels = np.searchsorted(before.start, left, side="right") - 1
-    added = np.bincount(labels, minlength=clusters)
-    sizes = old_sizes - np.bincount(left_labels, minlength=clusters) + added
-    changed = np.union1d(labels, left_labels).tolist()
-    stay: Bools = np.ones(len(before.variant), np.bool_)
-    stay[left] = False
+    pieces = [_Piece(before, 0, 0)]
+    if not added.gone.all():
+        first = int(gallery.source_photo[known])
+        pieces.append(_Piece(_new_index(added), known, first))
+    made = _put_together(gallery, pieces)._replace(clustered=before.clustered)
+    few = len(made.variant) - len(before.variant) <= most_anew
+    return made._replace(settled=len(before.variant)) if few else made
 
-    parts: list[tuple[bool, slice | NDArray[Any]]] = []  # of the old rows, or of the new ones
-    end = 0
-    for cluster in changed:
-        first, last = before.start[cluster : cluster + 2].tolist()
-        kept = first + np.flatnonzero(stay[first:last])
-        parts += [(True, slice(end, first)), (True, kept)]
-        parts.append((False, np.flatnonzero(labels == cluster)))
-        end = last
-    parts.append((True, slice(end, None)))
 
-    filled = sizes > 0
-    begins = np.cumsum([0, *sizes], dtype=np.int32)
-    slot_begins = np.cumsum([0, *(-(-sizes // LANES) * LANES)], dtype=np.int32)
-    made = _one_piece(count, int(slot_begins[-1]))
-    tile = new // 2
-    new_rows = {
-        "codes": new_codes,
-        "residual": new_residual,
-        "variant": new,
-        "photo": gallery.source_photo[tile].astype(np.int32),
-        "texture": gallery.texture[tile].astype(np.float32),
+def _settled(index: LayoutIndex, most_added: int) -> LayoutIndex:
+    """The part of an index whose clusters stay; in one piece, if much of it was added."""
+    end = index.settled
+    clusters = int(np.searchsorted(index.start, end))
+    photos = int(index.photo[:end].max()) + 1
+    members = int(index.photo_start[photos])
+    slot = int(index.slots[clusters])
+    arrays: dict[str, Any] = {
+        name: getattr(index, name)[:end] for name in ("residual", "texture", "variant", "photo")
     }
-    for name, rows in new_rows.items():
-        old = getattr(before, name)
-        np.concatenate([(old if is_old else rows)[it] for is_old, it in parts], out=made[name])
-    variant, codes, photo = made["variant"], made["codes"], made["photo"]
+    first = len(index.codes), len(index.coarse) // COARSE
+    added_codes = index.added_codes[: end - first[0]]
+    added_coarse = index.added_coarse[: (slot - first[1]) * COARSE]
+    added_fine = index.added_fine[: (slot - first[1]) * FINE]
+    large: dict[str, Any] = {"codes": index.codes, "coarse": index.coarse, "fine": index.fine}
+    if len(added_codes) > most_added:
+        large["codes"] = np.concatenate([index.codes, added_codes])
+        large["coarse"] = np.concatenate([index.coarse, added_coarse])
+        large["fine"] = np.concatenate([index.fine, added_fine])
+        added_codes, added_coarse, added_fine = added_codes[:0], added_coarse[:0], added_fine[:0]
+    tiles = int(arrays["variant"].max()) // 2 + 1
+    return index._replace(
+        **arrays,
+        **large,
+        added_codes=added_codes,
+        added_coarse=added_coarse,
+        added_fine=added_fine,
+        place=index.place[: 2 * tiles],
+        start=index.start[: clusters + 1],
+        slots=index.slots[: clusters + 1],
+        details=index.details[:slot],
+        centres=_centres_of(index)[:, :clusters],
+        photo_start=index.photo_start[: photos + 1],
+        photo_members=index.photo_members[:members],
+    )
 
-    # Per cluster: the means, and the blocks of slots.
-    means = before.centres.reshape(COARSE, -1)[:, :clusters].copy()
-    runs: dict[str, list[NDArray[Any]]] = {"coarse": [], "fine": [], "details": []}
-    end = 0
-    for cluster in [*changed, clusters]:
-        run = slice(before.slots[end], before.slots[cluster])
-        runs["coarse"].append(before.coarse[run.start * COARSE : run.stop * COARSE])
-        runs["fine"].append(before.fine[run.start * FINE : run.stop * FINE])
-        runs["details"].append(before.details[run])
-        end = cluster + 1
-        if cluster == clusters or not sizes[cluster]:
-            continue
-        own = codes[begins[cluster] : begins[cluster + 1]]
-        one = np.array([0, len(own)], np.int32)
-        means[:, cluster] = to_levels(_means_of(own, one)[0, :COARSE])
-        runs["coarse"].append(blocks(np.ascontiguousarray(own[:, :COARSE]), one)[0])
-        runs["fine"].append(blocks(np.ascontiguousarray(own[:, COARSE:]), one)[0])
-        details = np.zeros(slot_begins[cluster + 1] - slot_begins[cluster], np.uint16)
-        _expect(own, np.arange(len(own), dtype=np.int32), details)
-        runs["details"].append(details)
-    for name, pieces in runs.items():
-        np.concatenate(pieces, out=made[name])
-    centres = np.zeros((COARSE, -(-np.count_nonzero(filled) // LANES) * LANES), np.int16)
-    centres[:, : np.count_nonzero(filled)] = means[:, filled]
 
-    # Per photo. The old places keep their order, and new tiles are of new photos.
-    place = _places_of(variant, gallery)
-    moved = np.cumsum(stay, dtype=np.int32) - 1
-    moved += np.repeat((np.cumsum(added) - added).astype(np.int32), old_sizes)
-    moved[left] = -1
-    members = moved[before.photo_members]
-    came = place[new]
-    came = came[np.lexsort((came, photo[came]))]
-    members = np.concatenate([members[members >= 0], came])
-    counts = np.bincount(photo, minlength=int(gallery.source_photo.max()) + 1)
+class _Piece(NamedTuple):
+    """An index of a part of a gallery's tiles."""
+
+    part: LayoutIndex
+    tile: int  # its first tile in the gallery
+    photo: int  # its first photo
+
+
+def _joined(gallery: JoinedGallery) -> LayoutIndex:
+    """An index with the clusters of all parts of a gallery; the large arrays of the largest part
+    stay where they are."""
+    pieces, tile, photo = [], 0, 0
+    for part in gallery.shown:
+        # Those that are not kept would be there twice.
+        index = _indices.get(part) or _stored_index(part) or new_index(part)
+        pieces.append(_Piece(index, tile, photo))
+        tile, photo = tile + len(part), photo + part.sources.photo_count
+    pieces.sort(key=lambda it: -len(it.part.variant))
+    return _put_together(gallery, pieces)
+
+
+def _put_together(gallery: Gallery, pieces: Sequence[_Piece]) -> LayoutIndex:
+    """An index of the clusters of several, side by side, without the tiles that are gone: their
+    places stay, but nothing leads there."""
+    indices = [it.part for it in pieces]
+    first, others = indices[0], indices[1:]
+    begins = _ends(np.array([len(it.variant) for it in indices]))
+    place = np.full(2 * len(gallery), -1, np.int32)
+    counts = np.zeros(int(gallery.source_photo.max()) + 1, np.int64)
+    members: dict[int, I32] = {}
+    for (index, tile, photo), begin in zip(pieces, begins.tolist(), strict=False):
+        end = 2 * tile + len(index.place)
+        place[2 * tile : end] = np.where(index.place >= 0, index.place + np.int32(begin), -1)
+        counts[photo : photo + len(index.photo_start) - 1] = np.diff(index.photo_start)
+        members[photo] = index.photo_members + np.int32(begin)
+    variant = np.concatenate([it.part.variant + np.int32(2 * it.tile) for it in pieces])
+    photo_of = np.concatenate([it.part.photo + np.int32(it.photo) for it in pieces])
+    all_members = np.concatenate([members[photo] for photo in sorted(members)])
+    if gallery.gone.any():
+        place.reshape(-1, 2)[gallery.gone] = -1
+        there = ~gallery.gone[variant[all_members] // 2]
+        counts -= np.bincount(photo_of[all_members[~there]], minlength=len(counts))
+        all_members = all_members[there]
+    start = _side_by_side([it.start for it in indices])
     return _with_clusters(
-        **made,
+        variant=variant,
+        photo=photo_of,
         place=place,
-        start=np.append(begins[:-1][filled], begins[-1:]),
-        clustered=before.clustered,
-        slots=np.append(slot_begins[:-1][filled], slot_begins[-1:]),
-        centres=centres.reshape(-1),
+        start=start,
+        slots=_side_by_side([it.slots for it in indices]),
+        clustered=len(variant),
+        settled=len(variant),
+        centres=_as_block(np.hstack([_centres_of(it) for it in indices])),
         photo_start=_ends(counts),
-        photo_members=members,
+        photo_members=all_members,
+        residual=np.concatenate([it.residual for it in indices]),
+        texture=np.concatenate([it.texture for it in indices]),
+        details=np.concatenate([it.details for it in indices]),
+        codes=first.codes,
+        coarse=first.coarse,
+        fine=first.fine,
+        added_codes=_added("codes", first, others),
+        added_coarse=_added("coarse", first, others),
+        added_fine=_added("fine", first, others),
     )
 
 
-def _side_by_side(gallery: JoinedGallery) -> LayoutIndex:
-    """An index with the clusters of all parts of a gallery, and of their tiles all."""
-    # Those that are not kept would be there twice.
-    parts = [_indices.get(part) or _stored_index(part) or new_index(part) for part in gallery.shown]
-    made = _one_piece(sum(len(it.variant) for it in parts), sum(int(it.slots[-1]) for it in parts))
-    for name, rows in made.items():
-        np.concatenate([getattr(it, name) for it in parts], out=rows)
-    ends = {"place": 0, "tile": 0, "photo": 0, "slot": 0}
-    place, start, slots, photo_start, photo_members = (list[I32]() for _ in range(5))
-    for part, it in zip(gallery.shown, parts, strict=True):
-        first, end = ends["place"], ends["place"] + len(it.variant)
-        made["variant"][first:end] += 2 * ends["tile"]
-        made["photo"][first:end] += ends["photo"]
-        place.append(np.where(it.place >= 0, it.place + first, -1))
-        start.append(it.start[:-1] + first)
-        slots.append(it.slots[:-1] + ends["slot"])
-        photos = part.sources.photo_count  # the last ones may have no tile
-        its_photos = np.pad(it.photo_start, (0, photos + 1 - len(it.photo_start)), mode="edge")
-        photo_start.append(its_photos[:-1] + first)
-        photo_members.append(it.photo_members + first)
-        ends["place"] = end
-        ends["tile"] += len(part)
-        ends["photo"] += photos
-        ends["slot"] += int(it.slots[-1])
-    centres = np.hstack([it.centres.reshape(COARSE, -1)[:, : len(it.start) - 1] for it in parts])
-    rounded = np.zeros((COARSE, -(-centres.shape[1] // LANES) * LANES), np.int16)
-    rounded[:, : centres.shape[1]] = centres
-    return _with_clusters(
-        **made,
-        place=np.concatenate(place).astype(np.int32),
-        start=np.append(np.concatenate(start), ends["place"]).astype(np.int32),
-        clustered=sum(it.clustered for it in parts),
-        slots=np.append(np.concatenate(slots), ends["slot"]).astype(np.int32),
-        centres=rounded.reshape(-1),
-        photo_start=np.append(np.concatenate(photo_start), ends["place"]).astype(np.int32),
-        photo_members=np.concatenate(photo_members),
-    )
+def _added(name: str, first: LayoutIndex, others: Sequence[LayoutIndex]) -> NDArray[Any]:
+    """The rows of a large array that follow those of the first index."""
+    added = f"added_{name}"
+    rows = [getattr(it, part) for it in others for part in (name, added)]
+    return np.concatenate([getattr(first, added), *rows])
+
+
+def _side_by_side(ends: Sequence[I32]) -> I32:
+    """Where clusters begin, and the end, of several indices after each other."""
+    return _ends(np.concatenate([np.diff(it) for it in ends]))
+
+
+def _centres_of(index: LayoutIndex) -> I16:
+    """The coefficients of the means of all clusters, (16, k), in levels."""
+    return index.centres.reshape(COARSE, -1)[:, : len(index.start) - 1]
+
+
+def _as_block(centres: I16) -> I16:
+    """The same as the kernels read them."""
+    made = np.zeros((COARSE, -(-centres.shape[1] // LANES) * LANES), np.int16)
+    made[:, : centres.shape[1]] = centres
+    return made.reshape(-1)
+
+
+class _Rows(NamedTuple):
+    """What an index is made of; see `Gallery`."""
+
+    points: U8
+    texture: U8
+    source_photo: I32
+    mirrors: Bools
+    gone: Bools
+
+
+def _rows_from(gallery: Gallery, tile: int) -> _Rows:
+    """The rows of a gallery from a tile on, with their photos counted from the first one's."""
+    photo = gallery.source_photo[tile:]
+    photo = photo - photo[:1] if tile else photo
+    points = gallery.points[tile:] if tile else gallery.points
+    rows = slice(tile, None)
+    return _Rows(points, gallery.texture[rows], photo, gallery.mirrors[rows], gallery.gone[rows])
 
 
 def _shapes(places: int, slots: int) -> dict[str, tuple[tuple[int, ...], Any]]:
@@ -354,34 +399,12 @@ def _shapes(places: int, slots: int) -> dict[str, tuple[tuple[int, ...], Any]]:
     }
 
 
-def _one_piece(places: int, slots: int) -> dict[str, NDArray[Any]]:
-    """The large arrays of an index, without content, as parts of one. The memory of a large array
-    goes back to the system; of some megabytes that come and go, the allocator keeps more and
-    more."""
-    shapes = _shapes(places, slots)
-    sizes = {name: math.prod(shape) * np.dtype(it).itemsize for name, (shape, it) in shapes.items()}
-    whole, end = np.empty(sum(sizes.values()), np.uint8), 0
-    parts = {}
-    for name, (shape, dtype) in shapes.items():
-        begin, end = end, end + sizes[name]
-        parts[name] = whole[begin:end].view(dtype).reshape(shape)
-    return parts
-
-
-def _nearest_clusters(index: LayoutIndex, codes: F32) -> I32:
-    """The clusters whose means are nearest to some variants."""
-    clusters = len(index.start) - 1
-    centres = index.centres.reshape(COARSE, -1)[:, :clusters]
-    scale = np.sqrt(weights(_CLUSTERS_TINT)[:COARSE])[:, None]
-    nearest = np.empty(len(codes), np.int32)
-    for number, levels in enumerate(to_levels(codes[:, :COARSE])):
-        away = (centres - levels[:, None]) * scale
-        nearest[number] = np.square(away).sum(axis=0).argmin()
-    return nearest
-
-
 def new_index(gallery: Gallery) -> LayoutIndex:
     """An index that is made of the tiles alone."""
+    return _new_index(_rows_from(gallery, 0))
+
+
+def _new_index(gallery: _Rows) -> LayoutIndex:
     tiles = np.flatnonzero(~gallery.gone).astype(np.int32)
     variant, start = _in_clusters(gallery.points, _variants(gallery.mirrors, tiles))
     shapes = _shapes(len(variant), int(_slots(start)[-1]))
@@ -539,7 +562,7 @@ def _members(photo: I32) -> I32:
 
 
 def _completed(
-    gallery: Gallery, start: I32, members: I32, centres: I16, **arrays: Any
+    gallery: Gallery | _Rows, start: I32, members: I32, centres: I16, **arrays: Any
 ) -> LayoutIndex:
     """The index of all variants with the arrays that follow from the others."""
     variant = arrays["variant"]
@@ -552,10 +575,14 @@ def _completed(
         place=_places_of(variant, gallery),
         start=start,
         clustered=len(variant),
+        settled=len(variant),
         slots=_slots(start),
         centres=centres,
         photo_start=_ends(counts),
         photo_members=members,
+        added_codes=arrays["codes"][:0],
+        added_coarse=arrays["coarse"][:0],
+        added_fine=arrays["fine"][:0],
     )
 
 
@@ -580,9 +607,9 @@ def _with_clusters(
     )
 
 
-def _places_of(variant: I32, gallery: Gallery) -> I32:
+def _places_of(variant: I32, gallery: Gallery | _Rows) -> I32:
     """The place of each variant of the gallery."""
-    place = np.full(2 * len(gallery), -1, np.int32)
+    place = np.full(2 * len(gallery.texture), -1, np.int32)
     place[variant] = np.arange(len(variant), dtype=np.int32)
     return place
 

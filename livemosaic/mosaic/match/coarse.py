@@ -42,6 +42,7 @@ def minimum(costs: U16, begin: Count, end: Count) -> np.uint16:
 @kernel_part
 def coarse_costs(
     blocks: I16,
+    shift: Count,
     penalties: U16,
     code: I16,
     mean_weight: np.int16,
@@ -53,6 +54,7 @@ def coarse_costs(
 
     Parameters
     ----------
+    shift : the slot of the first block in `blocks`
     penalties : of each slot, `EXCLUDED` for an empty one
     code : int16 (28,), of the cell, in levels
     mean_weight : of the first three coefficients, from `quantize_weight`
@@ -62,7 +64,7 @@ def coarse_costs(
     # Constants, so that the inner loops become straight code.
     size, lanes, three = np.uintp(COARSE), np.uintp(LANES), np.uintp(3)
     count, first = np.uintp(end - begin), np.uintp(begin)
-    at, lowest, four = first * size, np.uint16(EXCLUDED), np.int16(4)
+    at, lowest, four = np.uintp(begin - shift) * size, np.uint16(EXCLUDED), np.int16(4)
     for group in range(np.uintp(0), count, lanes):
         for lane in range(lanes):
             t = group + lane
@@ -79,14 +81,14 @@ def coarse_costs(
 
 @kernel_part
 def fine_costs(
-    blocks: I16, details: U16, code: I16, begin: Count, end: Count, costs: U16
+    blocks: I16, shift: Count, details: U16, code: I16, begin: Count, end: Count, costs: U16
 ) -> np.uint16:
     """Replace the expected detail in a block's estimates by the fine coefficients' costs; return
     the lowest. `details` has the expected detail of each slot; for the others see `coarse_costs`.
     """
     size, lanes, coarse = np.uintp(FINE), np.uintp(LANES), np.uintp(COARSE)
     count, first = np.uintp(end - begin), np.uintp(begin)
-    at, lowest = first * size, np.uint16(EXCLUDED)
+    at, lowest = np.uintp(begin - shift) * size, np.uint16(EXCLUDED)
     for group in range(np.uintp(0), count, lanes):
         for lane in range(lanes):
             t = group + lane

@@ -140,6 +140,8 @@ class LayoutMatcher(Matcher):
         self._hurried_probes = int(np.clip(share, _LARGE_PROBES, _HURRIED_PROBES))
         max_uses = settings.max_uses or grid.cells
         mean_penalties = np.add.reduceat(penalties, index.start[:-1]) / np.diff(index.start)
+        if gallery.gone.any():
+            penalties[gallery.gone[index.variant // 2]] = np.inf
         self.rules = Rules(
             weights=weights(settings.tint),
             penalties=penalties,

@@ -200,12 +200,29 @@ def exact_cost(
     index: LayoutIndex, now: Assignment, rules: Rules, code: F32, place: Count
 ) -> np.float32:
     """The exact cost of a variant, without the cell's residual, which is the same for all."""
-    v, one, w = np.uintp(place), np.uintp(1), rules.weights
+    first = index.codes.shape[0]
+    if place < first:
+        return _cost(index, now, rules, code, place, index.codes, place)
+    return _cost(index, now, rules, code, place, index.added_codes, place - first)
+
+
+@kernel_part
+def _cost(
+    index: LayoutIndex,
+    now: Assignment,
+    rules: Rules,
+    code: F32,
+    place: Count,
+    codes: F32,
+    row: Count,
+) -> np.float32:
+    """The same of the variant whose coefficients are a row of `codes`."""
+    v, r, one, w = np.uintp(place), np.uintp(row), np.uintp(1), rules.weights
     even = odd = np.float32(0)  # two sums, so that one need not wait for the other
     for k in range(np.uintp(0), np.uintp(COEFFICIENTS), np.uintp(2)):
-        away = index.codes[v, k] - code[k]
+        away = codes[r, k] - code[k]
         even += w[k] * away * away
-        away = index.codes[v, k + one] - code[k + one]
+        away = codes[r, k + one] - code[k + one]
         odd += w[k + one] * away * away
     uses = now.priced[index.photo[v]]
     return np.float32(even + odd + rules.penalties[v] + rules.use_penalty * uses)
@@ -271,7 +288,7 @@ def _rank_clusters(
     if groups > 1:
         near, size = scratch.group_ranks, scratch.group_ranks.shape[0]
         penalties = rules.group_penalties
-        coarse_costs(index.groups.means, penalties, levels, mean_weight, none, size, near)
+        coarse_costs(index.groups.means, none, penalties, levels, mean_weight, none, size, near)
         for run in range(scratch.group_lowest.shape[0]):
             scratch.group_lowest[run] = minimum(near, run * LANES, (run + 1) * LANES)
     for _ in range(min(groups, rules.max_groups)):
@@ -281,7 +298,7 @@ def _rank_clusters(
         begin, end = np.intp(index.groups.slots[group]), np.intp(index.groups.slots[group + 1])
         own = ranks[runs * LANES :]
         coarse_costs(
-            index.groups.centres, now.cluster_penalties, levels, mean_weight, begin, end, own
+            index.groups.centres, none, now.cluster_penalties, levels, mean_weight, begin, end, own
         )
         for slot in range(begin, end, LANES):
             scratch.lowest[runs] = minimum(ranks, runs * LANES, (runs + 1) * LANES)
@@ -306,6 +323,7 @@ def _search(
 
     `code` and `levels` (28,) are the cell's coefficients, `number` is the decision's.
     """
+    added = np.intp(index.coarse.shape[0] // COARSE)  # the first slot of those
     detail = expected_detail(code)
     mean_weight = quantize_weight(rules.weights[0])
     none, costs = np.intp(0), scratch.costs
@@ -322,9 +340,13 @@ def _search(
         begin, slot = np.intp(index.start[cluster]), np.intp(index.slots[cluster])
         end = np.intp(index.slots[cluster + 1])
         scratch.looked[0] += end - slot
-        lowest = coarse_costs(index.coarse, now.penalties, levels, mean_weight, slot, end, costs)
+        coarse, fine, codes, shift, row = index.coarse, index.fine, index.codes, none, begin
+        if slot >= added:
+            coarse, fine, codes = index.added_coarse, index.added_fine, index.added_codes
+            shift, row = added, begin - np.intp(index.codes.shape[0])
+        lowest = coarse_costs(coarse, shift, now.penalties, levels, mean_weight, slot, end, costs)
         if lowest < quantize(best_cost - detail):
-            lowest = fine_costs(index.fine, index.details, levels, slot, end, costs)
+            lowest = fine_costs(fine, shift, index.details, levels, slot, end, costs)
         last, tried = limit, 0
         while lowest < min(limit, last) and (tried < rules.tries or best < 0):
             t = 0
@@ -335,7 +357,7 @@ def _search(
             if _violation(index, now, rules, begin + t, number) == 0:
                 # Estimates that differ by no more than rounding does are the same.
                 last = np.uint16(min(int(last), int(lowest) + (int(lowest) >> 5) + 8))
-                cost = exact_cost(index, now, rules, code, begin + t)
+                cost = _cost(index, now, rules, code, begin + t, codes, row + t)
                 if cost < best_cost:
                     best, best_cost, limit = begin + t, cost, quantize(cost)
             lowest = minimum(costs, none, end - slot)
@@ -371,11 +393,13 @@ def _search_far(
             continue
         for place in range(index.start[cluster], index.start[cluster + 1]):
             violation = _violation(index, now, rules, place, number)
-            if violation > least:
+            if violation > least or np.isinf(rules.penalties[place]):  # the latter has left
                 continue
             cost = exact_cost(index, now, rules, code, place)
             if violation < least or cost < best_cost:
                 best, best_cost, least = place, cost, violation
+    while best < 0 or np.isinf(rules.penalties[best]):  # all of the group have left
+        best += 1
     return best, best_cost
 
 
