@@ -125,7 +125,15 @@ def test_commands_are_understood(page: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 # Options of other programs that the pages name.
-FOREIGN = {"--strict", "--quick", "--install", "--coverage", "--nthreads", "--memory-limit"}
+FOREIGN = {
+    "--strict",
+    "--quick",
+    "--install",
+    "--coverage",
+    "--memory-limit",
+    "--nthreads",
+    "--nworkers",
+}
 
 
 @by_page

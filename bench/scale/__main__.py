@@ -6,6 +6,7 @@
     python -m bench.scale live --work FOLDER --clip CLIP
     python -m bench.scale films --work FOLDER --clip CLIP
     python -m bench.scale build --work FOLDER --crops CROPS
+    python -m bench.scale engine --work FOLDER
     python -m bench.scale plot --work FOLDER
 
 FOLDER keeps the galleries, and what was measured, each command's in a JSON file; `plot` draws it.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from . import build, films, live, make, match, opening, plot
+from . import build, engine, films, live, make, match, opening, plot
 
 # A module each, with `add_arguments` and `main`; its docstring is the help.
 COMMANDS = {
@@ -26,6 +27,7 @@ COMMANDS = {
     "live": live,
     "films": films,
     "build": build,
+    "engine": engine,
     "plot": plot,
 }
 
