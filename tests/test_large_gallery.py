@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from bench.quality.recall import layout_costs
+from bench.scale.make import make_gallery
 from livemosaic.gallery import Gallery, open_gallery
 from livemosaic.gallery.cluster_groups import group_clusters
-from livemosaic.gallery.layout_index import LayoutIndex, layout_index
+from livemosaic.gallery.layout_index import LayoutIndex, layout_index, new_index
 from livemosaic.gallery.levels import COARSE, LANES
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.match.layout import LayoutMatcher
@@ -72,3 +73,49 @@ def test_all_groups_give_the_same_tiles_as_one(photos: Gallery) -> None:
         costs = layout_costs(mosaic, frame, samples=60)
         made.append(costs.chosen.sum())
     assert made[1] == pytest.approx(made[0], rel=0.005)  # clusters of one rank, in another order
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
+    """Some tens of thousands of tiles, mixed of the included photos."""
+    path = tmp_path_factory.mktemp("large") / "large.gallery"
+    crops = np.asarray(open_gallery("photos").tiles[:, ::2, ::2])
+    make_gallery(path, crops, 24_000)
+    return Gallery.open(path)
+
+
+@pytest.mark.slow
+def test_a_search_without_hurry_costs_two_percent_more_than_the_best_of_all(large: Gallery) -> None:
+    """The median; it compares a cell with a small part of the clusters and tiles."""
+    index = in_groups(new_index(large, large=0), 12)
+    matcher = partial(LayoutMatcher, hurry=False, large_gallery=0, index=index)
+    mosaic, frame = Mosaic(large, SETTINGS, matcher=matcher), still()
+    mosaic.process(frame)
+    costs = layout_costs(mosaic, frame, samples=100)
+    assert np.median(costs.chosen / costs.best) <= 1.02
+    assert isinstance(mosaic.matcher, LayoutMatcher)
+    rules, slots = mosaic.matcher.rules, index.groups.slots
+    ranked = rules.max_groups * np.diff(slots).max()
+    assert len(slots) - 1 > rules.max_groups
+    assert ranked < len(index.groups.clusters)
+    assert rules.max_probes * index.max_slots < len(index.variant) / 5
+
+
+def test_a_picture_far_from_all_tiles_is_filled() -> None:
+    """Estimates have a highest value: where all have it, the nearest group is compared."""
+    rng = np.random.default_rng(0)
+    yellow = np.array([0, 220, 250]) + rng.integers(-30, 6, (300, 1, 1, 3))
+    images = np.broadcast_to(yellow.clip(0, 255).astype(np.uint8), (300, 16, 16, 3))
+    gallery = Gallery.from_images(list(images), tile=16, crops=0)
+    index = in_groups(layout_index(gallery), 4)
+    settings = MosaicSettings(tile_px=16, scale=1, tint=0.0)
+    mosaic = Mosaic(gallery, settings, matcher=partial(LayoutMatcher, index=index))
+    blue = np.zeros((96, 160, 3), np.uint8)
+    blue[..., 0] = 255
+    mosaic.process(Frame.from_bgr(blue))
+    assert isinstance(mosaic.matcher, LayoutMatcher)
+    shown = index.photo[mosaic.matcher.assignment.place].reshape(6, 10)
+    assert len(np.unique(shown)) > 10
+    for y, x in np.ndindex(shown.shape):
+        near = shown[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+        assert np.count_nonzero(near == shown[y, x]) == 1

@@ -1,8 +1,8 @@
 """The match by layout: its time per cell, and what the chosen tiles cost beside the best ones.
 
 CLIP is scaled to 1280x720, in cells of 16 pixels. Time is the thread's CPU time, in turns with the
-galleries: each of them matches some frames, then the next. The cost is that of some decisions of
-each frame, over the cost of the best of all tiles by the same rules (bench/quality/recall.py).
+galleries: each of them matches some frames, then the next. The cost is that of sampled decisions,
+over the cost of the best of all tiles by the same rules (bench/quality/recall.py).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import resource
 import tempfile
 import time
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from bench.common import clip
 from bench.quality.recall import layout_costs
 from livemosaic.gallery import open_gallery
 from livemosaic.media.frame import Frame
-from livemosaic.mosaic.match.layout import UNHURRIED_CELLS
+from livemosaic.mosaic.match.layout import UNHURRIED_CELLS, LayoutMatcher
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.sources import open_source
@@ -30,6 +31,8 @@ from livemosaic.sources import open_source
 from .results import Row, add_sizes, galleries, save
 
 SETTINGS = MosaicSettings(tile_px=16, scale=1.0, for_screen=True)
+_THOROUGH = partial(LayoutMatcher, hurry=False)  # as for files, and single pictures
+SPOTS = 4  # of the clip, where costs are compared
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=200)
     parser.add_argument("--skip", type=int, default=0, help="frames at the beginning of the clip")
     parser.add_argument("--turns", type=int, default=4)
-    parser.add_argument("--compared", type=int, default=300, help="decisions, 0 for none")
+    parser.add_argument(
+        "--compared", type=int, default=200, help="decisions of each kind, 0 for none"
+    )
 
 
 def main(args: argparse.Namespace) -> None:
@@ -69,7 +74,8 @@ class Match:
     """The match of a stream with a gallery."""
 
     def __init__(self, path: Path, frame: Frame) -> None:
-        self._mosaic = Mosaic(open_gallery(path), SETTINGS)
+        self._gallery = open_gallery(path)
+        self._mosaic = Mosaic(self._gallery, SETTINGS)
         self._mosaic.warm_up(frame.width, frame.height, frame.colour)
         self._mosaic.process(frame)
         self._at: dict[str, float] = {}
@@ -112,22 +118,30 @@ class Match:
         return us | {"cells": float(cells.mean()), "stages_ms": stages, "minor_faults": faults}
 
     def costs(self, frames: list[Frame], samples: int) -> dict[str, float]:
-        """The median of chosen costs over the best ones, with the same split, and their means."""
-        of: dict[str, list[tuple[float, float]]] = {"cost": [], "cost_hurried": []}
-        some = frames[:: max(1, len(frames) // 10)]
-        for number, frame in enumerate(some):
-            if number % 2 == 0:  # a first picture, then a frame that follows it
-                self._mosaic.forget()
-            self._mosaic.process(frame)
-            cells = self._mosaic.cells
-            costs = layout_costs(self._mosaic, frame, samples=samples // len(some))
-            hurried = cells.active > UNHURRIED_CELLS
-            of["cost_hurried" if hurried else "cost"] += zip(costs.chosen, costs.best, strict=True)
+        """The median of chosen costs over the best ones, and the means: of first pictures in a
+        hurry and without any, and of the frame after the hurried one, if that is not hurried."""
+        at = np.linspace(0, len(frames) - 2, SPOTS).astype(int)
+        mosaics = {
+            "hurried": self._mosaic,
+            "thorough": Mosaic(self._gallery, SETTINGS, matcher=_THOROUGH),
+        }
+        of: dict[str, list[tuple[float, float]]] = {}
+        for spot in at:
+            for name, mosaic in mosaics.items():
+                mosaic.forget()
+                for number, frame in enumerate(frames[spot : spot + 2]):
+                    mosaic.process(frame)
+                    kind = name
+                    if number:
+                        if mosaic.cells.active > UNHURRIED_CELLS or name == "thorough":
+                            continue
+                        kind = "live"
+                    costs = layout_costs(mosaic, frame, samples=samples // SPOTS)
+                    pairs = zip(costs.chosen.tolist(), costs.best.tolist(), strict=True)
+                    of.setdefault(kind, []).extend(pairs)
         made = {}
         for name, pairs in of.items():
-            if pairs:
-                chosen, best = np.array(pairs).T
-                made[name] = float(round(np.median(chosen / best), 4))
-                made[f"{name}_mean"] = float(round(chosen.sum() / best.sum(), 4))
-                made[f"{name}_samples"] = len(pairs)
+            chosen, best = np.array(pairs).T
+            made[f"cost_{name}"] = float(round(np.median(chosen / best), 4))
+            made[f"cost_{name}_mean"] = float(round(chosen.sum() / best.sum(), 4))
         return made

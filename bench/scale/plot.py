@@ -31,7 +31,7 @@ PANELS = (
     Panel("Match per cell, µs of CPU", "match", "tiles",
           {"match_us": "moving picture", "match_hurried_us": "in a hurry"}),
     Panel("Cost beside the best of all tiles, median", "match", "tiles",
-          {"cost": "moving picture", "cost_hurried": "in a hurry"}),
+          {"cost_thorough": "single picture", "cost_live": "live", "cost_hurried": "in a hurry"}),
     Panel("Time to open, s", "open", "tiles",
           {"open_s": "open", "first_picture_s": "start to first picture"}),
     Panel("Own memory, MB", "open", "tiles", {"private_mb": "after the first picture"}),

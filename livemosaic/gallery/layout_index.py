@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit import F32, I16, I32, U8, U16, Bools, kernel, kernel_part
-from .cluster_groups import Groups, group_clusters
+from .cluster_groups import MOST_CLUSTERS, Groups, group_clusters
 from .file_format import Gallery
 from .joined import JoinedGallery
 from .kmeans import kmeans
@@ -44,8 +44,12 @@ _MIN_MEAN_WEIGHT = 0.2
 # clusters to compare. The best number is near the square root of the number of variants.
 _MIN_CLUSTER, _MAX_CLUSTER = 16, 256
 
-# The clusters are made for this tint, but serve every tint.
-_CLUSTERS_TINT = 0.5
+# The clusters are made for this tint, but serve every tint. Those of a very large gallery are made
+# for the default one, and their variants are alike in what no cell changes, too: the residual, and
+# the expected detail. With a million tiles the nearest 16 clusters then have the best tile of most
+# cells; else it costs 5 % less than what they have, in the median.
+_CLUSTERS_TINT, _LARGE_TINT = 0.5, 0.8
+_LARGE = MOST_CLUSTERS * _MAX_CLUSTER  # variants
 
 # The clusters are made again when a live gallery has so many times the variants that they were made
 # of, or so many times fewer.
@@ -60,11 +64,11 @@ VARIANTS_TOGETHER = 16_384
 
 # How the index of a gallery file is made. The version changes with anything that changes one.
 INDEX_KIND = {
-    "version": 1,
+    "version": 2,
     "coefficients": [COARSE, FINE],
     "lanes": LANES,
     "cluster": [_MIN_CLUSTER, _MAX_CLUSTER],
-    "tint": _CLUSTERS_TINT,
+    "tint": [_CLUSTERS_TINT, _LARGE_TINT],
     "detail": _DETAIL_SHARE,
 }
 
@@ -399,14 +403,14 @@ def _shapes(places: int, slots: int) -> dict[str, tuple[tuple[int, ...], Any]]:
     }
 
 
-def new_index(gallery: Gallery) -> LayoutIndex:
-    """An index that is made of the tiles alone."""
-    return _new_index(_rows_from(gallery, 0))
+def new_index(gallery: Gallery, *, large: int = _LARGE) -> LayoutIndex:
+    """An index that is made of the tiles alone; `large` is another number of variants for tests."""
+    return _new_index(_rows_from(gallery, 0), large)
 
 
-def _new_index(gallery: _Rows) -> LayoutIndex:
+def _new_index(gallery: _Rows, large: int = _LARGE) -> LayoutIndex:
     tiles = np.flatnonzero(~gallery.gone).astype(np.int32)
-    variant, start = _in_clusters(gallery.points, _variants(gallery.mirrors, tiles))
+    variant, start = _in_clusters(gallery.points, _variants(gallery.mirrors, tiles), large)
     shapes = _shapes(len(variant), int(_slots(start)[-1]))
     arrays = {name: np.empty(*shapes[name]) for name in _OF_RUNS}
     ends = dict.fromkeys(_OF_RUNS, 0)
@@ -493,13 +497,18 @@ def _problem(arrays: Mapping[str, NDArray[Any]], gallery: Gallery) -> str:
     return ""
 
 
-def _in_clusters(points: U8, variant: I32) -> tuple[I32, I32]:
+def _in_clusters(points: U8, variant: I32, large: int = _LARGE) -> tuple[I32, I32]:
     """The variants in the order of their clusters, and where each begins, and the end."""
-    scale = np.sqrt(weights(_CLUSTERS_TINT)[:COARSE])
-    weighted = np.empty((len(variant), COARSE), np.float32)
+    is_large = len(variant) > large
+    scale = np.sqrt(weights(_LARGE_TINT if is_large else _CLUSTERS_TINT)[:COARSE])
+    weighted = np.empty((len(variant), COARSE + is_large), np.float32)
     for begin in range(0, len(variant), VARIANTS_TOGETHER):
         part = slice(begin, begin + VARIANTS_TOGETHER)
-        weighted[part] = _encode_variants(points, variant[part])[0][:, :COARSE] * scale
+        codes, residual = _encode_variants(points, variant[part])
+        weighted[part, :COARSE] = codes[:, :COARSE] * scale
+        if is_large:
+            detail = np.square(codes[:, COARSE:]).sum(axis=1)
+            weighted[part, COARSE] = np.sqrt(residual + np.float32(_DETAIL_SHARE) * detail)
     size = int(np.clip(np.sqrt(len(variant)), _MIN_CLUSTER, _MAX_CLUSTER))
     start, order = kmeans(weighted, size)
     return variant[order], start

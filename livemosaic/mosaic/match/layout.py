@@ -44,9 +44,10 @@ _PROMISING_UNTINTED = 2.1
 _LARGE_GALLERY = 100_000
 _LARGE_PROBES, _LARGE_TRIES = 3, 2
 _LARGE_PROBES_UNHURRIED = 16
-
-# And the clusters of so many groups, see `Groups`.
+# Where clusters are in groups (see `Groups`), of so many groups, which leaves the time for more
+# clusters and tiles. Twice the groups find nothing better, even with a million tiles.
 _GROUPS, _GROUPS_UNHURRIED = 8, 16
+_GROUPED_PROBES, _GROUPED_TRIES = 6, 4
 
 # A frame with more cells to match is hurried: a picture in time is worth more than the best fit of
 # what moves or is new. bench/match.py measures how often the best tile is missed.
@@ -133,15 +134,25 @@ class LayoutMatcher(Matcher):
         penalties += _crop_penalty(grid) * gallery.added_crops[index.variant // 2]
         penalties = (index.residual + penalties).astype(np.float32)
         probes, tries = len(index.start) - 1, _TRIES
+        grouped = len(index.groups.slots) > 2
         if len(index.variant) > large_gallery:
-            probes = min(probes, _LARGE_PROBES if hurry else _LARGE_PROBES_UNHURRIED)
-            tries = _LARGE_TRIES if hurry else _TRIES
+            most, tries = _LARGE_PROBES, _LARGE_TRIES
+            if grouped:
+                most, tries = _GROUPED_PROBES, _GROUPED_TRIES
+            if not hurry:
+                most, tries = _LARGE_PROBES_UNHURRIED, _TRIES
+            probes = min(probes, most)
         share = _HURRIED_VARIANTS * (len(index.start) - 1) / len(index.variant)
         self._hurried_probes = int(np.clip(share, _LARGE_PROBES, _HURRIED_PROBES))
+        if grouped:
+            self._hurried_probes = _LARGE_PROBES
         max_uses = settings.max_uses or grid.cells
         mean_penalties = np.add.reduceat(penalties, index.start[:-1]) / np.diff(index.start)
         if gallery.gone.any():
             penalties[gallery.gone[index.variant // 2]] = np.inf
+        if grouped:  # then they differ in detail, too, see `layout_index`
+            details = np.add.reduceat(index.details, index.slots[:-1], dtype=np.int64)
+            mean_penalties += details / COST_LEVELS / np.diff(index.start)
         self.rules = Rules(
             weights=weights(settings.tint),
             penalties=penalties,
