@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import struct
@@ -38,6 +39,7 @@ from livemosaic.gallery.layout_index import (
     new_index,
 )
 from livemosaic.gallery.live import LiveGallery
+from livemosaic.gallery.part import write_part
 
 from .gallery_files import photo, photo_of_person, write_photos
 from .program import Program, needs_jit
@@ -327,6 +329,16 @@ def test_a_damaged_tile_in_a_mosaic(file: Path, large: None) -> None:
         cv2.resize(it, (20, 15), interpolation=cv2.INTER_AREA) for it in (blurred, whole)
     )
     assert np.abs(small.astype(int) - same).max() <= 3
+
+
+def test_a_damaged_tile_in_a_poster(file: Path, large: None) -> None:
+    """Its process gets a whole file, with the blurs of the live picture."""
+    points, file_of_part = Gallery.open(file).points, io.BytesIO()
+    (ids,) = write_part(damaged_tiles(file), [np.array([[3, 70]], np.int32)], file_of_part)
+    part = Gallery(file_of_part.getvalue(), name="part")
+    for number, tile in zip(ids.ravel(), (3, 70), strict=True):
+        small = cv2.resize(part.tiles[number], (4, 4), interpolation=cv2.INTER_AREA)
+        assert np.abs(small.astype(int) - points[tile]).mean() < 12
 
 
 @needs_jit

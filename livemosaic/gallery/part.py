@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .change import recipe_of
+from .damage import stored_tiles
 from .file_format import Gallery, GalleryWriter
 
 _AT_ONCE = 64  # tiles; copying one does not let other threads run
@@ -22,7 +23,7 @@ def write_part(
     """Write some tiles of a gallery, with the first one of each of their photos, as a gallery file.
 
     The photos have the same paths, and whatever else the gallery knows of them, but the tiles are
-    of one cluster: the part is for pictures whose tiles are chosen.
+    of one cluster: the part is for pictures whose tiles are chosen. Damaged tiles are blurred.
 
     Parameters
     ----------
@@ -42,7 +43,8 @@ def write_part(
     heads[:, 0] = np.searchsorted(photos, heads[:, 0])
     with closing(GalleryWriter(file)) as writer:
         for start in range(0, len(kept), _AT_ONCE):
-            writer.append(gallery.tiles[kept[start : start + _AT_ONCE]])
+            some = kept[start : start + _AT_ONCE]
+            writer.append(stored_tiles(gallery, some, on_damage=lambda error: None))
         uncut = np.flatnonzero(of_photos)
         for start in range(0, len(uncut), _AT_ONCE):
             writer.append_uncut(gallery.uncut[uncut[start : start + _AT_ONCE]])

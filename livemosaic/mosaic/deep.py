@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from ..errors import GalleryError
+from ..gallery.damage import refuse
 from ..gallery.file_format import Gallery
 from ..jit import I16, I32, U8, U16, Bools, kernel
 from ..media.colour import Colour
@@ -23,7 +24,7 @@ from .area import Area, mix_deep
 from .compositor import Part
 from .grid import Grid
 from .spotlight import Drawn
-from .tile_cache import TileCache, refuse
+from .tile_cache import TileCache
 from .tint import PlaneTint, plane_tints
 
 

@@ -22,6 +22,7 @@ from ..errors import GalleryError, OptionError, UsageError
 from ..exclusive import exclusive
 from ..gallery import open_gallery
 from ..gallery.cut import cut_gallery
+from ..gallery.damage import refuse
 from ..gallery.file_format import Gallery
 from ..gallery.layout_features import cell_lab, points_to_lab
 from ..gallery.snapshot import GallerySnapshot
@@ -42,7 +43,7 @@ from .match import matcher_class
 from .match.base import Matcher
 from .settings import MAX_TILE_PX, MosaicSettings
 from .spotlight import Spotlight, Spotlights
-from .tile_cache import MAX_BYTES, TileCache, refuse
+from .tile_cache import MAX_BYTES, TileCache
 from .tint import CellTint
 
 # `warm_up` caches all tiles of galleries up to this size. Of larger ones, few are ever shown.

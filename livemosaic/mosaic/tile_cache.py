@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GalleryError
+from ..gallery.damage import refuse, stored_tiles
 from ..gallery.file_format import Gallery
 from ..gallery.full_size import full_size_tiles
 from ..gallery.snapshot import GallerySnapshot
@@ -26,11 +27,6 @@ MAX_BYTES = 2**29
 # The gallery releases its memory after so many bytes were read. Releasing it after each frame takes
 # 0.4 ms each, with mapping the pages beside it again; after 16 MB, 7 ms at once.
 _READ_BYTES = 2**21
-
-
-def refuse(error: GalleryError) -> None:
-    """Do without no tile."""
-    raise error
 
 
 class TileCache:
@@ -122,7 +118,7 @@ class TileCache:
 
     def _fill(self, ids: I32, slots: I32) -> None:
         n, width, height = len(ids), self._width, self._height
-        picture = self._resized(self._stored(ids))
+        picture = self._resized(stored_tiles(self._gallery, ids, self._on_damage))
         if self._full_size:
             tiles = picture.reshape(n, height, width, 3)
             found = full_size_tiles(self._gallery, ids, (width, height))
@@ -137,22 +133,6 @@ class TileCache:
             small = cv2.resize(full, size, interpolation=cv2.INTER_AREA)
             plane[slots] = small.reshape(n, height // 2, width // 2)
         self._slot[ids], self._tile[slots] = slots, ids
-
-    def _stored(self, ids: I32) -> U8:
-        """Tiles as the gallery has them."""
-        gallery = self._gallery
-        try:
-            return gallery.tiles[ids]
-        except GalleryError as error:
-            self._on_damage(error)
-        size = (gallery.tile_width, gallery.tile_height)
-        made = np.empty((len(ids), *size[::-1], 3), np.uint8)
-        for out, tile in zip(made, ids.tolist(), strict=True):
-            try:
-                out[:] = gallery.tiles[tile]
-            except GalleryError:
-                cv2.resize(gallery.points[tile], size, out, interpolation=cv2.INTER_LINEAR)
-        return made
 
     def _samples(self, bgr: U8) -> tuple[U8, NDArray[Any]]:
         """The Y'CbCr of tiles, uint8 (h, w, 3) as `bgr`, and the same as it is painted."""
