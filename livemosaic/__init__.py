@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .errors import GalleryError, LivemosaicError, OptionError, SinkError, SourceError, UsageError
+from .errors import (
+    ClusterError,
+    GalleryError,
+    LivemosaicError,
+    OptionError,
+    SinkError,
+    SourceError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from .api import mosaic_frames, render
@@ -35,6 +43,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AddedPhoto",
     "Area",
+    "ClusterError",
     "Colour",
     "Control",
     "Frame",

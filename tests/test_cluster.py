@@ -48,10 +48,24 @@ def is_running(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
+def ports_of_workers() -> list[tuple[str, int]]:
+    """The addresses at which processes wait that this one has started."""
+    psutil = pytest.importorskip("psutil")  # Dask needs it
+    return [
+        tuple(connection.laddr)
+        for child in psutil.Process().children(recursive=True)
+        for connection in child.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+
 def test_all_of_an_engine(engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """One test, because starting workers takes seconds."""
     assert engine.places == 2
     assert len(engine.workers) == 2
+    ports = ports_of_workers()
+    assert {host for host, _ in ports} <= {"127.0.0.1"}
+    assert len(ports) <= 2  # of Dask's workers, none for their web server
     assert sorted(engine.run(tasks.square, range(7))) == [(n, n * n) for n in range(7)]
     assert list(engine.run(tasks.square, [])) == []
     assert set(dict(engine.run(tasks.processors, range(2))).values()) == {(1, 1, 1)}

@@ -112,8 +112,9 @@ class DaskWorkers(Workers):
                 client.register_plugin(_OwnWorker())
                 client.run_on_scheduler(_stop_web_server)
             except Exception as error:
-                fix = "run with -v for the details, or leave --cluster out"
-                problem = problem_of(error)
+                problem = " ".join(str(error).split()) or type(error).__name__
+                fix = "a script must guard its own code by if __name__ == '__main__'; else run "
+                fix += "with -v for the details"
                 raise ClusterError(f"{where}: cannot start: {problem}; {fix}") from error
             workers = cls(where, client, None, cleanup)
             workers._begin()
@@ -225,7 +226,7 @@ class DaskWorkers(Workers):
             return
         try:
             facts: Facts = future.result(timeout=_RESULT_S)
-        except TimeoutError:
+        except (TimeoutError, distributed.CancelledError, distributed.KilledWorker):
             return  # the next look checks it again, or finds that it has gone
         except ImportError as error:
             problem = f"its livemosaic cannot be used: {error}"
