@@ -326,7 +326,7 @@ def test_a_file_keeps_it(tmp_path: Path) -> None:
 def test_more_than_is_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photos = scenes(5, 90, 60)
     few = Gallery.from_images(photos, crops=0)
-    monkeypatch.setattr("livemosaic.gallery.file_format.MAX_SPOOLED", 1)
+    monkeypatch.setattr("livemosaic.gallery.rows.MAX_IN_MEMORY", 1)
     np.testing.assert_array_equal(Gallery.from_images(photos, crops=0).uncut, few.uncut)
 
 

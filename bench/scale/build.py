@@ -1,4 +1,4 @@
-"""Build a gallery of many photos: by one process, by 2 workers, with one killed, then all killed.
+"""Build a gallery of many photos: by one process, by workers, with one killed, then all killed.
 
 CROPS has small photos, as bench/crops.py makes them. Each build is the command in a process of its
 own; the memory is the highest of each process, without what is mapped from files, looked at ten
@@ -18,14 +18,23 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.common import ROOT, livemosaic
 
 from .results import Row, save
+
+# The command reads so many photos with processes; this uses threads only.
+BY_THREADS = """
+import sys
+from livemosaic import build_gallery
+output, tile, *paths = sys.argv[1:]
+print(build_gallery(paths, output, tile_px=int(tile)).photos, "photos", file=sys.stderr)
+"""
 
 PLANNED = 10_000_000
 LOOK_S = 0.1
@@ -42,28 +51,38 @@ def main(args: argparse.Namespace) -> None:
     cluster = ("--cluster", f"local:{args.workers}")
     with TemporaryDirectory(dir=args.work) as name:
         folder = Path(name)
+        output = folder / "bench.gallery"
 
-        def build(*words: str, at_half: Callable[[Build], None] | None = None) -> Build:
-            made = Build(args.crops, folder / "bench.gallery", "--tile", str(args.tile), *words)
-            made.watch(at_half)
-            return made
+        def build(
+            *words: str, of: Sequence[Path] = (), at_half: Callable[[Build], None] | None = None
+        ) -> Build:
+            paths = of or [args.crops]
+            command = livemosaic("gallery", "build", *map(str, paths), "-o", str(output), *words)
+            return Build([*command, "--tile", str(args.tile)], output, at_half)
 
-        kept = folder / "kept"
-        build("--shards", str(kept))  # the number of shards, and kernels are compiled
+        # The first build makes shards, and compiles kernels; the second only puts them together.
+        few = sorted(path for path in args.crops.iterdir() if path.is_dir())
+        few = few[: -(-len(few) // 4)]
+        part, kept = folder / "part", folder / "kept"
+        build("--shards", str(part), of=few)
+        part_merged = build("--shards", str(part), of=few)
+        build("--shards", str(kept))
         shards = len(list(kept.glob("*.shard")))
         size = sum(path.stat().st_size for path in kept.glob("*.shard"))
         merged = build("--shards", str(kept))
-        one = build()
+        threads = [sys.executable, "-c", BY_THREADS, str(output), str(args.tile), str(args.crops)]
+        one = Build(threads, output)
+        processes = build()
         both = build(*cluster)
         Build.half = shards // 2
         with_one_killed = build(*cluster, at_half=Build.kill_worker)
         build(*cluster, at_half=Build.kill_all)
         again = build(*cluster)
         again_made = shards - len(again.seen)
-        whole = {it.digest for it in (merged, one, both, with_one_killed, again)}
-    photos = one.photos
+        whole = {it.digest for it in (merged, one, processes, both, with_one_killed, again)}
     rows: list[Row] = [
-        {"case": "one process", "workers": 1, **one.row()},
+        {"case": "threads of one process", "workers": 1, **one.row()},
+        {"case": "a process for each processor", **processes.figures()},
         {"case": "workers", "workers": args.workers, **both.row()},
         {"case": "one killed", **with_one_killed.figures()},
         {
@@ -76,22 +95,24 @@ def main(args: argparse.Namespace) -> None:
         {"case": "all of them", "same bytes": len(whole) == 1, "shards_mb": round(size / 1e6)},
     ]
     for workers in (16, 100):
-        rows.append(plan(workers, photos, one, merged, size))
+        rows.append(plan(workers, one, merged, part_merged, size))
     save(args.work, "build", rows)
 
 
-def plan(workers: int, photos: int, one: Build, merged: Build, shards_bytes: int) -> Row:
-    """Ten million photos of the same kind: workers read, one process puts together."""
+def plan(workers: int, one: Build, merged: Build, part: Build, shards_bytes: int) -> Row:
+    """Ten million photos of the same kind: workers read, one process puts together. What each photo
+    costs there is what more photos cost beside fewer."""
+    photos, more = merged.photos, merged.photos - part.photos
     reading_s = (one.cpu_s - merged.cpu_s) / photos / workers
-    merging_s = merged.seconds / photos
-    own_mb = max(merged.memory.values()) - merged.least_mb
+    merging_s = (merged.seconds - part.seconds) / more
+    own_mb = (merged.main_mb - part.main_mb) / more
     return {
-        "case": f"plan: {PLANNED:,} photos, {workers} workers, not measured",
+        "case": f"plan: {PLANNED:,} photos, {workers} workers; calculated, not measured",
         "hours": round(PLANNED * max(reading_s, merging_s) / 3600, 2),
-        "limited by": "merging" if merging_s > reading_s else "reading",
+        "limited by": "putting together" if merging_s > reading_s else "reading",
         "gallery_gb": round(merged.bytes / photos * PLANNED / 1e9, 1),
         "shards_gb": round(shards_bytes / photos * PLANNED / 1e9, 1),
-        "main_process_mb": round(merged.least_mb + own_mb / photos * PLANNED),
+        "main process_mb": round(merged.main_mb + own_mb * (PLANNED - photos)),
     }
 
 
@@ -100,20 +121,21 @@ class Build:
 
     half = 0
 
-    def __init__(self, crops: Path, output: Path, *words: str) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        output: Path,
+        at_half: Callable[[Build], None] | None = None,
+    ) -> None:
+        """Wait for the end; do something when half of the shards are there."""
         self.output = output
         self.memory: dict[int, float] = {}  # MB by process
-        self.least_mb = 0.0  # of the command when it begins to read
         self.seen = self.shards()  # at the start
         self._killed = False
-        command = livemosaic("gallery", "build", str(crops), "-o", str(output), "-y", *words)
-        self._began = time.perf_counter()
+        began = time.perf_counter()
         self.process = subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
         )
-
-    def watch(self, at_half: Callable[[Build], None] | None) -> None:
-        """Wait for the end; do something when half of the shards are there."""
         while os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             for number in (self.process.pid, *descendants(self.process.pid)):
                 with contextlib.suppress(OSError):
@@ -122,8 +144,6 @@ class Build:
                     if anonymous is not None:  # it has not ended
                         now_mb = int(anonymous[1]) * 1024 / 1e6
                         self.memory[number] = max(self.memory.get(number, 0), now_mb)
-            if not self.least_mb and self.output.with_name("bench.gallery.shards").exists():
-                self.least_mb = self.memory[self.process.pid]
             if at_half is not None and len(self.shards()) >= Build.half:
                 at_half(self)
                 at_half = None
@@ -131,7 +151,7 @@ class Build:
         _, status, usage = os.wait4(self.process.pid, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         self.cpu_s = usage.ru_utime + usage.ru_stime
-        self.seconds = time.perf_counter() - self._began
+        self.seconds = time.perf_counter() - began
         assert self.process.stderr is not None
         self.messages = self.process.stderr.read()
         if self._killed:
@@ -158,6 +178,11 @@ class Build:
         for number in [self.process.pid, *descendants(self.process.pid)]:
             with contextlib.suppress(OSError):
                 os.kill(number, signal.SIGKILL)
+
+    @property
+    def main_mb(self) -> float:
+        """The memory of the command itself."""
+        return self.memory[self.process.pid]
 
     def figures(self) -> Row:
         highest = sorted((round(mb) for mb in self.memory.values()), reverse=True)

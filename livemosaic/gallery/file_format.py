@@ -46,7 +46,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self, cast, overload
 
 import numpy as np
@@ -118,7 +117,6 @@ _PREFIX = struct.Struct("<8sIIQQ")
 _SUM = np.dtype("<u4")
 _START = _PREFIX.size + hashlib.sha256().digest_size  # 64, itself aligned
 MAX_READ = 2**28  # bytes; a larger file is mapped, and verified as it is read
-MAX_SPOOLED, _COPIED = 2**26, 2**20  # bytes in memory, and copied at once
 _VERIFIED = 4096  # blocks between two reports of progress
 _ALIGN = 64  # a cache line, and the widest SIMD word
 
@@ -729,13 +727,13 @@ def _check_header(header: Mapping[str, Any], *, photos: int) -> None:
 class GalleryWriter:
     """Writes a gallery file as a stream: tiles as they come, then the rest by `finish`."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    def __init__(self, file: IO[bytes], *, folder: str | None = None) -> None:
+        """`folder` is for a temporary file, by default the system's."""
+        self._file, self._folder = file, folder
         self._checksums = RunningChecksums()
         self._arrays: dict[str, dict[str, Any]] = {}
         self._tiles = 0
-        self._uncut: IO[bytes] | None = None  # what comes after the last tile
-        self._uncut_shape: tuple[int, ...] = (0,)
+        self._uncut: Rows | None = None  # what comes after the last tile
         file.write(bytes(_START))
         self._offset = _START
 
@@ -750,9 +748,8 @@ class GalleryWriter:
         """Add uncut photos, as large as tiles."""
         if len(photos):
             if self._uncut is None:
-                self._uncut = SpooledTemporaryFile(MAX_SPOOLED)  # noqa: SIM115
-            self._uncut.write(np.ascontiguousarray(photos).data)
-            self._uncut_shape = (self._uncut_shape[0] + len(photos), *photos.shape[1:])
+                self._uncut = Rows(OPTIONAL["uncut"][0], photos.shape[1:], self._folder)
+            self._uncut.append(photos)
 
     def close(self) -> None:
         """Free what was kept for `finish`."""
@@ -783,11 +780,7 @@ class GalleryWriter:
         """
         self._end(self._tiles)
         if self._uncut is not None:
-            self._begin("uncut", OPTIONAL["uncut"][0], self._uncut_shape[1:])
-            self._uncut.seek(0)
-            while part := self._uncut.read(_COPIED):
-                self._add(np.frombuffer(part, np.uint8))
-            self._end(self._uncut_shape[0])
+            self._write("uncut", self._uncut.blocks())
         start, path = array("q", [0]), bytearray()
         for photo in photos:
             path += photo.encode("utf-8", "surrogateescape")
@@ -871,9 +864,11 @@ def new_gallery_file(path: str | Path) -> Iterator[GalleryWriter]:
     path = Path(path)
     refuse_to_replace(path)
     try:
-        with atomic_write(path) as file, contextlib.closing(GalleryWriter(file)) as writer:
-            yield writer
-            refuse_to_replace(path)  # it may have come meanwhile
+        with atomic_write(path) as file:
+            made = GalleryWriter(file, folder=str(path.parent))
+            with contextlib.closing(made) as writer:
+                yield writer
+                refuse_to_replace(path)  # it may have come meanwhile
     except OSError as error:
         raise GalleryError(
             f"cannot write gallery {str(path)!r}: {words_of(error)}; choose another place"
