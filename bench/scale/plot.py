@@ -45,7 +45,7 @@ PANELS = (
 )  # fmt: skip
 
 WIDTH, HEIGHT, COLUMNS = 400, 250, 2
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 54, 34
+LEFT, RIGHT, TOP, BOTTOM = 56, 16, 54, 26
 COLOURS = ("#2166ac", "#d6604d", "#4d9221")
 
 
@@ -113,13 +113,12 @@ def _panel(panel: Panel, rows: list[Row]) -> list[str]:
     for value in at:
         anchor = "end" if value == at[-1] and len(at) > 1 else "middle"
         place = f'x="{x(value)}" y="{HEIGHT - BOTTOM + 18}" text-anchor="{anchor}"'
-        parts.append(f"<text {place}>{value:,.7g}</text>")
-    parts.append(
-        f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 3}" text-anchor="end">{panel.over}</text>'
-    )
+        parts.append(f"<text {place}>{_short(value)}</text>")
+    parts.append(f'<text x="{WIDTH - RIGHT}" y="18" text-anchor="end">{panel.over}</text>')
     for number, (name, words) in enumerate(panel.lines.items()):
         points = [(x(float(row[panel.over])), y(float(row[name]))) for row in rows if name in row]
-        colour, beside = COLOURS[number], LEFT + number * 150
+        colour = COLOURS[number]
+        beside = LEFT + 8 * len(" ".join(list(panel.lines.values())[:number])) + 12 * number
         line = " ".join(f"{px},{py}" for px, py in points)
         parts += [
             f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>',
@@ -127,6 +126,14 @@ def _panel(panel: Panel, rows: list[Row]) -> list[str]:
             f'<text x="{beside}" y="36" fill="{colour}">{escape(words)}</text>',
         ]
     return parts
+
+
+def _short(value: float) -> str:
+    """A number in few characters."""
+    for size, unit in ((1_000_000, "M"), (1_000, "k")):
+        if value >= size:
+            return f"{value / size:g} {unit}"
+    return f"{value:g}"
 
 
 def _step(highest: float) -> float:
