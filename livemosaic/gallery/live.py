@@ -88,6 +88,7 @@ class LiveGallery:
         self._gone = Rows(gallery.gone)
         self._means: Rows | None = None  # the mean colour of each tile, once they are needed
         self._added: dict[str, AddedPhoto] = {}  # in the order in which they joined
+        self._inside: dict[tuple[str, ...], list[str]] = {}  # known in these folders at first
         gone = set(gallery.source_photo[gallery.gone].tolist())
         self._numbers = {
             name: number
@@ -129,10 +130,13 @@ class LiveGallery:
     def stamps_in(self, folders: Sequence[str]) -> dict[str, Stamp]:
         """The stamps of the photos in some folders, by absolute paths."""
         inside = tuple(os.path.join(folder, "") for folder in folders)
+        if inside not in self._inside:  # a list for each call would be of a million
+            self._inside[inside] = [it for it in list(self._numbers) if it.startswith(inside)]
+        joined = (it.path for it in self.added_photos() if it.path.startswith(inside))
         return {
             name: stamp
-            for name in list(self._numbers)
-            if name.startswith(inside) and (stamp := self.stamp(name)) is not None
+            for name in (*self._inside[inside], *joined)
+            if (stamp := self.stamp(name)) is not None
         }
 
     def added_photos(self) -> list[AddedPhoto]:
