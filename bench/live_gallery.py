@@ -2,10 +2,11 @@
 stays.
 
     python bench/live_gallery.py CLIP [--tiles 20000] [--seconds 60] [--every 1.0] [--still]
+    python bench/live_gallery.py CLIP --gallery photos --gallery large.gallery
 
 CLIP is a film of 720p; it is played as if it were live, again and again. The gallery has tiles of
-smooth random colours. A photo is added every second, and one is removed every three seconds.
---still adds none, for comparison.
+smooth random colours, or is that of --gallery, or several. A photo is added every second, and one
+is removed every three seconds. --still adds none, for comparison.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from common import machine
 from live_child import resident_mb
 
 from livemosaic.control.state import Control, LiveState
-from livemosaic.gallery import Gallery, LiveGallery, Recipe
+from livemosaic.gallery import Gallery, LiveGallery, Recipe, open_gallery
 from livemosaic.gallery.build import write_gallery
 from livemosaic.gallery.file_format import GalleryWriter
 from livemosaic.gallery.layout_features import cell_points, points_to_lab
@@ -131,6 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("clip")
     parser.add_argument("--tiles", type=int, default=20_000)
+    parser.add_argument("--gallery", action="append")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--every", type=float, default=1.0)
     parser.add_argument("--still", action="store_true")
@@ -138,7 +140,8 @@ def main() -> None:
 
     cv2.setNumThreads(1)
     print(machine())
-    live = LiveGallery(gallery_of(args.tiles))
+    gallery = open_gallery(args.gallery) if args.gallery else gallery_of(args.tiles)
+    live = LiveGallery(gallery)
     with tempfile.TemporaryDirectory() as folder:
         pipeline = live_film(repeated(args.clip, folder, args.seconds), live, args.seconds)
         ended, memory = threading.Event(), [resident_mb()]
@@ -152,14 +155,16 @@ def main() -> None:
                 if not args.still:
                     live.add([smooth(10**7 + number, 200)])
                     if number % 3 == 0:
-                        live.remove([str(number)])
+                        live.remove([gallery.sources.path(number)])
 
         thread = threading.Thread(target=change)
         thread.start()
         pipeline.run()
         ended.set()
         thread.join()
-    print(f"{args.tiles} tiles, {args.seconds} s, {'no photo' if args.still else 'photos'} joining")
+    print(
+        f"{len(gallery)} tiles, {args.seconds} s, {'no photo' if args.still else 'photos'} joining"
+    )
     tell(pipeline.report(), memory)
 
     frames = []
