@@ -13,6 +13,8 @@ from ..argument import positive, take, whole
 if TYPE_CHECKING:
     from ..media.frame import Item, StreamInfo  # brings NumPy
 
+EARLY_S = 5.0  # before a part of a file it is read, see `Source.skip_to`
+
 CaptureMode = tuple[int, int, Fraction]  # width, height, frames/s
 DEFAULT_CAPTURE: CaptureMode = (1280, 720, Fraction(30))  # what video calls expect
 
@@ -75,10 +77,13 @@ class Source(ABC):
     @abstractmethod
     def __iter__(self) -> Iterator[Item]: ...
 
-    def skip_to(self, time_s: Fraction, items: Iterator[Item]) -> Iterator[Item]:
+    def skip_to(
+        self, time_s: Fraction, items: Iterator[Item], *, early_s: float = EARLY_S
+    ) -> Iterator[Item]:
         """Go on from a frame at or before a time, if that is quicker than to read all up to there.
 
         `items` is the iteration, of which the first frame was taken; returns the one to go on with.
+        It begins `early_s` before the time or earlier: a subtitle of that time may begin so early.
         """
         return items
 

@@ -14,7 +14,7 @@ from ..errors import SourceError
 from ..media.ffmpeg import av, demux, fraction, packet_begin_s, reason
 from ..media.frame import Frame, Item, TrackPacket
 from ..media.urls import is_url
-from .base import Source, SourceOptions
+from .base import EARLY_S, Source, SourceOptions
 from .decoder import VideoDecoder, ignored_streams, other_tracks
 from .discontinuity import Discontinuity
 from .image import open_images
@@ -40,8 +40,6 @@ LEAPS = 0x0200
 # If there is no sound, or its rate is not known, it looks further.
 _HEADERLESS = {"mpegts", "mpeg"}
 _FURTHER = {"probesize": "64000000", "analyzeduration": "60000000"}  # bytes, microseconds
-# A part of a file is read from a key frame this much before it: a subtitle may begin so early.
-_EARLIER_S = 5
 
 
 class FileSource(Source):
@@ -99,19 +97,21 @@ class FileSource(Source):
             raise self._connection_error
         self._warn_if_short()
 
-    def skip_to(self, time_s: Fraction, items: Iterator[Item]) -> Iterator[Item]:
-        early_s = time_s - _EARLIER_S
-        if self._pictures or self._pipe is not None or early_s <= self._start_s:
+    def skip_to(
+        self, time_s: Fraction, items: Iterator[Item], *, early_s: float = EARLY_S
+    ) -> Iterator[Item]:
+        begin_s = time_s - Fraction(early_s)
+        if self._pictures or self._pipe is not None or begin_s <= self._start_s:
             return items
         self._reopen()
         at_s, packets, early = time_s + self._origin_s, self._packets(), []
         try:
-            self._container.seek(int((early_s + self._origin_s) * av.time_base))
+            self._container.seek(int((begin_s + self._origin_s) * av.time_base))
             for packet in packets:
                 early.append(packet)
                 if packet.stream_index == self._video.stream.index:
-                    begin_s = packet_begin_s(packet)
-                    if begin_s is not None and begin_s <= at_s:
+                    first_s = packet_begin_s(packet)
+                    if first_s is not None and first_s <= at_s:
                         self._items = self._read(chain(early, packets))
                         return iter(self)
                     break

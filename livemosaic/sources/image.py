@@ -38,7 +38,7 @@ from ..media.image_reader import (
 )
 from ..media.urls import is_url
 from ..processors import usable_cores
-from .base import Source, SourceOptions
+from .base import EARLY_S, Source, SourceOptions
 from .i420 import Converter, fit
 from .input_paths import DEFAULT_RATE, InputPath, Pipe
 
@@ -219,7 +219,9 @@ class ImageSource(Source):
             while pending:
                 yield from self._counted(pending.popleft().result())
 
-    def skip_to(self, time_s: Fraction, items: Iterator[Item]) -> Iterator[Item]:
+    def skip_to(
+        self, time_s: Fraction, items: Iterator[Item], *, early_s: float = EARLY_S
+    ) -> Iterator[Item]:
         first = floor(time_s / self._time_base)
         self._pictures = dropwhile(lambda it: it[0] < first, self._pictures)
         return items

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ..errors import OptionError
 from ..media.ffmpeg import fraction, packet_begin_s, shift_packet
 from ..media.frame import Frame, Item, StatusEvent, StreamInfo, TrackPacket
-from .base import Source
+from .base import EARLY_S, Source
 
 T = TypeVar("T", bound=Item)
 
@@ -66,8 +66,10 @@ class PartSource(Source):
     def __iter__(self) -> Iterator[Item]:
         yield from _chained(self._ahead, self._items)
 
-    def skip_to(self, time_s: Fraction, items: Iterator[Item]) -> Iterator[Item]:
-        rest = self._source.skip_to(time_s + self._origin_s, self._items)
+    def skip_to(
+        self, time_s: Fraction, items: Iterator[Item], *, early_s: float = EARLY_S
+    ) -> Iterator[Item]:
+        rest = self._source.skip_to(time_s + self._origin_s, self._items, early_s=early_s)
         if rest is self._items:
             return items
         self._items = self._part_of(rest)
