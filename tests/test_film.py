@@ -19,6 +19,7 @@ from livemosaic.cluster.engine import Engine
 from livemosaic.cluster.join import decoding_times
 from livemosaic.cluster.packets import PacketFile, PacketWriter
 from livemosaic.cluster.plan import LONGEST_S, SHORTEST_S, find_cuts, split
+from livemosaic.errors import OptionError, UsageError
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame
@@ -34,7 +35,7 @@ SIZE = (64, 48)
 
 
 class HereEngine(Engine):
-    """Does the tasks in this process, the last first."""
+    """Does the tasks in this process, the shortest first."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -363,3 +364,93 @@ def test_inputs(name: str, gallery: Gallery, here: HereEngine, tmp_path: Path) -
 def test_options(name: str, gallery: Gallery, here: HereEngine, tmp_path: Path) -> None:
     source = film(tmp_path / "in.mp4", sound=["aac"], pts=VARIABLE)
     compare(source, tmp_path, gallery, **RUNS[name])
+
+
+# ---- what is kept, and what is not --------------------------------------------------------------
+
+
+def test_segments_are_the_parts_of_the_film(
+    gallery: Gallery, here: HereEngine, tmp_path: Path
+) -> None:
+    """A run of a part from one segment to another makes the same pictures: they join."""
+    open_gop = {"qp": "20", "g": "7", "bf": "3", "x264-params": "open-gop=1"}
+    source = film(tmp_path / "in.mp4", options=open_gop)
+    joined, part = tmp_path / "joined.mkv", tmp_path / "part.mkv"
+    options = {**OPTIONS, "codec": "ffv1", "gallery": gallery}
+    segments = render(source, joined, resume=True, **options)["film"]["segments"]
+    (_, begin, _, end) = (it["start_s"] for it in segments)
+    render(source, part, start=begin, end=end, **options)
+    first = segments[0]["frames"]
+    made = pictures(joined)[first : first + segments[1]["frames"] + segments[2]["frames"]]
+    # The next segment begins anew, where the part goes on.
+    alike = segments[1]["frames"]
+    assert pictures(part)[:alike] == made[:alike]
+
+
+class StoppedError(Exception):
+    pass
+
+
+class StoppingEngine(HereEngine):
+    """Is stopped after two tasks."""
+
+    def run(self, *places: Any, **more: Any) -> Iterator[tuple[int, Any]]:
+        for number, result in enumerate(super().run(*places, **more)):
+            yield result
+            if number == 1:
+                raise StoppedError
+
+
+def test_what_is_done_is_kept_while_options_and_film_are_the_same(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    options = {**OPTIONS, "gallery": gallery, "resume": True}
+
+    def again(engine: HereEngine, **more: Any) -> list[str]:
+        monkeypatch.setattr(films, "open_engine", lambda *_, **__: engine)
+        if isinstance(engine, StoppingEngine):
+            with pytest.raises(StoppedError):
+                render(source, out, **{**options, **more})
+        else:
+            assert render(source, out, **{**options, **more})["film"]["made"] == len(engine.done)
+        return engine.done
+
+    parts = tmp_path / "out.mp4.parts"
+    assert again(StoppingEngine()) == ["segment 3", "segment 1"]
+    assert again(StoppingEngine(), tint=0.5) == ["segment 3", "segment 1"]
+    assert len([*parts.glob("segment-*")]) == 2
+    (damaged, _) = parts.glob("segment-*")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert len(again(HereEngine(), tint=0.5)) == 3
+    assert again(StoppingEngine()) == ["segment 3", "segment 1"]
+    source.unlink()
+    film(source, 39)
+    assert len(again(HereEngine())) == 4
+    assert left(tmp_path) == ["in.mp4", "out.mp4"]
+
+
+def test_two_runs_do_not_make_the_same_film(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    options = {**OPTIONS, "gallery": gallery, "resume": True}
+
+    class Second(HereEngine):
+        def run(self, *places: Any, **more: Any) -> Iterator[tuple[int, Any]]:
+            with pytest.raises(UsageError, match="another run makes it"):
+                render(source, out, **options)
+            return super().run(*places, **more)
+
+    monkeypatch.setattr(films, "open_engine", lambda *_, **__: Second())
+    render(source, out, **options)
+
+
+def test_several_galleries(gallery: Gallery, here: HereEngine, tmp_path: Path) -> None:
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    assert gallery.path is not None
+    both = [str(gallery.path), "emoji"]
+    assert len(render(source, out, gallery=both, resume=True, **OPTIONS)["film"]["segments"]) == 4
+    images = list(np.zeros((3, 32, 32, 3), np.uint8))
+    with pytest.raises(OptionError, match="in memory"):
+        render(source, out, gallery=images, resume=True, **OPTIONS)

@@ -51,6 +51,9 @@ def run_film(
     if options.json:
         print_json(report)
     _log.info("%s", _summary(report))
+    if film.bad_frames:
+        problem = "%s: %d damaged frames or packets could not be decoded"
+        _log.warning(problem, report["input"], film.bad_frames)
     return 0
 
 

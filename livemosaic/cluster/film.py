@@ -8,6 +8,7 @@ import json
 import logging
 import operator
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..control.options import OPTIONS, RunOptions, values_of
 from ..errors import OptionError, SinkError, UsageError, words_of
 from ..gallery import BUILTIN, is_of_photos, open_gallery
+from ..gallery.joined import JoinedGallery
 from ..media.atomic_write import atomic_write
 from ..media.frame import StreamInfo
 from ..media.urls import local_path
@@ -45,7 +47,7 @@ from .segment import (
 if sys.platform != "win32":
     import fcntl
 if TYPE_CHECKING:
-    from ..gallery import GallerySpec
+    from ..gallery import Gallery, GallerySpec
 
 _logger = logging.getLogger("livemosaic")
 
@@ -93,6 +95,7 @@ class Film:
     done, kept, segments : how many segments are done, how many of them by earlier runs, of how
         many; 0 before there is a plan
     folder : where they are
+    bad_frames : of the input, that could not be decoded
     """
 
     def __init__(
@@ -118,7 +121,7 @@ class Film:
         self._stopping = self._cancelled = False
         final = Path(destination.location)
         self.folder = final.with_name(f"{final.name}{_ENDING}")
-        self.done = self.segments = self.kept = 0
+        self.done = self.segments = self.kept = self.bad_frames = 0
         self._report: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -165,12 +168,14 @@ class Film:
         """
         source, trial = self._source, self._trial
         with _own(self.folder, self._destination.name):
+            self._share_galleries()
             requirements = Requirements(
                 files=tuple(self._files()), shared=self.folder.absolute()
             ).absolute()
             key = self._key(requirements)
             plan, tracks = self._plan(source, key, on_progress)
             self._check(plan, trial)
+            self.bad_frames = plan.bad_frames
             tasks = self._tasks(plan, key)
             self._render(tasks, plan, requirements, on_progress)
             files = [PacketFile(task.path) for task in tasks]
@@ -223,15 +228,41 @@ class Film:
         """The gallery, which is made now if it is one of photos; workers take its file."""
         spec = self._gallery
         gallery = open_gallery(spec, recipe=self._options.recipe, progress=self._on_photos)
-        if isinstance(spec, str) and spec in BUILTIN:
-            text: str | tuple[str, ...] = spec
-        elif gallery.path is not None:
-            text = str(gallery.path.absolute())
-        else:
-            problem = "its gallery is in memory only; name a gallery file"
-            raise _refused(self._options, problem)
-        self._options = replace(self._options, gallery=text)
+        parts = gallery.parts if isinstance(gallery, JoinedGallery) else (gallery,)
+        texts = tuple(map(self._text_of, parts))
+        self._options = replace(self._options, gallery=texts if len(texts) > 1 else texts[0])
         return spec if is_of_photos(spec) else gallery
+
+    def _text_of(self, gallery: Gallery) -> str:
+        """A built-in gallery's name, or the path of a gallery."""
+        if gallery.path is None:
+            problem = "a gallery in memory is only in this process; name a gallery file"
+            raise _refused(self._options, problem)
+        name = gallery.name
+        if name in BUILTIN and open_gallery(name).path == gallery.path:
+            return name
+        return str(gallery.path.absolute())
+
+    @property
+    def _galleries(self) -> tuple[str, ...]:
+        """What workers open."""
+        names = self._options.gallery
+        return (names,) if isinstance(names, str) else tuple(names)
+
+    def _share_galleries(self) -> None:
+        """Put galleries of photos where other machines have them, too."""
+        cluster = self._options.cluster
+        if cluster is None or "://" not in cluster or not is_of_photos(self._gallery):
+            return
+        texts = []
+        for number, text in enumerate(self._galleries):
+            if text not in BUILTIN:
+                shared = self.folder.absolute() / f"gallery-{number}"
+                with _sink_errors(shared), atomic_write(shared) as file, open(text, "rb") as own:
+                    shutil.copyfileobj(own, file)
+                text = str(shared)
+            texts.append(text)
+        self._options = replace(self._options, gallery=tuple(texts))
 
     def _files(self) -> Iterator[Path]:
         """The files that each worker reads."""
@@ -239,8 +270,7 @@ class Film:
         path = Path(local_path(options.input))
         if path.is_file():  # else numbered pictures
             yield path
-        if isinstance(options.gallery, str) and options.gallery not in BUILTIN:
-            yield Path(options.gallery)
+        yield from (Path(name) for name in self._galleries if name not in BUILTIN)
         for picture in (options.outside, options.away):
             if picture is not None and os.path.isfile(picture):
                 yield Path(picture)
@@ -442,7 +472,9 @@ def _entries(folder: Path) -> list[Path]:
 def _remove(folder: Path) -> None:
     """Remove the folder of the parts; what else is in it stays."""
     for path in _entries(folder):
-        if path.name == "lock" or path.name.startswith(("plan-", "tracks-", "segment-", ".")):
+        if path.name == "lock" or path.name.startswith(
+            ("plan-", "tracks-", "segment-", "gallery-", ".")
+        ):
             with contextlib.suppress(OSError):
                 path.unlink()
     with contextlib.suppress(OSError):

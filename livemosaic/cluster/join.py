@@ -21,6 +21,7 @@ from ..sinks.file import FileDestination, FileSink
 from ..sources.file import LEAPS
 from .packets import PacketFile
 from .plan import Plan
+from .segment import silent
 
 _TELL = 500  # frames from one call of `on_frame` to the next
 
@@ -90,7 +91,8 @@ class JoinedVideo(VideoEncoder):
     def __init__(
         self, *places: Any, plan: Plan, segments: Sequence[PacketFile], **details: Any
     ) -> None:
-        super().__init__(*places, portable=True, **details)
+        with silent():
+            super().__init__(*places, portable=True, **details)
         self._plan, self._segments = plan, segments
         self._packets = self._joined()
 

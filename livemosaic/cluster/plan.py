@@ -36,7 +36,7 @@ SHORTEST_S, USUAL_S, LONGEST_S = 4, 8, 12
 # pictures around it: those of a shaken camera differ, too. (PySceneDetect's adaptive detector.)
 _DIFFERENCE, _TIMES, _AROUND = 12.0, 3.0, 2
 
-_LOOK_PX = 160  # width of the pictures that are compared
+_LOOK_PX = 80  # width of the pictures that are compared
 
 
 class PlannedFrame(NamedTuple):

@@ -26,7 +26,7 @@ from ..sinks.atomic_file import sink_errors
 from ..sinks.base import Destination, RunContext, Sink, one_thread
 from ..sinks.encoder import VideoEncoder
 from ..sinks.file import FileDestination
-from ..sources.base import Source
+from ..sources.base import EARLY_S, Source
 from ..sources.part import limited
 from .engine import teller
 from .packets import PacketFile, PacketWriter
@@ -75,14 +75,15 @@ def is_whole(path: Path) -> bool:
 def render_segment(task: SegmentTask) -> None:
     """Make the file of a segment, unless it is there; see `SegmentTask`.
 
-    Reads from the key frame before the segment. Where the frames are not those of the plan then,
-    because the index is wrong or pictures before the key frame are needed, it reads from the start.
+    Reads from the key frame before the segment. Where the frames are not those of the plan then, it
+    reads from an earlier one: some need the pictures before. At last it reads from the start: the
+    index may be wrong.
     """
     if task.is_done:
         return
-    for seeks in (True, False):
+    for early_s in (0.0, EARLY_S, None) if task.number else (None,):
         try:
-            _render(task, seeks=seeks)
+            _render(task, early_s)
             return
         except _OtherFramesError as error:
             _logger.debug("%s: %s", task, error)
@@ -96,12 +97,12 @@ class _OtherFramesError(SourceError):
     """The frames of a source are not those of the plan."""
 
 
-def _render(task: SegmentTask, *, seeks: bool) -> None:
+def _render(task: SegmentTask, early_s: float | None) -> None:
     plan = _plan(task.plan)
     options = task.options
     frames = plan.segment(task.number)
     destination = SegmentDestination.of(task.destination, task.path, len(frames))
-    with ExitStack() as undo:
+    with silent(), ExitStack() as undo:
         source = undo.enter_context(
             SegmentSource(
                 open_input(options, [destination]),
@@ -109,7 +110,7 @@ def _render(task: SegmentTask, *, seeks: bool) -> None:
                 frames,
                 rate=options.fps,
                 duration_s=options.duration,
-                seeks=seeks and task.number > 0,
+                early_s=early_s,
             )
         )
         pipeline = open_pipeline(source, [destination], without_part(options), undo)
@@ -117,6 +118,17 @@ def _render(task: SegmentTask, *, seeks: bool) -> None:
     destination.report.append(pipeline.report)
     tell = teller()
     pipeline.run(on_tick=lambda progress: tell(progress.frames_out))
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Print no warnings in the block: `Film` has printed them before, once for all segments."""
+    level = _logger.level
+    _logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        _logger.setLevel(level)
 
 
 @lru_cache(maxsize=1)
@@ -158,7 +170,7 @@ class SegmentSource(Source):
     time_base : of the planned frames
     frames : of the segment
     rate, duration_s : of the film, as for `Pipeline`
-    seeks : begin near the segment
+    early_s : read from a key frame at least so much before the segment; None: from the start
     """
 
     def __init__(
@@ -169,11 +181,11 @@ class SegmentSource(Source):
         *,
         rate: Fraction | None,
         duration_s: float | None,
-        seeks: bool,
+        early_s: float | None,
     ) -> None:
         self.name, self._source = source.name, source
         self._time_base, self._frames = time_base, frames
-        self._rate, self._duration_s, self._seeks = rate, duration_s, seeks
+        self._rate, self._duration_s, self._early_s = rate, duration_s, early_s
         self.info = film_info(source.info, rate, frames=len(frames))
 
     @property
@@ -203,11 +215,11 @@ class SegmentSource(Source):
     def _film(self) -> Iterator[Item]:
         """The items of the film, from its start or a place shortly before the segment."""
         items = iter(self._source)
-        if self._seeks:
+        if self._early_s is not None:
             first = next((it for it in items if isinstance(it, Frame)), None)
             begin_s = self._frames[0].pts * self._time_base
             if first is not None and first.pts * first.time_base < begin_s:
-                items = self._source.skip_to(begin_s, items)
+                items = self._source.skip_to(begin_s, items, early_s=self._early_s)
         elif self._duration_s is not None:  # counts from the first frame
             items = limited(items, self._duration_s)
         frame_rate = None if self._rate is None else FrameRate(self._rate, max_gap_s=MAX_GAP_S)
