@@ -396,7 +396,7 @@ def _silence() -> Iterator[None]:
     ]
     before = [logger.level for logger in loggers]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", module=r"(dask|distributed|tornado)\b")
         for logger in loggers if level is not None else ():
             logger.setLevel(level or 0)
         try:
