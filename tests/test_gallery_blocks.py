@@ -23,6 +23,7 @@ from livemosaic import (
     Mosaic,
     Pipeline,
     build_gallery,
+    open_gallery,
     open_sink,
     open_source,
     output_info,
@@ -147,6 +148,18 @@ def test_an_index_of_another_version_is_made_anew(file: Path) -> None:
     assert stored.kind["lanes"] == 16
     assert same(layout_index(gallery), new_index(gallery))
     gallery.verify()
+
+
+def test_a_cached_gallery_is_built_again_for_another_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVEMOSAIC_CACHE", str(tmp_path / "cache"))
+    write_photos(tmp_path / "photos", 3)
+    before = open_gallery(tmp_path / "photos").path
+    assert open_gallery(tmp_path / "photos").path == before
+    monkeypatch.setattr("livemosaic.gallery.cache.INDEX_VERSION", 99)
+    now = open_gallery(tmp_path / "photos").path
+    assert (now != before, list((tmp_path / "cache").glob("*.gallery"))) == (True, [now])
 
 
 @pytest.mark.parametrize("array", ["tiles", "uncut", "features"])

@@ -22,7 +22,7 @@ import numpy as np
 from ..errors import GalleryError, words_of
 from ..media.image_reader import ImageReader, flatten
 from .cache import cached_gallery
-from .file_format import FORMAT_VERSION, Gallery, new_gallery_file
+from .file_format import FORMAT_VERSION, INDEX_VERSION, Gallery, new_gallery_file
 from .recipe import RECIPE_VERSION, Recipe
 from .tiles import Tiles, photo_tiles, scale_tiles
 
@@ -83,7 +83,7 @@ def open_builtin(name: str) -> Gallery:
         data = chosen.file.read_bytes()
     except OSError as error:
         raise _damaged(name, words_of(error)) from None
-    version = f"{FORMAT_VERSION} {RECIPE_VERSION} {chosen!r} ".encode()
+    version = f"{FORMAT_VERSION} {INDEX_VERSION} {RECIPE_VERSION} {chosen!r} ".encode()
     key = hashlib.sha256(version + data).hexdigest()[:16]
 
     def build(path: Path) -> None:

@@ -19,7 +19,7 @@ from ..errors import GalleryError
 from ..jit import write_error
 from ..media.atomic_write import remove_remains
 from ..unfinished import add_unfinished
-from .file_format import FORMAT_VERSION, SUFFIX, Gallery
+from .file_format import FORMAT_VERSION, INDEX_VERSION, SUFFIX, Gallery
 from .recipe import RECIPE_VERSION, SHARDS, Recipe
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def photos_gallery(
     from .build import build_gallery
     from .photo_paths import find_photos
 
-    state = hashlib.sha256(f"{FORMAT_VERSION} {RECIPE_VERSION}\n".encode())
+    state = hashlib.sha256(f"{FORMAT_VERSION} {INDEX_VERSION} {RECIPE_VERSION}\n".encode())
     recipe = recipe or Recipe()
     found = find_photos(paths, videos=recipe.frames_of_videos > 0)
     for photo in [*found.photos, *(found.videos if recipe.frames_of_videos else ())]:

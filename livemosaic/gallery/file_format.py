@@ -92,6 +92,8 @@ OPTIONAL = {
     "uncut_crop": ("<i4", "w 4"),  # left, top, width, height in the photo; less of a panorama
     "heads": ("<i4", "h 5"),  # the photo's number, left, top, width, height
 }
+# Goes up with anything that makes another search index of the same tiles.
+INDEX_VERSION = 2
 # The search index, with m variants, s slots and c clusters, see `layout_index.py`.
 INDEX = {
     "index_variant": ("<i4", "m"),

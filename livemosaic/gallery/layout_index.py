@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..jit import F32, I16, I32, U8, U16, Bools, kernel, kernel_part
 from .cluster_groups import MOST_CLUSTERS, Groups, group_clusters
-from .file_format import Gallery
+from .file_format import INDEX_VERSION, Gallery
 from .joined import JoinedGallery
 from .kmeans import kmeans
 from .layout_features import POINTS, points_to_lab
@@ -62,9 +62,9 @@ _MOST_ANEW, _MOST_ADDED = 2**14, 2**17
 # How many variants are described at once, at 0.4 KB each.
 VARIANTS_TOGETHER = 16_384
 
-# How the index of a gallery file is made. The version changes with anything that changes one.
+# How the index of a gallery file is made.
 INDEX_KIND = {
-    "version": 2,
+    "version": INDEX_VERSION,
     "coefficients": [COARSE, FINE],
     "lanes": LANES,
     "cluster": [_MIN_CLUSTER, _MAX_CLUSTER],
