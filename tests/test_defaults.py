@@ -109,6 +109,11 @@ def test_progress_without_a_terminal_is_a_line_each_minute(
     now[0] += 60
     lines.update(1540)
     assert capfd.readouterr().err.endswith(" per second, about 15 s left\n")
+    resumed = ProgressLines(unit=" frames", total=3000, initial=1200, clock=lambda: now[0])
+    now[0] += 60
+    resumed.update(600)
+    line = "livemosaic: 1,800 of 3,000 frames (60%), 10.0 per second, about 2 min left\n"
+    assert capfd.readouterr().err == line
     endless = ProgressLines(unit=" frames", clock=lambda: now[0])
     now[0] += 60
     endless.update(90)

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -401,6 +402,7 @@ class StoppingEngine(HereEngine):
                 raise StoppedError
 
 
+@pytest.mark.slow
 def test_what_is_done_is_kept_while_options_and_film_are_the_same(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -454,3 +456,20 @@ def test_several_galleries(gallery: Gallery, here: HereEngine, tmp_path: Path) -
     images = list(np.zeros((3, 32, 32, 3), np.uint8))
     with pytest.raises(OptionError, match="in memory"):
         render(source, out, gallery=images, resume=True, **OPTIONS)
+
+
+def test_numbered_pictures_may_become_more(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out, name = tmp_path / "out.mp4", str(tmp_path / "%03d.png")
+    numbered = moving_pictures(31, size=SIZE)
+    for number, picture in enumerate(numbered[:30]):
+        cv2.imwrite(name % number, picture)
+    options = {**OPTIONS, "gallery": gallery, "resume": True, "fps": 1}
+    monkeypatch.setattr(films, "open_engine", lambda *_, **__: StoppingEngine())
+    with pytest.raises(StoppedError):
+        render(name, out, **options)
+    cv2.imwrite(name % 30, numbered[30])
+    monkeypatch.setattr(films, "open_engine", lambda *_, **__: HereEngine())
+    render(name, out, **options)
+    assert len(pictures(out)) == 31

@@ -55,10 +55,11 @@ class ProgressLines:
         *,
         unit: str = "",
         total: int | None = None,
+        initial: int = 0,
         clock: Callable[[], float] = time.monotonic,
         **_: Any,
     ) -> None:
-        self.n = 0
+        self.n = self._initial = initial
         self._unit, self._total, self._clock, self._status = unit, total, clock, ""
         self._began_s = self._last_s = clock()
 
@@ -70,7 +71,7 @@ class ProgressLines:
         now_s = self._clock()
         if now_s - self._last_s >= _LINE_S:
             self._last_s = now_s
-            _logger.info("%s", self._line(self.n / (now_s - self._began_s)))
+            _logger.info("%s", self._line((self.n - self._initial) / (now_s - self._began_s)))
 
     def _line(self, rate: float) -> str:
         if not self._unit:  # a single picture

@@ -23,6 +23,7 @@ from ..gallery import BUILTIN, is_of_photos, open_gallery
 from ..gallery.joined import JoinedGallery
 from ..media.atomic_write import atomic_write
 from ..media.frame import StreamInfo
+from ..media.paths import is_sequence, numbered_files
 from ..media.urls import local_path
 from ..session import open_input, open_pipeline
 from ..sinks import formats
@@ -497,12 +498,11 @@ def _written(path: Path) -> Iterator[Any]:
         yield file
 
 
-def _stamp(path: str) -> list[int]:
-    try:
-        about = os.stat(local_path(path))
-    except OSError:  # numbered pictures
-        return []
-    return [about.st_size, about.st_mtime_ns]
+def _stamp(input: str) -> list[tuple[str, int, int]]:
+    """What tells whether a film, or a numbered picture of one, is another one by now."""
+    path = Path(local_path(input))
+    files = numbered_files(path).values() if is_sequence(path) else [path]
+    return [(it.name, it.stat().st_size, it.stat().st_mtime_ns) for it in files]
 
 
 def _absolute(text: str) -> str:

@@ -88,8 +88,8 @@ def render_segment(task: SegmentTask) -> None:
         except _OtherFramesError as error:
             _logger.debug("%s: %s", task, error)
     raise SourceError(
-        f"{task.options.input}: its frames are not those of the plan; if it has changed, leave the "
-        f"folder {task.path.parent} out of the way and start again"
+        f"{task.options.input}: its frames are not as planned; if it has changed, delete the "
+        f"folder {task.path.parent} and start again"
     )
 
 
