@@ -73,7 +73,7 @@ def test_defaults() -> None:
 
 def test_every_field_of_the_mosaic_is_an_option_or_for_programs() -> None:
     fields = set(MosaicSettings.__dataclass_fields__)
-    programs = {"round_up", "for_screen", "full_size", "thorough"}
+    programs = {"round_up", "for_screen", "full_size", "thorough", "unhurried"}
     assert fields - programs == {option.field for option in MOSAIC}
     assert {option.name for option in MOSAIC} < {option.name for option in OPTIONS}
 
