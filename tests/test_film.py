@@ -90,6 +90,7 @@ def contents(path: Path) -> dict[str, Any]:
                 for it in streams
             ],
             "header": bytes(streams.video[0].codec_context.extradata or b""),
+            "tag": streams.video[0].codec_context.codec_tag,
             "metadata": dict(container.metadata),
             "chapters": [(it["start"], it["end"]) for it in container.chapters()],
             "duration": (container.duration, streams.video[0].duration),

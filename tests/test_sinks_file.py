@@ -126,6 +126,21 @@ def test_kinds_of_files(tmp_path: Path, name: str, codec: str | None) -> None:
             assert (a.v == b.v).all()
 
 
+@pytest.mark.parametrize(("name", "live"), [("o.mp4", False), ("o.mov", False), ("o.mp4", True)])
+def test_hevc_for_players_of_apple(tmp_path: Path, name: str, live: bool) -> None:
+    """They play it by this tag only, which says that no picture has a header of its own."""
+    clips.need_encoder("libx265")
+    sent = clips.frames(6)
+    options = FileOptions(codec="h265")
+    sink = open_sink(str(tmp_path / name), info(sent[0], live=live), options=options)
+    for frame in sent:
+        sink.write(frame)
+    sink.close()
+    with av.open(str(tmp_path / name)) as container:
+        assert container.streams.video[0].codec_context.codec_tag == "hvc1"
+    assert len(read(tmp_path / name)) == 6
+
+
 @pytest.mark.parametrize("size", [(160, 96), (160, 98), (162, 96), (158, 90)])
 @pytest.mark.parametrize("padded", [False, True])
 def test_any_layout_of_the_arrays(tmp_path: Path, size: tuple[int, int], padded: bool) -> None:

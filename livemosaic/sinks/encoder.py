@@ -367,6 +367,8 @@ class VideoEncoder:
         # By a single thread: the bytes of many depend on their number.
         context.thread_count = 1 if self._portable else codec_threads()
         context.flags |= _FRAME_DURATION
+        if self._is_mp4 and self._codec.canonical_name == "hevc":
+            context.codec_tag = "hvc1"  # no player of Apple takes hev1, FFmpeg's own
         self._tag(context)
         defaults = self._defaults
         context.options = dict(defaults.options)
