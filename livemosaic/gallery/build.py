@@ -187,8 +187,7 @@ def build_gallery(
         report = write_batches(
             writer, batches, len(photos), recipe, path=Path(output), progress=progress
         )
-    if not needs_none:
-        keeper.finish()
+    keeper.finish()
     return replace(
         report,
         unreadable=tuple(sorted([*found.unreadable, *bad_videos, *report.unreadable])),

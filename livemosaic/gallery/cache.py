@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ..errors import GalleryError
 from ..jit import write_error
 from ..media.atomic_write import remove_remains
+from ..media.folder_in_use import FolderInUse
 from ..unfinished import add_unfinished
 from .file_format import FORMAT_VERSION, INDEX_VERSION, SUFFIX, Gallery
 from .recipe import RECIPE_VERSION, SHARDS, Recipe
@@ -83,7 +84,9 @@ def cached_gallery(stem: str, key: str, build: Callable[[Path], object], *, name
             with contextlib.suppress(OSError):  # in use, on Windows
                 old.unlink()
     for shards in folder.glob(f"{stem}-*{SUFFIX}{SHARDS}"):
-        shutil.rmtree(shards, ignore_errors=True)
+        with contextlib.suppress(OSError), FolderInUse(shards) as in_use:
+            if in_use.is_alone():
+                shutil.rmtree(shards)
     return opened()
 
 

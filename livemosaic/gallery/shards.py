@@ -18,6 +18,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import socket
@@ -39,6 +40,7 @@ from .. import __version__
 from ..errors import GalleryError, words_of
 from ..jit import source_digest
 from ..media.atomic_write import atomic_write, remove_remains
+from ..media.folder_in_use import FolderInUse
 from ..unfinished import add_unfinished, forget_unfinished
 from .batches import BATCH, Batch, file_cut, in_groups, read_all
 from .file_format import ARRAYS, OPTIONAL
@@ -59,6 +61,8 @@ _FILE = re.compile(r"[0-9a-f]{40}\.shard")
 _MAGIC = b"\x93LMS\r\n\x1a\n"
 _DIGEST = hashlib.sha256().digest_size
 _READ = 2**20  # bytes at once
+# For these a photo may be readable later, although its size and time are the same.
+_SYSTEM_REASONS = frozenset(map(os.strerror, errno.errorcode))
 
 # Their dtypes, in the order of the file.
 _ARRAYS = {
@@ -208,6 +212,32 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
+def _can_be_used(path: Path, shard: Shard) -> bool:
+    """Whether a shard's file has all photos that can be read now; of a damaged one, anything."""
+    try:
+        with path.open("rb") as file:
+            file.read(len(_MAGIC))
+            for group in shard.groups():
+                head = json.loads(file.read(int.from_bytes(file.read(4), "little")))
+                for place, reason in head["unreadable"]:
+                    if reason in _SYSTEM_REASONS and _can_be_read(group[place]):
+                        return False
+                for dtype, shape in zip((_ARRAYS | _UNCUT).values(), head["shapes"], strict=True):
+                    file.seek(np.dtype(dtype).itemsize * math.prod(shape), os.SEEK_CUR)
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
+        pass
+    return True
+
+
+def _can_be_read(name: str) -> bool:
+    try:
+        with open(video_of(name) or name, "rb") as file:
+            file.read(1)
+    except OSError:
+        return False
+    return True
+
+
 def _read(path: Path, shard: Shard) -> Iterator[Batch]:
     """The batches of a shard's file, which is whole."""
     with path.open("rb") as file:
@@ -254,7 +284,7 @@ def make_shard(shard: Shard, tell: Callable[[int], None]) -> str:
     `tell` is called with the number of photos read so far.
     """
     path, done = shard.file(), 0
-    if not _is_whole(path):
+    if not (_is_whole(path) and _can_be_used(path, shard)):
         cut = file_cut(shard.recipe)
         groups = list(shard.groups())
         with _new_file(path) as file, warnings.catch_warnings():
@@ -290,13 +320,17 @@ class ShardFolder:
         self.path, self._keep = path, keep
         self._is_new = False
         self._used: set[str] = set()
+        self._in_use: FolderInUse | None = None
 
     def __enter__(self) -> Self:
         try:
-            self._is_new = not self.path.exists()
-            if self._is_new:
-                add_unfinished(self.path)  # until it has a shard
-            self.path.mkdir(exist_ok=True)
+            while self._in_use is None:
+                self._is_new = not self.path.exists()
+                if self._is_new:
+                    add_unfinished(self.path)  # until it has a shard
+                self.path.mkdir(exist_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # another build has removed it
+                    self._in_use = FolderInUse(self.path)
         except OSError as error:
             raise GalleryError(
                 f"cannot keep the parts of the gallery in {str(self.path)!r}: {words_of(error)}; "
@@ -307,22 +341,36 @@ class ShardFolder:
 
     def __exit__(self, *_: object) -> None:
         self._note_new()
-        if self._is_new and not self._there():
-            with contextlib.suppress(OSError):
-                self.path.rmdir()
+        assert self._in_use is not None
+        with self._in_use:
+            if self._is_new and not self._there() and self._in_use.is_alone():
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()
 
     def _note_new(self) -> None:
         forget_unfinished(self.path)
 
     def finish(self) -> None:
-        """The gallery is whole: remove the shards that are not to be kept."""
-        for name in self._there() - (self._used if self._keep else set()):
-            with contextlib.suppress(OSError):
-                (self.path / name).unlink()
-        if not self._keep:
-            remove_remains(self.path)
-            with contextlib.suppress(OSError):  # something else is in it
-                self.path.rmdir()
+        """The gallery is whole: remove the shards that are not to be kept, unless another build
+        uses the folder."""
+        with contextlib.suppress(OSError), FolderInUse(self.path) as in_use:
+            if not in_use.is_alone():
+                return
+            for name in self._there() - (self._used if self._keep else set()):
+                with contextlib.suppress(OSError):
+                    (self.path / name).unlink()
+            if not self._keep:
+                remove_remains(self.path)
+                self.path.rmdir()  # unless something else is in it
+
+    def _usable(self, shards: Sequence[tuple[Shard, str]]) -> set[str]:
+        """The files of shards that are there, and need not be made again, unless damaged."""
+        there = self._there()
+        return {
+            file
+            for shard, file in shards
+            if file in there and _can_be_used(self.path / file, shard)
+        }
 
     def _there(self) -> set[str]:
         # A list of the folder: on network folders a name that was missing once may stay so.
@@ -347,7 +395,7 @@ class ShardFolder:
         self, shards: Sequence[tuple[Shard, str]], workers: int | None
     ) -> Generator[Batch, None, None]:
         """The batches of shards, in their order; those that are missing are made by threads."""
-        there = self._there()
+        there = self._usable(shards)
         missing = [shard for shard, file in shards if file not in there]
         groups = (group for shard in missing for group in shard.groups())
         fresh = self._cut(shards[0][0], groups, workers)
@@ -383,7 +431,7 @@ class ShardFolder:
         progress: Callable[[int, int], None] | None,
     ) -> Generator[Batch, None, None]:
         """The batches of shards, in their order; those that are missing are made by workers."""
-        there = self._there()
+        there = self._usable(shards)
         files = {number: file for number, (_, file) in enumerate(shards) if file in there}
         missing = [number for number in range(len(shards)) if number not in files]
         total = sum(len(shard.names) for shard, _ in shards)
