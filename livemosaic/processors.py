@@ -10,8 +10,9 @@ from pathlib import Path
 _most = math.inf
 
 
-def use_at_most(cores: int) -> None:
-    """Let this process use this many processors: there are others like it beside it."""
+def use_at_most(cores: float) -> None:
+    """Let this process use this many processors: there are others like it beside it. `math.inf` is
+    for all."""
     global _most
     _most = cores
 

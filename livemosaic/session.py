@@ -169,8 +169,13 @@ def expected_outputs(options: RunOptions) -> list[Destination]:
     return [parse_output(output, FileOptions(codec=options.codec, keep_hdr=options.hdr == "keep"))]
 
 
-def open_input(options: RunOptions, destinations: Sequence[Destination] = ()) -> Source:
-    """Open the source; a display shows a single picture without an end."""
+def open_input(
+    options: RunOptions, destinations: Sequence[Destination] = (), *, threads: int = 0
+) -> Source:
+    """Open the source; a display shows a single picture without an end.
+
+    `threads` are those of the decoder, see `open_source`.
+    """
     from .sources import open_source
     from .sources.still import LoopedStill
 
@@ -179,6 +184,7 @@ def open_input(options: RunOptions, destinations: Sequence[Destination] = ()) ->
         lambda: open_source(
             options.input,
             rate=options.fps,
+            threads=threads,
             reconnect=options.reconnect,
             capture=options.capture,
             alpha=options.alpha,

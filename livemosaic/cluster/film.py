@@ -42,6 +42,7 @@ from .segment import (
     SegmentTask,
     film_info,
     render_segment,
+    silent,
     without_part,
 )
 
@@ -313,12 +314,20 @@ class Film:
             if self._stopping:
                 raise KeyboardInterrupt
 
-        with _written(tracks) as file:
-            writer = PacketWriter(file)
-            plan = make_plan(
-                source, writer, rate=options.fps, duration_s=options.duration, on_frame=count
-            )
-            writer.finish()
+        def look_through(source: Source) -> Plan:
+            with _written(tracks) as file:
+                writer = PacketWriter(file)
+                plan = make_plan(
+                    source, writer, rate=options.fps, duration_s=options.duration, on_frame=count
+                )
+                writer.finish()
+            return plan
+
+        plan = look_through(source)
+        if plan.bad_frames:
+            # How a decoder conceals damage depends on its threads: workers have one.
+            with silent(), open_input(options, [self._destination], threads=1) as alike:
+                plan = look_through(alike)
         with _sink_errors(path):
             plan.save(path)
         return plan, PacketFile(tracks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -105,7 +106,7 @@ def _render(task: SegmentTask, early_s: float | None) -> None:
     with silent(), ExitStack() as undo:
         source = undo.enter_context(
             SegmentSource(
-                open_input(options, [destination]),
+                open_input(options, [destination], threads=1),  # see `Film._plan`
                 plan.time_base,
                 frames,
                 rate=options.fps,
@@ -122,13 +123,18 @@ def _render(task: SegmentTask, early_s: float | None) -> None:
 
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
-    """Print no warnings in the block: `Film` has printed them before, once for all segments."""
-    level = _logger.level
-    _logger.setLevel(logging.ERROR)
+    """Print no warnings of this thread in the block: `Film` has printed them before, once for all
+    segments."""
+    thread = threading.get_ident()  # a Dask worker may have others, with tasks of their own
+
+    def is_printed(record: logging.LogRecord) -> bool:
+        return record.thread != thread or record.levelno >= logging.ERROR
+
+    _logger.addFilter(is_printed)
     try:
         yield
     finally:
-        _logger.setLevel(level)
+        _logger.removeFilter(is_printed)
 
 
 @lru_cache(maxsize=1)
