@@ -215,32 +215,37 @@ FORMATS = {
 ENDINGS = {"ffv1": "mkv", "x265": "mp4", "av1": "mp4", "prores": "mov"}
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_a_joined_film_is_as_one_that_was_made_at_once(
-    name: str, gallery: Gallery, here: HereEngine, tmp_path: Path
-) -> None:
-    source = film(
-        tmp_path / "in.mkv",
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film with other tracks."""
+    return film(
+        tmp_path_factory.mktemp("rich") / "in.mkv",
         sound=["aac"],
         texts=["ass"],
         languages=["fra", "fra"],
         chapters=[(0, 9000, "one"), (9000, 40_000, "two")],
         metadata={"title": "A film"},
     )
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_joined_film_is_as_one_that_was_made_at_once(
+    name: str, rich: Path, gallery: Gallery, here: HereEngine, tmp_path: Path
+) -> None:
     if codec := FORMATS[name].get("codec"):
         need_encoder(codec)
     ending = ENDINGS.get(name, name)
     once, joined = (tmp_path / f"{it}.{ending}" for it in ("once", "joined"))
     options = OPTIONS | FORMATS[name]
-    plain = render(source, once, gallery=gallery, **options)
-    report = render(source, joined, gallery=gallery, resume=True, **options)
+    plain = render(rich, once, gallery=gallery, **options)
+    report = render(rich, joined, gallery=gallery, resume=True, **options)
     found, expected = contents(joined), contents(once)
     if name == "x265":  # that of one process says how many threads it had
         del found["header"], expected["header"]
     assert found == expected
     assert len(pictures(joined)) == 40
     assert [it["frames"] for it in report["film"]["segments"]] == [9, 12, 8, 11]
-    assert left(tmp_path) == sorted(["in.mkv", once.name, joined.name])
+    assert left(tmp_path) == sorted([once.name, joined.name])
     same = ("input", "frames_in", "frames_out", "dropped", "repeated", "grid", "gallery")
     assert {key: report[key] for key in same} == {key: plain[key] for key in same}
     assert report.keys() - plain.keys() == {"film"}
@@ -259,10 +264,10 @@ def words(source: Path, target: Path, gallery: Gallery, *more: str) -> list[str]
     return ["run", str(source), str(target), *small, *(more or ("--resume",))]
 
 
-def wait_for_segments(folder: Path, run: Run) -> None:
-    """Wait until some segments are done."""
+def wait_for_segments(folder: Path, run: Run, count: int = 2) -> None:
+    """Wait until so many segments are done."""
     deadline = time.monotonic() + 60
-    while len([*folder.glob("segment-*")]) < 2:
+    while len([*folder.glob("segment-*")]) < count:
         assert run.process.poll() is None, run.end().err
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -289,7 +294,6 @@ def test_real_processes_are_killed(gallery: Gallery, here: HereEngine, tmp_path:
     os.kill(children(run.process.pid)[0], signal.SIGKILL)
     outcome = run.end()
     assert outcome.code == 0, outcome.err
-    assert "has ended" in outcome.err
     assert out.read_bytes() == undisturbed.read_bytes()
     out.unlink()
 
@@ -302,9 +306,7 @@ def test_real_processes_are_killed(gallery: Gallery, here: HereEngine, tmp_path:
     assert not out.exists()
 
     run = Run(*words(source, out, gallery))
-    wait_for_segments(parts, run)
-    while len([*parts.glob("segment-*")]) <= len(done):
-        time.sleep(0.01)
+    wait_for_segments(parts, run, len(done) + 1)
     run.interrupt()
     outcome = run.end()
     assert outcome.code == 130, outcome.err
@@ -337,7 +339,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "a higher rate": {"fps": 2},
     "a lower rate": {"fps": Fraction(1, 2), "duration": 37.0},
     "a size": {"scale": None, "size": (96, 64)},
-    "other looks": {"profile": "reference", "tile": 16, "scale": 2},
+    "other looks": {"tint": 0.3, "tile": 16, "scale": 2},
 }
 
 
@@ -360,7 +362,7 @@ def compare(source: Path, tmp_path: Path, gallery: Gallery, **options: Any) -> d
 
 @pytest.mark.parametrize("name", INPUTS)
 def test_inputs(name: str, gallery: Gallery, here: HereEngine, tmp_path: Path) -> None:
-    details = {"sound": ["aac"]} | INPUTS[name]
+    details = {"sound": ["ac3"]} | INPUTS[name]
     if "codec" in details:
         need_encoder(details["codec"])
     source = film(tmp_path / "in.mp4", **details)
@@ -381,7 +383,7 @@ def test_a_damaged_film(gallery: Gallery, here: HereEngine, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", RUNS)
 def test_options(name: str, gallery: Gallery, here: HereEngine, tmp_path: Path) -> None:
-    source = film(tmp_path / "in.mp4", sound=["aac"], pts=VARIABLE)
+    source = film(tmp_path / "in.mp4", sound=["ac3"], pts=VARIABLE)
     compare(source, tmp_path, gallery, **RUNS[name])
 
 
