@@ -6,10 +6,8 @@ import contextlib
 import hashlib
 import json
 import logging
-import operator
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -18,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..control.options import OPTIONS, RunOptions, values_of
-from ..errors import OptionError, SinkError, UsageError, words_of
+from ..errors import OptionError
 from ..gallery import BUILTIN, is_of_photos, open_gallery
 from ..gallery.joined import JoinedGallery
 from ..media.atomic_write import atomic_write
@@ -27,13 +25,16 @@ from ..media.paths import is_sequence, numbered_files
 from ..media.urls import local_path
 from ..session import open_input, open_pipeline
 from ..sinks import formats
+from ..sinks.atomic_file import sink_errors
 from ..sinks.base import Destination
 from ..sinks.file import FileDestination
 from ..sources import input_kind
 from ..sources.base import Source
 from .engine import Engine, check_cluster, open_engine
+from .film_report import whole_report
 from .join import join_segments, planned_ticks
 from .packets import PacketFile, PacketWriter
+from .parts import own_parts, parts_folder, remove_parts
 from .plan import Plan, make_plan
 from .requirements import Requirements, facts_of
 from .segment import (
@@ -46,14 +47,10 @@ from .segment import (
     without_part,
 )
 
-if sys.platform != "win32":
-    import fcntl
 if TYPE_CHECKING:
     from ..gallery import Gallery, GallerySpec
 
 _logger = logging.getLogger("livemosaic")
-
-_ENDING = ".parts"  # of the folder beside the output
 
 _OF_ONE_RUN = ("map", "preview", "realtime", "web", "osc")
 
@@ -120,9 +117,8 @@ class Film:
         self._started_s = time.monotonic() if started_s is None else started_s
         self._undo = ExitStack()
         self._engine: Engine | None = None
-        self._stopping = self._cancelled = False
-        final = Path(destination.location)
-        self.folder = final.with_name(f"{final.name}{_ENDING}")
+        self._stopping = False
+        self.folder = parts_folder(Path(destination.location))
         self.done = self.segments = self.kept = self.bad_frames = 0
         self._report: dict[str, Any] = {}
 
@@ -147,7 +143,7 @@ class Film:
 
     def cancel(self) -> None:
         """The same at once."""
-        self._stopping = self._cancelled = True
+        self._stopping = True
         if self._engine is not None:
             self._engine.cancel()
 
@@ -169,7 +165,7 @@ class Film:
         LivemosaicError : it failed; the segments that are done stay
         """
         source, trial = self._source, self._trial
-        with _own(self.folder, self._destination.name):
+        with own_parts(self.folder, self._destination.name):
             self._share_galleries()
             requirements = Requirements(
                 files=tuple(self._files()), shared=self.folder.absolute()
@@ -184,10 +180,10 @@ class Film:
             reports = [file.about["report"] for file in files]
             info = replace(trial.info, tracks=source.info.tracks, chapters=source.info.chapters)
             self._join(info, plan, files, tracks, on_progress)
-            self._report = _sum(
+            self._report = whole_report(
                 reports, plan, source, started_s=self._started_s, made=self.done - self.kept
             )
-            _remove(self.folder)
+            remove_parts(self.folder)
 
     # ---- before it begins ----------------------------------------------------------------------
 
@@ -260,7 +256,11 @@ class Film:
         for number, text in enumerate(self._galleries):
             if text not in BUILTIN:
                 shared = self.folder.absolute() / f"gallery-{number}"
-                with _sink_errors(shared), atomic_write(shared) as file, open(text, "rb") as own:
+                with (
+                    sink_errors(str(shared)),
+                    atomic_write(shared) as file,
+                    open(text, "rb") as own,
+                ):
                     shutil.copyfileobj(own, file)
                 text = str(shared)
             texts.append(text)
@@ -315,7 +315,7 @@ class Film:
                 raise KeyboardInterrupt
 
         def look_through(source: Source) -> Plan:
-            with _written(tracks) as file:
+            with sink_errors(str(tracks)), atomic_write(tracks) as file:
                 writer = PacketWriter(file)
                 plan = make_plan(
                     source, writer, rate=options.fps, duration_s=options.duration, on_frame=count
@@ -328,7 +328,7 @@ class Film:
             # How a decoder conceals damage depends on its threads: workers have one.
             with silent(), open_input(options, [self._destination], threads=1) as alike:
                 plan = look_through(alike)
-        with _sink_errors(path):
+        with sink_errors(str(path)):
             plan.save(path)
         return plan, PacketFile(tracks)
 
@@ -452,61 +452,6 @@ def _refused(options: RunOptions, problem: str) -> OptionError:
 # ---- files ---------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _own(folder: Path, name: str) -> Iterator[None]:
-    """Make the folder of the parts, and keep other runs out of it."""
-    with _sink_errors(folder):
-        folder.mkdir(exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(f"{name}: another run makes it; wait for its end") from None
-            except OSError:  # a disk without locks
-                pass
-        yield
-    finally:
-        os.close(lock)
-        if not any(it.name != "lock" for it in _entries(folder)):
-            _remove(folder)
-
-
-def _entries(folder: Path) -> list[Path]:
-    with contextlib.suppress(OSError):
-        return list(folder.iterdir())
-    return []
-
-
-def _remove(folder: Path) -> None:
-    """Remove the folder of the parts; what else is in it stays."""
-    for path in _entries(folder):
-        if path.name == "lock" or path.name.startswith(
-            ("plan-", "tracks-", "segment-", "gallery-", ".")
-        ):
-            with contextlib.suppress(OSError):
-                path.unlink()
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-
-
-@contextlib.contextmanager
-def _sink_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, SinkError):
-            raise
-        raise SinkError(f"{path}: cannot be written: {words_of(error)}") from error
-
-
-@contextlib.contextmanager
-def _written(path: Path) -> Iterator[Any]:
-    with _sink_errors(path), atomic_write(path) as file:
-        yield file
-
-
 def _stamp(input: str) -> list[tuple[str, int, int]]:
     """What tells whether a film, or a numbered picture of one, is another one by now."""
     path = Path(local_path(input))
@@ -521,46 +466,3 @@ def _absolute(text: str) -> str:
 def _digest(things: Any) -> str:
     text = json.dumps(things, sort_keys=True).encode()
     return hashlib.sha256(text).hexdigest()[:16]
-
-
-# ---- the report ----------------------------------------------------------------------------------
-
-_MEANS = ("latency_ms", "stages_ms", "cells", "area", "first_frame_s")
-
-
-def _sum(
-    reports: Sequence[dict[str, Any]], plan: Plan, source: Source, *, started_s: float, made: int
-) -> dict[str, Any]:
-    """One report for all segments: sums, and means that count each frame alike."""
-    weights = [report["frames_out"] for report in reports]
-    total, duration_s = sum(weights), time.monotonic() - started_s
-    sink = {"frames": total, "dropped": 0, "repeated": 0}
-    means = {name: _mean([report[name] for report in reports], weights) for name in _MEANS}
-    ends = [plan.time_s(first) for first in plan.firsts[1:]] + [plan.end_s]
-    segments = [
-        {"start_s": float(plan.time_s(first)), "end_s": float(end_s), "frames": frames}
-        for first, end_s, frames in zip(plan.firsts, ends, weights, strict=True)
-    ]
-    return {
-        **reports[0],
-        **means,
-        "input": source.name,
-        "frames_in": plan.frames_in,
-        "frames_out": total,
-        "dropped": plan.dropped,
-        "repeated": plan.repeated,
-        "duration_s": round(duration_s, 3),
-        "fps": round(total / duration_s, 2),
-        "peak_rss_mb": max(report["peak_rss_mb"] for report in reports),
-        "sinks": [{**reports[0]["sinks"][0], **sink, "latency_ms": means["latency_ms"]}],
-        "film": {"segments": segments, "made": made, "kept": len(reports) - made},
-    }
-
-
-def _mean(values: Sequence[Any], weights: Sequence[int]) -> Any:
-    """The mean of numbers, or of those in dictionaries."""
-    first = values[0]
-    if isinstance(first, dict):
-        return {name: _mean([value[name] for value in values], weights) for name in first}
-    mean = sum(map(operator.mul, values, weights)) / max(1, sum(weights))
-    return round(mean) if isinstance(first, int) else round(mean, 4)

@@ -1,0 +1,51 @@
+"""The statistics of a film, from those of its segments."""
+
+from __future__ import annotations
+
+import operator
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ..sources.base import Source
+from .plan import Plan
+
+_MEANS = ("latency_ms", "stages_ms", "cells", "area", "first_frame_s")
+
+
+def whole_report(
+    reports: Sequence[dict[str, Any]], plan: Plan, source: Source, *, started_s: float, made: int
+) -> dict[str, Any]:
+    """One report for all segments: sums, and means that count each frame alike."""
+    weights = [report["frames_out"] for report in reports]
+    total, duration_s = sum(weights), time.monotonic() - started_s
+    sink = {"frames": total, "dropped": 0, "repeated": 0}
+    means = {name: _mean([report[name] for report in reports], weights) for name in _MEANS}
+    ends = [plan.time_s(first) for first in plan.firsts[1:]] + [plan.end_s]
+    segments = [
+        {"start_s": float(plan.time_s(first)), "end_s": float(end_s), "frames": frames}
+        for first, end_s, frames in zip(plan.firsts, ends, weights, strict=True)
+    ]
+    return {
+        **reports[0],
+        **means,
+        "input": source.name,
+        "frames_in": plan.frames_in,
+        "frames_out": total,
+        "dropped": plan.dropped,
+        "repeated": plan.repeated,
+        "duration_s": round(duration_s, 3),
+        "fps": round(total / duration_s, 2),
+        "peak_rss_mb": max(report["peak_rss_mb"] for report in reports),
+        "sinks": [{**reports[0]["sinks"][0], **sink, "latency_ms": means["latency_ms"]}],
+        "film": {"segments": segments, "made": made, "kept": len(reports) - made},
+    }
+
+
+def _mean(values: Sequence[Any], weights: Sequence[int]) -> Any:
+    """The mean of numbers, or of those in dictionaries."""
+    first = values[0]
+    if isinstance(first, dict):
+        return {name: _mean([value[name] for value in values], weights) for name in first}
+    mean = sum(map(operator.mul, values, weights)) / max(1, sum(weights))
+    return round(mean) if isinstance(first, int) else round(mean, 4)
