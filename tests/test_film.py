@@ -20,6 +20,7 @@ from livemosaic.cluster import film as films
 from livemosaic.cluster.engine import Engine
 from livemosaic.cluster.join import decoding_times
 from livemosaic.cluster.packets import PacketFile, PacketWriter
+from livemosaic.cluster.parts import own_parts
 from livemosaic.cluster.plan import LONGEST_S, SHORTEST_S, find_cuts, split
 from livemosaic.errors import OptionError, UsageError
 from livemosaic.gallery.file_format import Gallery
@@ -466,6 +467,26 @@ def test_two_runs_do_not_make_the_same_film(
 
     monkeypatch.setattr(films, "open_engine", lambda *_, **__: Second())
     render(source, out, **options)
+
+
+def test_a_run_that_is_refused_leaves_the_folder_of_the_other(tmp_path: Path) -> None:
+    """Also while there is nothing in it yet."""
+    folder = tmp_path / "out.mp4.parts"
+    with own_parts(folder, "out.mp4"):
+        with pytest.raises(UsageError, match="another run makes it"), own_parts(folder, "out.mp4"):
+            pass
+        assert left(folder) == ["lock"]
+    assert not folder.exists()
+
+
+def test_other_files_in_the_folder_stay(gallery: Gallery, here: HereEngine, tmp_path: Path) -> None:
+    folder = tmp_path / "out.mp4.parts"
+    folder.mkdir()
+    names = [".notes", "gallery-of-mum.jpg", "plan-b.txt", "segment-1.mp4"]
+    for name in names:
+        (folder / name).touch()
+    render(film(tmp_path / "in.mp4"), tmp_path / "out.mp4", gallery=gallery, resume=True, **OPTIONS)
+    assert left(folder) == names
 
 
 def test_several_galleries(gallery: Gallery, here: HereEngine, tmp_path: Path) -> None:

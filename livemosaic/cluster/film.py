@@ -34,7 +34,7 @@ from .engine import Engine, check_cluster, open_engine
 from .film_report import whole_report
 from .join import join_segments, planned_ticks
 from .packets import PacketFile, PacketWriter
-from .parts import own_parts, parts_folder, remove_parts
+from .parts import own_parts, parts_folder, remove_parts, remove_segments
 from .plan import Plan, make_plan
 from .requirements import Requirements, facts_of
 from .segment import (
@@ -349,11 +349,7 @@ class Film:
             tasks.append(
                 SegmentTask(path, self._plan_path.absolute(), number, absolute, self._destination)
             )
-        names = {task.path.name for task in tasks}
-        for path in self.folder.glob("segment-*"):
-            if path.name not in names:  # of other options
-                with contextlib.suppress(OSError):
-                    path.unlink()
+        remove_segments(self.folder, but={task.path.name for task in tasks})  # of other options
         return tasks
 
     def _render(

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from ..errors import UsageError
+from ..media.atomic_write import remove_remains
 from ..sinks.atomic_file import sink_errors
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+    import msvcrt
+else:
     import fcntl
 
 _ENDING = ".parts"
+_LOCK = "lock"
+_OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+_TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # of locks that others have
+# Nothing else is removed: the folder may be older than the film.
+_PARTS = re.compile(
+    r"(plan|tracks)-[0-9a-f]{16}|segment-[0-9]{5,}-[0-9a-f]{16}|gallery-[0-9]+"
+    r"|\.livemosaic-[0-9a-f]{16}"
+)
 
 
 def parts_folder(output: Path) -> Path:
@@ -24,23 +37,54 @@ def parts_folder(output: Path) -> Path:
 
 @contextlib.contextmanager
 def own_parts(folder: Path, name: str) -> Iterator[None]:
-    """Make the folder of the parts, and keep other runs out of it."""
-    with sink_errors(str(folder)):
-        folder.mkdir(exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+    """Make the folder of the parts, and keep other runs out of it; an empty one goes at the end.
+
+    `UsageError` if another run has it; `name` is that of the output.
+    """
+    lock = _locked(folder, name)
     try:
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(f"{name}: another run makes it; wait for its end") from None
-            except OSError:  # a disk without locks
-                pass
         yield
     finally:
-        os.close(lock)
-        if not any(it.name != "lock" for it in _entries(folder)):
+        if sys.platform == "win32":  # there, an open file cannot be removed
+            os.close(lock)
+        if not any(_is_part(it) for it in _entries(folder)):
             remove_parts(folder)
+        if sys.platform != "win32":  # else another run could have it by now
+            os.close(lock)
+
+
+def _locked(folder: Path, name: str) -> int:
+    """A locked file in the folder, which is made."""
+    path = folder / _LOCK
+    while True:
+        with sink_errors(str(folder)):
+            folder.mkdir(exist_ok=True)
+            try:
+                lock = os.open(path, _OPEN, 0o666)
+            except FileNotFoundError:  # the run before has removed the folder just now
+                continue
+        try:
+            _take(lock)
+        except OSError as error:
+            if error.errno in _TAKEN:
+                os.close(lock)
+                raise UsageError(f"{name}: another run makes it; wait for its end") from None
+            return lock  # a disk without locks
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(lock), os.lstat(path)):
+                return lock
+        os.close(lock)  # that run has removed the file
+
+
+def _take(lock: int) -> None:
+    if sys.platform == "win32":
+        msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_part(path: Path) -> bool:
+    return _PARTS.fullmatch(path.name) is not None
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -49,12 +93,19 @@ def _entries(folder: Path) -> list[Path]:
     return []
 
 
+def remove_segments(folder: Path, *, but: Container[str]) -> None:
+    """Remove all segments but those with these names."""
+    for path in _entries(folder):
+        if _is_part(path) and path.name.startswith("segment-") and path.name not in but:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
 def remove_parts(folder: Path) -> None:
     """Remove the folder of the parts; what else is in it stays."""
+    remove_remains(folder)
     for path in _entries(folder):
-        if path.name == "lock" or path.name.startswith(
-            ("plan-", "tracks-", "segment-", "gallery-", ".")
-        ):
+        if _is_part(path) or path.name == _LOCK:
             with contextlib.suppress(OSError):
                 path.unlink()
     with contextlib.suppress(OSError):
