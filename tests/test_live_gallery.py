@@ -256,6 +256,37 @@ def test_the_index_has_what_a_new_one_has(limits: dict[str, int], stays: bool) -
     assert (now.codes is layout_index(base).codes) == stays
 
 
+def test_the_index_after_most_photos_have_left() -> None:
+    """Its clusters are made anew once; photos that join are not taken for others, also if the last
+    crop of the gallery has left, but not the last photo."""
+    rng = np.random.default_rng(0)
+    quarters = [
+        np.kron(rng.integers(0, 256, (2, 2, 3)), np.ones((32, 32, 1))).astype(np.uint8)
+        for _ in range(30)
+    ]
+    begun = Gallery.from_images([*quarters, *[np.full((64, 64, 3), 90, np.uint8)] * 3], tile=16)
+    assert begun.source_photo[-1] == 29
+    live, names = LiveGallery(begun), begun.sources.photos()
+    before = layout_index(begun)
+    live.remove([*names[:15], names[29]])
+    used = live.snapshot
+    clustered = layout_index(used).clustered
+    assert clustered < before.clustered
+    for step in range(2):
+        if step:
+            live.add([photo(1), photo(2)])
+        else:
+            live.remove([names[15]])
+        now, new = layout_index(live.snapshot), new_index(live.snapshot)
+        used = live.snapshot
+        assert now.clustered == clustered  # not made anew again
+        assert contents(now) == contents(new)
+        np.testing.assert_array_equal(np.diff(now.photo_start), np.diff(new.photo_start))
+        photos = np.repeat(np.arange(len(now.photo_start) - 1), np.diff(now.photo_start))
+        np.testing.assert_array_equal(now.photo[now.photo_members], photos)
+    assert used is live.snapshot
+
+
 def test_cells_keep_their_tiles() -> None:
     live = LiveGallery(gallery(80))
     mosaic = Mosaic(live.snapshot, SETTINGS)

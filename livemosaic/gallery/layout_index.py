@@ -219,7 +219,12 @@ def _index_before(gallery: GallerySnapshot) -> LayoutIndex:
     known = [it for it in list(_indices.items()) if gallery.follows(it[0])]
     if not known:
         return layout_index(gallery.base)
-    return max(known, key=lambda it: len(it[1].place))[1]
+    return max(known, key=lambda it: _version(it[0]))[1]
+
+
+def _version(gallery: Gallery) -> int:
+    """Of a state of a live gallery; the one that it began as is before all of them."""
+    return gallery.version if isinstance(gallery, GallerySnapshot) else -1
 
 
 def _updated(before: LayoutIndex, gallery: GallerySnapshot, most_anew: int) -> LayoutIndex | None:
@@ -237,8 +242,10 @@ def _updated(before: LayoutIndex, gallery: GallerySnapshot, most_anew: int) -> L
         return None
     pieces = [_Piece(before, 0, 0)]
     if not added.gone.all():
-        first = int(gallery.source_photo[known])
-        pieces.append(_Piece(_new_index(added), known, first))
+        # Those that have left may be crops of photos among those before.
+        first = known + int(np.argmin(added.gone))
+        new = _new_index(_rows_from(gallery, first))
+        pieces.append(_Piece(new, first, int(gallery.source_photo[first])))
     made = _put_together(gallery, pieces)._replace(clustered=before.clustered)
     few = len(made.variant) - len(before.variant) <= most_anew
     return made._replace(settled=len(before.variant)) if few else made
