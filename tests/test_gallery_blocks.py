@@ -247,6 +247,25 @@ def test_forged_places_are_refused(file: Path, array: str, index: int, value: in
         layout_index(Gallery.open(file))
 
 
+def test_forged_values_of_an_index(file: Path) -> None:
+    """They would let a search find an empty slot, or nothing."""
+    start = layout_index(Gallery.open(file)).start
+    assert (start[1] - start[0]) % 32
+    for array, dtype, rows in (
+        ("index_details", "<u2", slice(start[1], start[1] + 1)),
+        ("index_residual", "<f4", slice(None)),
+    ):
+        data = bytearray(file.read_bytes())
+        entry = header_of(data)[1]["arrays"][array]
+        values = np.frombuffer(data, dtype, entry["shape"][0], entry["offset"])
+        values[rows] = 2**15 if array == "index_details" else np.inf
+        del values
+        forged = file.with_name("forged.gallery")
+        forged.write_bytes(resealed(data))
+        with pytest.raises(GalleryError, match="search index is not valid"):
+            layout_index(Gallery.open(forged))
+
+
 def test_forged_shapes_of_an_index(file: Path) -> None:
     for array, key, value in (
         ("index_coarse", "shape", [1]),
@@ -286,6 +305,13 @@ def test_a_file_of_version_2(file: Path) -> None:
     assert gallery.sources.photos() == new.sources.photos()
     assert gallery.digest != new.digest
     gallery.verify()
+    forged = bytearray(data)
+    offset, meta = header_of(forged)
+    meta["arrays"] |= {name: meta["arrays"]["tiles"] | {"offset": 10**9} for name in INDEX}
+    forged[offset:] = text = json.dumps(meta | {"index": {}}).encode()
+    struct.pack_into("<Q", forged, 24, len(text))
+    old.write_bytes(resealed(forged))
+    assert Gallery.open(old, mapped=True).stored_index is None
     old.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
     with pytest.raises(GalleryError, match=DAMAGED):
         Gallery.open(old)

@@ -620,10 +620,10 @@ class _Content:
 
     def stored_index(self, file: int | None) -> StoredIndex | None:
         """The search index, mapped from a file or to be copied."""
-        entries = {name: it for name, it in self.header["arrays"].items() if name in INDEX}
         kind = self.header.get("index")
-        if kind is None or len(entries) < len(INDEX):
+        if kind is None or not INDEX.keys() <= self._all.keys():
             return None
+        entries = {name: self.header["arrays"][name] for name in INDEX}
         view, begin = self._view, min(int(it["offset"]) for it in entries.values())
         if file is None:
             return StoredIndex(

@@ -495,6 +495,12 @@ def _problem(arrays: Mapping[str, NDArray[Any]], gallery: Gallery) -> str:
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
             return f"{name} is {arrays[name].shape}, not {shape}"
+    empty = np.ones(slots, np.bool_)
+    empty[_slots_of(start, _slots(start))] = False
+    if arrays["details"][empty].any():  # an empty slot would seem cheap
+        return "details has values in empty slots"
+    if not np.isfinite(arrays["residual"]).all():  # infinite: the tile has left
+        return "residual is out of range"
     if not (members.min() >= 0 and members.max() < n):
         return "photo_members is out of range"
     # By photo, and ascending: so each is there once.
