@@ -209,9 +209,24 @@ def copy_of_the_package(folder: Path) -> Path:
 def test_workers_that_come_and_go(
     scheduler: Scheduler, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def start_when_asked() -> None:
+    def wait_until_it_waits() -> None:
         eventually(lambda: "there are no workers; waiting for one" in caplog.text)
+
+    def stop_when_asked() -> None:
+        wait_until_it_waits()
+        stopped.stop()
+
+    def start_when_asked() -> None:
+        wait_until_it_waits()
         workers.append(scheduler.start_worker())
+
+    stopped = open_engine(scheduler.address)
+    stopper = threading.Thread(target=stop_when_asked)
+    stopper.start()
+    with pytest.raises(KeyboardInterrupt):
+        stopped.__enter__()
+    stopper.join()
+    caplog.clear()
 
     workers: list[subprocess.Popen[bytes]] = []
     starter = threading.Thread(target=start_when_asked)

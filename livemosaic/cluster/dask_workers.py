@@ -12,7 +12,7 @@ import socket
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -29,6 +29,7 @@ _SCHEDULER_S = 5.0  # for a scheduler that is starting
 _CONNECT_S = 20.0
 _PATIENCE_S = 5.0  # until a line says for what the program waits
 _LOOK_S = 1.0  # between two looks which workers there are
+_POLL_S = 0.25  # between two looks whether to stop
 _RESULT_S = 5.0  # for a result to come from its worker
 _CLOSE_S = 10.0
 
@@ -75,21 +76,26 @@ class DaskWorkers(Workers):
         self._waits = self._running = False
 
     @classmethod
-    def at(cls, address: str, requirements: Requirements) -> Self:
-        """Those of the scheduler at an address. `ClusterError` if there is none, or if one of the
-        workers differs."""
+    def at(cls, address: str, requirements: Requirements, is_stopping: Callable[[], bool]) -> Self:
+        """Those of the scheduler at an address.
+
+        Raises
+        ------
+        ClusterError : there is none, or one of the workers differs
+        KeyboardInterrupt : `is_stopping` has said so while it waited for workers
+        """
         with _cleaning_up() as cleanup:
             client = cleanup.enter_context(_connected(address))
             _check_scheduler(address, client)
             workers = cls(address, client, requirements.absolute(), cleanup)
-            workers._begin()
+            workers._begin(is_stopping)
             cleanup = cleanup.pop_all()
             workers._cleanup = cleanup
         return workers
 
     @classmethod
-    def local(cls, count: int) -> Self:
-        """Some processes of this machine, which end with the run."""
+    def local(cls, count: int, is_stopping: Callable[[], bool]) -> Self:
+        """Some processes of this machine, which end with the run; see `at`."""
         where = f"local:{count}"
         with _cleaning_up() as cleanup:
             try:
@@ -117,7 +123,7 @@ class DaskWorkers(Workers):
                 fix += "with -v for the details"
                 raise ClusterError(f"{where}: cannot start: {problem}; {fix}") from error
             workers = cls(where, client, None, cleanup)
-            workers._begin()
+            workers._begin(is_stopping)
             workers._cleanup = cleanup.pop_all()
         return workers
 
@@ -157,13 +163,15 @@ class DaskWorkers(Workers):
 
     # ---- workers that come and go ----------------------------------------------------------
 
-    def _begin(self) -> None:
-        """Wait until there is a worker; `ClusterError` if one of the first ones differs."""
+    def _begin(self, is_stopping: Callable[[], bool]) -> None:
+        """Wait until there is a worker; see `at`."""
         self._look()
         self._client.subscribe_topic(self._run, self._take_event)
         told_s = time.monotonic() + _PATIENCE_S
         while self._checks or not self._names:
-            self.wait(_LOOK_S)
+            if is_stopping():
+                raise KeyboardInterrupt
+            self.wait(_POLL_S)
             if self._checks and time.monotonic() > told_s:
                 told_s = float("inf")
                 _logger.info(

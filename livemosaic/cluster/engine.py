@@ -57,12 +57,13 @@ def open_engine(
     Raises
     ------
     ClusterError : entering the context: Dask is missing, there is no scheduler, or a worker differs
+    KeyboardInterrupt : entering the context: `Engine.stop` was called while it waited for workers
     """
     if where is None:
         from .local import LocalProcesses
 
         count = workers or usable_cores()
-        return Engine(lambda: LocalProcesses(count))
+        return Engine(lambda _: LocalProcesses(count))
     check_cluster(where)
     needed = requirements or Requirements()
     try:
@@ -74,10 +75,10 @@ def open_engine(
 
     if match := _LOCAL.fullmatch(where):
         count = int(match[1] or workers or usable_cores())
-        return Engine(lambda: DaskWorkers.local(count))
+        return Engine(lambda is_stopping: DaskWorkers.local(count, is_stopping))
     if workers is not None:
         raise UsageError("workers are those of the cluster; leave their number out")
-    return Engine(lambda: DaskWorkers.at(where, needed))
+    return Engine(lambda is_stopping: DaskWorkers.at(where, needed, is_stopping))
 
 
 class Engine:
@@ -87,14 +88,14 @@ class Engine:
     runs, and leaves no process of this machine behind.
     """
 
-    def __init__(self, connect: Callable[[], Workers]) -> None:
+    def __init__(self, connect: Callable[[Callable[[], bool]], Workers]) -> None:
         self._connect = connect
         self._workers: Workers | None = None
         self._keys = 0
         self._stopping = False
 
     def __enter__(self) -> Self:
-        self._workers = self._connect()
+        self._workers = self._connect(lambda: self._stopping)
         return self
 
     def __exit__(
@@ -114,7 +115,8 @@ class Engine:
         return sum(self._workers.places.values()) if self._workers is not None else 0
 
     def stop(self) -> None:
-        """Let `run` raise `KeyboardInterrupt` soon. Safe in a signal handler and on any thread."""
+        """Let `run`, or entering the context, raise `KeyboardInterrupt` soon. Safe in a signal
+        handler and on any thread."""
         self._stopping = True
 
     def cancel(self) -> None:
@@ -170,6 +172,8 @@ class Engine:
                     order = Order(function, tasks[number], self._keys, level)
                     self._workers.start(worker, order)
                 for news in self._workers.wait(_POLL_S):
+                    if self._stopping:  # workers end by `cancel`, too
+                        break
                     for key in _keys_of(news, running):
                         number, worker = running[key]
                         if news.kind == "done":

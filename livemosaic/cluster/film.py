@@ -378,17 +378,17 @@ class Film:
             progress.frames = min(finished + frames, sum(counts))
             on_progress(progress)
 
-        with open_engine(self._options.cluster, requirements=requirements) as engine:
-            self._engine = engine
+        self._engine = open_engine(self._options.cluster, requirements=requirements)
+        try:
             if self._stopping:
                 raise KeyboardInterrupt
-            try:
+            with self._engine as engine:
                 for number, _ in engine.run(render_segment, missing, on_progress=tell):
                     finished += counts[missing[number].number]
                     self.done += 1
                     tell(0)
-            finally:
-                self._engine = None
+        finally:
+            self._engine = None
 
     def _join(
         self,

@@ -16,6 +16,7 @@ from pathlib import Path
 from .. import __version__
 from ..errors import ClusterError, words_of
 from ..jit import write_error
+from ..unfinished import add_unfinished, forget_unfinished
 
 # The facts of a worker by their name in messages. Only those that differ are shown.
 Facts = dict[str, str]
@@ -60,6 +61,7 @@ def token_in(shared: Path | None) -> Iterator[str]:
         yield ""
         return
     token = Path(f".livemosaic-{secrets.token_hex(8)}")
+    add_unfinished(shared / token)
     try:
         (shared / token).touch(exist_ok=False)
     except OSError as error:
@@ -70,6 +72,7 @@ def token_in(shared: Path | None) -> Iterator[str]:
     finally:
         with contextlib.suppress(OSError):
             (shared / token).unlink()
+        forget_unfinished(shared / token)
 
 
 def facts_of(requirements: Requirements, token: str = "", like: Facts | None = None) -> Facts:
