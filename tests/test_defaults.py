@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
 
-from livemosaic.cli.console import ProgressLines, set_up_logging
+from livemosaic.cli.console import ProgressLines, progress_bar, set_up_logging
 from livemosaic.errors import UsageError
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.ffmpeg import av
@@ -91,6 +93,17 @@ def test_a_run_without_an_output_keeps_hdr(
     assert len(outcome.lines) == 1  # neither "no effect" nor "brought to BT.709"
     with av.open(str(path.with_stem(f"{path.stem}-mosaic"))) as made:
         assert made.streams.video[0].codec_context.pix_fmt == "yuv420p10le"
+
+
+def test_rate_of_a_bar_counts_the_time_without_frames() -> None:
+    settings: dict[str, Any] = {"unit": " frames", "total": 3000}
+    with progress_bar(quiet=False, when="always", **settings) as bar:
+        for _ in range(2):
+            for count in (0, 0, 10):
+                time.sleep(0.11)
+                bar.update(count)
+        assert bar.n == 20
+        assert 0 < bar.format_dict["rate"] < 10 / 0.33
 
 
 def test_progress_without_a_terminal_is_a_line_each_minute(

@@ -30,7 +30,7 @@ from livemosaic.processors import use_at_most
 
 from .clips import make, need_encoder
 from .conftest import moving_pictures
-from .program import Run, left, needs_jit
+from .program import Program, Run, left, needs_jit
 
 pytestmark = needs_jit
 
@@ -451,6 +451,45 @@ def test_what_is_done_is_kept_while_options_and_film_are_the_same(
     film(source, 39)
     assert len(again(HereEngine())) == 4
     assert left(tmp_path) == ["in.mp4", "out.mp4"]
+
+
+class TellingEngine(HereEngine):
+    """Has another task in the middle whenever one is done."""
+
+    def run(
+        self, *places: Any, on_progress: Callable[[int], None] | None = None, **more: Any
+    ) -> Iterator[tuple[int, Any]]:
+        assert on_progress is not None
+        for number, result in super().run(*places, **more):
+            on_progress(4 + 11)  # of this one and another
+            yield number, result
+            on_progress(11 if number else 0)
+
+
+def test_progress_never_goes_back(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(films, "open_engine", lambda *_, **__: TellingEngine())
+    told: list[int] = []
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    options = {**OPTIONS, "gallery": gallery, "resume": True}
+    render(source, out, on_progress=lambda it: told.append(it.frames_out), **options)
+    assert told == sorted(told)
+    assert told[-1] == 40
+
+
+def test_an_interrupt_before_the_first_segment_says_how_to_go_on(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, program: Program, tmp_path: Path
+) -> None:
+    class Interrupted(HereEngine):
+        def run(self, *_: Any, **__: Any) -> Iterator[tuple[int, Any]]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(films, "open_engine", lambda *_, **__: Interrupted())
+    outcome = program(*words(film(tmp_path / "in.mp4"), tmp_path / "out.mp4", gallery))
+    assert outcome.code == 130
+    assert "0 of 4 segments are done, in " in outcome.err
+    assert (tmp_path / "out.mp4.parts").is_dir()
 
 
 def test_two_runs_do_not_make_the_same_film(

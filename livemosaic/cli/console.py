@@ -27,6 +27,7 @@ Progress = Callable[[int, int], None]  # done, total
 _logger = logging.getLogger("livemosaic")
 
 _LINE_S = 60.0  # between lines of progress
+_DRAW_S = 0.1  # between pictures of a bar
 
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -101,9 +102,14 @@ def progress_bar(
         return
     from tqdm import tqdm
 
+    class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
+        def update(self, n: float = 1) -> Any:
+            # With 0, tqdm would forget the time since the last update, so that rates are too high.
+            return super().update(n) if n else self.refresh()
+
     tqdm.monitor_interval = 0  # no thread of its own: updates come often enough
     tqdm.set_lock(threading.RLock())  # and no semaphore for other processes
-    with tqdm(file=_stderr, leave=False, mininterval=0, miniters=0, **settings) as bar:
+    with Bar(file=_stderr, leave=False, mininterval=_DRAW_S, miniters=0, **settings) as bar:
         _visible_bars.append(bar)
         try:
             yield bar

@@ -69,15 +69,16 @@ def _bars(options: RunOptions, film: Film) -> Iterator[Callable[[FilmProgress], 
                 stack.close()
                 phase = progress.phase
                 settings: dict[str, Any] = {"unit": " frames", "total": progress.total}
-                settings |= {"desc": phase, "initial": progress.kept}
+                # Workers tell twice a second how far they are, in turns: the mean of some of these.
+                settings |= {"desc": phase, "initial": progress.kept, "smoothing": 0.05}
                 bar = stack.enter_context(
                     progress_bar(quiet=options.quiet, when=options.progress, **settings)
                 )
             if bar is not None:
                 if film.segments:
-                    text = f"{film.done} of {film.segments} segments"
+                    text = f"{film.done} of {_segments(film.segments)}"
                     if film.workers:
-                        text += f", {film.workers} workers"
+                        text += f", {film.workers} worker{'' if film.workers == 1 else 's'}"
                     bar.set_postfix_str(text, refresh=False)
                 bar.update(progress.frames - bar.n)
 
@@ -86,10 +87,10 @@ def _bars(options: RunOptions, film: Film) -> Iterator[Callable[[FilmProgress], 
 
 def _kept(film: Film) -> str:
     """What is kept of a film that is not finished, and how to go on; empty if nothing is."""
-    if not film.done:
+    if not film.segments:
         return ""
     return (
-        f"{film.done} of {film.segments} segments are done, in {film.folder}; "
+        f"{film.done} of {_segments(film.segments)} are done, in {film.folder}; "
         "give the same command again to go on"
     )
 
@@ -102,5 +103,9 @@ def _summary(report: dict[str, Any]) -> str:
         f"{', '.join(report['outputs'])}: {report['frames_out']} frames, {video_s:.1f} s, of "
         f"{grid['width']}x{grid['height']} pixels and {grid['columns']}x{grid['rows']} cells, "
         f"made in {report['duration_s']:.1f} s, {report['fps']:.1f} frames/s, "
-        f"in {len(segments)} segments" + (f", {kept} of them before" if kept else "")
+        f"in {_segments(len(segments))}" + (f", {kept} of them before" if kept else "")
     )
+
+
+def _segments(count: int) -> str:
+    return f"{count} segment{'' if count == 1 else 's'}"

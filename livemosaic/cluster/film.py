@@ -220,7 +220,8 @@ class Film:
             problem = f"segments by the codec {name} cannot be joined exactly"
             raise _refused(self._options, f"{problem}; use {', '.join(known)}")
         if self._destination.options.codec == "auto":
-            _logger.info("codec auto: %s, which all machines have", name)
+            reason = "hardware differs from machine to machine"
+            _logger.info("%s: codec auto takes %s: %s", sink.name, name, reason)
 
     def _open_gallery(self) -> GallerySpec:
         """The gallery, which is made now if it is one of photos; workers take its file."""
@@ -385,8 +386,7 @@ class Film:
             with self._engine as engine:
                 for number, _ in engine.run(render_segment, missing, on_progress=tell):
                     finished += counts[missing[number].number]
-                    self.done += 1
-                    tell(0)
+                    self.done += 1  # the engine calls `tell` at once, with what the others do
         finally:
             self._engine = None
 
