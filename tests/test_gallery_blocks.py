@@ -341,6 +341,13 @@ def test_verify(file: Path, program: Program) -> None:
     assert outcome.code == 0
     assert "whole, 146 tiles" in outcome.err
     assert program("gallery", "verify", str(file), "--quiet").err == ""
+    cut_off, whole = file.with_name("cut-off.gallery"), file.with_name("whole.gallery")
+    cut_off.write_bytes(file.read_bytes()[:-9])
+    shutil.copy(file, whole)
+    outcome = program("gallery", "verify", str(cut_off), str(file), str(cut_off), str(whole))
+    assert outcome.code == 1
+    assert outcome.err.count(": whole, 146 tiles") == 2
+    assert outcome.err.count("cut-off.gallery: it is cut off") == 2
 
 
 def damaged_tiles(file: Path) -> Gallery:

@@ -292,6 +292,14 @@ def test_on_the_command_line(folder: Path, program: Program) -> None:
     assert info["galleries"][0]["path"] == "pics.gallery"
     outcome = program("gallery", "info", "more.gallery", "emoji")
     assert "except those of emoji" in outcome.out
+    once = json.loads(program("gallery", "info", "pics.gallery", "--json").out)
+    twice = json.loads(program("gallery", "info", "pics.gallery", "pics", "--json").out)
+    assert twice["repeated"] == twice["photos"] == 6
+    same = ("tiles", "uncut", "clusters", "clusters_kept", "clusters_dropped", "population")
+    assert {key: twice[key] for key in same} == {key: once[key] for key in same}
+    for sheet in ("sheet.html", "sheet.png"):
+        outcome = program("gallery", "show", "pics.gallery", "pics", "-o", sheet)
+        assert outcome.code == 0, outcome.err
     outcome = program("gallery", "show", "pics.gallery", "more.gallery", "-o", "sheet.png")
     assert outcome.code == 0, outcome.err
 

@@ -34,6 +34,8 @@ def gallery_info(gallery: Gallery) -> dict[str, Any]:
     is mostly of this colour.
     """
     population = np.diff(gallery.members_start)
+    in_use = population > 0  # of several galleries, some have only photos that others have, too
+    kept, dropped = gallery.kept & in_use, ~gallery.kept & in_use
     fullest = np.concatenate([part.features.argmax(axis=1) for part in gallery.parts])
     usable = gallery.kept[gallery.labels] & ~gallery.gone
     photos = [part.sources.photo_count for part in gallery.parts]
@@ -48,16 +50,13 @@ def gallery_info(gallery: Gallery) -> dict[str, Any]:
         "tiles_kept": int(usable.sum()),
         "photos": sum(photos) - repeated,
         "tile_px": gallery.tile_px,
-        "uncut": len(gallery.uncut),
+        "uncut": int(np.isin(gallery.uncut_photo, gallery.source_photo[~gallery.gone]).sum()),
         "mirror": gallery.mirror,
         "lettering": sum(lettering),
-        "clusters": len(population),
-        "clusters_kept": int(gallery.kept.sum()),
-        "clusters_dropped": int((~gallery.kept).sum()),
-        "population": {
-            "kept": _spread(population[gallery.kept]),
-            "dropped": _spread(population[~gallery.kept]),
-        },
+        "clusters": int(in_use.sum()),
+        "clusters_kept": int(kept.sum()),
+        "clusters_dropped": int(dropped.sum()),
+        "population": {"kept": _spread(population[kept]), "dropped": _spread(population[dropped])},
         "colour_coverage": len(np.unique(fullest[usable])) / gallery.features.shape[1],
         "bytes": gallery.bytes,
         "options": gallery.options,
@@ -152,6 +151,8 @@ def _strips(gallery: Gallery, *, kept: bool, tile_px: int) -> Iterator[tuple[int
     size = gallery.tile_width * tile_px // longer, gallery.tile_height * tile_px // longer
     for cluster in np.flatnonzero(gallery.kept == kept).tolist():
         members = gallery.tiles_of(cluster)
+        if not len(members):
+            continue
         tiles = [
             cv2.resize(gallery.tiles[i], size, interpolation=cv2.INTER_AREA)
             for i in members[:STRIP_TILES]

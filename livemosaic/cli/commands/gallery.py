@@ -16,7 +16,7 @@ from ...errors import GalleryError, UsageError
 from ...gallery.recipe import Recipe
 from ...option import options_of
 from ..arguments import add_options, completed_as_file
-from ..console import photos_bar, print_json, print_lines, print_notes
+from ..console import photos_bar, print_error, print_json, print_lines, print_notes
 from ..signals import Interrupts
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     def add_gallery(parser: argparse.ArgumentParser, help: str = _GALLERY_HELP) -> None:
         completed_as_file(parser.add_argument("gallery", metavar="GALLERY", help=help))
 
-    def add_galleries(parser: argparse.ArgumentParser) -> None:
-        help = f"{_GALLERY_HELP}; or several, as one"
+    def add_galleries(parser: argparse.ArgumentParser, several: str = "several, as one") -> None:
+        help = f"{_GALLERY_HELP}; or {several}"
         completed_as_file(parser.add_argument("gallery", nargs="+", metavar="GALLERY", help=help))
 
     def add_paths(parser: argparse.ArgumentParser, yes: str) -> None:
@@ -155,10 +155,10 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     verify = command(
         "verify",
         _verify,
-        "read a whole gallery file, and find damage",
-        "Reads a whole gallery file, and verifies all of its checksums.",
+        "read whole gallery files, and find damage",
+        "Reads whole gallery files, and verifies all of their checksums.",
     )
-    add_gallery(verify)
+    add_galleries(verify, "several, one after another")
     add_quiet(verify)
 
 
@@ -304,13 +304,22 @@ def _refresh(args: argparse.Namespace, interrupts: Interrupts) -> None:
 
 
 def _verify(args: argparse.Namespace, interrupts: Interrupts) -> None:
-    gallery = _open(args.gallery)
-    with photos_bar(quiet=args.quiet, unit="blocks") as progress:
-        gallery.verify(progress)
-    if not args.quiet:
-        print_notes(
-            [f"{args.gallery}: whole, {len(gallery):,} tiles, {gallery.bytes / 1e6:.1f} MB"]
-        )
+    damaged: list[GalleryError] = []
+    for name in args.gallery:
+        try:
+            gallery = _open([name])
+            with photos_bar(quiet=args.quiet, unit="blocks") as progress:
+                gallery.verify(progress)
+        except GalleryError as error:
+            damaged.append(error)
+        else:
+            if not args.quiet:
+                size = f"{len(gallery):,} tiles, {gallery.bytes / 1e6:.1f} MB"
+                print_notes([f"{name}: whole, {size}"])
+    for it in damaged[:-1]:
+        print_error(it)
+    if damaged:
+        raise damaged[-1]
 
 
 def _print_change(report: ChangeReport, args: argparse.Namespace, removed: str) -> None:
