@@ -21,7 +21,7 @@ from livemosaic.cluster.engine import Engine
 from livemosaic.cluster.join import decoding_times
 from livemosaic.cluster.packets import PacketFile, PacketWriter
 from livemosaic.cluster.parts import own_parts
-from livemosaic.cluster.plan import LONGEST_S, SHORTEST_S, find_cuts, split
+from livemosaic.cluster.plan import LONGEST_S, SHORTEST_S, Plan, PlannedFrame, find_cuts, split
 from livemosaic.errors import OptionError, UsageError
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.ffmpeg import av
@@ -190,6 +190,19 @@ def test_damaged_packets_are_noticed(tmp_path: Path, at: int | None) -> None:
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"cut off|damaged"):
         PacketFile(path)
+
+
+def test_a_damaged_plan_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "plan"
+    frames = (PlannedFrame(0, 1, 17), PlannedFrame(1, 1, 23))
+    plan = Plan(Fraction(1, 25), frames, (0, 1), 2, 0, 0, 0)
+    plan.save(path)
+    assert Plan.load(path) == plan
+    data = path.read_bytes()
+    for at in range(len(data)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(ValueError):
+            Plan.load(path)
 
 
 def test_decoding_times_are_those_of_one_encoder() -> None:

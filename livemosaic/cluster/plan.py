@@ -6,14 +6,13 @@ film is made of the same segments by any number of workers, and after any interr
 
 from __future__ import annotations
 
-import json
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,7 +25,7 @@ from ..media.frame_rate import FrameRate
 from ..pipeline.source_reader import MAX_GAP_S
 from ..sources.base import Source
 from ..sources.part import limited
-from .packets import PacketWriter
+from .packets import PacketFile, PacketWriter
 
 # Of a segment. It begins at a cut if there is one in this range, the nearest to the usual length,
 # else where the picture changes most: tiles change at the beginning of a segment.
@@ -86,12 +85,12 @@ class Plan:
             "frames": self.frames,
         }
         with atomic_write(path) as file:
-            file.write(json.dumps(document).encode())
+            PacketWriter(file).finish(**document)
 
     @classmethod
     def load(cls, path: Path) -> Plan:
-        """`OSError` if it is not there, `ValueError` if it is none."""
-        document: dict[str, Any] = json.loads(path.read_bytes())
+        """`OSError` if it is not there, `ValueError` if it is damaged."""
+        document = PacketFile(path).about
         frames = tuple(PlannedFrame(*it) for it in document["frames"])
         return cls(
             Fraction(*document["time_base"]), frames, tuple(document["firsts"]), *document["counts"]
