@@ -201,7 +201,7 @@ def test_a_damaged_plan_is_noticed(tmp_path: Path) -> None:
     data = path.read_bytes()
     for at in range(len(data)):
         path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=r"cut off|damaged|Expecting"):
             Plan.load(path)
 
 
@@ -539,6 +539,20 @@ def test_other_files_in_the_folder_stay(gallery: Gallery, here: HereEngine, tmp_
         (folder / name).touch()
     render(film(tmp_path / "in.mp4"), tmp_path / "out.mp4", gallery=gallery, resume=True, **OPTIONS)
     assert left(folder) == names
+
+
+def test_warnings_of_the_input_come_once(
+    gallery: Gallery, here: HereEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wide, wider, source = (tmp_path / f"{it}.ts" for it in ("wide", "wider", "in"))
+    film(wide, 15)
+    items = [Frame.from_bgr(it, pts=n) for n, it in enumerate(moving_pictures(15, size=(96, 48)))]
+    make(wider, items, rate=1, time_base=Fraction(1, 1000), pts=[n * 1000 for n in range(15, 30)])
+    source.write_bytes(wide.read_bytes() + wider.read_bytes())
+    report = render(source, tmp_path / "out.mp4", gallery=gallery, resume=True, **OPTIONS)
+    assert len(report["film"]["segments"]) > 1
+    texts = [it.getMessage() for it in caplog.records if "changes its size" in it.getMessage()]
+    assert len(texts) == 1
 
 
 def test_several_galleries(gallery: Gallery, here: HereEngine, tmp_path: Path) -> None:

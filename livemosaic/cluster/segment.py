@@ -199,6 +199,13 @@ class SegmentSource(Source):
         return self._source.bad_frames
 
     def __iter__(self) -> Iterator[Item]:
+        with silent():  # the pipeline has a thread for this
+            yield from self._planned()
+
+    def close(self) -> None:
+        self._source.close()
+
+    def _planned(self) -> Iterator[Item]:
         look, planned = Look(), iter(self._frames)
         at = next(planned)
         for item in self._film():
@@ -214,9 +221,6 @@ class SegmentSource(Source):
             except StopIteration:
                 return
         raise _OtherFramesError(f"{self.name}: it ends too early")
-
-    def close(self) -> None:
-        self._source.close()
 
     def _film(self) -> Iterator[Item]:
         """The items of the film, from its start or a place shortly before the segment."""
