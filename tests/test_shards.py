@@ -271,6 +271,16 @@ def test_shards_of_more_photos_do_not_stay(photos: Path, output: Path) -> None:
 # ---- errors ----------------------------------------------------------------------------------
 
 
+def test_nothing_stays_of_files_that_are_no_photos(tmp_path: Path, output: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(50):
+        (folder / f"{number}.jpg").write_text("no photo")
+    with pytest.raises(GalleryError, match="none of 50 files"):
+        build_gallery(folder, output)
+    assert left(tmp_path) == ["photos"]
+
+
 def test_no_room_for_shards(photos: Path, output: Path, tmp_path: Path) -> None:
     for bad in (tmp_path / "file" / "x", tmp_path / "file"):
         (tmp_path / "file").touch()

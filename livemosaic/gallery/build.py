@@ -29,7 +29,7 @@ from .file_format import GalleryWriter, Stamp, new_gallery_file, refuse_to_repla
 from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Focus, Recipe
 from .rows import Rows
-from .shards import ShardFolder, ShardMakers, joined, shard_folder, stamps_of
+from .shards import NothingReadable, ShardFolder, ShardMakers, joined, shard_folder, stamps_of
 from .tiles import Tiles
 from .video_frames import frames_of, photo_stamp
 
@@ -389,7 +389,7 @@ class _Kept:
 
 def _nothing_readable(unreadable: Sequence[tuple[str, str]]) -> GalleryError:
     name, reason = unreadable[0]
-    return GalleryError(
+    return NothingReadable(
         f"none of {len(unreadable)} files can be read (the first, {name!r}: {reason}); "
         "name other photos"
     )

@@ -307,6 +307,10 @@ def shard_folder(output: str | Path, shards: str | Path | None) -> Path:
     )
 
 
+class NothingReadable(GalleryError):
+    """No photo of a gallery can be read. Its shards are of no use."""
+
+
 class ShardFolder:
     """The folder of a gallery's shards, while it is built.
 
@@ -339,13 +343,15 @@ class ShardFolder:
         remove_remains(self.path)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._note_new()
         assert self._in_use is not None
         with self._in_use:
             if self._is_new and not self._there() and self._in_use.is_alone():
                 with contextlib.suppress(OSError):
                     self.path.rmdir()
+        if kind is not None and issubclass(kind, NothingReadable):
+            self.finish()
 
     def _note_new(self) -> None:
         forget_unfinished(self.path)
