@@ -395,6 +395,23 @@ def test_a_damaged_film(gallery: Gallery, here: HereEngine, tmp_path: Path) -> N
     assert len(pictures(out)) == report["frames_out"] > 30
 
 
+def test_the_last_frame_lasts_as_in_one_run(
+    gallery: Gallery, here: HereEngine, tmp_path: Path
+) -> None:
+    """Films of browsers do not say how long frames last."""
+    source = film(tmp_path / "in.mkv", pts=[n * 1000 + 30_000 * (n == 39) for n in range(40)])
+    data = source.read_bytes()
+    id_, void = b"\x23\xe3\x83", b"\xec"  # Matroska's DefaultDuration
+    at = data.index(id_)
+    size = data[at + 3] & 0x7F
+    source.write_bytes(
+        data[:at] + void + bytes([0x80 | (size + 2)]) + bytes(size + 2) + data[at + 4 + size :]
+    )
+    with av.open(str(source)) as container:
+        assert not any(it.duration for it in container.demux(video=0))
+    compare(source, tmp_path, gallery)
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_options(name: str, gallery: Gallery, here: HereEngine, tmp_path: Path) -> None:
     source = film(tmp_path / "in.mp4", sound=["ac3"], pts=VARIABLE)

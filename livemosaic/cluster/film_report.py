@@ -21,7 +21,8 @@ def whole_report(
     total, duration_s = sum(weights), time.monotonic() - started_s
     sink = {"frames": total, "dropped": 0, "repeated": 0}
     means = {name: _mean([report[name] for report in reports], weights) for name in _MEANS}
-    ends = [plan.time_s(first) for first in plan.firsts[1:]] + [plan.end_s]
+    end_s = plan.time_s(-1) + plan.last_s(source.info.rate)
+    ends = [*(plan.time_s(first) for first in plan.firsts[1:]), end_s]
     segments = [
         {"start_s": float(plan.time_s(first)), "end_s": float(end_s), "frames": frames}
         for first, end_s, frames in zip(plan.firsts, ends, weights, strict=True)

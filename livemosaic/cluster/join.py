@@ -62,8 +62,7 @@ def join_segments(
             while packet is not None and packet[0] <= number:
                 sink.write(packet[1])
                 packet = next(waiting, None)
-            duration = plan.last_duration if number == len(plan.frames) - 1 else frame.duration
-            sink.write(replace(empty, pts=frame.pts, duration=duration))
+            sink.write(replace(empty, pts=frame.pts, duration=frame.duration))
             if number % _TELL == 0:
                 on_frame(number)
         for item in chain([] if packet is None else [packet], waiting):
@@ -108,7 +107,7 @@ class JoinedVideo(VideoEncoder):
         ticks = self._planned_ticks()
         order = self._order(ticks)
         stamps = decoding_times(ticks, order)
-        last = self._plan.last_duration * self._plan.time_base / self._time_base
+        last = self._plan.last_s(self._rate) / self._time_base
         ends = [*ticks[1:], ticks[-1] + max(1, round(last))]
         packets = (packet for segment in self._segments for packet, _ in segment)
         for number, packet in enumerate(packets):

@@ -66,16 +66,10 @@ class Plan:
         """The time of a frame."""
         return self.frames[frame].pts * self.time_base
 
-    @property
-    def end_s(self) -> Fraction:
-        """The end of the last frame; a frame without a duration lasts as long as the one before."""
-        return self.time_s(len(self.frames) - 1) + self.last_duration * self.time_base
-
-    @property
-    def last_duration(self) -> int:
-        """Of the last frame, in ticks."""
-        *before, last = self.frames
-        return last.duration or (last.pts - before[-1].pts if before else 1)
+    def last_s(self, rate: Fraction) -> Fraction:
+        """How long the last frame lasts; by the film's rate if it has no duration, as in a run
+        without segments."""
+        return self.frames[-1].duration * self.time_base or 1 / rate
 
     def save(self, path: Path) -> None:
         document = {
