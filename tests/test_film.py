@@ -242,7 +242,10 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(it, marks=[pytest.mark.slow] * (it == "webm")) for it in FORMATS],
+)
 def test_a_joined_film_is_as_one_that_was_made_at_once(
     name: str, rich: Path, gallery: Gallery, here: HereEngine, tmp_path: Path
 ) -> None:
