@@ -47,7 +47,9 @@ Count = int | np.intp
 
 # No C code calls the kernels.
 _KERNEL: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True}
-_PART = _KERNEL | {"no_cpython_wrapper": True}
+# LLVM would call a part that is used in several places, with each number of all its arrays: the
+# match took 15 % longer. See bench/README.md.
+_PART = _KERNEL | {"no_cpython_wrapper": True, "forceinline": True}
 
 _logger = logging.getLogger("livemosaic")
 
