@@ -206,8 +206,8 @@ class DaskWorkers(Workers):
         # Dask starts those of this machine again.
         if not self._places and not self._waits and not self._where.startswith("local"):
             _logger.warning(
-                "%s: there are no workers; waiting for one, from: dask worker %s --nthreads 1 "
-                "--memory-limit 0",
+                "%s: there are no workers; waiting for one, from: dask worker %s --nworkers -1 "
+                "--nthreads 1 --memory-limit 0",
                 *(self._where, self._where),
             )
         self._waits = not self._places
