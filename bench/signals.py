@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from livemosaic.gallery.file_format import Gallery
@@ -117,7 +118,7 @@ def make_inputs(folder: Path) -> None:
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
         for number in range(50):
             with Image.open(folder / "photos" / f"{number}.png") as image:
-                container.mux(stream.encode(av.VideoFrame.from_image(image)))
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(image))))
         container.mux(stream.encode())
 
 

@@ -101,7 +101,7 @@ class _Turn(NamedTuple):
     old: int  # the place of the variant before, -1 for none
     new: int
     places: NDArray[np.intp]  # ascending
-    prices: NDArray[np.float64]
+    prices: NDArray[np.floating[Any]]
     allowed: NDArray[np.bool_]
 
 
@@ -164,7 +164,7 @@ def _compared(matcher: LayoutMatcher, lab: F32, turns: Sequence[_Turn]) -> Costs
                 kept[i] = row[turn.old - begin]
             best[i] = min(best[i], row.min())
     best[np.isinf(best)] = chosen[np.isinf(best)]
-    for i in np.flatnonzero(np.isfinite(kept)):
+    for i in np.flatnonzero(np.isfinite(kept)).tolist():
         if best[i] >= _to_beat(kept[i], rules):
             best[i] = kept[i]
     return Costs(chosen, best)
