@@ -347,7 +347,7 @@ def test_verify(file: Path, program: Program) -> None:
     outcome = program("gallery", "verify", str(cut_off), str(file), str(cut_off), str(whole))
     assert outcome.code == 1
     assert outcome.err.count(": whole, 146 tiles") == 2
-    assert outcome.err.count("cut-off.gallery: it is cut off") == 2
+    assert outcome.err.count("cut-off.gallery': it is cut off") == 2
 
 
 def damaged_tiles(file: Path) -> Gallery:

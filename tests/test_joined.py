@@ -300,7 +300,7 @@ def test_on_the_command_line(folder: Path, program: Program) -> None:
     for sheet in ("sheet.html", "sheet.png"):
         outcome = program("gallery", "show", "pics.gallery", "pics", "-o", sheet)
         assert outcome.code == 0, outcome.err
-    outcome = program("gallery", "show", "pics.gallery", "more.gallery", "-o", "sheet.png")
+    outcome = program("gallery", "show", "pics.gallery", "more.gallery", "-y", "-o", "sheet.png")
     assert outcome.code == 0, outcome.err
 
 

@@ -235,8 +235,8 @@ def _drive(
             if bar is not None:
                 share = progress.cells.share("active")
                 active = "matching" if still else f"{share:.0%} of cells active"
-                bar.set_postfix_str(printable(progress.phase or active), refresh=False)
                 bar.update(progress.frames_out - bar.n)
+                bar.set_postfix_str(printable(progress.phase or active))  # drawn at each tick
 
         try:
             finished = pipeline.run(on_tick=tick)
