@@ -389,6 +389,12 @@ class _Rows(NamedTuple):
     gone: Bools
 
 
+def warm_up_index(gallery: Gallery) -> None:
+    """Load what the index of photos that join needs, so that the first one takes as long as
+    others."""
+    _new_index(_rows_from(gallery, int(np.flatnonzero(~gallery.gone)[-1])))
+
+
 def _rows_from(gallery: Gallery, tile: int) -> _Rows:
     """The rows of a gallery from a tile on, with their photos counted from the first one's."""
     photo = gallery.source_photo[tile:]

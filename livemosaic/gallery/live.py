@@ -26,6 +26,7 @@ from .batches import Batch, read_batch
 from .build import images_cut, warm_up
 from .change import recipe_of
 from .file_format import Gallery, Stamp
+from .layout_index import warm_up_index
 from .recipe import CROPS_BELOW_PHOTOS, Recipe
 from .snapshot import GalleryRows, GallerySnapshot, Rows
 from .video_frames import photo_stamp
@@ -172,6 +173,7 @@ class LiveGallery:
     def warm_up(self) -> None:
         """Load what photos that join need, so that the first one takes as long as others."""
         warm_up(self.recipe)
+        warm_up_index(self.snapshot)
 
     def add_file(self, path: str, picture: U8) -> None:
         """Add the photo of a file that was just written, BGR, without reading it again."""

@@ -22,7 +22,7 @@ from ..errors import GalleryError, OptionError, UsageError
 from ..exclusive import exclusive
 from ..gallery import open_gallery
 from ..gallery.cut import cut_gallery
-from ..gallery.damage import refuse
+from ..gallery.damage import DamageReport
 from ..gallery.file_format import Gallery
 from ..gallery.layout_features import cell_lab, points_to_lab
 from ..gallery.snapshot import GallerySnapshot
@@ -188,7 +188,7 @@ class Mosaic:
         self.cells = CellCounts()
         self.on_stage: Callable[[str], None] = lambda name: None
         self.on_progress: Callable[[int, int], None] = lambda done, total: None
-        self.on_damage: Callable[[GalleryError], None] = refuse
+        self._damage = DamageReport()
         self._make_matcher, self._cache_bytes, self._rgb = matcher, cache_bytes, rgb
         self._key: _Key | None = None  # of the stream
         self._tiles: list[TileCache] = []  # of each layer
@@ -202,6 +202,15 @@ class Mosaic:
     def __repr__(self) -> str:
         changes = repr(self.settings).removeprefix("MosaicSettings(").removesuffix(")")
         return f"<Mosaic of {self.gallery!r}{changes and ': '}{changes}>"
+
+    @property
+    def on_damage(self) -> Callable[[GalleryError], None]:
+        """See the class."""
+        return self._damage.report
+
+    @on_damage.setter
+    def on_damage(self, report: Callable[[GalleryError], None]) -> None:
+        self._damage.report = report
 
     @property
     def grid(self) -> Grid:
@@ -740,7 +749,7 @@ class Mosaic:
                     full_size=full_size,
                     min_tiles=it.grid.cells if thorough else 2 * it.grid.cells,
                     max_bytes=0 if thorough else max_bytes,
-                    on_damage=self._report_damage,
+                    on_damage=self._damage,
                 )
                 for it in self._layers
             ]
@@ -762,11 +771,8 @@ class Mosaic:
                     full_size=full_size,
                     min_tiles=2 * layer.grid.cells,
                     max_bytes=max_bytes,
-                    on_damage=self._report_damage,
+                    on_damage=self._damage,
                 )
-
-    def _report_damage(self, error: GalleryError) -> None:
-        self.on_damage(error)  # which may have changed since the tile cache was made
 
     # ---- warm-up: what a live stream must not wait for -------------------------------------------
 
