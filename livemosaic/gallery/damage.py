@@ -17,17 +17,6 @@ def refuse(error: GalleryError) -> None:
     raise error
 
 
-class DamageReport:
-    """What is done about a damaged tile. It may change, for all that read tiles for a mosaic, and
-    they need not keep the mosaic, whose memory would then wait for the garbage collector."""
-
-    def __init__(self) -> None:
-        self.report: Callable[[GalleryError], None] = refuse
-
-    def __call__(self, error: GalleryError) -> None:
-        self.report(error)
-
-
 def stored_tiles(gallery: Gallery, tiles: I32, on_damage: Callable[[GalleryError], None]) -> U8:
     """Some tiles of a gallery, uint8 (n, height, width, 3). If some are damaged, `on_damage` is
     called once with the error. Unless it raises that, they are blurs of the right colours."""

@@ -9,8 +9,10 @@ of one size (`layer.py`).
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import cv2
@@ -22,7 +24,7 @@ from ..errors import GalleryError, OptionError, UsageError
 from ..exclusive import exclusive
 from ..gallery import open_gallery
 from ..gallery.cut import cut_gallery
-from ..gallery.damage import DamageReport
+from ..gallery.damage import refuse
 from ..gallery.file_format import Gallery
 from ..gallery.layout_features import cell_lab, points_to_lab
 from ..gallery.snapshot import GallerySnapshot
@@ -188,7 +190,7 @@ class Mosaic:
         self.cells = CellCounts()
         self.on_stage: Callable[[str], None] = lambda name: None
         self.on_progress: Callable[[int, int], None] = lambda done, total: None
-        self._damage = DamageReport()
+        self.on_damage: Callable[[GalleryError], None] = refuse
         self._make_matcher, self._cache_bytes, self._rgb = matcher, cache_bytes, rgb
         self._key: _Key | None = None  # of the stream
         self._tiles: list[TileCache] = []  # of each layer
@@ -202,15 +204,6 @@ class Mosaic:
     def __repr__(self) -> str:
         changes = repr(self.settings).removeprefix("MosaicSettings(").removesuffix(")")
         return f"<Mosaic of {self.gallery!r}{changes and ': '}{changes}>"
-
-    @property
-    def on_damage(self) -> Callable[[GalleryError], None]:
-        """See the class."""
-        return self._damage.report
-
-    @on_damage.setter
-    def on_damage(self, report: Callable[[GalleryError], None]) -> None:
-        self._damage.report = report
 
     @property
     def grid(self) -> Grid:
@@ -749,7 +742,7 @@ class Mosaic:
                     full_size=full_size,
                     min_tiles=it.grid.cells if thorough else 2 * it.grid.cells,
                     max_bytes=0 if thorough else max_bytes,
-                    on_damage=self._damage,
+                    on_damage=partial(_report_damage, weakref.ref(self)),
                 )
                 for it in self._layers
             ]
@@ -771,7 +764,7 @@ class Mosaic:
                     full_size=full_size,
                     min_tiles=2 * layer.grid.cells,
                     max_bytes=max_bytes,
-                    on_damage=self._damage,
+                    on_damage=partial(_report_damage, weakref.ref(self)),
                 )
 
     # ---- warm-up: what a live stream must not wait for -------------------------------------------
@@ -891,6 +884,14 @@ class Mosaic:
         if len(matchers) > 1:
             type(matchers[0]).join(matchers)
         return matchers
+
+
+def _report_damage(mosaic: weakref.ref[Mosaic], error: GalleryError) -> None:
+    """As the mosaic wants it now. A tile cache must not keep the mosaic: its memory would wait for
+    the garbage collector."""
+    owner = mosaic()
+    if owner is not None:
+        owner.on_damage(error)
 
 
 def _check_settings(settings: object) -> None:
