@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jit import F32, U8, Bools
+from ..jit import F32, I32, U8, Bools
 from ..tile_size import shape
 from .file_format import Gallery, Sources
-from .stacked import Clusters, ScaledRows, StackedRows, StackedSources, clusters_without
+from .stacked import ScaledRows, StackedGallery, StackedRows, StackedSources
 
 
-class JoinedGallery(Gallery):
+class JoinedGallery(StackedGallery):
     """Several galleries as one. See `Gallery`; made by `livemosaic.gallery.cut.join_galleries`.
 
     Tiles, photos and clusters have their numbers in the order of the galleries; only the clusters
@@ -84,26 +83,9 @@ class JoinedGallery(Gallery):
         rows = [it if it.shape[1:] == same else ScaledRows(it, size) for it in tiles]
         return cast(U8, StackedRows(*rows))
 
-    @cached_property
-    def _clusters(self) -> Clusters:
+    def _in_clusters(self) -> tuple[I32, Bools]:
         begins = np.cumsum([0, *map(len, self.shown)], dtype=np.int32)
-        members = _counted_on([it.members for it in self.shown], begins)
-        return clusters_without(members, self.labels, self.gone, self._all_kept)
-
-    @property
-    def members(self) -> NDArray[np.int32]:  # type: ignore[override]
-        """See `Gallery`."""
-        return self._clusters.members
-
-    @property
-    def members_start(self) -> NDArray[np.int32]:  # type: ignore[override]
-        """See `Gallery`."""
-        return self._clusters.start
-
-    @property
-    def kept(self) -> NDArray[np.bool_]:  # type: ignore[override]
-        """See `Gallery`."""
-        return self._clusters.kept
+        return _counted_on([it.members for it in self.shown], begins), self._all_kept
 
     def release(self) -> None:
         """Release the memory of the parts of the files that were read so far."""

@@ -8,14 +8,14 @@ only: a snapshot is made in a moment, whatever the size of the gallery.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..jit import I32, Bools
 from .file_format import Gallery, Sources, Stamp
-from .stacked import Clusters, StackedRows, StackedSources, clusters_without
+from .stacked import StackedGallery, StackedRows, StackedSources
 
 # Room to spare in an array that grows, as a share of its rows, and at least so many.
 _SPARE, _LEAST_SPARE = 0.5, 1024
@@ -47,7 +47,7 @@ class Rows:
         return view
 
 
-class GallerySnapshot(Gallery):
+class GallerySnapshot(StackedGallery):
     """A live gallery at one moment. See `Gallery`; made by `LiveGallery.snapshot`.
 
     Attributes
@@ -82,28 +82,9 @@ class GallerySnapshot(Gallery):
         added = Sources(rows.sources(), rows.root)
         self.sources = StackedSources([base.sources, added], self.source_photo)
 
-    @cached_property
-    def _clusters(self) -> Clusters:
-        """Made when the match by clusters asks: for 300,000 tiles it takes a frame's time."""
-        base = self.base
-        new = np.arange(len(base), len(self), dtype=np.int32)
-        members = np.concatenate([base.members, new])
-        return clusters_without(members, self.labels, self.gone, base.kept)
-
-    @property
-    def members(self) -> NDArray[np.int32]:  # type: ignore[override]
-        """Those of the base, then the new ones."""
-        return self._clusters.members
-
-    @property
-    def members_start(self) -> NDArray[np.int32]:  # type: ignore[override]
-        """See `Gallery`."""
-        return self._clusters.start
-
-    @property
-    def kept(self) -> NDArray[np.bool_]:  # type: ignore[override]
-        """See `Gallery`."""
-        return self._clusters.kept
+    def _in_clusters(self) -> tuple[I32, Bools]:
+        new = np.arange(len(self.base), len(self), dtype=np.int32)
+        return np.concatenate([self.base.members, new]), self.base.kept
 
     def release(self) -> None:
         """Release the memory of the parts of the file that were read so far."""
