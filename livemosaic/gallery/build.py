@@ -28,8 +28,8 @@ from .clusters import cluster_tiles, group_tiles
 from .file_format import GalleryWriter, Stamp, new_gallery_file, refuse_to_replace
 from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Focus, Recipe
-from .rows import Rows
-from .shards import NothingReadable, ShardFolder, ShardMakers, joined, shard_folder, stamps_of
+from .rows import SpooledRows
+from .shards import ShardFolder, ShardMakers, joined, shard_folder, stamps_of
 from .tiles import Tiles
 from .video_frames import frames_of, photo_stamp
 
@@ -100,9 +100,9 @@ def build_gallery(
 ) -> BuildReport:
     """Make a gallery file of photos.
 
-    The same photos and options give the same bytes, whoever reads them. Files and folders that
-    cannot be read are reported and skipped. The tiles are in the order of the photos' paths; with
-    crops=None the crops follow.
+    The same photos and options give the same bytes, by any number of threads, processes and
+    machines. Files and folders that cannot be read are reported and skipped. The tiles are in the
+    order of the photos' paths; with crops=None the crops follow.
 
     Of many photos, some thousand or half a gigabyte, each part that has been read is kept in a file
     of its own, a shard. Any exception, Ctrl-C too, leaves no gallery, but the shards that are
@@ -185,7 +185,13 @@ def build_gallery(
             # Closed before the folder, which it may have an unfinished file in.
             stack.enter_context(contextlib.closing(batches))
         report = write_batches(
-            writer, batches, len(photos), recipe, path=Path(output), progress=progress
+            writer,
+            batches,
+            len(photos),
+            recipe,
+            path=Path(output),
+            when_empty=keeper.discard,
+            progress=progress,
         )
     keeper.finish()
     return replace(
@@ -307,9 +313,12 @@ def write_batches(
     root: str | None = None,
     labels: I32 | None = None,
     index: bool = True,
+    when_empty: Callable[[], None] = lambda: None,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Write the gallery of batches of `count` photos; the other parameters are `write_gallery`'s.
+
+    `when_empty` is called if no photo could be read, before the error.
 
     Of each tile only some numbers are in memory, of each photo its path.
     """
@@ -335,6 +344,7 @@ def write_batches(
                 progress(len(used) + len(unreadable), count)
         unreadable.sort()
         if not used:
+            when_empty()
             raise _nothing_readable(unreadable)
         for arrays in added.chosen() if added is not None else ():
             writer.append(arrays.pop("tiles"))
@@ -376,20 +386,20 @@ class _Kept:
     """Arrays of a gallery, batch by batch; in temporary files beside it if they are large."""
 
     def __init__(self, stack: contextlib.ExitStack, folder: str | None) -> None:
-        self.arrays: dict[str, Rows] = {}
+        self.arrays: dict[str, SpooledRows] = {}
         self._stack, self._folder = stack, folder
 
     def append(self, arrays: Arrays) -> None:
         for name, array in arrays.items():
             if name not in self.arrays:
-                rows = Rows(array.dtype.str, array.shape[1:], self._folder)
+                rows = SpooledRows(array.dtype.str, array.shape[1:], self._folder)
                 self.arrays[name] = self._stack.enter_context(contextlib.closing(rows))
             self.arrays[name].append(array)
 
 
 def _nothing_readable(unreadable: Sequence[tuple[str, str]]) -> GalleryError:
     name, reason = unreadable[0]
-    return NothingReadable(
+    return GalleryError(
         f"none of {len(unreadable)} files can be read (the first, {name!r}: {reason}); "
         "name other photos"
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..jit import F32, F64, I32, Bools
 from .recipe import CLUSTERS, DROP_PERCENTILE
-from .rows import Rows
+from .rows import SpooledRows
 
 # A small gallery has fewer clusters: one for each 8 tiles of different colours. With fewer tiles a
 # cluster's rotation would show the same photos side by side.
@@ -38,7 +38,11 @@ class Clusters(NamedTuple):
 
 
 def cluster_tiles(
-    features: F32 | Rows, *, clusters: int = CLUSTERS, seed: int = 0, max_sample: int = SAMPLE
+    features: F32 | SpooledRows,
+    *,
+    clusters: int = CLUSTERS,
+    seed: int = 0,
+    max_sample: int = SAMPLE,
 ) -> I32:
     """Assign each tile to a cluster by its histogram, float32 (n, 125) with rows that sum to 1.
 
@@ -82,7 +86,7 @@ def cluster_tiles(
 
 
 def group_tiles(
-    features: F32 | Rows,
+    features: F32 | SpooledRows,
     labels: I32,
     photos: I32,
     *,
@@ -115,7 +119,7 @@ def group_tiles(
     return Clusters(labels, centres, kept, start, members)
 
 
-def _sums(features: F32 | Rows, labels: I32, clusters: int) -> F64:
+def _sums(features: F32 | SpooledRows, labels: I32, clusters: int) -> F64:
     """The sum of each cluster's histograms, read some at a time."""
     sums = np.zeros((clusters, features[:0].shape[1]), np.float64)
     for start in range(0, len(labels), PREDICT_ROWS):
@@ -139,7 +143,7 @@ def _rotation(labels: I32, photos: I32, seed: int) -> I32:
     return np.lexsort((chance, turn, labels)).astype(np.int32)
 
 
-def _distinct(features: F32 | Rows, enough: int) -> int:
+def _distinct(features: F32 | SpooledRows, enough: int) -> int:
     """Count distinct rows, but only up to `enough`."""
     seen: set[bytes] = set()
     for start in range(0, len(features), PREDICT_ROWS):

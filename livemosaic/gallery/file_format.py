@@ -58,7 +58,7 @@ from ..option import options_of, text_of
 from ..tile_size import TileSize, tile_size
 from .checksums import Blocks, CheckedRows, RunningChecksums, rows_together
 from .recipe import CLUSTERS, DROP_PERCENTILE, MAX_TILE_PX, TILE_PX, Fit, Focus, Recipe
-from .rows import Rows
+from .rows import SpooledRows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -735,7 +735,7 @@ class GalleryWriter:
         self._checksums = RunningChecksums()
         self._arrays: dict[str, dict[str, Any]] = {}
         self._tiles = 0
-        self._uncut: Rows | None = None  # what comes after the last tile
+        self._uncut: SpooledRows | None = None  # what comes after the last tile
         file.write(bytes(_START))
         self._offset = _START
 
@@ -750,7 +750,7 @@ class GalleryWriter:
         """Add uncut photos, as large as tiles."""
         if len(photos):
             if self._uncut is None:
-                self._uncut = Rows(OPTIONAL["uncut"][0], photos.shape[1:], self._folder)
+                self._uncut = SpooledRows(OPTIONAL["uncut"][0], photos.shape[1:], self._folder)
             self._uncut.append(photos)
 
     def close(self) -> None:
@@ -760,7 +760,7 @@ class GalleryWriter:
 
     def finish(
         self,
-        arrays: Mapping[str, NDArray[Any] | Rows],
+        arrays: Mapping[str, NDArray[Any] | SpooledRows],
         *,
         photos: Iterable[str],
         root: str,
@@ -796,7 +796,7 @@ class GalleryWriter:
             table["photo_stamp"] = known
         for name, rows in (dict(arrays) | table).items():
             if name in ARRAYS or len(rows):
-                self._write(name, rows.blocks() if isinstance(rows, Rows) else [rows])
+                self._write(name, rows.blocks() if isinstance(rows, SpooledRows) else [rows])
         header = {
             "root": root, "mirror": recipe.mirror, "lettering": list(lettering),
             "options": {name: getattr(recipe, name) for name in OPTIONS},

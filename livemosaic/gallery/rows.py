@@ -15,7 +15,7 @@ MAX_IN_MEMORY = 2**22  # bytes
 _AT_ONCE = 2**22  # bytes that `blocks` reads
 
 
-class Rows:
+class SpooledRows:
     """An array that grows, in a temporary file if it is large; it goes when it is closed.
 
     Parameters

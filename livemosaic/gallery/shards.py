@@ -307,10 +307,6 @@ def shard_folder(output: str | Path, shards: str | Path | None) -> Path:
     )
 
 
-class NothingReadable(GalleryError):
-    """No photo of a gallery can be read. Its shards are of no use."""
-
-
 class ShardFolder:
     """The folder of a gallery's shards, while it is built.
 
@@ -322,7 +318,7 @@ class ShardFolder:
 
     def __init__(self, path: Path, *, keep: bool) -> None:
         self.path, self._keep = path, keep
-        self._is_new = False
+        self._is_new = self._is_useless = False
         self._used: set[str] = set()
         self._in_use: FolderInUse | None = None
 
@@ -343,15 +339,19 @@ class ShardFolder:
         remove_remains(self.path)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self._note_new()
         assert self._in_use is not None
         with self._in_use:
             if self._is_new and not self._there() and self._in_use.is_alone():
                 with contextlib.suppress(OSError):
                     self.path.rmdir()
-        if kind is not None and issubclass(kind, NothingReadable):
+        if self._is_useless:
             self.finish()
+
+    def discard(self) -> None:
+        """The gallery has no photo: its shards go at the end of the block."""
+        self._is_useless = True
 
     def _note_new(self) -> None:
         forget_unfinished(self.path)
