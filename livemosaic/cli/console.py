@@ -109,7 +109,8 @@ def progress_bar(
 
     tqdm.monitor_interval = 0  # no thread of its own: updates come often enough
     tqdm.set_lock(threading.RLock())  # and no semaphore for other processes
-    with Bar(file=_stderr, leave=False, mininterval=_DRAW_S, miniters=0, **settings) as bar:
+    drawn = {"mininterval": _DRAW_S, "miniters": 0, **settings}
+    with Bar(file=_stderr, leave=False, **drawn) as bar:
         _visible_bars.append(bar)
         try:
             yield bar

@@ -222,6 +222,7 @@ def _drive(
     settings: dict[str, Any] = {"unit": " frames", "total": pipeline.expected_frames}
     if still:  # a picture has neither a count nor a rate
         settings = {"bar_format": "{elapsed}{postfix}"}
+    settings["mininterval"] = 0  # drawn at each tick
     lines = not pipeline.interactive  # a call may last for hours
     with progress_bar(quiet=options.quiet, when=options.progress, lines=lines, **settings) as bar:
 
@@ -235,8 +236,8 @@ def _drive(
             if bar is not None:
                 share = progress.cells.share("active")
                 active = "matching" if still else f"{share:.0%} of cells active"
+                bar.set_postfix_str(printable(progress.phase or active), refresh=False)
                 bar.update(progress.frames_out - bar.n)
-                bar.set_postfix_str(printable(progress.phase or active))  # drawn at each tick
 
         try:
             finished = pipeline.run(on_tick=tick)
