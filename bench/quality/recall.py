@@ -152,7 +152,7 @@ def _compared(matcher: LayoutMatcher, lab: F32, turns: Sequence[_Turn]) -> Costs
         points[mirrored] = points[mirrored, :, ::-1]
         end = begin + len(variant)
         costs = _distances(lab, points_to_lab(points), float(np.sqrt(rules.weights[0])))
-        costs += (rules.penalties - index.residual)[begin:end]
+        costs += rules.penalties[begin:end] - index.residual[begin:end]
         for i, (row, turn) in enumerate(zip(costs, turns, strict=True)):
             some = slice(*np.searchsorted(turn.places, (begin, end)))
             places = turn.places[some] - begin

@@ -75,8 +75,7 @@ class PacketFile:
             if magic != _MAGIC or size > end:
                 raise ValueError("it is cut off")
             file.seek(0)
-            found = left = 0
-            left = end
+            found, left = 0, end
             while left and (data := file.read(min(left, _CHUNK))):
                 found, left = zlib.crc32(data, found), left - len(data)
             if found != checksum:

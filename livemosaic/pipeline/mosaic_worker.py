@@ -251,9 +251,8 @@ class MosaicWorker:
             frame = self._away.in_place_of(frame) if self._away is not None else frame.pixelated()
         governor = self.governor
         began_s = self._stage_began_s = time.monotonic()
-        began_cpu_s = self._stage_began_cpu_s = (
-            time.thread_time()
-        )  # kernels are on this thread only
+        # Kernels work on this thread only.
+        began_cpu_s = self._stage_began_cpu_s = time.thread_time()
         grid = self._mosaic.plan(frame.width, frame.height)
         area = self._area.area_of(frame, self._state, (grid.width, grid.height))
         faces = self._faces.faces_in(frame, self._state)

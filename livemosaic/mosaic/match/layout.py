@@ -142,10 +142,9 @@ class LayoutMatcher(Matcher):
             if not hurry:
                 most, tries = _LARGE_PROBES_UNHURRIED, _TRIES
             probes = min(probes, most)
-        share = _HURRIED_VARIANTS * (len(index.start) - 1) / len(index.variant)
-        self._hurried_probes = int(np.clip(share, _LARGE_PROBES, _HURRIED_PROBES))
-        if grouped:
-            self._hurried_probes = _LARGE_PROBES
+        clusters = _HURRIED_VARIANTS * (len(index.start) - 1) / len(index.variant)
+        most = _LARGE_PROBES if grouped else _HURRIED_PROBES
+        self._hurried_probes = int(np.clip(clusters, _LARGE_PROBES, most))
         max_uses = settings.max_uses or grid.cells
         mean_penalties = np.add.reduceat(penalties, index.start[:-1]) / np.diff(index.start)
         if gallery.gone.any():
