@@ -211,6 +211,25 @@ def test_people_see_each_other(chromium: Browser, live: Live) -> None:
         assert note == "Has no effect: there is no window."
 
 
+def test_an_answer_that_comes_late_takes_nothing_back(chromium: Browser, live: Live) -> None:
+    with chromium.tab() as tab:
+        opened(tab, live)
+        tab.run(
+            "window.answers = 0, window.real = window.fetch, window.fetch = async (...it) => {"
+            "  const answer = await real(...it);"
+            "  await new Promise((go) => { window.release = go; });"
+            "  answers += 1; return answer; }"
+        )
+        operate(tab, "mirror")
+        tab.wait_for("window.release")
+        live.client.patch("/api/settings", json={"tint": 0.35})
+        tab.wait_for("document.querySelector('[name=tint]').value === '0.35'")
+        tab.run("release()")
+        tab.wait_for("answers && !isSending")
+        assert tab.run("values.tint") == 0.35
+        assert tab.run("document.querySelector('[name=tint]').value") == "0.35"
+
+
 def test_plots_and_statistics(chromium: Browser, live: Live) -> None:
     with chromium.tab() as tab:
         opened(tab, live)

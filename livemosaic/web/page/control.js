@@ -185,7 +185,8 @@ async function change(name, value) {
     waiting = {};
     try {
       const headers = { "Content-Type": "application/json" };
-      adopt(await ask("api/settings", { method: "PATCH", headers, body }));
+      // The feed brings the values: an answer may come after the news of a later change.
+      await ask("api/settings", { method: "PATCH", headers, body });
     } catch (error) {
       show(error.message);
       touched.clear();
