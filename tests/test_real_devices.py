@@ -26,7 +26,7 @@ VM = Path(__file__).parent / "v4l2-vm"
 ENGINE = os.environ.get("LIVEMOSAIC_VM", "qemu")
 QEMU = "qemu-system-x86_64"
 
-pytestmark = [pytest.mark.timeout(1200), pytest.mark.slow, pytest.mark.machine]
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.slow, pytest.mark.alone]
 
 
 def _skip_unless_possible() -> None:
