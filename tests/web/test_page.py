@@ -204,7 +204,8 @@ def test_people_see_each_other(chromium: Browser, live: Live) -> None:
             tab.wait_for("document.querySelector('[name=tint]').value === '0.35'")
             tab.wait_for("document.querySelector('#badges').textContent === 'privacy mode'")
         live.client.patch("/api/settings", json={"match": "clusters"})
-        first.wait_for("document.querySelector('.unused:has([name=calm]) .note')?.checkVisibility()")
+        unused = "document.querySelector('.unused:has([name=calm]) .note')"
+        first.wait_for(f"{unused}?.checkVisibility()")
         note = first.run(
             "document.querySelector('.unused:has([name=fullscreen]) .note').textContent"
         )
