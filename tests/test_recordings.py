@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from io import FileIO
 from pathlib import Path
@@ -47,25 +49,17 @@ def write(path: Path, *, live: bool = True, count: int = 200, close: bool = True
         raise
 
 
-_LIMITED = """
-import resource, sys
-from pathlib import Path
-from livemosaic.errors import SinkError
-from tests.test_recordings import write
-path, limit = Path(sys.argv[1]), int(sys.argv[2])
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-try:
-    write(path, live=sys.argv[3] == "live")
-except SinkError as error:
-    print(error)
-    sys.exit(1)
-"""
+@contextmanager
+def no_file_larger_than(count: int) -> Iterator[None]:
+    """A write beyond so many bytes fails, as on a full disk."""
+    import resource
 
-
-def _limited(path: Path, limit: int, kind: str) -> tuple[int, str]:
-    words = [sys.executable, "-c", _LIMITED, str(path), str(limit), kind]
-    done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout + done.stderr
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (count, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class _BadSeek(FileIO):
@@ -125,14 +119,14 @@ def test_a_full_disk_ends_a_recording(ending: str, tmp_path: Path) -> None:
     # The last limits concern what is written at the end only.
     for limit in (size // 2, size - 5000, size - 1000, size - 10):
         path = tmp_path / f"{limit}.{ending}"
-        code, text = _limited(path, limit, "live")
-        assert code == 1, text
-        assert "the recording ends there" in text
+        with pytest.raises(SinkError, match="the recording ends there"), no_file_larger_than(limit):
+            write(path)
         assert left(tmp_path) == [path.name]
         times = video_times(path)
         assert times[-1] > 8 * limit / size - 2
         path.unlink()
-    assert _limited(tmp_path / f"a.{ending}", size // 2, "file")[0] == 1
+    with pytest.raises(SinkError), no_file_larger_than(size // 2):
+        write(tmp_path / f"a.{ending}", live=False)
     assert left(tmp_path) == []  # a file can be made again
 
 
@@ -148,68 +142,49 @@ def test_the_encoder_of_a_recording_keeps_few_pictures(tmp_path: Path) -> None:
     assert len(video_times(tmp_path / "a.mkv")) == 100
 
 
-_NUMBERED = """
-import os, resource, sys
-from livemosaic.errors import SinkError
-from livemosaic.media.frame import StreamInfo
-from livemosaic.sinks import open_sink
-from tests.test_recordings import _frame
-pattern, live = sys.argv[1], sys.argv[2] != "file"
-sink = open_sink(pattern, StreamInfo(64, 64, live=live))
-for number in range(3):
-    sink.write(_frame(number))
-if sys.argv[2] == "killed":
-    os._exit(9)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # bytes
-try:
-    sink.write(_frame(3))
-except SinkError as error:
-    sink.abort()
-    print(error)
-    sys.exit(1)
-"""
-
-
-def _numbered(path: Path, kind: str) -> tuple[int, str]:
-    words = [sys.executable, "-c", _NUMBERED, str(path / "a_%d.png"), kind]
-    done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
-    return done.returncode, done.stdout + done.stderr
-
-
 @posix
 def test_numbered_pictures_of_a_live_input_stay_when_the_disk_is_full(tmp_path: Path) -> None:
-    code, text = _numbered(tmp_path, "live")
-    assert (code, text.strip().endswith("; the 3 pictures before are kept")) == (1, True), text
-    assert left(tmp_path) == ["a_1.png", "a_2.png", "a_3.png"]
-    for name in left(tmp_path):
-        (tmp_path / name).unlink()
-    assert _numbered(tmp_path, "file")[0] == 1
-    assert left(tmp_path) == []  # they can be made again
+    for live in (True, False):
+        sink = open_sink(str(tmp_path / "a_%d.png"), StreamInfo(64, 64, live=live))
+        for number in range(3):
+            sink.write(_frame(number))
+        kept = "; the 3 pictures before are kept" if live else ""
+        with pytest.raises(SinkError, match=f"{kept}$"), no_file_larger_than(1000):
+            sink.write(_frame(3))
+        sink.abort()
+        # Those of a film can be made again.
+        assert left(tmp_path) == ["a_1.png", "a_2.png", "a_3.png"] * live
+        for name in left(tmp_path):
+            (tmp_path / name).unlink()
 
 
-@posix
-def test_numbered_pictures_of_a_killed_run_get_a_folder(tmp_path: Path) -> None:
-    assert _numbered(tmp_path, "killed")[0] == 9
-    write(tmp_path / "b.mkv", count=5)
-    assert left(tmp_path) == ["a_%d-recovered", "b.mkv"]
-    assert left(tmp_path / "a_%d-recovered") == ["a_1.png", "a_2.png", "a_3.png"]
+_KILLED = """
+import os, sys
+from pathlib import Path
+from livemosaic.media.frame import StreamInfo
+from livemosaic.sinks import open_sink
+from tests.test_recordings import _frame, write
+folder = Path(sys.argv[1])
+write(folder / "a.mp4", close=False)
+write(folder / "c.mkv", close=False)
+sink = open_sink(str(folder / "a_%d.png"), StreamInfo(64, 64, live=True))
+for number in range(3):
+    sink.write(_frame(number))
+os._exit(9)
+"""
 
 
 @posix
 def test_the_next_run_names_what_a_killed_run_left(tmp_path: Path) -> None:
-    for ending in ("mp4", "mkv"):
-        path = tmp_path / f"a.{ending}"
-        code = (
-            "import os; from pathlib import Path; from tests.test_recordings import write\n"
-            f"write(Path({str(path)!r}), close=False); os._exit(9)"
-        )
-        words = [sys.executable, "-c", code]
-        assert subprocess.run(words, env=ENVIRONMENT, timeout=60).returncode == 9
-        assert len([name for name in left(tmp_path) if name.startswith(".a.")]) == 1
-        write(tmp_path / "b.mkv", count=5)  # any output in the folder
-        assert not [name for name in left(tmp_path) if name.startswith(".")]
-        assert video_times(tmp_path / f"a-recovered.{ending}")[-1] > 6
-        (tmp_path / "b.mkv").unlink()
+    words = [sys.executable, "-c", _KILLED, str(tmp_path)]
+    assert subprocess.run(words, env=ENVIRONMENT, timeout=60).returncode == 9
+    assert [name.startswith(".") for name in left(tmp_path)] == [True] * 3
+    write(tmp_path / "b.mkv", count=5)  # any output in the folder
+    recovered = ["a-recovered.mp4", "a_%d-recovered", "b.mkv", "c-recovered.mkv"]
+    assert left(tmp_path) == recovered
+    for name in ("a-recovered.mp4", "c-recovered.mkv"):
+        assert video_times(tmp_path / name)[-1] > 6
+    assert left(tmp_path / "a_%d-recovered") == ["a_1.png", "a_2.png", "a_3.png"]
 
 
 @posix
