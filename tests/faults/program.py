@@ -13,14 +13,20 @@ import os
 import sys
 
 import cv2  # noqa: F401  (before av)
+import sklearn.cluster  # noqa: F401
+import threadpoolctl  # noqa: F401
 
+import livemosaic.cluster.galleries
 import livemosaic.gallery.build
 import livemosaic.gallery.builtin
+import livemosaic.mosaic.match.refine
 import livemosaic.pipeline
 import livemosaic.session  # noqa: F401
 from livemosaic.cli import app
+from livemosaic.mosaic.match import layout  # noqa: F401
+from livemosaic.sinks import file as film  # noqa: F401
 from livemosaic.sinks import image, photo_map  # noqa: F401
-from livemosaic.sources import file  # noqa: F401
+from livemosaic.sources import file, still  # noqa: F401
 
 faults = ctypes.CDLL(os.environ["LD_PRELOAD"])
 
