@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import sys
@@ -12,17 +11,12 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..media.atomic_write import remove_remains
+from ..media.file_lock import take_lock
 from ..sinks.atomic_file import sink_errors
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 _ENDING = ".parts"
 _LOCK = "lock"
 _OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-_TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)  # of locks that others have
 # Nothing else is removed: the folder may be older than the film.
 _PARTS = re.compile(
     r"(plan|tracks)-[0-9a-f]{16}|segment-[0-9]{5,}-[0-9a-f]{16}|gallery-[0-9]+"
@@ -63,24 +57,13 @@ def _locked(folder: Path, name: str) -> int:
                 lock = os.open(path, _OPEN, 0o666)
             except FileNotFoundError:  # the run before has removed the folder just now
                 continue
-        try:
-            _take(lock)
-        except OSError as error:
-            if error.errno in _TAKEN:
-                os.close(lock)
-                raise UsageError(f"{name}: another run makes it; wait for its end") from None
-            return lock  # a disk without locks
+        if not take_lock(lock):
+            os.close(lock)
+            raise UsageError(f"{name}: another run makes it; wait for its end")
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(lock), os.lstat(path)):
                 return lock
         os.close(lock)  # that run has removed the file
-
-
-def _take(lock: int) -> None:
-    if sys.platform == "win32":
-        msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
-    else:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _is_part(path: Path) -> bool:

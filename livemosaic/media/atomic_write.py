@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from ..errors import words_of
 from ..unfinished import add_unfinished, completing, forget_unfinished
+from .file_lock import lock_file, take_lock
 
 if sys.platform != "win32":
     import fcntl
@@ -273,7 +274,7 @@ def _unlocked(path: Path) -> Iterator[None]:
     else:
         file = os.open(path, _LOOK)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(file)
             yield
         finally:
             os.close(file)
@@ -296,12 +297,8 @@ def _is_empty(path: Path) -> bool:
 def _lock(file: int, path: Path) -> bool:
     """Lock a new part; False if another run took it for remains meanwhile."""
     if sys.platform != "win32":  # there, an open file cannot be removed
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not take_lock(file):
             return False
-        except OSError:  # a disk without locks, where no run can remove remains
-            return True
         try:
             return os.path.samestat(os.fstat(file), os.lstat(path))
         except FileNotFoundError:

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Self
 
-if sys.platform != "win32":
-    import fcntl
+from .file_lock import take_lock
 
 
 class FolderInUse:
@@ -23,10 +22,7 @@ class FolderInUse:
         if sys.platform != "win32":
             self._file = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                try:
-                    fcntl.flock(self._file, fcntl.LOCK_SH)
-                except OSError:
-                    return
+                take_lock(self._file, shared=True, wait=True)
                 if not os.path.samestat(os.fstat(self._file), path.stat()):
                     raise FileNotFoundError(path)
             except BaseException:
@@ -44,14 +40,7 @@ class FolderInUse:
 
         It may be removed then; after False it does not count as in use by this process any more.
         """
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            except OSError:
-                return True
-        return True
+        return sys.platform == "win32" or take_lock(self._file)
 
     def close(self) -> None:
         """The folder is not used any more. May be called twice."""
