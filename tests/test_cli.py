@@ -59,6 +59,15 @@ def test_help_is_quick(words: list[str]) -> None:
     assert not imported & {"numpy", "cv2", "numba", "av", "sklearn", "scipy", "tqdm"}
 
 
+def test_one_word_for_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:
+    from livemosaic.cli import app as cli
+
+    for words in (["run"], ["gallery", "build"], ["gallery", "add"]):
+        with pytest.raises(SystemExit):
+            cli.main([*words, "--help"])
+        assert set(re.findall(r"--cluster ([A-Z]+)", capsys.readouterr().out)) == {"CLUSTER"}
+
+
 def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     from livemosaic.cli import app as cli
 

@@ -64,7 +64,7 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
         group = parser.add_argument_group("options for many photos")
         group.add_argument(
             "--cluster",
-            metavar="WHERE",
+            metavar="CLUSTER",
             help="read the photos with Dask's workers: local or local:N for processes of this "
             "machine, or tcp://HOST:PORT of a scheduler",
         )
