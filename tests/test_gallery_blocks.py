@@ -387,6 +387,21 @@ def test_a_damaged_tile_in_a_poster(file: Path, large: None) -> None:
         assert np.abs(small.astype(int) - points[tile]).mean() < 12
 
 
+def test_other_damage_in_a_poster(file: Path, large: None) -> None:
+    """Its picture needs no features; an uncut photo that is damaged is left out."""
+    whole, file_of_part = Gallery.open(file), io.BytesIO()
+    assert len(whole.uncut) > 1
+    spoil(file, "features")
+    spoil(file, "uncut")
+    shown = np.flatnonzero(np.isin(whole.source_photo, whole.uncut_photo[:2])).astype(np.int32)
+    write_part(Gallery.open(file), [shown], file_of_part)
+    part = Gallery(file_of_part.getvalue(), name="part")
+    np.testing.assert_array_equal(part.tiles, whole.tiles[shown])
+    np.testing.assert_array_equal(part.uncut, whole.uncut[1:2])
+    np.testing.assert_array_equal(part.uncut_crop, whole.uncut_crop[1:2])
+    assert part.sources.path(part.uncut_photo[0]) == whole.sources.path(whole.uncut_photo[1])
+
+
 @needs_jit
 def test_a_damaged_tile_in_a_film(file: Path, large: None, tmp_path: Path) -> None:
     """The run fails, and nothing is left."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import IO
@@ -10,9 +10,13 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import GalleryError
+from ..jit import U8
 from .change import recipe_of
 from .damage import stored_tiles
 from .file_format import Gallery, GalleryWriter
+
+Places = NDArray[np.intp]
 
 _AT_ONCE = 64  # tiles; copying one does not let other threads run
 
@@ -23,7 +27,8 @@ def write_part(
     """Write some tiles of a gallery, with the first one of each of their photos, as a gallery file.
 
     The photos have the same paths, and whatever else the gallery knows of them, but the tiles are
-    of one cluster: the part is for pictures whose tiles are chosen. Damaged tiles are blurred.
+    of one cluster, without features: the part is for pictures whose tiles are chosen. Damaged
+    tiles are blurred, and damaged uncut photos left out.
 
     Parameters
     ----------
@@ -38,31 +43,34 @@ def write_part(
     numbers, first_tiles = np.unique(gallery.source_photo, return_index=True)
     firsts = first_tiles[np.searchsorted(numbers, photos)]
     kept = np.union1d(shown, firsts)
-    of_photos = np.isin(gallery.uncut_photo, photos)
+    uncut = np.flatnonzero(np.isin(gallery.uncut_photo, photos))
     heads = gallery.heads[np.isin(gallery.heads[:, 0], photos)].copy()
     heads[:, 0] = np.searchsorted(photos, heads[:, 0])
     with closing(GalleryWriter(file)) as writer:
         for start in range(0, len(kept), _AT_ONCE):
             some = kept[start : start + _AT_ONCE]
             writer.append(stored_tiles(gallery, some, on_damage=lambda error: None))
-        uncut = np.flatnonzero(of_photos)
+        whole = []
         for start in range(0, len(uncut), _AT_ONCE):
-            writer.append_uncut(gallery.uncut[uncut[start : start + _AT_ONCE]])
+            for its, pixels in _whole_uncut(gallery, uncut[start : start + _AT_ONCE]):
+                writer.append_uncut(pixels)
+                whole.append(its)
+        uncut = np.concatenate([uncut[:0], *whole])
         gallery.release()
-        features = gallery.features[kept]
+        features = np.zeros((len(kept), *gallery.features.shape[1:]), np.float32)
         arrays = {
             "features": features,
             "points": gallery.points[kept],
             "texture": gallery.texture[kept],
-            "centres": features.mean(axis=0, keepdims=True),
+            "centres": features[:1],
             "labels": np.zeros(len(kept), np.int32),
             "kept": np.ones(1, np.bool_),
             "members_start": np.array([0, len(kept)], np.int32),
             "members": np.arange(len(kept), dtype=np.int32),
             "source_photo": np.searchsorted(photos, gallery.source_photo[kept]),
             "source_crop": gallery.sources.crops[kept],
-            "uncut_photo": np.searchsorted(photos, gallery.uncut_photo[of_photos]),
-            "uncut_crop": gallery.uncut_crop[of_photos],
+            "uncut_photo": np.searchsorted(photos, gallery.uncut_photo[uncut]),
+            "uncut_crop": gallery.uncut_crop[uncut],
             "heads": heads,
         }
         writer.finish(
@@ -75,3 +83,13 @@ def write_part(
             stamps=[(size, time_ns) for size, time_ns in gallery.stamps[photos].tolist()],
         )
     return [np.where(its >= 0, np.searchsorted(kept, its), -1).astype(np.int32) for its in tiles]
+
+
+def _whole_uncut(gallery: Gallery, places: Places) -> Iterator[tuple[Places, U8]]:
+    """Places of uncut photos and their pixels, without those that are damaged."""
+    try:
+        yield places, gallery.uncut[places]
+    except GalleryError:
+        if len(places) > 1:
+            for place in np.split(places, len(places)):
+                yield from _whole_uncut(gallery, place)
