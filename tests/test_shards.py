@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,17 @@ import numpy as np
 import pytest
 
 from livemosaic.cluster.galleries import shard_makers
+from livemosaic.cluster.requirements import Requirements, token_in
 from livemosaic.errors import GalleryError
 from livemosaic.gallery import build_gallery, video_frames
 from livemosaic.gallery import shards as shards_module
 from livemosaic.gallery.shards import Shard, ShardMakers, cut_into_shards, make_shard
 from livemosaic.media.folder_in_use import FolderInUse
 from livemosaic.media.image_reader import BadImage, read_image_file
+from livemosaic.unfinished import remove_unfinished
 
 from .gallery_files import write_photos
-from .program import finish, left, spawn
+from .program import ENVIRONMENT, finish, left, spawn
 
 STAMP = (1000, 5)
 
@@ -178,6 +181,45 @@ def test_nothing_stays_before_a_shard_is_whole(photos: Path, output: Path) -> No
     assert left(output.parent) == ["photos"]
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_folder_without_shards_goes(photos: Path, output: Path, is_new: bool) -> None:
+    """Also that of a build which was killed, and with what workers left that were killed."""
+    folder = output.with_name("x.gallery.shards")
+
+    def progress(done: int, total: int) -> None:
+        (folder / ".0.shard.0123456789abcdef.part").touch()
+        raise KeyboardInterrupt
+
+    if not is_new:
+        folder.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        build_gallery(photos, output, tile_px=16, crops=0, progress=progress)
+    assert left(output.parent) == ["photos"]
+
+
+def test_the_folder_goes_before_the_workers_do(
+    photos: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their common folder has a file as long as they are there."""
+
+    class Engine:
+        def run(self, function: Any, tasks: Sequence[Any], **_: Any) -> Iterator[tuple[int, Any]]:
+            for number, task in enumerate(tasks):
+                yield number, function(task)
+
+    @contextmanager
+    def open_engine(_: Any, *, requirements: Requirements, **__: Any) -> Iterator[Engine]:
+        with token_in(requirements.shared):
+            yield Engine()
+
+    monkeypatch.setattr("livemosaic.cluster.galleries.open_engine", open_engine)
+    with pytest.raises(KeyboardInterrupt):
+        build_gallery(photos, output, tile_px=16, progress=stopping_at(40))
+    with shard_makers("tcp://127.0.0.1:1", [photos], output) as makers:
+        build_gallery(photos, output, tile_px=16, makers=makers)
+    assert left(output.parent) == ["photos", "x.gallery"]
+
+
 def test_changed_photos_make_only_their_shards_again(
     photos: Path, output: Path, tmp_path: Path
 ) -> None:
@@ -268,6 +310,35 @@ def test_shards_of_more_photos_do_not_stay(photos: Path, output: Path) -> None:
     assert left(output.parent) == ["photos", "x.gallery"]
 
 
+VERSIONS = """
+from livemosaic.gallery.recipe import Recipe
+from livemosaic.gallery.shards import Shard
+for name in ("photo.jpg", "film.mp4#t=1.000"):
+    print(Shard([name], Recipe(), 1, "").file().name)
+"""
+
+
+def test_what_decodes_photos_decides(tmp_path: Path) -> None:
+    """FFmpeg decodes frames of videos only."""
+
+    def files(change: str) -> list[str]:
+        words = (sys.executable, "-c", change + VERSIONS)
+        done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, timeout=60, check=True)
+        return done.stdout.decode().split()
+
+    photo, frame = files("")
+    assert [photo, frame] == files("")
+    for change in (
+        "import pillow_heif; pillow_heif.__version__ = '0.1'\n",
+        "import pillow_heif; pillow_heif.libheif_version = lambda: '0.1'\n",
+    ):
+        assert {photo, frame}.isdisjoint(files(change))
+    for change in ("__version__", "ffmpeg_version_info"):
+        others = files(f"import livemosaic.media.ffmpeg as it; it.av.{change} = '0.1'\n")
+        assert others[0] == photo
+        assert others[1] != frame
+
+
 # ---- errors ----------------------------------------------------------------------------------
 
 
@@ -287,6 +358,26 @@ def test_no_room_for_shards(photos: Path, output: Path, tmp_path: Path) -> None:
         with pytest.raises(GalleryError, match="--shards"):
             build_gallery(photos, output, shards=bad)
         assert not output.exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "dead link", "long name"])
+def test_a_folder_that_cannot_be_made(photos: Path, tmp_path: Path, kind: str) -> None:
+    output = tmp_path / ("a" * 244 + ".gallery" if kind == "long name" else "x.gallery")
+    folder = tmp_path / f"{output.name}.shards"
+    if kind == "file":
+        folder.write_text("mine")
+    elif kind == "dead link":
+        folder.symlink_to(tmp_path / "away")
+    before = left(tmp_path)
+    with (
+        shard_makers(None, [photos], output, workers=1) as makers,
+        pytest.raises(GalleryError, match=r"\.gallery\.shards'.*--shards"),
+    ):
+        build_gallery(photos, output, makers=replace(makers, least=0))
+    remove_unfinished()
+    assert left(tmp_path) == before
+    build_gallery(photos, output, shards=tmp_path / "kept", tile_px=16)
+    assert left(tmp_path) == sorted([*before, "kept", output.name])
 
 
 def test_a_worker_that_does_not_find_a_photo(photos: Path, output: Path) -> None:

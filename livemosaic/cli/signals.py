@@ -117,7 +117,7 @@ class Interrupts:
     def outcome(self) -> str:
         """What an interruption has left."""
         text = "interrupted: nothing was written"
-        if self.kept is not None and self.kept.is_dir():
+        if self.kept is not None and os.path.isdir(self.kept):  # its name may be too long
             text += f"; to go on, give the same command again ({printable(self.kept)} stays)"
         return text
 

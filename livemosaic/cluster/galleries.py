@@ -50,9 +50,10 @@ def shard_makers(
     >>> with shard_makers("local:2", ["~/Pictures"], "my.gallery") as makers:  # doctest: +SKIP
     ...     build_gallery(["~/Pictures"], "my.gallery", makers=makers)
     """
+    # Not in a folder that goes before the workers do.
+    folder = Path(output).parent if shards is None else shard_folder(output, shards)
     needed = Requirements(
-        folders=tuple(sorted({_nearest(path) for path in paths})),
-        shared=_nearest(shard_folder(output, shards)),
+        folders=tuple(sorted({_nearest(path) for path in paths})), shared=_nearest(folder)
     )
     with open_engine(cluster, workers=workers, requirements=needed) as engine:
 
@@ -74,4 +75,4 @@ def _make(shard: Shard) -> str:
 def _nearest(path: str | Path) -> Path:
     """The folder at a path, or the nearest above that is there, as for a photo or a glob."""
     path = Path(os.path.abspath(os.path.expanduser(path)))
-    return next(it for it in (path, *path.parents) if it.is_dir())
+    return next(it for it in (path, *path.parents) if os.path.isdir(it))

@@ -98,7 +98,8 @@ class Shard:
             stamps = stamps_of(self.names)
         # What makes no other tiles is left out.
         recipe = replace(self.recipe, clusters=1, drop_percentile=0.0, seed=0, frames_of_videos=0)
-        digest = hashlib.sha256(f"{_versions()} {recipe} {self.together}\n".encode())
+        frames = any(video_of(name) is not None for name in self.names)
+        digest = hashlib.sha256(f"{_versions(frames=frames)} {recipe} {self.together}\n".encode())
         digest.update("\0".join(self.names).encode("utf-8", "surrogateescape"))
         digest.update(np.ascontiguousarray(stamps, "<i8").data)
         return Path(self.folder, f"{digest.hexdigest()[:40]}.shard")
@@ -128,11 +129,18 @@ class ShardMakers:
 
 
 @cache
-def _versions() -> str:
-    """What makes other tiles of the same photos."""
+def _versions(*, frames: bool) -> str:
+    """What makes other tiles of the same photos, or frames of videos."""
     import PIL
+    import pillow_heif
 
-    return f"{__version__} {source_digest()} {cv2.__version__} {PIL.__version__}"
+    known = [__version__, source_digest(), cv2.__version__, PIL.__version__]
+    known += [pillow_heif.__version__, pillow_heif.libheif_version()]
+    if frames:
+        from ..media.ffmpeg import av
+
+        known += [av.__version__, av.ffmpeg_version_info]
+    return " ".join(known)
 
 
 def stamps_of(names: Sequence[str]) -> NDArray[np.int64]:
@@ -318,34 +326,45 @@ class ShardFolder:
 
     def __init__(self, path: Path, *, keep: bool) -> None:
         self.path, self._keep = path, keep
-        self._is_new = self._is_useless = False
+        self._may_go = not keep  # when it is empty
+        self._is_useless = False
         self._used: set[str] = set()
         self._in_use: FolderInUse | None = None
 
     def __enter__(self) -> Self:
         try:
             while self._in_use is None:
-                self._is_new = not self.path.exists()
-                if self._is_new:
-                    add_unfinished(self.path)  # until it has a shard
-                self.path.mkdir(exist_ok=True)
+                self._make()
                 with contextlib.suppress(FileNotFoundError):  # another build has removed it
                     self._in_use = FolderInUse(self.path)
         except OSError as error:
+            self._note_new()
+            is_file = isinstance(error, FileExistsError)
             raise GalleryError(
-                f"cannot keep the parts of the gallery in {str(self.path)!r}: {words_of(error)}; "
+                f"cannot keep the parts of the gallery in {str(self.path)!r}: "
+                f"{'it is no folder' if is_file else words_of(error)}; "
                 "choose another folder with --shards"
             ) from None
         remove_remains(self.path)
         return self
 
+    def _make(self) -> None:
+        """Make the folder, unless there is one."""
+        if not os.path.lexists(self.path):
+            add_unfinished(self.path)  # until it has a shard
+            with contextlib.suppress(FileExistsError):
+                self.path.mkdir()
+                self._may_go = True
+                return
+            self._note_new()
+        self.path.mkdir(exist_ok=True)  # fails if it is a file
+
     def __exit__(self, *_: object) -> None:
         self._note_new()
         assert self._in_use is not None
         with self._in_use:
-            if self._is_new and not self._there() and self._in_use.is_alone():
-                with contextlib.suppress(OSError):
-                    self.path.rmdir()
+            if self._may_go and not self._there() and self._in_use.is_alone():
+                self._remove()
         if self._is_useless:
             self.finish()
 
@@ -366,8 +385,13 @@ class ShardFolder:
                 with contextlib.suppress(OSError):
                     (self.path / name).unlink()
             if not self._keep:
-                remove_remains(self.path)
-                self.path.rmdir()  # unless something else is in it
+                self._remove()
+
+    def _remove(self) -> None:
+        """Remove the folder, with what killed workers left, unless something else is in it."""
+        remove_remains(self.path)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     def _usable(self, shards: Sequence[tuple[Shard, str]]) -> set[str]:
         """The files of shards that are there, and need not be made again, unless damaged."""
