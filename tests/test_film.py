@@ -22,7 +22,7 @@ from livemosaic.cluster.join import decoding_times
 from livemosaic.cluster.packets import PacketFile, PacketWriter
 from livemosaic.cluster.parts import own_parts
 from livemosaic.cluster.plan import LONGEST_S, SHORTEST_S, Plan, PlannedFrame, find_cuts, split
-from livemosaic.errors import OptionError, UsageError
+from livemosaic.errors import OptionError, SinkError, UsageError
 from livemosaic.gallery.file_format import Gallery
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame
@@ -30,6 +30,7 @@ from livemosaic.processors import use_at_most
 
 from .clips import make, need_encoder
 from .conftest import moving_pictures
+from .gallery_files import write_photos
 from .program import Program, Run, left, needs_jit
 
 pytestmark = needs_jit
@@ -559,6 +560,110 @@ def test_other_files_in_the_folder_stay(gallery: Gallery, here: HereEngine, tmp_
         (folder / name).touch()
     render(film(tmp_path / "in.mp4"), tmp_path / "out.mp4", gallery=gallery, resume=True, **OPTIONS)
     assert left(folder) == names
+
+
+def test_a_file_of_the_name_of_the_lock_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "out.mp4.parts"
+    folder.mkdir()
+    (folder / "lock").write_text("of another program")
+    with own_parts(folder, "out.mp4"):
+        pass
+    assert left(folder) == ["lock"]
+
+
+@pytest.mark.parametrize("kind", ["file", "dead link", "long name"])
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_read(
+    kind: str, tmp_path: Path
+) -> None:
+    out = tmp_path / ("a" * 248 + ".mp4" if kind == "long name" else "out.mp4")
+    folder = tmp_path / f"{out.name}.parts"
+    if kind == "file":
+        folder.write_text("mine")
+    elif kind == "dead link":
+        folder.symlink_to(tmp_path / "away")
+    source = tmp_path / "no-film.mp4"
+    source.write_text("no film")
+    before = left(tmp_path)
+    problem = "too long; choose" if kind == "long name" else "in the way"
+    with pytest.raises(SinkError, match=rf"\.mp4\.parts: .*{problem}"):
+        render(source, out, resume=True, **OPTIONS)
+    assert left(tmp_path) == before
+
+
+def test_a_segment_that_does_not_appear(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Or late, as on a network folder."""
+
+    class Elsewhere(HereEngine):
+        def run(self, *places: Any, **more: Any) -> Iterator[tuple[int, Any]]:
+            yield from super().run(*places, **more)
+            late = max((tmp_path / "out.mp4.parts").glob("segment-*"))
+            away.append(late.rename(tmp_path / "away"))
+            away.append(late)
+
+    def appear(seconds: float) -> None:
+        if seconds == 2.0:
+            away[0].rename(away[1])
+
+    away: list[Path] = []
+    monkeypatch.setattr(films, "open_engine", lambda *_, **__: Elsewhere())
+    monkeypatch.setattr(films, "WAITS_S", (0.0, 1.0))
+    monkeypatch.setattr("time.sleep", appear)
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    options = {**OPTIONS, "gallery": gallery, "resume": True}
+    with pytest.raises(SinkError, match=r"segment-.*does not appear"):
+        render(source, out, **options)
+    away.clear()
+    monkeypatch.setattr(films, "WAITS_S", (0.0, 1.0, 2.0))
+    assert render(source, out, **options)["film"]["made"] == 1
+    assert left(tmp_path) == ["in.mp4", "out.mp4"]
+
+
+def test_each_file_is_verified_once(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole: list[str] = []
+
+    class Counted(PacketFile):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            whole.append(path.name)
+
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    options = {**OPTIONS, "gallery": gallery, "resume": True}
+    monkeypatch.setattr(films, "open_engine", lambda *_, **__: StoppingEngine())
+    with pytest.raises(StoppedError):
+        render(source, out, **options)
+    for module in ("film", "segment", "plan"):
+        monkeypatch.setattr(f"livemosaic.cluster.{module}.PacketFile", Counted)
+    monkeypatch.setattr(films, "open_engine", lambda *_, **__: HereEngine())
+    render(source, out, **options)
+    segments = [name for name in whole if name.startswith("segment-")]
+    assert len(segments) == len(set(segments)) == 4
+
+
+def test_galleries_of_photos_are_copied_for_other_machines_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shared, photos = tmp_path / "out.mp4.parts" / "gallery-0", tmp_path / "photos"
+    made: list[tuple[int, int]] = []
+
+    class Interrupted(HereEngine):
+        def run(self, *_: Any, **__: Any) -> Iterator[tuple[int, Any]]:
+            made.append((shared.stat().st_ino, shared.stat().st_size))
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(films, "open_engine", lambda *_, **__: Interrupted())
+    source = film(tmp_path / "in.mp4")
+    options = {**OPTIONS, "gallery": photos, "cluster": "tcp://127.0.0.1:1"}
+    write_photos(photos, 4)
+    for count in (4, 4, 5):
+        write_photos(photos / "more", count - 4)
+        with pytest.raises(KeyboardInterrupt):
+            render(source, tmp_path / "out.mp4", **options)
+    assert made[0] == made[1]
+    assert made[1] != made[2]
 
 
 def test_warnings_of_the_input_come_once(

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..control.options import OPTIONS, RunOptions, values_of
-from ..errors import OptionError
+from ..errors import OptionError, SinkError
 from ..gallery import BUILTIN, is_of_photos, open_gallery
 from ..gallery.joined import JoinedGallery
+from ..gallery.shards import WAITS_S
 from ..media.atomic_write import atomic_write
 from ..media.frame import StreamInfo
 from ..media.paths import is_sequence, numbered_files
@@ -34,9 +35,9 @@ from .engine import Engine, check_cluster, open_engine
 from .film_report import whole_report
 from .join import join_segments, planned_ticks
 from .packets import PacketFile, PacketWriter
-from .parts import own_parts, parts_folder, remove_parts, remove_segments
+from .parts import check_parts, own_parts, parts_folder, remove_parts, remove_segments
 from .plan import Plan, make_plan
-from .requirements import Requirements, facts_of
+from .requirements import Requirements, facts_of, fingerprint
 from .segment import (
     SegmentDestination,
     SegmentSink,
@@ -119,6 +120,7 @@ class Film:
         self._engine: Engine | None = None
         self._stopping = False
         self.folder = parts_folder(Path(destination.location))
+        check_parts(self.folder)
         self.done = self.segments = self.kept = self.bad_frames = 0
         self._report: dict[str, Any] = {}
 
@@ -175,8 +177,7 @@ class Film:
             self._check(plan, trial)
             self.bad_frames = plan.bad_frames
             tasks = self._tasks(plan, key)
-            self._render(tasks, plan, requirements, on_progress)
-            files = [PacketFile(task.path) for task in tasks]
+            files = self._render(tasks, plan, requirements, on_progress)
             reports = [file.about["report"] for file in files]
             info = replace(trial.info, tracks=source.info.tracks, chapters=source.info.chapters)
             self._join(info, plan, files, tracks, on_progress)
@@ -257,12 +258,13 @@ class Film:
         for number, text in enumerate(self._galleries):
             if text not in BUILTIN:
                 shared = self.folder.absolute() / f"gallery-{number}"
-                with (
-                    sink_errors(str(shared)),
-                    atomic_write(shared) as file,
-                    open(text, "rb") as own,
-                ):
-                    shutil.copyfileobj(own, file)
+                if fingerprint(shared) != fingerprint(Path(text)):  # not that of an earlier run
+                    with (
+                        sink_errors(str(shared)),
+                        atomic_write(shared) as file,
+                        open(text, "rb") as own,
+                    ):
+                        shutil.copyfileobj(own, file)
                 text = str(shared)
             texts.append(text)
         self._options = replace(self._options, gallery=tuple(texts))
@@ -359,9 +361,11 @@ class Film:
         plan: Plan,
         requirements: Requirements,
         on_progress: OnProgress,
-    ) -> None:
+    ) -> list[PacketFile]:
+        """Have the segments made that are missing; the files of all."""
         counts = [len(plan.segment(task.number)) for task in tasks]
-        missing = [task for task in tasks if not task.is_done]
+        files = [task.file() for task in tasks]
+        missing = [task for task, file in zip(tasks, files, strict=True) if file is None]
         # The longest first: at the end all workers have something to do.
         missing.sort(key=lambda task: -counts[task.number])
         self.segments = len(tasks)
@@ -371,7 +375,7 @@ class Film:
         if self.done:
             _logger.info("%d of %d segments are done already", self.done, self.segments)
         if not missing:
-            return
+            return [it for it in files if it is not None]
         on_progress(progress)
         finished = kept
 
@@ -389,6 +393,23 @@ class Film:
                     self.done += 1  # the engine calls `tell` at once, with what the others do
         finally:
             self._engine = None
+        return [
+            self._made(task) if file is None else file
+            for task, file in zip(tasks, files, strict=True)
+        ]
+
+    def _made(self, task: SegmentTask) -> PacketFile:
+        """The file that a worker has made."""
+        for wait_s in WAITS_S:
+            time.sleep(wait_s)
+            if self._stopping:
+                raise KeyboardInterrupt
+            if (file := task.file()) is not None:
+                return file
+        raise SinkError(
+            f"{task.path}: what a worker wrote does not appear here, or is damaged; choose a "
+            "folder for the output that all machines share"
+        )
 
     def _join(
         self,

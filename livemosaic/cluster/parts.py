@@ -9,7 +9,7 @@ import sys
 from collections.abc import Container, Iterator
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import SinkError, UsageError
 from ..media.atomic_write import remove_remains
 from ..media.file_lock import take_lock
 from ..sinks.atomic_file import sink_errors
@@ -27,6 +27,18 @@ _PARTS = re.compile(
 def parts_folder(output: Path) -> Path:
     """The folder for an output."""
     return output.with_name(f"{output.name}{_ENDING}")
+
+
+def check_parts(folder: Path) -> None:
+    """Raise `SinkError` if the folder of the parts cannot be made, as far as its name says: there
+    is a file or a dead link, or the output's name is too long."""
+    with sink_errors(str(folder)), contextlib.suppress(FileNotFoundError):
+        folder.lstat()
+        if not folder.is_dir():
+            raise SinkError(
+                f"{folder}: it is in the way of the folder for the film's parts; move it, or name "
+                "another output"
+            )
 
 
 @contextlib.contextmanager
@@ -88,8 +100,9 @@ def remove_parts(folder: Path) -> None:
     """Remove the folder of the parts; what else is in it stays."""
     remove_remains(folder)
     for path in _entries(folder):
-        if _is_part(path) or path.name == _LOCK:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            # Another program's file with this name is not empty.
+            if _is_part(path) or (path.name == _LOCK and not path.stat().st_size):
                 path.unlink()
     with contextlib.suppress(OSError):
         folder.rmdir()

@@ -84,7 +84,7 @@ def facts_of(requirements: Requirements, token: str = "", like: Facts | None = N
     like : those of another process; if this one differs, its pictures need not be compared, for
         which kernels may have to be compiled
     """
-    facts = _facts_of_process() | {f"file {path}": _digest(path) for path in requirements.files}
+    facts = _facts_of_process() | {f"file {path}": fingerprint(path) for path in requirements.files}
     for path in requirements.folders:
         facts[f"folder {path}"] = "there" if os.access(path, os.R_OK | os.X_OK) else "not there"
     if shared := requirements.shared:
@@ -137,7 +137,7 @@ def code_digest(package: Path = Path(__file__).parent.parent) -> str:
     return digest.hexdigest()
 
 
-def _digest(path: Path) -> str:
+def fingerprint(path: Path) -> str:
     """The size of a file and a digest of samples, or why it cannot be read."""
     try:
         with open(path, "rb") as file:

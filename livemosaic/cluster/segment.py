@@ -58,19 +58,12 @@ class SegmentTask:
     def __str__(self) -> str:
         return f"segment {self.number + 1}"
 
-    @property
-    def is_done(self) -> bool:
-        """Whether the file is there and whole."""
-        return is_whole(self.path)
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a file of packets is there, and not damaged."""
-    try:
-        PacketFile(path)
-    except (OSError, ValueError):
-        return False
-    return True
+    def file(self) -> PacketFile | None:
+        """The file, if it is there and whole; reads all of it."""
+        try:
+            return PacketFile(self.path)
+        except (OSError, ValueError):
+            return None
 
 
 def render_segment(task: SegmentTask) -> None:
@@ -80,7 +73,7 @@ def render_segment(task: SegmentTask) -> None:
     reads from an earlier one: some need the pictures before. At last it reads from the start: the
     index may be wrong.
     """
-    if task.is_done:
+    if task.file() is not None:
         return
     for early_s in (0.0, EARLY_S, None) if task.number else (None,):
         try:

@@ -212,6 +212,7 @@ _ERRNO_REASONS = {
     errno.ENOMEM: "there is not enough memory; choose a smaller size",
     errno.EMFILE: "too many files are open; raise the limit with `ulimit -n`",
     errno.ENFILE: "too many files are open in the system; close other programs",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.EROFS: "the disk is read-only; choose another folder",
     errno.EIO: "reading or writing failed; check the disk or the connection",
     errno.EFBIG: "the disk or the system takes no file so large; choose another disk (FAT32 takes "
