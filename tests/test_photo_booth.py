@@ -19,6 +19,7 @@ import pytest
 
 from livemosaic import Gallery, LiveGallery, Mosaic, MosaicSettings, Pipeline, UsageError
 from livemosaic.control.state import Control, LiveState
+from livemosaic.errors import GalleryError
 from livemosaic.gallery.portrait import portrait
 from livemosaic.gallery.snapshot import GallerySnapshot
 from livemosaic.gallery.tiles import Crop
@@ -277,6 +278,21 @@ def test_a_photo_that_is_removed() -> None:
     assert first.jpeg.startswith(b"\xff\xd8")
     booth.booth.remove(second.path)  # as of a file, in all galleries
     assert live.removed == 2
+
+
+def test_the_last_photo_stays_in_the_list() -> None:
+    booth = Booth()
+    booth.take(seen())
+    live = booth.follower.live
+    assert live is not None
+    (snap,) = booth.booth.snaps()
+    live.remove(set(live.photos()) - {snap.path})
+    with pytest.raises(GalleryError):
+        booth.booth.remove(snap.id)
+    assert booth.booth.snaps() == [snap]
+    live.add([photo(50)])
+    booth.booth.remove(snap.id)
+    assert booth.booth.snaps() == []
 
 
 def test_a_file_in_the_folder(tmp_path: Path) -> None:

@@ -71,11 +71,13 @@ class PhotoBooth:
 
     def remove(self, photo: str) -> None:
         """See `Control.remove_photo`. Safe from any thread."""
-        found = self._without_file.pop(photo, None)
+        found = self._without_file.get(photo)
         if found is None:
             self._follower.leave(photo)
         else:
-            found[1].remove([found[0].path])
+            snap, live = found
+            live.remove([snap.path])  # it stays in the list if the gallery must keep it
+            self._without_file.pop(photo, None)
 
     def take(self, frame: Frame | None, tile: TileSize, *, status: str = "") -> None:
         """Take a photo of a frame, in the shape of the tiles, on a thread of its own.

@@ -21,8 +21,10 @@ from PIL import Image
 
 from livemosaic import Gallery, LiveGallery, unfinished, web
 from livemosaic.control.state import Control, Snap
+from livemosaic.errors import GalleryError
 from livemosaic.media.image_reader import BadImage
 from livemosaic.web.photos import limits
+from livemosaic.web.photos.catalogue import Catalogue
 from livemosaic.web.photos.decoder import CostlyImage, Decoded, PhotoDecoder
 from livemosaic.web.photos.fingerprint import coarse, fingerprint_of, first_same
 from livemosaic.web.photos.guest_folder import GuestFolder, GuestPhoto, open_folder
@@ -366,3 +368,19 @@ def test_a_snap_is_removed(tmp_path: Path) -> None:
         assert len(client.get("/api/photos").json()) == 3
     assert [file.exists() for file in files] == [False, True, True]
     assert [str(file) in live for file in files] == [False, True, True]
+
+
+def test_the_file_of_the_last_photo_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "snap-20260102-030405.jpg"
+    cv2.imwrite(str(path), gallery_files.photo(0))
+    live = LiveGallery(Gallery.from_images([path], tile=16, crops=0))
+    control = Control()
+    control.on_remove = lambda path: live.remove([path])
+    catalogue = Catalogue(live, [str(tmp_path)])
+    (photo,) = catalogue.photos()
+    with pytest.raises(GalleryError):
+        catalogue.remove_snap(photo, control)
+    assert path.exists()
+    live.add([gallery_files.photo(1)])
+    catalogue.remove_snap(photo, control)
+    assert not path.exists()

@@ -159,10 +159,10 @@ class Catalogue:
 
     def remove_snap(self, photo: Photo, control: Control) -> None:
         """Delete a photo that this program took; `OSError`, `GalleryError`."""
-        if not photo.jpeg:
+        control.remove_photo(photo.id if photo.jpeg else photo.path)
+        if not photo.jpeg:  # afterwards: the gallery may refuse
             with suppress(FileNotFoundError):
                 os.unlink(photo.path)
-        control.remove_photo(photo.id if photo.jpeg else photo.path)
 
     def _of_guest(self, photo: GuestPhoto) -> Photo:
         assert self.guests is not None
