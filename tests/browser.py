@@ -69,20 +69,29 @@ class Tab:
 
     def run(self, code: str) -> Any:
         """The value of an expression of JavaScript; a promise is awaited."""
-        done = self.call(
-            "Runtime.evaluate", expression=code, awaitPromise=True, returnByValue=True,
-            userGesture=True,
-        )  # fmt: skip
+        done = self._evaluated(code)
         assert "exceptionDetails" not in done, done
         return done["result"].get("value")
 
-    def wait_for(self, code: str) -> Any:
-        """Wait until an expression is true; its value."""
-        deadline = time.monotonic() + _WAIT_S
-        while not (value := self.run(code)):
-            assert time.monotonic() < deadline, f"it never happens: {code}"
+    def _evaluated(self, code: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self.call(
+            "Runtime.evaluate", expression=code, awaitPromise=True, returnByValue=True,
+            userGesture=True,
+        )  # fmt: skip
+        return answer
+
+    def wait_for(self, code: str, *, timeout_s: float = _WAIT_S) -> Any:
+        """Wait until an expression is true; its value. It may throw while the page is not ready."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            done = self._evaluated(code)
+            result = done["result"]  # or the error that was thrown
+            if "exceptionDetails" in done:
+                assert result.get("className") in ("TypeError", "ReferenceError"), done
+            elif result.get("value"):
+                return result["value"]
+            assert time.monotonic() < deadline, f"it never happens: {code}: {done}"
             time.sleep(0.05)
-        return value
 
     def press(self, key: str, code: int) -> None:
         """Press a key, such as "ArrowRight"."""

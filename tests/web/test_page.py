@@ -231,6 +231,16 @@ def test_an_answer_that_comes_late_takes_nothing_back(chromium: Browser, live: L
         assert tab.run("document.querySelector('[name=tint]').value") == "0.35"
 
 
+def test_a_wait_begins_before_the_page_is_ready(chromium: Browser) -> None:
+    with chromium.tab() as tab:
+        tab.run("setTimeout(() => { window.made = { late: { text: 'here' } }; }, 200)")
+        assert tab.wait_for("made.late.text") == "here"
+        with pytest.raises(AssertionError, match=r"never happens: made\.gone.*TypeError"):
+            tab.wait_for("made.gone.text", timeout_s=0.1)
+        with pytest.raises(AssertionError, match="SyntaxError"):
+            tab.wait_for("made.late.")
+
+
 def test_plots_and_statistics(chromium: Browser, live: Live) -> None:
     with chromium.tab() as tab:
         opened(tab, live)
