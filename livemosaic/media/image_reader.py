@@ -36,6 +36,8 @@ BACKGROUND = 128
 # that, and it is a setting of the whole process.
 MAX_PIXELS = 2**28
 
+_STRIP_PIXELS = 2**20  # that are converted together
+
 # Read whole into memory, by every worker at once. No photo of MAX_PIXELS is larger when compressed.
 MAX_BYTES = 2**30
 
@@ -293,8 +295,12 @@ class ImageReader:
             image = to_bt709(image, *self._code_points())
         if self.kind == "BMP" and mode == "RGBA" and not image.getchannel("A").getbbox():
             mode, image = "RGB", image.convert("RGB")  # the byte is not used
-        raw = image.tobytes("raw", "BGRA" if mode == "RGBA" else "BGR")
-        return np.frombuffer(raw, np.uint8).reshape(image.height, image.width, -1)
+        pixels = np.empty((image.height, image.width, len(mode)), np.uint8)
+        for rows in _strips(image.height, image.width):
+            strip = image.crop((0, rows.start, image.width, min(rows.stop, image.height)))
+            raw = strip.tobytes("raw", "BGRA" if mode == "RGBA" else "BGR")
+            pixels[rows] = np.frombuffer(raw, np.uint8).reshape(-1, *pixels.shape[1:])
+        return pixels
 
     def _decode_jpeg(self, at_least: int | None) -> U8:
         # libjpeg fills a missing part with grey.
@@ -430,10 +436,23 @@ def read_picture(path: str) -> U8:
     return flatten(ImageReader(read_image_file(path)).read())
 
 
+def _strips(height: int, width: int) -> Iterator[slice]:
+    """The rows of a large picture in parts, so that what is made of it on the way is small."""
+    rows = max(1, _STRIP_PIXELS // width)
+    return (slice(top, top + rows) for top in range(0, height, rows))
+
+
 def flatten(pixels: U8, background: int = BACKGROUND) -> U8:
     """Lay BGRA pixels over a grey level (0..255): uint8 (h, w, 3) BGR. BGR pixels stay."""
     if pixels.shape[2] == 3:
         return pixels
+    flat = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for rows in _strips(*flat.shape[:2]):
+        flat[rows] = _flat(pixels[rows], background)
+    return flat
+
+
+def _flat(pixels: U8, background: int) -> U8:
     # Before any scaling: transparent pixels often have garbage colours, which an average would let
     # bleed out.
     alpha, bgr = cv2.extractChannel(pixels, 3), cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR)

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from livemosaic import Gallery, LiveGallery, unfinished, web
 from livemosaic.control.state import Control, Snap
@@ -25,7 +26,14 @@ from livemosaic.errors import GalleryError
 from livemosaic.media.image_reader import BadImage
 from livemosaic.web.photos import limits
 from livemosaic.web.photos.catalogue import Catalogue
-from livemosaic.web.photos.decoder import CostlyImage, Decoded, PhotoDecoder
+from livemosaic.web.photos.decoder import (
+    KINDS,
+    MAX_SIDE,
+    CostlyImage,
+    Decoded,
+    PhotoDecoder,
+    decoded_photo,
+)
 from livemosaic.web.photos.fingerprint import coarse, fingerprint_of, first_same
 from livemosaic.web.photos.guest_folder import GuestFolder, GuestPhoto, open_folder
 from livemosaic.web.photos.limits import Quota, Refused
@@ -94,19 +102,64 @@ def test_a_photo_that_takes_too_long(processes: list[subprocess.Popen[bytes]]) -
     assert [process.poll() is None for process in processes] == [False]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory")
-def test_a_photo_that_takes_too_much_memory() -> None:
-    """64 million pixels are allowed; with transparency they take over a gigabyte."""
-    big = io.BytesIO()
-    Image.new("RGBA", (8000, 8000)).save(big, "PNG", compress_level=1)
+def test_a_photo_that_takes_too_much_memory(processes: list[subprocess.Popen[bytes]]) -> None:
+    import resource
+
+    big, small = io.BytesIO(), io.BytesIO(jpeg(picture(64, 48)))
+    Image.new("RGBA", (4000, 4000)).save(big, "PNG", compress_level=1)
     decoder = PhotoDecoder()
     try:
+        decoder.decode(small)
+        (process,) = processes
+        pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + 100_000_000  # the photo takes more
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (limit, limit))
         with pytest.raises(BadImage, match="memory"):
             decoder.decode(big)
-        assert decoder.decode(io.BytesIO(jpeg(picture(64, 48)))).jpeg
+        assert decoder.decode(small).jpeg
     finally:
         decoder.close()
+    assert len(processes) == 1
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    return exif
+
+
+# What takes most memory: transparency, a turn, or a JPEG that needs all its coefficients at once.
+COSTLY: dict[str, tuple[str, dict[str, Any]]] = {
+    "JPEG": ("CMYK", {"progressive": True}),
+    "PNG": ("RGBA", {"compress_level": 1, "exif": turned()}),
+    "WebP": ("RGBA", {"lossless": True, "method": 0, "exif": turned()}),
+    "GIF": ("P", {"transparency": 0}),
+    "AVIF": ("RGBA", {"subsampling": "4:4:4", "speed": 10, "exif": turned()}),
+    "HEIC": ("RGB", {"quality": 20, "enc_params": {"x265:preset": "ultrafast"}}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", COSTLY)
+def test_the_largest_photo_is_taken(kind: str) -> None:
+    register_heif_opener()
+    (mode, options), data = COSTLY[kind], io.BytesIO()
+    image = Image.new(mode, (8000, KINDS[kind] // 8000))
+    image.save(data, "HEIF" if kind == "HEIC" else kind, **options)
+    decoder = PhotoDecoder()
+    try:
+        assert decoder.decode(data).jpeg
+    finally:
+        decoder.close()
+
+
+@pytest.mark.parametrize(("kind", "advice"), [("JPEG", "67 million$"), ("PNG", "33 million, or a")])
+def test_a_larger_photo_is_told_its_limit(kind: str, advice: str) -> None:
+    data = io.BytesIO()
+    Image.new("L", (8192, KINDS[kind] // 8192 + 1)).save(data, kind)
+    with pytest.raises(BadImage, match=f"at most {advice}"):
+        decoded_photo(data.getvalue(), MAX_SIDE)
 
 
 def test_no_process_is_left_behind(processes: list[subprocess.Popen[bytes]]) -> None:

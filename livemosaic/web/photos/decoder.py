@@ -23,14 +23,21 @@ from ...priority import lower_priority
 from ...unfinished import end_helper, start_helper
 from .fingerprint import fingerprint_of
 
-# Those of phones, messengers and screenshots. Each further decoder is one more to attack.
-KINDS = ("JPEG", "PNG", "WebP", "GIF", "AVIF", "HEIC")
-MAX_PIXELS = 2**26  # 67 megapixels: phones have 12 to 64
+# Those of phones, messengers and screenshots, with the pixels for which `_MEMORY` is enough, even
+# if they are transparent. Each further decoder is one more to attack.
+KINDS = {
+    "JPEG": 2**26,  # 67 megapixels: phones have 12 to 64
+    "PNG": 2**25,  # 33 megapixels: 8K
+    "WebP": 25_000_000,
+    "GIF": 2**25,
+    "AVIF": 25_000_000,
+    "HEIC": 50_000_000,
+}
 MIN_SIDE = 32
 MAX_SIDE = 2048  # of the photo that is kept; a poster's tile is smaller
 _QUALITY = 90
 
-_MEMORY = 620_000_000  # bytes of addresses for decoding; 48 megapixels of HEIC take 600 MB
+_MEMORY = 620_000_000  # bytes of addresses for decoding
 _CPU_S = 15  # of one photo; a large HEIC takes 2 s on a slow processor
 _TIMEOUT_S = 60.0  # of one photo, on a busy machine
 
@@ -88,7 +95,8 @@ class PhotoDecoder:
             except (OSError, ValueError):  # the process has ended, or answers no more
                 self._end(process)
                 raise CostlyImage(
-                    "its decoder has ended: it is damaged, or takes too much memory or time"
+                    "its decoder has ended: it is damaged, or takes too much memory or time; "
+                    "send another one"
                 ) from None
             except BaseException:
                 self._end(process)
@@ -167,16 +175,18 @@ def decoded_photo(data: bytes, side: int) -> Decoded:
     import cv2
 
     kind = image_kind(data)
-    if kind not in KINDS:
-        kinds = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
+    if kind is None or kind not in KINDS:
+        *others, last = KINDS
+        kinds = f"{', '.join(others)} or {last}"
         problem = "the file is empty" if not data else "it is no photo of a known kind"
         raise BadImage(f"{problem}; send {kinds}")
     try:
         reader = ImageReader(data)
         width, height = reader.size
-        if width * height > MAX_PIXELS:
+        if width * height > KINDS[kind]:
+            most, other = KINDS[kind] // 10**6, "" if kind == "JPEG" else ", or a JPEG"
             raise BadImage(
-                f"too large: {width} x {height} pixels; send at most {MAX_PIXELS // 10**6} million"
+                f"too large: {width} x {height} pixels; send at most {most} million{other}"
             )
         if min(reader.size) < MIN_SIDE:
             raise BadImage(f"too small: {width} x {height} pixels; send a larger one")
