@@ -30,14 +30,20 @@ def forget_unfinished(path: Path) -> None:
     _unfinished.discard(path)
 
 
-def start_helper(module: str, *, gives_way: bool = False) -> subprocess.Popen[bytes]:
+def start_helper(
+    module: str, *, gives_way: bool = False, in_session: bool = False
+) -> subprocess.Popen[bytes]:
     """Start a module in a process that does not outlive this one, with pipes to and from it.
 
-    It does not get the signals of the terminal: this process ends it. One that `gives_way` to this
-    process calls `lower_priority`. Linux shares processors among sessions first: a priority counts
-    within one, so such a process stays in the session.
+    It does not get the signals of the terminal: this process ends it.
+
+    Parameters
+    ----------
+    gives_way : to this process; the module calls `lower_priority`
+    in_session : it stays in the session of this process, as one that gives way. Linux shares
+        processors among sessions first, and a priority, such as that of `nice`, counts within one
     """
-    own_group = gives_way and sys.platform != "win32"
+    own_group = (gives_way or in_session) and sys.platform != "win32"
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,

@@ -55,6 +55,10 @@ def processors(_: int) -> tuple[int, int, int]:
     return usable_cores(), codec_threads(), cv2.getNumThreads()
 
 
+def session(_: int) -> tuple[int, int]:
+    return os.getsid(0), os.nice(0)
+
+
 def pid_then_wait(path: str) -> None:
     """Write this process's number into a file, then take a long time."""
     Path(path).write_text(str(os.getpid()))

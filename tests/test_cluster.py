@@ -9,7 +9,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import dask
@@ -108,6 +110,40 @@ def test_leaving_ends_what_runs(engine: Engine, tmp_path: Path) -> None:
     thread.join()
     engine.__exit__(None, None, None)
     eventually(lambda: not is_running(int(path.read_text())))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sessions of Unix")
+def test_processes_stay_in_the_session_and_do_not_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("livemosaic.unfinished.FLAGS", 1)  # of Windows; Unix takes none
+    with open_engine(None, workers=1) as engine:
+        assert list(engine.run(tasks.session, [0])) == [(0, (os.getsid(0), os.nice(0)))]
+
+
+@pytest.mark.skipif(not hasattr(os, "waitid"), reason="the system does not tell")
+def test_a_process_that_is_stopped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The run waits for it, and says how it goes on; each time once."""
+    path = tmp_path / "pid"
+    own = open_engine(None, workers=1)
+
+    def said(pid: int, times: int) -> bool:
+        return caplog.text.count(f"kill -CONT {pid}") == times
+
+    def stop_twice() -> None:
+        eventually(lambda: path.exists() and path.read_text())
+        pid = int(path.read_text())
+        for times in (1, 2):
+            os.kill(pid, signal.SIGSTOP)
+            eventually(partial(said, pid, times))
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(1.5)  # until it has been seen to go on
+        own.stop()
+
+    with own as engine:
+        thread = threading.Thread(target=stop_twice)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            list(engine.run(tasks.pid_then_wait, [str(path)]))
+        thread.join()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pickle
 import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -18,6 +20,7 @@ from .task import Order, Outcome, call
 from .workers import News, Workers
 
 _ENDING_S = 5.0  # for the processes to remove their files
+_LOOK_S = 1.0  # between two looks which of them are stopped
 
 
 class LocalProcesses(Workers):
@@ -26,6 +29,8 @@ class LocalProcesses(Workers):
     def __init__(self, count: int) -> None:
         self._names = [f"process {number}" for number in range(1, count + 1)]
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopped: set[subprocess.Popen[bytes]] = set()
+        self._looked_s = float("-inf")
         self._news: queue.SimpleQueue[tuple[subprocess.Popen[bytes], News]] = queue.SimpleQueue()
 
     @property
@@ -43,7 +48,8 @@ class LocalProcesses(Workers):
     def _begin(self, worker: str) -> subprocess.Popen[bytes]:
         self._end(worker)
         try:
-            process = start_helper(f"{__package__}.local_process", gives_way=True)
+            # Else `nice livemosaic` would not count for what the processes do.
+            process = start_helper(f"{__package__}.local_process", in_session=True)
         except OSError as error:
             fix = "end other programs, or use fewer workers"
             raise ClusterError(f"{worker}: cannot start: {words_of(error)}; {fix}") from None
@@ -62,6 +68,8 @@ class LocalProcesses(Workers):
         self._news.put((process, News(worker, "lost", None, None)))
 
     def wait(self, seconds: float) -> list[News]:
+        if found := self._look():
+            return found
         with contextlib.suppress(queue.Empty):
             process, news = self._news.get(timeout=seconds)
             if self._processes.get(news.worker) is process:
@@ -69,6 +77,21 @@ class LocalProcesses(Workers):
                     self._end(news.worker)
                 return [news]
         return []
+
+    def _look(self) -> list[News]:
+        """Look which processes have been stopped, not ended; the news are those since the last
+        look."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s < _LOOK_S:
+            return []
+        self._looked_s, before = now_s, self._stopped
+        self._stopped = {it for it in self._processes.values() if _is_stopped(it)}
+        found = []
+        for worker, process in self._processes.items():
+            if process in self._stopped - before:
+                text = f"{worker} is stopped; let it go on with: kill -CONT {process.pid}"
+                found.append(News(worker, "log", None, [logging.WARNING, text]))
+        return found
 
     def cancel(self, keys: Mapping[int, str]) -> None:
         for process in self._closed(keys.values()):
@@ -97,6 +120,16 @@ class LocalProcesses(Workers):
     def _end(self, worker: str) -> None:
         if process := self._processes.pop(worker, None):
             end_helper(process)
+
+
+def _is_stopped(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a signal such as SIGSTOP has stopped a process."""
+    if sys.platform == "win32" or not hasattr(os, "waitid"):
+        return False
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # it has ended
+        return False
 
 
 # ---- in the process ------------------------------------------------------------------------------
