@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -25,7 +26,7 @@ from tests import cluster_tasks as tasks
 from tests.conftest import ROOT
 from tests.dask_programs import Scheduler, dask_scheduler
 from tests.fakes import wait_until
-from tests.program import finish, spawn
+from tests.program import finish, left, spawn
 
 
 def eventually(condition: Callable[[], object]) -> None:
@@ -146,6 +147,37 @@ def test_a_process_that_is_stopped(tmp_path: Path, caplog: pytest.LogCaptureFixt
         thread.join()
 
 
+@pytest.mark.slow
+def test_a_worker_that_takes_long_to_start_again(tmp_path: Path) -> None:
+    """Longer than Dask would wait for it."""
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1ms"}),
+        open_engine("local:1") as engine,
+    ):
+        assert len(list(engine.run(tasks.kill_worker_once, [str(tmp_path / "flag")]))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
+@pytest.mark.parametrize("guard", [True, False])
+def test_a_worker_that_is_killed_while_it_starts(guard: bool, tmp_path: Path) -> None:
+    """The advice about a guard is for scripts that lack it."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif '--multiprocessing-fork' in sys.argv:\n    os.kill(os.getpid(), 9)\n"
+    )
+    script = tmp_path / "script.py"
+    code = "from livemosaic.cluster.engine import open_engine\n"
+    code += "if __name__ == '__main__':\n    " if guard else ""
+    script.write_text(f"{code}open_engine('local:1').__enter__()\n")
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+    program = spawn(command=(sys.executable, script), env={"PYTHONPATH": paths}, cwd=tmp_path)
+    outcome = finish(program, timeout=90)
+    fix = "use fewer workers" if guard else "__name__ == '__main__'"
+    assert re.fullmatch(
+        rf".*ClusterError: local:1: a worker ended while it started; .*{fix}.*", outcome.lines[-1]
+    )
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 @pytest.mark.parametrize(
     ("where", "kind"),
@@ -157,10 +189,20 @@ def test_a_process_that_is_stopped(tmp_path: Path, caplog: pytest.LogCaptureFixt
         pytest.param("local:2", "SIGKILL", marks=pytest.mark.slow),
     ],
 )
-def test_no_process_outlives_the_program(where: str, kind: str, tmp_path: Path) -> None:
+def test_no_process_outlives_the_program(
+    where: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its group gets the signal, too, as from a terminal."""
     command = (sys.executable, "-m", "tests.cluster_program")
-    program = spawn(where, tmp_path, command=command, start_new_session=True, cwd=ROOT)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    program = spawn(
+        *(where, tmp_path),
+        command=command,
+        start_new_session=True,
+        cwd=ROOT,
+        env={"TMPDIR": str(scratch)},
+    )
     files = [tmp_path / "0", tmp_path / "1"]
     eventually(lambda: all(file.exists() and file.read_text() for file in files))
     if kind == "SIGKILL":
@@ -171,6 +213,11 @@ def test_no_process_outlives_the_program(where: str, kind: str, tmp_path: Path) 
     eventually(lambda: not any(is_running(int(file.read_text())) for file in files))
     if kind != "SIGKILL":
         assert (outcome.code, outcome.out, outcome.err) == (130, "", "")
+    elif where != "processes":
+        monkeypatch.setattr("tempfile.tempdir", str(scratch))
+        with open_engine("local:1"):  # removes what the killed run left
+            assert len(left(scratch)) == 1
+    assert left(scratch) == []
 
 
 @pytest.mark.parametrize(

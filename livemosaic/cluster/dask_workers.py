@@ -9,10 +9,12 @@ import pickle
 import queue
 import secrets
 import socket
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -20,6 +22,7 @@ import dask
 import distributed
 
 from ..errors import ClusterError, problem_of, words_of
+from ..media.atomic_write import Part
 from ..unfinished import remove_unfinished
 from .requirements import Facts, Requirements, difference, facts_of, host_name, token_in
 from .task import Failure, Order, Outcome, call
@@ -38,6 +41,8 @@ _CONFIG = {
     "distributed.worker.profile.enabled": False,
     "distributed.diagnostics.nvml": False,
     "distributed.admin.tick.limit": "1h",
+    # On a busy machine a worker takes longer to start again than Dask waits for it.
+    "distributed.deploy.lost-worker-timeout": "1h",
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
 }
@@ -99,29 +104,31 @@ class DaskWorkers(Workers):
         where = f"local:{count}"
         with _cleaning_up() as cleanup:
             try:
-                scratch = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="livemosaic-"))
-                with dask.config.set(_CONFIG):
-                    cluster = distributed.LocalCluster(
-                        n_workers=count,
-                        threads_per_worker=1,
-                        host="127.0.0.1",
-                        dashboard_address="127.0.0.1:0",
-                        scheduler_kwargs={"dashboard": False},
-                        # Else it would count the pages of a mapped gallery, and end the worker.
-                        memory_limit=None,
-                        local_directory=scratch,
-                        silence_logs=_silent_level() or False,
-                    )
+                # The next run removes that of a killed one.
+                scratch = Part(Path(tempfile.gettempdir(), "livemosaic-workers"), folder=True)
+                cleanup.callback(scratch.remove)
+                folder = str(scratch.path)
+                # For the whole run: it says what is done when a worker ends, too.
+                own = dask.config.set(_CONFIG | {"temporary-directory": folder})
+                cleanup.enter_context(own)
+                cluster = distributed.LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    scheduler_kwargs={"dashboard": False},
+                    # Else it would count the pages of a mapped gallery, and end the worker.
+                    memory_limit=None,
+                    local_directory=folder,
+                    silence_logs=_silent_level() or False,
+                )
                 cleanup.callback(cluster.close, timeout=_CLOSE_S)
                 client = distributed.Client(cluster, set_as_default=False, timeout=_CONNECT_S)
                 cleanup.callback(client.close, timeout=_CLOSE_S)
                 client.register_plugin(_OwnWorker())
                 client.run_on_scheduler(_stop_web_server)
             except Exception as error:
-                problem = " ".join(str(error).split()) or type(error).__name__
-                fix = "a script must guard its own code by if __name__ == '__main__'; else run "
-                fix += "with -v for the details"
-                raise ClusterError(f"{where}: cannot start: {problem}; {fix}") from error
+                raise ClusterError(f"{where}: {_why_not_started(error)}") from error
             workers = cls(where, client, None, cleanup)
             workers._begin(is_stopping)
             workers._cleanup = cleanup.pop_all()
@@ -326,6 +333,27 @@ class _OwnWorker(distributed.WorkerPlugin):  # type: ignore[misc]
 
 def _stop_web_server(dask_scheduler: Any) -> None:
     dask_scheduler.http_server.stop()
+
+
+def _why_not_started(error: Exception) -> str:
+    """Why workers of our own did not start, and what to do."""
+    problem = " ".join(str(error).split()) or type(error).__name__
+    if distributed.Nanny.__name__ in problem:  # Dask's name for the parent of a worker
+        problem = "a worker ended while it started"
+    if _is_without_guard():
+        return f"{problem}; guard the code of the program by: if __name__ == '__main__':"
+    fix = "perhaps memory is short: close other programs, or use fewer workers; -v shows details"
+    return f"{problem}; {fix}"
+
+
+def _is_without_guard() -> bool:
+    """Whether this program is a script that each new process would do as a whole."""
+    if dask.config.get("distributed.worker.multiprocessing-method") == "fork":
+        return False
+    path = getattr(sys.modules["__main__"], "__file__", None)
+    with contextlib.suppress(OSError):
+        return path is not None and b"__main__" not in Path(path).read_bytes()
+    return False
 
 
 # ---- the connection ------------------------------------------------------------------------------
