@@ -27,6 +27,7 @@ import numpy as np
 from PIL import Image
 
 from livemosaic.gallery.file_format import Gallery
+from livemosaic.jit import cache_folder
 from livemosaic.media.ffmpeg import av
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -193,12 +194,18 @@ def random_try(generator: random.Random, task: Task, lifetime_s: float) -> Try:
 
 
 def lifetime(task: Task, inputs: Path, cache: Path) -> float:
-    """How long a task lives without signals."""
-    for _ in range(2):  # the first may compile
+    """How long a task lives without signals, when it neither compiles nor unpacks a gallery."""
+
+    def kept() -> int:
+        return len([*cache_folder().rglob("*.nbc"), *cache.glob("*")])
+
+    while True:
+        before = kept()
         lived_s, problems = run(Try(task, ()), inputs, cache)
-    if problems:
-        sys.exit(f"{task.name}: {problems}")
-    return lived_s
+        if problems:
+            sys.exit(f"{task.name}: {problems}")
+        if kept() == before:
+            return lived_s
 
 
 def tries(count: int, seed: int, lifetimes: dict[str, float]) -> list[Try]:
