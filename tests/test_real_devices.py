@@ -26,7 +26,7 @@ VM = Path(__file__).parent / "v4l2-vm"
 ENGINE = os.environ.get("LIVEMOSAIC_VM", "qemu")
 QEMU = "qemu-system-x86_64"
 
-pytestmark = [pytest.mark.timeout(1200), pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.timeout(2000), pytest.mark.slow, pytest.mark.alone]
 
 
 def _skip_unless_possible() -> None:
@@ -56,14 +56,14 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "NUMBA_CACHE_DIR": str(kernels),
     }
     words = ["run", "pattern:640x360@30", "null", "--realtime", "--duration", "0.5", "--quiet"]
-    subprocess.run([*COMMAND, *words], env=environment, timeout=200, check=True)
-    options = ["--engine", ENGINE, "--timeout", "900", "--env", "LIVEMOSAIC_CACHE"]
+    subprocess.run([*COMMAND, *words], env=environment, timeout=300, check=True)
+    options = ["--engine", ENGINE, "--timeout", "1500", "--env", "LIVEMOSAIC_CACHE"]
     done = subprocess.run(
         [VM / "run", *options, "--rw", kernels, "--", sys.executable, VM / "checks.py"],
         env=environment,
         capture_output=True,
         text=True,
-        timeout=1000,
+        timeout=1600,
     )
     assert done.returncode == 0, done.stderr
     results: dict[str, Any] = json.loads(done.stdout)
