@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -88,7 +89,13 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Gallery:
 def test_a_search_without_hurry_costs_two_percent_more_than_the_best_of_all(large: Gallery) -> None:
     """The median; it compares a cell with a small part of the clusters and tiles."""
     index = in_groups(new_index(large, large=0), 12)
-    matcher = partial(LayoutMatcher, hurry=False, large_gallery=0, index=index)
+
+    def matcher(*arguments: Any) -> LayoutMatcher:
+        made = LayoutMatcher(*arguments, hurry=False, large_gallery=0, index=index)
+        # This gallery has a tenth of the clusters of those that are large.
+        made.rules = made.rules._replace(max_groups=16, max_probes=16)
+        return made
+
     mosaic, frame = Mosaic(large, SETTINGS, matcher=matcher), still()
     mosaic.process(frame)
     costs = layout_costs(mosaic, frame, samples=100)

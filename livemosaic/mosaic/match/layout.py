@@ -43,10 +43,11 @@ _PROMISING_UNTINTED = 2.1
 # when there is time. Many of its tiles are nearly as good as the best one.
 _LARGE_GALLERY = 100_000
 _LARGE_PROBES, _LARGE_TRIES = 3, 2
-_LARGE_PROBES_UNHURRIED = 16
+# A single picture may take longer: its cells all choose at once, and what is near is soon taken.
+_LARGE_PROBES_UNHURRIED = 128
 # Where clusters are in groups (see `Groups`), of so many groups, which leaves the time for more
-# clusters and tiles. Twice the groups find nothing better, even with a million tiles.
-_GROUPS, _GROUPS_UNHURRIED = 8, 16
+# clusters and tiles. Live, twice the groups find nothing better, even with a million tiles.
+_GROUPS, _GROUPS_UNHURRIED = 8, 64
 _GROUPED_PROBES, _GROUPED_TRIES = 6, 4
 
 # A frame with more cells to match is hurried: a picture in time is worth more than the best fit of
