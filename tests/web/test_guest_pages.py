@@ -246,6 +246,48 @@ def test_hosts_see_each_other(chromium: Browser, party: Site, photo: Callable[..
             assert tab.run("document.title") == "livemosaic"
 
 
+def test_a_request_that_fails_leaves_later_news(
+    chromium: Browser, party: Site, photo: Callable[..., Path]
+) -> None:
+    with guest(chromium, party) as phone, host(chromium, party) as desk:
+        desk.wait_for("!isRefreshing")
+        desk.run(
+            "window.real = fetch, window.fetch = () => new Promise((_, fail) => {"
+            "  window.fetch = real; window.fail = fail; }), refreshPhotos(), 0"
+        )
+        send(phone, photo())
+        desk.wait_for("isStale")
+        desk.run("fail(new TypeError('lost'))")
+        waits(desk, 1)
+
+
+def test_pages_of_one_phone_keep_all_its_photos(
+    chromium: Browser, party: Site, photo: Callable[..., Path]
+) -> None:
+    """As a second scan of the QR code opens another page."""
+    with guest(chromium, party) as one, guest(chromium, party) as two:
+        send(two, photo(0))
+        send(one, photo(1))
+        one.show(party.listener.guest_url, size=PHONE, phone=True)
+        one.wait_for("document.querySelectorAll('#photos li').length === 2")
+        one.run("update(photos[1], { state: 'gone' })")
+        one.run("document.querySelector('.away').click()")
+        assert one.run("[photos.length, remembered().length]") == [1, 1]
+
+
+def test_an_earlier_answer_does_not_hide_the_end(chromium: Browser, party: Site) -> None:
+    with guest(chromium, party) as phone:
+        phone.run(
+            "window.real = fetch, window.fetch = async (...it) => {"
+            "  const answer = await real(...it);"
+            "  await new Promise((go) => { window.release = go; }); return answer; }"
+        )
+        phone.run("window.reached = reach('upload', undefined, { method: 'HEAD' }), 0")
+        phone.wait_for("!!window.release")
+        phone.run("setOver(), release(), reached")
+        assert not phone.run("document.querySelector('#lost').hidden")
+
+
 def test_many_photos_at_once(
     chromium: Browser, party: Site, photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -394,17 +394,16 @@ async function refreshPhotos() {
   isStale = true;
   if (isRefreshing) return;
   isRefreshing = true;
-  try {
-    while (isStale) {
-      isStale = false;
+  while (isStale) {
+    isStale = false;
+    try {
       const waiting = await ask("api/photos?state=waiting");
       const latest = await ask(`api/photos?limit=${waiting.length + MOST_JOINED}`);
       showWaiting(waiting.toReversed()); // the oldest first: those that come later move none
       showJoined(latest.filter((it) => it.state !== "waiting").slice(0, MOST_JOINED));
-    }
-  } catch { /* the feed says so */ } finally {
-    isRefreshing = false;
+    } catch { /* the feed says so */ }
   }
+  isRefreshing = false;
 }
 
 // Makes a list show these photos, and keeps the items that are there: a reader stays where it is.

@@ -40,6 +40,7 @@ async function prepared(file) {
 // Each has a `state`: queued, sending, refused, or one of livemosaic's. Those that have arrived
 // have an `id`, and are remembered on this phone.
 const photos = [];
+const known = new Set(); // ids of photos that are or were in the list
 let count = 0;
 const KEPT = "livemosaic photos";
 const GUEST = "livemosaic guest";
@@ -50,8 +51,9 @@ const SELDOM_MS = 12000; // livemosaic closes a connection that is idle for 10 s
 const MOST_ASKED = 4;
 const FINAL = ["refused", "rejected", "gone"];
 
+// Each scan of the QR code opens another page of the phone: it keeps what the others have.
 function remember() {
-  const kept = photos.filter((it) => it.id).slice(0, MOST_KEPT);
+  const kept = [...photos.filter((it) => it.id), ...remembered().filter((it) => !known.has(it.id))].slice(0, MOST_KEPT);
   try {
     localStorage.setItem(KEPT, JSON.stringify(kept.map(({ id, state, thumb, wasShown }) => ({ id, state, thumb, wasShown }))));
   } catch { /* private windows may keep nothing */ }
@@ -140,6 +142,7 @@ function draw(photo) {
 
 function add(photo) {
   photos.unshift(photo);
+  known.add(photo.id);
   photo.number = count += 1;
   draw(photo);
   byId("photos").prepend(photo.box);
@@ -157,7 +160,9 @@ function drop(photo) {
 function update(photo, changes) {
   Object.assign(photo, changes);
   draw(photo);
-  if (photo.id) remember();
+  if (!photo.id) return;
+  known.add(photo.id);
+  remember();
 }
 
 // ---- sending: one after the other, again when the connection is back ---------------------------
@@ -269,13 +274,14 @@ let wake = () => {};
 let changed = 0; // when a photo got another state
 
 function setLost(text) {
+  if (isOver) return; // an earlier request may be answered later
   byId("lost").hidden = !text;
   if (text && byId("lost").textContent !== text) byId("lost").textContent = text;
 }
 
 function setOver() {
-  isOver = true;
   setLost("This address is not valid any more. Scan the QR code on the wall again.");
+  isOver = true;
   for (const input of [byId("camera"), byId("files")]) input.disabled = true;
 }
 
