@@ -27,7 +27,7 @@ from live_child import resident_mb
 from livemosaic.control.state import Control, LiveState
 from livemosaic.gallery import Gallery, LiveGallery, Recipe, open_gallery
 from livemosaic.gallery.build import write_gallery
-from livemosaic.gallery.file_format import GalleryWriter
+from livemosaic.gallery.file_writer import GalleryWriter
 from livemosaic.gallery.layout_features import cell_points, points_to_lab
 from livemosaic.gallery.layout_index import encode, layout_index, new_index
 from livemosaic.gallery.tiles import Tiles

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .control.state import Control, LiveState
     from .diagnosis import diagnose_gallery
     from .gallery import build_gallery, open_gallery, refresh_gallery, remove_photos
-    from .gallery.file_format import Gallery
+    from .gallery.gallery import Gallery
     from .gallery.live import AddedPhoto, LiveGallery
     from .media.colour import Colour
     from .media.frame import Frame, StreamInfo
@@ -84,7 +84,7 @@ _LAZY = {
     "Colour": ".media.colour",
     "Control": ".control.state",
     "Frame": ".media.frame",
-    "Gallery": ".gallery.file_format",
+    "Gallery": ".gallery.gallery",
     "LiveGallery": ".gallery.live",
     "LiveState": ".control.state",
     "Matcher": ".mosaic.match.base",

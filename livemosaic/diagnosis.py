@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .argument import path_text
 from .errors import SourceError
-from .gallery.file_format import Gallery
+from .gallery.gallery import Gallery
 from .gallery.layout_features import cell_points, points_to_lab
 from .gallery.layout_index import LayoutIndex, encode, layout_index, weights
 from .gallery.photo_paths import VIDEO_EXTENSIONS

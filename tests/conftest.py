@@ -37,7 +37,8 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from livemosaic.gallery.file_format import Gallery, new_gallery_file  # noqa: E402
+from livemosaic.gallery.file_writer import new_gallery_file  # noqa: E402
+from livemosaic.gallery.gallery import Gallery  # noqa: E402
 from tests.fakes import TIMEOUT_S, pipeline_threads  # noqa: E402
 
 ROOT = Path(__file__).parent.parent

@@ -50,7 +50,7 @@ numba.njit = noting
 
 from livemosaic import Frame, LiveGallery, Mosaic, MosaicSettings, open_gallery  # noqa: E402
 from livemosaic.control.state import LiveState  # noqa: E402
-from livemosaic.gallery.file_format import Gallery  # noqa: E402
+from livemosaic.gallery.gallery import Gallery  # noqa: E402
 from livemosaic.media.colour import Colour  # noqa: E402
 from livemosaic.media.frame import DeepPicture  # noqa: E402
 from livemosaic.mosaic.spotlight import Spotlight  # noqa: E402

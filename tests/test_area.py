@@ -17,7 +17,7 @@ import pytest
 from livemosaic import mosaic_frames, render
 from livemosaic.control.state import Control, LiveState
 from livemosaic.errors import OptionError, UsageError
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.colour import Colour
 from livemosaic.media.deep import TOP
 from livemosaic.media.frame import DeepPicture, Frame

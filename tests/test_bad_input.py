@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 import pytest
 
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 
 from .clips import picture
 from .program import (

@@ -21,7 +21,7 @@ import pytest
 from livemosaic.cli.console import print_code
 from livemosaic.control.options import OPTIONS, user_settings_file
 from livemosaic.control.state import Control
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.frame import StreamInfo
 from livemosaic.media.qr_code import qr_lines
 from livemosaic.sinks.base import Window

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.colour import Colour, bgr_to_i420
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.compositor import Canvas, Compositor, Part

@@ -12,7 +12,7 @@ import pytest
 
 from livemosaic.cli.console import ProgressLines, progress_bar, set_up_logging
 from livemosaic.errors import UsageError
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import StreamInfo
 from livemosaic.session import default_output

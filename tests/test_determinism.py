@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.ffmpeg import av
 
 from .program import finish, needs_jit, spawn

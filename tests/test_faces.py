@@ -12,7 +12,7 @@ import pytest
 from livemosaic.errors import LivemosaicError
 from livemosaic.gallery import file_format
 from livemosaic.gallery.build import build_gallery
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.gallery.recipe import Recipe
 from livemosaic.gallery.tiles import Crop, picture_tiles
 from livemosaic.vision.faces import Face, FaceFinder, faces_in

@@ -23,7 +23,7 @@ from livemosaic.cluster.packets import PacketFile, PacketWriter
 from livemosaic.cluster.parts import own_parts
 from livemosaic.cluster.plan import LONGEST_S, SHORTEST_S, Plan, PlannedFrame, find_cuts, split
 from livemosaic.errors import OptionError, SinkError, UsageError
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame
 from livemosaic.processors import use_at_most

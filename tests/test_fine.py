@@ -16,7 +16,7 @@ from livemosaic import LiveGallery, mosaic_frames, open_gallery, render
 from livemosaic.control.live_values import change_values, live_values
 from livemosaic.control.state import Control, LiveState
 from livemosaic.errors import OptionError
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.jit import I32, Bools
 from livemosaic.media.frame import DeepPicture, Frame
 from livemosaic.mosaic.area import Area

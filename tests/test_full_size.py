@@ -10,8 +10,8 @@ import pytest
 
 from livemosaic.gallery import build_gallery, open_gallery
 from livemosaic.gallery.builtin import builtin_credit, builtin_image
-from livemosaic.gallery.file_format import Gallery
 from livemosaic.gallery.full_size import full_size_tiles
+from livemosaic.gallery.gallery import Gallery
 
 from .conftest import U8
 from .gallery_files import encode, oriented, photo

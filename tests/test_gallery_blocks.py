@@ -47,7 +47,7 @@ from .program import Program, needs_jit
 from .test_gallery_file_format import header_of, of_version_2
 
 DAMAGED = "damaged or was altered, its checksum does not match"
-LARGE = "livemosaic.gallery.file_format.MAX_READ"
+LARGE = "livemosaic.gallery.file_reader.MAX_READ"
 
 
 @pytest.fixture(scope="module")

@@ -273,9 +273,10 @@ def test_a_gallery_file_and_what_does_not_exist(cached: Path, tmp_path: Path) ->
 
 def test_examples(cached: Path) -> None:
     from livemosaic import gallery
-    from livemosaic.gallery import build, file_format
+    from livemosaic.gallery import build
+    from livemosaic.gallery import gallery as gallery_module
 
-    for module in (gallery, build, file_format):
+    for module in (gallery, build, gallery_module):
         result = doctest.testmod(module)
         assert result.failed == 0
         assert result.attempted > 0

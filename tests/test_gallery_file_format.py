@@ -18,13 +18,8 @@ from bench.fuzz.spoil import resealed
 from livemosaic.errors import GalleryError, UsageError
 from livemosaic.gallery import Gallery, open_gallery
 from livemosaic.gallery.clusters import group_tiles
-from livemosaic.gallery.file_format import (
-    ARRAYS,
-    FORMAT_VERSION,
-    INDEX,
-    GalleryWriter,
-    new_gallery_file,
-)
+from livemosaic.gallery.file_format import ARRAYS, FORMAT_VERSION, INDEX
+from livemosaic.gallery.file_writer import GalleryWriter, new_gallery_file
 from livemosaic.gallery.histogram import tile_histograms
 from livemosaic.gallery.layout_features import tile_points
 from livemosaic.gallery.recipe import Recipe

@@ -9,7 +9,7 @@ import pytest
 
 from livemosaic.control.ignored_options import Circumstances, ignored_options
 from livemosaic.control.options import explicit_options, resolve
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 
 from .clips import picture
 from .program import SMALL, Program, clip, needs_jit

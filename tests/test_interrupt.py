@@ -23,7 +23,7 @@ import pytest
 from bench import signals
 from livemosaic.blocking import call_interruptibly, leave
 from livemosaic.cli.signals import Interrupts
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.atomic_write import atomic_write
 from livemosaic.unfinished import (
     add_unfinished,

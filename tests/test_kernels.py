@@ -20,7 +20,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.gallery.histogram import cell_histograms, tile_histograms
 from livemosaic.gallery.kmeans import kmeans
 from livemosaic.gallery.layout_features import cell_lab, cell_points, points_to_lab, tile_points

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from livemosaic.gallery import open_gallery
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.gallery.layout_features import points_to_lab
 from livemosaic.gallery.layout_index import layout_index
 from livemosaic.media.colour import Colour

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.mosaic.grid import Grid
 from livemosaic.mosaic.match.clusters import ClusterMatcher
 from livemosaic.mosaic.settings import MosaicSettings

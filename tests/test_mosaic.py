@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from livemosaic.errors import GalleryError, OptionError, UsageError
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.jit import I32, Bools
 from livemosaic.media.colour import Colour, bgr_to_i420
 from livemosaic.media.frame import Frame

@@ -16,7 +16,7 @@ import pytest
 from livemosaic import render
 from livemosaic.control.options import RunOptions, explicit_options
 from livemosaic.errors import OptionError, UsageError
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame, Item, TrackPacket
 from livemosaic.session import open_input

@@ -16,7 +16,7 @@ import pytest
 
 from livemosaic.errors import SinkError, printable
 from livemosaic.gallery import build_gallery, open_gallery
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.mosaic.area import Area
 from livemosaic.mosaic.mosaic import Mosaic

@@ -19,7 +19,7 @@ import pytest
 
 from livemosaic.control.state import Control, LiveState, LiveStats, OnClose
 from livemosaic.errors import SinkError, SourceError
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.colour import Colour
 from livemosaic.media.frame import Frame, Item, StatusEvent
 from livemosaic.mosaic.mosaic import Mosaic

@@ -22,7 +22,7 @@ import pytest
 from livemosaic.control.state import Control, LiveState, LiveStats
 from livemosaic.errors import SinkError, UsageError
 from livemosaic.gallery import LiveGallery, build_gallery
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.gallery.part import write_part
 from livemosaic.media.frame import Card, Frame, StatusEvent
 from livemosaic.mosaic.area import Area

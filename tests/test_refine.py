@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from livemosaic.gallery import build_gallery
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.gallery.layout_features import cell_lab, points_to_lab
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.grid import Grid

@@ -20,7 +20,7 @@ from livemosaic.control.options import OPTIONS, explicit_options, read_settings_
 from livemosaic.control.settings_file import SettingsFileWatcher
 from livemosaic.control.state import Control, LiveState
 from livemosaic.errors import GalleryError, UsageError
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.option import Option, Texts, text_of
 from livemosaic.sources.pattern import PatternSource

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from livemosaic.errors import SinkError, UsageError
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.ffmpeg import av, open_container
 from livemosaic.media.frame import Frame, StreamInfo
 from livemosaic.sinks import FileOptions, open_sink

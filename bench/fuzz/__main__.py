@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from livemosaic.control.options import OPTIONS
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.ffmpeg import av
 
 from .driver import ROOT, command, empty, forked, warm_folder

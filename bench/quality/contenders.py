@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bench.reference import ReferenceMosaic
 from livemosaic.control.options import explicit_options, resolve
 from livemosaic.gallery import open_gallery
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import PROFILES, MosaicSettings

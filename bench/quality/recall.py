@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from livemosaic.gallery.file_format import Gallery
+from livemosaic.gallery.gallery import Gallery
 from livemosaic.gallery.layout_features import cell_lab, points_to_lab
 from livemosaic.jit import F32, I32, U8
 from livemosaic.media.colour import ycbcr_to_bgr

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bench.crops import U8, crops_of, pictures_in
 from livemosaic.gallery import Recipe, open_gallery
 from livemosaic.gallery.clusters import cluster_tiles, group_tiles
-from livemosaic.gallery.file_format import new_gallery_file
+from livemosaic.gallery.file_writer import new_gallery_file
 from livemosaic.gallery.histogram import HISTOGRAM_SIZE, tile_histograms
 from livemosaic.gallery.layout_features import tile_points
 

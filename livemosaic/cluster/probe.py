@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from ..gallery.build import images_cut, write_gallery
-from ..gallery.file_format import Gallery, GalleryWriter
+from ..gallery.file_writer import GalleryWriter
+from ..gallery.gallery import Gallery
 from ..gallery.recipe import Recipe
 from ..mosaic.mosaic import Mosaic
 from ..mosaic.settings import MosaicSettings

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .build import Progress, build_gallery
     from .builtin import BUILTIN
     from .change import refresh_gallery, remove_photos
-    from .file_format import Gallery
+    from .gallery import Gallery
     from .live import LiveGallery
     from .recipe import Recipe
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # Imported when first used: `livemosaic --help` needs no NumPy, and a mosaic no builder.
 _LAZY = {
     "build_gallery": "build",
-    "Gallery": "file_format",
+    "Gallery": "gallery",
     "LiveGallery": "live",
     "BUILTIN": "builtin",
     "Recipe": "recipe",
@@ -91,7 +91,8 @@ def open_gallery(
     <Gallery 'photos, emoji': 10730 tiles of 64 px>
     """
     from .builtin import BUILTIN, open_builtin
-    from .file_format import Gallery, how_to_build
+    from .file_format import how_to_build
+    from .gallery import Gallery
     from .recipe import Recipe
 
     if isinstance(spec, Gallery):
@@ -136,7 +137,7 @@ def is_of_photos(spec: GallerySpec) -> bool:
     """Whether a gallery, or a part of it, is built of photos: of a folder, an image, a glob, or
     several of them; or of pictures."""
     from .builtin import BUILTIN
-    from .file_format import Gallery
+    from .gallery import Gallery
 
     if isinstance(spec, Gallery):
         return False
@@ -180,7 +181,8 @@ def _is_gallery(item: object) -> bool:
     """Whether an item of a list is a gallery of its own, be it missing or damaged: other paths, and
     pictures, make one together."""
     from .builtin import BUILTIN
-    from .file_format import SUFFIX, Gallery, is_gallery_file
+    from .file_format import SUFFIX, is_gallery_file
+    from .gallery import Gallery
 
     if not isinstance(item, str | Path):
         return isinstance(item, Gallery)

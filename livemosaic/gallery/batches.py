@@ -14,11 +14,11 @@ from ..media.image_reader import BadImage
 from ..option import Size
 from ..processors import usable_cores
 from .added_crops import Arrays
-from .file_format import Stamp
 from .histogram import tile_histograms
 from .layout_features import tile_points
 from .lettering import SIDE, has_lettering
 from .recipe import Recipe
+from .sources import Stamp
 from .tiles import Crop, Tiles, Uncut, picture_tiles, read_photo, region
 from .video_frames import read_photo_file
 

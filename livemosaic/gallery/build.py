@@ -25,11 +25,12 @@ from ..tile_size import TileSize
 from .added_crops import AddedCrops, Arrays
 from .batches import Batch, Cut, cut_data, cut_picture, file_cut, in_groups, read_all, read_batch
 from .clusters import cluster_tiles, group_tiles
-from .file_format import GalleryWriter, Stamp, new_gallery_file, refuse_to_replace
+from .file_writer import GalleryWriter, new_gallery_file, refuse_to_replace
 from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Focus, Recipe
 from .rows import SpooledRows
 from .shards import ShardFolder, ShardMakers, joined, shard_folder, stamps_of
+from .sources import Stamp
 from .tiles import Tiles
 from .video_frames import frames_of, photo_stamp
 

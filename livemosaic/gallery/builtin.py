@@ -22,7 +22,9 @@ import numpy as np
 from ..errors import GalleryError, words_of
 from ..media.image_reader import ImageReader, flatten
 from .cache import cached_gallery
-from .file_format import FORMAT_VERSION, INDEX_VERSION, Gallery, new_gallery_file
+from .file_format import FORMAT_VERSION, INDEX_VERSION
+from .file_writer import new_gallery_file
+from .gallery import Gallery
 from .recipe import RECIPE_VERSION, Recipe
 from .tiles import Tiles, photo_tiles, scale_tiles
 

@@ -20,7 +20,8 @@ from ..jit import write_error
 from ..media.atomic_write import remove_remains
 from ..media.folder_in_use import FolderInUse
 from ..unfinished import add_unfinished
-from .file_format import FORMAT_VERSION, INDEX_VERSION, SUFFIX, Gallery
+from .file_format import FORMAT_VERSION, INDEX_VERSION, SUFFIX
+from .gallery import Gallery
 from .recipe import RECIPE_VERSION, SHARDS, Recipe
 
 if TYPE_CHECKING:

@@ -20,9 +20,11 @@ from ..errors import MISSING_FOLDERS, GalleryError, UsageError
 from .batches import Cut, file_cut
 from .build import BuildReport, Progress, write_gallery
 from .builtin import BUILTIN
-from .file_format import Gallery, Stamp, new_gallery_file
+from .file_writer import new_gallery_file
+from .gallery import Gallery
 from .layout_index import has_index
 from .recipe import Recipe
+from .sources import Stamp
 from .tiles import Tiles, Uncut, heads_by_photo
 from .video_frames import photo_exists, photo_stamp, video_of
 

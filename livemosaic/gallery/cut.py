@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..jit import I32, U8
 from ..option import Size
 from ..tile_size import TileSize, shape
-from .file_format import Gallery
+from .gallery import Gallery
 from .joined import JoinedGallery
 from .layout_features import tile_points
 from .snapshot import GallerySnapshot

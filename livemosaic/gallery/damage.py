@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import GalleryError
 from ..jit import I32, U8
-from .file_format import Gallery
+from .gallery import Gallery
 
 
 def refuse(error: GalleryError) -> None:

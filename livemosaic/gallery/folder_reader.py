@@ -26,9 +26,12 @@ from .batches import Batch, Cut, file_cut, read_batch
 from .build import write_gallery
 from .cache import cache_folder
 from .change import cut_of, recipe_of, stamps_of, without_added_crops
-from .file_format import SUFFIX, Gallery, Stamp, is_gallery_file, new_gallery_file
+from .file_format import SUFFIX, is_gallery_file
+from .file_writer import new_gallery_file
 from .folder_tree import Changes, FolderTree
+from .gallery import Gallery
 from .recipe import Recipe
+from .sources import Stamp
 from .tiles import Tiles
 from .video_frames import photo_stamp
 

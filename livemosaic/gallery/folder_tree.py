@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ..errors import words_of
-from .file_format import Stamp
 from .photo_paths import list_folder
+from .sources import Stamp
 from .video_frames import photo_stamp
 
 # The time of a folder may be that of a change before, if it was listed so soon after: clocks of

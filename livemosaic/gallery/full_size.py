@@ -17,7 +17,7 @@ from ..jit import F32, U8
 from ..media.image_reader import BACKGROUND, BadImage
 from ..option import Size
 from .builtin import EMOJI_BACKGROUNDS, builtin_image
-from .file_format import Gallery
+from .gallery import Gallery
 from .tiles import photo_parts
 from .video_frames import read_photo_file
 

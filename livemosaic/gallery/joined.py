@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..jit import F32, I32, U8, Bools
 from ..tile_size import shape
-from .file_format import Gallery, Sources
+from .gallery import Gallery
+from .sources import Sources
 from .stacked import ScaledRows, StackedGallery, StackedRows, StackedSources
 
 

@@ -25,10 +25,11 @@ from .added_crops import Arrays, mean_colours, new_colours, show_wholes
 from .batches import Batch, read_batch
 from .build import images_cut, warm_up
 from .change import recipe_of
-from .file_format import Gallery, Stamp
+from .gallery import Gallery
 from .layout_index import warm_up_index
 from .recipe import CROPS_BELOW_PHOTOS, Recipe
 from .snapshot import GalleryRows, GallerySnapshot, Rows
+from .sources import Stamp
 from .video_frames import photo_stamp
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from ..errors import GalleryError
 from ..jit import U8
 from .change import recipe_of
 from .damage import stored_tiles
-from .file_format import Gallery, GalleryWriter
+from .file_writer import GalleryWriter
+from .gallery import Gallery
 
 Places = NDArray[np.intp]
 

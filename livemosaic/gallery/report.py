@@ -17,7 +17,7 @@ from ..jit import I32, U8
 from ..media.atomic_write import atomic_write
 from ..option import text_of
 from ..tile_size import sides
-from .file_format import Gallery
+from .gallery import Gallery
 
 DROPPED = "only --match clusters leaves them out"
 STRIP_TILES = 12  # of a cluster: enough to see whether they belong together

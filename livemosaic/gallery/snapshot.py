@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..jit import I32, Bools
-from .file_format import Gallery, Sources, Stamp
+from .gallery import Gallery
+from .sources import Sources, Stamp
 from .stacked import StackedGallery, StackedRows, StackedSources
 
 # Room to spare in an array that grows, as a share of its rows, and at least so many.

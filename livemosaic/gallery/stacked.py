@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ..jit import I32, U8, Bools
 from ..option import Size
-from .file_format import Gallery, Sources
+from .gallery import Gallery
+from .sources import Sources
 
 
 class StackedRows:

@@ -23,7 +23,7 @@ from ..errors import LivemosaicError, OptionError
 from ..media.frame import Frame
 from ..media.image_reader import BadImage, read_image_file
 from ..processors import usable_cores
-from .file_format import NO_STAMP, Stamp
+from .sources import NO_STAMP, Stamp
 
 if TYPE_CHECKING:
     from ..sources import Source

@@ -27,7 +27,6 @@ from ..priority import lower_priority
 from ..unfinished import end_helper, start_helper
 from .batches import Batch
 from .build import warm_up
-from .file_format import Stamp
 from .folder_reader import (
     FolderReader,
     Joined,
@@ -41,6 +40,7 @@ from .folder_reader import (
 from .live import LiveGallery
 from .photo_paths import is_searched_with
 from .recipe import Recipe
+from .sources import Stamp
 
 _logger = logging.getLogger("livemosaic")
 

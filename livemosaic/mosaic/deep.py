@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import GalleryError
 from ..gallery.damage import refuse
-from ..gallery.file_format import Gallery
+from ..gallery.gallery import Gallery
 from ..jit import I16, I32, U8, U16, Bools, kernel
 from ..media.colour import Colour
 from ..media.deep import STEPS, TOP, DeepColours, eight_bits

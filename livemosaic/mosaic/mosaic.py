@@ -25,7 +25,7 @@ from ..exclusive import exclusive
 from ..gallery import open_gallery
 from ..gallery.cut import cut_gallery
 from ..gallery.damage import refuse
-from ..gallery.file_format import Gallery
+from ..gallery.gallery import Gallery
 from ..gallery.layout_features import cell_lab, points_to_lab
 from ..gallery.snapshot import GallerySnapshot
 from ..jit import F32, I32, U8, Bools

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import GalleryError
 from ..gallery.damage import refuse, stored_tiles
-from ..gallery.file_format import Gallery
 from ..gallery.full_size import full_size_tiles
+from ..gallery.gallery import Gallery
 from ..gallery.snapshot import GallerySnapshot
 from ..jit import F32, I32, U8, kernel
 from ..media.colour import Colour, bgr_to_ycbcr

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..gallery.file_format import Gallery
+from ..gallery.gallery import Gallery
 from ..mosaic.mosaic import Mosaic, ReadyGallery
 from ..option import Texts
 

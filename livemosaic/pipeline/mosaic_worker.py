@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..control.state import Control, LiveState
 from ..errors import GalleryError, problem_of
-from ..gallery.file_format import Gallery
+from ..gallery.gallery import Gallery
 from ..jit import U8
 from ..media.frame import Card, Frame, Item, StatusEvent, TrackPacket
 from ..mosaic.area import Area

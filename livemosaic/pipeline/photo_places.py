@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..control.state import Place
-from ..gallery.file_format import Gallery
+from ..gallery.gallery import Gallery
 from ..gallery.snapshot import GallerySnapshot
 from ..jit import Bools
 from ..mosaic.grid import Grid

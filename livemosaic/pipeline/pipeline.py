@@ -17,7 +17,7 @@ from ..argument import items, number, positive, take
 from ..control.options import MAX_LATENCY_MS
 from ..control.state import Control, LiveState, LiveStats
 from ..errors import LivemosaicError, SinkError, UsageError, problem_of
-from ..gallery.file_format import Gallery
+from ..gallery.gallery import Gallery
 from ..jit import U8
 from ..media.frame import Frame, Item, StreamInfo
 from ..mosaic.grid import Grid

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from ..control.state import Control
 from ..errors import SinkError, problem_of
-from ..gallery.file_format import Gallery
+from ..gallery.gallery import Gallery
 from ..media.colour import Colour
 from ..media.frame import Frame, StreamInfo
 from ..mosaic.area import Area

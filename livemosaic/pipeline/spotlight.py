@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ..gallery.file_format import Gallery
 from ..gallery.full_size import full_size_tiles
+from ..gallery.gallery import Gallery
 from ..gallery.snapshot import GallerySnapshot
 from ..jit import F32, U8, Bools
 from ..mosaic.grid import Grid

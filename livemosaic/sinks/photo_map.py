@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from ..errors import OptionError, printable
 from ..gallery.builtin import builtin_credit
-from ..gallery.file_format import Gallery
 from ..gallery.full_size import full_size_tiles
+from ..gallery.gallery import Gallery
 from ..media.colour import U8
 from ..media.frame import Frame, StreamInfo, TrackPacket, even
 from ..media.scale import bgr_of_size

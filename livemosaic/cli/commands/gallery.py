@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...cluster.engine import Engine
     from ...gallery.build import BuildReport
     from ...gallery.change import ChangeReport
-    from ...gallery.file_format import Gallery
+    from ...gallery.gallery import Gallery
 
 _Run = Callable[[argparse.Namespace, Interrupts], None]
 
@@ -169,7 +169,7 @@ def run(args: argparse.Namespace, interrupts: Interrupts) -> int:
 
 def _build(args: argparse.Namespace, interrupts: Interrupts) -> None:
     from ...gallery.build import build_gallery
-    from ...gallery.file_format import refuse_to_replace
+    from ...gallery.file_writer import refuse_to_replace
 
     texts = {known: getattr(args, known.name) for known in options_of(Recipe)}
     options = {known.field: known.read(text) for known, text in texts.items() if text is not None}
@@ -230,7 +230,8 @@ def _is_file(path: str, other: Path) -> bool:
 def _add(args: argparse.Namespace, interrupts: Interrupts) -> None:
     from ...gallery.build import build_gallery
     from ...gallery.builtin import BUILTIN
-    from ...gallery.file_format import Gallery, refuse_gallery
+    from ...gallery.file_writer import refuse_gallery
+    from ...gallery.gallery import Gallery
     from ...gallery.photo_paths import find_photos
     from ...gallery.video_frames import photo_exists
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from ...gallery.file_format import Gallery
+from ...gallery.gallery import Gallery
 from ...jit import I32, U8, Bools
 from ..activity import ACTIVE
 from ..grid import ANALYSIS_PX, Grid

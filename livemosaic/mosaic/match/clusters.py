@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...gallery.file_format import Gallery
+from ...gallery.gallery import Gallery
 from ...gallery.histogram import HISTOGRAM_SIZE, cell_histograms
 from ...jit import F64, I32, U16, Bools, kernel
 from ..grid import ANALYSIS_PX, Grid

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ...gallery.file_format import Gallery
+from ...gallery.gallery import Gallery
 from ...gallery.layout_features import POINTS, cell_lab, cell_points, points_to_lab
 from ...gallery.layout_index import LayoutIndex, encode, layout_index, weights
 from ...gallery.levels import COARSE, COST_LEVELS, EXCLUDED, to_levels

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...gallery.file_format import Gallery
+from ...gallery.gallery import Gallery
 from ...jit import I32, Bools
 from ..grid import Grid
 from ..settings import MosaicSettings
