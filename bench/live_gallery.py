@@ -28,8 +28,9 @@ from livemosaic.control.state import Control, LiveState
 from livemosaic.gallery import Gallery, LiveGallery, Recipe, open_gallery
 from livemosaic.gallery.build import write_gallery
 from livemosaic.gallery.file_writer import GalleryWriter
+from livemosaic.gallery.layout_codes import encode
 from livemosaic.gallery.layout_features import cell_points, points_to_lab
-from livemosaic.gallery.layout_index import encode, layout_index, new_index
+from livemosaic.gallery.layout_index import layout_index, new_index
 from livemosaic.gallery.tiles import Tiles
 from livemosaic.gallery.watch import FolderWatcher
 from livemosaic.jit import U8

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from .argument import path_text
 from .errors import SourceError
 from .gallery.gallery import Gallery
+from .gallery.layout_codes import encode, weights
 from .gallery.layout_features import cell_points, points_to_lab
-from .gallery.layout_index import LayoutIndex, encode, layout_index, weights
+from .gallery.layout_index import LayoutIndex, layout_index
 from .gallery.photo_paths import VIDEO_EXTENSIONS
 from .gallery.video_frames import frames_of, read_photo_file
 from .jit import F32, U8

@@ -29,16 +29,10 @@ from livemosaic import (
     output_info,
     render,
 )
-from livemosaic.gallery import layout_index as layout_index_module
 from livemosaic.gallery import refresh_gallery, remove_photos
 from livemosaic.gallery.file_format import FORMAT_VERSION, INDEX
-from livemosaic.gallery.layout_index import (
-    INDEX_KIND,
-    LayoutIndex,
-    index_arrays,
-    layout_index,
-    new_index,
-)
+from livemosaic.gallery.layout_arrays import INDEX_KIND, index_arrays
+from livemosaic.gallery.layout_index import LayoutIndex, layout_index, new_index
 from livemosaic.gallery.live import LiveGallery
 from livemosaic.gallery.part import write_part
 
@@ -104,7 +98,7 @@ def test_however_many_variants_are_described_together(
     """The bytes are the same."""
     other = Path(shutil.copy(file, file.with_name("other.gallery")))
     remove_photos(file, gone := Gallery.open(file).sources.photos()[0])
-    monkeypatch.setattr(layout_index_module, "VARIANTS_TOGETHER", 20)
+    monkeypatch.setattr("livemosaic.gallery.layout_arrays.VARIANTS_TOGETHER", 20)
     remove_photos(other, gone)
     assert file.read_bytes() == other.read_bytes()
 

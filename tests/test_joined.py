@@ -17,8 +17,9 @@ from livemosaic.errors import OptionError
 from livemosaic.gallery import build_gallery, is_of_photos
 from livemosaic.gallery.cut import cut_gallery
 from livemosaic.gallery.full_size import full_size_tiles
+from livemosaic.gallery.layout_codes import encode
 from livemosaic.gallery.layout_features import cell_points, points_to_lab
-from livemosaic.gallery.layout_index import encode, layout_index, new_index
+from livemosaic.gallery.layout_index import layout_index, new_index
 from livemosaic.gallery.part import write_part
 from livemosaic.jit import U8
 from livemosaic.media.colour import ycbcr_to_bgr

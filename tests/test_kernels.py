@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from livemosaic.gallery.gallery import Gallery
 from livemosaic.gallery.histogram import cell_histograms, tile_histograms
 from livemosaic.gallery.kmeans import kmeans
+from livemosaic.gallery.layout_codes import encode
 from livemosaic.gallery.layout_features import cell_lab, cell_points, points_to_lab, tile_points
-from livemosaic.gallery.layout_index import encode
 from livemosaic.jit import F32
 from livemosaic.media.colour import Colour, bgr_to_i420
 from livemosaic.media.frame import Frame

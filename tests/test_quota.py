@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from livemosaic import Gallery, Mosaic, MosaicSettings
 from livemosaic.errors import OptionError
+from livemosaic.gallery.layout_codes import encode
 from livemosaic.gallery.layout_features import cell_lab
-from livemosaic.gallery.layout_index import encode
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.grid import Grid
 from livemosaic.mosaic.match.layout import LayoutMatcher

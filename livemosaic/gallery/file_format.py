@@ -79,7 +79,7 @@ PICTURES = ("tiles", "uncut")
 LARGE = (*PICTURES, "features")
 # Goes up with anything that makes another search index of the same tiles.
 INDEX_VERSION = 2
-# The search index, with m variants, s slots and c clusters, see `layout_index.py`.
+# The search index, with m variants, s slots and c clusters, see `layout_arrays.py`.
 INDEX = {
     "index_variant": ("<i4", "m"),
     "index_start": ("<i4", "c+1"),

@@ -62,7 +62,7 @@ def _refusal(path: Path, problem: str, *, again: bool = True, fix: str = "") -> 
 
 
 class StoredIndex:
-    """The search index of a gallery file. `layout_index.py` makes and reads it.
+    """The search index of a gallery file. `layout_arrays.py` makes it.
 
     Attributes
     ----------

@@ -113,7 +113,7 @@ class GalleryWriter:
             "options": {name: getattr(recipe, name) for name in OPTIONS},
         }  # fmt: skip
         if index:
-            from .layout_index import INDEX_KIND, index_arrays
+            from .layout_arrays import INDEX_KIND, index_arrays
 
             header["index"] = INDEX_KIND
             mirrors = np.full(len(start) - 1, recipe.mirror)

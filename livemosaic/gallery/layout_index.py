@@ -1,55 +1,33 @@
 """The index: a gallery's tiles in clusters of similar layouts, so that a search sees few tiles.
 
-The coefficients of a tile are the low frequencies of the cosine transform of its 4x4 points in
-CIELAB. The transform is orthonormal: distances between coefficients are distances between points,
-except for the residual, the part in the frequencies that are left out.
+That of a file, or made of the tiles (`layout_arrays.py`), or of those of other galleries.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..jit import F32, I16, I32, U8, U16, Bools, kernel, kernel_part
-from .cluster_groups import MOST_CLUSTERS, Groups, group_clusters
-from .file_format import INDEX_VERSION, Gallery
+from ..jit import F32, I16, I32, U8, U16, Bools
+from .cluster_groups import Groups, group_clusters
+from .gallery import Gallery
 from .joined import JoinedGallery
-from .kmeans import kmeans
-from .layout_features import POINTS, points_to_lab
-from .levels import COARSE, FINE, LANES, blocks, quantize
+from .layout_arrays import (
+    CLUSTERS_TINT,
+    INDEX_KIND,
+    LARGE,
+    arrays_in_memory,
+    cluster_slots,
+    ends_of,
+    place_slots,
+)
+from .layout_codes import COEFFICIENTS, weights
+from .levels import COARSE, FINE, LANES
 from .snapshot import GallerySnapshot
-
-# How many coefficients lightness and each of the two colour axes have, lowest frequencies first.
-# Colour has fewer, because from afar the eye sees detail in lightness only. The coarse coefficients
-# are those that choose clusters.
-_LIGHTNESS, _COLOUR = 16, 6
-_COARSE_LIGHTNESS, _COARSE_COLOUR = 10, 3
-COEFFICIENTS = _LIGHTNESS + 2 * _COLOUR
-assert (COARSE, FINE) == (_COARSE_LIGHTNESS + 2 * _COARSE_COLOUR, COEFFICIENTS - COARSE)
-
-# A coarse estimate adds this share of the fine coefficients' squares, as their expected difference.
-# Without it an estimate would never exceed the cost, but would rule out far fewer clusters.
-_DETAIL_SHARE = 0.6
-
-# The mean's weight is the share of its difference that the tint leaves, but at least this much: a
-# photo that needs little tint keeps its own colours.
-_MIN_MEAN_WEIGHT = 0.2
-
-# Variants per cluster. With more, a search in a cluster takes longer; with fewer, there are more
-# clusters to compare. The best number is near the square root of the number of variants.
-_MIN_CLUSTER, _MAX_CLUSTER = 16, 256
-
-# The clusters are made for this tint, but serve every tint. Those of a very large gallery are made
-# for the default one, and their variants are alike in what no cell changes, too: the residual, and
-# the expected detail. With a million tiles the nearest 16 clusters then have the best tile of most
-# cells; else it costs 5 % less than what they have, in the median.
-_CLUSTERS_TINT, _LARGE_TINT = 0.5, 0.8
-_LARGE = MOST_CLUSTERS * _MAX_CLUSTER  # variants
 
 # The clusters are made again when a live gallery has so many times the variants that they were made
 # of, or so many times fewer.
@@ -58,19 +36,6 @@ _MUCH = 1.5
 # Variants that joined a live gallery are in clusters of their own, which are made anew with each
 # snapshot up to so many, and stay then; the large arrays become one when there are so many of them.
 _MOST_ANEW, _MOST_ADDED = 2**14, 2**17
-
-# How many variants are described at once, at 0.4 KB each.
-VARIANTS_TOGETHER = 16_384
-
-# How the index of a gallery file is made.
-INDEX_KIND = {
-    "version": INDEX_VERSION,
-    "coefficients": [COARSE, FINE],
-    "lanes": LANES,
-    "cluster": [_MIN_CLUSTER, _MAX_CLUSTER],
-    "tint": [_CLUSTERS_TINT, _LARGE_TINT],
-    "detail": _DETAIL_SHARE,
-}
 
 
 class LayoutIndex(NamedTuple):
@@ -111,79 +76,6 @@ class LayoutIndex(NamedTuple):
         if not len(self.added_codes):
             return self.codes
         return np.concatenate([self.codes, self.added_codes])
-
-
-@functools.cache
-def _basis() -> tuple[F32, I32]:
-    """Cosine transforms of 16 points, (28, 16), and the channel of each, (28,).
-
-    The three means come first, then the other coarse ones.
-    """
-    place = np.arange(POINTS)
-    wave = np.cos(np.pi / POINTS * (place + 0.5) * place[:, None]) * np.sqrt(2 / POINTS)
-    wave[0] /= np.sqrt(2)
-    order = sorted(np.ndindex(POINTS, POINTS), key=lambda uv: (sum(uv), max(uv), uv))
-    # Divided by 4, so that squared distances are means over the points.
-    full = np.stack([np.outer(wave[u], wave[v]).reshape(-1) for u, v in order]) / POINTS
-    coarse, kept = (_COARSE_LIGHTNESS, *[_COARSE_COLOUR] * 2), (_LIGHTNESS, *[_COLOUR] * 2)
-    chosen = [
-        (place, channel)
-        for begins, ends in (((0,) * 3, (1,) * 3), ((1,) * 3, coarse), (coarse, kept))
-        for channel in range(3)
-        for place in range(begins[channel], ends[channel])
-    ]
-    rows, channels = zip(*chosen, strict=True)
-    return full[list(rows)].astype(np.float32), np.array(channels, np.int32)
-
-
-@kernel
-def _encode(lab: F32, basis: F32, channels: I32, codes: F32, residual: F32) -> None:
-    size = np.uintp(lab.shape[1])
-    for i in range(np.uintp(lab.shape[0])):
-        left = np.float32(0)
-        for p in range(size):
-            for channel in range(np.uintp(3)):
-                left += lab[i, p, channel] * lab[i, p, channel] / np.float32(size)
-        for k in range(np.uintp(codes.shape[1])):
-            of = np.uintp(channels[k])
-            total = np.float32(0)
-            for p in range(size):
-                total += basis[k, p] * lab[i, p, of]
-            codes[i, k] = total
-            left -= total * total
-        residual[i] = max(left, np.float32(0))
-
-
-def encode(lab: F32) -> tuple[F32, F32]:
-    """Coefficients, float32 (n, 28), of points, float32 (n, 16, 3) CIELAB; and the sums of squares
-    that they leave out, float32 (n,)."""
-    codes = np.empty((len(lab), COEFFICIENTS), np.float32)
-    residual = np.empty(len(lab), np.float32)
-    _encode(lab, *_basis(), codes, residual)
-    return codes, residual
-
-
-@kernel_part
-def expected_detail(code: F32) -> np.float32:
-    """The expected difference of the fine coefficients, of a tile or a cell."""
-    detail = np.float32(0)
-    for k in range(COARSE, COEFFICIENTS):
-        detail += code[k] * code[k]
-    return np.float32(np.float32(_DETAIL_SHARE) * detail)
-
-
-@kernel
-def _expect(codes: F32, slot: I32, details: U16) -> None:
-    """The expected detail of each variant, in its slot."""
-    for t in range(codes.shape[0]):
-        details[slot[t]] = quantize(expected_detail(codes[t]))
-
-
-def weights(tint: float) -> F32:
-    """The weights of the coefficients' squares, float32 (28,): those of the mean by the tint."""
-    made = np.ones(COEFFICIENTS, np.float32)
-    made[:3] = max(1 - tint, _MIN_MEAN_WEIGHT) ** 2
-    return made
 
 
 def layout_index(
@@ -314,7 +206,7 @@ def _put_together(gallery: Gallery, pieces: Sequence[_Piece]) -> LayoutIndex:
     places stay, but nothing leads there."""
     indices = [it.part for it in pieces]
     first, others = indices[0], indices[1:]
-    begins = _ends(np.array([len(it.variant) for it in indices]))
+    begins = ends_of(np.array([len(it.variant) for it in indices]))
     place = np.full(2 * len(gallery), -1, np.int32)
     counts = np.zeros(int(gallery.source_photo.max()) + 1, np.int64)
     members: dict[int, I32] = {}
@@ -341,7 +233,7 @@ def _put_together(gallery: Gallery, pieces: Sequence[_Piece]) -> LayoutIndex:
         clustered=len(variant),
         settled=len(variant),
         centres=_as_block(np.hstack([_centres_of(it) for it in indices])),
-        photo_start=_ends(counts),
+        photo_start=ends_of(counts),
         photo_members=all_members,
         residual=np.concatenate([it.residual for it in indices]),
         texture=np.concatenate([it.texture for it in indices]),
@@ -364,7 +256,7 @@ def _added(name: str, first: LayoutIndex, others: Sequence[LayoutIndex]) -> NDAr
 
 def _side_by_side(ends: Sequence[I32]) -> I32:
     """Where clusters begin, and the end, of several indices after each other."""
-    return _ends(np.concatenate([np.diff(it) for it in ends]))
+    return ends_of(np.concatenate([np.diff(it) for it in ends]))
 
 
 def _centres_of(index: LayoutIndex) -> I16:
@@ -404,56 +296,15 @@ def _rows_from(gallery: Gallery, tile: int) -> _Rows:
     return _Rows(points, gallery.texture[rows], photo, gallery.mirrors[rows], gallery.gone[rows])
 
 
-def _shapes(places: int, slots: int) -> dict[str, tuple[tuple[int, ...], Any]]:
-    """Shape and type of the large arrays of an index."""
-    return {
-        "codes": ((places, COEFFICIENTS), np.float32),
-        **dict.fromkeys(("residual", "texture"), ((places,), np.float32)),
-        **dict.fromkeys(("variant", "photo"), ((places,), np.int32)),
-        "coarse": ((slots * COARSE,), np.int16),
-        "fine": ((slots * FINE,), np.int16),
-        "details": ((slots,), np.uint16),
-    }
-
-
-def new_index(gallery: Gallery, *, large: int = _LARGE) -> LayoutIndex:
+def new_index(gallery: Gallery, *, large: int = LARGE) -> LayoutIndex:
     """An index that is made of the tiles alone; `large` is another number of variants for tests."""
     return _new_index(_rows_from(gallery, 0), large)
 
 
-def _new_index(gallery: _Rows, large: int = _LARGE) -> LayoutIndex:
+def _new_index(gallery: _Rows, large: int = LARGE) -> LayoutIndex:
     tiles = np.flatnonzero(~gallery.gone).astype(np.int32)
-    variant, start = _in_clusters(gallery.points, _variants(gallery.mirrors, tiles), large)
-    shapes = _shapes(len(variant), int(_slots(start)[-1]))
-    arrays = {name: np.empty(*shapes[name]) for name in _OF_RUNS}
-    ends = dict.fromkeys(_OF_RUNS, 0)
-    means = []
-    for run in _runs(gallery.points, variant, start):
-        means.append(run.pop("means"))
-        for name, part in run.items():
-            begin, ends[name] = ends[name], ends[name] + len(part)
-            arrays[name][begin : ends[name]] = part
-    photo = gallery.source_photo[variant // 2]
-    return _completed(gallery, start, _members(photo), _centres(means), variant=variant, **arrays)
-
-
-def index_arrays(
-    points: U8, photo: I32, mirrors: Bools
-) -> Iterator[tuple[str, Iterable[NDArray[Any]]]]:
-    """The arrays of a gallery file, see `file_format.INDEX`: the name and the parts of each.
-
-    `points`, uint8 (n, 4, 4, 3), `photo`, int32 (n,), and `mirrors`, bool (n,), are those of the
-    tiles. The large arrays are made one after another, as all take more memory than the tiles' own
-    features.
-    """
-    variants = _variants(mirrors, np.arange(len(points), dtype=np.int32))
-    variant, start = _in_clusters(points, variants)
-    yield "index_variant", [variant]
-    yield "index_start", [start]
-    for name in _OF_RUNS:
-        yield f"index_{name}", (run[name] for run in _runs(points, variant, start))
-    yield "index_centres", [_centres([run["means"] for run in _runs(points, variant, start)])]
-    yield "index_photo_members", [_members(photo[variant // 2])]
+    points, photo = gallery.points, gallery.source_photo
+    return _completed(gallery, **arrays_in_memory(points, photo, gallery.mirrors, tiles, large))
 
 
 def has_index(gallery: Gallery) -> bool:
@@ -470,8 +321,7 @@ def _stored_index(gallery: Gallery) -> LayoutIndex | None:
     problem = _problem(arrays, gallery)
     if problem:
         raise stored.refuse(f"its search index is not valid ({problem})")
-    start, members, centres = (arrays.pop(it) for it in ("start", "photo_members", "centres"))
-    return _completed(gallery, start, members, centres, **arrays)
+    return _completed(gallery, **arrays)
 
 
 def _problem(arrays: Mapping[str, NDArray[Any]], gallery: Gallery) -> str:
@@ -488,7 +338,7 @@ def _problem(arrays: Mapping[str, NDArray[Any]], gallery: Gallery) -> str:
     seen[variant] = True
     if np.count_nonzero(seen) != n:
         return "a variant is there twice"
-    slots, clusters = int(_slots(start)[-1]), -(-(len(start) - 1) // LANES) * LANES
+    slots, clusters = int(cluster_slots(start)[-1]), -(-(len(start) - 1) // LANES) * LANES
     shapes = {
         "codes": (n, COEFFICIENTS),
         "residual": (n,),
@@ -502,7 +352,7 @@ def _problem(arrays: Mapping[str, NDArray[Any]], gallery: Gallery) -> str:
         if arrays[name].shape != shape:
             return f"{name} is {arrays[name].shape}, not {shape}"
     empty = np.ones(slots, np.bool_)
-    empty[_slots_of(start, _slots(start))] = False
+    empty[place_slots(start, cluster_slots(start))] = False
     if arrays["details"][empty].any():  # an empty slot would seem cheap
         return "details has values in empty slots"
     if not np.isfinite(arrays["residual"]).all():  # infinite: the tile has left
@@ -516,84 +366,9 @@ def _problem(arrays: Mapping[str, NDArray[Any]], gallery: Gallery) -> str:
     return ""
 
 
-def _in_clusters(points: U8, variant: I32, large: int = _LARGE) -> tuple[I32, I32]:
-    """The variants in the order of their clusters, and where each begins, and the end."""
-    is_large = len(variant) > large
-    scale = np.sqrt(weights(_LARGE_TINT if is_large else _CLUSTERS_TINT)[:COARSE])
-    weighted = np.empty((len(variant), COARSE + is_large), np.float32)
-    for begin in range(0, len(variant), VARIANTS_TOGETHER):
-        part = slice(begin, begin + VARIANTS_TOGETHER)
-        codes, residual = _encode_variants(points, variant[part])
-        weighted[part, :COARSE] = codes[:, :COARSE] * scale
-        if is_large:
-            detail = np.square(codes[:, COARSE:]).sum(axis=1)
-            weighted[part, COARSE] = np.sqrt(residual + np.float32(_DETAIL_SHARE) * detail)
-    size = int(np.clip(np.sqrt(len(variant)), _MIN_CLUSTER, _MAX_CLUSTER))
-    start, order = kmeans(weighted, size)
-    return variant[order], start
-
-
-# What `_runs` makes of each variant or slot.
-_OF_RUNS = ("codes", "residual", "coarse", "fine", "details")
-
-
-def _runs(points: U8, variant: I32, start: I32) -> Iterator[dict[str, NDArray[Any]]]:
-    """The arrays of variants in the order of their clusters, of some clusters at a time; and the
-    means of these."""
-    first, clusters = 0, len(start) - 1
-    while first < clusters:
-        last = int(np.searchsorted(start, start[first] + VARIANTS_TOGETHER, side="right")) - 1
-        last = max(first + 1, last)
-        begins = start[first : last + 1] - start[first]
-        codes, residual = _encode_variants(points, variant[start[first] : start[last]])
-        coarse, slots = blocks(np.ascontiguousarray(codes[:, :COARSE]), begins)
-        details = np.zeros(slots[-1], np.uint16)
-        _expect(codes, _slots_of(begins, slots), details)
-        yield {
-            "codes": codes,
-            "residual": residual,
-            "coarse": coarse,
-            "fine": blocks(np.ascontiguousarray(codes[:, COARSE:]), begins)[0],
-            "details": details,
-            "means": _means_of(codes, begins)[:, :COARSE],
-        }
-        first = last
-
-
-def _centres(means: Sequence[F32]) -> I16:
-    """The clusters' means as a block."""
-    all_means = np.concatenate(means)
-    return blocks(all_means, np.array([0, len(all_means)], np.int32))[0]
-
-
-def _variants(mirrors: Bools, tiles: I32) -> I32:
-    """The variants of some tiles: the tiles as they are, then those that may be mirrored."""
-    return np.concatenate([tiles * 2, tiles[mirrors[tiles]] * 2 + 1])
-
-
-def _encode_variants(points: U8, variant: I32) -> tuple[F32, F32]:
-    """The coefficients of variants, and their residuals."""
-    codes = np.empty((len(variant), COEFFICIENTS), np.float32)
-    residual = np.empty(len(variant), np.float32)
-    for begin in range(0, len(variant), VARIANTS_TOGETHER):
-        part = slice(begin, begin + VARIANTS_TOGETHER)
-        some = np.array(points[variant[part] // 2])
-        mirrored = variant[part] % 2 == 1
-        some[mirrored] = some[mirrored, :, ::-1]
-        codes[part], residual[part] = encode(points_to_lab(some))
-    return codes, residual
-
-
-def _members(photo: I32) -> I32:
-    """The places of each photo's variants, from the photo at each place."""
-    return np.argsort(photo, kind="stable").astype(np.int32)
-
-
-def _completed(
-    gallery: Gallery | _Rows, start: I32, members: I32, centres: I16, **arrays: Any
-) -> LayoutIndex:
+def _completed(gallery: Gallery | _Rows, **arrays: Any) -> LayoutIndex:
     """The index of all variants with the arrays that follow from the others."""
-    variant = arrays["variant"]
+    variant, codes = arrays["variant"], arrays["codes"]
     photo = gallery.source_photo[variant // 2].astype(np.int32)
     counts = np.bincount(photo, minlength=int(gallery.source_photo.max()) + 1)
     return _with_clusters(
@@ -601,14 +376,11 @@ def _completed(
         photo=photo,
         texture=gallery.texture[variant // 2].astype(np.float32),
         place=_places_of(variant, gallery),
-        start=start,
         clustered=len(variant),
         settled=len(variant),
-        slots=_slots(start),
-        centres=centres,
-        photo_start=_ends(counts),
-        photo_members=members,
-        added_codes=arrays["codes"][:0],
+        slots=cluster_slots(arrays["start"]),
+        photo_start=ends_of(counts),
+        added_codes=codes[:0],
         added_coarse=arrays["coarse"][:0],
         added_fine=arrays["fine"][:0],
     )
@@ -619,7 +391,7 @@ def _with_clusters(
 ) -> LayoutIndex:
     """An index with what follows from its clusters and photos."""
     sizes = np.diff(start)
-    scale = np.sqrt(weights(_CLUSTERS_TINT)[:COARSE])
+    scale = np.sqrt(weights(CLUSTERS_TINT)[:COARSE])
     cluster = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     return LayoutIndex(
         start=start,
@@ -630,7 +402,7 @@ def _with_clusters(
         max_slots=int(np.diff(slots).max()),
         cluster_share=(1 / sizes).astype(np.float32),
         member_cluster=cluster[photo_members],
-        member_slot=_slots_of(start, slots)[photo_members],
+        member_slot=place_slots(start, slots)[photo_members],
         **arrays,
     )
 
@@ -640,25 +412,3 @@ def _places_of(variant: I32, gallery: Gallery | _Rows) -> I32:
     place = np.full(2 * len(gallery.texture), -1, np.int32)
     place[variant] = np.arange(len(variant), dtype=np.int32)
     return place
-
-
-def _ends(counts: NDArray[Any]) -> I32:
-    """Where each of some runs begins, from their lengths; and the end."""
-    return np.cumsum(np.concatenate([[0], counts]), dtype=np.int32)
-
-
-def _slots(start: I32) -> I32:
-    """The first slot of each cluster, and the end."""
-    return _ends(-(-np.diff(start) // LANES) * LANES)
-
-
-def _slots_of(start: I32, slots: I32) -> I32:
-    """The slot of each place."""
-    first = np.repeat(slots[:-1] - start[:-1], np.diff(start))
-    return np.asarray(first + np.arange(start[-1], dtype=np.int32), np.int32)
-
-
-def _means_of(codes: F32, start: I32) -> F32:
-    """The mean codes of each cluster."""
-    sums = np.add.reduceat(codes, start[:-1], axis=0, dtype=np.float64)
-    return np.asarray(sums / np.diff(start)[:, None], np.float32)

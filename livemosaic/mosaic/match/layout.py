@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...gallery.gallery import Gallery
+from ...gallery.layout_codes import encode, weights
 from ...gallery.layout_features import POINTS, cell_lab, cell_points, points_to_lab
-from ...gallery.layout_index import LayoutIndex, encode, layout_index, weights
+from ...gallery.layout_index import LayoutIndex, layout_index
 from ...gallery.levels import COARSE, COST_LEVELS, EXCLUDED, to_levels
 from ...jit import F32, I32, U8, U16, Bools, kernel
 from ..grid import Grid
@@ -150,7 +151,7 @@ class LayoutMatcher(Matcher):
         mean_penalties = np.add.reduceat(penalties, index.start[:-1]) / np.diff(index.start)
         if gallery.gone.any():
             penalties[gallery.gone[index.variant // 2]] = np.inf
-        if grouped:  # then they differ in detail, too, see `layout_index`
+        if grouped:  # then they differ in detail, too, see `layout_arrays`
             details = np.add.reduceat(index.details, index.slots[:-1], dtype=np.int64)
             mean_penalties += details / COST_LEVELS / np.diff(index.start)
         self.rules = Rules(

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...gallery.layout_index import COEFFICIENTS, LayoutIndex, expected_detail
+from ...gallery.layout_codes import COEFFICIENTS, expected_detail
+from ...gallery.layout_index import LayoutIndex
 from ...gallery.levels import COARSE, EXCLUDED, LANES, quantize
 from ...jit import F32, I16, I32, U16, Count, kernel, kernel_part
 from ..grid import Grid
