@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,14 +22,17 @@ from livemosaic import (
     MosaicSettings,
     Pipeline,
     UsageError,
+    open_gallery,
     open_sink,
     open_source,
     output_info,
 )
 from livemosaic.gallery.batches import read_batch
 from livemosaic.gallery.build import images_cut
+from livemosaic.gallery.file_writer import new_gallery_file
 from livemosaic.gallery.layout_index import LayoutIndex, layout_index, new_index
 from livemosaic.gallery.levels import COARSE, blocks, to_levels
+from livemosaic.gallery.recipe import Recipe
 from livemosaic.gallery.snapshot import GallerySnapshot
 from livemosaic.gallery.video_frames import photo_stamp
 from livemosaic.jit import U8
@@ -168,6 +172,96 @@ def test_when_photos_joined(tmp_path: Path) -> None:
     old, new = live.added_photos()
     assert (old.added_s, list(live.new)) == (1e9, [new.number])
     assert new.added_s > 1e9
+
+
+# ---- the paths of the photos that it began with --------------------------------------------------
+
+
+def of_paths(file: Path, paths: Sequence[str], root: str) -> Gallery:
+    """A gallery of photos of which at most ten have a tile."""
+    tiles = min(len(paths), 10)
+    numbers = np.arange(tiles)
+    arrays = {
+        "features": np.zeros((tiles, 125)), "points": np.zeros((tiles, 4, 4, 3)),
+        "texture": np.zeros(tiles), "centres": np.zeros((1, 125)), "labels": np.zeros(tiles),
+        "kept": [True], "members_start": [0, tiles], "members": numbers,
+        "source_photo": numbers, "source_crop": np.zeros((tiles, 4)),
+    }  # fmt: skip
+    stamps = [(number + 1, 10**9) for number in range(len(paths))]
+    with new_gallery_file(file) as writer:
+        writer.append(np.zeros((tiles, 8, 8, 3), np.uint8))
+        made = {name: np.asarray(rows) for name, rows in arrays.items()}
+        recipe = Recipe(8, crops=0)
+        writer.finish(made, photos=paths, root=root, recipe=recipe, stamps=stamps, index=False)
+    return Gallery.open(file)
+
+
+PATHS = ["a.jpg", "party/b.jpg", "party/c.jpg", "party 2/d.jpg", "part", "party/x/\udcff.jpg", ""]
+
+
+@pytest.mark.parametrize("root", ["/photos", "/", "/photos/party", "photos", ""])
+def test_where_photos_are(tmp_path: Path, root: str) -> None:
+    """As a search of all paths finds them; in a joined gallery, too."""
+    stored = [*PATHS, "/photos/party/whole.jpg", "/photos2/whole.jpg"]
+    one = of_paths(tmp_path / "one.gallery", stored, root)
+    other = of_paths(tmp_path / "other.gallery", ["b.jpg", "e.jpg"], "/photos/party")
+    for sources in (one.sources, open_gallery([other, one]).sources):
+        paths = sources.photos()
+        for path in {*paths, *stored, "none", "/photos/none", "\ud800"}:
+            assert sources.find(path) == [it for it, its in enumerate(paths) if its == path]
+        for prefixes in (
+            ("",), ("/",), ("/photos/",), ("/photos/party/",), ("/photos/party/x/", "/none/"),
+            ("photos/party/",), ("party/",), ("\ud800",), (),
+        ):  # fmt: skip
+            expected = [(its, it) for it, its in enumerate(paths) if its.startswith(prefixes)]
+            assert list(sources.starting(prefixes)) == expected
+
+
+def test_photos_of_the_gallery_in_a_watched_folder(tmp_path: Path) -> None:
+    """They are known, change and leave as others do."""
+    root, base = str(tmp_path), of_paths(tmp_path / "x.gallery", PATHS[:4], str(tmp_path))
+    a, b, c, d = (os.path.join(root, it) for it in PATHS[:4])
+    live = LiveGallery(base)
+    party, above = os.path.join(root, "party"), os.path.dirname(root)
+    assert live.stamps_in([party]) == {b: (2, 10**9), c: (3, 10**9)}
+    assert live.stamps_in([party, above]).keys() == live.photos().keys() == {a, b, c, d}
+    assert live.stamps_in([]) == {}
+    os.mkdir(party)
+    cv2.imwrite(b, photo(1))
+    assert live.add([b]) == ()
+    assert (len(live), live.added, live.number(b)) == (4, 0, 4)
+    assert np.flatnonzero(live.snapshot.gone).tolist() == [1]
+    stamp = (os.stat(b).st_size, os.stat(b).st_mtime_ns)
+    assert live.stamp(b) == live.stamps_in([party])[b] == live.photos()[b] == stamp
+    live.remove([b, c, "none"])
+    assert (len(live), live.removed, b in live, c in live) == (2, 2, False, False)
+    assert live.stamps_in([party]) == {}
+    assert live.photos().keys() == {a, d}
+    assert (live.number(c), live.stamp(b)) == (None, None)
+    live.remove([b, c])
+    assert live.removed == 2
+    live.add([b])
+    assert (len(live), live.added) == (3, 1)
+    live.remove([a, b])
+    with pytest.raises(GalleryError, match="no photo would be left"):
+        live.remove([d])
+
+
+def test_the_paths_of_a_large_gallery_take_little_memory(tmp_path: Path) -> None:
+    count = 200_000
+    paths = [f"folder {number // 1000}/photo of a summer {number}.jpg" for number in range(count)]
+    base = of_paths(tmp_path / "x.gallery", paths, "/photos")
+    tracemalloc.start()
+    try:
+        live = LiveGallery(base)
+        assert live.number("/photos/folder 7/photo of a summer 7123.jpg") == 7123
+        assert len(live.stamps_in(["/photos/folder 9"])) == 1000
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(live) == count
+    assert kept < 16 * count
+    assert most < 40 * count
 
 
 def test_photos_of_the_shape_of_the_tiles() -> None:

@@ -90,34 +90,39 @@ class LiveGallery:
         self._gone = Rows(gallery.gone)
         self._means: Rows | None = None  # the mean colour of each tile, once they are needed
         self._added: dict[str, AddedPhoto] = {}  # in the order in which they joined
-        self._inside: dict[tuple[str, ...], list[str]] = {}  # known in these folders at first
-        gone = set(gallery.source_photo[gallery.gone].tolist())
-        self._numbers = {
-            name: number
-            for number, name in enumerate(gallery.sources.photos())
-            if number not in gone
-        }
+        self._numbers: dict[str, int] = {}  # of the photos that joined
+        # Which of the photos that it began with are in it. Their paths stay in the file: few of a
+        # million are ever asked for.
+        self._stays = np.ones(gallery.sources.photo_count, np.bool_)
+        self._stays[gallery.source_photo[gallery.gone]] = False
+        self._inside: dict[tuple[str, ...], list[tuple[str, int]]] = {}  # of those, in folders
         self._next_number = itertools.count(gallery.sources.photo_count)  # of an array or image
         self.added = self.removed = 0
         self.new: deque[int] = deque()
-        self.snapshot = GallerySnapshot(gallery, 0, self._gone.view, self._state)
+        self._take_snapshot(0)
 
     def __contains__(self, name: str) -> bool:
         """Whether a photo is in it, by its path."""
-        return name in self._numbers
+        return self.number(name) is not None
 
     def __len__(self) -> int:
         """The number of photos in it."""
-        return len(self._numbers)
+        return self._count
 
     def number(self, name: str) -> int | None:
         """The number of a photo in all snapshots; None if the photo is not in it."""
-        return self._numbers.get(name)
+        with self._lock:
+            return self._number(name)
+
+    def _number(self, name: str) -> int | None:
+        if name in self._numbers:
+            return self._numbers[name]
+        return next((it for it in self._base.sources.find(name) if self._stays[it]), None)
 
     def stamp(self, name: str) -> Stamp | None:
         """The size and time of a photo's file when it was read; None if the photo is not in it."""
         with self._lock:
-            number = self._numbers.get(name)
+            number = self._number(name)
             if number is None:
                 return None
             size, time_ns = self._state.stamps.view[number].tolist()
@@ -125,21 +130,26 @@ class LiveGallery:
 
     def photos(self) -> dict[str, Stamp]:
         """The paths of all photos in it, and the size and time of the file of each."""
-        with self._lock:
-            stamps = self._state.stamps.view.tolist()
-            return {name: tuple(stamps[number]) for name, number in self._numbers.items()}
+        return self._stamps(list(self._base.sources.starting(("",))), ("",))
 
     def stamps_in(self, folders: Sequence[str]) -> dict[str, Stamp]:
         """The stamps of the photos in some folders, by absolute paths."""
         inside = tuple(os.path.join(folder, "") for folder in folders)
-        if inside not in self._inside:  # a list for each call would be of a million
-            self._inside[inside] = [it for it in list(self._numbers) if it.startswith(inside)]
-        joined = (it.path for it in self.added_photos() if it.path.startswith(inside))
-        return {
-            name: stamp
-            for name in (*self._inside[inside], *joined)
-            if (stamp := self.stamp(name)) is not None
-        }
+        if inside not in self._inside:  # for each call a million paths would be read
+            self._inside[inside] = list(self._base.sources.starting(inside))
+        return self._stamps(self._inside[inside], inside)
+
+    def _stamps(
+        self, began_with: Sequence[tuple[str, int]], inside: tuple[str, ...]
+    ) -> dict[str, Stamp]:
+        """The stamps of those photos that it began with that are still in it, and of those that
+        joined inside."""
+        with self._lock:
+            numbers = {name: number for name, number in began_with if self._stays[number]}
+            joined = self._numbers.items()
+            numbers |= {name: number for name, number in joined if name.startswith(inside)}
+            stamps = self._state.stamps.view[list(numbers.values())].tolist()
+        return {name: (size, ns) for name, (size, ns) in zip(numbers, stamps, strict=True)}
 
     def added_photos(self) -> list[AddedPhoto]:
         """The photos that have joined and not left, in the order in which they joined; one that
@@ -175,6 +185,7 @@ class LiveGallery:
         """Load what photos that join need, so that the first one takes as long as others."""
         warm_up(self.recipe)
         warm_up_index(self.snapshot)
+        self.number("")  # reads all paths
 
     def add_file(self, path: str, picture: U8) -> None:
         """Add the photo of a file that was just written, BGR, without reading it again."""
@@ -203,7 +214,8 @@ class LiveGallery:
             if self._means is not None:
                 self._means.append(mean_colours(arrays["points"]))
             self._gone.append(np.zeros(len(labels), np.bool_))
-            replaced = [self._numbers[name] for name in names if name in self._numbers]
+            known = [self._number(name) for name in names]
+            replaced = [number for number in known if number is not None]
             self._forget(replaced)
             self.added += len(names) - len(replaced)
             now_s = time.time()
@@ -212,7 +224,7 @@ class LiveGallery:
                 self._added.pop(name, None)
                 added_s = time_ns / 1e9 if name in old else now_s
                 self._added[name] = AddedPhoto(name, number, added_s)
-            self._take_snapshot()
+            self._take_snapshot(self.snapshot.version + 1)
             self.new.extend(number for number, name in enumerate(names, first) if name not in old)
 
     def remove(self, paths: Iterable[str]) -> None:
@@ -223,29 +235,32 @@ class LiveGallery:
         GalleryError : no photo would be left
         """
         with self._lock:
-            chosen = {path for path in paths if path in self._numbers}
-            if len(chosen) == len(self._numbers):
+            known = {path: self._number(path) for path in paths}
+            chosen = {path: number for path, number in known.items() if number is not None}
+            if len(chosen) == len(self):
                 raise GalleryError("no photo would be left in the gallery; add others before")
             if chosen:
-                self._forget([self._numbers.pop(path) for path in chosen])
+                self._forget(list(chosen.values()))
                 for path in chosen:
+                    self._numbers.pop(path, None)
                     self._added.pop(path, None)
                 self.removed += len(chosen)
-                self._take_snapshot()
+                self._take_snapshot(self.snapshot.version + 1)
 
     def _forget(self, photos: Sequence[int]) -> None:
         if photos:
             gone = np.isin(self._state.source_photo.view, photos)
             self._gone = Rows(self._gone.view | gone)  # earlier snapshots keep theirs
+            self._stays[[it for it in photos if it < len(self._stays)]] = False
 
-    def _take_snapshot(self) -> None:
-        version = self.snapshot.version + 1
+    def _take_snapshot(self, version: int) -> None:
+        self._count = int(np.count_nonzero(self._stays)) + len(self._numbers)
         self.snapshot = GallerySnapshot(self._base, version, self._gone.view, self._state)
 
     def _new_colours(self, arrays: Arrays, crops: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which crops have colours that the gallery lacks; of many photos, none."""
         chosen = np.zeros(len(crops), np.bool_)
-        if crops.any() and len(self._numbers) < CROPS_BELOW_PHOTOS:
+        if crops.any() and len(self) < CROPS_BELOW_PHOTOS:
             if self._means is None:
                 self._means = Rows(mean_colours(np.array(self.snapshot.points)))
             known = [self._means.view[~self._gone.view], mean_colours(arrays["points"][~crops])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -120,9 +120,19 @@ class StackedSources(Sources):
         """The number of photos."""
         return int(self._begins[-1])
 
-    def names(self) -> list[bytes]:
+    def names(self) -> Iterator[bytes]:
         """See `Sources`."""
-        return [name for part in self._parts for name in part.names()]
+        return (name for part in self._parts for name in part.names())
+
+    def find(self, path: str) -> list[int]:
+        """See `Sources`."""
+        parts = zip(self._begins, self._parts, strict=False)
+        return [begin + it for begin, part in parts for it in part.find(path)]
+
+    def starting(self, prefixes: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+        """See `Sources`."""
+        for begin, part in zip(self._begins, self._parts, strict=False):
+            yield from ((path, begin + it) for path, it in part.starting(prefixes))
 
     def path(self, photo: int) -> str:
         """See `Sources`."""

@@ -39,7 +39,6 @@ class PhotoPlaces:
         self._follower = follower
         self._answered = threading.Event()
         self._picture: _Picture | None = None
-        self._numbers: tuple[Gallery, dict[str, int]] | None = None  # of a gallery that stays
         self.is_asked = False
 
     def take(self, mosaic: Mosaic, spotlights: Sequence[Spotlight]) -> None:
@@ -82,13 +81,7 @@ class PhotoPlaces:
         live = self._follower.live
         if isinstance(gallery, GallerySnapshot) and live is not None:
             return live.number(path)
-        known = self._numbers
-        if known is None or known[0] is not gallery:
-            numbers: dict[str, int] = {}
-            for number, name in enumerate(gallery.sources.photos()):
-                numbers.setdefault(name, number)  # of joined galleries, the first has it
-            known = self._numbers = gallery, numbers
-        return known[1].get(path)
+        return next(iter(gallery.sources.find(path)), None)  # of joined ones, the first has it
 
 
 def _part(grid: Grid, left: int, top: int, width: int, height: int) -> Place:
