@@ -651,22 +651,3 @@ def test_a_damaged_input_is_shown_as_far_as_it_goes(
     assert outcome.code == 0
     assert len(pictures(folder / "o.mkv")) >= 10
     assert re.search(r"warning: d.mp4: \d+ damaged frames or packets", outcome.err)
-
-
-# ---- demo --------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-@needs_jit
-@pytest.mark.timeout(120)
-def test_demo(folder: Path, program: Program) -> None:
-    """The included clip and gallery; shortened, because 2560 pixels take their time."""
-    (folder / "livemosaic-demo.mp4").write_text("an earlier one")
-    outcome = finish(spawn("demo", cwd=folder), timeout=110)
-    assert outcome.code == 0
-    assert "the demo is in livemosaic-demo.mp4" in outcome.err
-    meanings = ("yourself, live", "your own video", "made of your own", "everything else")
-    found = [line.find(it) for line in outcome.lines for it in meanings if it in line]
-    assert len(found) == len(meanings)
-    assert len(set(found)) == 1  # aligned, however long the program's path is
-    assert len(video_times(folder / "livemosaic-demo.mp4")) > 10

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def run(
-    *words: str | Path, cwd: Path, timeout_s: float = 240, path: Path | None = None
+    *words: str | Path, cwd: Path, timeout_s: float = 500, path: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a program that sees neither the checkout nor this run's caches."""
     hidden = ("PYTHONPATH", "PYTHONHOME", "NUMBA_CACHE_DIR", "LIVEMOSAIC_CACHE")
@@ -133,16 +133,19 @@ def test_the_man_page_has_every_option(installed: Path) -> None:
 
 
 def test_demo(installed: Path, tmp_path: Path) -> None:
-    """A new user's first run; the result plays."""
+    """A new user's first run, the only one here of the included clip; the result plays."""
     from livemosaic.media.ffmpeg import av
 
-    output = tmp_path / "demo.mp4"
-    done = run(
-        installed / "livemosaic", "demo", output, "--json", "--progress", "never", cwd=tmp_path
-    )
+    output = tmp_path / "livemosaic-demo.mp4"
+    output.write_text("an earlier one")
+    done = run(installed / "livemosaic", "demo", "--json", "--progress", "never", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert str(output) in done.stderr
+    assert "the demo is in livemosaic-demo.mp4" in done.stderr
+    meanings = ("yourself, live", "your own video", "made of your own", "everything else")
+    places = [line.find(it) for line in done.stderr.splitlines() for it in meanings if it in line]
+    assert len(places) == len(meanings)
+    assert len(set(places)) == 1  # aligned, however long the program's path is
     report = json.loads(done.stdout)
     clip = next((ROOT / "livemosaic" / "demo").glob("*.mp4"))
     with av.open(str(clip)) as container:
@@ -157,7 +160,7 @@ def test_demo(installed: Path, tmp_path: Path) -> None:
     assert report["frames_in"] == report["frames_out"] == frames
     assert report["dropped"] == 0
     # Only the cache is left beside it.
-    assert {p.name for p in tmp_path.iterdir()} == {"demo.mp4", "cache"}
+    assert {p.name for p in tmp_path.iterdir()} == {output.name, "cache"}
 
 
 # The last line is wrong on purpose: its error shows that the types were read.
