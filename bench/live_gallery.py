@@ -37,8 +37,9 @@ from livemosaic.jit import U8
 from livemosaic.media.colour import ycbcr_to_bgr
 from livemosaic.media.frame import Frame
 from livemosaic.media.picture import to_frame
+from livemosaic.mosaic.analysis import analysis_picture
 from livemosaic.mosaic.match.layout import LayoutMatcher
-from livemosaic.mosaic.mosaic import Mosaic, analysis_picture
+from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.pipeline import Pipeline, output_info
 from livemosaic.sinks import open_sink

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .gallery import GallerySpec
     from .media.frame import StreamInfo
-    from .mosaic.mosaic import MakeMatcher
+    from .mosaic.ready_gallery import MakeMatcher
     from .pipeline import Progress
 
 

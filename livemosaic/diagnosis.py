@@ -27,7 +27,8 @@ from .jit import F32, U8
 from .media.colour import ycbcr_to_bgr
 from .media.image_reader import BadImage, ImageReader, flatten
 from .media.picture import to_frame
-from .mosaic.mosaic import Mosaic, analysis_picture
+from .mosaic.analysis import analysis_picture
+from .mosaic.mosaic import Mosaic
 
 # The included clip, for which a gallery is judged if there is no other.
 CLIP = Path(__file__).parent / "demo" / "bigbuckbunny.mp4"

@@ -14,7 +14,8 @@ import numpy as np
 
 from livemosaic.media.frame import Frame, StreamInfo, TrackPacket
 from livemosaic.mosaic.grid import Grid, plan_grid
-from livemosaic.mosaic.mosaic import CellCounts, Mosaic
+from livemosaic.mosaic.layers import CellCounts
+from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.sinks.base import Sink
 from livemosaic.sources import Source

@@ -21,9 +21,10 @@ from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.colour import Colour
 from livemosaic.media.deep import TOP
 from livemosaic.media.frame import DeepPicture, Frame
-from livemosaic.mosaic.area import Area, HiddenCells
+from livemosaic.mosaic.area import Area
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
+from livemosaic.mosaic.waiting import HiddenCells
 from livemosaic.pipeline import Pipeline
 from livemosaic.pipeline.area import AreaFinder, warm_up_area
 from livemosaic.pipeline.governor import STEPS

@@ -21,12 +21,12 @@ from livemosaic.jit import I32, Bools
 from livemosaic.media.frame import DeepPicture, Frame
 from livemosaic.mosaic.area import Area
 from livemosaic.mosaic.grid import finer_grids, plan_grid
-from livemosaic.mosaic.layer import Layer
 from livemosaic.mosaic.match.base import Matcher
 from livemosaic.mosaic.match.layout import UNHURRIED_CELLS, LayoutMatcher
 from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings, can_halve
 from livemosaic.mosaic.tile_cache import TileCache
+from livemosaic.mosaic.waiting import WaitingCells
 from livemosaic.pipeline.faces import FaceFollower, FacesFinder
 from livemosaic.sinks.photo_map import finest_cells, map_page
 from livemosaic.tile_size import sides, tile_size
@@ -239,15 +239,15 @@ def test_shares_of_cells_are_shares() -> None:
     assert mosaic.cells.share("active") == 1
 
 
-def test_cells_that_wait_for_long(gallery: Gallery) -> None:
+def test_cells_that_wait_for_long() -> None:
     """Their urgency does not overflow: those that became urgent first are matched."""
-    layer = Layer(LayoutMatcher(gallery, plan_grid(192, 128, PLAIN), PLAIN), None)
-    all_of_them = np.ones(layer.grid.cells, np.bool_)
-    urgency = np.ones(layer.grid.cells, np.int32)
+    waiting = WaitingCells(96)
+    all_of_them = np.ones(96, np.bool_)
+    urgency = np.ones(96, np.int32)
     urgency[:10] = 10**9  # as of cells whose photo has left a live gallery
     matched: list[int] = []
     for _ in range(10):
-        cells = layer.select(urgency, all_of_them, ~all_of_them, 1)[1]
+        cells = waiting.select(urgency, all_of_them, ~all_of_them, 1)[1]
         matched += cells.tolist()
         urgency[cells] = 0
     assert sorted(matched) == list(range(10))

@@ -24,8 +24,8 @@ from livemosaic.gallery.part import write_part
 from livemosaic.jit import U8
 from livemosaic.media.colour import ycbcr_to_bgr
 from livemosaic.media.picture import to_frame
+from livemosaic.mosaic.analysis import analysis_picture
 from livemosaic.mosaic.match.layout import LayoutMatcher
-from livemosaic.mosaic.mosaic import analysis_picture
 
 from .gallery_files import photo, write_photos
 from .program import SMALL, Program, clip, needs_jit

@@ -37,7 +37,7 @@ from livemosaic.gallery.snapshot import GallerySnapshot
 from livemosaic.gallery.video_frames import photo_stamp
 from livemosaic.jit import U8
 from livemosaic.mosaic.match.layout import LayoutMatcher
-from livemosaic.mosaic.mosaic import ReadyGallery
+from livemosaic.mosaic.ready_gallery import ReadyGallery
 from livemosaic.pipeline.live_gallery import GalleryFollower
 
 from .fakes import wait_until

@@ -749,6 +749,24 @@ def test_a_frame_that_fails_in_the_middle(
     assert mosaic.tile_ids.min() >= 0
 
 
+def test_settings_that_fail_in_the_middle(gallery: Gallery) -> None:
+    """As by Ctrl-C: some parts know them and others do not, so that another stream starts."""
+
+    class Fails(OneTile):
+        def update_settings(self, settings: MosaicSettings) -> None:
+            raise KeyboardInterrupt
+
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=8, size=(64, 32)), matcher=Fails)
+    frame = Frame.from_bgr(noise(64, 32, 1))
+    mosaic.process(frame)
+    assert mosaic.continues
+    with pytest.raises(KeyboardInterrupt):
+        mosaic.change(tint=0.1)
+    assert not mosaic.continues
+    expected = Mosaic(gallery, mosaic.settings, matcher=OneTile).process(frame)
+    np.testing.assert_array_equal(mosaic.process(frame).y, expected.y)
+
+
 @pytest.mark.parametrize("size", [(64, 32), (60, 28)])
 def test_drawing_on_a_picture_does_not_change_later_ones(
     gallery: Gallery, size: tuple[int, int]

@@ -14,10 +14,11 @@ from livemosaic.gallery.layout_features import cell_lab, points_to_lab
 from livemosaic.jit import F32, I32, U8
 from livemosaic.media.colour import ycbcr_to_bgr
 from livemosaic.media.frame import Frame
+from livemosaic.mosaic.analysis import analysis_picture
 from livemosaic.mosaic.layer import Face
 from livemosaic.mosaic.match.layout import LayoutMatcher
 from livemosaic.mosaic.match.search import MAX_WEIGHED, MIN_WEIGHED, Rules
-from livemosaic.mosaic.mosaic import Mosaic, analysis_picture
+from livemosaic.mosaic.mosaic import Mosaic
 from livemosaic.mosaic.settings import MosaicSettings
 
 __all__ = ["Costs", "costs_by_size", "layout_costs"]

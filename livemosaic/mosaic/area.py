@@ -64,37 +64,12 @@ def _colours(frame: Frame) -> tuple[Colour, Colour | None]:
     return frame.colour, None if frame.deep is None else frame.deep.colour
 
 
-class HiddenCells:
-    """Cells of which nothing is seen: they wait for a match, and to be composed, until they are."""
-
-    def __init__(self, grid: Grid) -> None:
-        self._grid = grid
-        self._urgency = np.zeros(grid.cells, np.int32)  # of those that wait
-        self._outdated = np.zeros(grid.cells, np.bool_)
-        self._any = False
-        self.cells = np.zeros(grid.cells, np.bool_)  # in the last frame
-
-    def hold_back(self, area: Area | None, urgency: I32, outdated: Bools) -> I32:
-        """The urgency of the cells that are seen; changes `outdated`, bool (cells,), to those."""
-        if area is None and not self._any:
-            return urgency
-        hidden = np.zeros_like(outdated) if area is None else _hidden(area.mask, self._grid)
-        self.cells = hidden
-        self._any = bool(hidden.any())
-        urgency = np.maximum(urgency, self._urgency)
-        self._urgency = np.where(hidden, urgency, np.int32(0))
-        outdated |= self._outdated
-        self._outdated = outdated & hidden
-        outdated &= ~hidden
-        return np.where(hidden, np.int32(0), urgency)
-
-
 def seen_cells(mask: U8, grid: Grid) -> Bools:
     """The cells that show more mosaic than what is outside somewhere, bool (rows, columns)."""
     return np.asarray(_most(mask, grid) >= 128)
 
 
-def _hidden(mask: U8, grid: Grid) -> Bools:
+def hidden_cells(mask: U8, grid: Grid) -> Bools:
     """The cells of which nothing is seen, bool (rows * columns,)."""
     dilated = np.asarray(cv2.dilate(mask, _AROUND), np.uint8)
     return np.asarray(_most(dilated, grid) == 0).reshape(-1)

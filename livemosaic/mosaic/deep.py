@@ -6,20 +6,15 @@ It is for files only, so that a picture is composed anew in the cells that chang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
 
-from ..errors import GalleryError
-from ..gallery.damage import refuse
-from ..gallery.gallery import Gallery
 from ..jit import I16, I32, U8, U16, Bools, kernel
-from ..media.colour import Colour
 from ..media.deep import STEPS, TOP, DeepColours, eight_bits
 from ..media.frame import DeepPicture
-from ..option import Size
 from .area import Area, mix_deep
 from .compositor import Part
 from .grid import Grid
@@ -29,32 +24,14 @@ from .tint import PlaneTint, plane_tints
 
 
 class DeepTileCache(TileCache):
-    """The tiles of a gallery in 10 bits; `means` and `deviations` are in levels of 8 bits."""
+    """The tiles of a gallery in 10 bits, as they are without an overlay; `means` and `deviations`
+    are in levels of 8 bits."""
 
     dtype = np.dtype(np.uint16)
 
-    def __init__(
-        self,
-        gallery: Gallery,
-        *,
-        tile: Size,
-        colour: Colour,
-        full_size: bool = False,
-        min_tiles: int = 0,
-        max_bytes: int = 0,
-        on_damage: Callable[[GalleryError], None] = refuse,
-    ) -> None:
-        self._convert = DeepColours(colour)
-        super().__init__(
-            gallery,
-            tile=tile,
-            colour=colour,
-            overlay=(0.0, 0.0),
-            full_size=full_size,
-            min_tiles=min_tiles,
-            max_bytes=max_bytes // 2,
-            on_damage=on_damage,
-        )
+    @cached_property
+    def _convert(self) -> DeepColours:
+        return DeepColours(self._colour)
 
     def _samples(self, bgr: U8) -> tuple[U8, np.ndarray]:
         deep = self._convert(bgr)

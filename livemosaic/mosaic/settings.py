@@ -222,6 +222,11 @@ class MosaicSettings:
         with as_written({its: written[name] for its, name in names.items() if name in written}):
             return self.of_values(values)
 
+    def keeps_tiles(self, other: MosaicSettings) -> bool:
+        """Whether others differ only in how tiles are shown, not in which."""
+        names = [known.field for known in options_of(MosaicSettings) if known.keeps_tiles]
+        return replace(self, **{name: getattr(other, name) for name in names}) == other
+
     def for_grid(self, grid: Grid) -> MosaicSettings:
         """The same, with exactly this grid, whatever the input's size."""
         tile_px, size = grid.tile_px, (grid.width, grid.height)

@@ -24,6 +24,9 @@ _MAX_ROWS = 32_767
 # The cache fills this many bytes: 350,000 tiles of 32 pixels.
 MAX_BYTES = 2**29
 
+# `fill` caches all tiles of galleries up to this size. Of larger ones, few are ever shown.
+_FILL_TILES, _FILL_BYTES = 8192, 2**24
+
 # The gallery releases its memory after so many bytes were read. Releasing it after each frame takes
 # 0.4 ms each, with mapping the pages beside it again; after 16 MB, 7 ms at once.
 _READ_BYTES = 2**21
@@ -62,11 +65,10 @@ class TileCache:
     ) -> None:
         self._gallery, self._colour, self._on_damage = gallery, colour, on_damage
         self._width, self._height = width, height = tile
-        self.overlay = overlay
         self._full_size = full_size and width > gallery.tile_width
         self._min_tiles = min_tiles
         count, half = len(gallery.tiles), (height // 2, width // 2)
-        n = max(min_tiles, max_bytes * 2 // (3 * width * height))
+        n = max(min_tiles, max_bytes * 2 // (3 * width * height * self.dtype.itemsize))
         if not isinstance(gallery, GallerySnapshot):  # one may grow
             n = min(count, n)
         self.y = np.empty((n, height, width), self.dtype)
@@ -99,6 +101,12 @@ class TileCache:
             rows = np.empty((more, *before.shape[1:]), before.dtype)
             setattr(self, name, np.concatenate([before, rows]))
         self._tile = np.concatenate([self._tile, np.full(more, -1, np.int32)])
+
+    def fill(self) -> None:
+        """Cache all tiles, unless they are very many."""
+        count = len(self._slot)
+        if count <= _FILL_TILES and count * self._width * self._height * 3 // 2 <= _FILL_BYTES:
+            self.slots(np.arange(count, dtype=np.int32))
 
     def slots(self, ids: I32) -> I32:
         """The slots of tiles, int32; fills slots for those that have none."""

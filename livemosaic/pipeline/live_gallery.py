@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..gallery.gallery import Gallery
-from ..mosaic.mosaic import Mosaic, ReadyGallery
+from ..mosaic.mosaic import Mosaic
+from ..mosaic.ready_gallery import ReadyGallery
 from ..option import Texts
 
 if TYPE_CHECKING:

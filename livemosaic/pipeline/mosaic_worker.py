@@ -19,7 +19,9 @@ from ..gallery.gallery import Gallery
 from ..jit import U8
 from ..media.frame import Card, Frame, Item, StatusEvent, TrackPacket
 from ..mosaic.area import Area
-from ..mosaic.mosaic import CellCounts, Mosaic, ReadyGallery
+from ..mosaic.layers import CellCounts
+from ..mosaic.mosaic import Mosaic
+from ..mosaic.ready_gallery import ReadyGallery
 from ..mosaic.settings import MAX_TILE_PX, MosaicSettings
 from ..option import Texts
 from ..tile_size import enlarged

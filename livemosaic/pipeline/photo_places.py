@@ -13,7 +13,8 @@ from ..gallery.gallery import Gallery
 from ..gallery.snapshot import GallerySnapshot
 from ..jit import Bools
 from ..mosaic.grid import Grid
-from ..mosaic.mosaic import CellTiles, Mosaic
+from ..mosaic.layer import CellTiles
+from ..mosaic.mosaic import Mosaic
 from ..mosaic.spotlight import Rect, Spotlight
 from .live_gallery import GalleryFollower
 

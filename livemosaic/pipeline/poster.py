@@ -31,7 +31,8 @@ from ..media.colour import Colour
 from ..media.frame import Frame, StreamInfo
 from ..mosaic.area import Area
 from ..mosaic.grid import Grid, finer_grids
-from ..mosaic.mosaic import CellTiles, Mosaic
+from ..mosaic.layer import CellTiles
+from ..mosaic.mosaic import Mosaic
 from ..mosaic.settings import MAX_TILE_PX, MosaicSettings
 from ..unfinished import end_helper, start_helper
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..control.state import LiveStats
 from ..mosaic.grid import Grid
-from ..mosaic.mosaic import CellCounts
+from ..mosaic.layers import CellCounts
 from ..sources.base import Source
 from ..sources.on_demand import OnDemandSource
 from .governor import STEPS

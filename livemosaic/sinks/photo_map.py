@@ -31,8 +31,8 @@ from ..media.frame import Frame, StreamInfo, TrackPacket, even
 from ..media.scale import bgr_of_size
 from ..media.urls import local_path
 from ..mosaic.grid import Grid
-from ..mosaic.layer import repeated
-from ..mosaic.mosaic import CellTiles, Mosaic
+from ..mosaic.layer import CellTiles, repeated
+from ..mosaic.mosaic import Mosaic
 from .atomic_file import check_path, refuse_folder, resolved
 from .base import Destination, FileOptions, RunContext
 from .image import ImageSink
