@@ -73,6 +73,21 @@ def test_all_of_an_engine(engine: Engine, tmp_path: Path, caplog: pytest.LogCapt
     assert list(engine.run(tasks.square, [])) == []
     assert set(dict(engine.run(tasks.processors, range(2))).values()) == {(1, 1, 1)}
 
+    done: list[tuple[int, int]] = []
+    begun = time.monotonic()
+
+    def coming() -> Iterator[int | None]:
+        """The second task when the first is done."""
+        yield 2
+        while not done:
+            assert time.monotonic() < begun + 90
+            yield None
+        yield 3
+
+    for result in engine.run(tasks.square, coming()):
+        done.append(result)
+    assert done == [(0, 4), (1, 9)]
+
     told: list[int] = []
     assert list(engine.run(tasks.tell, [3], on_progress=told.append)) == [(0, 3)]
     assert max(told) in (1, 2, 3)
@@ -95,6 +110,12 @@ def test_all_of_an_engine(engine: Engine, tmp_path: Path, caplog: pytest.LogCapt
     with pytest.raises(ClusterError, match=r"^the bad one: 3 workers have ended"):
         list(engine.run(tasks.kill_worker, ["the bad one"]))
     assert list(engine.run(tasks.square, [3])) == [(0, 9)]
+
+
+def test_the_largest_task_is_begun_first() -> None:
+    with open_engine(None, workers=1) as engine:
+        done = list(engine.run(tasks.square, [1, None, 3, 2, 3], size=float))
+    assert done == [(0, 1), (1, 9), (3, 9), (2, 4)]
 
 
 def test_leaving_ends_what_runs(engine: Engine, tmp_path: Path) -> None:

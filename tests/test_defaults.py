@@ -127,6 +127,10 @@ def test_progress_without_a_terminal_is_a_line_each_minute(
     resumed.update(600)
     line = "livemosaic: 1,800 of 3,000 frames (60%), 10.0 per second, about 2 min left\n"
     assert capfd.readouterr().err == line
+    resumed.total = 2400  # it was a guess
+    now[0] += 60
+    resumed.update(0)
+    assert "1,800 of 2,400 frames (75%)" in capfd.readouterr().err
     endless = ProgressLines(unit=" frames", clock=lambda: now[0])
     now[0] += 60
     endless.update(90)

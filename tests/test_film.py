@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -21,8 +23,16 @@ from livemosaic.cluster.engine import Engine
 from livemosaic.cluster.join import decoding_times
 from livemosaic.cluster.packets import PacketFile, PacketWriter
 from livemosaic.cluster.parts import own_parts
-from livemosaic.cluster.plan import LONGEST_S, SHORTEST_S, Plan, PlannedFrame, find_cuts, split
-from livemosaic.errors import OptionError, SinkError, UsageError
+from livemosaic.cluster.plan import (
+    LONGEST_S,
+    SHORTEST_S,
+    USUAL_S,
+    Plan,
+    PlannedFrame,
+    find_cuts,
+    next_first,
+)
+from livemosaic.errors import OptionError, SinkError, SourceError, UsageError
 from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame
@@ -37,6 +47,8 @@ pytestmark = needs_jit
 
 OPTIONS: dict[str, Any] = {"scale": 1, "tile": 8, "overwrite": True}
 SIZE = (64, 48)
+
+E = TypeVar("E", bound=Engine)
 
 
 class HereEngine(Engine):
@@ -56,21 +68,52 @@ class HereEngine(Engine):
         return 1
 
     def run(
-        self, function: Callable[[Any], Any], tasks: Sequence[Any], **_: Any
+        self,
+        function: Callable[[Any], Any],
+        tasks: Iterable[Any],
+        *,
+        size: Callable[[Any], float] = lambda _: 0,
+        **_: Any,
     ) -> Iterator[tuple[int, Any]]:
-        use_at_most(1)  # as a worker
-        try:
-            for number, task in reversed([*enumerate(tasks)]):
-                self.done.append(str(task))
-                yield number, function(task)
-        finally:
-            use_at_most(math.inf)
+        numbered = [*enumerate(task for task in tasks if task is not None)]
+        for number, task in sorted(numbered, key=lambda it: size(it[1])):
+            self.done.append(str(task))
+            yield number, as_a_worker(function, task)
+
+
+class EagerEngine(HereEngine):
+    """Does each task as soon as it is there, before the next is made."""
+
+    def run(
+        self,
+        function: Callable[[Any], Any],
+        tasks: Iterable[Any],
+        *,
+        on_progress: Callable[[int], None] | None = None,
+        **_: Any,
+    ) -> Iterator[tuple[int, Any]]:
+        for number, task in enumerate(task for task in tasks if task is not None):
+            self.done.append(str(task))
+            yield number, as_a_worker(function, task)
+            if on_progress is not None:
+                on_progress(0)
+
+
+def as_a_worker(function: Callable[[Any], Any], task: Any) -> Any:
+    use_at_most(1)
+    try:
+        return function(task)
+    finally:
+        use_at_most(math.inf)
 
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> HereEngine:
     """No processes: these tests are about segments."""
-    engine = HereEngine()
+    return use(monkeypatch, HereEngine())
+
+
+def use(monkeypatch: pytest.MonkeyPatch, engine: E) -> E:
     monkeypatch.setattr(films, "open_engine", lambda *_, **__: engine)
     return engine
 
@@ -126,9 +169,50 @@ def pictures(path: Path) -> list[bytes]:
 # ---- the plan ------------------------------------------------------------------------------------
 
 
+def split(times: Sequence[float], scores: Sequence[float]) -> list[int]:
+    """The first frames of the segments, as found in the whole film."""
+    cuts = find_cuts(scores, range(len(scores)))
+    firsts = [0]
+    while times[-1] - times[firsts[-1]] > LONGEST_S:
+        begin_s = times[firsts[-1]]
+        low = bisect_left(times, begin_s + SHORTEST_S)
+        high = bisect_right(times, min(begin_s + LONGEST_S, times[-1] - SHORTEST_S))
+        if inside := [cut for cut in cuts if low <= cut < high]:
+            firsts.append(min(inside, key=lambda cut: abs(times[cut] - begin_s - USUAL_S)))
+        else:
+            firsts.append(max(range(low, max(high, low + 1)), key=lambda number: scores[number]))
+    return firsts
+
+
+def split_while_read(times: Sequence[float], scores: Sequence[float]) -> tuple[list[int], int]:
+    """The same, each as soon as it is known, and how many are known before the last frame."""
+    firsts, early = [0], 0
+    for count in range(1, len(times) + 1):
+        early, known = len(firsts), (times[:count], scores[:count])
+        while first := next_first(*known, firsts[-1], is_whole=False):
+            firsts.append(first)
+    while first := next_first(times, scores, firsts[-1], is_whole=True):
+        firsts.append(first)
+    return firsts, early
+
+
+@pytest.mark.parametrize("gap_s", [0.04, 0.3, 1.0, 5.0])
+def test_segments_are_the_same_before_the_end_is_known(gap_s: float) -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(12):
+        count = int(rng.integers(1, 700))
+        gaps = rng.choice([rng.exponential(gap_s, count), np.full(count, gap_s)])
+        gaps[rng.random(count) < 0.005] += 20
+        scores = list(rng.choice([0.0, 1.0, 13.0, 60.0], count, p=[0.5, 0.4, 0.07, 0.03]))
+        times = list(np.cumsum(gaps + 0.001))
+        found, early = split_while_read(times, scores)
+        assert found == split(times, scores)
+        assert early >= len([n for n in found if times[n] < times[-1] - 2 * LONGEST_S - 10 * gap_s])
+
+
 def test_cuts() -> None:
     scores = [0.0, 1, 1, 60, 1, 1, 14, 15, 16, 15, 14, 1, 13, 0, 0]
-    assert find_cuts(scores) == [3, 12]
+    assert find_cuts(scores, range(len(scores))) == [3, 12]
 
 
 def test_segments_begin_at_cuts_and_have_a_length_in_a_range() -> None:
@@ -388,15 +472,54 @@ def test_inputs(name: str, gallery: Gallery, here: HereEngine, tmp_path: Path) -
     compare(source, tmp_path, gallery, **deep)
 
 
-def test_a_damaged_film(gallery: Gallery, here: HereEngine, tmp_path: Path) -> None:
-    """How a decoder conceals damage depends on the number of its threads."""
-    source, out = film(tmp_path / "in.mkv", options={"qp": "20", "bf": "2"}), tmp_path / "out.mkv"
+def damaged(path: Path) -> Path:
+    source = film(path, options={"qp": "20", "bf": "2"})
     data = bytearray(source.read_bytes())
-    for at in range(len(data) // 4, len(data) * 3 // 4, 701):
+    for at in range(len(data) * 5 // 8, len(data) * 7 // 8, 701):
         data[at] ^= 0x55
     source.write_bytes(data)
+    return source
+
+
+@pytest.mark.parametrize("kind", [HereEngine, EagerEngine])
+def test_a_damaged_film(
+    kind: type[HereEngine], gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """How a decoder conceals damage depends on the number of its threads."""
+    source, out = damaged(tmp_path / "in.mkv"), tmp_path / "out.mkv"
+    engine = use(monkeypatch, kind())
     report = render(source, out, gallery=gallery, resume=True, **OPTIONS)
     assert len(pictures(out)) == report["frames_out"] > 30
+    assert report["film"]["made"] == len(report["film"]["segments"])
+    assert len(engine.done) - (kind is EagerEngine) <= report["film"]["made"]
+
+
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_a_frame_is_not_as_planned(
+    is_damaged: bool, gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A film that is damaged further on is planned again, and another one is refused."""
+
+    class Failing(EagerEngine):
+        has_failed = False
+
+        def run(self, function: Any, tasks: Any, **_: Any) -> Iterator[tuple[int, Any]]:
+            if not self.has_failed:
+                self.has_failed = True
+                assert next(task for task in tasks if task is not None)
+                raise SourceError("its frames are not as planned")
+            yield from super().run(function, tasks)
+
+    path, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    source = damaged(path) if is_damaged else film(path)
+    use(monkeypatch, Failing())
+    if is_damaged:
+        render(source, out, gallery=gallery, resume=True, **OPTIONS)
+        assert len(pictures(out)) > 30
+    else:
+        with pytest.raises(SourceError, match="as planned"):
+            render(source, out, gallery=gallery, resume=True, **OPTIONS)
+        assert left(tmp_path / "out.mkv.parts")  # the plan, for the next time
 
 
 def test_the_last_frame_lasts_as_in_one_run(
@@ -487,6 +610,39 @@ def test_what_is_done_is_kept_while_options_and_film_are_the_same(
     assert left(tmp_path) == ["in.mp4", "out.mp4"]
 
 
+def test_segments_are_rendered_while_the_film_is_planned(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, program: Program, tmp_path: Path
+) -> None:
+    """An interrupt keeps them, and those of other options until the plan is whole."""
+    source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    parts = tmp_path / "out.mp4.parts"
+    use(monkeypatch, HereEngine())
+    render(source, tmp_path / "other.mp4", gallery=gallery, resume=True, **OPTIONS)
+
+    class Interrupted(EagerEngine):
+        def run(self, function: Any, tasks: Any, **_: Any) -> Iterator[tuple[int, Any]]:
+            yield next(super().run(function, tasks))
+            raise KeyboardInterrupt
+
+    use(monkeypatch, Interrupted())
+    for more in (("--tint", "0.5"), ()):
+        outcome = program(*words(source, out, gallery, "--resume", *more))
+        assert outcome.code == 130
+        assert "1 of 1 or more segments are done, in " in outcome.err
+        assert outcome.lines[-1].endswith("give the same command again to go on")
+    assert len([*parts.glob("segment-00000-*")]) == 2
+    assert not [*parts.glob("plan-*")]
+
+    engine = use(monkeypatch, EagerEngine())
+    outcome = program(*words(source, out, gallery, "--resume", "--json"))
+    report = json.loads(outcome.out)["film"]
+    assert engine.done == ["segment 2", "segment 3", "segment 4"]
+    assert (report["made"], report["kept"]) == (3, 1)
+    assert "1 of 4 segments are done already" in outcome.err
+    assert out.read_bytes() == (tmp_path / "other.mp4").read_bytes()
+    assert left(tmp_path) == ["in.mp4", "other.mp4", "out.mp4"]
+
+
 class TellingEngine(HereEngine):
     """Has another task in the middle whenever one is done."""
 
@@ -497,7 +653,7 @@ class TellingEngine(HereEngine):
         for number, result in super().run(*places, **more):
             on_progress(4 + 11)  # of this one and another
             yield number, result
-            on_progress(11 if number else 0)
+            on_progress(11 if len(self.done) < 4 else 0)
 
 
 def test_progress_never_goes_back(
@@ -516,7 +672,8 @@ def test_an_interrupt_before_the_first_segment_says_how_to_go_on(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch, program: Program, tmp_path: Path
 ) -> None:
     class Interrupted(HereEngine):
-        def run(self, *_: Any, **__: Any) -> Iterator[tuple[int, Any]]:
+        def run(self, function: Any, tasks: Any, **_: Any) -> Iterator[tuple[int, Any]]:
+            list(tasks)
             raise KeyboardInterrupt
 
     monkeypatch.setattr(films, "open_engine", lambda *_, **__: Interrupted())

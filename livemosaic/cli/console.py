@@ -61,7 +61,7 @@ class ProgressLines:
         **_: Any,
     ) -> None:
         self.n = self._initial = initial
-        self._unit, self._total, self._clock, self._status = unit, total, clock, ""
+        self._unit, self.total, self._clock, self._status = unit, total, clock, ""
         self._began_s = self._last_s = clock()
 
     def set_postfix_str(self, text: str, **_: Any) -> None:
@@ -77,12 +77,12 @@ class ProgressLines:
     def _line(self, rate: float) -> str:
         if not self._unit:  # a single picture
             return self._status
-        if self._total is None:
+        if self.total is None:
             return f"{self.n:,}{self._unit}, {rate:.1f} per second"
-        share = min(self.n / max(self._total, 1), 1.0)
-        line = f"{self.n:,} of {self._total:,}{self._unit} ({share:.0%}), {rate:.1f} per second"
+        share = min(self.n / max(self.total, 1), 1.0)
+        line = f"{self.n:,} of {self.total:,}{self._unit} ({share:.0%}), {rate:.1f} per second"
         if rate > 0:
-            left_s = max(self._total - self.n, 0) / rate
+            left_s = max(self.total - self.n, 0) / rate
             left = f"{left_s:.0f} s" if left_s < 120 else f"{left_s / 60:.0f} min"
             line += f", about {left} left"
         return line

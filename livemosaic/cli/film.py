@@ -59,24 +59,28 @@ def run_film(
 
 @contextlib.contextmanager
 def _bars(options: RunOptions, film: Film) -> Iterator[Callable[[FilmProgress], None]]:
-    """Yield a function that shows the progress, by a bar for each phase."""
+    """Yield a function that shows the progress, by a bar for each phase.
+
+    Segments that were there before begin another one: they say nothing about the time left.
+    """
     with contextlib.ExitStack() as stack:
-        phase, bar = "", None
+        shown, bar = ("", 0), None
 
         def show(progress: FilmProgress) -> None:
-            nonlocal phase, bar
-            if progress.phase != phase:
+            nonlocal shown, bar
+            if (progress.phase, progress.kept) != shown:
                 stack.close()
-                phase = progress.phase
+                shown = progress.phase, progress.kept
                 settings: dict[str, Any] = {"unit": " frames", "total": progress.total}
                 # Workers tell twice a second how far they are, in turns: the mean of some of these.
-                settings |= {"desc": phase, "initial": progress.kept, "smoothing": 0.05}
+                settings |= {"desc": progress.phase, "initial": progress.frames, "smoothing": 0.05}
                 bar = stack.enter_context(
                     progress_bar(quiet=options.quiet, when=options.progress, **settings)
                 )
             if bar is not None:
-                if film.segments:
-                    text = f"{film.done} of {_segments(film.segments)}"
+                bar.total = progress.total
+                if progress.phase != "planning":
+                    text = _done(film)
                     if film.workers:
                         text += f", {film.workers} worker{'' if film.workers == 1 else 's'}"
                     bar.set_postfix_str(text, refresh=False)
@@ -87,12 +91,16 @@ def _bars(options: RunOptions, film: Film) -> Iterator[Callable[[FilmProgress], 
 
 def _kept(film: Film) -> str:
     """What is kept of a film that is not finished, and how to go on; empty if nothing is."""
-    if not film.segments:
+    if not film.is_planned and not film.done:
         return ""
-    return (
-        f"{film.done} of {_segments(film.segments)} are done, in {film.folder}; "
-        "give the same command again to go on"
-    )
+    return f"{_done(film)} are done, in {film.folder}; give the same command again to go on"
+
+
+def _done(film: Film) -> str:
+    """How many segments are done, and of how many."""
+    if film.is_planned:
+        return f"{film.done} of {_segments(film.segments)}"
+    return f"{film.done} of {film.segments} or more segments"
 
 
 def _summary(report: dict[str, Any]) -> str:

@@ -6,10 +6,12 @@ result as a file, so nothing large goes through a scheduler, and what is done st
 
 from __future__ import annotations
 
+import heapq
 import logging
+import math
 import re
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -27,6 +29,7 @@ R = TypeVar("R")
 _logger = logging.getLogger("livemosaic")
 
 _POLL_S = 0.25  # between two looks whether to stop
+_GLANCE_S = 0.01  # for news, while there are tasks to be made
 _MOST_ENDS = 3  # of its workers by one task
 
 _ADDRESS = re.compile(r"(?:tcp|tls)://(?:\[[0-9a-fA-F:.]+\]|[\w.-]+):([0-9]{1,5})", re.ASCII)
@@ -128,50 +131,59 @@ class Engine:
     def run(
         self,
         function: Callable[[T], R],
-        tasks: Sequence[T],
+        tasks: Iterable[T | None],
         *,
-        most_at_once: int | None = None,
+        size: Callable[[T], float] = lambda _: 0,
         on_progress: Callable[[int], None] | None = None,
     ) -> Iterator[tuple[int, R]]:
         """Call a function of a module for each task; yield number and result of each when it is
         done, in any order.
+
+        The tasks may be made while others are done: by an iterator that yields None whenever it has
+        worked for a moment, and all that it has not yielded are still to come.
 
         The task of a worker that was killed is done again by another one. Closing the iterator
         gives up what runs.
 
         Parameters
         ----------
-        most_at_once : the most tasks that are done at a time
+        size : of a task; of those that wait, the largest is begun first
         on_progress : called several times a second with the sum of what the tasks that run have
             told by `teller`
 
         Raises
         ------
-        LivemosaicError : a task has raised it
+        LivemosaicError : a task, or the iterator of tasks, has raised it
         ClusterError : a task has another error, or has ended its worker three times; or the cluster
             has gone
         KeyboardInterrupt : `stop` was called
         """
         assert self._workers is not None, "not entered"
-        waiting = deque(range(len(tasks)))
+        coming, is_coming = iter(tasks), True
+        known: list[T] = []
+        waiting: list[tuple[float, int]] = []  # a heap of ranks and numbers
         running: dict[int, tuple[int, str]] = {}  # number and worker of each key
         told: dict[int, int] = {}
         ends: Counter[int] = Counter()
         try:
-            while waiting or running:
+            while is_coming or waiting or running:
                 if self._stopping:
                     raise KeyboardInterrupt
-                while waiting and (most_at_once is None or len(running) < most_at_once):
-                    worker = self._free(running)
-                    if worker is None:
+                for task in coming:
+                    if task is None:
                         break
-                    number = waiting.popleft()
+                    heapq.heappush(waiting, (-size(task), len(known)))
+                    known.append(task)
+                else:
+                    is_coming = False
+                while waiting and (worker := self._free(running)) is not None:
+                    _, number = heapq.heappop(waiting)
                     self._keys += 1
                     running[self._keys] = number, worker
                     level = _logger.getEffectiveLevel()
-                    order = Order(function, tasks[number], self._keys, level)
+                    order = Order(function, known[number], self._keys, level)
                     self._workers.start(worker, order)
-                for news in self._workers.wait(_POLL_S):
+                for news in self._news(in_passing=is_coming):
                     if self._stopping:  # workers end by `cancel`, too
                         break
                     for key in _keys_of(news, running):
@@ -182,14 +194,14 @@ class Engine:
                             del running[key]
                             told.pop(key, None)
                             if news.value.failure is not None:
-                                raise _error(news.value.failure, tasks[number])
+                                raise _error(news.value.failure, known[number])
                             yield number, news.value.value
                         elif news.kind in ("lost", "failed"):
                             del running[key]
                             told.pop(key, None)
-                            waiting.appendleft(number)
+                            heapq.heappush(waiting, (-math.inf, number))
                             ends[number] += _MOST_ENDS if news.kind == "failed" else 1
-                            _check_ends(tasks[number], ends[number], worker)
+                            _check_ends(known[number], ends[number], worker)
                     if news.kind == "log":
                         level, text = news.value
                         _logger.log(level, "%s", text)
@@ -197,6 +209,15 @@ class Engine:
                     on_progress(sum(told.values()))
         finally:
             self._workers.cancel({key: worker for key, (_, worker) in running.items()})
+
+    def _news(self, *, in_passing: bool) -> Iterator[News]:
+        """What the workers say: waits for it, or takes in passing all that is there."""
+        assert self._workers is not None
+        if not in_passing:
+            yield from self._workers.wait(_POLL_S)
+            return
+        while found := self._workers.wait(_GLANCE_S):
+            yield from found
 
     def _free(self, running: dict[int, tuple[int, str]]) -> str | None:
         """The worker with the most free places; None without any."""

@@ -1,4 +1,4 @@
-"""A film by many processes or machines: planned once, rendered as segments, and joined."""
+"""A film by many processes or machines: planned, rendered as segments meanwhile, and joined."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..control.options import OPTIONS, RunOptions, values_of
-from ..errors import OptionError, SinkError
+from ..errors import OptionError, SinkError, SourceError
 from ..gallery import BUILTIN, is_of_photos, open_gallery
 from ..gallery.joined import JoinedGallery
 from ..gallery.shards import WAITS_S
@@ -36,7 +37,7 @@ from .film_report import whole_report
 from .join import join_segments, planned_ticks
 from .packets import PacketFile, PacketWriter
 from .parts import check_parts, own_parts, parts_folder, remove_parts, remove_segments
-from .plan import Plan, make_plan
+from .plan import Plan, Planning, Segment
 from .requirements import Requirements, facts_of, fingerprint
 from .segment import (
     SegmentDestination,
@@ -65,12 +66,12 @@ class FilmProgress:
 
     Attributes
     ----------
-    phase : "planning", "rendering" or "joining"
+    phase : "rendering", "planning" (of a damaged film, for the second time) or "joining"
     frames, total : of this phase; the total is a guess while it is planned, None if unknown
-    kept : frames of segments that an earlier run has made
+    kept : frames of segments that were there before
     """
 
-    phase: str = "planning"
+    phase: str
     frames: int = 0
     total: int | None = None
     kept: int = 0
@@ -93,7 +94,7 @@ class Film:
     Attributes
     ----------
     done, kept, segments : how many segments are done, how many of them by earlier runs, of how
-        many; 0 before there is a plan
+        many, as far as the film is planned
     folder : where they are
     bad_frames : of the input, that could not be decoded
     """
@@ -122,6 +123,11 @@ class Film:
         self.folder = parts_folder(Path(destination.location))
         check_parts(self.folder)
         self.done = self.segments = self.kept = self.bad_frames = 0
+        self._plan: Plan | None = None  # when it is whole
+        # The segments that are planned so far, and the files of those that were there before.
+        self._parts: list[tuple[SegmentTask, PacketFile | None]] = []
+        self._rendered: set[Path] = set()  # by this run
+        self._progress = FilmProgress("rendering")
         self._report: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -150,6 +156,11 @@ class Film:
             self._engine.cancel()
 
     @property
+    def is_planned(self) -> bool:
+        """Whether `segments` is final."""
+        return self._plan is not None
+
+    @property
     def workers(self) -> int:
         """How many segments are rendered at a time."""
         return 0 if self._engine is None else self._engine.places
@@ -169,18 +180,17 @@ class Film:
         source, trial = self._source, self._trial
         with own_parts(self.folder, self._destination.name):
             self._share_galleries()
-            requirements = Requirements(
+            self._requirements = Requirements(
                 files=tuple(self._files()), shared=self.folder.absolute()
             ).absolute()
-            key = self._key(requirements)
-            plan, tracks = self._plan(source, key, on_progress)
-            self._check(plan, trial)
+            self._key = self._key_of(self._requirements)
+            self._on_progress = on_progress
+            plan = self._make_segments()
             self.bad_frames = plan.bad_frames
-            tasks = self._tasks(plan, key)
-            files = self._render(tasks, plan, requirements, on_progress)
+            files = [self._made(task) if file is None else file for task, file in self._parts]
             reports = [file.about["report"] for file in files]
             info = replace(trial.info, tracks=source.info.tracks, chapters=source.info.chapters)
-            self._join(info, plan, files, tracks, on_progress)
+            self._join(info, plan, files)
             self._report = whole_report(
                 reports, plan, source, started_s=self._started_s, made=self.done - self.kept
             )
@@ -280,7 +290,7 @@ class Film:
             if picture is not None and os.path.isfile(picture):
                 yield Path(picture)
 
-    def _key(self, requirements: Requirements) -> dict[str, Any]:
+    def _key_of(self, requirements: Requirements) -> dict[str, Any]:
         """All that decides about the pictures, but the plan."""
         values = values_of(self._options)
         chosen = {
@@ -291,53 +301,133 @@ class Film:
         facts = facts_of(replace(requirements, shared=None))
         return {"options": chosen, "output": self._destination.format.muxer, "facts": facts}
 
-    def _check(self, plan: Plan, trial: SegmentSink) -> None:
-        if len(planned_ticks(trial.video, plan)) < len(plan.frames):
-            problem = "the container cannot tell the times of its frames apart; use .mkv, or --fps"
-            raise _refused(self._options, problem)
-
     # ---- its parts -----------------------------------------------------------------------------
 
-    def _plan(
-        self, source: Source, key: dict[str, Any], on_progress: OnProgress
-    ) -> tuple[Plan, PacketFile]:
-        """The plan, and the packets of the other tracks: those of an earlier run, or new ones."""
+    def _make_segments(self) -> Plan:
+        """Plan the film, or take the plan of an earlier run, and have the segments rendered."""
         options = self._options
         chosen = [str(it) for it in (options.start, options.end, options.duration, options.fps)]
-        name = _digest([key, _stamp(options.input), chosen])
-        path, tracks = (self.folder / f"{kind}-{name}" for kind in ("plan", "tracks"))
-        self._plan_path = path
-        with contextlib.suppress(OSError, ValueError):
-            return Plan.load(path), PacketFile(tracks)
-        progress = FilmProgress(total=source.info.frames)
+        name = _digest([self._key, _stamp(options.input), chosen])
+        self._plan_path, self._tracks_path = (
+            self.folder / f"{kind}-{name}" for kind in ("plan", "tracks")
+        )
+        try:
+            self._plan = Plan.load(self._plan_path)
+            self._tracks = PacketFile(self._tracks_path)
+        except (OSError, ValueError):
+            self._plan = None
+            with contextlib.suppress(_DamagedError):
+                return self._render_while_planning()
+            self._plan_again()
+        assert self._plan is not None
+        self._render(self._plan.segments())
+        return self._plan
 
-        def count(frames: int) -> None:
-            progress.frames = frames
-            on_progress(progress)
+    def _render_while_planning(self) -> Plan:
+        """Raises `_DamagedError`, see `_segments`."""
+        with contextlib.closing(self._segments()) as segments:
+            try:
+                self._render(segments)
+            except SourceError:  # other frames than planned: is the film damaged further on?
+                for _ in segments:
+                    self._tell(self._progress.frames)
+                raise
+        assert self._plan is not None
+        return self._plan
+
+    def _segments(self) -> Generator[Segment | None, None, None]:
+        """Plan the film, and yield its segments, and None now and then; see `Planning`.
+
+        Raises `_DamagedError` at the end if some frames could not be decoded. From the first of
+        them on, there are no segments.
+        """
+        with self._planning(self._source) as planning:
+            for segment in planning.segments():
+                yield None if self._source.bad_frames else segment
+        if self._source.bad_frames:
+            raise _DamagedError
+        self._save(planning)
+
+    def _plan_again(self) -> None:
+        """Plan a damaged film: how a decoder conceals damage depends on its threads, and workers
+        have one."""
+        self._progress = FilmProgress("planning", total=self._expected())
+        with (
+            silent(),
+            open_input(self._options, [self._destination], threads=1) as source,
+            self._planning(source) as planning,
+        ):
+            for _ in planning.segments():
+                self._tell(len(planning.frames))
+        self._save(planning)
+
+    @contextlib.contextmanager
+    def _planning(self, source: Source) -> Iterator[Planning]:
+        """What plans the film in the block. The packets of its other tracks are in a file then."""
+        options, path = self._options, self._tracks_path
+        with sink_errors(str(path)), atomic_write(path) as file:
+            tracks = PacketWriter(file)
+            yield Planning(source, tracks, rate=options.fps, duration_s=options.duration)
+            tracks.finish()
+
+    def _save(self, planning: Planning) -> None:
+        self._plan, self._tracks = planning.plan(), PacketFile(self._tracks_path)
+        with sink_errors(str(self._plan_path)):
+            self._plan.save(self._plan_path)
+
+    def _expected(self) -> int | None:
+        """About how many frames the film has; None if unknown."""
+        info, options = self._source.info, self._options
+        if info.duration_s is None or not (options.fps or options.duration):
+            return info.frames
+        duration_s = min(info.duration_s, options.duration or info.duration_s)
+        return round(duration_s * (options.fps or info.rate))
+
+    def _tell(self, frames: int) -> None:
+        self._progress.frames = frames
+        self._on_progress(self._progress)
+        if self._stopping:
+            raise KeyboardInterrupt
+
+    def _render(self, segments: Iterator[Segment | None]) -> None:
+        """Have those segments made that are missing. None stands for those to come."""
+        self.done = self.kept = self.segments = 0
+        self._parts = []
+        self._progress = progress = FilmProgress("rendering", total=self._expected())
+        missing: list[SegmentTask] = []
+        tasks: Iterable[SegmentTask | None] = self._tasks(segments, missing)
+        if self._plan is not None:
+            tasks = list(tasks)
+            if not tasks:
+                return
+        self._tell(progress.kept)
+        finished = 0
+
+        def tell(frames: int) -> None:
+            frames += progress.kept + finished
+            self._tell(min(frames, progress.total or frames))
+
+        self._engine = open_engine(self._options.cluster, requirements=self._requirements)
+        try:
             if self._stopping:
                 raise KeyboardInterrupt
+            with self._engine as engine:
+                for number, _ in engine.run(render_segment, tasks, size=_length, on_progress=tell):
+                    task = missing[number]
+                    self._rendered.add(task.path)
+                    finished += _length(task)
+                    self.done += 1  # the engine calls `tell` at once, with what the others do
+        finally:
+            self._engine = None
 
-        def look_through(source: Source) -> Plan:
-            with sink_errors(str(tracks)), atomic_write(tracks) as file:
-                writer = PacketWriter(file)
-                plan = make_plan(
-                    source, writer, rate=options.fps, duration_s=options.duration, on_frame=count
-                )
-                writer.finish()
-            return plan
+    def _tasks(
+        self, segments: Iterator[Segment | None], missing: list[SegmentTask]
+    ) -> Iterator[SegmentTask | None]:
+        """Yield tasks for the segments that are missing, and put them into a list, too.
 
-        plan = look_through(source)
-        if plan.bad_frames:
-            # How a decoder conceals damage depends on its threads: workers have one.
-            with silent(), open_input(options, [self._destination], threads=1) as alike:
-                plan = look_through(alike)
-        with sink_errors(str(path)):
-            plan.save(path)
-        return plan, PacketFile(tracks)
-
-    def _tasks(self, plan: Plan, key: dict[str, Any]) -> list[SegmentTask]:
-        """A task for each segment; other segments in the folder are removed."""
-        options = self._options
+        At the end, other segments in the folder are removed.
+        """
+        options, progress, frames = self._options, self._progress, 0
         absolute = replace(
             options,
             input=str(Path(local_path(options.input)).absolute()),
@@ -345,58 +435,35 @@ class Film:
             away=None if options.away is None else options.away.absolute(),
             explicit=frozenset(),
         )
-        tasks = []
-        for number in range(len(plan.firsts)):
-            name = _digest([key, str(plan.time_base), plan.segment(number)])
-            path = self.folder.absolute() / f"segment-{number:05}-{name}"
-            tasks.append(
-                SegmentTask(path, self._plan_path.absolute(), number, absolute, self._destination)
-            )
-        remove_segments(self.folder, but={task.path.name for task in tasks})  # of other options
-        return tasks
-
-    def _render(
-        self,
-        tasks: Sequence[SegmentTask],
-        plan: Plan,
-        requirements: Requirements,
-        on_progress: OnProgress,
-    ) -> list[PacketFile]:
-        """Have the segments made that are missing; the files of all."""
-        counts = [len(plan.segment(task.number)) for task in tasks]
-        files = [task.file() for task in tasks]
-        missing = [task for task, file in zip(tasks, files, strict=True) if file is None]
-        # The longest first: at the end all workers have something to do.
-        missing.sort(key=lambda task: -counts[task.number])
-        self.segments = len(tasks)
-        self.done = self.kept = len(tasks) - len(missing)
-        kept = sum(counts) - sum(counts[task.number] for task in missing)
-        progress = FilmProgress("rendering", kept, sum(counts), kept)
-        if self.done:
-            _logger.info("%d of %d segments are done already", self.done, self.segments)
-        if not missing:
-            return [it for it in files if it is not None]
-        on_progress(progress)
-        finished = kept
-
-        def tell(frames: int) -> None:
-            progress.frames = min(finished + frames, sum(counts))
-            on_progress(progress)
-
-        self._engine = open_engine(self._options.cluster, requirements=requirements)
-        try:
-            if self._stopping:
-                raise KeyboardInterrupt
-            with self._engine as engine:
-                for number, _ in engine.run(render_segment, missing, on_progress=tell):
-                    finished += counts[missing[number].number]
-                    self.done += 1  # the engine calls `tell` at once, with what the others do
-        finally:
-            self._engine = None
-        return [
-            self._made(task) if file is None else file
-            for task, file in zip(tasks, files, strict=True)
-        ]
+        frame_rate = copy(self._trial.video.frame_rate)
+        for segment in segments:
+            if segment is None:
+                yield None
+                continue
+            if len(planned_ticks(frame_rate, segment)) < len(segment.frames):
+                problem = "the container cannot tell the times of its frames apart"
+                raise _refused(options, f"{problem}; use .mkv, or --fps")
+            name = _digest([self._key, str(segment.time_base), segment.frames])
+            path = self.folder.absolute() / f"segment-{self.segments:05}-{name}"
+            task = SegmentTask(path, segment, self.segments, absolute, self._destination)
+            file = task.file()
+            self._parts.append((task, file))
+            self.segments += 1
+            frames += len(segment.frames)
+            if progress.total is not None:
+                progress.total = max(progress.total, frames)
+            if file is None:
+                missing.append(task)
+                yield task
+            else:
+                self.done += 1
+                self.kept += path not in self._rendered
+                progress.kept += len(segment.frames)
+        progress.total = frames
+        names = {task.path.name for task, _ in self._parts}
+        remove_segments(self.folder, but=names)  # of other options
+        if self.kept:
+            _logger.info("%d of %d segments are done already", self.kept, self.segments)
 
     def _made(self, task: SegmentTask) -> PacketFile:
         """The file that a worker has made."""
@@ -411,23 +478,19 @@ class Film:
             "folder for the output that all machines share"
         )
 
-    def _join(
-        self,
-        info: StreamInfo,
-        plan: Plan,
-        files: Sequence[PacketFile],
-        tracks: PacketFile,
-        on_progress: OnProgress,
-    ) -> None:
-        progress = FilmProgress("joining", total=len(plan.frames))
+    def _join(self, info: StreamInfo, plan: Plan, files: Sequence[PacketFile]) -> None:
+        self._progress = FilmProgress("joining", total=len(plan.frames))
+        join_segments(
+            self._destination, info, plan, segments=files, tracks=self._tracks, on_frame=self._tell
+        )
 
-        def count(frames: int) -> None:
-            progress.frames = frames
-            on_progress(progress)
-            if self._stopping:
-                raise KeyboardInterrupt
 
-        join_segments(self._destination, info, plan, segments=files, tracks=tracks, on_frame=count)
+class _DamagedError(Exception):
+    """Frames of the film could not be decoded."""
+
+
+def _length(task: SegmentTask) -> int:
+    return len(task.segment.frames)
 
 
 class _Described(Source):

@@ -16,11 +16,12 @@ import numpy as np
 from ..errors import SinkError
 from ..media.ffmpeg import fraction, open_container
 from ..media.frame import Frame, StreamInfo, TrackPacket
+from ..media.frame_rate import FrameRate
 from ..sinks.encoder import VideoEncoder
 from ..sinks.file import FileDestination, FileSink
 from ..sources.file import LEAPS
 from .packets import PacketFile
-from .plan import Plan
+from .plan import Plan, Segment
 from .segment import silent
 
 _TELL = 500  # frames from one call of `on_frame` to the next
@@ -41,7 +42,7 @@ def join_segments(
     ----------
     info : of the film's stream, with the tracks of the source
     segments : in their order
-    tracks : the packets of the source's other tracks, see `make_plan`
+    tracks : the packets of the source's other tracks, see `Planning`
     on_frame : called now and then with the number of frames so far; it may raise an exception
 
     Raises
@@ -122,7 +123,7 @@ class JoinedVideo(VideoEncoder):
     def _planned_ticks(self) -> list[int]:
         """The time of each planned frame in the encoder's unit."""
         plan = self._plan
-        ticks = planned_ticks(self, plan)
+        ticks = planned_ticks(self.frame_rate, plan)
         if len(ticks) < len(plan.frames):
             raise SinkError(f"{self._name}: frames are missing; start again")
         return ticks
@@ -130,9 +131,9 @@ class JoinedVideo(VideoEncoder):
     def _order(self, ticks: Sequence[int]) -> list[int]:
         """The number of the frame in each packet, in the order of decoding."""
         order: list[int] = []
-        for number, segment in enumerate(self._segments):
+        for segment, planned in zip(self._segments, self._plan.segments(), strict=True):
             first = len(order)
-            frames = ticks[first : first + len(self._plan.segment(number))]
+            frames = ticks[first : first + len(planned.frames)]
             problem = segment_problem(segment, frames, self._time_base, self.extradata)
             if problem:
                 raise SinkError(
@@ -142,10 +143,10 @@ class JoinedVideo(VideoEncoder):
         return order
 
 
-def planned_ticks(video: VideoEncoder, plan: Plan) -> list[int]:
+def planned_ticks(frame_rate: FrameRate, plan: Plan | Segment) -> list[int]:
     """The time of each planned frame in the unit of an encoder; fewer if frames fall together."""
     times = (frame.pts * plan.time_base for frame in plan.frames)
-    return [ticks[-1] for time_s in times if (ticks := video.frame_rate.ticks(time_s))]
+    return [ticks[-1] for time_s in times if (ticks := frame_rate.ticks(time_s))]
 
 
 def segment_problem(

@@ -6,9 +6,10 @@ film is made of the same segments by any number of workers, and after any interr
 
 from __future__ import annotations
 
+import time
 import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -36,6 +37,7 @@ SHORTEST_S, USUAL_S, LONGEST_S = 4, 8, 12
 _DIFFERENCE, _TIMES, _AROUND = 12.0, 3.0, 2
 
 _LOOK_PX = 80  # width of the pictures that are compared
+_SLICE_S = 0.2  # of reading, until other work may be done
 
 
 class PlannedFrame(NamedTuple):
@@ -44,6 +46,13 @@ class PlannedFrame(NamedTuple):
     pts: int
     duration: int
     mark: int
+
+
+class Segment(NamedTuple):
+    """The frames of a segment, and the unit of their times."""
+
+    time_base: Fraction
+    frames: tuple[PlannedFrame, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +67,11 @@ class Plan:
     repeated: int
     bad_frames: int
 
-    def segment(self, number: int) -> tuple[PlannedFrame, ...]:
-        """The frames of a segment."""
-        return self.frames[slice(*[*self.firsts, len(self.frames)][number : number + 2])]
+    def segments(self) -> Iterator[Segment]:
+        """The segments in their order."""
+        ends = [*self.firsts[1:], len(self.frames)]
+        for first, end in zip(self.firsts, ends, strict=True):
+            yield Segment(self.time_base, self.frames[first:end])
 
     def time_s(self, frame: int) -> Fraction:
         """The time of a frame."""
@@ -91,52 +102,92 @@ class Plan:
         )
 
 
-def make_plan(
-    source: Source,
-    tracks: PacketWriter,
-    *,
-    rate: Fraction | None,
-    duration_s: float | None,
-    on_frame: Callable[[int], None],
-) -> Plan:
-    """Read a film, and plan it.
+class Planning:
+    """Reads a film, and plans it.
 
     Parameters
     ----------
     tracks : gets the packets of the other tracks, each with the number of frames before it, its
         track's number, and whether it is hidden
     rate, duration_s : as for `Pipeline`
-    on_frame : called with the number of frames so far; it may raise an exception to end the pass
+
+    Attributes
+    ----------
+    frames : so far
     """
-    frame_rate = None if rate is None else FrameRate(rate, max_gap_s=MAX_GAP_S)
-    count = _Count()
-    items = iter(source)
-    if duration_s is not None:
-        items = limited(items, duration_s)
-    items = map(count, items)
-    frames: list[PlannedFrame] = []
-    scores: list[float] = []
-    look, base = Look(), Fraction(0)
-    for item in at_rate(items, frame_rate, source):
-        if isinstance(item, TrackPacket):
-            tracks.add(item.packet, len(frames), item.track, int(item.hidden))
-        elif isinstance(item, Frame):
-            base = base or item.time_base
-            if item.time_base != base:
-                raise SourceError(f"{source.name}: the unit of its times changes; convert it first")
-            scores.append(look.difference(item))
-            frames.append(PlannedFrame(item.pts, item.duration, look.mark))
-            on_frame(len(frames))
-    times = [float(frame.pts * base) for frame in frames]
-    return Plan(
-        base,
-        tuple(frames),
-        tuple(split(times, scores)),
-        count.frames,
-        0 if frame_rate is None else frame_rate.dropped,
-        0 if frame_rate is None else frame_rate.repeated,
-        source.bad_frames,
-    )
+
+    def __init__(
+        self,
+        source: Source,
+        tracks: PacketWriter,
+        *,
+        rate: Fraction | None,
+        duration_s: float | None,
+    ) -> None:
+        self._source, self._tracks = source, tracks
+        self._duration_s, self._count = duration_s, _Count()
+        self._frame_rate = None if rate is None else FrameRate(rate, max_gap_s=MAX_GAP_S)
+        self._time_base = Fraction(0)
+        self.frames: list[PlannedFrame] = []
+        self._times: list[float] = []
+        self._scores: list[float] = []
+        self._firsts = [0]
+
+    def segments(self) -> Iterator[Segment | None]:
+        """Read the film, and yield each segment as soon as no later frame can change it, and None
+        several times a second, for other work."""
+        next_s = time.monotonic() + _SLICE_S
+        for _ in self._read():
+            yield from self._ended(is_whole=False)
+            if time.monotonic() > next_s:
+                yield None
+                next_s = time.monotonic() + _SLICE_S
+        yield from self._ended(is_whole=True)
+        yield self._segment(None)
+
+    def plan(self) -> Plan:
+        """The whole plan, after the last segment."""
+        rate = self._frame_rate
+        return Plan(
+            self._time_base,
+            tuple(self.frames),
+            tuple(self._firsts),
+            self._count.frames,
+            0 if rate is None else rate.dropped,
+            0 if rate is None else rate.repeated,
+            self._source.bad_frames,
+        )
+
+    def _read(self) -> Iterator[None]:
+        """Take the items of the film one after the other."""
+        items, look = iter(self._source), Look()
+        if self._duration_s is not None:
+            items = limited(items, self._duration_s)
+        for item in at_rate(map(self._count, items), self._frame_rate, self._source):
+            if isinstance(item, TrackPacket):
+                self._tracks.add(item.packet, len(self.frames), item.track, int(item.hidden))
+            elif isinstance(item, Frame):
+                self._time_base = self._time_base or item.time_base
+                if item.time_base != self._time_base:
+                    problem = "the unit of its times changes; convert it first"
+                    raise SourceError(f"{self._source.name}: {problem}")
+                self._scores.append(look.difference(item))
+                self._times.append(float(item.pts * item.time_base))
+                self.frames.append(PlannedFrame(item.pts, item.duration, look.mark))
+            del item  # see `Frame`
+            yield
+
+    def _ended(self, *, is_whole: bool) -> Iterator[Segment]:
+        """The segments whose end has become known."""
+        times, scores = self._times, self._scores
+        while times and (first := next_first(times, scores, self._firsts[-1], is_whole=is_whole)):
+            segment = self._segment(first)
+            self._firsts.append(first)
+            yield segment
+
+    def _segment(self, end: int | None) -> Segment:
+        """The last segment, up to a frame."""
+        return Segment(self._time_base, tuple(self.frames[self._firsts[-1] : end]))
 
 
 class _Count:
@@ -193,38 +244,47 @@ class Look:
         return samples
 
 
-def find_cuts(scores: Sequence[float]) -> list[int]:
-    """The numbers of the frames that are the first after a cut.
+def find_cuts(scores: Sequence[float], numbers: range) -> list[int]:
+    """The numbers of the frames, of these, that are the first after a cut.
 
     `scores` says how much each frame differs from the one before.
     """
     cuts = []
-    for number, score in enumerate(scores):
+    for number in numbers:
         around = [
             *scores[max(0, number - _AROUND) : number],
             *scores[number + 1 : number + 1 + _AROUND],
         ]
+        score = scores[number]
         if number and score >= max(_DIFFERENCE, _TIMES * sum(around) / max(1, len(around))):
             cuts.append(number)
     return cuts
 
 
-def split(times: Sequence[float], scores: Sequence[float]) -> list[int]:
-    """The numbers of the first frames of all segments, from the time and the score of each frame.
+def next_first(
+    times: Sequence[float], scores: Sequence[float], first: int, *, is_whole: bool
+) -> int | None:
+    """The number of the first frame of the segment after the one that begins at `first`.
 
-    Only what comes after a segment's first frame decides where it ends. So a film that is begun at
-    one has the same segments from there on.
+    None if there is none, or, of a film that is not whole, if later frames decide about it. Only
+    what comes after a segment's first frame decides where it ends. So a film that is begun at one
+    has the same segments from there on.
+
+    Parameters
+    ----------
+    times, scores : of each frame
     """
-    cuts = find_cuts(scores)
-    firsts = [0]
-    end_s = times[-1]
-    while end_s - times[firsts[-1]] > LONGEST_S:
-        begin_s = times[firsts[-1]]
-        low = bisect_left(times, begin_s + SHORTEST_S)
-        high = bisect_right(times, min(begin_s + LONGEST_S, end_s - SHORTEST_S))
-        usual_s = begin_s + USUAL_S
-        if inside := [cut for cut in cuts if low <= cut < high]:
-            firsts.append(min(inside, key=lambda cut: abs(times[cut] - usual_s)))
-        else:  # after a long pause, the next frame
-            firsts.append(max(range(low, max(high, low + 1)), key=lambda number: scores[number]))
-    return firsts
+    begin_s, end_s = times[first], times[-1]
+    latest_s = min(begin_s + LONGEST_S, end_s - SHORTEST_S)
+    low = bisect_left(times, begin_s + SHORTEST_S, first)
+    high = bisect_right(times, latest_s, first)
+    if is_whole:
+        if end_s - begin_s <= LONGEST_S:
+            return None
+    elif latest_s < begin_s + LONGEST_S or len(times) < high + _AROUND:
+        return None
+    usual_s = begin_s + USUAL_S
+    if cuts := find_cuts(scores, range(low, high)):
+        return min(cuts, key=lambda cut: abs(times[cut] - usual_s))
+    # After a long pause, the next frame.
+    return max(range(low, max(high, low + 1)), key=lambda number: scores[number])

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from ..sources.base import EARLY_S, Source
 from ..sources.part import limited
 from .engine import teller
 from .packets import PacketFile, PacketWriter
-from .plan import Look, Plan, PlannedFrame, at_rate
+from .plan import Look, Segment, at_rate
 
 _logger = logging.getLogger("livemosaic")
 
@@ -43,14 +42,14 @@ class SegmentTask:
     Attributes
     ----------
     path : of the file to make, named by all that decides about its content
-    plan : path of the film's plan
+    segment : its planned frames
     number : of the segment, from 0
     options : of the film
     destination : of the film; says how to encode
     """
 
     path: Path
-    plan: Path
+    segment: Segment
     number: int
     options: RunOptions
     destination: FileDestination
@@ -92,16 +91,13 @@ class _OtherFramesError(SourceError):
 
 
 def _render(task: SegmentTask, early_s: float | None) -> None:
-    plan = _plan(task.plan)
     options = task.options
-    frames = plan.segment(task.number)
-    destination = SegmentDestination.of(task.destination, task.path, len(frames))
+    destination = SegmentDestination.of(task.destination, task.path, len(task.segment.frames))
     with silent(), ExitStack() as undo:
         source = undo.enter_context(
             SegmentSource(
-                open_input(options, [destination], threads=1),  # see `Film._plan`
-                plan.time_base,
-                frames,
+                open_input(options, [destination], threads=1),  # see `Film._plan_again`
+                task.segment,
                 rate=options.fps,
                 duration_s=options.duration,
                 early_s=early_s,
@@ -128,15 +124,6 @@ def silent() -> Iterator[None]:
         yield
     finally:
         _logger.removeFilter(is_printed)
-
-
-@lru_cache(maxsize=1)
-def _plan(path: Path) -> Plan:
-    try:
-        return Plan.load(path)
-    except (OSError, ValueError) as error:
-        fix = "use a folder for the output that all machines share at the same path"
-        raise SourceError(f"{path}: the plan cannot be read; {fix}") from error
 
 
 def without_part(options: RunOptions) -> RunOptions:
@@ -166,8 +153,7 @@ class SegmentSource(Source):
     Parameters
     ----------
     source : of the film
-    time_base : of the planned frames
-    frames : of the segment
+    segment : its planned frames
     rate, duration_s : of the film, as for `Pipeline`
     early_s : read from a key frame at least so much before the segment; None: from the start
     """
@@ -175,17 +161,16 @@ class SegmentSource(Source):
     def __init__(
         self,
         source: Source,
-        time_base: Fraction,
-        frames: tuple[PlannedFrame, ...],
+        segment: Segment,
         *,
         rate: Fraction | None,
         duration_s: float | None,
         early_s: float | None,
     ) -> None:
         self.name, self._source = source.name, source
-        self._time_base, self._frames = time_base, frames
+        self._time_base, self._frames = segment
         self._rate, self._duration_s, self._early_s = rate, duration_s, early_s
-        self.info = film_info(source.info, rate, frames=len(frames))
+        self.info = film_info(source.info, rate, frames=len(segment.frames))
 
     @property
     def bad_frames(self) -> int:
