@@ -136,7 +136,7 @@ COSTLY: dict[str, tuple[str, dict[str, Any]]] = {
     "WebP": ("RGBA", {"lossless": True, "method": 0, "exif": turned()}),
     "GIF": ("P", {"transparency": 0}),
     "AVIF": ("RGBA", {"subsampling": "4:4:4", "speed": 10, "exif": turned()}),
-    "HEIC": ("RGB", {"quality": 20, "enc_params": {"x265:preset": "ultrafast"}}),
+    "HEIC": ("RGB", {"quality": 20, "enc_params": {"preset": "ultrafast"}}),
 }
 
 
