@@ -9,6 +9,7 @@ import signal
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ import pytest
 from livemosaic import render
 from livemosaic.cluster import film as films
 from livemosaic.cluster.engine import Engine
+from livemosaic.cluster.film import FilmProgress
 from livemosaic.cluster.join import decoding_times
 from livemosaic.cluster.packets import PacketFile, PacketWriter
 from livemosaic.cluster.parts import own_parts
@@ -32,11 +34,14 @@ from livemosaic.cluster.plan import (
     find_cuts,
     next_first,
 )
+from livemosaic.control.options import RunOptions
 from livemosaic.errors import OptionError, SinkError, SourceError, UsageError
 from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame
+from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.processors import use_at_most
+from livemosaic.session import parse_outputs
 
 from .clips import make, need_encoder
 from .conftest import moving_pictures
@@ -641,6 +646,28 @@ def test_segments_are_rendered_while_the_film_is_planned(
     assert "1 of 4 segments are done already" in outcome.err
     assert out.read_bytes() == (tmp_path / "other.mp4").read_bytes()
     assert left(tmp_path) == ["in.mp4", "other.mp4", "out.mp4"]
+
+
+def test_the_number_of_frames_is_a_guess_until_the_plan_is_whole(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = film(tmp_path / "in.mp4", pts=[n * 1000 + 5000 * (n > 4) for n in range(40)])
+    outputs = (str(tmp_path / "out.mp4"),)
+    mosaic = MosaicSettings(scale=1, tile_px=8)
+    options = RunOptions(
+        input=str(source), outputs=outputs, mosaic=mosaic, resume=True, fps=Fraction(2)
+    )
+    use(monkeypatch, EagerEngine())
+    told: list[FilmProgress] = []
+    with films.Film(options, parse_outputs(options), gallery=gallery) as its:
+        assert not its.is_planned
+        its.run(lambda progress: told.append(replace(progress)))
+        assert its.is_planned
+    rendering = [it for it in told if it.phase == "rendering"]
+    assert (rendering[0].frames, rendering[0].total) == (0, 90)
+    assert [it.frames for it in rendering] == sorted(it.frames for it in rendering)
+    assert (rendering[-1].frames, rendering[-1].total) == (90, 90)
+    assert {it.phase for it in told} == {"rendering", "joining"}
 
 
 class TellingEngine(HereEngine):
