@@ -157,3 +157,11 @@ def video_times(path: Path) -> list[float]:
 def left(folder: Path) -> list[str]:
     """Names of everything in a folder, hidden files too."""
     return sorted(os.listdir(folder))
+
+
+def put_in_the_way(folder: Path, kind: str) -> None:
+    """Take the name of a folder by a "file" or a "dead link"; other kinds take none."""
+    if kind == "file":
+        folder.write_text("mine")
+    elif kind == "dead link":
+        folder.symlink_to(folder.parent / "away")

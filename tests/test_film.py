@@ -46,7 +46,7 @@ from livemosaic.session import parse_outputs
 from .clips import make, need_encoder
 from .conftest import moving_pictures
 from .gallery_files import write_photos
-from .program import Program, Run, left, needs_jit
+from .program import Program, Run, left, needs_jit, put_in_the_way
 
 pytestmark = needs_jit
 
@@ -761,10 +761,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_read(
 ) -> None:
     out = tmp_path / ("a" * 248 + ".mp4" if kind == "long name" else "out.mp4")
     folder = tmp_path / f"{out.name}.parts"
-    if kind == "file":
-        folder.write_text("mine")
-    elif kind == "dead link":
-        folder.symlink_to(tmp_path / "away")
+    put_in_the_way(folder, kind)
     source = tmp_path / "no-film.mp4"
     source.write_text("no film")
     before = left(tmp_path)

@@ -30,7 +30,7 @@ from livemosaic.media.image_reader import BadImage, read_image_file
 from livemosaic.unfinished import remove_unfinished
 
 from .gallery_files import write_photos
-from .program import ENVIRONMENT, finish, left, spawn
+from .program import ENVIRONMENT, finish, left, put_in_the_way, spawn
 
 STAMP = (1000, 5)
 
@@ -364,10 +364,7 @@ def test_no_room_for_shards(photos: Path, output: Path, tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made(photos: Path, tmp_path: Path, kind: str) -> None:
     output = tmp_path / ("a" * 244 + ".gallery" if kind == "long name" else "x.gallery")
     folder = tmp_path / f"{output.name}.shards"
-    if kind == "file":
-        folder.write_text("mine")
-    elif kind == "dead link":
-        folder.symlink_to(tmp_path / "away")
+    put_in_the_way(folder, kind)
     before = left(tmp_path)
     with (
         shard_makers(None, [photos], output, workers=1) as makers,

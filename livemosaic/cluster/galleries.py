@@ -50,7 +50,7 @@ def shard_makers(
     >>> with shard_makers("local:2", ["~/Pictures"], "my.gallery") as makers:  # doctest: +SKIP
     ...     build_gallery(["~/Pictures"], "my.gallery", makers=makers)
     """
-    # Not in a folder that goes before the workers do.
+    # What workers share is beside the gallery: the shards' folder is removed while they still run.
     folder = Path(output).parent if shards is None else shard_folder(output, shards)
     needed = Requirements(
         folders=tuple(sorted({_nearest(path) for path in paths})), shared=_nearest(folder)
