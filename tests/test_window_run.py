@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from livemosaic.sources.pattern import PatternSource
 
 from .program import COMMAND, ENVIRONMENT, Outcome, finish, needs_jit, pictures, spawn
+from .qr_reader import read_qr
 from .screen import SIZE, Screen, open_screen, until
 
 pytestmark = [needs_jit, pytest.mark.slow, pytest.mark.alone]
@@ -238,17 +239,12 @@ def stands(picture: U8, run: Live) -> bool:
 def test_the_qr_code_can_be_read(screen: Screen, tmp_path: Path) -> None:
     """With the text of `guests:`, from the start and after the key."""
     words = ("--qr", "--web", "0", "--guests", "party", "--no-config")
-
-    def code(picture: U8) -> str:
-        return str(cv2.QRCodeDetector().detectAndDecode(picture)[0])
-
     with live(screen, tmp_path, *words) as run:
-        picture = run.see(code, "the code")
-        address = code(picture)
+        address = read_qr(run.see(read_qr, "the code"))
         run.press("u")
-        run.see(lambda p: p[-200:, :200].mean() < 200 and not code(p), "no code")
+        run.see(lambda p: p[-200:, :200].mean() < 200 and not read_qr(p), "no code")
         run.press("u")
-        run.see(lambda p: code(p) == address, "the code again")
+        run.see(lambda p: read_qr(p) == address, "the code again")
         run.press("q")
         outcome = finish(run.process)
     assert f"guests: {address}" in outcome.lines
