@@ -39,6 +39,12 @@ def live_values(control: Control) -> dict[str, Any]:
     return values | {"tile": _plain(grid.tile_px), "columns": grid.columns}
 
 
+def counted_values(control: Control) -> tuple[int, dict[str, Any]]:
+    """`Control.changes`, and `live_values` that include so many, at least."""
+    changes = control.changes  # first: meanwhile another thread may change the state
+    return changes, live_values(control)
+
+
 def offered(control: Control, name: str) -> tuple[Any, ...]:
     """The only values that an option takes here, beside a colour; empty if there are others.
 

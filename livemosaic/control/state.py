@@ -244,6 +244,7 @@ class Control:
     snaps : returns the photos of `snap` that are no files; the pipeline sets it
     on_remove : removes a photo, see `remove_photo`; the pipeline sets it
     outside_at_start : the state's `outside` at the start
+    changes : how many calls of `change` the state includes, at least
     guests_url : the address at which guests upload photos; empty if there is none
 
     Examples
@@ -266,6 +267,7 @@ class Control:
         take("state", state, LiveState | None, "a LiveState")
         self._state = state or LiveState()
         self.outside_at_start = self._state.outside
+        self.changes = 0
         self._lock = threading.Lock()
         self.snapshot_requested = self.poster_requested = False
         self._message = ""
@@ -318,6 +320,7 @@ class Control:
                 others.setdefault("tile_px", halvable(settings.tile_px))  # itself if it can split
             self._state = replace(self._state, settings=replace(settings, **others), **own)
             self.profile = self.profile if profile is None else profile
+            self.changes += 1  # last: the state that is there now may be newer, not older
         self._tell("")
 
     def listen(self, listener: Listener) -> Callable[[], None]:

@@ -14,7 +14,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..control.actions import ACTIONS
-from ..control.live_values import change_values, live_values
+from ..control.live_values import change_values, counted_values
 from ..control.state import Control
 from ..errors import OptionError, UsageError
 from ..media.qr_code import qr_svg
@@ -87,7 +87,8 @@ class Application:
     async def _settings(self, request: Request) -> Response:
         if request.method == "PATCH":
             await self._change(request)
-        return JSONResponse(live_values(self._control))
+        changes, values = counted_values(self._control)
+        return JSONResponse(values, headers={schema.CHANGES_HEADER: str(changes)})
 
     async def _change(self, request: Request) -> None:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -16,7 +16,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ..control.live_values import live_values, unused
+from ..control.live_values import counted_values, unused
 from ..control.state import Control, LiveStats
 from ..errors import UsageError
 from .history import COLUMNS, History, stats_json
@@ -137,7 +137,8 @@ class Feed:
         return stats_json(stats, waiting=self._catalogue.waiting)
 
     def _values(self) -> dict[str, Any]:
-        return {"values": live_values(self._control), "unused": unused(self._control)}
+        changes, values = counted_values(self._control)
+        return {"changes": changes, "values": values, "unused": unused(self._control)}
 
 
 class _Page:

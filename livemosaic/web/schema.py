@@ -15,6 +15,8 @@ from .photos.limits import MAX_PHOTO
 from .photos.routes import FIELD, GUEST_HEADER, MAX_LISTED
 from .viewfinder import MAX_WIDTH, MIN_WIDTH
 
+CHANGES_HEADER = "Livemosaic-Changes"
+
 _COLOUR = "^#[0-9a-fA-F]{6}$"
 
 
@@ -85,6 +87,9 @@ def openapi(control: Control) -> dict[str, Any]:
         "503": {"description": "there are too many streams"},
     }
     number, whole, text = ({"type": name} for name in ("number", "integer", "string"))
+    count = {"schema": whole, "description": "how many changes the values include, at least"}
+    for operation in paths["/api/settings"].values():
+        operation["responses"]["200"]["headers"] = {CHANGES_HEADER: count}
     numbers = {"type": "object", "additionalProperties": number}
     codec = {"type": ["string", "null"], "description": "the video encoder"}
     output = {"name": text, "state": text, "frames": whole, "dropped": whole, "codec": codec}

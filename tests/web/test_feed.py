@@ -92,6 +92,18 @@ def test_people_see_the_changes_of_others(site: Site, client: httpx.Client) -> N
         assert site.control.take_message() == "saved a.png"  # the window gets it, too
 
 
+def test_states_have_the_number_of_their_changes(site: Site, client: httpx.Client) -> None:
+    """A page gets them on two ways, and so knows which is newer."""
+    with site.feed() as feed:
+        before = text(feed, "start")["changes"]
+        answer = client.patch("/api/settings", json={"tint": 0.25, "mirror": True})
+        assert text(feed, "values")["changes"] == before + 1
+    refused = client.patch("/api/settings", json={"tint": 7})
+    assert "Livemosaic-Changes" not in refused.headers
+    for its in (answer, client.get("/api/settings")):
+        assert its.headers["Livemosaic-Changes"] == str(before + 1)
+
+
 def test_the_number_of_pages(site: Site) -> None:
     with site.feed() as first:
         assert text(first, "pages")["count"] == 1

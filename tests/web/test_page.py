@@ -17,7 +17,7 @@ from PIL import Image
 from tests.browser import DESK, PHONE, Browser, Tab
 from tests.program import Run, left, needs_jit
 
-from .conftest import WAIT_S, Site, recorded, until
+from .conftest import WAIT_S, Site, recorded, served, until
 
 pytestmark = [pytest.mark.slow, needs_jit, pytest.mark.alone]
 
@@ -231,6 +231,162 @@ def test_an_answer_that_comes_late_takes_nothing_back(chromium: Browser, live: L
         assert tab.run("document.querySelector('[name=tint]').value") == "0.35"
 
 
+def hold_back(tab: Tab) -> None:
+    """Let each change of the page wait for `let_go`."""
+    tab.run(
+        "window.real = fetch, window.bodies = [], window.gates = [],"
+        "window.fetch = async (path, options) => {"
+        "  if (options.method === 'PATCH') {"
+        "    bodies.push(JSON.parse(options.body));"
+        "    await new Promise((go) => gates.push(go)); }"
+        "  return real(path, options); }, 0"
+    )
+
+
+def let_go(tab: Tab) -> None:
+    """Let the change go that waits, or the next one."""
+    tab.wait_for("gates.length")
+    tab.run("gates.shift()()")
+
+
+def pause(tab: Tab) -> None:
+    """Longer than a control keeps its own value after the answer."""
+    tab.run("new Promise((done) => setTimeout(done, 1200))")
+
+
+def test_a_control_keeps_its_value_until_the_answer(chromium: Browser, live: Live) -> None:
+    with chromium.tab() as tab:
+        opened(tab, live)
+        hold_back(tab)
+        operate(tab, "tint")
+        pause(tab)
+        assert tab.run("document.querySelector('[name=tint]').value") == "0.81"
+        let_go(tab)
+        tab.wait_for("values.tint === 0.81 && !isSending")
+        assert tab.run("document.querySelector('[name=tint]').value") == "0.81"
+        live.client.patch("/api/settings", json={"tint": 0.35})
+        tab.wait_for("document.querySelector('[name=tint]').value === '0.35'")
+
+
+def test_a_change_without_an_answer_is_given_up(chromium: Browser, live: Live) -> None:
+    with chromium.tab() as tab:
+        opened(tab, live)
+        tab.run(
+            "window.after = AbortSignal.timeout.bind(AbortSignal, 100),"
+            "AbortSignal.timeout = () => after(),"
+            "window.fetch = (_, { signal }) => new Promise((_, fail) => {"
+            "  signal.onabort = () => fail(signal.reason); }), 0"
+        )
+        operate(tab, "mirror")
+        assert tab.run("document.querySelector('[name=mirror]').checked")
+        tab.wait_for("document.querySelector('#toasts').textContent.includes('mirror: no answer')")
+        assert not tab.run("document.querySelector('[name=mirror]').checked")
+
+
+def test_a_refusal_concerns_its_option_only(chromium: Browser, live: Live) -> None:
+    with chromium.tab() as tab:
+        opened(tab, live)
+        hold_back(tab)
+        operate(tab, "mirror")
+        tab.run("change('tint', 7), 0")
+        operate(tab, "overlay")
+        overlay = tab.run("document.querySelector('[name=overlay]').value")
+        assert float(overlay) != live.values()["overlay"]
+        let_go(tab)
+        let_go(tab)
+        tab.wait_for("document.querySelector('#toasts').textContent.includes('tint: must be')")
+        tab.wait_for("document.querySelector('[name=tint]').value === '0.8'")
+        assert tab.run("document.querySelector('[name=overlay]').value") == overlay
+        let_go(tab)
+        until(lambda: live.values()["overlay"] == float(overlay))
+        tab.wait_for("!isSending")
+        assert tab.run("document.querySelector('[name=overlay]').value") == overlay
+        assert live.values()["mirror"]
+
+
+def test_a_later_change_comes_later(chromium: Browser, live: Live) -> None:
+    """A profile, which sets other options, does not undo what was changed after it."""
+    with chromium.tab() as tab:
+        opened(tab, live)
+        hold_back(tab)
+        operate(tab, "mirror")
+        for change in ("'tint', 0.1", "'profile', 'default'", "'tint', 0.2"):
+            tab.run(f"change({change}), 0")
+        for _ in range(3):
+            let_go(tab)
+        tab.wait_for("!isSending")
+        assert tab.run("bodies") == [{"mirror": True}, {"profile": "default"}, {"tint": 0.2}]
+        assert live.values()["tint"] == 0.2
+
+
+def test_a_button_that_is_pressed_twice_is_as_before(chromium: Browser, live: Live) -> None:
+    with chromium.tab() as tab:
+        opened(tab, live)
+        hold_back(tab)
+        operate(tab, "privacy")
+        operate(tab, "privacy")
+        let_go(tab)
+        let_go(tab)
+        tab.wait_for("!isSending")
+        assert tab.run("bodies") == [{"privacy": True}, {"privacy": False}]
+        assert not live.values()["privacy"]
+
+
+def test_an_earlier_state_that_comes_late_is_left_out(chromium: Browser, live: Live) -> None:
+    shown = "document.querySelector('[data-option=privacy]').getAttribute('aria-pressed')"
+    with chromium.tab() as tab:
+        opened(tab, live)
+        tab.run(
+            "window.pass = feed.onmessage, window.late = [], feed.onmessage = (it) => {"
+            "  const isText = typeof it.data === 'string';"
+            "  if (isText && JSON.parse(it.data).type === 'values') late.push(it);"
+            "  else pass(it); }, 0"
+        )
+        for count, is_on in ((1, True), (2, False)):
+            operate(tab, "privacy")
+            tab.wait_for(f"late.length === {count} && !isSending")
+            pause(tab)
+            assert tab.run(shown) == str(is_on).lower()
+            assert live.values()["privacy"] == is_on
+        tab.run("pass(late[0])")
+        assert tab.run(shown) == "false"
+        tab.run("pass(late[1])")
+        assert tab.run(shown) == "false"
+
+
+def test_a_number_that_is_being_entered_stays(chromium: Browser, live: Live) -> None:
+    field = "document.querySelector('[name=spotlight]')"
+    with chromium.tab() as tab:
+        opened(tab, live)
+
+        def enter(text: str) -> None:
+            tab.run(f"{field}.select()")
+            tab.type(text)
+
+        def change_elsewhere(spotlight: int, tint: float) -> None:
+            live.client.patch("/api/settings", json={"spotlight": spotlight, "tint": tint})
+            tab.wait_for(f"document.querySelector('[name=tint]').value === '{tint}'")
+
+        enter("7")
+        change_elsewhere(9, 0.35)
+        assert tab.run(f"{field}.value") == "7"
+        tab.type("\r")
+        until(lambda: live.values()["spotlight"] == 7)
+        tab.wait_for("!isSending && !kept.size")
+        enter("8")
+        change_elsewhere(6, 0.45)
+        assert tab.run(f"{field}.value") == "8"
+        enter("7")  # as it was: there is nothing to send
+        tab.run(f"{field}.blur()")
+        assert tab.run(f"{field}.value") == "6"
+        enter("0")
+        tab.type("-")  # no number
+        tab.type("\r")
+        assert tab.run(f"{field}.value") == "6"
+        change_elsewhere(5, 0.55)
+        assert tab.run(f"{field}.value") == "5"
+
+
 def test_a_wait_begins_before_the_page_is_ready(chromium: Browser) -> None:
     with chromium.tab() as tab:
         tab.run("setTimeout(() => { window.made = { late: { text: 'here' } }; }, 200)")
@@ -304,6 +460,28 @@ def test_quit_asks_first(chromium: Browser, own_site: Site) -> None:
         own_site.page.close()
         tab.wait_for("!document.querySelector('#lost').hidden")
         assert tab.run("document.querySelector('[name=tint]').disabled")
+
+
+def test_the_page_goes_on_with_a_later_run(
+    chromium: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one at the same address that has had fewer changes."""
+    monkeypatch.setenv("LIVEMOSAIC_WEB_TOKEN", "a-token-that-stays")
+    field = "document.querySelector('[name=spotlight]')"
+    with chromium.tab() as tab:
+        with served() as site:
+            for _ in range(9):
+                site.control.change(mirror=True)
+            tab.show(site.listener.url, size=DESK)
+            tab.wait_for(f"{FULL} && document.querySelector('[name=mirror]').checked")
+            tab.run(f"{field}.select()")
+            tab.type("7")
+            address = str(site.listener.port)
+        tab.wait_for("!document.querySelector('#lost').hidden")
+        with served(address=address):
+            tab.wait_for("document.querySelector('#lost').hidden")
+            tab.wait_for("!document.querySelector('[name=mirror]').checked")
+            assert tab.run(f"{field}.value") == "5"
 
 
 def test_a_stream_fills_the_page(chromium: Browser, live: Live) -> None:

@@ -2,12 +2,14 @@
 
 const query = `token=${encodeURIComponent(token)}`; // of pictures and sockets, which take no header
 
-async function ask(path, options = {}) {
+async function exchange(path, options = {}) {
   const answer = await fetch(path, { ...options, headers: { ...authorization, ...options.headers } });
   const body = await answer.json();
   if (!answer.ok) throw new Error(body.error ?? answer.statusText);
-  return body;
+  return { body, headers: answer.headers };
 }
+
+const ask = async (path, options) => (await exchange(path, options)).body;
 
 function show(message) {
   const note = element("p", {}, message);
@@ -35,7 +37,6 @@ const LOOKS = {
 const LONGEST_SLIDER = 4096;
 
 const controls = new Map(); // by option: { set(value), box }
-let values = {};
 
 function build(properties) {
   const placed = new Set(BUTTONS);
@@ -54,7 +55,7 @@ function build(properties) {
     const name = button.dataset.option;
     button.title = properties[name].description;
     controls.set(name, { box: button, set: (value) => button.setAttribute("aria-pressed", String(value)) });
-    button.addEventListener("click", () => change(name, !values[name]));
+    button.addEventListener("click", () => change(name, flip(button)));
   }
 }
 
@@ -100,16 +101,15 @@ function number(name, schema) {
       input.setAttribute("aria-valuetext", shown(value));
     };
     input.addEventListener("input", () => {
-      const value = sized(Number(input.value), values[name]);
-      set(value);
-      change(name, value);
+      change(name, sized(Number(input.value), values[name]));
     });
     return { box: element("div", {}, element("div", { class: "top" }, titled(name), output), input), set };
   }
   input.addEventListener("change", () => {
     if (input.value !== "" && input.checkValidity()) change(name, Number(input.value));
-    else { input.reportValidity(); input.value = values[name]; }
+    else { input.reportValidity(); release(name); }
   });
+  keepEntry(input, name);
   const side = element("span", { class: "row" }, input, ...(unit ? [element("span", { class: "quiet" }, unit)] : []));
   return { box: element("div", {}, element("div", { class: "line" }, titled(name), side)), set: (value) => { input.value = value; } };
 }
@@ -124,6 +124,7 @@ function sized(width, before) {
 function entry(name) {
   const input = element("input", { type: "text", ...basics(name) });
   input.addEventListener("change", () => change(name, input.value));
+  keepEntry(input, name);
   return { box: element("div", {}, titled(name), input), set: (value) => { input.value = value; } };
 }
 
@@ -167,41 +168,42 @@ function colourChoice(name, schema) {
   return { box: element("div", {}, titled(name), element("div", { class: "row" }, select, colour)), set };
 }
 
-// ---- changes: one request at a time, with the newest values ------------------------------
+// ---- what a control shows ----------------------------------------------------------------
 
-let waiting = {};
-let isSending = false;
-const touched = new Map(); // when this page changed an option last
-const SETTLED_MS = 700; // a slider does not jump back while it moves
+// A control keeps what its user has set until a moment after the answer, and what its user enters
+// until it is sent or left. Any other control shows the newest state that the page knows. States come
+// by the feed and with the answers to changes, in any order. Each has the number of changes that it
+// includes, and the page leaves out one that is older than its own. So the state that it knows after
+// an answer includes the change.
+let values = {};
+let changes = 0; // that `values` include
+const kept = new Map(); // by option: what its user did last
 
-async function change(name, value) {
-  waiting[name] = value;
-  touched.set(name, performance.now());
-  setTimeout(() => adopt(values), SETTLED_MS + 10);
-  if (isSending) return;
-  isSending = true;
-  while (Object.keys(waiting).length) {
-    const body = JSON.stringify(waiting);
-    waiting = {};
-    try {
-      const headers = { "Content-Type": "application/json" };
-      // The feed brings the values: an answer may come after the news of a later change.
-      await ask("api/settings", { method: "PATCH", headers, body });
-    } catch (error) {
-      show(error.message);
-      touched.clear();
-      adopt(values);
-    }
-  }
-  isSending = false;
+// Returns a function that releases the control, unless its user has gone on.
+function keep(name) {
+  const mine = {};
+  kept.set(name, mine);
+  return () => { if (kept.get(name) === mine) release(name); };
 }
 
-function adopt(now, unused) {
+function release(name) {
+  kept.delete(name);
+  controls.get(name).set(values[name]);
+}
+
+function keepEntry(input, name) {
+  let leave = () => {};
+  input.addEventListener("input", () => { leave = keep(name); });
+  input.addEventListener("blur", () => leave());
+}
+
+function adopt(count, now, unused) {
+  if (count < changes) return;
   const before = values;
   values = now;
-  const now_ms = performance.now();
+  changes = count;
   for (const [name, { box, set, note }] of controls) {
-    const isOwn = now_ms - (touched.get(name) ?? -Infinity) < SETTLED_MS;
+    const isOwn = kept.has(name);
     if (!isOwn) set(now[name]);
     const isNew = name in before && JSON.stringify(before[name]) !== JSON.stringify(now[name]);
     if (isNew && !isOwn && note) {
@@ -215,6 +217,43 @@ function adopt(now, unused) {
     } else if (unused) box.hidden = name in unused;
   }
   showBadges();
+}
+
+// ---- changes: one request at a time, for one option, so that a refusal concerns no other -----
+
+const unsent = new Map(); // by option: the newest change, in the order in which they were made
+let isSending = false;
+const SETTLED_MS = 700; // a slider does not jump to the nearest size while it moves
+const ANSWER_MS = 10000; // to wait for an answer
+
+async function change(name, value) {
+  controls.get(name).set(value);
+  unsent.delete(name); // to the end: a profile sets other options
+  unsent.set(name, { value, leave: keep(name) });
+  if (isSending) return;
+  isSending = true;
+  for (const [next, it] of unsent) { // also of those that come meanwhile
+    unsent.delete(next);
+    await send(next, it.value, it.leave);
+  }
+  isSending = false;
+}
+
+async function send(name, value, leave) {
+  const options = {
+    method: "PATCH",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ [name]: value }),
+    signal: AbortSignal.timeout(ANSWER_MS),
+  };
+  try {
+    const { body, headers } = await exchange("api/settings", options);
+    adopt(Number(headers.get("Livemosaic-Changes")), body);
+    setTimeout(leave, SETTLED_MS);
+  } catch (error) {
+    show(error.name === "TimeoutError" ? `${name}: no answer; try again` : error.message);
+    leave();
+  }
 }
 
 function showBadges() {
@@ -332,12 +371,14 @@ const TEXTS = {
   start(it) {
     columns = it.columns;
     lines = it.lines;
-    adopt(it.values, it.unused);
+    kept.clear();
+    changes = 0; // a later run counts anew
+    adopt(it.changes, it.values, it.unused);
     report(it.now);
     invite(it.guests);
   },
   photos: () => refreshPhotos(),
-  values: (it) => adopt(it.values, it.unused),
+  values: (it) => adopt(it.changes, it.values, it.unused),
   message: (it) => show(it.text),
   stats: (it) => report(it.now, it.line),
   pages(it) {
