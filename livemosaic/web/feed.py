@@ -26,8 +26,8 @@ from .viewfinder import MAX_WIDTH, MIN_WIDTH, Over, Shape, Viewfinder
 _PREVIEW_QUALITY = 75
 _MIN_INTERVAL_S = 1 / 20  # from one picture of a page to the next
 _MAX_PAGES = 32
-_MAX_MESSAGES = 16  # that wait for a page
 _REPLACED = ("values", "pages", "photos")
+_LIMITED, _MAX_WAITING = ("message", "stats"), 16  # of these, so many wait for a page
 _STATS_S = 1.0
 
 _TRY_LATER, _UNSUPPORTED = 1013, 1003  # codes of WebSockets
@@ -142,18 +142,21 @@ class Feed:
 
 
 class _Page:
-    """The texts that wait for one page. A newer one of `_REPLACED` takes the place of the older."""
+    """The texts that wait for one page. A newer one of `_REPLACED` takes the place of the older; of
+    `_LIMITED`, only the newest ones wait."""
 
     def __init__(self, socket: WebSocket) -> None:
         self.socket = socket
-        self._waiting: deque[dict[str, Any]] = deque(maxlen=_MAX_MESSAGES)
+        self._waiting: deque[dict[str, Any]] = deque()
         self._added = asyncio.Event()
 
     def add(self, item: dict[str, Any]) -> None:
         if item["type"] in _REPLACED:
-            others = [it for it in self._waiting if it["type"] != item["type"]]
-            self._waiting = deque(others, maxlen=_MAX_MESSAGES)
+            self._waiting = deque(it for it in self._waiting if it["type"] != item["type"])
         self._waiting.append(item)
+        limited = [it for it in self._waiting if it["type"] in _LIMITED]
+        if len(limited) > _MAX_WAITING:
+            self._waiting.remove(limited[0])
         self._added.set()
 
     async def send_texts(self) -> None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection
 
+from livemosaic.control.state import LiveStats
 from tests.fakes import pipeline_threads
 
 from .conftest import WAIT_S, Site, decoded, until, wait_for_the_end
@@ -150,6 +151,32 @@ def test_many_changes_are_few_messages(site: Site) -> None:
         for number in range(200):
             site.control.change(tint=number / 200)
         until(lambda: text(feed, "values")["values"]["tint"] == 199 / 200)
+
+
+def test_many_messages_hide_no_change(own_site: Site) -> None:
+    """They may all wait, such as for a phone with a weak signal."""
+    control, reached, goes_on = own_site.control, threading.Event(), threading.Event()
+    with own_site.feed() as feed:
+        text(feed, "start")
+        stats = control.live_stats()
+
+        def wait() -> LiveStats:  # on the thread of the feed
+            reached.set()
+            goes_on.wait(WAIT_S)
+            return stats
+
+        control.live_stats = wait
+        assert reached.wait(WAIT_S)
+        control.change(tint=0.25)
+        for number in range(100):
+            control.notify(str(number))
+        goes_on.set()
+        items: list[dict[str, Any]] = []
+        while not items or items[-1].get("text") != "99":
+            items.append(json.loads(feed.recv(timeout=WAIT_S)))
+    changes = [item["values"]["tint"] for item in items if item["type"] == "values"]
+    assert changes == [0.25]
+    assert [item["type"] for item in items].count("message") < 50  # the newest
 
 
 def test_the_end_closes_everything(own_site: Site) -> None:
