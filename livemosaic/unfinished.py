@@ -16,6 +16,7 @@ from .priority import FLAGS
 # Sets, because changing or copying one is a single step: a signal handler may come between any two
 # steps of the main thread, and must not wait for a lock.
 _unfinished: set[Path] = set()
+_folders: set[Path] = set()
 _completed: set[str] = set()
 _helpers: set[subprocess.Popen[Any]] = set()
 
@@ -25,9 +26,15 @@ def add_unfinished(path: Path) -> None:
     _unfinished.add(path)
 
 
+def add_new_folder(path: Path) -> None:
+    """Note a folder, before it is made, that goes if it is empty: others may have files in it."""
+    _folders.add(path)
+
+
 def forget_unfinished(path: Path) -> None:
-    """The file or folder has been moved or removed."""
+    """The file or folder has been moved or removed, or is to stay."""
     _unfinished.discard(path)
+    _folders.discard(path)
 
 
 def start_helper(
@@ -84,6 +91,9 @@ def remove_unfinished() -> None:
             shutil.rmtree(path, ignore_errors=True)
         with contextlib.suppress(OSError):
             path.unlink()
+    for path in list(_folders):
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -24,7 +25,8 @@ from livemosaic.cluster.requirements import Requirements, token_in
 from livemosaic.errors import GalleryError
 from livemosaic.gallery import build_gallery, video_frames
 from livemosaic.gallery import shards as shards_module
-from livemosaic.gallery.shards import Shard, ShardMakers, cut_into_shards, make_shard
+from livemosaic.gallery.shards import Shard, ShardFolder, ShardMakers, cut_into_shards, make_shard
+from livemosaic.media.atomic_write import atomic_write
 from livemosaic.media.folder_in_use import FolderInUse
 from livemosaic.media.image_reader import BadImage, read_image_file
 from livemosaic.unfinished import remove_unfinished
@@ -375,6 +377,20 @@ def test_a_folder_that_cannot_be_made(photos: Path, tmp_path: Path, kind: str) -
     assert left(tmp_path) == before
     build_gallery(photos, output, shards=tmp_path / "kept", tile_px=16)
     assert left(tmp_path) == sorted([*before, "kept", output.name])
+
+
+@pytest.mark.parametrize("with_others", [True, False])
+def test_an_interrupted_build_leaves_the_shards_of_another(
+    with_others: bool, tmp_path: Path
+) -> None:
+    """They use one folder, which the build has made that is interrupted before its first shard."""
+    path = tmp_path / "x.gallery.shards"
+    with ShardFolder(path, keep=False), contextlib.suppress(OSError), atomic_write(path / "own"):
+        if with_others:
+            (path / "other.shard").touch()
+        remove_unfinished()
+        assert left(tmp_path) == ([path.name] if with_others else [])
+        assert [*files(path)] == (["other.shard"] if with_others else [])
 
 
 def test_a_worker_that_does_not_find_a_photo(photos: Path, output: Path) -> None:

@@ -41,7 +41,7 @@ from ..errors import GalleryError, words_of
 from ..jit import source_digest
 from ..media.atomic_write import atomic_write, remove_remains
 from ..media.folder_in_use import FolderInUse
-from ..unfinished import add_unfinished, forget_unfinished
+from ..unfinished import add_new_folder, forget_unfinished
 from .batches import BATCH, Batch, file_cut, in_groups, read_all
 from .file_format import ARRAYS, OPTIONAL
 from .recipe import SHARDS, Recipe
@@ -351,7 +351,7 @@ class ShardFolder:
     def _make(self) -> None:
         """Make the folder, unless there is one."""
         if not os.path.lexists(self.path):
-            add_unfinished(self.path)  # until it has a shard
+            add_new_folder(self.path)  # until it has a shard
             with contextlib.suppress(FileExistsError):
                 self.path.mkdir()
                 self._may_go = True
