@@ -55,6 +55,10 @@ def processors(_: int) -> tuple[int, int, int]:
     return usable_cores(), codec_threads(), cv2.getNumThreads()
 
 
+def variable(name: str) -> str | None:
+    return os.environ.get(name)
+
+
 def session(_: int) -> tuple[int, int]:
     return os.getsid(0), os.nice(0)
 

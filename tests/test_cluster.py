@@ -179,6 +179,24 @@ def test_a_worker_that_takes_long_to_start_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_speed_of_dasks_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They keep freed memory for the next picture, and sleep while there is nothing to do."""
+    psutil = pytest.importorskip("psutil")
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    with open_engine("local:1") as engine:
+        variables = ["MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS"]
+        assert sorted(engine.run(tasks.variable, variables)) == [(0, None), (1, "1")]
+        processes = psutil.Process().children(recursive=True)
+
+        def wakes() -> int:
+            return sum(process.num_ctx_switches().voluntary for process in processes)
+
+        before = wakes()
+        time.sleep(3)
+        assert wakes() - before < 60  # 150 by Dask's default
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of Unix")
 @pytest.mark.parametrize("guard", [True, False])
 def test_a_worker_that_is_killed_while_it_starts(guard: bool, tmp_path: Path) -> None:

@@ -36,16 +36,24 @@ _POLL_S = 0.25  # between two looks whether to stop
 _RESULT_S = 5.0  # for a result to come from its worker
 _CLOSE_S = 10.0
 
-# Of a cluster of our own. The profiler interrupts a worker a hundred times a second.
+# Of a cluster of our own. The profiler interrupts a worker a hundred times a second, and the tick
+# each process, fifty times.
 _CONFIG = {
     "distributed.worker.profile.enabled": False,
     "distributed.diagnostics.nvml": False,
+    "distributed.admin.tick.interval": "1s",
     "distributed.admin.tick.limit": "1h",
+    "distributed.admin.system-monitor.interval": "10s",
     # On a busy machine a worker takes longer to start again than Dask waits for it.
     "distributed.deploy.lost-worker-timeout": "1h",
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
 }
+
+_ENVIRONMENT = "distributed.nanny.pre-spawn-environ"
+# With it, workers give the memory of each picture back to the system, which has to clear it again
+# for the next one.
+_TRIM = "MALLOC_TRIM_THRESHOLD_"
 
 _logger = logging.getLogger("livemosaic")
 
@@ -108,9 +116,11 @@ class DaskWorkers(Workers):
                 scratch = Part(Path(tempfile.gettempdir(), "livemosaic-workers"), folder=True)
                 cleanup.callback(scratch.remove)
                 folder = str(scratch.path)
+                environment = dict(dask.config.get(_ENVIRONMENT))
+                environment.pop(_TRIM, None)
+                own = {_ENVIRONMENT: environment, "temporary-directory": folder}
                 # For the whole run: it says what is done when a worker ends, too.
-                own = dask.config.set(_CONFIG | {"temporary-directory": folder})
-                cleanup.enter_context(own)
+                cleanup.enter_context(dask.config.set(_CONFIG | own))
                 cluster = distributed.LocalCluster(
                     n_workers=count,
                     threads_per_worker=1,
