@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 import struct
 import threading
@@ -165,12 +166,19 @@ def test_a_picture_is_verified_when_it_is_read(file: Path, large: None, array: s
     rows = getattr(gallery, array)
     assert (rows.shape, rows.dtype, rows.ndim) == (whole.shape, whole.dtype, whole.ndim)
     if array != "features":  # of which all are one block
-        for good in (0, slice(0, -1), [1, 0], -2, np.arange(len(rows)) < len(rows) - 1, (0, 1, 2)):
+        but_last = np.arange(len(rows)) < len(rows) - 1
+        for good in (0, slice(0, -1), [1, 0], -2, but_last, (0, 1, 2), np.array([1, -2, 1])):
             np.testing.assert_array_equal(rows[good], whole[good])
+        for none in (np.empty(0, np.int32), np.empty((0, 2), np.int32)):
+            assert rows[none].shape == whole[none].shape
+        for beyond in (len(rows), -len(rows) - 1):
+            with pytest.raises(IndexError):
+                rows[np.array([0, beyond])]
     uses: list[Callable[[], object]] = [
         lambda: rows[-1],
         lambda: rows[len(rows) - 1],
         lambda: rows[[0, -1]],
+        lambda: rows[np.array([0, -1])],
         lambda: rows[:],
         lambda: rows[::-1],
         lambda: rows[...],
@@ -286,6 +294,29 @@ def test_a_cut_off_file_is_refused(file: Path, large: None) -> None:
         file.write_bytes(data[:keep])
         with pytest.raises(GalleryError, match="cut off"):
             Gallery.open(file)
+
+
+@pytest.mark.skipif(not hasattr(os, "pread"), reason="the system ends the process")
+def test_a_file_that_is_cut_off_while_it_is_open(file: Path, large: None) -> None:
+    """Chosen tiles are read from the file, not by way of its map."""
+    gallery, shown = Gallery.open(file), np.array([5, 3])
+    whole = gallery.tiles[shown]
+    np.testing.assert_array_equal(gallery.tiles[shown], whole)
+    os.truncate(file, header_of(file.read_bytes())[1]["arrays"]["tiles"]["offset"])
+    with pytest.raises(GalleryError, match=r"my\.gallery.*cut off.*gallery build"):
+        gallery.tiles[shown]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system has no such folder")
+def test_a_gallery_that_is_gone_has_no_open_file(file: Path, large: None) -> None:
+    def open_files() -> list[str]:
+        links = Path("/proc/self/fd").iterdir()
+        return [name for it in links if (name := os.path.realpath(it)) == str(file)]
+
+    gallery = Gallery.open(file)
+    assert open_files()
+    del gallery
+    assert not open_files()
 
 
 def test_a_file_of_version_2(file: Path) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..jit import Bools
+
+ReadBlocks = Callable[[Sequence[int]], Sequence[bytes]]
 
 # A block of small rows, such as those of features, has about so many bytes.
 _BLOCK_BYTES = 2**16
@@ -62,10 +64,15 @@ class Blocks:
 
     def are_whole(self, numbers: NDArray[np.integer[Any]]) -> bool:
         """Whether some blocks have their checksums."""
-        # A live picture may wait for thousands of tiles.
-        data, size, crc32 = self._data, self._bytes, zlib.crc32
-        sums = [crc32(data[at : at + size]) for at in (numbers.astype(np.int64) * size).tolist()]
-        return bool(sums == self._sums[numbers].tolist())
+        data, size = self._data, self._bytes
+        at = (numbers.astype(np.int64) * size).tolist()
+        return self.are_sums_of((data[begin : begin + size] for begin in at), numbers)
+
+    def are_sums_of(
+        self, blocks: Iterable[bytes | memoryview], numbers: NDArray[np.integer[Any]]
+    ) -> bool:
+        """Whether the checksums of some numbers are those of these blocks."""
+        return bool(list(map(zlib.crc32, blocks)) == self._sums[numbers].tolist())
 
     def is_whole(self) -> bool:
         """Whether all blocks have their checksums."""
@@ -82,6 +89,7 @@ class CheckedRows:
     rows : the array
     blocks : of `together` rows each
     damaged : makes the error for a block that does not have its checksum
+    read : reads blocks from the file itself, from their numbers; only for blocks of one row
     """
 
     def __init__(
@@ -90,16 +98,19 @@ class CheckedRows:
         blocks: Blocks,
         together: int,
         damaged: Callable[[], Exception],
+        read: ReadBlocks | None = None,
     ) -> None:
         self.shape, self.dtype, self.ndim = rows.shape, rows.dtype, rows.ndim
         self._rows, self._blocks, self._together = rows, blocks, together
-        self._damaged = damaged
+        self._damaged, self._read = damaged, read
         self._known: Bools = np.zeros(len(blocks), np.bool_)  # which blocks are whole
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, which: Any) -> Any:
+        if self._read is not None and _are_numbers(which):
+            return self._read_rows(which, self._read)
         self._verify(which[0] if isinstance(which, tuple) and which else which)
         return self._rows[which]
 
@@ -108,6 +119,20 @@ class CheckedRows:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._verified(), name)
+
+    def _read_rows(self, which: NDArray[Any], read: ReadBlocks) -> NDArray[Any]:
+        """Some rows, a copy. The system would map 15 pages around each mapped one, and unmap them
+        again, which takes twice as long as to read and verify it."""
+        numbers = np.where(which < 0, which + len(self), which)
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(self):
+            raise IndexError(f"there are {len(self)} rows")
+        blocks = read(numbers.tolist())
+        new = np.flatnonzero(~self._known[numbers])
+        if not self._blocks.are_sums_of([blocks[it] for it in new.tolist()], numbers[new]):
+            raise self._damaged()
+        self._known[numbers] = True
+        made = np.frombuffer(bytearray().join(blocks), self.dtype)
+        return made.reshape(len(numbers), *self.shape[1:])
 
     def _verified(self) -> NDArray[Any]:
         """The array, after reading all of it."""
@@ -129,3 +154,8 @@ class CheckedRows:
         if not self._blocks.are_whole(new):
             raise self._damaged()
         self._known[new] = True
+
+
+def _are_numbers(which: Any) -> bool:
+    """Whether rows are chosen by an array of their numbers."""
+    return isinstance(which, np.ndarray) and which.ndim == 1 and which.dtype.kind in "iu"

@@ -8,7 +8,8 @@ import json
 import mmap
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +25,7 @@ from .file_format import (
     INDEX,
     LARGE,
     OPTIONAL,
+    PICTURES,
     SUM,
     Refuse,
     check_arrays,
@@ -103,6 +105,25 @@ class StoredIndex:
         return found
 
 
+class _Reader:
+    """Reads blocks of one size of an open file, for any number of threads at once."""
+
+    def __init__(self, file: int, begin: int, size: int, refuse: Refuse) -> None:
+        self._file, self._begin, self._size, self._refuse = os.dup(file), begin, size, refuse
+        weakref.finalize(self, os.close, self._file)
+
+    def __call__(self, numbers: Sequence[int]) -> list[bytes]:
+        """The blocks of some numbers; `GalleryError` if they cannot be read."""
+        file, begin, size, pread = self._file, self._begin, self._size, os.pread
+        try:
+            blocks = [pread(file, size, begin + number * size) for number in numbers]
+        except OSError as error:
+            raise self._refuse(words_of(error)) from None
+        if any(len(it) < size for it in blocks):
+            raise self._refuse("it is cut off")
+        return blocks
+
+
 class FileContent:
     """What is in a gallery file.
 
@@ -113,8 +134,11 @@ class FileContent:
     digest : SHA-256, another one for any other content
     """
 
-    def __init__(self, data: mmap.mmap | bytes, path: Path, *, fix: str = "") -> None:
-        """Errors name the `path`; `fix` is what to do if the file is damaged."""
+    def __init__(
+        self, data: mmap.mmap | bytes, path: Path, *, fix: str = "", file: int | None = None
+    ) -> None:
+        """Errors name the `path`; `fix` is what to do if the file is damaged. `file` is its
+        descriptor if it is mapped."""
         self._refuse = refuse = partial(_refusal, path, fix=fix)
         if not len(data):
             raise refuse("it is empty")
@@ -131,7 +155,7 @@ class FileContent:
             dtypes = ARRAYS | OPTIONAL
             self.arrays = {name: _array(view, entries[name], dtypes[name][0]) for name in there}
             self._sums = np.frombuffer(view, SUM, prefix.sums, prefix.begin)
-            self._check_blocks(by_block=prefix.by_block)
+            self._check_blocks(file, by_block=prefix.by_block)
             check_arrays(self.arrays)
             check_header(header, photos=len(self.arrays["photo_start"]) - 1)
         except GalleryError:
@@ -139,7 +163,7 @@ class FileContent:
         except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
             raise refuse(f"its header is not valid ({error})") from None
 
-    def _check_blocks(self, *, by_block: bool) -> None:
+    def _check_blocks(self, file: int | None, *, by_block: bool) -> None:
         """Verify the arrays, or let the large ones of a large file be verified as they are read."""
         self._all: dict[str, Blocks] = {}
         self._pages = [
@@ -156,7 +180,11 @@ class FileContent:
             self._all[name] = blocks
             if is_large and name in LARGE:
                 damaged = partial(self._refuse, DAMAGED)
-                checked = CheckedRows(rows, blocks, together, damaged)
+                read = None
+                by_one = name in PICTURES and together == 1 and len(rows)
+                if by_one and file is not None and hasattr(os, "pread"):  # Windows has none
+                    read = _Reader(file, int(entry["offset"]), rows[0].nbytes, self._refuse)
+                checked = CheckedRows(rows, blocks, together, damaged, read)
                 self.arrays[name] = cast(NDArray[Any], checked)
             elif not (is_large and name in INDEX) and not blocks.is_whole():
                 raise self._refuse(DAMAGED)

@@ -81,7 +81,7 @@ class Gallery:
     ) -> None:
         """Read a gallery from its bytes, which may be a mapped `file`; `fix` is what to do if it is
         damaged."""
-        self._content = content = FileContent(data, path or Path(name), fix=fix)
+        self._content = content = FileContent(data, path or Path(name), fix=fix, file=file)
         arrays, header = content.arrays, content.header
         self.name = name
         self.path = path
