@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from livemosaic.gallery.gallery import Gallery
-from livemosaic.media.colour import Colour, bgr_to_i420
+from livemosaic.media.colour import Colour, bgr_to_i420, bgr_to_ycbcr
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.compositor import Canvas, Compositor, Part
 from livemosaic.mosaic.grid import Grid
@@ -35,6 +35,23 @@ def test_tiles_are_the_gallery_resized(gallery: Gallery, px: int) -> None:
         y, u, v = bgr_to_i420(np.asarray(expected, np.uint8), COLOUR)
         for plane, right in ((store.y, y), (store.u, u), (store.v, v)):
             assert np.abs(plane[slot].astype(int) - right).max() <= 1
+
+
+@pytest.mark.parametrize("overlay", [0.0, 0.3])
+def test_planes_are_rounded_as_by_opencv(gallery: Gallery, overlay: float) -> None:
+    """In the size of the gallery's tiles, which is 32 pixels: every sample is the same."""
+    store = TileCache(gallery, tile=(32, 32), colour=COLOUR, overlay=(overlay, overlay))
+    slots = store.slots(np.arange(len(gallery), dtype=np.int32))
+    scaled = np.floor(np.arange(256) * (1 - overlay) + 1e-9).astype(np.uint8)
+    for tile, slot in zip(gallery.tiles, slots, strict=True):
+        ycbcr = bgr_to_ycbcr(tile, COLOUR)
+        y, u, v = cv2.split(scaled[ycbcr])
+        np.testing.assert_array_equal(store.y[slot], y)
+        for plane, full in ((store.u, u), (store.v, v)):
+            small = cv2.resize(full, (16, 16), interpolation=cv2.INTER_AREA)
+            np.testing.assert_array_equal(plane[slot], small)
+        np.testing.assert_allclose(store.means[slot], ycbcr.mean(axis=(0, 1)), rtol=1e-6)
+        np.testing.assert_allclose(store.deviations[slot], ycbcr[..., 0].std(), rtol=1e-5)
 
 
 def test_tiles_leave_room_for_the_original(gallery: Gallery) -> None:
