@@ -303,6 +303,31 @@ def test_dask_is_missing(tmp_path: Path) -> None:
     assert outcome.lines[-1].endswith("pip install 'livemosaic[cluster]'")
 
 
+PICTURES = """
+import sys
+from livemosaic.cluster.requirements import Requirements, facts_of
+print(facts_of(Requirements())["pictures"], "livemosaic.cluster.probe" in sys.modules)
+"""
+
+
+def test_the_pictures_of_a_process_are_made_once(tmp_path: Path) -> None:
+    """What workers are compared by; a digest that is damaged is made again."""
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "1"}
+
+    def pictures() -> list[str]:
+        outcome = finish(spawn(command=(sys.executable, "-c", PICTURES), env=environment, cwd=ROOT))
+        assert outcome.code == 0, outcome.err
+        return outcome.out.split()
+
+    first, made = pictures()
+    assert made == "True"
+    assert pictures() == [first, "False"]
+    (path,) = tmp_path.rglob("pictures-*")
+    path.write_text("")
+    assert pictures() == [first, "True"]
+    assert pictures() == [first, "False"]
+
+
 # ---- a cluster of Dask's programs --------------------------------------------------------
 
 

@@ -276,12 +276,11 @@ def next_first(
     """
     begin_s, end_s = times[first], times[-1]
     latest_s = min(begin_s + LONGEST_S, end_s - SHORTEST_S)
+    if end_s - begin_s <= LONGEST_S if is_whole else latest_s < begin_s + LONGEST_S:
+        return None
     low = bisect_left(times, begin_s + SHORTEST_S, first)
     high = bisect_right(times, latest_s, first)
-    if is_whole:
-        if end_s - begin_s <= LONGEST_S:
-            return None
-    elif latest_s < begin_s + LONGEST_S or len(times) < high + _AROUND:
+    if not is_whole and len(times) < high + _AROUND:
         return None
     usual_s = begin_s + USUAL_S
     if cuts := find_cuts(scores, range(low, high)):

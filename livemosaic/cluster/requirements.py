@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import platform
+import re
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from ..errors import ClusterError, words_of
-from ..jit import write_error
+from ..jit import cache_folder, write_error
+from ..media.atomic_write import atomic_write
 from ..unfinished import add_unfinished, forget_unfinished
 
 # The facts of a worker by their name in messages. Only those that differ are shown.
@@ -30,6 +34,8 @@ _PACKAGES = ("numpy", "numba", "llvmlite", "av", "pillow", "pillow-heif", "sciki
 # Of a file, in equal distances: reading a film or a large gallery as a whole takes minutes. The
 # first bytes of a gallery have the SHA-256 of all others.
 _SAMPLES, _SAMPLE = 16, 2**16
+
+_DIGEST = re.compile("[0-9a-f]{12}")  # of pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +118,22 @@ def _facts_of_process() -> Facts:
 
 @functools.cache
 def _pictures() -> str:
+    """The digest of the pictures of this process. Making them takes as long as a start, so it is
+    kept beside the kernels, which are those of this processor."""
+    from numba import config
+
+    settings: Any = config
+    facts = json.dumps([_facts_of_process(), bool(settings.DISABLE_JIT)])
+    path = cache_folder() / f"pictures-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
+    with contextlib.suppress(OSError, ValueError):
+        if _DIGEST.fullmatch(kept := path.read_text()):
+            return kept
     from .probe import probe
 
-    return probe()
+    digest = probe()
+    with contextlib.suppress(OSError), atomic_write(path) as file:
+        file.write(digest.encode())
+    return digest
 
 
 def _version(package: str) -> str:
