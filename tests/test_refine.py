@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from livemosaic.gallery import build_gallery
 from livemosaic.gallery.gallery import Gallery
 from livemosaic.gallery.layout_features import cell_lab, points_to_lab
+from livemosaic.gallery.layout_index import layout_index
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.grid import Grid
 from livemosaic.mosaic.match.refine import RefiningMatcher
@@ -174,3 +176,28 @@ def open_still(path: Path) -> Iterator[Frame]:
     assert source.info.still
     yield from (item for item in source if isinstance(item, Frame))
     source.close()
+
+
+@pytest.mark.parametrize("large_gallery", [0, 10**6])
+def test_in_a_large_gallery_the_first_pass_searches_more(large_gallery: int) -> None:
+    """Any other gallery is searched as a whole in each pass."""
+    rng = np.random.default_rng(0)
+    points = rng.integers(0, 256, (9000, 4, 4, 3), np.uint8)
+    gallery = Gallery.from_images(list(points), tile=8, crops=0, clusters=4)
+    searched: list[int] = []
+
+    class Noting(RefiningMatcher):
+        def choose(self, cells: NDArray[np.int32], active: int) -> None:
+            searched.append(self.rules.max_probes)
+            super().choose(cells, active)
+
+    make = partial(Noting, large_gallery=large_gallery)
+    mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=1), matcher=make)
+    mosaic.apply(moving_pictures(1, seed=0)[0])
+    clusters = len(layout_index(gallery).start) - 1
+    assert clusters > 128
+    later = clusters if large_gallery else 128
+    assert searched == [clusters, *[later] * (len(searched) - 1)]
+    assert len(searched) > 2
+    assert isinstance(mosaic.matcher, RefiningMatcher)
+    assert mosaic.matcher.rules.max_probes == clusters

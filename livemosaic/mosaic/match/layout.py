@@ -45,7 +45,7 @@ _PROMISING_UNTINTED = 2.1
 _LARGE_GALLERY = 100_000
 _LARGE_PROBES, _LARGE_TRIES = 3, 2
 # A single picture may take longer: its cells all choose at once, and what is near is soon taken.
-_LARGE_PROBES_UNHURRIED = 128
+_LARGE_PROBES_UNHURRIED = 256
 # Where clusters are in groups (see `Groups`), of so many groups, which leaves the time for more
 # clusters and tiles. Live, twice the groups find nothing better, even with a million tiles.
 _GROUPS, _GROUPS_UNHURRIED = 8, 64
@@ -137,7 +137,8 @@ class LayoutMatcher(Matcher):
         penalties = (index.residual + penalties).astype(np.float32)
         probes, tries = len(index.start) - 1, _TRIES
         grouped = len(index.groups.slots) > 2
-        if len(index.variant) > large_gallery:
+        self._is_large = len(index.variant) > large_gallery
+        if self._is_large:
             most, tries = _LARGE_PROBES, _LARGE_TRIES
             if grouped:
                 most, tries = _GROUPED_PROBES, _GROUPED_TRIES
