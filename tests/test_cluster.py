@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import cv2
 import dask
 import pytest
 
@@ -310,22 +311,34 @@ print(facts_of(Requirements())["pictures"], "livemosaic.cluster.probe" in sys.mo
 """
 
 
+def pictures(folder: Path, **environment: str) -> tuple[str, bool]:
+    """The digest of a process, and whether it has made the pictures."""
+    environment |= {"NUMBA_CACHE_DIR": str(folder), "NUMBA_DISABLE_JIT": "1"}
+    outcome = finish(spawn(command=(sys.executable, "-c", PICTURES), env=environment, cwd=ROOT))
+    assert outcome.code == 0, outcome.err
+    digest, made = outcome.out.split()
+    return digest, made == "True"
+
+
 def test_the_pictures_of_a_process_are_made_once(tmp_path: Path) -> None:
     """What workers are compared by; a digest that is damaged is made again."""
-    environment = {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_DISABLE_JIT": "1"}
-
-    def pictures() -> list[str]:
-        outcome = finish(spawn(command=(sys.executable, "-c", PICTURES), env=environment, cwd=ROOT))
-        assert outcome.code == 0, outcome.err
-        return outcome.out.split()
-
-    first, made = pictures()
-    assert made == "True"
-    assert pictures() == [first, "False"]
+    first, made = pictures(tmp_path)
+    assert made
+    assert pictures(tmp_path) == (first, False)
     (path,) = tmp_path.rglob("pictures-*")
     path.write_text("")
-    assert pictures() == [first, "True"]
-    assert pictures() == [first, "False"]
+    assert pictures(tmp_path) == (first, True)
+    assert pictures(tmp_path) == (first, False)
+
+
+def test_each_processor_makes_its_own_pictures(tmp_path: Path) -> None:
+    """Also where kernels are compiled for another one, so that all use the same."""
+    features = re.findall(r"\*(\S+)(?!\S)", cv2.getCPUFeaturesLine())
+    there = [name for name in features if not name.endswith("?")]  # the processor has it
+    if not there:
+        pytest.skip("OpenCV uses no more than each processor has")
+    assert pictures(tmp_path)[1]
+    assert pictures(tmp_path, OPENCV_CPU_DISABLE=there[-1])[1]
 
 
 # ---- a cluster of Dask's programs --------------------------------------------------------

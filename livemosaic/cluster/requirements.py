@@ -119,11 +119,16 @@ def _facts_of_process() -> Facts:
 @functools.cache
 def _pictures() -> str:
     """The digest of the pictures of this process. Making them takes as long as a start, so it is
-    kept beside the kernels, which are those of this processor."""
+    kept beside the kernels."""
+    import cv2
+    import numpy as np
     from numba import config
 
     settings: Any = config
-    facts = json.dumps([_facts_of_process(), bool(settings.DISABLE_JIT)])
+    # The folder's name has only what kernels are compiled for: NUMBA_CPU_NAME makes it the same for
+    # different processors. OpenCV and NumPy choose their code by the processor itself.
+    features = [cv2.getCPUFeaturesLine(), np.show_config("dicts")["SIMD Extensions"]]
+    facts = json.dumps([_facts_of_process(), bool(settings.DISABLE_JIT), features])
     path = cache_folder() / f"pictures-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
     with contextlib.suppress(OSError, ValueError):
         if _DIGEST.fullmatch(kept := path.read_text()):
