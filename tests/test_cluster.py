@@ -289,6 +289,14 @@ def test_engines_that_exist() -> None:
         check_cluster(where)
 
 
+def test_more_processes_than_a_machine_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("livemosaic.cluster.engine.usable_cores", lambda: 2)
+    check_cluster("local:32")
+    for where in ("local:33", "local:9999"):
+        with pytest.raises(OptionError, match=r"too many processes .*; .* at most local:32$"):
+            check_cluster(where)
+
+
 @pytest.mark.slow
 def test_no_scheduler() -> None:
     with pytest.raises(ClusterError, match=r"^tcp://127\.0\.0\.1:9: there is no scheduler: "):

@@ -31,18 +31,23 @@ _logger = logging.getLogger("livemosaic")
 _POLL_S = 0.25  # between two looks whether to stop
 _GLANCE_S = 0.01  # for news, while there are tasks to be made
 _MOST_ENDS = 3  # of its workers by one task
+_MOST_PROCESSES = 16  # of `local:N`, for each processor: thousands would use up the memory
 
 _ADDRESS = re.compile(r"(?:tcp|tls)://(?:\[[0-9a-fA-F:.]+\]|[\w.-]+):([0-9]{1,5})", re.ASCII)
 _LOCAL = re.compile(r"local(?::([1-9][0-9]{0,3}))?", re.ASCII)
 
 
 def check_cluster(where: str) -> None:
-    """Raise `OptionError` for an engine that does not exist."""
-    address = _ADDRESS.fullmatch(where)
-    if not _LOCAL.fullmatch(where) and not (address and 0 < int(address[1]) <= 65535):
+    """Raise `OptionError` for an engine that does not exist, or has too many processes."""
+    address, local = _ADDRESS.fullmatch(where), _LOCAL.fullmatch(where)
+    if not local and not (address and 0 < int(address[1]) <= 65535):
         raise OptionError(
             "cluster", where, "must be local, local:N, tcp://HOST:PORT or tls://HOST:PORT"
         )
+    most = _MOST_PROCESSES * usable_cores()
+    if local and local[1] and int(local[1]) > most:
+        problem = f"too many processes for this machine; use local, or at most local:{most}"
+        raise OptionError("cluster", where, problem)
 
 
 def open_engine(
