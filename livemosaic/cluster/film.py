@@ -461,7 +461,13 @@ class Film:
                 progress.kept += len(segment.frames)
         progress.total = frames
         names = {task.path.name for task, _ in self._parts}
-        remove_segments(self.folder, but=names)  # of other options
+        removed = {*remove_segments(self.folder, but=names)} - self._rendered
+        if removed:
+            _logger.info(
+                "%s: removed segments of other options, or of another film: %d",
+                self._destination.name,
+                len(removed),
+            )
         if self.kept:
             _logger.info("%d of %d segments are done already", self.kept, self.segments)
 

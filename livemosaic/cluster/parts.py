@@ -88,12 +88,15 @@ def _entries(folder: Path) -> list[Path]:
     return []
 
 
-def remove_segments(folder: Path, *, but: Container[str]) -> None:
-    """Remove all segments but those with these names."""
+def remove_segments(folder: Path, *, but: Container[str]) -> list[Path]:
+    """Remove all segments but those with these names; return which."""
+    removed = []
     for path in _entries(folder):
         if _is_part(path) and path.name.startswith("segment-") and path.name not in but:
             with contextlib.suppress(OSError):
                 path.unlink()
+                removed.append(folder.absolute() / path.name)
+    return removed
 
 
 def remove_parts(folder: Path) -> None:
