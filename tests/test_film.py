@@ -644,7 +644,7 @@ def test_segments_are_rendered_while_the_film_is_planned(
     assert engine.done == ["segment 2", "segment 3", "segment 4"]
     assert (report["made"], report["kept"]) == (3, 1)
     assert "1 of 4 segments are done already" in outcome.err
-    assert "out.mp4: removed segments of other options, or of another film: 1" in outcome.err
+    assert "out.mp4: removed segments of other options, gallery or film: 1" in outcome.err
     assert out.read_bytes() == (tmp_path / "other.mp4").read_bytes()
     assert left(tmp_path) == ["in.mp4", "other.mp4", "out.mp4"]
 

@@ -464,7 +464,7 @@ class Film:
         removed = {*remove_segments(self.folder, but=names)} - self._rendered
         if removed:
             _logger.info(
-                "%s: removed segments of other options, or of another film: %d",
+                "%s: removed segments of other options, gallery or film: %d",
                 self._destination.name,
                 len(removed),
             )
