@@ -193,11 +193,17 @@ def test_in_a_large_gallery_the_first_pass_searches_more(large_gallery: int) -> 
 
     make = partial(Noting, large_gallery=large_gallery)
     mosaic = Mosaic(gallery, MosaicSettings(tile_px=16, scale=1), matcher=make)
-    mosaic.apply(moving_pictures(1, seed=0)[0])
+    mosaic.process(moving_pictures(1, seed=0)[0])
     clusters = len(layout_index(gallery).start) - 1
     assert clusters > 128
     later = clusters if large_gallery else 128
     assert searched == [clusters, *[later] * (len(searched) - 1)]
     assert len(searched) > 2
-    assert isinstance(mosaic.matcher, RefiningMatcher)
-    assert mosaic.matcher.rules.max_probes == clusters
+    matcher = mosaic.matcher
+    assert isinstance(matcher, RefiningMatcher)
+    assert matcher.rules.max_probes == clusters
+    matcher.on_progress = lambda done, total: pytest.fail("the test's own")
+    with pytest.raises(pytest.fail.Exception, match="the test's own"):
+        mosaic.process(moving_pictures(1, seed=1)[0])
+    assert matcher is mosaic.matcher
+    assert matcher.rules.max_probes == clusters

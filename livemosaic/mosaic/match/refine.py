@@ -51,6 +51,17 @@ class RefiningMatcher(LayoutMatcher):
         first = self.rules
         if self._is_large:
             self.rules = first._replace(max_probes=min(first.max_probes, _LATER_PROBES))
+        try:
+            self._refine(cells)
+        finally:  # the caller may end it with an error in `on_progress`
+            self.rules = first
+        if self._quota is not None:
+            self.describe(cells)
+            self._quota.fill_all(self.rules, cells, self._codes)
+        return self.chosen(cells)
+
+    def _refine(self, cells: I32) -> None:
+        """Choose again, pass by pass."""
         ids, flips = self.chosen(cells)
         done, total = len(cells), (1 + _PASSES) * len(cells)
         for _ in range(_PASSES):
@@ -64,8 +75,3 @@ class RefiningMatcher(LayoutMatcher):
                 self.on_progress(done, total)
             if np.array_equal(before, (ids, flips)):
                 break
-        self.rules = first
-        if self._quota is not None:
-            self.describe(cells)
-            self._quota.fill_all(self.rules, cells, self._codes)
-        return self.chosen(cells)
