@@ -106,7 +106,8 @@ class StoredIndex:
 
 
 class _Reader:
-    """Reads blocks of one size of an open file, for any number of threads at once."""
+    """Reads blocks of one size of an open file, for any number of threads at once. Not on
+    Windows."""
 
     def __init__(self, file: int, begin: int, size: int, refuse: Refuse) -> None:
         self._file, self._begin, self._size, self._refuse = os.dup(file), begin, size, refuse
@@ -114,6 +115,8 @@ class _Reader:
 
     def __call__(self, numbers: Sequence[int]) -> list[bytes]:
         """The blocks of some numbers; `GalleryError` if they cannot be read."""
+        if sys.platform == "win32":
+            raise NotImplementedError  # it has no `pread`
         file, begin, size, pread = self._file, self._begin, self._size, os.pread
         try:
             blocks = [pread(file, size, begin + number * size) for number in numbers]
@@ -182,7 +185,7 @@ class FileContent:
                 damaged = partial(self._refuse, DAMAGED)
                 read = None
                 by_one = name in PICTURES and together == 1 and len(rows)
-                if by_one and file is not None and hasattr(os, "pread"):  # Windows has none
+                if by_one and file is not None and sys.platform != "win32":
                     read = _Reader(file, int(entry["offset"]), rows[0].nbytes, self._refuse)
                 checked = CheckedRows(rows, blocks, together, damaged, read)
                 self.arrays[name] = cast(NDArray[Any], checked)
