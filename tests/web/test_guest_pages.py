@@ -82,9 +82,9 @@ def says(tab: Tab, *texts: str) -> None:
 
 
 def waits(tab: Tab, count: int) -> None:
-    """Wait until a host's page shows so many photos that wait."""
+    """Wait until a host's page shows so many photos that wait, and takes clicks for them."""
     look_at(tab)
-    tab.wait_for(f"document.querySelectorAll('#waiting li').length === {count}")
+    tab.wait_for(f"waits.size === {count} && [...waits.values()].every(isSettled)")
 
 
 def send(tab: Tab, *files: Path) -> None:
@@ -121,6 +121,7 @@ def test_from_the_phone_to_the_wall(
         look_at(desk)
         desk.run("document.querySelector('#latest').open = true")
         desk.wait_for("document.querySelector('#joined img')?.naturalWidth > 0")
+        desk.wait_for("[...joined.values()].every(isSettled)")
         desk.run("document.querySelector('#joined .reject').click()")
         desk.wait_for("document.querySelector('#joined').textContent.startsWith('rejected')")
         says(phone, "Not chosen for the wall")
@@ -246,6 +247,25 @@ def test_hosts_see_each_other(chromium: Browser, party: Site, photo: Callable[..
             waits(tab, 0)
             tab.wait_for("document.querySelectorAll('#joined li').length === 4")
             assert tab.run("document.title") == "livemosaic"
+
+
+def test_a_second_click_decides_no_other_photo(
+    chromium: Browser, party: Site, photo: Callable[..., Path]
+) -> None:
+    """As the next photo moves to the place of one that is decided."""
+    with guest(chromium, party) as phone, host(chromium, party) as desk:
+        send(phone, photo(0), photo(1))
+        waits(desk, 2)
+        desk.run(
+            "window.click = () => document.querySelector('#waiting .approve').click(),"
+            "window.again = new MutationObserver(click),"
+            "again.observe(document.querySelector('#waiting'), { childList: true }), click()"
+        )
+        waits(desk, 1)
+        states = [it["state"] for it in desk.run("ask('api/photos')")]
+        assert states == ["waiting", "approved"]
+        desk.run("again.disconnect(), click()")
+        waits(desk, 0)
 
 
 def test_a_request_that_fails_leaves_later_news(

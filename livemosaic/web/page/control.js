@@ -415,6 +415,7 @@ function connect() {
 
 const MOST_WAITING = 60; // in the grid; the next ones follow
 const MOST_JOINED = 12;
+const SETTLE_MS = 400;
 const waits = new Map(); // by id: its item in the grid
 const joined = new Map();
 let isRefreshing = false;
@@ -455,8 +456,13 @@ function follow(list, items, photos, make) {
     if (!items.has(photo.id)) items.set(photo.id, make(photo));
     const item = items.get(photo.id);
     if (list.children[at] !== item) list.insertBefore(item, list.children[at] ?? null);
+    if (item.place !== at) Object.assign(item, { place: at, sinceMs: performance.now() });
   });
 }
+
+// A click on an item that has just come to its place was meant for the one before it, which another
+// host, or the first click of two, has decided.
+const isSettled = (item) => performance.now() - item.sinceMs > SETTLE_MS;
 
 // Removes an item; the keyboard goes on with the next one.
 function leave(item) {
@@ -468,7 +474,7 @@ function leave(item) {
 
 function decision(photo, verb, text, name) {
   const button = element("button", { type: "button", class: verb, "aria-label": `${text} the photo of ${name}` }, text);
-  button.addEventListener("click", () => decide([photo.id], verb));
+  button.addEventListener("click", () => { if (isSettled(button.closest("li"))) decide([photo.id], verb); });
   return button;
 }
 
