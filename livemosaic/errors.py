@@ -75,6 +75,11 @@ MISSING_FOLDERS = "set missing_folders=True"
 _NO_MEMORY = -4  # cv2.Error.STS_NO_MEM: OpenCV is not imported before it is needed
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things, such as "1 photo" and "1,000 photos"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 class LivemosaicError(Exception):
     """The base class of every exception that livemosaic raises on purpose."""
 

@@ -107,6 +107,11 @@ def test_an_empty_argument_is_not_this_folder(
     assert left(folder) == before
 
 
+@pytest.mark.parametrize("option", ["--cluster", "--tint", "--max-latency"])
+def test_an_empty_value_names_its_option(option: str, program: Program) -> None:
+    one_line(program("run", "a.mp4", "null", option, ""), USAGE, f"argument {option}: it is empty")
+
+
 @pytest.mark.parametrize("words", [("p1.png", "p2.png", "o.png"), ("p1.png", "p2.png")])
 def test_photos_of_a_pattern_without_quotes_are_not_replaced(
     words: tuple[str, ...], folder: Path, program: Program

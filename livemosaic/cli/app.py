@@ -130,8 +130,11 @@ def _refuse_empty(args: argparse.Namespace) -> None:
     """Raise `UsageError` for an argument of no characters: as a path, it would be this folder."""
     for name, value in vars(args).items():
         if value == "" or (isinstance(value, list | tuple) and "" in value):
+            word = name.replace("_", "-")
+            is_option = f"--{word}" in _FLAG.findall(args.parser.format_help())
+            named = f"--{word}" if is_option else word.upper()
             problem = "it is empty; give it a value, or leave it out"
-            raise UsageError(f"argument {name.upper().replace('_', '-')}: {problem}")
+            raise UsageError(f"argument {named}: {problem}")
 
 
 def _check_names(words: Sequence[str]) -> None:

@@ -24,6 +24,8 @@ _visible_bars: list[object] = []
 
 Progress = Callable[[int, int], None]  # done, total
 
+BAD_FRAMES = "%s: damaged frames or packets that could not be decoded: %d"
+
 _logger = logging.getLogger("livemosaic")
 
 _LINE_S = 60.0  # between lines of progress

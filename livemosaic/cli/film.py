@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..cluster.film import Film, FilmProgress
 from ..control.options import RunOptions
-from ..errors import LivemosaicError
-from .console import photos_bar, print_json, progress_bar
+from ..errors import LivemosaicError, counted
+from .console import BAD_FRAMES, photos_bar, print_json, progress_bar
 from .signals import INTERRUPTED, Interrupts
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def run_film(
         print_json(report)
     _log.info("%s", _summary(report))
     if film.bad_frames:
-        problem = "%s: %d damaged frames or packets could not be decoded"
-        _log.warning(problem, report["input"], film.bad_frames)
+        _log.warning(BAD_FRAMES, report["input"], film.bad_frames)
     return 0
 
 
@@ -82,7 +81,7 @@ def _bars(options: RunOptions, film: Film) -> Iterator[Callable[[FilmProgress], 
                 if progress.phase != "planning":
                     text = _done(film)
                     if film.workers:
-                        text += f", {film.workers} worker{'' if film.workers == 1 else 's'}"
+                        text += f", {counted(film.workers, 'worker')}"
                     bar.set_postfix_str(text, refresh=False)
                 bar.update(progress.frames - bar.n)
 
@@ -99,7 +98,7 @@ def _kept(film: Film) -> str:
 def _done(film: Film) -> str:
     """How many segments are done, and of how many."""
     if film.is_planned:
-        return f"{film.done} of {_segments(film.segments)}"
+        return f"{film.done} of {counted(film.segments, 'segment')}"
     return f"{film.done} of {film.segments} or more segments"
 
 
@@ -108,12 +107,9 @@ def _summary(report: dict[str, Any]) -> str:
     video_s = segments[-1]["end_s"] - segments[0]["start_s"]
     kept = report["film"]["kept"]
     return (
-        f"{', '.join(report['outputs'])}: {report['frames_out']} frames, {video_s:.1f} s, of "
-        f"{grid['width']}x{grid['height']} pixels and {grid['columns']}x{grid['rows']} cells, "
-        f"made in {report['duration_s']:.1f} s, {report['fps']:.1f} frames/s, "
-        f"in {_segments(len(segments))}" + (f", {kept} of them before" if kept else "")
+        f"{', '.join(report['outputs'])}: {counted(report['frames_out'], 'frame')}, "
+        f"{video_s:.1f} s, of {grid['width']}x{grid['height']} pixels and "
+        f"{grid['columns']}x{grid['rows']} cells, made in {report['duration_s']:.1f} s, "
+        f"{report['fps']:.1f} frames/s, in {counted(len(segments), 'segment')}"
+        + (f", {kept} of them before" if kept else "")
     )
-
-
-def _segments(count: int) -> str:
-    return f"{count} segment{'' if count == 1 else 's'}"

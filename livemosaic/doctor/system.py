@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..errors import counted
 from ..processors import usable_cores
 from .result import LESS_LOAD, CheckResult, State, one_line, problem_and_fix
 
@@ -181,7 +182,7 @@ def cpu(
     avx2 = bool(cv2.checkHardwareSupport(11)) if x86 else None
     model = _model()
     details = {"model": model, "cores": cores, "avx2": avx2, "load": load}
-    text = f"{model}, {cores} core{'' if cores == 1 else 's'}{', AVX2' if avx2 else ''}"
+    text = f"{model}, {counted(cores, 'core')}{', AVX2' if avx2 else ''}"
     if load is not None:
         text += f", load {load:.1f}"
     fix = ""

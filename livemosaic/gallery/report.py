@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..errors import GalleryError, printable, words_of
+from ..errors import GalleryError, counted, printable, words_of
 from ..jit import I32, U8
 from ..media.atomic_write import atomic_write
 from ..option import text_of
@@ -88,9 +88,7 @@ def info_lines(info: dict[str, Any]) -> list[str]:
     def spread(clusters: str) -> str:
         p = info["population"][clusters]
         if p["min"] == p["max"]:
-            return _counted(p["min"], "tile") + (
-                " each" if info[f"clusters_{clusters}"] > 1 else ""
-            )
+            return counted(p["min"], "tile") + (" each" if info[f"clusters_{clusters}"] > 1 else "")
         return f"{p['min']:,} to {p['max']:,} tiles each, median {p['median']:g}"
 
     parts = info["galleries"]
@@ -104,21 +102,21 @@ def info_lines(info: dict[str, Any]) -> list[str]:
     size = text_of(sides(info["tile_px"]))
     rows = {
         "gallery": f"{info['name']} ({_place(info)})",
-        "tiles": f"{_counted(info['tiles'], 'tile')} of {size} pixels, "
-        f"from {_counted(info['photos'], 'photo')}",
-        "repeated": f"{_counted(info['repeated'], 'photo')} of several galleries, used once each"
+        "tiles": f"{counted(info['tiles'], 'tile')} of {size} pixels, "
+        f"from {counted(info['photos'], 'photo')}",
+        "repeated": f"{counted(info['repeated'], 'photo')} of several galleries, used once each"
         if info["repeated"]
         else "",
         "mirrored": mirrored,
-        "clusters": _counted(kept + dropped, "group") + " of tiles with similar colours",
-        "kept": f"{_counted(kept, 'cluster')} of {spread('kept')}" if kept else "",
-        "dropped": f"{_counted(dropped, 'cluster')} of {spread('dropped')}: "
-        f"{_counted(info['tiles'] - info['tiles_kept'], 'tile')}; {DROPPED}"
+        "clusters": counted(kept + dropped, "group") + " of tiles with similar colours",
+        "kept": f"{counted(kept, 'cluster')} of {spread('kept')}" if kept else "",
+        "dropped": f"{counted(dropped, 'cluster')} of {spread('dropped')}: "
+        f"{counted(info['tiles'] - info['tiles_kept'], 'tile')}; {DROPPED}"
         if dropped
         else "",
         "colours": f"{info['colour_coverage']:.0%} of all colours are the main colour of a tile in "
         "a kept cluster",
-        "uncut": f"{_counted(info['uncut'], 'photo')} kept whole, for tiles of any shape"
+        "uncut": f"{counted(info['uncut'], 'photo')} kept whole, for tiles of any shape"
         if info["uncut"]
         else "",
         "size": f"{info['bytes'] / 1e6:.1f} MB",
@@ -138,11 +136,7 @@ def _place(info: dict[str, Any]) -> str:
     parts = info["galleries"]
     if len(parts) == 1:
         return str(info["path"] or "in memory")
-    return "; ".join(f"{it['name']}: {_counted(it['photos'], 'photo')}" for it in parts)
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    return "; ".join(f"{it['name']}: {counted(it['photos'], 'photo')}" for it in parts)
 
 
 def _strips(gallery: Gallery, *, kept: bool, tile_px: int) -> Iterator[tuple[int, int, U8]]:
@@ -176,7 +170,7 @@ def contact_sheet_html(gallery: Gallery, path: str | Path) -> None:
             options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
             data = base64.b64encode(cv2.imencode(".jpg", picture, options)[1].tobytes()).decode()
             width = len(tiles) * 100 / STRIP_TILES
-            count = _counted(population, "tile")
+            count = counted(population, "tile")
             if population > len(tiles):
                 count += f", {len(tiles)} shown"
             figures.append(
@@ -186,7 +180,7 @@ def contact_sheet_html(gallery: Gallery, path: str | Path) -> None:
                 "</figcaption></figure>"
             )
         sections.append(
-            f"<h2>{heading}: {_counted(len(figures), 'cluster')} <small>{note}</small></h2>\n"
+            f"<h2>{heading}: {counted(len(figures), 'cluster')} <small>{note}</small></h2>\n"
             f'<div class="sheet {heading.lower()}">\n' + "\n".join(figures) + "\n</div>"
         )
     page = Path(__file__).with_name("contact_sheet.html").read_text(encoding="utf-8")
@@ -218,7 +212,7 @@ def contact_sheet_png(gallery: Gallery, path: str | Path, *, columns: int = 3) -
     for kept, heading in ((True, "kept"), (False, f"dropped; {DROPPED}")):
         strips = list(_strips(gallery, kept=kept, tile_px=PNG_TILE_PX))
         if strips:
-            words = f"{_counted(len(strips), 'cluster')} {heading}"
+            words = f"{counted(len(strips), 'cluster')} {heading}"
             parts.append(_section(words, strips, columns, kept))
     title = np.full((_HEADING_PX, parts[0].shape[1], 3), _BACKGROUND, np.uint8)
     words = f"Gallery {gallery.name}: {len(gallery):,} tiles; up to {STRIP_TILES} of each cluster"

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
+from ...errors import counted
 from ..console import print_json, print_lines
 
 if TYPE_CHECKING:
@@ -106,5 +107,5 @@ def _lines(result: CheckResult) -> list[str]:
 def _summary(problems: list[str], warnings: int) -> list[str]:
     if problems:
         return ["", f"not ready to run; fix first: {', '.join(problems)}"]
-    count = f" ({warnings} warning{'' if warnings == 1 else 's'})" if warnings else ""
+    count = f" ({counted(warnings, 'warning')})" if warnings else ""
     return ["", f"ready to run{count}"]

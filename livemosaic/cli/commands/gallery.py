@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import GalleryError, UsageError
+from ...errors import GalleryError, UsageError, counted
 from ...gallery.recipe import Recipe
 from ...option import options_of
 from ..arguments import add_options, completed_as_file
@@ -315,7 +315,7 @@ def _verify(args: argparse.Namespace, interrupts: Interrupts) -> None:
             damaged.append(error)
         else:
             if not args.quiet:
-                size = f"{len(gallery):,} tiles, {gallery.bytes / 1e6:.1f} MB"
+                size = f"{counted(len(gallery), 'tile')}, {gallery.bytes / 1e6:.1f} MB"
                 print_notes([f"{name}: whole, {size}"])
     for it in damaged[:-1]:
         print_error(it)
@@ -354,9 +354,9 @@ def _print_report(report: BuildReport, args: argparse.Namespace) -> None:
         print_notes([text, *(f"  {path}" for path in paths if _is_verbose(args))])
     print_notes(
         [
-            f"{report.path}: {report.tiles:,} tiles of {report.photos:,} photos in "
-            f"{report.kept} of {report.clusters} clusters, {report.bytes / 1e6:.1f} MB, "
-            f"{report.seconds:.1f} s"
+            f"{report.path}: {counted(report.tiles, 'tile')} of "
+            f"{counted(report.photos, 'photo')} in {report.kept} of {report.clusters} clusters, "
+            f"{report.bytes / 1e6:.1f} MB, {report.seconds:.1f} s"
         ]
     )
 

@@ -23,7 +23,7 @@ from ...control.options import (
     resolve,
     user_settings_file,
 )
-from ...errors import LivemosaicError, OptionError, UsageError, printable
+from ...errors import LivemosaicError, OptionError, UsageError, counted, printable
 from ...session import (
     default_output,
     expected_outputs,
@@ -34,7 +34,7 @@ from ...session import (
 from ...sinks import output_examples
 from ...sources import check_input, input_examples
 from ..arguments import add_options, completed_as_file
-from ..console import photos_bar, print_code, print_json, print_notes, progress_bar
+from ..console import BAD_FRAMES, photos_bar, print_code, print_json, print_notes, progress_bar
 from ..signals import INTERRUPTED, Interrupts
 
 if TYPE_CHECKING:
@@ -177,8 +177,7 @@ def _run(
     with _watching(options, texts, pipeline):
         code = _drive(pipeline, interrupts, options, still=still, is_picture=is_picture)
     if source.bad_frames:
-        problem = "%s: %d damaged frames or packets could not be decoded"
-        _log.warning(problem, source.name, source.bad_frames)
+        _log.warning(BAD_FRAMES, source.name, source.bad_frames)
     return code
 
 
@@ -267,8 +266,8 @@ def _summary(pipeline: Pipeline, report: dict[str, Any], *, is_picture: bool) ->
         text = f"{outputs}: one frame of {size}, {took}"
     else:
         text = (
-            f"{outputs}: {frames} frames, {pipeline.progress.video_s:.1f} s, of {size}, {took}, "
-            f"{report['fps']:.1f} frames/s"
+            f"{outputs}: {counted(frames, 'frame')}, {pipeline.progress.video_s:.1f} s, "
+            f"of {size}, {took}, {report['fps']:.1f} frames/s"
         )
     if report["governor"] is not None:
         latency = report["latency_ms"]
