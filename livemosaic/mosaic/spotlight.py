@@ -86,12 +86,8 @@ class Drawn:
 
     def __init__(self, grid: Grid, spotlight: Spotlight) -> None:
         self.spotlight, self.rect = spotlight, Rect(grid, spotlight)
-
-    def is_same(self, other: Drawn) -> bool:
-        """Whether both look the same."""
-        a, b = self.spotlight, other.spotlight
-        same = self.rect.box == other.rect.box and a.share == b.share
-        return same and a.picture is b.picture
+        # Equal for two, in frames one after the other, that look the same.
+        self.look = *self.rect.box, float(spotlight.share), id(spotlight.picture)
 
     def draw(self, planes: AnyPlanes, convert: Callable[[U8], NDArray[Any]]) -> None:
         """Draw it over planes of whole cells. `convert` makes Y'CbCr of BGR, (h, w, 3)."""
@@ -125,8 +121,9 @@ class Spotlights:
         self._shown = now = [Drawn(self._grid, it) for it in spotlights]
         cells = outdated.reshape(self._grid.rows, self._grid.columns)
         for some, others in ((before, now), (now, before)):
+            looks = {it.look for it in others}
             for it in some:
-                if not any(it.is_same(other) for other in others):
+                if it.look not in looks:
                     cells[it.rect.cells(self._grid)] = True
         places = [it.rect.cells(self._grid) for it in now]
         drawn = [False] * len(now)
