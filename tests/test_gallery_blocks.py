@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import os
 import shutil
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -31,12 +34,17 @@ from livemosaic import (
     render,
 )
 from livemosaic.gallery import refresh_gallery, remove_photos
+from livemosaic.gallery.cut import cut_gallery
+from livemosaic.gallery.damage import stored_tiles
 from livemosaic.gallery.file_format import FORMAT_VERSION, INDEX
 from livemosaic.gallery.layout_arrays import INDEX_KIND, index_arrays
 from livemosaic.gallery.layout_index import LayoutIndex, layout_index, new_index
 from livemosaic.gallery.live import LiveGallery
 from livemosaic.gallery.part import write_part
+from livemosaic.media.colour import Colour
+from livemosaic.mosaic.tile_cache import TileCache
 
+from .fakes import TIMEOUT_S
 from .gallery_files import photo, photo_of_person, write_photos
 from .program import Program, needs_jit
 from .test_gallery_file_format import header_of, of_version_2
@@ -305,6 +313,72 @@ def test_a_file_that_is_cut_off_while_it_is_open(file: Path, large: None) -> Non
     os.truncate(file, header_of(file.read_bytes())[1]["arrays"]["tiles"]["offset"])
     with pytest.raises(GalleryError, match=r"my\.gallery.*cut off.*gallery build"):
         gallery.tiles[shown]
+
+
+# Of tiles of another shape, whose points are in memory. It names those that are blurred.
+_CUT_OFF = """
+import os, sys
+import numpy as np
+from livemosaic import Gallery
+from livemosaic.gallery import file_reader
+from livemosaic.gallery.cut import cut_gallery
+from livemosaic.gallery.damage import stored_tiles
+
+file_reader.MAX_READ = 0
+gallery = cut_gallery(Gallery.open(sys.argv[1]), (24, 16))
+os.truncate(sys.argv[1], int(sys.argv[2]))
+errors = []
+made = stored_tiles(gallery, np.array([5, 70], np.int32), errors.append)
+print(*errors, made.any((1, 2, 3)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pread"), reason="the system ends the process")
+def test_tiles_of_a_file_that_is_cut_off_are_blurs(file: Path) -> None:
+    """No tile is read by way of the map: the system would end the process."""
+    begin = header_of(file.read_bytes())[1]["arrays"]["tiles"]["offset"]
+    command = [sys.executable, "-c", _CUT_OFF, str(file), str(begin)]
+    outcome = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "it is cut off" in outcome.stdout
+    assert outcome.stdout.endswith("[ True  True]\n")
+
+
+@needs_jit
+@pytest.mark.skipif(not hasattr(os, "pread"), reason="the system ends the process")
+@pytest.mark.parametrize("shape", [(16, 16), (24, 16)])
+def test_a_disk_that_refuses_some_tiles(
+    file: Path, large: None, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]
+) -> None:
+    """They are blurs, the others as they were; a tile alone is read in the same way."""
+    gallery, read = cut_gallery(Gallery.open(file), shape), os.pread
+    arrays = header_of(file.read_bytes())[1]["arrays"]
+    (uncut,) = np.flatnonzero(gallery.uncut_photo == gallery.source_photo[3])
+    rows = {"tiles": 3, "uncut": int(uncut)}  # the tile is cut of one of them
+    refused = {arrays[name]["offset"] + row * 16 * 16 * 3 for name, row in rows.items()}
+
+    def pread(file: int, size: int, offset: int) -> bytes:
+        if offset in refused:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(file, size, offset)
+
+    ids, errors = np.array([3, 40], np.int32), list[GalleryError]()
+    whole = gallery.tiles[ids]
+    cache = TileCache(
+        gallery, tile=shape, colour=Colour(), overlay=(0.0, 0.0), on_damage=errors.append
+    )
+    monkeypatch.setattr(os, "pread", pread)
+    blurred, good = stored_tiles(gallery, ids, errors.append)
+    np.testing.assert_array_equal(good, whole[1])
+    size = gallery.tile_width, gallery.tile_height
+    blur = cv2.resize(gallery.points[3], size, interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(blurred, blur)
+    y = cache.y[cache.slots(ids)]
+    assert len(errors) == 2
+    assert y[0].std() < y[1].std()
+    for tile in (3, np.int32(3), -len(gallery) + 3):
+        with pytest.raises(GalleryError, match=r"my\.gallery.*: .*; build it"):
+            gallery.tiles[tile]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system has no such folder")

@@ -109,8 +109,11 @@ class CheckedRows:
         return len(self._rows)
 
     def __getitem__(self, which: Any) -> Any:
-        if self._read is not None and _are_numbers(which):
-            return self._read_rows(which, self._read)
+        if self._read is not None:
+            if isinstance(which, int | np.integer):
+                return self._read_rows(np.array([which]), self._read)[0]
+            if _are_numbers(which):
+                return self._read_rows(which, self._read)
         self._verify(which[0] if isinstance(which, tuple) and which else which)
         return self._rows[which]
 
@@ -122,7 +125,8 @@ class CheckedRows:
 
     def _read_rows(self, which: NDArray[Any], read: ReadBlocks) -> NDArray[Any]:
         """Some rows, a copy. The system would map 15 pages around each mapped one, and unmap them
-        again, which takes twice as long as to read and verify it."""
+        again, which takes twice as long as to read and verify it; and it would end the process
+        (SIGBUS) for one that it cannot read."""
         numbers = np.where(which < 0, which + len(self), which)
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(self):
             raise IndexError(f"there are {len(self)} rows")

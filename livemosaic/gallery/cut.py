@@ -151,10 +151,14 @@ class CutTiles:
         numbers = np.arange(len(self))[which]
         chosen = np.ravel(numbers)
         made = np.empty((len(chosen), *self.shape[1:]), np.uint8)
-        sources, boxes = self._from_uncut[chosen].tolist(), self._boxes[chosen].tolist()
-        for out, tile, place, box in zip(made, chosen.tolist(), sources, boxes, strict=True):
-            left, top, right, bottom = box
-            picture = self._tiles[tile] if place < 0 else self._uncut[place]
+        places = self._from_uncut[chosen]
+        # The disk reads all of them at once.
+        tiles, uncut = iter(self._tiles[chosen[places < 0]]), iter(self._uncut[places[places >= 0]])
+        boxes = self._boxes[chosen].tolist()
+        for out, place, (left, top, right, bottom) in zip(
+            made, places.tolist(), boxes, strict=True
+        ):
+            picture = next(tiles if place < 0 else uncut)
             part = picture[top:bottom, left:right]
             if part.shape == out.shape:
                 out[:] = part
