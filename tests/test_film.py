@@ -35,7 +35,7 @@ from livemosaic.cluster.plan import (
     next_first,
 )
 from livemosaic.control.options import RunOptions
-from livemosaic.errors import OptionError, SinkError, SourceError, UsageError
+from livemosaic.errors import LivemosaicError, OptionError, SinkError, SourceError, UsageError
 from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame
@@ -846,6 +846,74 @@ def test_galleries_of_photos_are_copied_for_other_machines_once(
             render(source, tmp_path / "out.mp4", **options)
     assert made[0] == made[1]
     assert made[1] != made[2]
+
+
+class ChangingEngine(EagerEngine):
+    """Calls a function when the first task is done."""
+
+    def __init__(self, change: Callable[[], object]) -> None:
+        super().__init__()
+        self.change = change
+
+    def run(self, *places: Any, **more: Any) -> Iterator[tuple[int, Any]]:
+        for result in super().run(*places, **more):
+            yield result
+            self.change()
+
+
+@pytest.mark.parametrize("what", ["gallery", "outside", "away"])
+def test_what_pictures_are_made_of_changes_while_the_film_is_made(
+    what: str,
+    make_gallery: Callable[..., Gallery],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """No segment is made of another gallery than the first ones."""
+    source, file = film(tmp_path / "in.mp4"), tmp_path / f"{what}.png"
+    contents: list[bytes] = []
+    if what == "gallery":
+        for count in (100, 120):
+            path = make_gallery(count, clusters=10).path
+            assert path is not None
+            contents.append(path.read_bytes())
+    else:
+        for value in (60, 90):
+            cv2.imwrite(str(file), np.full((48, 64, 3), value, np.uint8))
+            contents.append(file.read_bytes())
+
+    def put(content: bytes) -> None:
+        new = tmp_path / "new"
+        new.write_bytes(content)
+        new.replace(file)
+
+    options = {**OPTIONS, "resume": True, what: str(file)}
+    if what == "away":
+        options |= {"away": file, "privacy": True}
+    put(contents[0])
+    use(monkeypatch, ChangingEngine(lambda: put(contents[1])))
+    with pytest.raises(
+        LivemosaicError, match=rf"{what}\.png.*: it has changed since the film began"
+    ):
+        render(source, tmp_path / "out.mp4", **options)
+    use(monkeypatch, HereEngine())
+    assert render(source, tmp_path / "out.mp4", **options)["film"]["kept"] == 0
+    render(source, tmp_path / "other.mp4", **options)
+    assert pictures(tmp_path / "out.mp4") == pictures(tmp_path / "other.mp4")
+
+
+def test_another_engine_goes_on_with_a_gallery_of_photos(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source, photos = film(tmp_path / "in.mp4"), tmp_path / "photos"
+    write_photos(photos, 4)
+    options = {**OPTIONS, "gallery": photos}
+    use(monkeypatch, StoppingEngine())
+    with pytest.raises(StoppedError):
+        render(source, tmp_path / "out.mp4", resume=True, **options)
+    engine = use(monkeypatch, HereEngine())
+    cluster = "tcp://127.0.0.1:1"
+    report = render(source, tmp_path / "out.mp4", cluster=cluster, **options)
+    assert (report["film"]["kept"], len(engine.done)) == (2, 2)
 
 
 def test_warnings_of_the_input_come_once(

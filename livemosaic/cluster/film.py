@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Self
 from ..control.options import OPTIONS, RunOptions, values_of
 from ..errors import OptionError, SinkError, SourceError
 from ..gallery import BUILTIN, is_of_photos, open_gallery
-from ..gallery.joined import JoinedGallery
 from ..gallery.shards import WAITS_S
 from ..media.atomic_write import atomic_write
 from ..media.frame import StreamInfo
@@ -56,8 +55,12 @@ _logger = logging.getLogger("livemosaic")
 
 _OF_ONE_RUN = ("map", "preview", "realtime", "web", "osc")
 
-# Options that change no picture: those of programs and windows, and those that the plan has.
-_NOT_OF_PICTURES = {"overwrite", "start", "end", "duration", "fps", "map", "map_paths", "preview"}
+# Options that change no picture: those of programs and windows, and those that the plan or the
+# digests of the galleries have.
+_NOT_OF_PICTURES = {
+    *("overwrite", "start", "end", "duration", "fps", "map", "map_paths", "preview"),
+    *("cluster", "resume", "gallery"),
+}
 
 
 @dataclass
@@ -180,10 +183,11 @@ class Film:
         source, trial = self._source, self._trial
         with own_parts(self.folder, self._destination.name):
             self._share_galleries()
-            self._requirements = Requirements(
-                files=tuple(self._files()), shared=self.folder.absolute()
-            ).absolute()
-            self._key = self._key_of(self._requirements)
+            galleries = tuple(Path(name) for name in self._galleries if name not in BUILTIN)
+            needed = Requirements(tuple(self._files()), shared=self.folder).absolute()
+            self._requirements = replace(needed, files=(*needed.files, *galleries))
+            self._pictures = {name: fingerprint(path) for name, path in self._named_pictures()}
+            self._key = self._key_of(needed)
             self._on_progress = on_progress
             plan = self._make_segments()
             self.bad_frames = plan.bad_frames
@@ -238,8 +242,8 @@ class Film:
         """The gallery, which is made now if it is one of photos; workers take its file."""
         spec = self._gallery
         gallery = open_gallery(spec, recipe=self._options.recipe, progress=self._on_photos)
-        parts = gallery.parts if isinstance(gallery, JoinedGallery) else (gallery,)
-        texts = tuple(map(self._text_of, parts))
+        texts = tuple(map(self._text_of, gallery.parts))
+        self._digests = tuple(part.digest for part in gallery.parts)
         self._options = replace(self._options, gallery=texts if len(texts) > 1 else texts[0])
         return spec if is_of_photos(spec) else gallery
 
@@ -280,15 +284,18 @@ class Film:
         self._options = replace(self._options, gallery=tuple(texts))
 
     def _files(self) -> Iterator[Path]:
-        """The files that each worker reads."""
-        options = self._options
-        path = Path(local_path(options.input))
+        """The files that each worker reads, but galleries."""
+        path = Path(local_path(self._options.input))
         if path.is_file():  # else numbered pictures
             yield path
-        yield from (Path(name) for name in self._galleries if name not in BUILTIN)
-        for picture in (options.outside, options.away):
+        yield from (picture for _, picture in self._named_pictures())
+
+    def _named_pictures(self) -> Iterator[tuple[str, Path]]:
+        """The pictures that options name, by the option."""
+        for name in ("outside", "away"):
+            picture = getattr(self._options, name)
             if picture is not None and os.path.isfile(picture):
-                yield Path(picture)
+                yield name, Path(picture)
 
     def _key_of(self, requirements: Requirements) -> dict[str, Any]:
         """All that decides about the pictures, but the plan."""
@@ -296,10 +303,15 @@ class Film:
         chosen = {
             it.name: repr(values[it.name])
             for it in OPTIONS
-            if it.group != "program" and it.name not in _NOT_OF_PICTURES | {"cluster", "resume"}
+            if it.group not in ("program", "gallery") and it.name not in _NOT_OF_PICTURES
         }
         facts = facts_of(replace(requirements, shared=None))
-        return {"options": chosen, "output": self._destination.format.muxer, "facts": facts}
+        return {
+            "options": chosen,
+            "galleries": self._digests,
+            "output": self._destination.format.muxer,
+            "facts": facts,
+        }
 
     # ---- its parts -----------------------------------------------------------------------------
 
@@ -445,7 +457,15 @@ class Film:
                 raise _refused(options, f"{problem}; use .mkv, or --fps")
             name = _digest([self._key, str(segment.time_base), segment.frames])
             path = self.folder.absolute() / f"segment-{self.segments:05}-{name}"
-            task = SegmentTask(path, segment, self.segments, absolute, self._destination)
+            task = SegmentTask(
+                path,
+                segment,
+                self.segments,
+                absolute,
+                self._destination,
+                galleries=self._digests,
+                pictures=self._pictures,
+            )
             file = task.file()
             self._parts.append((task, file))
             self.segments += 1

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..control.options import RunOptions
-from ..errors import SinkError, SourceError
+from ..errors import GalleryError, OptionError, SinkError, SourceError
+from ..gallery import open_gallery
+from ..gallery.gallery import Gallery
 from ..media.atomic_write import atomic_write
 from ..media.ffmpeg import open_container
 from ..media.frame import Frame, Item, StreamInfo, TrackPacket
@@ -31,6 +33,7 @@ from ..sources.part import limited
 from .engine import teller
 from .packets import PacketFile, PacketWriter
 from .plan import Look, Segment, at_rate
+from .requirements import fingerprint
 
 _logger = logging.getLogger("livemosaic")
 
@@ -46,6 +49,8 @@ class SegmentTask:
     number : of the segment, from 0
     options : of the film
     destination : of the film; says how to encode
+    galleries : the digest of each gallery when the film began
+    pictures : the fingerprint of each picture that an option names, by the option
     """
 
     path: Path
@@ -53,6 +58,8 @@ class SegmentTask:
     number: int
     options: RunOptions
     destination: FileDestination
+    galleries: tuple[str, ...]
+    pictures: Mapping[str, str]
 
     def __str__(self) -> str:
         return f"segment {self.number + 1}"
@@ -103,11 +110,31 @@ def _render(task: SegmentTask, early_s: float | None) -> None:
                 early_s=early_s,
             )
         )
-        pipeline = open_pipeline(source, [destination], without_part(options), undo)
+        gallery = open_gallery(options.gallery)
+        pipeline = open_pipeline(
+            source, [destination], without_part(options), undo, gallery=gallery
+        )
+        _check_unchanged(task, gallery)  # now that all is read
         undo.pop_all()
     destination.report.append(pipeline.report)
     tell = teller()
     pipeline.run(on_tick=lambda progress: tell(progress.frames_out))
+
+
+def _check_unchanged(task: SegmentTask, gallery: Gallery) -> None:
+    """Raise an error if a gallery or a picture is another one than when the film began: segments
+    would not go together."""
+    problem = (
+        "it has changed since the film began; put the old one back, or give the same command "
+        "again, which makes all segments anew"
+    )
+    for part, digest in zip(gallery.parts, task.galleries, strict=True):
+        if part.digest != digest:
+            raise GalleryError(f"{part.path}: {problem}")
+    for name, known in task.pictures.items():
+        path = str(getattr(task.options, name))
+        if fingerprint(Path(path)) != known:
+            raise OptionError(name, path, problem)
 
 
 @contextlib.contextmanager
