@@ -30,6 +30,7 @@ from livemosaic.media.atomic_write import atomic_write
 from livemosaic.media.folder_in_use import FolderInUse
 from livemosaic.media.image_reader import BadImage, read_image_file
 from livemosaic.unfinished import remove_unfinished
+from livemosaic.vision import model
 
 from .gallery_files import write_photos
 from .program import ENVIRONMENT, finish, left, put_in_the_way, spawn
@@ -320,7 +321,7 @@ for name in ("photo.jpg", "film.mp4#t=1.000"):
 """
 
 
-def test_what_decodes_photos_decides(tmp_path: Path) -> None:
+def test_what_makes_tiles_decides() -> None:
     """FFmpeg decodes frames of videos only."""
 
     def files(change: str) -> list[str]:
@@ -333,12 +334,27 @@ def test_what_decodes_photos_decides(tmp_path: Path) -> None:
     for change in (
         "import pillow_heif; pillow_heif.__version__ = '0.1'\n",
         "import pillow_heif; pillow_heif.libheif_version = lambda: '0.1'\n",
+        "import livemosaic.gallery.shards as it; it.np.__version__ = '0.1'\n",
+        "import livemosaic.vision.model as it; it.vision_digest = lambda: 'faces'\n",
     ):
         assert {photo, frame}.isdisjoint(files(change))
     for change in ("__version__", "ffmpeg_version_info"):
         others = files(f"import livemosaic.media.ffmpeg as it; it.av.{change} = '0.1'\n")
         assert others[0] == photo
         assert others[1] != frame
+
+
+def test_the_code_and_the_models_that_find_faces_decide(tmp_path: Path) -> None:
+    vision = Path(shutil.copytree(model.FOLDER.parent, tmp_path / "vision"))
+    before = model.vision_digest()
+    assert model.vision_digest(vision) == before
+    for changed in ("faces.py", "models/face_detection_short_range.tflite"):
+        content = (vision / changed).read_bytes()
+        (vision / changed).write_bytes(content[:-1] + b"#")
+        assert model.vision_digest(vision) != before
+        (vision / changed).write_bytes(content)
+    (vision / "models" / "notes.txt").write_text("not a source")
+    assert model.vision_digest(vision) == before
 
 
 # ---- errors ----------------------------------------------------------------------------------

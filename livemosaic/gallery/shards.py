@@ -1,8 +1,8 @@
 """Shards: a gallery's photos in parts, each read by any machine and kept as a file.
 
 A shard's file is named by what it is made of: the photos' paths, sizes and times, the recipe, and
-livemosaic's code. A build that was interrupted, or is repeated, finds those it has; of changed
-photos it makes only their shards again.
+livemosaic's code and models. A build that was interrupted, or is repeated, finds those it has; of
+changed photos it makes only their shards again.
 
 | part of a shard's file | content                                                              |
 |------------------------|----------------------------------------------------------------------|
@@ -42,6 +42,7 @@ from ..jit import source_digest
 from ..media.atomic_write import atomic_write, remove_remains
 from ..media.folder_in_use import FolderInUse
 from ..unfinished import add_new_folder, forget_unfinished
+from ..vision.model import vision_digest
 from .batches import BATCH, Batch, file_cut, in_groups, read_all
 from .file_format import ARRAYS, OPTIONAL
 from .recipe import SHARDS, Recipe
@@ -134,7 +135,8 @@ def _versions(*, frames: bool) -> str:
     import PIL
     import pillow_heif
 
-    known = [__version__, source_digest(), cv2.__version__, PIL.__version__]
+    known = [__version__, source_digest(), vision_digest()]  # faces decide what crops show
+    known += [cv2.__version__, np.__version__, PIL.__version__]
     known += [pillow_heif.__version__, pillow_heif.libheif_version()]
     if frames:
         from ..media.ffmpeg import av

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,14 @@ from ..errors import LivemosaicError, words_of
 _reading = threading.Lock()
 
 FOLDER = Path(__file__).parent / "models"
+
+
+def vision_digest(folder: Path = Path(__file__).parent) -> str:
+    """A digest of the models, and of the code that looks with them."""
+    digest = hashlib.blake2b(digest_size=6)
+    for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.tflite")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def read_model(name: str, *engine: int) -> Any:
