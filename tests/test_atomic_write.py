@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -14,7 +16,13 @@ import pytest
 from livemosaic.errors import SinkError
 from livemosaic.gallery import Gallery
 from livemosaic.gallery.report import contact_sheet_html
-from livemosaic.media.atomic_write import Part, atomic_write, final_path, remove_remains
+from livemosaic.media.atomic_write import (
+    Part,
+    atomic_write,
+    final_path,
+    recover_recordings,
+    remove_remains,
+)
 from livemosaic.sinks import FileOptions, parse_output
 from tests.conftest import ROOT
 
@@ -152,6 +160,29 @@ def test_remains_are_removed_when_no_process_has_them(tmp_path: Path) -> None:
     part.remove()
     assert left(tmp_path) == [".a.mp4.old.part", ".b.mp4.0123456789abcdef.part"]
     assert remove_remains(tmp_path) == [".b.mp4.0123456789abcdef.part"]
+
+
+@posix
+def test_remains_on_a_network_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS makes a lock of a file's bytes of it, which needs a file that is open for writing."""
+    import fcntl
+
+    locked: list[bool] = []
+
+    def lock(file: int) -> None:
+        is_file = stat.S_ISREG(os.fstat(file).st_mode)
+        if is_file and fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        locked.append(is_file)
+
+    monkeypatch.setattr("livemosaic.media.atomic_write.lock_file", lock)
+    (tmp_path / ".a.shard.0123456789abcdef.part").touch()
+    (tmp_path / ".frames.0123456789abcdef.part").mkdir()
+    (tmp_path / ".b.0123456789abcdef.recording.mkv").write_bytes(b"1")
+    assert len(remove_remains(tmp_path)) == 2
+    assert recover_recordings(tmp_path) == [tmp_path / "b-recovered.mkv"]
+    assert sorted(locked) == [False, True, True]
+    assert left(tmp_path) == ["b-recovered.mkv"]
 
 
 @pytest.mark.slow

@@ -272,12 +272,20 @@ def _unlocked(path: Path) -> Iterator[None]:
             raise IsADirectoryError  # nothing says whether a process has it
         yield
     else:
-        file = os.open(path, _LOOK)
+        file = _open_to_lock(path)
         try:
             lock_file(file)
             yield
         finally:
             os.close(file)
+
+
+def _open_to_lock(path: Path) -> int:
+    """Open a part. Network folders (NFS) lock no file that is open for reading only."""
+    try:
+        return os.open(path, _LOOK | os.O_RDWR)
+    except (IsADirectoryError, PermissionError):  # a file of another user may be removed, too
+        return os.open(path, _LOOK)
 
 
 def _remove(path: Path) -> None:
