@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from livemosaic import render
+from livemosaic import open_gallery, render
 from livemosaic.cluster import film as films
 from livemosaic.cluster.engine import Engine
 from livemosaic.cluster.film import FilmProgress
@@ -914,6 +914,44 @@ def test_another_engine_goes_on_with_a_gallery_of_photos(
     cluster = "tcp://127.0.0.1:1"
     report = render(source, tmp_path / "out.mp4", cluster=cluster, **options)
     assert (report["film"]["kept"], len(engine.done)) == (2, 2)
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_another_run_builds_the_gallery_anew_meanwhile(
+    linked: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The film goes on with its own. The same film, given again, builds nothing."""
+    source, photos, cache = film(tmp_path / "in.mp4"), tmp_path / "photos", tmp_path / "cache"
+    monkeypatch.setenv("LIVEMOSAIC_CACHE", str(cache))
+    if not linked:
+        monkeypatch.setattr(os, "link", lambda *_: fail(OSError("another disk")))
+    write_photos(photos, 4)
+    options = {**OPTIONS, "gallery": photos, "resume": True}
+
+    def change() -> None:
+        before = left(cache)
+        write_photos(photos / "more", len([*photos.rglob("*.jpg")]) - 3)
+        with pytest.raises(UsageError, match="another run makes it"):
+            render(source, tmp_path / "out.mp4", **options)
+        assert left(cache) == before
+        open_gallery(photos)
+        assert left(cache) != before
+
+    use(monkeypatch, ChangingEngine(change))
+    assert render(source, tmp_path / "out.mp4", **options)["film"]["made"] == 4
+    assert left(tmp_path) == ["cache", "in.mp4", "out.mp4", "photos"]
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+def test_a_film_with_a_gallery_of_photos_that_is_refused_leaves_nothing(tmp_path: Path) -> None:
+    source, photos = film(tmp_path / "in.mp4"), tmp_path / "photos"
+    write_photos(photos, 4)
+    with pytest.raises(OptionError, match="codec mpeg4 has no times"):
+        render(source, tmp_path / "out.mp4", gallery=photos, codec="mpeg4", resume=True, **OPTIONS)
+    assert left(tmp_path) == ["in.mp4", "photos"]
 
 
 def test_warnings_of_the_input_come_once(

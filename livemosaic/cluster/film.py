@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -139,6 +140,8 @@ class Film:
             if source.info.live or source.info.still:
                 kind = "live" if source.info.live else "a single picture"
                 raise _refused(self._options, f"{source.name} is {kind}; name a video file")
+            # First, so that a second run of the film builds no gallery anew.
+            undo.enter_context(own_parts(self.folder, self._destination.name))
             self._source, self._trial = source, self._try_out(source)
             self._undo = undo.pop_all()
         return self
@@ -181,24 +184,22 @@ class Film:
         LivemosaicError : it failed; the segments that are done stay
         """
         source, trial = self._source, self._trial
-        with own_parts(self.folder, self._destination.name):
-            self._share_galleries()
-            galleries = tuple(Path(name) for name in self._galleries if name not in BUILTIN)
-            needed = Requirements(tuple(self._files()), shared=self.folder).absolute()
-            self._requirements = replace(needed, files=(*needed.files, *galleries))
-            self._pictures = {name: fingerprint(path) for name, path in self._named_pictures()}
-            self._key = self._key_of(needed)
-            self._on_progress = on_progress
-            plan = self._make_segments()
-            self.bad_frames = plan.bad_frames
-            files = [self._made(task) if file is None else file for task, file in self._parts]
-            reports = [file.about["report"] for file in files]
-            info = replace(trial.info, tracks=source.info.tracks, chapters=source.info.chapters)
-            self._join(info, plan, files)
-            self._report = whole_report(
-                reports, plan, source, started_s=self._started_s, made=self.done - self.kept
-            )
-            remove_parts(self.folder)
+        galleries = tuple(Path(name) for name in self._galleries if name not in BUILTIN)
+        needed = Requirements(tuple(self._files()), shared=self.folder).absolute()
+        self._requirements = replace(needed, files=(*needed.files, *galleries))
+        self._pictures = {name: fingerprint(path) for name, path in self._named_pictures()}
+        self._key = self._key_of(needed)
+        self._on_progress = on_progress
+        plan = self._make_segments()
+        self.bad_frames = plan.bad_frames
+        files = [self._made(task) if file is None else file for task, file in self._parts]
+        reports = [file.about["report"] for file in files]
+        info = replace(trial.info, tracks=source.info.tracks, chapters=source.info.chapters)
+        self._join(info, plan, files)
+        self._report = whole_report(
+            reports, plan, source, started_s=self._started_s, made=self.done - self.kept
+        )
+        remove_parts(self.folder)
 
     # ---- before it begins ----------------------------------------------------------------------
 
@@ -244,6 +245,8 @@ class Film:
         gallery = open_gallery(spec, recipe=self._options.recipe, progress=self._on_photos)
         texts = tuple(map(self._text_of, gallery.parts))
         self._digests = tuple(part.digest for part in gallery.parts)
+        if is_of_photos(spec):
+            texts = tuple(self._shared(number, text) for number, text in enumerate(texts))
         self._options = replace(self._options, gallery=texts if len(texts) > 1 else texts[0])
         return spec if is_of_photos(spec) else gallery
 
@@ -263,25 +266,16 @@ class Film:
         names = self._options.gallery
         return (names,) if isinstance(names, str) else tuple(names)
 
-    def _share_galleries(self) -> None:
-        """Put galleries of photos where other machines have them, too."""
-        cluster = self._options.cluster
-        if cluster is None or "://" not in cluster or not is_of_photos(self._gallery):
-            return
-        texts = []
-        for number, text in enumerate(self._galleries):
-            if text not in BUILTIN:
-                shared = self.folder.absolute() / f"gallery-{number}"
-                if fingerprint(shared) != fingerprint(Path(text)):  # not that of an earlier run
-                    with (
-                        sink_errors(str(shared)),
-                        atomic_write(shared) as file,
-                        open(text, "rb") as own,
-                    ):
-                        shutil.copyfileobj(own, file)
-                text = str(shared)
-            texts.append(text)
-        self._options = replace(self._options, gallery=tuple(texts))
+    def _shared(self, number: int, text: str) -> str:
+        """The path of a gallery among the parts: other machines have it there, too, and there it
+        stays when the photos change and another run builds the gallery anew."""
+        if text in BUILTIN:
+            return text
+        own, shared = Path(os.path.realpath(text)), self.folder.absolute() / f"gallery-{number}"
+        with sink_errors(str(shared)):
+            if fingerprint(shared) != fingerprint(own):  # not that of an earlier run
+                _link_or_copy(own, shared)
+        return str(shared)
 
     def _files(self) -> Iterator[Path]:
         """The files that each worker reads, but galleries."""
@@ -563,6 +557,16 @@ def _stamp(input: str) -> list[tuple[str, int, int]]:
     path = Path(local_path(input))
     files = numbered_files(path).values() if is_sequence(path) else [path]
     return [(it.name, it.stat().st_size, it.stat().st_mtime_ns) for it in files]
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    if sys.platform != "win32":  # there, no name of a mapped file can be removed
+        with contextlib.suppress(OSError):  # on another disk, for example
+            target.unlink(missing_ok=True)
+            os.link(source, target)
+            return
+    with atomic_write(target) as file, source.open("rb") as content:
+        shutil.copyfileobj(content, file)
 
 
 def _absolute(text: str) -> str:

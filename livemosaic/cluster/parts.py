@@ -43,7 +43,8 @@ def check_parts(folder: Path) -> None:
 
 @contextlib.contextmanager
 def own_parts(folder: Path, name: str) -> Iterator[None]:
-    """Make the folder of the parts, and keep other runs out of it; an empty one goes at the end.
+    """Make the folder of the parts, and keep other runs out of it. At the end it goes if it has no
+    plan and no segment.
 
     `UsageError` if another run has it; `name` is that of the output.
     """
@@ -53,7 +54,8 @@ def own_parts(folder: Path, name: str) -> Iterator[None]:
     finally:
         if sys.platform == "win32":  # there, an open file cannot be removed
             os.close(lock)
-        if not any(_is_part(it) for it in _entries(folder)):
+        parts = filter(_is_part, _entries(folder))
+        if all(it.name.startswith("gallery-") for it in parts):
             remove_parts(folder)
         if sys.platform != "win32":  # else another run could have it by now
             os.close(lock)
