@@ -34,6 +34,7 @@ from livemosaic.cluster.plan import (
     find_cuts,
     next_first,
 )
+from livemosaic.control.options import OPTIONS as ALL_OPTIONS
 from livemosaic.control.options import RunOptions
 from livemosaic.errors import LivemosaicError, OptionError, SinkError, SourceError, UsageError
 from livemosaic.gallery.gallery import Gallery
@@ -952,6 +953,34 @@ def test_a_film_with_a_gallery_of_photos_that_is_refused_leaves_nothing(tmp_path
     with pytest.raises(OptionError, match="codec mpeg4 has no times"):
         render(source, tmp_path / "out.mp4", gallery=photos, codec="mpeg4", resume=True, **OPTIONS)
     assert left(tmp_path) == ["in.mp4", "photos"]
+
+
+def test_each_option_changes_the_pictures_of_a_film_or_none() -> None:
+    """A new option has to be named here: if it does, segments of another value are not kept."""
+    changing = """profile tile columns scale size match tint calm variety min_distance max_uses
+        min_uses fine palette overlay overlay_luma activity seed area outside mirror privacy away
+        freeze spotlight codec preset crf alpha hdr"""
+    others = """gallery fit crops no_mirror frames_of_videos focus watch guests auto_approve
+        fullscreen display figures qr on_close capture reconnect on_demand realtime start end
+        duration max_latency fps format preview map map_paths overwrite resume cluster web osc
+        config no_config json quiet progress"""
+    assert [*films.OF_PICTURES] == changing.split()
+    assert {it.name for it in ALL_OPTIONS} == {*changing.split(), *others.split()}
+
+
+def test_settings_for_live_runs_keep_the_segments(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, program: Program, tmp_path: Path
+) -> None:
+    source, settings = film(tmp_path / "in.mp4"), tmp_path / "settings.toml"
+    command = words(source, tmp_path / "out.mp4", gallery, "--resume", "--config", str(settings))
+    settings.write_text("[run]\nmax_latency = 80\n")
+    use(monkeypatch, StoppingEngine())
+    assert program(*command).code == 1
+    settings.write_text('[run]\nmax_latency = 90\nreconnect = "never"\nfigures = true\n')
+    use(monkeypatch, HereEngine())
+    outcome = program(*command)
+    assert outcome.code == 0, outcome.err
+    assert "2 of 4 segments are done already" in outcome.err
 
 
 def test_warnings_of_the_input_come_once(

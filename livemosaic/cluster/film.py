@@ -56,12 +56,17 @@ _logger = logging.getLogger("livemosaic")
 
 _OF_ONE_RUN = ("map", "preview", "realtime", "web", "osc")
 
-# Options that change no picture: those of programs and windows, and those that the plan or the
-# digests of the galleries have.
-_NOT_OF_PICTURES = {
-    *("overwrite", "start", "end", "duration", "fps", "map", "map_paths", "preview"),
-    *("cluster", "resume", "gallery"),
-}
+# Options that change no picture of a film: those of live runs, windows and programs, which may come
+# from a settings file, and those that the plan or the digests of the galleries have.
+_OTHER_GROUPS = ("gallery", "input", "program")
+_OTHERS = (
+    *("gallery", "watch", "guests", "auto_approve"),
+    *("fullscreen", "display", "figures", "qr", "on_close"),
+    *("fps", "format", "preview", "map", "map_paths", "overwrite", "resume", "cluster"),
+)
+OF_PICTURES = tuple(
+    it.name for it in OPTIONS if it.group not in _OTHER_GROUPS and it.name not in _OTHERS
+)
 
 
 @dataclass
@@ -294,11 +299,7 @@ class Film:
     def _key_of(self, requirements: Requirements) -> dict[str, Any]:
         """All that decides about the pictures, but the plan."""
         values = values_of(self._options)
-        chosen = {
-            it.name: repr(values[it.name])
-            for it in OPTIONS
-            if it.group not in ("program", "gallery") and it.name not in _NOT_OF_PICTURES
-        }
+        chosen = {name: repr(values[name]) for name in OF_PICTURES}
         facts = facts_of(replace(requirements, shared=None))
         return {
             "options": chosen,
