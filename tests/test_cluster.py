@@ -319,10 +319,12 @@ print(facts_of(Requirements())["pictures"], "livemosaic.cluster.probe" in sys.mo
 """
 
 
-def pictures(folder: Path, **environment: str) -> tuple[str, bool]:
-    """The digest of a process, and whether it has made the pictures."""
+def pictures(folder: Path, before: str = "", **environment: str) -> tuple[str, bool]:
+    """The digest of a process, and whether it has made the pictures; it runs other code before."""
     environment |= {"NUMBA_CACHE_DIR": str(folder), "NUMBA_DISABLE_JIT": "1"}
-    outcome = finish(spawn(command=(sys.executable, "-c", PICTURES), env=environment, cwd=ROOT))
+    outcome = finish(
+        spawn(command=(sys.executable, "-c", before + PICTURES), env=environment, cwd=ROOT)
+    )
     assert outcome.code == 0, outcome.err
     digest, made = outcome.out.split()
     return digest, made == "True"
@@ -347,6 +349,11 @@ def test_each_processor_makes_its_own_pictures(tmp_path: Path) -> None:
         pytest.skip("OpenCV uses no more than each processor has")
     assert pictures(tmp_path)[1]
     assert pictures(tmp_path, OPENCV_CPU_DISABLE=there[-1])[1]
+
+
+def test_a_numpy_without_code_for_some_processors(tmp_path: Path) -> None:
+    without = "import numpy; numpy.show_config = lambda mode: {}"
+    assert pictures(tmp_path, without)[1]
 
 
 # ---- a cluster of Dask's programs --------------------------------------------------------

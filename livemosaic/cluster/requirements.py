@@ -127,7 +127,7 @@ def _pictures() -> str:
     settings: Any = config
     # The folder's name has only what kernels are compiled for: NUMBA_CPU_NAME makes it the same for
     # different processors. OpenCV and NumPy choose their code by the processor itself.
-    features = [cv2.getCPUFeaturesLine(), np.show_config("dicts")["SIMD Extensions"]]
+    features = [cv2.getCPUFeaturesLine(), np.show_config("dicts").get("SIMD Extensions")]
     facts = json.dumps([_facts_of_process(), bool(settings.DISABLE_JIT), features])
     path = cache_folder() / f"pictures-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
     with contextlib.suppress(OSError, ValueError):
