@@ -12,7 +12,7 @@ from ..option import Option
 from ..tile_size import EVEN_TILE
 from .photos.guest_folder import STATES
 from .photos.limits import MAX_PHOTO
-from .photos.routes import FIELD, GUEST_HEADER, MAX_LISTED
+from .photos.routes import FIELD, GUEST_HEADER, MAX_LISTED, ORDERS
 from .viewfinder import MAX_WIDTH, MIN_WIDTH
 
 CHANGES_HEADER = "Livemosaic-Changes"
@@ -145,9 +145,11 @@ def _photo_paths() -> dict[str, Any]:
     photo, decision = ({"$ref": f"#/components/schemas/{name}"} for name in ("Photo", "Decision"))
     photos = {"type": "array", "items": photo}
     answers = {"type": "array", "items": {"$ref": "#/components/schemas/UploadAnswer"}}
-    state = {"name": "state", "in": "query", "schema": {"enum": list(STATES)}}
+    states = {"type": "array", "items": {"enum": list(STATES)}}
+    state = {"name": "state", "in": "query", "description": "one or several", "schema": states}
+    order = {"name": "order", "in": "query", "schema": {"enum": list(ORDERS)}}
     most = {"type": "integer", "minimum": 1, "maximum": MAX_LISTED}
-    limit = {"name": "limit", "in": "query", "description": "the newest ones", "schema": most}
+    limit = {"name": "limit", "in": "query", "description": "the first ones", "schema": most}
     id = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     guest = {
         "name": GUEST_HEADER,
@@ -166,7 +168,7 @@ def _photo_paths() -> dict[str, Any]:
         "/api/photos": {
             "get": {
                 **_operation("photos of guests and of watched folders", _json(photos)),
-                "parameters": [state, limit],
+                "parameters": [state, order, limit],
             },
             "post": {
                 **_operation("send photos as a guest; an answer for each", _json(answers)),

@@ -116,6 +116,9 @@ class ControlPage(Viewfinder):
         feeding.cancel()
         stopping.cancel()
         await asyncio.gather(serving, feeding, stopping, return_exceptions=True)
+        serving.result()
+        if not feeding.cancelled():
+            feeding.result()
 
 
 def _log_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

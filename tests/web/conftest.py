@@ -103,10 +103,14 @@ START = LiveState(MosaicSettings(tile_px=16, size=(128, 96)), max_latency_s=0.1)
 
 @contextlib.contextmanager
 def served(
-    guests: Path | None = None, *, auto_approve: bool = False, address: str = "0"
+    guests: Path | None = None,
+    *,
+    auto_approve: bool = False,
+    address: str = "0",
+    profiles: dict[str, Any] | None = None,
 ) -> Iterator[Site]:
     """A control page at a free port; with the photos of guests in a folder, if there is one."""
-    profiles = {"default": {"tint": 0.8}, "photos-first": {"tint": 0.5}}
+    profiles = profiles or {"default": {"tint": 0.8}, "photos-first": {"tint": 0.5}}
     control = Control(START, profiles=profiles, profile="default")
     control.live_stats = lambda: STATS
     listener = web.listen(address, guests=guests is not None)

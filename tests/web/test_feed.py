@@ -204,3 +204,14 @@ def test_the_number_of_pages_is_limited(own_site: Site) -> None:
         feed = stack.enter_context(own_site.feed())
         wait_for_the_end(feed)
         assert feed.close_code == 1013
+
+
+def test_the_page_says_that_it_has_ended(own_site: Site) -> None:
+    """By a defect: the picture goes on."""
+
+    def fail() -> LiveStats:
+        raise ValueError("a defect")
+
+    own_site.control.live_stats = fail
+    text = "control page: it has ended: a defect; the outputs go on"
+    until(lambda: own_site.control.take_message() == text)

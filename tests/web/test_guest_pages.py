@@ -249,6 +249,14 @@ def test_hosts_see_each_other(chromium: Browser, party: Site, photo: Callable[..
             assert tab.run("document.title") == "livemosaic"
 
 
+# What a host presses, and again as soon as the list has changed.
+AGAIN = (
+    "window.again = new MutationObserver(() => press()),"
+    "again.observe(document.querySelector({list!r}), {{ childList: true }}),"
+    "window.press = () => {press}.click(), press()"
+)
+
+
 def test_a_second_click_decides_no_other_photo(
     chromium: Browser, party: Site, photo: Callable[..., Path]
 ) -> None:
@@ -256,16 +264,52 @@ def test_a_second_click_decides_no_other_photo(
     with guest(chromium, party) as phone, host(chromium, party) as desk:
         send(phone, photo(0), photo(1))
         waits(desk, 2)
-        desk.run(
-            "window.click = () => document.querySelector('#waiting .approve').click(),"
-            "window.again = new MutationObserver(click),"
-            "again.observe(document.querySelector('#waiting'), { childList: true }), click()"
-        )
+        desk.run(AGAIN.format(list="#waiting", press="document.querySelector('#waiting .approve')"))
         waits(desk, 1)
         states = [it["state"] for it in desk.run("ask('api/photos')")]
         assert states == ["waiting", "approved"]
-        desk.run("again.disconnect(), click()")
+        desk.run("again.disconnect(), press()")
         waits(desk, 0)
+
+
+@pytest.mark.parametrize("list", ["#waiting", "#joined"])
+def test_a_second_key_decides_no_other_photo(
+    list: str, chromium: Browser, party: Site, photo: Callable[..., Path]
+) -> None:
+    """As another photo gets the keyboard: of the last one, the one before it, which has not
+    moved."""
+    with guest(chromium, party) as phone, host(chromium, party) as desk:
+        send(phone, *map(photo, range(3)))
+        waits(desk, 3)
+        if list == "#joined":
+            desk.run("document.querySelector('#approve-all').click()")
+            desk.wait_for("joined.size === 3")
+            desk.run("document.querySelector('#latest').open = true")
+            look_at(desk)
+            desk.wait_for("[...joined.values()].every(isSettled)")
+        desk.run(f"[...document.querySelectorAll('{list} .reject')].at(-1).focus()")
+        desk.run(AGAIN.format(list=list, press="document.activeElement"))
+        desk.wait_for("[...joined.values(), ...waits.values()].every(isSettled) && joined.size > 0")
+        states = [it["state"] for it in desk.run("ask('api/photos')")]
+        assert states.count("rejected") == 1
+
+
+def test_all_are_those_that_were_seen(
+    chromium: Browser, party: Site, photo: Callable[..., Path]
+) -> None:
+    """Not one that comes in the moment of the click."""
+    with guest(chromium, party) as phone, host(chromium, party) as desk:
+        send(phone, photo(0), photo(1))
+        waits(desk, 2)
+        desk.run(
+            "window.more = new MutationObserver(() => {"
+            "  more.disconnect(); document.querySelector('#approve-all').click(); }),"
+            "more.observe(document.querySelector('#waiting'), { childList: true }), 0"
+        )
+        send(phone, photo(2))
+        waits(desk, 1)
+        states = [it["state"] for it in desk.run("ask('api/photos')")]
+        assert states == ["waiting", "approved", "approved"]
 
 
 def test_a_request_that_fails_leaves_later_news(

@@ -123,6 +123,24 @@ def test_a_photo_waits_until_it_is_approved(
     assert host.get("/api/stats").json()["waiting"] == 0
 
 
+def test_photos_are_listed_by_states_and_age(guest: httpx.Client, host: httpx.Client) -> None:
+    ids = [send(guest, photo())[0]["id"] for _ in range(4)]
+    host.post(f"/api/photos/{ids[0]}/approve")
+    host.post(f"/api/photos/{ids[2]}/reject")
+
+    def listed(query: str) -> list[str]:
+        return [it["id"] for it in host.get(f"/api/photos?{query}").json()]
+
+    newest = listed("")
+    assert [it for it in newest if it in ids] == ids[::-1]
+    assert listed("order=oldest") == newest[::-1]
+    assert listed("order=oldest&limit=2") == newest[:-3:-1]
+    assert listed("state=waiting&order=oldest") == [ids[1], ids[3]]
+    assert listed("state=approved&state=rejected") == [it for it in newest if it not in ids[1::2]]
+    for query in ("order=best", "state=waiting&state=best"):
+        assert host.get(f"/api/photos?{query}").status_code == 400
+
+
 def test_a_rejected_photo_is_deleted(folder: Path, guest: httpx.Client, host: httpx.Client) -> None:
     data = photo()
     ids = [answer["id"] for answer in send(guest, data, photo())]

@@ -166,6 +166,7 @@ def test_snap_me_in(chromium: Browser, live: Live) -> None:
         tab.wait_for("document.querySelector('#latest').hidden === false")
         tab.run("document.querySelector('#latest').open = true")
         tab.wait_for("document.querySelector('#joined img')?.naturalWidth > 0")
+        tab.wait_for("[...joined.values()].every(isSettled)")
         tab.run("document.querySelector('#joined .reject').click()")
         tab.wait_for("document.querySelector('#latest').hidden")
         assert live.client.get("/api/stats").json()["gallery"]["removed"] == 1
@@ -482,6 +483,64 @@ def test_the_page_goes_on_with_a_later_run(
             tab.wait_for("document.querySelector('#lost').hidden")
             tab.wait_for("!document.querySelector('[name=mirror]').checked")
             assert tab.run(f"{field}.value") == "5"
+
+
+def test_a_later_run_has_its_own_options(
+    chromium: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVEMOSAIC_WEB_TOKEN", "a-token-that-stays")
+    names = (
+        "[...document.querySelectorAll('input[name=profile]')].map((it) => JSON.parse(it.value))"
+    )
+    with chromium.tab() as tab:
+        with served() as site:
+            tab.show(site.listener.url, size=DESK)
+            tab.wait_for(FULL)
+            assert tab.run(names) == ["default", "photos-first"]
+            address = str(site.listener.port)
+        with served(address=address, profiles={"default": {}, "party": {}}):
+            tab.wait_for(f'JSON.stringify({names}) === \'["default","party"]\'')
+
+
+def test_a_dead_line_is_noticed(chromium: Browser, live: Live) -> None:
+    """One on which nothing comes, although it is open."""
+    with chromium.tab() as tab:
+        opened(tab, live)
+        tab.run(
+            "window.Real = WebSocket, window.dead = 0,"
+            "window.WebSocket = function () { dead += 1; return { close() {} }; },"
+            "WebSocket.OPEN = Real.OPEN, feed.close()"
+        )
+        tab.wait_for("dead === 1")
+        tab.run("window.WebSocket = Real, 0")
+        tab.wait_for("feed instanceof Real && document.querySelector('#lost').hidden")
+
+
+def test_a_value_of_the_settings_file_is_shown(chromium: Browser, live: Live) -> None:
+    """Of a gallery or a picture that the page does not offer."""
+    own = "{ gallery: ['/photos/party.gallery'], outside: '/a/hall.jpg' }"
+    with chromium.tab() as tab:
+        opened(tab, live)
+        tab.run(f"adopt(changes, {{ ...values, ...{own} }}), 0")
+        gallery, outside = (f"document.querySelector('[name={it}]" for it in ("gallery", "outside"))
+        assert tab.run(f"{gallery}:checked').closest('label').textContent") == "party.gallery"
+        assert tab.run(f"{outside}').selectedOptions[0].textContent") == "hall.jpg"
+
+
+def test_tiles_keep_their_shape(chromium: Browser, live: Live) -> None:
+    """While their slider moves, whatever the sizes are rounded to."""
+    live.client.patch("/api/settings", json={"tile": "48x32"}).raise_for_status()
+    with chromium.tab() as tab:
+        opened(tab, live)
+        tab.wait_for("values.tile === '48x32'")
+        for width in (4, 6, 10, 18, 26, 48):
+            tab.run(
+                "(() => { const slider = document.querySelector('[name=tile]');"
+                f"slider.value = {width}; slider.dispatchEvent(new Event('input')); }})()"
+            )
+            tab.wait_for("!isSending")
+        assert tab.run("values.tile") == "48x32"
+        assert tab.run("document.querySelector('#toasts').textContent") == ""
 
 
 def test_a_stream_fills_the_page(chromium: Browser, live: Live) -> None:

@@ -3,6 +3,7 @@
 const token = new URLSearchParams(location.search).get("token") ?? "";
 const authorization = { Authorization: `Bearer ${token}` };
 const RETRY_MS = 2000; // until the next try without a connection
+const ANSWER_MS = 10000; // to wait for an answer
 const byId = (id) => document.getElementById(id);
 
 function element(name, attributes = {}, ...children) {

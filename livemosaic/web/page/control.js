@@ -2,14 +2,17 @@
 
 const query = `token=${encodeURIComponent(token)}`; // of pictures and sockets, which take no header
 
-async function exchange(path, options = {}) {
-  const answer = await fetch(path, { ...options, headers: { ...authorization, ...options.headers } });
-  const body = await answer.json();
+async function exchange(path, { read = "json", ...options } = {}) {
+  const signal = AbortSignal.timeout(ANSWER_MS);
+  const answer = await fetch(path, { ...options, signal, headers: { ...authorization, ...options.headers } });
+  // A refusal of the server itself, as of one connection too many, is plain text.
+  const body = await (answer.ok ? answer[read]() : answer.json().catch(() => ({})));
   if (!answer.ok) throw new Error(body.error ?? answer.statusText);
   return { body, headers: answer.headers };
 }
 
 const ask = async (path, options) => (await exchange(path, options)).body;
+const reason = (error) => (error.name === "TimeoutError" ? "no answer; try again" : error.message);
 
 function show(message) {
   const note = element("p", {}, message);
@@ -100,8 +103,10 @@ function number(name, schema) {
       output.textContent = shown(value);
       input.setAttribute("aria-valuetext", shown(value));
     };
+    let before;
     input.addEventListener("input", () => {
-      change(name, sized(Number(input.value), values[name]));
+      if (!kept.has(name)) before = values[name]; // not of an answer, which was rounded
+      change(name, sized(Number(input.value), before));
     });
     return { box: element("div", {}, element("div", { class: "top" }, titled(name), output), input), set };
   }
@@ -118,7 +123,7 @@ function number(name, schema) {
 function sized(width, before) {
   if (typeof before !== "string") return width;
   const [oldWidth, oldHeight] = before.split("x").map(Number);
-  return `${width}x${Math.max(2, Math.round((width * oldHeight) / oldWidth / 2) * 2)}`;
+  return `${width}x${Math.max(4, Math.round((width * oldHeight) / oldWidth / 2) * 2)}`;
 }
 
 function entry(name) {
@@ -135,21 +140,35 @@ function toggle(name) {
 }
 
 function choices(name, schema) {
-  const inputs = schema.enum.map((value) => {
+  const inputs = new Map();
+  const list = element("div", { class: "choices" });
+  const offer = (value) => {
     const input = element("input", { type: "radio", name, value: JSON.stringify(value) });
     input.addEventListener("change", () => change(name, value));
-    return input;
-  });
-  const labels = inputs.map((input, place) => element("label", {}, input, text(schema.enum[place])));
-  const box = element("fieldset", { "aria-describedby": `help-${name}` }, element("legend", {}, words(name)), element("div", { class: "choices" }, ...labels));
-  return { box, set: (value) => { for (const input of inputs) input.checked = input.value === JSON.stringify(value); } };
+    inputs.set(input.value, input);
+    list.append(element("label", {}, input, text(value)));
+  };
+  schema.enum.forEach(offer);
+  const box = element("fieldset", { "aria-describedby": `help-${name}` }, element("legend", {}, words(name)), list);
+  const set = (value) => {
+    if (!inputs.has(JSON.stringify(value))) offer(value); // from the settings file
+    for (const [key, input] of inputs) input.checked = key === JSON.stringify(value);
+  };
+  return { box, set };
 }
 
 function selection(name, schema) {
-  const options = schema.enum.map((value) => element("option", { value: JSON.stringify(value) }, text(value)));
-  const input = element("select", basics(name), ...options);
+  const input = element("select", basics(name));
+  const offer = (value) => input.append(element("option", { value: JSON.stringify(value) }, text(value)));
+  schema.enum.forEach(offer);
   input.addEventListener("change", () => change(name, JSON.parse(input.value)));
-  return { box: element("div", {}, titled(name), input), set: (value) => { input.value = JSON.stringify(value); } };
+  const set = (value) => {
+    input.value = JSON.stringify(value);
+    if (input.selectedIndex >= 0) return;
+    offer(value); // from the settings file
+    input.value = JSON.stringify(value);
+  };
+  return { box: element("div", {}, titled(name), input), set };
 }
 
 function colourChoice(name, schema) {
@@ -160,7 +179,11 @@ function colourChoice(name, schema) {
   select.addEventListener("change", () => change(name, select.value === "colour" ? colour.value : select.value));
   colour.addEventListener("input", () => change(name, colour.value));
   const set = (value) => {
-    const isColour = !named.includes(value);
+    const isColour = value.startsWith("#");
+    if (!isColour && !named.includes(value)) { // from the settings file
+      named.push(value);
+      select.append(element("option", { value }, text(value)));
+    }
     select.value = isColour ? "colour" : value;
     colour.hidden = !isColour;
     if (isColour) colour.value = value;
@@ -206,7 +229,7 @@ function adopt(count, now, unused) {
     const isOwn = kept.has(name);
     if (!isOwn) set(now[name]);
     const isNew = name in before && JSON.stringify(before[name]) !== JSON.stringify(now[name]);
-    if (isNew && !isOwn && note) {
+    if (isNew && !isOwn && note && !document.hidden) {
       box.classList.add("changed");
       requestAnimationFrame(() => requestAnimationFrame(() => box.classList.remove("changed")));
     }
@@ -224,7 +247,6 @@ function adopt(count, now, unused) {
 const unsent = new Map(); // by option: the newest change, in the order in which they were made
 let isSending = false;
 const SETTLED_MS = 700; // a slider does not jump to the nearest size while it moves
-const ANSWER_MS = 10000; // to wait for an answer
 
 async function change(name, value) {
   controls.get(name).set(value);
@@ -244,14 +266,13 @@ async function send(name, value, leave) {
     method: "PATCH",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ [name]: value }),
-    signal: AbortSignal.timeout(ANSWER_MS),
   };
   try {
     const { body, headers } = await exchange("api/settings", options);
     adopt(Number(headers.get("Livemosaic-Changes")), body);
     setTimeout(leave, SETTLED_MS);
   } catch (error) {
-    show(error.name === "TimeoutError" ? `${name}: no answer; try again` : error.message);
+    show(error.name === "TimeoutError" ? `${name}: ${reason(error)}` : error.message);
     leave();
   }
 }
@@ -343,6 +364,7 @@ const canvas = byId("picture");
 const MAX_WIDTH = 1280;
 let feed = null;
 let isAsked = false;
+let described = ""; // the OpenAPI document, which this page is made of
 
 function askForPicture() {
   const isWanted = byId("preview").getAttribute("aria-pressed") === "true" && !document.hidden;
@@ -394,25 +416,46 @@ function setLost(isLost) {
 }
 
 function connect() {
-  feed = new WebSocket(`ws://${location.host}/feed?${query}`);
-  feed.binaryType = "arraybuffer";
-  feed.onopen = () => { setLost(false); isAsked = false; askForPicture(); };
-  feed.onmessage = ({ data }) => {
+  const own = new WebSocket(`ws://${location.host}/feed?${query}`);
+  feed = own;
+  own.binaryType = "arraybuffer";
+  let silence = 0;
+  // A line that is dead may stay open for minutes; statistics come each second.
+  const hear = () => { clearTimeout(silence); silence = setTimeout(end, ANSWER_MS); };
+  const end = () => {
+    clearTimeout(silence);
+    if (feed !== own) return;
+    feed = null;
+    own.close();
+    setLost(true);
+    setTimeout(comeBack, RETRY_MS);
+  };
+  own.onopen = () => { hear(); setLost(false); isAsked = false; askForPicture(); };
+  own.onmessage = ({ data }) => {
+    if (feed !== own) return;
+    hear();
     if (typeof data !== "string") { paint(data); return; }
     const item = JSON.parse(data);
     TEXTS[item.type]?.(item);
   };
-  feed.onclose = async () => {
-    setLost(true);
-    // A later run at this address has another token, unless it is given one.
-    const answer = await fetch("api/stats", { headers: authorization }).catch(() => null);
-    if (answer?.status === 401) byId("lost").textContent = "Another run is here now. Open the address that it has printed.";
-    else setTimeout(connect, RETRY_MS);
-  };
+  own.onclose = end;
+  hear();
+}
+
+// A later run at this address has another token, unless it is given one, and may have other options.
+async function comeBack() {
+  try {
+    const answer = await fetch("openapi.json", { headers: authorization, signal: AbortSignal.timeout(ANSWER_MS) });
+    if (answer.status === 401) byId("lost").textContent = "Another run is here now. Open the address that it has printed.";
+    else if (!answer.ok) throw new Error(answer.statusText);
+    else if ((await answer.text()) === described) connect();
+    else location.reload();
+  } catch { setTimeout(comeBack, RETRY_MS); }
 }
 
 // ---- guests and their photos -------------------------------------------------------------------
 
+const MOST_LISTED = 1000; // in an answer
 const MOST_WAITING = 60; // in the grid; the next ones follow
 const MOST_JOINED = 12;
 const SETTLE_MS = 400;
@@ -439,10 +482,10 @@ async function refreshPhotos() {
   while (isStale) {
     isStale = false;
     try {
-      const waiting = await ask("api/photos?state=waiting");
-      const latest = await ask(`api/photos?limit=${waiting.length + MOST_JOINED}`);
-      showWaiting(waiting.toReversed()); // the oldest first: those that come later move none
-      showJoined(latest.filter((it) => it.state !== "waiting").slice(0, MOST_JOINED));
+      // The oldest first: those that come later move none.
+      const waiting = await ask("api/photos?state=waiting&order=oldest");
+      const decided = await ask(`api/photos?state=approved&state=rejected&limit=${MOST_JOINED}`);
+      showing(() => { showWaiting(waiting); showJoined(decided); });
     } catch { /* the feed says so */ }
   }
   isRefreshing = false;
@@ -453,28 +496,44 @@ function follow(list, items, photos, make) {
   const ids = new Set(photos.map((it) => it.id));
   for (const [id, item] of items) if (!ids.has(id)) { leave(item); items.delete(id); }
   photos.forEach((photo, at) => {
-    if (!items.has(photo.id)) items.set(photo.id, make(photo));
+    if (!items.has(photo.id)) items.set(photo.id, Object.assign(make(photo), { cameMs: performance.now() }));
     const item = items.get(photo.id);
     if (list.children[at] !== item) list.insertBefore(item, list.children[at] ?? null);
-    if (item.place !== at) Object.assign(item, { place: at, sinceMs: performance.now() });
   });
 }
 
-// A click on an item that has just come to its place was meant for the one before it, which another
-// host, or the first click of two, has decided.
+// A click on an item that has just come to its place, or a key on one that has just got the keyboard,
+// was meant for another one, which another host, or the first click of two, has decided.
 const isSettled = (item) => performance.now() - item.sinceMs > SETTLE_MS;
+
+function unsettle(item) {
+  item.sinceMs = performance.now();
+  for (const button of item.querySelectorAll("button")) button.animate({ opacity: [0.4, 1] }, SETTLE_MS);
+}
+
+// Changes both lists.
+function showing(change) {
+  const place = (item) => { const { left, top } = item.getBoundingClientRect(); return `${left} ${top}`; };
+  const items = () => [...waits.values(), ...joined.values()];
+  const before = new Map(items().map((it) => [it, place(it)]));
+  change();
+  for (const it of items()) if (before.get(it) !== place(it)) unsettle(it);
+}
 
 // Removes an item; the keyboard goes on with the next one.
 function leave(item) {
   const name = item.contains(document.activeElement) ? document.activeElement.className : null;
   const next = item.nextElementSibling ?? item.previousElementSibling;
   item.remove();
-  if (name !== null) (next?.getElementsByClassName(name)[0] ?? byId("copy")).focus();
+  if (name === null) return;
+  (next?.getElementsByClassName(name)[0] ?? byId("copy")).focus();
+  if (next) unsettle(next);
 }
 
 function decision(photo, verb, text, name) {
   const button = element("button", { type: "button", class: verb, "aria-label": `${text} the photo of ${name}` }, text);
   button.addEventListener("click", () => { if (isSettled(button.closest("li"))) decide([photo.id], verb); });
+  button.addEventListener("keydown", (event) => { if (event.repeat) event.preventDefault(); }); // is held
   return button;
 }
 
@@ -486,7 +545,7 @@ function showWaiting(all) {
   const photos = all.slice(0, MOST_WAITING);
   follow(byId("waiting"), waits, photos, (photo) => element("li", {}, picture(photo),
     element("div", { class: "row" }, decision(photo, "approve", "Approve", time(photo)), decision(photo, "reject", "Reject", time(photo)))));
-  byId("waiting-count").textContent = all.length ? `${all.length} waiting` : "";
+  byId("waiting-count").textContent = all.length ? `${all.length}${all.length < MOST_LISTED ? "" : " or more"} waiting` : "";
   byId("approve-all").hidden = photos.length < 2;
   byId("approve-all").textContent = `Approve these ${photos.length}`;
   document.title = all.length ? `(${all.length}) livemosaic` : "livemosaic";
@@ -510,12 +569,15 @@ async function decide(ids, verb) {
   for (const id of ids) {
     try {
       await ask(`api/photos/${encodeURIComponent(id)}/${verb}`, { method: "POST" });
-    } catch (error) { show(error.message); }
+    } catch (error) { show(reason(error)); }
   }
   refreshPhotos();
 }
 
-byId("approve-all").addEventListener("click", () => decide([...waits.keys()], "approve"));
+byId("approve-all").addEventListener("click", () => {
+  const seen = [...waits].filter(([, item]) => performance.now() - item.cameMs > SETTLE_MS);
+  decide(seen.map(([id]) => id), "approve");
+});
 byId("copy").addEventListener("click", () => {
   byId("address").select();
   // The newer way is only there in encrypted connections.
@@ -529,7 +591,7 @@ for (const button of document.querySelectorAll("[data-action]")) {
 }
 
 async function act(name) {
-  try { await ask(`api/actions/${name}`, { method: "POST" }); } catch (error) { show(error.message); }
+  try { await ask(`api/actions/${name}`, { method: "POST" }); } catch (error) { show(reason(error)); }
 }
 
 byId("settings").addEventListener("submit", (event) => event.preventDefault());
@@ -546,7 +608,8 @@ byId("explain").addEventListener("click", (event) => document.body.classList.tog
 byId("preview").addEventListener("click", (event) => { flip(event.currentTarget); askForPicture(); });
 document.addEventListener("visibilitychange", askForPicture);
 
-ask("openapi.json").then((api) => {
-  build(api.components.schemas.Settings.properties);
+ask("openapi.json", { read: "text" }).then((api) => {
+  described = api;
+  build(JSON.parse(api).components.schemas.Settings.properties);
   connect();
 }).catch((error) => { byId("summary").textContent = error.message; });

@@ -288,7 +288,8 @@ function setOver() {
 // Whether the wall answers a request; `use` gets its answer.
 async function reach(path, use = () => {}, options = {}) {
   try {
-    const answer = await fetch(path, { ...options, headers: authorization });
+    const signal = AbortSignal.timeout(ANSWER_MS);
+    const answer = await fetch(path, { ...options, signal, headers: authorization });
     if (answer.status === 401) setOver();
     else {
       setLost("");
@@ -322,6 +323,7 @@ function follow(photo) {
     if (answer.status === 404) update(photo, { state: "gone" });
     if (!answer.ok) return;
     const { state, places } = await answer.json();
+    if (state === photo.state && JSON.stringify(places) === JSON.stringify(photo.places)) return;
     update(photo, { state, places, wasShown: photo.wasShown || places?.length > 0 });
   });
 }

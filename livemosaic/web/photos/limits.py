@@ -50,15 +50,18 @@ class Refused(Exception):
 class _Counts:
     """How many photos each sender has sent in the last minute, and in all."""
 
-    def __init__(self, minute: int, in_all: int, clock: Callable[[], float]) -> None:
-        self._minute, self._all, self._clock = minute, in_all, clock
+    def __init__(
+        self, minute: int, in_all: int, clock: Callable[[], float], *, reached: str
+    ) -> None:
+        """`reached` says what the sender has sent when it has sent all that it may."""
+        self._minute, self._all, self._clock, self._reached = minute, in_all, clock, reached
         self._senders: OrderedDict[str, tuple[deque[float], int]] = OrderedDict()
 
     def check(self, name: str) -> None:
         """`Refused` if the sender has sent as many as it may."""
         times, count = self._senders.get(name, (deque[float](), 0))
         if count >= self._all:
-            raise Refused(f"you have sent {self._all} photos, as many as one may")
+            raise Refused(self._reached.format(self._all))
         while times and self._clock() - times[0] >= _MINUTE_S:
             times.popleft()
         if len(times) >= self._minute:
@@ -78,9 +81,12 @@ class Quota:
     """Counts the photos of guests and of addresses."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._guests = _Counts(GUEST_MINUTE, GUEST_ALL, clock)
-        self._addresses = _Counts(ADDRESS_MINUTE, ADDRESS_ALL, clock)
-        self._costly = _Counts(COSTLY_MINUTE, COSTLY_ALL, clock)
+        own = "you have sent {} photos, as many as one may"
+        of_all = "{} photos have come from your network, as many as may"
+        slow = "{} photos from your network took too long to read; it may send no more"
+        self._guests = _Counts(GUEST_MINUTE, GUEST_ALL, clock, reached=own)
+        self._addresses = _Counts(ADDRESS_MINUTE, ADDRESS_ALL, clock, reached=of_all)
+        self._costly = _Counts(COSTLY_MINUTE, COSTLY_ALL, clock, reached=slow)
 
     def check(self, address: str, guest: str) -> None:
         """`Refused` if this guest may send no photo now."""

@@ -32,6 +32,7 @@ GUEST_HEADER = "livemosaic-guest"  # an id that the upload page makes
 FIELD = b"photo"
 SLOT_S, _RETRY_S = 30.0, 5.0  # for which an upload waits for its turn; then, until the next try
 MAX_LISTED = 1000
+ORDERS = ("newest", "oldest")  # which ones come first
 THREADS = 12  # for what waits for a file, the decoder or a picture
 
 
@@ -60,12 +61,16 @@ class PhotoRoutes:
     # ---- about photos --------------------------------------------------------------------
 
     async def _list(self, request: Request) -> Response:
-        state = request.query_params.get("state")
-        if state is not None and state not in STATES:
-            raise HTTPException(400, f"state: must be one of {', '.join(STATES)}")
+        states = request.query_params.getlist("state") or STATES
+        order = request.query_params.get("order", ORDERS[0])
+        for name, values, known in (("state", states, STATES), ("order", [order], ORDERS)):
+            if not set(values) <= set(known):
+                raise HTTPException(400, f"{name}: must be one of {', '.join(known)}")
         limit = whole_parameter(request, "limit", 1, MAX_LISTED) or MAX_LISTED
         photos = await to_thread(self._catalogue.photos)
-        chosen = [photo for photo in photos if state is None or photo.state == state]
+        chosen = [photo for photo in photos if photo.state in states]
+        if order == "oldest":
+            chosen.reverse()
         return JSONResponse([_json(photo) for photo in chosen[:limit]])
 
     async def _show(self, request: Request) -> Response:
@@ -100,8 +105,8 @@ class PhotoRoutes:
         return JSONResponse(photo)
 
     async def _reject(self, request: Request) -> Response:
-        photo = await to_thread(self._catalogue.find, request.path_params["id"])
-        if photo is not None and photo.snap:
+        photo = await self._find(request)
+        if photo.snap:
             try:
                 await to_thread(self._catalogue.remove_snap, photo, self._control)
             except OSError as error:
