@@ -31,6 +31,7 @@ from livemosaic.cluster.plan import (
     USUAL_S,
     Plan,
     PlannedFrame,
+    Planning,
     find_cuts,
     next_first,
 )
@@ -614,6 +615,39 @@ def test_what_is_done_is_kept_while_options_and_film_are_the_same(
     film(source, 39)
     assert len(again(HereEngine())) == 4
     assert left(tmp_path) == ["in.mp4", "out.mp4"]
+
+
+def test_another_look_takes_the_plan_that_is_there(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another part of the film has another one, and all of the old one goes."""
+    source, parts = film(tmp_path / "in.mp4"), tmp_path / "out.mp4.parts"
+    planned: list[int] = []
+
+    class Counted(Planning):
+        def plan(self) -> Plan:
+            planned.append(len(self.frames))
+            return super().plan()
+
+    def begin(**options: Any) -> None:
+        use(monkeypatch, StoppingEngine())
+        with pytest.raises(StoppedError):
+            render(source, tmp_path / "out.mp4", resume=True, **{**OPTIONS, **options})
+        names = [name.partition("-")[0] for name in left(parts)]
+        assert sorted(names) == sorted([*kinds, "lock", "plan", "segment", "segment", "tracks"])
+
+    monkeypatch.setattr(films, "Planning", Counted)
+    kinds: list[str] = []
+    begin(gallery=gallery)
+    begin(gallery=gallery, tint=0.5)
+    assert planned == [40]
+    write_photos(tmp_path / "photos", 4)
+    kinds = ["gallery"]
+    begin(gallery=tmp_path / "photos", end=30)
+    assert planned == [40, 30]
+    kinds = []
+    begin(gallery=gallery, end=30)
+    assert planned == [40, 30]
 
 
 def test_segments_are_rendered_while_the_film_is_planned(

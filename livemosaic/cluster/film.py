@@ -36,9 +36,9 @@ from .engine import Engine, check_cluster, open_engine
 from .film_report import whole_report
 from .join import join_segments, planned_ticks
 from .packets import PacketFile, PacketWriter
-from .parts import check_parts, own_parts, parts_folder, remove_parts, remove_segments
+from .parts import check_parts, own_parts, parts_folder, remove_others, remove_parts
 from .plan import Plan, Planning, Segment
-from .requirements import Requirements, facts_of, fingerprint
+from .requirements import Facts, Requirements, facts_of, fingerprint
 from .segment import (
     SegmentDestination,
     SegmentSink,
@@ -189,11 +189,16 @@ class Film:
         LivemosaicError : it failed; the segments that are done stay
         """
         source, trial = self._source, self._trial
-        galleries = tuple(Path(name) for name in self._galleries if name not in BUILTIN)
-        needed = Requirements(tuple(self._files()), shared=self.folder).absolute()
-        self._requirements = replace(needed, files=(*needed.files, *galleries))
-        self._pictures = {name: fingerprint(path) for name, path in self._named_pictures()}
-        self._key = self._key_of(needed)
+        path = Path(local_path(self._options.input))
+        film = Requirements((path,) if path.is_file() else ())  # else numbered pictures
+        pictures = dict(self._named_pictures())
+        galleries = (Path(name) for name in self._galleries if name not in BUILTIN)
+        needed = (*film.files, *galleries, *pictures.values())
+        self._requirements = Requirements(needed, shared=self.folder).absolute()
+        self._pictures = {name: fingerprint(path) for name, path in pictures.items()}
+        facts = facts_of(film.absolute())
+        self._film_key = self._key_of_film(facts)
+        self._key = self._key_of_pictures(facts)
         self._on_progress = on_progress
         plan = self._make_segments()
         self.bad_frames = plan.bad_frames
@@ -282,13 +287,6 @@ class Film:
                 _link_or_copy(own, shared)
         return str(shared)
 
-    def _files(self) -> Iterator[Path]:
-        """The files that each worker reads, but galleries."""
-        path = Path(local_path(self._options.input))
-        if path.is_file():  # else numbered pictures
-            yield path
-        yield from (picture for _, picture in self._named_pictures())
-
     def _named_pictures(self) -> Iterator[tuple[str, Path]]:
         """The pictures that options name, by the option."""
         for name in ("outside", "away"):
@@ -296,14 +294,20 @@ class Film:
             if picture is not None and os.path.isfile(picture):
                 yield name, Path(picture)
 
-    def _key_of(self, requirements: Requirements) -> dict[str, Any]:
+    def _key_of_film(self, facts: Facts) -> list[Any]:
+        """All that decides about the plan."""
+        options, destination = self._options, self._destination
+        part = [str(it) for it in (options.start, options.end, options.duration, options.fps)]
+        kept = [options.alpha, destination.keeps_depth, destination.keeps_hdr]
+        return [facts, _stamp(options.input), part, kept]
+
+    def _key_of_pictures(self, facts: Facts) -> dict[str, Any]:
         """All that decides about the pictures, but the plan."""
         values = values_of(self._options)
-        chosen = {name: repr(values[name]) for name in OF_PICTURES}
-        facts = facts_of(replace(requirements, shared=None))
         return {
-            "options": chosen,
+            "options": {name: repr(values[name]) for name in OF_PICTURES},
             "galleries": self._digests,
+            "pictures": self._pictures,
             "output": self._destination.format.muxer,
             "facts": facts,
         }
@@ -312,9 +316,7 @@ class Film:
 
     def _make_segments(self) -> Plan:
         """Plan the film, or take the plan of an earlier run, and have the segments rendered."""
-        options = self._options
-        chosen = [str(it) for it in (options.start, options.end, options.duration, options.fps)]
-        name = _digest([self._key, _stamp(options.input), chosen])
+        name = _digest(self._film_key)
         self._plan_path, self._tracks_path = (
             self.folder / f"{kind}-{name}" for kind in ("plan", "tracks")
         )
@@ -475,8 +477,9 @@ class Film:
                 self.kept += path not in self._rendered
                 progress.kept += len(segment.frames)
         progress.total = frames
-        names = {task.path.name for task, _ in self._parts}
-        removed = {*remove_segments(self.folder, but=names)} - self._rendered
+        used = [self._plan_path, self._tracks_path, *map(Path, self._galleries)]
+        names = {it.name for it in (*used, *(task.path for task, _ in self._parts))}
+        removed = {*remove_others(self.folder, but=names)} - self._rendered
         if removed:
             _logger.info(
                 "%s: removed segments of other options, gallery or film: %d",

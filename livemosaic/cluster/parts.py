@@ -90,14 +90,15 @@ def _entries(folder: Path) -> list[Path]:
     return []
 
 
-def remove_segments(folder: Path, *, but: Container[str]) -> list[Path]:
-    """Remove all segments but those with these names; return which."""
+def remove_others(folder: Path, *, but: Container[str]) -> list[Path]:
+    """Remove all parts but those with these names; return which segments were removed."""
     removed = []
     for path in _entries(folder):
-        if _is_part(path) and path.name.startswith("segment-") and path.name not in but:
+        if _is_part(path) and not path.name.startswith(".") and path.name not in but:
             with contextlib.suppress(OSError):
                 path.unlink()
-                removed.append(folder.absolute() / path.name)
+                if path.name.startswith("segment-"):
+                    removed.append(folder.absolute() / path.name)
     return removed
 
 
