@@ -7,12 +7,13 @@ import math
 import os
 import signal
 import time
+import tracemalloc
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import cv2
 import numpy as np
@@ -263,6 +264,65 @@ def test_packets_are_kept_exactly(tmp_path: Path) -> None:
     assert (bytes(found), found.pts, found.dts, found.duration) == (b"abc", 7, -2, 3)
     assert (found.time_base, found.is_keyframe, notes) == (Fraction(1, 90_000), True, [4, 1])
     assert read.about == {"codec": "x"}
+
+
+def test_side_data_and_unknown_times_of_packets(tmp_path: Path) -> None:
+    SideData: Any = av.packet.PacketSideData
+    path, sides = tmp_path / "p", [("new_extradata", b"12345"), ("palette", bytes(1024))]
+    with path.open("wb") as file:
+        writer = PacketWriter(file)
+        for number in range(3):
+            packet: Any = av.Packet(bytes(number))
+            packet.time_base = Fraction(1, 25)
+            if number:
+                packet.pts, packet.dts = number, None
+            for name, content in sides[:number]:
+                kind: Any = get_args(av.packet.PktSideDataT).index(name)
+                side = SideData(kind, len(content))
+                side.update(content)
+                packet.set_sidedata(side)
+            writer.add(packet, *range(number))
+        writer.finish()
+    read = PacketFile(path)
+    found = [
+        (
+            *(bytes(packet), packet.pts, packet.dts, packet.duration, packet.is_keyframe, notes),
+            {it.data_type: bytes(it) for it in packet.iter_sidedata()},
+        )
+        for packet, notes in read
+    ]
+    assert found == [
+        (bytes(number), number or None, None, 0, False, [*range(number)], dict(sides[:number]))
+        for number in range(3)
+    ]
+    assert [pts for pts, _ in read.times][1:] == [1, 2]
+    os.truncate(path, 100)
+    for use in (lambda: list(read), lambda: read.times):
+        with pytest.raises(SinkError, match="cut off meanwhile"):
+            use()
+
+
+def test_packets_take_no_memory(tmp_path: Path) -> None:
+    """A film has a million of sound."""
+    packet: Any = av.Packet(b"abc")
+    packet.time_base = Fraction(1, 48_000)
+    path, used = tmp_path / "p", list[int]()
+    tracemalloc.start()
+    try:
+        with path.open("wb") as file:
+            writer = PacketWriter(file)
+            for number in range(5000):
+                packet.pts = packet.dts = 1024 * number
+                writer.add(packet, number, 1, 0)
+            used.append(tracemalloc.get_traced_memory()[0])
+            writer.finish()
+        del writer
+        read = PacketFile(path)
+        used.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert max(used) < 100_000
+    assert [notes[0] for _, notes in read] == list(range(5000))
 
 
 @pytest.mark.parametrize("at", [0, 1, -30, None])

@@ -16,40 +16,47 @@ from typing import Any, BinaryIO, get_args
 from ..errors import SinkError
 from ..media.ffmpeg import av
 
-_MAGIC = b"LMpk1\0\0\0"
-_END = struct.Struct("<QI8s")  # size of the index, checksum of all before it, magic
+# Of each packet: its size, times and duration, the unit of these, whether it is a key frame, how
+# many numbers it has, and how many pieces of side data. Then these numbers, its bytes, the pieces.
+_HEAD = struct.Struct("<4q2i3B")
+_SIDE = struct.Struct("<Bq")  # its kind and size, before its bytes
+_END = struct.Struct("<QQ8s")  # number of packets, size of the facts, which are before it; magic
+_CHECKSUM = struct.Struct("<I")  # of all before it
+_MAGIC = b"LMpk2\0\0\0"
+_UNKNOWN = -(2**63)  # a time, as FFmpeg has it
 _KINDS = get_args(av.packet.PktSideDataT)
 _SideData: Any = av.packet.PacketSideData
 _CHUNK = 2**20
 
 
 class PacketWriter:
-    """Writes packets into a file as they come."""
+    """Writes packets into a file as they come. Its memory does not grow with them."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file, self._checksum = file, 0
-        self._entries: list[list[Any]] = []
+        self._file, self._checksum, self._count = file, 0, 0
 
     def add(self, packet: Any, *notes: int) -> None:
         """Add a packet, and numbers to be read with it."""
-        self._write(bytes(packet))
-        base = packet.time_base
-        beside = []
-        for data in packet.iter_sidedata():
-            self._write(bytes(data))
-            beside.append([data.data_type, data.data_size])
-        self._entries.append(
-            [
-                *(packet.size, packet.pts, packet.dts, packet.duration),
-                *(base.numerator, base.denominator, int(packet.is_keyframe), beside, notes),
-            ]
+        times = (packet.pts, packet.dts, packet.duration)
+        base, beside = packet.time_base, list(packet.iter_sidedata())
+        head = _HEAD.pack(
+            packet.size,
+            *(_UNKNOWN if it is None else it for it in times),
+            *(base.numerator, base.denominator),
+            *(packet.is_keyframe, len(notes), len(beside)),
         )
+        self._write(head + struct.pack(f"<{len(notes)}q", *notes))
+        self._write(bytes(packet))
+        for data in beside:
+            self._write(_SIDE.pack(_KINDS.index(data.data_type), data.data_size) + bytes(data))
+        self._count += 1
 
     def finish(self, **about: Any) -> None:
-        """Write the index, with facts about the file; nothing may be added after it."""
-        index = json.dumps({"about": about, "packets": self._entries}).encode()
-        self._write(index)
-        self._file.write(_END.pack(len(index), self._checksum, _MAGIC))
+        """Write facts about the file; nothing may be added after it."""
+        facts = json.dumps(about).encode()
+        self._write(facts)
+        self._write(_END.pack(self._count, len(facts), _MAGIC))
+        self._file.write(_CHECKSUM.pack(self._checksum))
 
     def _write(self, data: bytes) -> None:
         self._checksum = zlib.crc32(data, self._checksum)
@@ -57,7 +64,8 @@ class PacketWriter:
 
 
 class PacketFile:
-    """A file of packets, opened. `ValueError` if it is damaged, `OSError` if it cannot be read.
+    """A file of packets, which is whole. `ValueError` if it is damaged, `OSError` if it cannot be
+    read. The packets stay in the file.
 
     Attributes
     ----------
@@ -65,46 +73,65 @@ class PacketFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self._count = path, 0
         with path.open("rb") as file:
-            end = file.seek(0, 2) - _END.size
+            left = file.seek(0, 2) - _CHECKSUM.size
+            end = left - _END.size
             if end < 0:
                 raise ValueError("it is cut off")
             file.seek(end)
-            size, checksum, magic = _END.unpack(file.read(_END.size))
-            if magic != _MAGIC or size > end:
+            self._count, size, magic = _END.unpack(file.read(_END.size))
+            (checksum,) = _CHECKSUM.unpack(file.read(_CHECKSUM.size))
+            if magic != _MAGIC:
                 raise ValueError("it is cut off")
             file.seek(0)
-            found, left = 0, end
+            found = 0
             while left and (data := file.read(min(left, _CHUNK))):
                 found, left = zlib.crc32(data, found), left - len(data)
             if found != checksum:
                 raise ValueError("it is damaged")
             file.seek(end - size)
-            index = json.loads(file.read(size))
-        self.about: dict[str, Any] = index["about"]
-        self._entries: list[list[Any]] = index["packets"]
+            self.about: dict[str, Any] = json.loads(file.read(size))
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return self._count
 
     @property
     def times(self) -> list[tuple[int, Fraction]]:
-        """The presentation time of each packet, in the order of decoding, and its unit."""
-        return [(entry[1], Fraction(entry[4], entry[5])) for entry in self._entries]
+        """The presentation time of each packet, in the order of decoding, and its unit; looked up
+        in the file."""
+        found = []
+        with self.path.open("rb") as file:
+            for _ in range(len(self)):
+                size, pts, _, _, ticks, per, _, notes, beside = self._unpack(file, _HEAD)
+                found.append((pts, Fraction(ticks, per)))
+                file.seek(8 * notes + size, 1)
+                for _ in range(beside):
+                    file.seek(self._unpack(file, _SIDE)[1], 1)
+        return found
 
     def __iter__(self) -> Iterator[tuple[Any, list[int]]]:
         """Yield each packet, which has no stream yet, and its numbers."""
         with self.path.open("rb") as file:
-            for size, pts, dts, duration, ticks, per, key, beside, notes in self._entries:
-                data = file.read(size)
-                if len(data) != size:
-                    raise SinkError(f"{self.path}: it was cut off meanwhile; start again")
-                packet: Any = av.Packet(data)
-                packet.pts, packet.dts, packet.duration = pts, dts, duration
+            for _ in range(len(self)):
+                size, *times, ticks, per, key, notes, beside = self._unpack(file, _HEAD)
+                data = self._read(file, 8 * notes + size)
+                packet: Any = av.Packet(data[8 * notes :])
+                times = [None if it == _UNKNOWN else it for it in times]
+                packet.pts, packet.dts, packet.duration = times
                 packet.time_base, packet.is_keyframe = Fraction(ticks, per), bool(key)
-                for kind, length in beside:
-                    more: Any = _SideData(_KINDS.index(kind), length)
-                    more.update(file.read(length))
+                for _ in range(beside):
+                    kind, length = self._unpack(file, _SIDE)
+                    more: Any = _SideData(kind, length)
+                    more.update(self._read(file, length))
                     packet.set_sidedata(more)
-                yield packet, notes
+                yield packet, list(struct.unpack_from(f"<{notes}q", data))
+
+    def _unpack(self, file: BinaryIO, form: struct.Struct) -> tuple[Any, ...]:
+        return form.unpack(self._read(file, form.size))
+
+    def _read(self, file: BinaryIO, size: int) -> bytes:
+        data = file.read(size)
+        if len(data) != size:
+            raise SinkError(f"{self.path}: it was cut off meanwhile; start again")
+        return data
