@@ -269,6 +269,8 @@ def test_while_the_run_goes_on(
     def press() -> None:
         before.append(len(sink.items))
         control.request_poster()
+        with pytest.raises(UsageError, match="poster: one is at 0%"):  # before the next picture
+            control.request_poster()
 
     def press_again() -> None:
         with pytest.raises(UsageError, match="poster: one is at "):

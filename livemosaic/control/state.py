@@ -400,7 +400,8 @@ class Control:
 
     def request_poster(self) -> None:
         """Request a poster of the next picture; `UsageError` while one is being made."""
-        if progress := self.live_stats().poster:
+        progress = self.live_stats().poster or ("0%" if self.poster_requested else "")
+        if progress:
             raise UsageError(f"poster: one is at {progress}; wait until it is there")
         self.poster_requested = True
 

@@ -284,6 +284,16 @@ def test_a_change_without_an_answer_is_given_up(chromium: Browser, live: Live) -
         assert not tab.run("document.querySelector('[name=mirror]').checked")
 
 
+def test_a_change_without_a_connection_says_so(chromium: Browser, live: Live) -> None:
+    """In words of its own, not in those of the browser."""
+    with chromium.tab() as tab:
+        opened(tab, live)
+        tab.run("window.fetch = async () => { throw new TypeError('Failed to fetch'); }, 0")
+        operate(tab, "mirror")
+        text = "mirror: no connection; try again"
+        tab.wait_for(f"document.querySelector('#toasts').textContent === '{text}'")
+
+
 def test_a_refusal_concerns_its_option_only(chromium: Browser, live: Live) -> None:
     with chromium.tab() as tab:
         opened(tab, live)

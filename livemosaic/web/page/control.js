@@ -12,7 +12,10 @@ async function exchange(path, { read = "json", ...options } = {}) {
 }
 
 const ask = async (path, options) => (await exchange(path, options)).body;
-const reason = (error) => (error.name === "TimeoutError" ? "no answer; try again" : error.message);
+function reason(error) {
+  if (error.name === "TimeoutError") return "no answer; try again";
+  return error instanceof TypeError ? "no connection; try again" : error.message; // of `fetch`
+}
 
 function show(message) {
   const note = element("p", {}, message);
@@ -272,7 +275,7 @@ async function send(name, value, leave) {
     adopt(Number(headers.get("Livemosaic-Changes")), body);
     setTimeout(leave, SETTLED_MS);
   } catch (error) {
-    show(error.name === "TimeoutError" ? `${name}: ${reason(error)}` : error.message);
+    show(error.name === "Error" ? error.message : `${name}: ${reason(error)}`);
     leave();
   }
 }
@@ -612,4 +615,4 @@ ask("openapi.json", { read: "text" }).then((api) => {
   described = api;
   build(JSON.parse(api).components.schemas.Settings.properties);
   connect();
-}).catch((error) => { byId("summary").textContent = error.message; });
+}).catch((error) => { byId("summary").textContent = reason(error); });
