@@ -225,7 +225,8 @@ def _photo_schemas() -> dict[str, Any]:
         "description": "where it is in the picture now, in fractions of it",
     }
     accepted = _object(decision)
-    accepted["properties"]["duplicate"] = {"const": True, "description": "it was sent before"}
+    duplicate = {"const": True, "description": "it was sent before"}
+    accepted["properties"] = {**decision, "duplicate": duplicate}
     return {
         "Photo": _object(photo),
         "PlacedPhoto": _object({**photo, "places": places}),

@@ -123,6 +123,14 @@ def test_a_photo_waits_until_it_is_approved(
     assert host.get("/api/stats").json()["waiting"] == 0
 
 
+def test_a_decision_is_as_the_document_says(guest: httpx.Client, host: httpx.Client) -> None:
+    schema = host.get("/openapi.json").json()["components"]["schemas"]["Decision"]
+    id = send(guest, photo())[0]["id"]
+    for verb in ("approve", "reject"):
+        answer = host.post(f"/api/photos/{id}/{verb}").json()
+        assert set(answer) == set(schema["required"]) == set(schema["properties"])
+
+
 def test_photos_are_listed_by_states_and_age(guest: httpx.Client, host: httpx.Client) -> None:
     ids = [send(guest, photo())[0]["id"] for _ in range(4)]
     host.post(f"/api/photos/{ids[0]}/approve")
