@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from bench.common import ROOT, livemosaic
 
@@ -49,6 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     cluster = ("--cluster", f"local:{args.workers}")
+    rows: list[Row] = []
+    digests = set()
+
+    def keep(case: str, build: Build | None = None, **more: Any) -> None:
+        """Save this row with those before it: all builds take long."""
+        rows.append({"case": case, **more})
+        if build is not None:
+            digests.add(build.digest)
+            rows[-1] |= build.row() if "workers" in more else build.figures()
+        save(args.work, "build", rows)
+
     with TemporaryDirectory(dir=args.work) as name:
         folder = Path(name)
         output = folder / "bench.gallery"
@@ -70,30 +82,19 @@ def main(args: argparse.Namespace) -> None:
         shards = len(list(kept.glob("*.shard")))
         size = sum(path.stat().st_size for path in kept.glob("*.shard"))
         merged = build("--shards", str(kept))
+        keep("all shards there", merged)
         threads = [sys.executable, "-c", BY_THREADS, str(output), str(args.tile), str(args.crops)]
         one = Build(threads, output)
-        processes = build()
-        both = build(*cluster)
+        keep("threads of one process", one, workers=1)
+        keep("a process for each processor", build())
+        keep("workers", build(*cluster), workers=args.workers)
         Build.half = shards // 2
-        with_one_killed = build(*cluster, at_half=Build.kill_worker)
+        keep("one killed", build(*cluster, at_half=Build.kill_worker))
         build(*cluster, at_half=Build.kill_all)
         again = build(*cluster)
-        again_made = shards - len(again.seen)
-        whole = {it.digest for it in (merged, one, processes, both, with_one_killed, again)}
-    rows: list[Row] = [
-        {"case": "threads of one process", "workers": 1, **one.row()},
-        {"case": "a process for each processor", **processes.figures()},
-        {"case": "workers", "workers": args.workers, **both.row()},
-        {"case": "one killed", **with_one_killed.figures()},
-        {
-            "case": "all killed, again",
-            "shards": shards,
-            "made again": again_made,
-            **again.figures(),
-        },
-        {"case": "all shards there", **merged.figures()},
-        {"case": "all of them", "same bytes": len(whole) == 1, "shards_mb": round(size / 1e6)},
-    ]
+        made = {"shards": shards, "made again": shards - len(again.seen)}
+        keep("all killed, again", again, **made)
+    keep("all of them", **{"same bytes": len(digests) == 1, "shards_mb": round(size / 1e6)})
     for workers in (16, 100):
         rows.append(plan(workers, one, merged, part_merged, size))
     save(args.work, "build", rows)

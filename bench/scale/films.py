@@ -64,18 +64,17 @@ def checks(clip: Path, folder: Path) -> list[Row]:
         output = folder / "film.mp4"
         output.unlink(missing_ok=True)
         words = command(clip, output, *LIGHT, "--cluster", f"local:{workers}")
-        made = None
         if killed:
             made = interrupted(words, output, killed)
         else:
-            run(words)
+            result = run(words)
+            made = {"fps": round(json.loads(result.output)["frames_out"] / result.seconds, 2)}
         found = film(output)
         first = first or found
         differ = [it for it in found if found[it] != first[it]]
         parts = output.with_name(f"{output.name}.parts").exists()
-        rows.append({"film": name, "workers": workers, "differ": differ, "parts_left": parts})
-        if made is not None:
-            rows[-1] |= made
+        same = {"differ": differ, "parts_left": parts}
+        rows.append({"film": name, "workers": workers, **same, **made})
         if differ or parts:
             raise SystemExit(f"{name}: not the same film: {rows[-1]}")
     return rows
@@ -149,13 +148,11 @@ def rates(kind: str, options: tuple[str, ...], clip: Path, folder: Path, repeat:
             seconds[way].append(result.seconds)
             cpu_s[way].append(result.cpu_s)
     once = seconds["one run"]
-    drawn = {"one run": {"workers": 1}, "2 workers": {"workers": 2}} if kind == "mp4" else {}
     return [
         {
             "film": f"{kind}, {way}",
             "fps": round(frames / median(its), 2),
             "cpu_ms": round(1e3 * median(cpu_s[way]) / frames, 1),
-            **drawn.get(way, {}),
             "to_one_run": round(median([a / b for a, b in zip(once, its, strict=True)]), 3),
         }
         for way, its in seconds.items()
