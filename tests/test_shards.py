@@ -24,8 +24,10 @@ from livemosaic.cluster.galleries import shard_makers
 from livemosaic.cluster.requirements import Requirements, token_in
 from livemosaic.errors import GalleryError
 from livemosaic.gallery import build_gallery, video_frames
+from livemosaic.gallery import shard_folder as shard_folder_module
 from livemosaic.gallery import shards as shards_module
-from livemosaic.gallery.shards import Shard, ShardFolder, ShardMakers, cut_into_shards, make_shard
+from livemosaic.gallery.shard_folder import ShardFolder
+from livemosaic.gallery.shards import Shard, ShardMakers, cut_into_shards, make_shard
 from livemosaic.media.atomic_write import atomic_write
 from livemosaic.media.folder_in_use import FolderInUse
 from livemosaic.media.image_reader import BadImage, read_image_file
@@ -428,7 +430,7 @@ def test_a_worker_that_does_not_find_a_photo(photos: Path, output: Path) -> None
 def test_a_folder_that_is_not_shared(
     photos: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shards_module, "WAITS_S", (0.0, 0.0))
+    monkeypatch.setattr(shard_folder_module, "WAITS_S", (0.0, 0.0))
 
     def elsewhere(
         shards: Sequence[Shard], note: Callable[[int], None]

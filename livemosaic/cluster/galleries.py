@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..gallery.shards import Shard, ShardMakers, make_shard, shard_folder
+from ..gallery.shard_folder import shard_folder
+from ..gallery.shards import Shard, ShardMakers, make_shard
 from ..processors import usable_cores
 from .engine import Engine, Requirements, open_engine, teller
 

@@ -29,7 +29,8 @@ from .file_writer import GalleryWriter, new_gallery_file, refuse_to_replace
 from .photo_paths import find_photos
 from .recipe import CLUSTERS, DROP_PERCENTILE, TILE_PX, Fit, Focus, Recipe
 from .rows import SpooledRows
-from .shards import ShardFolder, ShardMakers, joined, shard_folder, stamps_of
+from .shard_folder import ShardFolder, joined, shard_folder
+from .shards import ShardMakers, stamps_of
 from .sources import Stamp
 from .tiles import Tiles
 from .video_frames import frames_of, photo_stamp

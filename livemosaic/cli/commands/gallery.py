@@ -274,7 +274,7 @@ def _readers(
 ) -> Iterator[dict[str, Any]]:
     """The arguments of `build_gallery` about who reads the photos, and how far they are."""
     from ...cluster.galleries import shard_makers
-    from ...gallery.shards import shard_folder
+    from ...gallery.shard_folder import shard_folder
 
     interrupts.result, interrupts.kept = output, shard_folder(output, args.shards)
 
