@@ -23,6 +23,7 @@ from livemosaic import open_gallery, render
 from livemosaic.cluster import film as films
 from livemosaic.cluster.engine import Engine
 from livemosaic.cluster.film import FilmProgress
+from livemosaic.cluster.film_key import OF_PICTURES
 from livemosaic.cluster.join import decoding_times
 from livemosaic.cluster.packets import PacketFile, PacketWriter
 from livemosaic.cluster.parts import own_parts
@@ -1058,7 +1059,7 @@ def test_each_option_changes_the_pictures_of_a_film_or_none() -> None:
         fullscreen display figures qr on_close capture reconnect on_demand realtime start end
         duration max_latency fps format preview map map_paths overwrite resume cluster web osc
         config no_config json quiet progress"""
-    assert [*films.OF_PICTURES] == changing.split()
+    assert [*OF_PICTURES] == changing.split()
     assert {it.name for it in ALL_OPTIONS} == {*changing.split(), *others.split()}
 
 

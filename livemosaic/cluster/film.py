@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
 import os
 import shutil
@@ -17,13 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ..control.options import OPTIONS, RunOptions, values_of
+from ..control.options import RunOptions
 from ..errors import OptionError, SinkError, SourceError
 from ..gallery import BUILTIN, is_of_photos, open_gallery
 from ..gallery.shards import WAITS_S
 from ..media.atomic_write import atomic_write
 from ..media.frame import StreamInfo
-from ..media.paths import is_sequence, numbered_files
 from ..media.urls import local_path
 from ..session import open_input, open_pipeline
 from ..sinks import formats
@@ -33,12 +30,19 @@ from ..sinks.file import FileDestination
 from ..sources import input_kind
 from ..sources.base import Source
 from .engine import Engine, check_cluster, open_engine
+from .film_key import (
+    absolute_options,
+    digest_of,
+    key_of_pictures,
+    key_of_plan,
+    named_pictures,
+)
 from .film_report import whole_report
 from .join import join_segments, planned_ticks
 from .packets import PacketFile, PacketWriter
 from .parts import check_parts, own_parts, parts_folder, remove_others, remove_parts
 from .plan import Plan, Planning, Segment
-from .requirements import Facts, Requirements, facts_of, fingerprint
+from .requirements import Requirements, facts_of, fingerprint
 from .segment import (
     SegmentDestination,
     SegmentSink,
@@ -55,18 +59,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("livemosaic")
 
 _OF_ONE_RUN = ("map", "preview", "realtime", "web", "osc")
-
-# Options that change no picture of a film: those of live runs, windows and programs, which may come
-# from a settings file, and those that the plan or the digests of the galleries have.
-_OTHER_GROUPS = ("gallery", "input", "program")
-_OTHERS = (
-    *("gallery", "watch", "guests", "auto_approve"),
-    *("fullscreen", "display", "figures", "qr", "on_close"),
-    *("fps", "format", "preview", "map", "map_paths", "overwrite", "resume", "cluster"),
-)
-OF_PICTURES = tuple(
-    it.name for it in OPTIONS if it.group not in _OTHER_GROUPS and it.name not in _OTHERS
-)
 
 
 @dataclass
@@ -191,14 +183,20 @@ class Film:
         source, trial = self._source, self._trial
         path = Path(local_path(self._options.input))
         film = Requirements((path,) if path.is_file() else ())  # else numbered pictures
-        pictures = dict(self._named_pictures())
+        pictures = dict(named_pictures(self._options))
         galleries = (Path(name) for name in self._galleries if name not in BUILTIN)
         needed = (*film.files, *galleries, *pictures.values())
         self._requirements = Requirements(needed, shared=self.folder).absolute()
         self._pictures = {name: fingerprint(path) for name, path in pictures.items()}
         facts = facts_of(film.absolute())
-        self._film_key = self._key_of_film(facts)
-        self._key = self._key_of_pictures(facts)
+        self._film_key = key_of_plan(self._options, self._destination, facts)
+        self._key = key_of_pictures(
+            self._options,
+            self._destination,
+            facts,
+            galleries=self._digests,
+            pictures=self._pictures,
+        )
         self._on_progress = on_progress
         plan = self._make_segments()
         self.bad_frames = plan.bad_frames
@@ -287,36 +285,11 @@ class Film:
                 _link_or_copy(own, shared)
         return str(shared)
 
-    def _named_pictures(self) -> Iterator[tuple[str, Path]]:
-        """The pictures that options name, by the option."""
-        for name in ("outside", "away"):
-            picture = getattr(self._options, name)
-            if picture is not None and os.path.isfile(picture):
-                yield name, Path(picture)
-
-    def _key_of_film(self, facts: Facts) -> list[Any]:
-        """All that decides about the plan."""
-        options, destination = self._options, self._destination
-        part = [str(it) for it in (options.start, options.end, options.duration, options.fps)]
-        kept = [options.alpha, destination.keeps_depth, destination.keeps_hdr]
-        return [facts, _stamp(options.input), part, kept]
-
-    def _key_of_pictures(self, facts: Facts) -> dict[str, Any]:
-        """All that decides about the pictures, but the plan."""
-        values = values_of(self._options)
-        return {
-            "options": {name: repr(values[name]) for name in OF_PICTURES},
-            "galleries": self._digests,
-            "pictures": self._pictures,
-            "output": self._destination.format.muxer,
-            "facts": facts,
-        }
-
     # ---- its parts -----------------------------------------------------------------------------
 
     def _make_segments(self) -> Plan:
         """Plan the film, or take the plan of an earlier run, and have the segments rendered."""
-        name = _digest(self._film_key)
+        name = digest_of(self._film_key)
         self._plan_path, self._tracks_path = (
             self.folder / f"{kind}-{name}" for kind in ("plan", "tracks")
         )
@@ -437,13 +410,7 @@ class Film:
         At the end, other segments in the folder are removed.
         """
         options, progress, frames = self._options, self._progress, 0
-        absolute = replace(
-            options,
-            input=str(Path(local_path(options.input)).absolute()),
-            outside=_absolute(options.outside),
-            away=None if options.away is None else options.away.absolute(),
-            explicit=frozenset(),
-        )
+        absolute = absolute_options(options)
         frame_rate = copy(self._trial.video.frame_rate)
         for segment in segments:
             if segment is None:
@@ -452,7 +419,7 @@ class Film:
             if len(planned_ticks(frame_rate, segment)) < len(segment.frames):
                 problem = "the container cannot tell the times of its frames apart"
                 raise _refused(options, f"{problem}; use .mkv, or --fps")
-            name = _digest([self._key, str(segment.time_base), segment.frames])
+            name = digest_of([self._key, str(segment.time_base), segment.frames])
             path = self.folder.absolute() / f"segment-{self.segments:05}-{name}"
             task = SegmentTask(
                 path,
@@ -556,13 +523,6 @@ def _refused(options: RunOptions, problem: str) -> OptionError:
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def _stamp(input: str) -> list[tuple[str, int, int]]:
-    """What tells whether a film, or a numbered picture of one, is another one by now."""
-    path = Path(local_path(input))
-    files = numbered_files(path).values() if is_sequence(path) else [path]
-    return [(it.name, it.stat().st_size, it.stat().st_mtime_ns) for it in files]
-
-
 def _link_or_copy(source: Path, target: Path) -> None:
     if sys.platform != "win32":  # there, no name of a mapped file can be removed
         with contextlib.suppress(OSError):  # on another disk, for example
@@ -571,12 +531,3 @@ def _link_or_copy(source: Path, target: Path) -> None:
             return
     with atomic_write(target) as file, source.open("rb") as content:
         shutil.copyfileobj(content, file)
-
-
-def _absolute(text: str) -> str:
-    return os.path.abspath(text) if os.path.isfile(text) else text
-
-
-def _digest(things: Any) -> str:
-    text = json.dumps(things, sort_keys=True).encode()
-    return hashlib.sha256(text).hexdigest()[:16]
