@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import shutil
-import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -16,20 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ..control.options import RunOptions
-from ..errors import OptionError, SinkError, SourceError
-from ..gallery import BUILTIN, is_of_photos, open_gallery
+from ..errors import SinkError, SourceError
 from ..gallery.shards import WAITS_S
 from ..media.atomic_write import atomic_write
 from ..media.frame import StreamInfo
 from ..media.urls import local_path
-from ..session import open_input, open_pipeline
-from ..sinks import formats
+from ..session import open_input
 from ..sinks.atomic_file import sink_errors
 from ..sinks.base import Destination
 from ..sinks.file import FileDestination
-from ..sources import input_kind
 from ..sources.base import Source
-from .engine import Engine, check_cluster, open_engine
+from .engine import Engine, open_engine
 from .film_key import (
     absolute_options,
     digest_of,
@@ -42,23 +36,19 @@ from .join import join_segments, planned_ticks
 from .packets import PacketFile, PacketWriter
 from .parts import check_parts, own_parts, parts_folder, remove_others, remove_parts
 from .plan import Plan, Planning, Segment
+from .refusals import refuse, refuse_source, refused, try_out
 from .requirements import Requirements, facts_of, fingerprint
 from .segment import (
-    SegmentDestination,
-    SegmentSink,
     SegmentTask,
-    film_info,
     render_segment,
     silent,
-    without_part,
 )
+from .shared_galleries import share_galleries
 
 if TYPE_CHECKING:
-    from ..gallery import Gallery, GallerySpec
+    from ..gallery import GallerySpec
 
 _logger = logging.getLogger("livemosaic")
-
-_OF_ONE_RUN = ("map", "preview", "realtime", "web", "osc")
 
 
 @dataclass
@@ -134,12 +124,18 @@ class Film:
     def __enter__(self) -> Self:
         with ExitStack() as undo:
             source = undo.enter_context(open_input(self._options, [self._destination]))
-            if source.info.live or source.info.still:
-                kind = "live" if source.info.live else "a single picture"
-                raise _refused(self._options, f"{source.name} is {kind}; name a video file")
+            refuse_source(self._options, source)
             # First, so that a second run of the film builds no gallery anew.
             undo.enter_context(own_parts(self.folder, self._destination.name))
-            self._source, self._trial = source, self._try_out(source)
+            self._galleries, opened = share_galleries(
+                self._gallery, self._options, self.folder, on_photos=self._on_photos
+            )
+            self._trial = try_out(
+                self._options, self._destination, source, opened, named=self._named
+            )
+            names = self._galleries.names
+            self._options = replace(self._options, gallery=names if len(names) > 1 else names[0])
+            self._source = source
             self._undo = undo.pop_all()
         return self
 
@@ -184,8 +180,7 @@ class Film:
         path = Path(local_path(self._options.input))
         film = Requirements((path,) if path.is_file() else ())  # else numbered pictures
         pictures = dict(named_pictures(self._options))
-        galleries = (Path(name) for name in self._galleries if name not in BUILTIN)
-        needed = (*film.files, *galleries, *pictures.values())
+        needed = (*film.files, *self._galleries.files, *pictures.values())
         self._requirements = Requirements(needed, shared=self.folder).absolute()
         self._pictures = {name: fingerprint(path) for name, path in pictures.items()}
         facts = facts_of(film.absolute())
@@ -194,7 +189,7 @@ class Film:
             self._options,
             self._destination,
             facts,
-            galleries=self._digests,
+            galleries=self._galleries.digests,
             pictures=self._pictures,
         )
         self._on_progress = on_progress
@@ -208,82 +203,6 @@ class Film:
             reports, plan, source, started_s=self._started_s, made=self.done - self.kept
         )
         remove_parts(self.folder)
-
-    # ---- before it begins ----------------------------------------------------------------------
-
-    def _try_out(self, source: Source) -> SegmentSink:
-        """Open everything once, as each worker will: so errors come, and warnings, once and now.
-
-        The result is closed.
-        """
-        options = self._options
-        destination = SegmentDestination.of(self._destination, None, 0)
-        info = film_info(source.info, options.fps, frames=source.info.frames or 0)
-        with ExitStack() as undo:
-            open_pipeline(
-                _Described(source, info),
-                [destination],
-                without_part(options),
-                undo,
-                gallery=self._open_gallery(),
-                named=self._named,
-            )
-        (sink,) = destination.opened
-        self._refuse_codec(sink)
-        return sink
-
-    def _refuse_codec(self, sink: SegmentSink) -> None:
-        """Raise `OptionError` if segments by this encoder, or in this container, do not join."""
-        options, format, name = self._destination.options, self._destination.format, sink.codec
-        if sink.video.fixed_rate or sink.video.is_gif:
-            what = format.muxer if sink.video.is_gif or name == format.codec else f"codec {name}"
-            problem = f"{what} has no times, at which segments could be joined"
-            raise _refused(self._options, f"{problem}; write .mp4 or .mkv by libx264")
-        if formats.encoder_defaults(options, sink.encoder).portable is None:
-            known = [it for it, encoder in formats.ENCODERS.items() if encoder.portable is not None]
-            problem = f"segments by the codec {name} cannot be joined exactly"
-            raise _refused(self._options, f"{problem}; use {', '.join(known)}")
-        if self._destination.options.codec == "auto":
-            reason = "hardware differs from machine to machine"
-            _logger.info("%s: codec auto takes %s: %s", sink.name, name, reason)
-
-    def _open_gallery(self) -> GallerySpec:
-        """The gallery, which is made now if it is one of photos; workers take its file."""
-        spec = self._gallery
-        gallery = open_gallery(spec, recipe=self._options.recipe, progress=self._on_photos)
-        texts = tuple(map(self._text_of, gallery.parts))
-        self._digests = tuple(part.digest for part in gallery.parts)
-        if is_of_photos(spec):
-            texts = tuple(self._shared(number, text) for number, text in enumerate(texts))
-        self._options = replace(self._options, gallery=texts if len(texts) > 1 else texts[0])
-        return spec if is_of_photos(spec) else gallery
-
-    def _text_of(self, gallery: Gallery) -> str:
-        """A built-in gallery's name, or the path of a gallery."""
-        if gallery.path is None:
-            problem = "a gallery in memory is only in this process; name a gallery file"
-            raise _refused(self._options, problem)
-        name = gallery.name
-        if name in BUILTIN and open_gallery(name).path == gallery.path:
-            return name
-        return str(gallery.path.absolute())
-
-    @property
-    def _galleries(self) -> tuple[str, ...]:
-        """What workers open."""
-        names = self._options.gallery
-        return (names,) if isinstance(names, str) else tuple(names)
-
-    def _shared(self, number: int, text: str) -> str:
-        """The path of a gallery among the parts: other machines have it there, too, and there it
-        stays when the photos change and another run builds the gallery anew."""
-        if text in BUILTIN:
-            return text
-        own, shared = Path(os.path.realpath(text)), self.folder.absolute() / f"gallery-{number}"
-        with sink_errors(str(shared)):
-            if fingerprint(shared) != fingerprint(own):  # not that of an earlier run
-                _link_or_copy(own, shared)
-        return str(shared)
 
     # ---- its parts -----------------------------------------------------------------------------
 
@@ -418,7 +337,7 @@ class Film:
                 continue
             if len(planned_ticks(frame_rate, segment)) < len(segment.frames):
                 problem = "the container cannot tell the times of its frames apart"
-                raise _refused(options, f"{problem}; use .mkv, or --fps")
+                raise refused(options, f"{problem}; use .mkv, or --fps")
             name = digest_of([self._key, str(segment.time_base), segment.frames])
             path = self.folder.absolute() / f"segment-{self.segments:05}-{name}"
             task = SegmentTask(
@@ -427,7 +346,7 @@ class Film:
                 self.segments,
                 absolute,
                 self._destination,
-                galleries=self._digests,
+                galleries=self._galleries.digests,
                 pictures=self._pictures,
             )
             file = task.file()
@@ -444,7 +363,7 @@ class Film:
                 self.kept += path not in self._rendered
                 progress.kept += len(segment.frames)
         progress.total = frames
-        used = [self._plan_path, self._tracks_path, *map(Path, self._galleries)]
+        used = [self._plan_path, self._tracks_path, *self._galleries.files]
         names = {it.name for it in (*used, *(task.path for task, _ in self._parts))}
         removed = {*remove_others(self.folder, but=names)} - self._rendered
         if removed:
@@ -482,52 +401,3 @@ class _DamagedError(Exception):
 
 def _length(task: SegmentTask) -> int:
     return len(task.segment.frames)
-
-
-class _Described(Source):
-    """Stands for a source with another description. Nothing reads or closes it."""
-
-    def __init__(self, source: Source, info: StreamInfo) -> None:
-        self.name, self.info = source.name, info
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
-
-
-def refuse(options: RunOptions, destinations: Sequence[Destination]) -> None:
-    """Raise `OptionError` for a run that cannot be made in segments."""
-    if options.cluster is not None:
-        check_cluster(options.cluster)
-    for name in _OF_ONE_RUN:
-        value = getattr(options, name)
-        if value and name in options.explicit:
-            problem = "it is for a film that one run makes; leave it out, or do not make segments"
-            raise OptionError(name, value, problem)
-    if input_kind(local_path(options.input)) != "file" or options.input == "-":
-        raise _refused(options, "only a video file can be read again from any place; name one")
-    if len(destinations) != 1:
-        raise _refused(options, "it makes one file; name one output")
-    (destination,) = destinations
-    if not isinstance(destination, FileDestination) or not destination.is_file:
-        problem = f"{destination.name} is no video file; name one, such as out.mp4"
-        raise _refused(options, problem)
-
-
-def _refused(options: RunOptions, problem: str) -> OptionError:
-    """The error for a film that cannot be made in segments."""
-    if options.cluster is not None:
-        return OptionError("cluster", options.cluster, problem)
-    return OptionError("resume", True, problem)
-
-
-# ---- files ---------------------------------------------------------------------------------------
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    if sys.platform != "win32":  # there, no name of a mapped file can be removed
-        with contextlib.suppress(OSError):  # on another disk, for example
-            target.unlink(missing_ok=True)
-            os.link(source, target)
-            return
-    with atomic_write(target) as file, source.open("rb") as content:
-        shutil.copyfileobj(content, file)
