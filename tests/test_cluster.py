@@ -22,7 +22,7 @@ import pytest
 import livemosaic
 from livemosaic.cluster.engine import Engine, Requirements, check_cluster, open_engine
 from livemosaic.cluster.requirements import facts_of
-from livemosaic.errors import ClusterError, OptionError, SinkError
+from livemosaic.errors import ClusterError, OptionError, SinkError, UsageError
 from tests import cluster_tasks as tasks
 from tests.conftest import ROOT
 from tests.dask_programs import Scheduler, dask_scheduler
@@ -88,6 +88,13 @@ def test_all_of_an_engine(engine: Engine, tmp_path: Path, caplog: pytest.LogCapt
     for result in engine.run(tasks.square, coming()):
         done.append(result)
     assert done == [(0, 4), (1, 9)]
+
+    running = engine.run(tasks.square, range(5))
+    next(running)
+    with pytest.raises(UsageError, match="other tasks"):
+        next(engine.run(tasks.square, [3]))
+    assert len(list(running)) == 4
+    next(engine.run(tasks.square, range(5)))  # and it is given up
 
     told: list[int] = []
     assert list(engine.run(tasks.tell, [3], on_progress=told.append)) == [(0, 3)]

@@ -26,8 +26,15 @@ from livemosaic.errors import GalleryError
 from livemosaic.gallery import build_gallery, video_frames
 from livemosaic.gallery import shard_folder as shard_folder_module
 from livemosaic.gallery import shards as shards_module
+from livemosaic.gallery.recipe import Recipe
 from livemosaic.gallery.shard_folder import ShardFolder
-from livemosaic.gallery.shards import Shard, ShardMakers, cut_into_shards, make_shard
+from livemosaic.gallery.shards import (
+    Shard,
+    ShardMakers,
+    cut_into_shards,
+    make_shard,
+    stamps_of,
+)
 from livemosaic.media.atomic_write import atomic_write
 from livemosaic.media.folder_in_use import FolderInUse
 from livemosaic.media.image_reader import BadImage, read_image_file
@@ -269,6 +276,41 @@ def test_damaged_shards_are_made_again(
     build_gallery(photos, output, tile_px=16, shards=kept, makers=makers)
     assert output.read_bytes() == expected
     assert min(path.stat().st_size for path in kept.glob("*.shard")) > 100
+
+
+@pytest.mark.parametrize(
+    "cluster", [None, pytest.param("local:1", marks=pytest.mark.slow)], ids=["processes", "dask"]
+)
+def test_workers_make_a_damaged_shard_after_the_others(
+    cluster: str | None, photos: Path, output: Path, tmp_path: Path
+) -> None:
+    """It is found when one shard of many is made."""
+    kept, recipe = tmp_path / "kept", Recipe(tile_px=16)
+    build_gallery(photos, output, tile_px=16, shards=kept)
+    expected = output.read_bytes()
+    names = sorted(map(str, photos.rglob("*.*g")))
+    shards = ShardFolder(kept, keep=True).shards(names, stamps_of(names), recipe)
+    assert len(shards) >= 5
+    for number, (_, file) in enumerate(shards):
+        if number == 1:
+            os.truncate(kept / file, 1000)
+        else:
+            (kept / file).unlink()
+    seen: list[int] = []
+    with shard_makers(
+        cluster, [photos], output, workers=None if cluster else 1, shards=kept
+    ) as makers:
+        build_gallery(
+            photos,
+            output,
+            tile_px=16,
+            shards=kept,
+            makers=replace(makers, least=0),
+            progress=lambda done, _: seen.append(done),
+        )
+    assert output.read_bytes() == expected
+    assert seen == sorted(seen)
+    assert seen[-1] == len(names)
 
 
 @pytest.mark.parametrize("makers", [None, ShardMakers(here)], ids=("threads", "makers"))

@@ -100,7 +100,7 @@ class Engine:
         self._connect = connect
         self._workers: Workers | None = None
         self._keys = 0
-        self._stopping = False
+        self._stopping = self._running = False
 
     def __enter__(self) -> Self:
         self._workers = self._connect(lambda: self._stopping)
@@ -161,9 +161,13 @@ class Engine:
         LivemosaicError : a task, or the iterator of tasks, has raised it
         ClusterError : a task has another error, or has ended its worker three times; or the cluster
             has gone
+        UsageError : an earlier call has not ended yet
         KeyboardInterrupt : `stop` was called
         """
         assert self._workers is not None, "not entered"
+        if self._running:  # it would take the news that the other one waits for
+            raise UsageError("the engine does other tasks; wait until all of them are done")
+        self._running = True
         coming, is_coming = iter(tasks), True
         known: list[T] = []
         waiting: list[tuple[float, int]] = []  # a heap of ranks and numbers
@@ -213,6 +217,7 @@ class Engine:
                 if on_progress is not None:
                     on_progress(sum(told.values()))
         finally:
+            self._running = False
             self._workers.cancel({key: worker for key, (_, worker) in running.items()})
 
     def _news(self, *, in_passing: bool) -> Iterator[News]:

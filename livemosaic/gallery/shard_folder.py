@@ -182,8 +182,8 @@ class ShardFolder:
     ) -> Generator[Batch, None, None]:
         """The batches of shards, in their order; those that are missing are made by workers."""
         there = self._usable(shards)
-        files = {number: file for number, (_, file) in enumerate(shards) if file in there}
-        missing = [number for number in range(len(shards)) if number not in files]
+        files: dict[int, str] = {}  # that workers have made, by the numbers of their shards
+        missing = [number for number, (_, file) in enumerate(shards) if file not in there]
         total = sum(len(shard.names) for shard, _ in shards)
         done = total - sum(len(shards[number][0].names) for number in missing)
         tasks = [shards[number][0] for number in missing]
@@ -197,28 +197,38 @@ class ShardFolder:
 
         note(0)
         results = make_shards(tasks, note)
-        for number, (shard, _) in enumerate(shards):
-            while number not in files:
-                which, file = next(results)
-                files[missing[which]] = file
-                left -= 1
-                if not left:
-                    next(results, None)  # the makers end
-                done += len(tasks[which].names)
-                note(0)
-                self._note_new()
-            yield from self._read_made(shard, files.pop(number), make_shards)
 
-    def _read_made(self, shard: Shard, file: str, make_shards: MakeShards) -> Iterator[Batch]:
+        def take(which: int, file: str) -> None:
+            nonlocal left, done
+            files[missing[which]] = file
+            left -= 1
+            if not left:
+                next(results, None)  # the makers end
+            done += len(tasks[which].names)
+            note(0)
+            self._note_new()
+
+        for number, (shard, file) in enumerate(shards):
+            if file not in there:
+                while number not in files:
+                    take(*next(results))
+                file = self._appeared(files.pop(number))
+            elif not is_whole(self.path / file):
+                for result in results:  # the makers do one list of shards at a time
+                    take(*result)
+                ((_, file),) = make_shards([shard], lambda _: None)
+                file = self._appeared(file)
+            self._used.add(file)
+            for batch in read_shard(self.path / file, shard.groups()):
+                _check_seen(batch)
+                yield batch
+
+    def _appeared(self, file: str) -> str:
+        """The file that a worker has made, when it is here."""
         for wait_s in WAITS_S:
-            if is_whole(self.path / file):
-                self._used.add(file)
-                for batch in read_shard(self.path / file, shard.groups()):
-                    _check_seen(batch)
-                    yield batch
-                return
             time.sleep(wait_s)
-            file = next(result for _, result in make_shards([shard], lambda _: None))
+            if is_whole(self.path / file):
+                return file
         raise GalleryError(
             f"{str(self.path)!r}: what workers write there does not appear here; choose a folder "
             "that all machines share with --shards"
