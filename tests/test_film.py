@@ -23,7 +23,7 @@ from livemosaic import open_gallery, render
 from livemosaic.cluster import film as films
 from livemosaic.cluster.engine import Engine
 from livemosaic.cluster.film import FilmProgress
-from livemosaic.cluster.film_key import OF_PICTURES
+from livemosaic.cluster.film_key import OF_PICTURES, absolute_options, named_pictures
 from livemosaic.cluster.join import decoding_times
 from livemosaic.cluster.packets import PacketFile, PacketWriter
 from livemosaic.cluster.parts import own_parts
@@ -37,6 +37,7 @@ from livemosaic.cluster.plan import (
     find_cuts,
     next_first,
 )
+from livemosaic.cluster.requirements import fingerprint
 from livemosaic.control.options import OPTIONS as ALL_OPTIONS
 from livemosaic.control.options import RunOptions
 from livemosaic.errors import LivemosaicError, OptionError, SinkError, SourceError, UsageError
@@ -955,6 +956,39 @@ class ChangingEngine(EagerEngine):
         for result in super().run(*places, **more):
             yield result
             self.change()
+
+
+def test_a_large_picture_changes_between_the_samples_of_films(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source, away = film(tmp_path / "in.mp4", 15), tmp_path / "away.bmp"
+    cv2.imwrite(str(away), np.zeros((1000, 1000, 3), np.uint8))
+    before = fingerprint(away)
+
+    def change() -> None:
+        data = bytearray(away.read_bytes())
+        data[100_000:110_000] = b"\xff" * 10_000
+        away.write_bytes(data)
+        assert fingerprint(away) == before
+
+    use(monkeypatch, ChangingEngine(change))
+    options = {**OPTIONS, "away": away, "privacy": True, "resume": True}
+    with pytest.raises(OptionError, match=r"away\.bmp.*: it has changed since the film began"):
+        render(source, tmp_path / "out.mp4", gallery=gallery, **options)
+
+
+@pytest.mark.parametrize("outside", ["original", "blur", "#20a060"])
+def test_a_file_has_the_name_of_a_word(
+    outside: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(outside).touch()
+    options = RunOptions(input="in.mp4", outside=outside)
+    assert not [*named_pictures(options)]
+    assert absolute_options(options).outside == outside
+    options = replace(options, outside="a.png")
+    assert [*named_pictures(options)] == [("outside", Path("a.png"))]
+    assert absolute_options(options).outside == str(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("what", ["gallery", "outside", "away"])

@@ -37,7 +37,7 @@ from .packets import PacketFile, PacketWriter
 from .parts import check_parts, own_parts, parts_folder, remove_others, remove_parts
 from .plan import Plan, Planning, Segment
 from .refusals import refuse, refuse_source, refused, try_out
-from .requirements import Requirements, facts_of, fingerprint
+from .requirements import Requirements, facts_of, file_digest
 from .segment import (
     SegmentTask,
     render_segment,
@@ -182,7 +182,7 @@ class Film:
         pictures = dict(named_pictures(self._options))
         needed = (*film.files, *self._galleries.files, *pictures.values())
         self._requirements = Requirements(needed, shared=self.folder).absolute()
-        self._pictures = {name: fingerprint(path) for name, path in pictures.items()}
+        self._pictures = {name: file_digest(path) for name, path in pictures.items()}
         facts = facts_of(film.absolute())
         self._film_key = key_of_plan(self._options, self._destination, facts)
         self._key = key_of_pictures(

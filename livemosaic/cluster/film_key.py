@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..control.options import OPTIONS, RunOptions, values_of
+from ..control.state import is_picture_file
 from ..media.paths import is_sequence, numbered_files
 from ..media.urls import local_path
 from ..sinks.file import FileDestination
@@ -49,7 +50,7 @@ def key_of_pictures(
     Parameters
     ----------
     galleries : the digest of each
-    pictures : the fingerprint of each that an option names, by the option
+    pictures : the digest of each that an option names, by the option
     """
     values = values_of(options)
     return {
@@ -68,25 +69,22 @@ def digest_of(things: Any) -> str:
 
 def named_pictures(options: RunOptions) -> Iterator[tuple[str, Path]]:
     """The pictures that options name, by the option."""
-    for name in ("outside", "away"):
-        picture = getattr(options, name)
-        if picture is not None and os.path.isfile(picture):
-            yield name, Path(picture)
+    if is_picture_file(options.outside):
+        yield "outside", Path(options.outside)
+    if options.away is not None:
+        yield "away", options.away
 
 
 def absolute_options(options: RunOptions) -> RunOptions:
     """The options with absolute paths: a worker has another current folder."""
+    outside = options.outside
     return replace(
         options,
         input=str(Path(local_path(options.input)).absolute()),
-        outside=_absolute(options.outside),
+        outside=os.path.abspath(outside) if is_picture_file(outside) else outside,
         away=None if options.away is None else options.away.absolute(),
         explicit=frozenset(),
     )
-
-
-def _absolute(text: str) -> str:
-    return os.path.abspath(text) if os.path.isfile(text) else text
 
 
 def _stamp(input: str) -> list[tuple[str, int, int]]:

@@ -175,6 +175,15 @@ def fingerprint(path: Path) -> str:
     return f"{size:,} bytes, {digest.hexdigest()[:12]}"
 
 
+def file_digest(path: Path) -> str:
+    """A digest of all of a file, or why it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return words_of(error)
+
+
 def _state_of(shared: Path, token: str) -> str:
     if not shared.is_dir():
         return "not there"

@@ -33,7 +33,7 @@ from ..sources.part import limited
 from .engine import teller
 from .packets import PacketFile, PacketWriter
 from .plan import Look, Segment, at_rate
-from .requirements import fingerprint
+from .requirements import file_digest
 
 _logger = logging.getLogger("livemosaic")
 
@@ -50,7 +50,7 @@ class SegmentTask:
     options : of the film
     destination : of the film; says how to encode
     galleries : the digest of each gallery when the film began
-    pictures : the fingerprint of each picture that an option names, by the option
+    pictures : the digest of each picture that an option names, by the option
     """
 
     path: Path
@@ -133,7 +133,7 @@ def _check_unchanged(task: SegmentTask, gallery: Gallery) -> None:
             raise GalleryError(f"{part.path}: {problem}")
     for name, known in task.pictures.items():
         path = str(getattr(task.options, name))
-        if fingerprint(Path(path)) != known:
+        if file_digest(Path(path)) != known:
             raise OptionError(name, path, problem)
 
 
