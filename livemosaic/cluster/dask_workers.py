@@ -8,12 +8,15 @@ import os
 import pickle
 import queue
 import secrets
+import signal
 import socket
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -121,17 +124,21 @@ class DaskWorkers(Workers):
                 own = {_ENVIRONMENT: environment, "temporary-directory": folder}
                 # For the whole run: it says what is done when a worker ends, too.
                 cleanup.enter_context(dask.config.set(_CONFIG | own))
-                cluster = distributed.LocalCluster(
-                    n_workers=count,
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0",
-                    scheduler_kwargs={"dashboard": False},
-                    # Else it would count the pages of a mapped gallery, and end the worker.
-                    memory_limit=None,
-                    local_directory=folder,
-                    silence_logs=_silent_level() or False,
-                )
+                _start_tracker()
+                # The threads and processes that this one starts inherit its mask of signals.
+                with ThreadPoolExecutor(1, "livemosaic Dask", _block_interrupts) as starter:
+                    cluster = starter.submit(
+                        distributed.LocalCluster,
+                        n_workers=count,
+                        threads_per_worker=1,
+                        host="127.0.0.1",
+                        dashboard_address="127.0.0.1:0",
+                        scheduler_kwargs={"dashboard": False},
+                        # Else it would count the pages of a mapped gallery, and end the worker.
+                        memory_limit=None,
+                        local_directory=folder,
+                        silence_logs=_silent_level() or False,
+                    ).result()
                 cleanup.callback(cluster.close, timeout=_CLOSE_S)
                 client = distributed.Client(cluster, set_as_default=False, timeout=_CONNECT_S)
                 cleanup.callback(client.close, timeout=_CLOSE_S)
@@ -339,6 +346,29 @@ class _OwnWorker(distributed.WorkerPlugin):  # type: ignore[misc]
         # A task may run, and Dask would wait for it.
         remove_unfinished()
         os._exit(0)
+
+
+def _block_interrupts() -> None:
+    """Ctrl-C in a terminal comes to all processes; this one ends those that it has started."""
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+
+
+def _start_tracker() -> None:
+    """Start Python's process that frees the semaphores of Dask's workers after the end of this one.
+    It would warn of them, and unblock the signals of the thread that starts it."""
+    if sys.platform == "win32":
+        return
+    name, own = "PYTHONWARNINGS", "ignore:resource_tracker"
+    before = os.environ.get(name)
+    os.environ[name] = own if not before else f"{before},{own}"
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _stop_web_server(dask_scheduler: Any) -> None:
