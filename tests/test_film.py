@@ -565,7 +565,11 @@ def test_a_damaged_film(
 
 @pytest.mark.parametrize("is_damaged", [True, False])
 def test_a_frame_is_not_as_planned(
-    is_damaged: bool, gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    is_damaged: bool,
+    gallery: Gallery,
+    monkeypatch: pytest.MonkeyPatch,
+    program: Program,
+    tmp_path: Path,
 ) -> None:
     """A film that is damaged further on is planned again, and another one is refused."""
 
@@ -586,9 +590,12 @@ def test_a_frame_is_not_as_planned(
         render(source, out, gallery=gallery, resume=True, **OPTIONS)
         assert len(pictures(out)) > 30
     else:
-        with pytest.raises(SourceError, match="as planned"):
-            render(source, out, gallery=gallery, resume=True, **OPTIONS)
-        assert left(tmp_path / "out.mkv.parts")  # the plan, for the next time
+        outcome = program(*words(source, out, gallery))
+        assert outcome.code == 1
+        assert "its frames are not as planned" in outcome.err
+        parts = tmp_path / "out.mkv.parts"
+        assert len([*parts.glob("plan-*")]) == 1  # for the next time
+        assert f"0 of 4 segments are done, in {parts}; " in outcome.err
 
 
 def test_the_last_frame_lasts_as_in_one_run(
@@ -746,15 +753,17 @@ def test_segments_are_rendered_while_the_film_is_planned(
     assert left(tmp_path) == ["in.mp4", "other.mp4", "out.mp4"]
 
 
+def run_options(source: Path, target: Path, **options: Any) -> RunOptions:
+    mosaic = MosaicSettings(scale=1, tile_px=8)
+    outputs = (str(target),)
+    return RunOptions(input=str(source), outputs=outputs, mosaic=mosaic, resume=True, **options)
+
+
 def test_the_number_of_frames_is_a_guess_until_the_plan_is_whole(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     source = film(tmp_path / "in.mp4", pts=[n * 1000 + 5000 * (n > 4) for n in range(40)])
-    outputs = (str(tmp_path / "out.mp4"),)
-    mosaic = MosaicSettings(scale=1, tile_px=8)
-    options = RunOptions(
-        input=str(source), outputs=outputs, mosaic=mosaic, resume=True, fps=Fraction(2)
-    )
+    options = run_options(source, tmp_path / "out.mp4", fps=Fraction(2))
     use(monkeypatch, EagerEngine())
     told: list[FilmProgress] = []
     with films.Film(options, parse_outputs(options), gallery=gallery) as its:
@@ -844,6 +853,19 @@ def test_other_files_in_the_folder_stay(gallery: Gallery, here: HereEngine, tmp_
     assert left(folder) == names
 
 
+@pytest.mark.parametrize("kept", ["", "plan-", "segment-00000-"])
+def test_the_folder_stays_for_a_plan_or_a_segment(kept: str, tmp_path: Path) -> None:
+    """Not for what a run needs besides: packets, a gallery, a killed run's files."""
+    folder = tmp_path / "out.mp4.parts"
+    digest = "0123456789abcdef"
+    with own_parts(folder, "out.mp4"):
+        for name in (f"tracks-{digest}", "gallery-0", f".livemosaic-{digest}"):
+            (folder / name).touch()
+        if kept:
+            (folder / f"{kept}{digest}").touch()
+    assert folder.exists() == bool(kept)
+
+
 def test_a_file_of_the_name_of_the_lock_stays(tmp_path: Path) -> None:
     folder = tmp_path / "out.mp4.parts"
     folder.mkdir()
@@ -882,10 +904,12 @@ def test_a_segment_that_does_not_appear(
             away.append(late)
 
     def appear(seconds: float) -> None:
-        if seconds == 2.0:
+        slept.append(seconds)
+        if sum(slept) == 2.0:
             away[0].rename(away[1])
 
     away: list[Path] = []
+    slept: list[float] = []
     monkeypatch.setattr(films, "open_engine", lambda *_, **__: Elsewhere())
     monkeypatch.setattr(films, "WAITS_S", (0.0, 1.0))
     monkeypatch.setattr("time.sleep", appear)
@@ -894,9 +918,59 @@ def test_a_segment_that_does_not_appear(
     with pytest.raises(SinkError, match=r"segment-.*does not appear"):
         render(source, out, **options)
     away.clear()
+    slept.clear()
     monkeypatch.setattr(films, "WAITS_S", (0.0, 1.0, 2.0))
     assert render(source, out, **options)["film"]["made"] == 1
     assert left(tmp_path) == ["in.mp4", "out.mp4"]
+
+
+def test_stopping_while_a_segment_does_not_appear(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Elsewhere(HereEngine):
+        def run(self, *places: Any, **more: Any) -> Iterator[tuple[int, Any]]:
+            yield from super().run(*places, **more)
+            for path in (tmp_path / "out.mp4.parts").glob("segment-*"):
+                path.unlink()
+
+    slept: list[float] = []
+
+    def stop(seconds: float) -> None:
+        slept.append(seconds)
+        if seconds:
+            its.stop()
+
+    use(monkeypatch, Elsewhere())
+    options = run_options(film(tmp_path / "in.mp4", 3), tmp_path / "out.mp4")
+    with films.Film(options, parse_outputs(options), gallery=gallery) as its:
+        monkeypatch.setattr("time.sleep", stop)
+        with pytest.raises(KeyboardInterrupt):
+            its.run(lambda _: None)
+    assert sum(slept) < 1
+
+
+def test_a_worker_that_goes_on_after_the_run_leaves_nothing(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Those of other machines do. Their unfinished files keep the folder."""
+    waiting: list[tuple[Callable[[Any], Any], Any]] = []
+
+    class Cancelling(HereEngine):
+        def run(
+            self, function: Callable[[Any], Any], tasks: Iterable[Any], **_: Any
+        ) -> Iterator[tuple[int, Any]]:
+            waiting.append((function, next(task for task in tasks if task is not None)))
+            raise KeyboardInterrupt
+            yield
+
+    use(monkeypatch, Cancelling())
+    source, parts = film(tmp_path / "in.mp4", 15), tmp_path / "out.mp4.parts"
+    with pytest.raises(KeyboardInterrupt):
+        render(source, tmp_path / "out.mp4", gallery=gallery, resume=True, **OPTIONS)
+    assert not parts.exists()
+    parts.mkdir()
+    as_a_worker(*waiting[0])
+    assert left(tmp_path) == ["in.mp4"]
 
 
 def test_each_file_is_verified_once(

@@ -48,6 +48,8 @@ from .shared_galleries import share_galleries
 if TYPE_CHECKING:
     from ..gallery import GallerySpec
 
+_SLICE_S = 0.25  # of waiting, until the next look whether to stop
+
 _logger = logging.getLogger("livemosaic")
 
 
@@ -84,8 +86,7 @@ class Film:
 
     Attributes
     ----------
-    done, kept, segments : how many segments are done, how many of them by earlier runs, of how
-        many, as far as the film is planned
+    done, kept : how many segments are done, how many of them by earlier runs
     folder : where they are
     bad_frames : of the input, that could not be decoded
     """
@@ -113,7 +114,7 @@ class Film:
         self._stopping = False
         self.folder = parts_folder(Path(destination.location))
         check_parts(self.folder)
-        self.done = self.segments = self.kept = self.bad_frames = 0
+        self.done = self.kept = self.bad_frames = 0
         self._plan: Plan | None = None  # when it is whole
         # The segments that are planned so far, and the files of those that were there before.
         self._parts: list[tuple[SegmentTask, PacketFile | None]] = []
@@ -153,6 +154,11 @@ class Film:
         self._stopping = True
         if self._engine is not None:
             self._engine.cancel()
+
+    @property
+    def segments(self) -> int:
+        """How many segments the film has, as far as it is planned."""
+        return len(self._parts if self._plan is None else self._plan.firsts)
 
     @property
     def is_planned(self) -> bool:
@@ -292,7 +298,7 @@ class Film:
 
     def _render(self, segments: Iterator[Segment | None]) -> None:
         """Have those segments made that are missing. None stands for those to come."""
-        self.done = self.kept = self.segments = 0
+        self.done = self.kept = 0
         self._parts = []
         self._progress = progress = FilmProgress("rendering", total=self._expected())
         missing: list[SegmentTask] = []
@@ -339,11 +345,12 @@ class Film:
                 problem = "the container cannot tell the times of its frames apart"
                 raise refused(options, f"{problem}; use .mkv, or --fps")
             name = digest_of([self._key, str(segment.time_base), segment.frames])
-            path = self.folder.absolute() / f"segment-{self.segments:05}-{name}"
+            number = len(self._parts)
+            path = self.folder.absolute() / f"segment-{number:05}-{name}"
             task = SegmentTask(
                 path,
                 segment,
-                self.segments,
+                number,
                 absolute,
                 self._destination,
                 galleries=self._galleries.digests,
@@ -351,7 +358,6 @@ class Film:
             )
             file = task.file()
             self._parts.append((task, file))
-            self.segments += 1
             frames += len(segment.frames)
             if progress.total is not None:
                 progress.total = max(progress.total, frames)
@@ -378,9 +384,10 @@ class Film:
     def _made(self, task: SegmentTask) -> PacketFile:
         """The file that a worker has made."""
         for wait_s in WAITS_S:
-            time.sleep(wait_s)
-            if self._stopping:
-                raise KeyboardInterrupt
+            for _ in range(round(wait_s / _SLICE_S)):
+                if self._stopping:
+                    raise KeyboardInterrupt
+                time.sleep(_SLICE_S)
             if (file := task.file()) is not None:
                 return file
         raise SinkError(

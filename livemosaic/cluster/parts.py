@@ -55,10 +55,19 @@ def own_parts(folder: Path, name: str) -> Iterator[None]:
         if sys.platform == "win32":  # there, an open file cannot be removed
             os.close(lock)
         parts = filter(_is_part, _entries(folder))
-        if all(it.name.startswith("gallery-") for it in parts):
+        if not any(it.name.startswith(("plan-", "segment-")) for it in parts):
             remove_parts(folder)
         if sys.platform != "win32":  # else another run could have it by now
             os.close(lock)
+
+
+def remove_late(path: Path) -> None:
+    """Remove a part that a worker has made after the end of its run, and the folder with it, if the
+    run has removed what was in there."""
+    if not (path.parent / _LOCK).exists():
+        with contextlib.suppress(OSError):
+            path.unlink()
+            path.parent.rmdir()
 
 
 def _locked(folder: Path, name: str) -> int:

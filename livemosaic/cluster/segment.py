@@ -32,6 +32,7 @@ from ..sources.base import EARLY_S, Source
 from ..sources.part import limited
 from .engine import teller
 from .packets import PacketFile, PacketWriter
+from .parts import remove_late
 from .plan import Look, Segment, at_rate
 from .requirements import file_digest
 
@@ -84,6 +85,7 @@ def render_segment(task: SegmentTask) -> None:
     for early_s in (0.0, EARLY_S, None) if task.number else (None,):
         try:
             _render(task, early_s)
+            remove_late(task.path)
             return
         except _OtherFramesError as error:
             _logger.debug("%s: %s", task, error)
