@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import pytest
 
-from livemosaic.cli.console import ProgressLines, progress_bar, set_up_logging
+from livemosaic.cli.console import ProgressLines, photos_bar, progress_bar, set_up_logging
 from livemosaic.errors import UsageError
 from livemosaic.gallery.gallery import Gallery
 from livemosaic.media.ffmpeg import av
@@ -104,6 +106,24 @@ def test_rate_of_a_bar_counts_the_time_without_frames() -> None:
                 bar.update(count)
         assert bar.n == 20
         assert 0 < bar.format_dict["rate"] < 10 / 0.33
+
+
+def test_photos_that_are_there_at_the_start_took_no_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    @contextlib.contextmanager
+    def bar(**settings: Any) -> Iterator[None]:
+        seen.append(settings)
+        yield None
+
+    monkeypatch.setattr("livemosaic.cli.console.progress_bar", bar)
+    with photos_bar(quiet=False) as progress:
+        progress(700, 1000)
+        progress(800, 1000)
+    (settings,) = seen
+    assert (settings["initial"], settings["total"]) == (700, 1000)
 
 
 def test_progress_without_a_terminal_is_a_line_each_minute(

@@ -1158,6 +1158,13 @@ def test_a_film_with_a_gallery_of_photos_that_is_refused_leaves_nothing(tmp_path
     assert left(tmp_path) == ["in.mp4", "photos"]
 
 
+def test_hardware_is_refused_whether_it_is_there_or_not(tmp_path: Path) -> None:
+    source, output = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    with pytest.raises(OptionError, match=r"h264_nvenc cannot be joined exactly; use libx264, "):
+        render(source, output, codec="h264_nvenc", resume=True, **OPTIONS)
+    assert left(tmp_path) == ["in.mp4"]
+
+
 def test_each_option_changes_the_pictures_of_a_film_or_none() -> None:
     """A new option has to be named here: if it does, segments of another value are not kept."""
     changing = """profile tile columns scale size match tint calm variety min_distance max_uses

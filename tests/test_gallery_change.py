@@ -122,6 +122,18 @@ def test_a_missing_folder_may_be_a_drive() -> None:
     assert len(refresh_gallery("x.gallery", missing_folders=True).removed) == 13
 
 
+def test_an_empty_folder_may_be_where_a_drive_was() -> None:
+    build()
+    before = Path("x.gallery").read_bytes()
+    os.rename("photos/b", "elsewhere")
+    os.mkdir("photos/b")
+    with pytest.raises(GalleryError, match=r"folder .*b.* is empty; .*missing_folders=True"):
+        refresh_gallery("x.gallery")
+    assert Path("x.gallery").read_bytes() == before
+    Path("photos/b/other.txt").touch()  # it is there, so its photos were deleted
+    assert len(refresh_gallery("x.gallery").removed) == 13
+
+
 def test_the_command_line_shows_its_flag(program: Program) -> None:
     build()
     os.rename("photos/b", "elsewhere")

@@ -75,6 +75,30 @@ def test_system_folders_are_left_out(tmp_path: Path) -> None:
         find_photos([tmp_path / "bin"])
 
 
+def test_links_to_folders_are_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "mine/a.jpg", "other/b.jpg", "other/c.jpg")
+    (tmp_path / "mine" / "one").symlink_to("../other")
+    (tmp_path / "mine" / "two").symlink_to("../other")
+    (tmp_path / "mine" / "file.jpg").symlink_to("../other/b.jpg")
+    found = find_photos([tmp_path / "mine"])
+    assert [Path(path).name for path in found.photos] == ["a.jpg", "file.jpg"]
+    assert [Path(path).name for path in found.links] == ["one", "two"]
+    (tmp_path / "mine" / "a.jpg").unlink()
+    (tmp_path / "mine" / "file.jpg").unlink()
+    with pytest.raises(GalleryError, match=r"mine/one' is a link to a folder.*; name it"):
+        find_photos([tmp_path / "mine"])
+    assert len(find_photos([tmp_path / "mine" / "one"]).photos) == 2
+
+
+def test_links_to_folders_are_told(folder: Path, program: Program) -> None:
+    (folder / "pics" / "one").symlink_to("..")
+    outcome = program("gallery", "build", "pics", "-o", "x.gallery", "--tile", "16")
+    assert "a link to a folder is left out: " in outcome.err
+    (folder / "pics" / "two").symlink_to("..")
+    outcome = program("gallery", "build", "pics", "-o", "x.gallery", "--tile", "16", "-y")
+    assert "2 links to folders are left out, such as " in outcome.err
+
+
 @pytest.mark.parametrize(
     ("pattern", "count"),
     [("**", 6), ("**/*.jpg", 5), ("pics/**/*.jpg", 4), ("p*/**", 4), ("**/sub/**/d.jpg", 1)],

@@ -260,6 +260,43 @@ def test_changed_photos_make_only_their_shards_again(
     assert len(files(kept)) == len(last)
 
 
+def test_galleries_share_a_folder(
+    photos: Path, output: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "livemosaic")
+    kept, other = tmp_path / "kept", tmp_path / "other.gallery"
+    build_gallery(photos, output, tile_px=16, shards=kept)
+    first = files(kept).keys()
+    with pytest.raises(KeyboardInterrupt):
+        build_gallery(photos, other, tile_px=12, shards=kept, progress=stopping_at(40))
+    begun = files(kept).keys() - first
+    assert begun
+    build_gallery(photos, output, tile_px=16, shards=kept)
+    assert files(kept).keys() == first | begun
+    caplog.clear()
+    build_gallery(photos, other, tile_px=12, shards=kept)
+    assert f"{len(begun)} of {len(first)} shards are there already" in caplog.messages
+    build_gallery(photos, output, tile_px=24, shards=kept)
+    assert not files(kept).keys() & first  # it has others now
+    assert files(kept).keys() > begun
+    lists = sorted(kept.glob("*.used"))
+    assert {path.read_text().splitlines()[0] for path in lists} == {str(output), str(other)}
+    for path in lists:
+        path.unlink()
+    build_gallery(photos, output, tile_px=16, shards=kept)
+    assert files(kept).keys() == first
+
+
+def test_a_new_folder_without_a_shard_goes(photos: Path, output: Path, tmp_path: Path) -> None:
+    def stop(*_: object) -> Iterator[tuple[int, str]]:
+        assert left(tmp_path / "kept")  # what it would hold
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_gallery(photos, output, shards=tmp_path / "kept", makers=ShardMakers(stop))
+    assert not (tmp_path / "kept").exists()
+
+
 @pytest.mark.parametrize("makers", [None, ShardMakers(here)], ids=("threads", "makers"))
 def test_damaged_shards_are_made_again(
     photos: Path, output: Path, tmp_path: Path, makers: ShardMakers | None
@@ -289,7 +326,7 @@ def test_workers_make_a_damaged_shard_after_the_others(
     build_gallery(photos, output, tile_px=16, shards=kept)
     expected = output.read_bytes()
     names = sorted(map(str, photos.rglob("*.*g")))
-    shards = ShardFolder(kept, keep=True).shards(names, stamps_of(names), recipe)
+    shards = ShardFolder(kept, keep_for=None).shards(names, stamps_of(names), recipe)
     assert len(shards) >= 5
     for number, (_, file) in enumerate(shards):
         if number == 1:
@@ -445,7 +482,7 @@ def test_an_interrupted_build_leaves_the_shards_of_another(
 ) -> None:
     """They use one folder, which the build has made that is interrupted before its first shard."""
     path = tmp_path / "x.gallery.shards"
-    with ShardFolder(path, keep=False), contextlib.suppress(OSError), atomic_write(path / "own"):
+    with ShardFolder(path, keep_for=None), contextlib.suppress(OSError), atomic_write(path / "own"):
         if with_others:
             (path / "other.shard").touch()
         remove_unfinished()

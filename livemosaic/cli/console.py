@@ -133,7 +133,9 @@ def photos_bar(*, quiet: bool, when: str = "auto", unit: str = "photos") -> Iter
 
         def progress(done: int, total: int) -> None:
             if not bars:
-                settings: dict[str, Any] = {"unit": f" {unit}", "total": total, "smoothing": 0.1}
+                # What is there at the first call took no time.
+                settings: dict[str, Any] = {"total": total, "initial": done, "smoothing": 0.1}
+                settings["unit"] = f" {unit}"
                 bar = progress_bar(quiet=quiet, when=when, **settings)
                 bars.append(stack.enter_context(bar))
             if bars[0] is not None:

@@ -15,6 +15,7 @@ from ..session import open_pipeline
 from ..sinks import formats
 from ..sinks.base import Destination
 from ..sinks.file import FileDestination
+from ..sinks.hardware import hardware_of
 from ..sources import input_kind
 from ..sources.base import Source
 from .engine import check_cluster
@@ -45,6 +46,9 @@ def refuse(options: RunOptions, destinations: Sequence[Destination]) -> None:
     if not isinstance(destination, FileDestination) or not destination.is_file:
         problem = f"{destination.name} is no video file; name one, such as out.mp4"
         raise refused(options, problem)
+    # Before it is opened: where there is no such hardware, its lack would be the error.
+    if (codec := destination.options.codec) is not None and hardware_of(codec) is not None:
+        raise _refused_codec(options, codec)
 
 
 def refused(options: RunOptions, problem: str) -> OptionError:
@@ -93,12 +97,16 @@ def _refuse_codec(options: RunOptions, destination: FileDestination, sink: Segme
         problem = f"{what} has no times, at which segments could be joined"
         raise refused(options, f"{problem}; write .mp4 or .mkv by libx264")
     if formats.encoder_defaults(destination.options, sink.encoder).portable is None:
-        known = [it for it, encoder in formats.ENCODERS.items() if encoder.portable is not None]
-        problem = f"segments by the codec {name} cannot be joined exactly"
-        raise refused(options, f"{problem}; use {', '.join(known)}")
+        raise _refused_codec(options, name)
     if destination.options.codec == "auto":
         reason = "hardware differs from machine to machine"
         _logger.info("%s: codec auto takes %s: %s", sink.name, name, reason)
+
+
+def _refused_codec(options: RunOptions, name: str | None) -> OptionError:
+    known = [it for it, encoder in formats.ENCODERS.items() if encoder.portable is not None]
+    problem = f"segments by the codec {name} cannot be joined exactly"
+    return refused(options, f"{problem}; use {', '.join(known)}")
 
 
 class _Described(Source):

@@ -55,7 +55,7 @@ class BuildReport:
     bytes : size of the file
     seconds : in all
     system_folders : recycle bins, thumbnails and such, which were left out
-    videos : in the folders, which were left out
+    videos, links : in the folders, links to other folders, which were left out
     """
 
     path: Path
@@ -68,18 +68,20 @@ class BuildReport:
     seconds: float
     system_folders: tuple[str, ...] = ()
     videos: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
     def left_out(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """What was left out on purpose: a sentence, and the paths that it is about."""
         frames = "; --frames-of-videos 10 takes frames as photos"
-        for kind, paths, advice in (
-            ("video", self.videos, frames),
-            ("system folder", self.system_folders, ""),
+        for one, several, paths, advice in (
+            ("a video", "videos", self.videos, frames),
+            ("a system folder", "system folders", self.system_folders, ""),
+            ("a link to a folder", "links to folders", self.links, "; name it to use its photos"),
         ):
             if len(paths) == 1:
-                yield f"a {kind} is left out: {paths[0]}{advice}", ()
+                yield f"{one} is left out: {paths[0]}{advice}", ()
             elif paths:
-                yield f"{len(paths)} {kind}s are left out, such as {paths[0]}{advice}", paths
+                yield f"{len(paths)} {several} are left out, such as {paths[0]}{advice}", paths
 
 
 def build_gallery(
@@ -132,7 +134,7 @@ def build_gallery(
     makers : other processes and machines that read them, see
         `livemosaic.cluster.galleries.shard_makers`
     shards : the folder of the shards. It stays, and the next build with it reads only the shards
-        whose photos changed; it has the shards of the last gallery. By default one beside the
+        whose photos changed; several galleries may share it. By default one beside the
         output, with `.shards` after its name, that goes when the gallery is complete
 
     Raises
@@ -166,7 +168,8 @@ def build_gallery(
         raise _nothing_readable(bad_videos)
     if shards is not None:
         path_text("shards", shards, "a path")
-    keeper = ShardFolder(shard_folder(output, shards), keep=shards is not None)
+    keep_for = None if shards is None else output
+    keeper = ShardFolder(shard_folder(output, shards), keep_for=keep_for)
     parts = keeper.shards(photos, stamps_of(photos), recipe)
     if makers is not None and len(parts) < makers.least:
         makers = None
@@ -201,6 +204,7 @@ def build_gallery(
         unreadable=tuple(sorted([*found.unreadable, *bad_videos, *report.unreadable])),
         system_folders=tuple(found.system_folders),
         videos=() if frames_of_videos else tuple(found.videos),
+        links=tuple(found.links),
     )
 
 

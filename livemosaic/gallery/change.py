@@ -6,6 +6,7 @@ need not be there.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import glob
 import os
@@ -104,15 +105,15 @@ def refresh_gallery(
     Parameters
     ----------
     gallery : the file, which is replaced when the new one is complete
-    missing_folders : also leave out photos whose whole folder is gone. Their drive may not be
-        mounted
+    missing_folders : also leave out photos whose whole folder is gone, or empty. Their drive may
+        not be mounted
     progress : called as progress(done, total), in photos
     workers : threads that read photos, by default one more than cores
 
     Raises
     ------
-    GalleryError : the gallery cannot be used or written, a folder is gone, or no photo would be
-        left
+    GalleryError : the gallery cannot be used or written, a folder is gone or empty, or no photo
+        would be left
     UsageError : the gallery is a built-in one, or an argument makes no sense
 
     Examples
@@ -129,10 +130,11 @@ def refresh_gallery(
     photos = opened.sources.photos()
     gone = [photo for photo in photos if not photo_exists(photo)]
     folders = {os.path.dirname(photo) or os.curdir for photo in gone}
-    missing = sorted(folder for folder in folders if not os.path.isdir(folder))
+    missing = {folder: how for folder in sorted(folders) if (how := _how_missing(folder))}
     if missing and not missing_folders:
+        folder, how = next(iter(missing.items()))
         raise GalleryError(
-            f"the folder {missing[0]!r} of photos of {str(gallery)!r} is gone; mount its drive, or "
+            f"the folder {folder!r} of photos of {str(gallery)!r} is {how}; mount its drive, or "
             f"{MISSING_FOLDERS} to leave out its photos"
         )
     changed = [
@@ -145,6 +147,15 @@ def refresh_gallery(
     left = set(photos) - set(gone)
     report = _write(opened, sorted(left), set(changed), progress, workers)
     return ChangeReport(report, tuple(gone), tuple(changed))
+
+
+def _how_missing(folder: str) -> str | None:
+    """How all of a folder may be missing because its drive is: as a word."""
+    if not os.path.isdir(folder):
+        return "gone"
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        return None if any(True for _ in entries) else "empty"
+    return None
 
 
 def recipe_of(gallery: Gallery) -> Recipe:

@@ -51,12 +51,14 @@ class FoundPhotos:
     photos, videos : paths, each once, sorted
     unreadable : (path, reason) of folders that cannot be listed
     system_folders : recycle bins, thumbnails and such, which were left out
+    links : to folders, which were left out, too: they may lead to the same photos, or in circles
     """
 
     photos: list[str] = field(default_factory=list)
     videos: list[str] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     system_folders: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
 
 
 def find_photos(paths: Iterable[str | Path], *, videos: bool = False) -> FoundPhotos:
@@ -82,6 +84,7 @@ def find_photos(paths: Iterable[str | Path], *, videos: bool = False) -> FoundPh
                 _add(path, found)
     found.photos, found.videos = sorted(set(found.photos)), sorted(set(found.videos))
     found.system_folders = sorted(set(found.system_folders))
+    found.links = sorted(set(found.links))
     found.unreadable = sorted(set(found.unreadable))
     if not found.photos and not (videos and found.videos):
         raise _nothing(names, found)
@@ -150,6 +153,7 @@ def search(folder: str, found: FoundPhotos) -> None:
             continue
         found.photos += listing.photos
         found.videos += listing.videos
+        found.links += listing.links
         system.update(listing.system_folders)
         todo += [*listing.folders, *listing.system_folders]
 
@@ -161,18 +165,19 @@ class Listing(NamedTuple):
     videos: list[str]
     folders: list[str]  # to be searched, too
     system_folders: list[str]
+    links: list[str]  # to folders
 
 
 def list_folder(folder: str) -> Listing:
     """List a folder; `OSError` if that is impossible."""
-    found = Listing({}, [], [], [])
+    found = Listing({}, [], [], [], [])
     with os.scandir(folder) as entries:
         for entry in entries:
             if _is_folder(entry):
                 if _is_system_folder(folder, entry.name):
                     found.system_folders.append(entry.path)
-                elif not entry.name.startswith(".") and not entry.is_symlink():
-                    found.folders.append(entry.path)
+                elif not entry.name.startswith("."):
+                    (found.links if entry.is_symlink() else found.folders).append(entry.path)
             elif not entry.name.startswith("."):
                 extension = os.path.splitext(entry.name)[1].lower()
                 if extension in VIDEO_EXTENSIONS:
@@ -237,6 +242,11 @@ def _nothing(names: Sequence[str], found: FoundPhotos) -> GalleryError:
         return GalleryError(
             f"no photos in {where}: {found.system_folders[0]!r} is a folder of the system's, which "
             "is left out; name it to use its photos"
+        )
+    if found.links:
+        return GalleryError(
+            f"no photos in {where}: {found.links[0]!r} is a link to a folder, which is left out; "
+            "name it to use its photos"
         )
     return GalleryError(
         f"no photos in {where}: a folder needs JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC "

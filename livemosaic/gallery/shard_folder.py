@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
+import logging
 import os
 import re
 import time
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GalleryError, words_of
-from ..media.atomic_write import remove_remains
+from ..media.atomic_write import atomic_write, remove_remains
 from ..media.folder_in_use import FolderInUse
 from ..unfinished import add_new_folder, forget_unfinished
 from .batches import BATCH, Batch, file_cut, read_all
@@ -26,6 +28,9 @@ from .shards import WAITS_S, MakeShards, Shard, cut_into_shards
 from .video_frames import photo_exists, photo_stamp
 
 _FILE = re.compile(r"[0-9a-f]{40}\.shard")
+_USED = ".used"  # lists of a gallery's shards, in a folder that is kept
+
+_logger = logging.getLogger("livemosaic")
 
 
 def shard_folder(output: str | Path, shards: str | Path | None) -> Path:
@@ -41,13 +46,18 @@ class ShardFolder:
     Parameters
     ----------
     path : the folder, which is made if it is not there
-    keep : keep it when the gallery is whole, with the shards of that gallery and no others
+    keep_for : the gallery's path, to keep the folder when that is whole, with its shards and those
+        of other galleries for which the folder is kept
     """
 
-    def __init__(self, path: Path, *, keep: bool) -> None:
-        self.path, self._keep = path, keep
-        self._may_go = not keep  # when it is empty
+    def __init__(self, path: Path, *, keep_for: str | None) -> None:
+        self.path = path
+        self._may_go = keep_for is None  # when it is empty
+        self._gallery = os.path.abspath(os.path.expanduser(keep_for or ""))
+        digest = hashlib.sha256(os.fsencode(self._gallery)).hexdigest()
+        self._own_list = None if keep_for is None else path / f"{digest[:16]}{_USED}"
         self._is_useless = False
+        self._planned: set[str] = set()
         self._used: set[str] = set()
         self._in_use: FolderInUse | None = None
 
@@ -66,6 +76,8 @@ class ShardFolder:
                 "choose another folder with --shards"
             ) from None
         remove_remains(self.path)
+        with contextlib.suppress(OSError):
+            self._list(self._planned)  # for the builds of others, if this one is interrupted
         return self
 
     def _make(self) -> None:
@@ -84,6 +96,8 @@ class ShardFolder:
         assert self._in_use is not None
         with self._in_use:
             if self._may_go and not self._there() and self._in_use.is_alone():
+                if self._own_list is not None:
+                    self._own_list.unlink(missing_ok=True)
                 self._remove()
         if self._is_useless:
             self.finish()
@@ -99,13 +113,25 @@ class ShardFolder:
         """The gallery is whole: remove the shards that are not to be kept, unless another build
         uses the folder."""
         with contextlib.suppress(OSError), FolderInUse(self.path) as in_use:
+            self._list(self._used)
             if not in_use.is_alone():
                 return
-            for name in self._there() - (self._used if self._keep else set()):
+            for name in self._there() - self._listed():
                 with contextlib.suppress(OSError):
                     (self.path / name).unlink()
-            if not self._keep:
+            if self._own_list is None:
                 self._remove()
+
+    def _list(self, shards: set[str]) -> None:
+        """Write which shards the gallery has, after its path, if they are to be kept."""
+        if self._own_list is not None:
+            with atomic_write(self._own_list) as file:
+                file.write(os.fsencode("\n".join([self._gallery, *sorted(shards), ""])))
+
+    def _listed(self) -> set[str]:
+        """The shards of all galleries for which the folder is kept."""
+        lists = (path.read_bytes().splitlines() for path in self.path.glob(f"*{_USED}"))
+        return {os.fsdecode(line) for lines in lists for line in lines[1:]}
 
     def _remove(self) -> None:
         """Remove the folder, with what killed workers left, unless something else is in it."""
@@ -116,11 +142,14 @@ class ShardFolder:
     def _usable(self, shards: Sequence[tuple[Shard, str]]) -> set[str]:
         """The files of shards that are there, and need not be made again, unless damaged."""
         there = self._there()
-        return {
+        usable = {
             file
             for shard, file in shards
             if file in there and can_be_used(self.path / file, shard.groups())
         }
+        if usable:
+            _logger.info("%d of %d shards are there already", len(usable), len(shards))
+        return usable
 
     def _there(self) -> set[str]:
         # A list of the folder: on network folders a name that was missing once may stay so.
@@ -139,6 +168,7 @@ class ShardFolder:
         for some in cut_into_shards(names, stamps):
             shard = Shard(names[some], cutting, together, str(self.path))
             made.append((shard, shard.file(stamps[some]).name))
+        self._planned = {file for _, file in made}
         return made
 
     def read_here(

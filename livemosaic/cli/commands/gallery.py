@@ -148,7 +148,10 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
     )
     add_gallery(refresh, "a gallery file")
     refresh.add_argument(
-        "-y", action="store_true", dest="yes", help="also leave out photos whose folder is gone"
+        "-y",
+        action="store_true",
+        dest="yes",
+        help="also leave out photos whose folder is gone or empty",
     )
     add_quiet(refresh)
 
