@@ -223,4 +223,5 @@ def _fix(names: Sequence[str]) -> str:
         return "let all machines share the folder, at the same path"
     if names == [_PICTURES]:
         return "use machines with processors of the same kind"
-    return "install the same version there, and start the worker again"
+    what = "it from the same files" if names == [_CODE] else "the same version"
+    return f"install {what} there, and start the worker again"
