@@ -12,10 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ from livemosaic.gallery.shards import (
     make_shard,
     stamps_of,
 )
-from livemosaic.media.atomic_write import atomic_write
+from livemosaic.media.atomic_write import Part, atomic_write
 from livemosaic.media.folder_in_use import FolderInUse
 from livemosaic.media.image_reader import BadImage, read_image_file
 from livemosaic.unfinished import remove_unfinished
@@ -230,6 +231,33 @@ def test_the_folder_goes_before_the_workers_do(
     with shard_makers("tcp://127.0.0.1:1", [photos], output) as makers:
         build_gallery(photos, output, tile_px=16, makers=makers)
     assert left(output.parent) == ["photos", "x.gallery"]
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_a_folder_goes_after_the_workers_that_fail(
+    chosen: bool, photos: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others of Dask's workers have unfinished files in it until they end."""
+    folder = output.with_name("kept" if chosen else "x.gallery.shards")
+
+    @contextmanager
+    def open_engine(_: Any, **__: Any) -> Iterator[Any]:
+        with ExitStack() as stack:
+
+            def run(*_: Any, **__: Any) -> NoReturn:
+                stack.callback(Part(folder / "1.shard").remove)
+                raise GalleryError("the disk is full")
+
+            yield SimpleNamespace(run=run)
+
+    monkeypatch.setattr("livemosaic.cluster.galleries.open_engine", open_engine)
+    shards = folder if chosen else None
+    with (
+        pytest.raises(GalleryError, match="full"),
+        shard_makers("local:2", [photos], output, shards=shards) as makers,
+    ):
+        build_gallery(photos, output, tile_px=16, makers=makers, shards=shards)
+    assert left(output.parent) == ["photos"]
 
 
 def test_changed_photos_make_only_their_shards_again(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ..gallery.shard_folder import shard_folder
+from ..gallery.shard_folder import remove_if_empty, shard_folder
 from ..gallery.shards import Shard, ShardMakers, make_shard
 from ..processors import usable_cores
 from .engine import Engine, Requirements, open_engine, teller
@@ -56,7 +56,12 @@ def shard_makers(
     needed = Requirements(
         folders=tuple(sorted({_nearest(path) for path in paths})), shared=_nearest(folder)
     )
-    with open_engine(cluster, workers=workers, requirements=needed) as engine:
+    place = shard_folder(output, shards)
+    with ExitStack() as stack:
+        if shards is None or not os.path.lexists(place):
+            # Until they end, workers have files in it.
+            stack.callback(remove_if_empty, place)
+        engine = stack.enter_context(open_engine(cluster, workers=workers, requirements=needed))
 
         def make(tasks: Sequence[Shard], note: Callable[[int], None]) -> Iterator[tuple[int, str]]:
             on_run(engine)

@@ -40,6 +40,28 @@ def shard_folder(output: str | Path, shards: str | Path | None) -> Path:
     )
 
 
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder without shards, unless a build uses it, or something else is in it."""
+    with contextlib.suppress(OSError), FolderInUse(folder) as in_use:
+        if not _shards_in(folder) and in_use.is_alone():
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, with what killed workers left, unless something else is in it."""
+    remove_remains(folder)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _shards_in(folder: Path) -> set[str]:
+    # A list of the folder: on network folders a name that was missing once may stay so.
+    try:
+        return set(filter(_FILE.fullmatch, os.listdir(folder)))
+    except OSError:
+        return set()
+
+
 class ShardFolder:
     """The folder of a gallery's shards, while it is built.
 
@@ -95,10 +117,10 @@ class ShardFolder:
         self._note_new()
         assert self._in_use is not None
         with self._in_use:
-            if self._may_go and not self._there() and self._in_use.is_alone():
+            if self._may_go and not _shards_in(self.path) and self._in_use.is_alone():
                 if self._own_list is not None:
                     self._own_list.unlink(missing_ok=True)
-                self._remove()
+                _remove(self.path)
         if self._is_useless:
             self.finish()
 
@@ -116,11 +138,11 @@ class ShardFolder:
             self._list(self._used)
             if not in_use.is_alone():
                 return
-            for name in self._there() - self._listed():
+            for name in _shards_in(self.path) - self._listed():
                 with contextlib.suppress(OSError):
                     (self.path / name).unlink()
             if self._own_list is None:
-                self._remove()
+                _remove(self.path)
 
     def _list(self, shards: set[str]) -> None:
         """Write which shards the gallery has, after its path, if they are to be kept."""
@@ -133,15 +155,9 @@ class ShardFolder:
         lists = (path.read_bytes().splitlines() for path in self.path.glob(f"*{_USED}"))
         return {os.fsdecode(line) for lines in lists for line in lines[1:]}
 
-    def _remove(self) -> None:
-        """Remove the folder, with what killed workers left, unless something else is in it."""
-        remove_remains(self.path)
-        with contextlib.suppress(OSError):
-            self.path.rmdir()
-
     def _usable(self, shards: Sequence[tuple[Shard, str]]) -> set[str]:
         """The files of shards that are there, and need not be made again, unless damaged."""
-        there = self._there()
+        there = _shards_in(self.path)
         usable = {
             file
             for shard, file in shards
@@ -150,13 +166,6 @@ class ShardFolder:
         if usable:
             _logger.info("%d of %d shards are there already", len(usable), len(shards))
         return usable
-
-    def _there(self) -> set[str]:
-        # A list of the folder: on network folders a name that was missing once may stay so.
-        try:
-            return set(filter(_FILE.fullmatch, os.listdir(self.path)))
-        except OSError:
-            return set()
 
     def shards(
         self, names: Sequence[str], stamps: NDArray[np.int64], recipe: Recipe
