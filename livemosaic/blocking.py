@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,10 +18,11 @@ _THREADS = "livemosaic "
 
 
 def start_call(call: Callable[..., T], *args: Any, name: str) -> Future[T]:
-    """Call on a daemon thread with this name; the future gets the result or the error."""
+    """Call on a daemon thread with this name, which has the context variables of this one; the
+    future gets the result or the error."""
     future: Future[T] = Future()
-    settle = (future, call, args)
-    threading.Thread(target=_settle, args=settle, name=_THREADS + name, daemon=True).start()
+    run, settle = copy_context().run, (_settle, future, call, args)
+    threading.Thread(target=run, args=settle, name=_THREADS + name, daemon=True).start()
     return future
 
 

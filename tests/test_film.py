@@ -1207,6 +1207,27 @@ def test_warnings_of_the_input_come_once(
     assert len(texts) == 1
 
 
+def test_warnings_when_the_input_is_opened_come_once(
+    gallery: Gallery, here: HereEngine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Workers open it again."""
+    once, source = film(tmp_path / "once.ts"), tmp_path / "in.ts"
+    with av.open(str(once)) as first, av.open(str(source), "w") as target:
+        video = target.add_stream_from_template(first.streams.video[0])
+        data = target.add_data_stream("klv")
+        target.start_encoding()
+        for packet in first.demux(video=0):
+            if packet.size:
+                telemetry = av.Packet(b"telemetry")
+                telemetry.pts = telemetry.dts = packet.dts
+                packet.stream, telemetry.stream, telemetry.time_base = video, data, packet.time_base
+                target.mux([packet, telemetry])
+    report = render(source, tmp_path / "out.mp4", gallery=gallery, resume=True, **OPTIONS)
+    assert len(report["film"]["segments"]) > 1
+    texts = [it.getMessage() for it in caplog.records if "is left out" in it.getMessage()]
+    assert len(texts) == 1
+
+
 def test_several_galleries(gallery: Gallery, here: HereEngine, tmp_path: Path) -> None:
     source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
     assert gallery.path is not None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -37,6 +37,9 @@ from .plan import Look, Segment, at_rate
 from .requirements import file_digest
 
 _logger = logging.getLogger("livemosaic")
+
+# In this thread; a Dask worker may have others, with tasks of their own.
+_is_silent: ContextVar[bool] = ContextVar("is_silent", default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +144,20 @@ def _check_unchanged(task: SegmentTask, gallery: Gallery) -> None:
 
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
-    """Print no warnings of this thread in the block: `Film` has printed them before, once for all
-    segments."""
-    thread = threading.get_ident()  # a Dask worker may have others, with tasks of their own
+    """Print no warnings of the block, nor of what it calls by `start_call`: `Film` has printed them
+    before, once for all segments."""
 
     def is_printed(record: logging.LogRecord) -> bool:
-        return record.thread != thread or record.levelno >= logging.ERROR
+        return not _is_silent.get() or record.levelno >= logging.ERROR
 
+    before = _is_silent.get()
+    _is_silent.set(True)
     _logger.addFilter(is_printed)
     try:
         yield
     finally:
         _logger.removeFilter(is_printed)
+        _is_silent.set(before)
 
 
 def without_part(options: RunOptions) -> RunOptions:
