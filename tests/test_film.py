@@ -46,7 +46,7 @@ from livemosaic.media.ffmpeg import av
 from livemosaic.media.frame import Frame
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.processors import use_at_most
-from livemosaic.session import parse_outputs
+from livemosaic.session import open_input, parse_outputs
 
 from .clips import make, need_encoder
 from .conftest import moving_pictures
@@ -1103,6 +1103,40 @@ def test_what_pictures_are_made_of_changes_while_the_film_is_made(
     assert render(source, tmp_path / "out.mp4", **options)["film"]["kept"] == 0
     render(source, tmp_path / "other.mp4", **options)
     assert pictures(tmp_path / "out.mp4") == pictures(tmp_path / "other.mp4")
+
+
+@pytest.mark.parametrize("when", ["opened", "made"])
+def test_the_film_changes_while_it_is_made(
+    when: str,
+    gallery: Gallery,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The plan of the old one is not taken for the new one, and nothing counts as complete."""
+    caplog.set_level("INFO", "livemosaic")
+    source, out = film(tmp_path / "in.mkv"), tmp_path / "out.mp4"
+    other = film(tmp_path / "other.mkv", pts=[n * 1000 + (n > 4) for n in range(40)])
+
+    def change() -> None:
+        if other.exists():
+            other.replace(source)
+
+    def open_and_change(*places: Any, **more: Any) -> Any:
+        opened = open_input(*places, **more)
+        change()
+        return opened
+
+    if when == "opened":
+        monkeypatch.setattr(films, "open_input", open_and_change)
+    use(monkeypatch, ChangingEngine(change) if when == "made" else HereEngine())
+    options = {**OPTIONS, "gallery": gallery, "resume": True}
+    with pytest.raises(SourceError, match=r"in\.mkv: it has changed since the film began"):
+        render(source, out, **options)
+    assert not [it for it in caplog.messages if "completed" in it]
+    use(monkeypatch, HereEngine())
+    assert render(source, out, **options)["film"]["kept"] == 0
+    assert len(pictures(out)) == 40
 
 
 def test_another_engine_goes_on_with_a_gallery_of_photos(

@@ -25,11 +25,13 @@ from ..sinks.file import FileDestination
 from ..sources.base import Source
 from .engine import Engine, open_engine
 from .film_key import (
+    Stamp,
     absolute_options,
     digest_of,
     key_of_pictures,
     key_of_plan,
     named_pictures,
+    stamp_of,
 )
 from .film_report import whole_report
 from .join import join_segments, planned_ticks
@@ -39,6 +41,7 @@ from .plan import Plan, Planning, Segment
 from .refusals import refuse, refuse_source, refused, try_out
 from .requirements import Requirements, facts_of, file_digest
 from .segment import (
+    HAS_CHANGED,
     SegmentTask,
     render_segment,
     silent,
@@ -115,6 +118,7 @@ class Film:
         self.folder = parts_folder(Path(destination.location))
         check_parts(self.folder)
         self.done = self.kept = self.bad_frames = 0
+        self._stamp: Stamp = []
         self._plan: Plan | None = None  # when it is whole
         # The segments that are planned so far, and the files of those that were there before.
         self._parts: list[tuple[SegmentTask, PacketFile | None]] = []
@@ -124,6 +128,9 @@ class Film:
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
+            # Before it is opened: it may be replaced then, and the plan is that of the old one.
+            with contextlib.suppress(OSError):
+                self._stamp = stamp_of(self._options.input)
             source = undo.enter_context(open_input(self._options, [self._destination]))
             refuse_source(self._options, source)
             # First, so that a second run of the film builds no gallery anew.
@@ -190,7 +197,7 @@ class Film:
         self._requirements = Requirements(needed, shared=self.folder).absolute()
         self._pictures = {name: file_digest(path) for name, path in pictures.items()}
         facts = facts_of(film.absolute())
-        self._film_key = key_of_plan(self._options, self._destination, facts)
+        self._film_key = key_of_plan(self._options, self._destination, facts, self._stamp)
         self._key = key_of_pictures(
             self._options,
             self._destination,
@@ -199,7 +206,12 @@ class Film:
             pictures=self._pictures,
         )
         self._on_progress = on_progress
-        plan = self._make_segments()
+        try:
+            plan = self._make_segments()
+        except SourceError as error:
+            if not self._has_changed():
+                raise
+            raise SourceError(f"{source.name}: {HAS_CHANGED}") from error
         self.bad_frames = plan.bad_frames
         files = [self._made(task) if file is None else file for task, file in self._parts]
         reports = [file.about["report"] for file in files]
@@ -209,6 +221,13 @@ class Film:
             reports, plan, source, started_s=self._started_s, made=self.done - self.kept
         )
         remove_parts(self.folder)
+
+    def _has_changed(self) -> bool:
+        """Whether the film is another one by now."""
+        try:
+            return stamp_of(self._options.input) != self._stamp
+        except OSError:  # the error of the source says more
+            return False
 
     # ---- its parts -----------------------------------------------------------------------------
 

@@ -30,11 +30,17 @@ OF_PICTURES = tuple(
 )
 
 
-def key_of_plan(options: RunOptions, destination: FileDestination, facts: Facts) -> list[Any]:
+# The name, size and time of change of each file of a film.
+Stamp = list[tuple[str, int, int]]
+
+
+def key_of_plan(
+    options: RunOptions, destination: FileDestination, facts: Facts, stamp: Stamp
+) -> list[Any]:
     """All that decides about the plan."""
     part = [str(it) for it in (options.start, options.end, options.duration, options.fps)]
     kept = [options.alpha, destination.keeps_depth, destination.keeps_hdr]
-    return [facts, _stamp(options.input), part, kept]
+    return [facts, stamp, part, kept]
 
 
 def key_of_pictures(
@@ -87,7 +93,7 @@ def absolute_options(options: RunOptions) -> RunOptions:
     )
 
 
-def _stamp(input: str) -> list[tuple[str, int, int]]:
+def stamp_of(input: str) -> Stamp:
     """What tells whether a film, or a numbered picture of one, is another one by now."""
     path = Path(local_path(input))
     files = numbered_files(path).values() if is_sequence(path) else [path]

@@ -21,6 +21,7 @@ from ..media.atomic_write import atomic_write
 from ..media.ffmpeg import open_container
 from ..media.frame import Frame, Item, StreamInfo, TrackPacket
 from ..media.frame_rate import FrameRate
+from ..pipeline.queues import Closed
 from ..pipeline.source_reader import MAX_GAP_S
 from ..session import open_input, open_pipeline
 from ..sinks import formats
@@ -40,6 +41,12 @@ _logger = logging.getLogger("livemosaic")
 
 # In this thread; a Dask worker may have others, with tasks of their own.
 _is_silent: ContextVar[bool] = ContextVar("is_silent", default=False)
+
+# A film, gallery or picture.
+HAS_CHANGED = (
+    "it has changed since the film began; put the old one back, or give the same command again, "
+    "which makes all segments anew"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +136,13 @@ def _render(task: SegmentTask, early_s: float | None) -> None:
 def _check_unchanged(task: SegmentTask, gallery: Gallery) -> None:
     """Raise an error if a gallery or a picture is another one than when the film began: segments
     would not go together."""
-    problem = (
-        "it has changed since the film began; put the old one back, or give the same command "
-        "again, which makes all segments anew"
-    )
     for part, digest in zip(gallery.parts, task.galleries, strict=True):
         if part.digest != digest:
-            raise GalleryError(f"{part.path}: {problem}")
+            raise GalleryError(f"{part.path}: {HAS_CHANGED}")
     for name, known in task.pictures.items():
         path = str(getattr(task.options, name))
         if file_digest(Path(path)) != known:
-            raise OptionError(name, path, problem)
+            raise OptionError(name, path, HAS_CHANGED)
 
 
 @contextlib.contextmanager
@@ -342,8 +345,7 @@ class SegmentSink(Sink):
     @one_thread
     def close(self) -> None:
         if self._file is None or self.video.frames != self._destination.frames:
-            self.abort()  # the source has reported why
-            return
+            raise Closed  # the source has reported why; else this file would count as complete
         try:
             with sink_errors(self.name):
                 for packet in self.video.flush():
