@@ -47,6 +47,7 @@ from livemosaic.media.frame import Frame
 from livemosaic.mosaic.settings import MosaicSettings
 from livemosaic.processors import use_at_most
 from livemosaic.session import open_input, parse_outputs
+from livemosaic.unfinished import remove_unfinished
 
 from .clips import make, need_encoder
 from .conftest import moving_pictures
@@ -841,6 +842,33 @@ def test_a_run_that_is_refused_leaves_the_folder_of_the_other(tmp_path: Path) ->
             pass
         assert left(folder) == ["lock"]
     assert not folder.exists()
+
+
+def test_an_end_while_the_film_is_opened_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source, photos = film(tmp_path / "in.mp4"), tmp_path / "photos"
+    write_photos(photos, 4)
+
+    def end(*_: Any, **__: Any) -> None:
+        assert (tmp_path / "out.mp4.parts" / "gallery-0").exists()
+        remove_unfinished()
+        assert left(tmp_path) == ["in.mp4", "photos"]
+        raise StoppedError
+
+    monkeypatch.setattr("livemosaic.cluster.refusals.open_pipeline", end)
+    with pytest.raises(StoppedError):
+        render(source, tmp_path / "out.mp4", gallery=photos, resume=True, **OPTIONS)
+
+
+@pytest.mark.parametrize("is_film_in_it", [True, False])
+def test_a_folder_without_plan_and_segments_goes(is_film_in_it: bool, tmp_path: Path) -> None:
+    folder, kind = tmp_path / "out.mp4.parts", "plan" if is_film_in_it else "tracks"
+    with own_parts(folder, "out.mp4"):
+        (folder / f"{kind}-0123456789abcdef").touch()
+        remove_unfinished()
+        assert folder.exists()
+    assert folder.exists() == is_film_in_it
 
 
 def test_other_files_in_the_folder_stay(gallery: Gallery, here: HereEngine, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from ..sinks.atomic_file import sink_errors
 from ..sinks.base import Destination
 from ..sinks.file import FileDestination
 from ..sources.base import Source
+from ..unfinished import forget_unfinished
 from .engine import Engine, open_engine
 from .film_key import (
     Stamp,
@@ -190,6 +191,8 @@ class Film:
         LivemosaicError : it failed; the segments that are done stay
         """
         source, trial = self._source, self._trial
+        for gallery in self._galleries.files:
+            forget_unfinished(gallery)
         path = Path(local_path(self._options.input))
         film = Requirements((path,) if path.is_file() else ())  # else numbered pictures
         pictures = dict(named_pictures(self._options))
@@ -297,9 +300,10 @@ class Film:
             tracks.finish()
 
     def _save(self, planning: Planning) -> None:
-        self._plan, self._tracks = planning.plan(), PacketFile(self._tracks_path)
+        plan, self._tracks = planning.plan(), PacketFile(self._tracks_path)
         with sink_errors(str(self._plan_path)):
-            self._plan.save(self._plan_path)
+            plan.save(self._plan_path)
+        self._plan = plan
 
     def _expected(self) -> int | None:
         """About how many frames the film has; None if unknown."""

@@ -13,6 +13,7 @@ from ..errors import SinkError, UsageError
 from ..media.atomic_write import remove_remains
 from ..media.file_lock import take_lock
 from ..sinks.atomic_file import sink_errors
+from ..unfinished import add_new_folder, add_unfinished, forget_unfinished
 
 _ENDING = ".parts"
 _LOCK = "lock"
@@ -43,15 +44,20 @@ def check_parts(folder: Path) -> None:
 
 @contextlib.contextmanager
 def own_parts(folder: Path, name: str) -> Iterator[None]:
-    """Make the folder of the parts, and keep other runs out of it. At the end it goes if it has no
-    plan and no segment.
+    """Make the folder of the parts, and keep other runs out of it. At the end, or by
+    `remove_unfinished`, it goes if it has no plan and no segment.
 
     `UsageError` if another run has it; `name` is that of the output.
     """
-    lock = _locked(folder, name)
+    lock, path = _locked(folder, name), folder / _LOCK
+    add_new_folder(folder)
+    if not os.fstat(lock).st_size:  # else it is of another program
+        add_unfinished(path)
     try:
         yield
     finally:
+        forget_unfinished(folder)
+        forget_unfinished(path)
         if sys.platform == "win32":  # there, an open file cannot be removed
             os.close(lock)
         parts = filter(_is_part, _entries(folder))

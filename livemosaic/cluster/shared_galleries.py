@@ -14,6 +14,7 @@ from ..control.options import RunOptions
 from ..gallery import BUILTIN, is_of_photos, open_gallery
 from ..media.atomic_write import atomic_write
 from ..sinks.atomic_file import sink_errors
+from ..unfinished import add_unfinished
 from .refusals import refused
 from .requirements import fingerprint
 
@@ -76,6 +77,7 @@ def _shared(name: str, path: Path) -> str:
     own, shared = Path(os.path.realpath(name)), path.absolute()
     with sink_errors(str(shared)):
         if fingerprint(shared) != fingerprint(own):  # not that of an earlier run
+            add_unfinished(shared)  # until the film is made
             _link_or_copy(own, shared)
     return str(shared)
 
