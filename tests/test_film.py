@@ -347,6 +347,17 @@ def test_damaged_packets_are_noticed(tmp_path: Path, at: int | None) -> None:
         PacketFile(path)
 
 
+def test_packets_that_are_removed_meanwhile_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "p"
+    with path.open("wb") as file:
+        PacketWriter(file).finish()
+    packets = PacketFile(path)
+    path.unlink()
+    for read in (lambda: packets.times, lambda: list(packets)):
+        with pytest.raises(SinkError, match="p: it was removed meanwhile"):
+            read()
+
+
 def test_a_damaged_plan_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "plan"
     frames = (PlannedFrame(0, 1, 17), PlannedFrame(1, 1, 23))
@@ -919,8 +930,16 @@ def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_read(
     assert left(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ("engine", "fix"),
+    [({"resume": True}, "again"), ({"cluster": "tcp://127.0.0.1:1"}, "machines share")],
+)
 def test_a_segment_that_does_not_appear(
-    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    engine: dict[str, Any],
+    fix: str,
+    gallery: Gallery,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     """Or late, as on a network folder."""
 
@@ -942,8 +961,8 @@ def test_a_segment_that_does_not_appear(
     monkeypatch.setattr(films, "WAITS_S", (0.0, 1.0))
     monkeypatch.setattr("time.sleep", appear)
     source, out = film(tmp_path / "in.mp4"), tmp_path / "out.mp4"
-    options = {**OPTIONS, "gallery": gallery, "resume": True}
-    with pytest.raises(SinkError, match=r"segment-.*does not appear"):
+    options = {**OPTIONS, "gallery": gallery, **engine}
+    with pytest.raises(SinkError, match=rf"segment-.*does not appear.*{fix}"):
         render(source, out, **options)
     away.clear()
     slept.clear()

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import dask
 import distributed
 
-from ..errors import ClusterError, problem_of, words_of
+from ..errors import ClusterError, counted, problem_of, words_of
 from ..media.atomic_write import Part
 from ..unfinished import remove_unfinished
 from .requirements import Facts, Requirements, difference, facts_of, host_name, token_in
@@ -199,9 +199,9 @@ class DaskWorkers(Workers):
             if self._checks and time.monotonic() > told_s:
                 told_s = float("inf")
                 _logger.info(
-                    "%s: %d workers are being compared with this program; one that is busy, or has "
-                    "to compile code for its processor, takes a while",
-                    *(self._where, len(self._checks)),
+                    "%s: comparing %s with this program; one that is busy, or has to compile code "
+                    "for its processor, takes a while",
+                    *(self._where, counted(len(self._checks), "worker")),
                 )
         self._running = True
 

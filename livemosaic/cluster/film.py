@@ -413,9 +413,11 @@ class Film:
                 time.sleep(_SLICE_S)
             if (file := task.file()) is not None:
                 return file
+        fix = "choose a folder for the output that all machines share"
+        if (self._options.cluster or "local").startswith("local"):
+            fix = "give the same command again"
         raise SinkError(
-            f"{task.path}: what a worker wrote does not appear here, or is damaged; choose a "
-            "folder for the output that all machines share"
+            f"{task.path}: what a worker wrote does not appear here, or is damaged; {fix}"
         )
 
     def _join(self, info: StreamInfo, plan: Plan, files: Sequence[PacketFile]) -> None:

@@ -101,7 +101,7 @@ class PacketFile:
         """The presentation time of each packet, in the order of decoding, and its unit; looked up
         in the file."""
         found = []
-        with self.path.open("rb") as file:
+        with self._opened() as file:
             for _ in range(len(self)):
                 size, pts, _, _, ticks, per, _, notes, beside = self._unpack(file, _HEAD)
                 found.append((pts, Fraction(ticks, per)))
@@ -112,7 +112,7 @@ class PacketFile:
 
     def __iter__(self) -> Iterator[tuple[Any, list[int]]]:
         """Yield each packet, which has no stream yet, and its numbers."""
-        with self.path.open("rb") as file:
+        with self._opened() as file:
             for _ in range(len(self)):
                 size, *times, ticks, per, key, notes, beside = self._unpack(file, _HEAD)
                 data = self._read(file, 8 * notes + size)
@@ -126,6 +126,12 @@ class PacketFile:
                     more.update(self._read(file, length))
                     packet.set_sidedata(more)
                 yield packet, list(struct.unpack_from(f"<{notes}q", data))
+
+    def _opened(self) -> BinaryIO:
+        try:
+            return self.path.open("rb")
+        except FileNotFoundError:
+            raise SinkError(f"{self.path}: it was removed meanwhile; start again") from None
 
     def _unpack(self, file: BinaryIO, form: struct.Struct) -> tuple[Any, ...]:
         return form.unpack(self._read(file, form.size))
