@@ -529,12 +529,14 @@ RUNS: dict[str, dict[str, Any]] = {
 def compare(source: Path, tmp_path: Path, gallery: Gallery, **options: Any) -> dict[str, Any]:
     """A film in segments has the times, the sound and the rest of one that was made at once."""
     once, joined = tmp_path / "once.mp4", tmp_path / "joined.mp4"
-    render(source, once, gallery=gallery, **{**OPTIONS, **options})
+    plain = render(source, once, gallery=gallery, **{**OPTIONS, **options})
     report = render(source, joined, gallery=gallery, resume=True, **{**OPTIONS, **options})
     found, expected = contents(joined), contents(once)
     if "codec" in options:
         del found["header"], expected["header"]
     assert found == expected
+    same = ("frames_in", "frames_out", "dropped", "repeated", "drops")
+    assert {name: report[name] for name in same} == {name: plain[name] for name in same}
     segments = report["film"]["segments"]
     assert len(segments) > 1
     first = segments[0]["frames"]
@@ -778,10 +780,21 @@ def test_the_number_of_frames_is_a_guess_until_the_plan_is_whole(
     options = run_options(source, tmp_path / "out.mp4", fps=Fraction(2))
     use(monkeypatch, EagerEngine())
     told: list[FilmProgress] = []
-    with films.Film(options, parse_outputs(options), gallery=gallery) as its:
+    begun_s, told_s = time.monotonic(), dict[str, list[float]]()
+
+    def tell(progress: FilmProgress) -> None:
+        told.append(replace(progress))
+        told_s.setdefault(progress.phase, []).append(time.monotonic() - begun_s)
+
+    monkeypatch.setattr("livemosaic.cluster.film_report.peak_rss_mb", lambda: 1e6)
+    with films.Film(options, parse_outputs(options), gallery=gallery, started_s=begun_s) as its:
         assert not its.is_planned
-        its.run(lambda progress: told.append(replace(progress)))
+        its.run(tell)
         assert its.is_planned
+    report = its.report()
+    # All segments are done before the film gets its first frame.
+    assert told_s["rendering"][-1] - 0.001 < report["first_frame_s"] < told_s["joining"][0] + 0.001
+    assert report["peak_rss_mb"] == 1e6
     rendering = [it for it in told if it.phase == "rendering"]
     assert (rendering[0].frames, rendering[0].total) == (0, 90)
     assert [it.frames for it in rendering] == sorted(it.frames for it in rendering)

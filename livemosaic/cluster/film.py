@@ -219,9 +219,14 @@ class Film:
         files = [self._made(task) if file is None else file for task, file in self._parts]
         reports = [file.about["report"] for file in files]
         info = replace(trial.info, tracks=source.info.tracks, chapters=source.info.chapters)
-        self._join(info, plan, files)
+        joining_s = self._join(info, plan, files)
         self._report = whole_report(
-            reports, plan, source, started_s=self._started_s, made=self.done - self.kept
+            reports,
+            plan,
+            source,
+            started_s=self._started_s,
+            joining_s=joining_s,
+            made=self.done - self.kept,
         )
         remove_parts(self.folder)
 
@@ -420,11 +425,14 @@ class Film:
             f"{task.path}: what a worker wrote does not appear here, or is damaged; {fix}"
         )
 
-    def _join(self, info: StreamInfo, plan: Plan, files: Sequence[PacketFile]) -> None:
+    def _join(self, info: StreamInfo, plan: Plan, files: Sequence[PacketFile]) -> float:
+        """Make the film, and return when it got its first frame."""
+        begun_s = time.monotonic()
         self._progress = FilmProgress("joining", total=len(plan.frames))
         join_segments(
             self._destination, info, plan, segments=files, tracks=self._tracks, on_frame=self._tell
         )
+        return begun_s
 
 
 class _DamagedError(Exception):

@@ -7,16 +7,30 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from ..pipeline.stats import peak_rss_mb
 from ..sources.base import Source
 from .plan import Plan
 
-_MEANS = ("latency_ms", "stages_ms", "cells", "area", "first_frame_s")
+_MEANS = ("latency_ms", "stages_ms", "cells", "area")
 
 
 def whole_report(
-    reports: Sequence[dict[str, Any]], plan: Plan, source: Source, *, started_s: float, made: int
+    reports: Sequence[dict[str, Any]],
+    plan: Plan,
+    source: Source,
+    *,
+    started_s: float,
+    joining_s: float,
+    made: int,
 ) -> dict[str, Any]:
-    """One report for all segments: sums, and means that count each frame alike."""
+    """One report for all segments: sums, and means that count each frame alike.
+
+    Parameters
+    ----------
+    reports : of the segments
+    started_s, joining_s : when the program began, and when the film got its first frame
+    made : how many segments this run has made
+    """
     weights = [report["frames_out"] for report in reports]
     total, duration_s = sum(weights), time.monotonic() - started_s
     sink = {"frames": total, "dropped": 0, "repeated": 0}
@@ -37,7 +51,9 @@ def whole_report(
         "repeated": plan.repeated,
         "duration_s": round(duration_s, 3),
         "fps": round(total / duration_s, 2),
-        "peak_rss_mb": max(report["peak_rss_mb"] for report in reports),
+        "first_frame_s": round(joining_s - started_s, 3),
+        "peak_rss_mb": max(peak_rss_mb(), *(report["peak_rss_mb"] for report in reports)),
+        "drops": {**reports[0]["drops"], "mosaic": plan.dropped},
         "sinks": [{**reports[0]["sinks"][0], **sink, "latency_ms": means["latency_ms"]}],
         "film": {"segments": segments, "made": made, "kept": len(reports) - made},
     }
