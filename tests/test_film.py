@@ -24,7 +24,7 @@ from livemosaic.cluster import film as films
 from livemosaic.cluster.engine import Engine
 from livemosaic.cluster.film import FilmProgress
 from livemosaic.cluster.film_key import OF_PICTURES, absolute_options, named_pictures
-from livemosaic.cluster.join import decoding_times
+from livemosaic.cluster.join import decoding_times, frames_of
 from livemosaic.cluster.packets import PacketFile, PacketWriter
 from livemosaic.cluster.parts import own_parts
 from livemosaic.cluster.plan import (
@@ -378,6 +378,34 @@ def test_decoding_times_are_those_of_one_encoder() -> None:
     stamps = decoding_times(ticks, order)
     assert stamps == [-10, *ticks[:-1]]
     assert all(stamp <= ticks[place] for stamp, place in zip(stamps, order, strict=True))
+
+
+def test_the_frames_of_a_segment(tmp_path: Path) -> None:
+    def written(*times: int, base: Fraction = Fraction(1, 25)) -> PacketFile:
+        path = tmp_path / str(times)
+        with path.open("wb") as file:
+            writer = PacketWriter(file)
+            for pts in times:
+                packet: Any = av.Packet(b"abc")
+                packet.pts, packet.time_base = pts, base
+                writer.add(packet)
+            writer.finish(extradata="0a")
+        return PacketFile(path)
+
+    def found(segment: PacketFile, extradata: bytes = b"\n") -> list[int]:
+        return frames_of(segment, [50, 52, 54], Fraction(1, 25), extradata)
+
+    assert found(written(50, 54, 52)) == [0, 2, 1]
+    for segment, problem in (
+        (written(50, 52), "2 frames instead of 3"),
+        (written(50, 52, 55), "other times than planned"),
+        (written(100, 104, 108, base=Fraction(1, 50)), "another unit than planned"),
+        (written(52, 50, 54), "needs others before it"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            found(segment)
+    with pytest.raises(ValueError, match="other parameters"):
+        found(written(50, 52, 54), b"")
 
 
 # ---- whole films ---------------------------------------------------------------------------------

@@ -134,12 +134,13 @@ class JoinedVideo(VideoEncoder):
         for segment, planned in zip(self._segments, self._plan.segments(), strict=True):
             first = len(order)
             frames = ticks[first : first + len(planned.frames)]
-            problem = segment_problem(segment, frames, self._time_base, self.extradata)
-            if problem:
+            try:
+                places = frames_of(segment, frames, self._time_base, self.extradata)
+            except ValueError as error:
                 raise SinkError(
-                    f"{segment.path}: {problem}; delete this file, and start again to make it anew"
-                )
-            order += [first + bisect_left(frames, pts) for pts, _ in segment.times]
+                    f"{segment.path}: {error}; delete this file, and start again to make it anew"
+                ) from None
+            order += [first + place for place in places]
         return order
 
 
@@ -149,23 +150,27 @@ def planned_ticks(frame_rate: FrameRate, plan: Plan | Segment) -> list[int]:
     return [ticks[-1] for time_s in times if (ticks := frame_rate.ticks(time_s))]
 
 
-def segment_problem(
+def frames_of(
     segment: PacketFile, ticks: Sequence[int], time_base: Fraction, extradata: bytes
-) -> str:
-    """Why a segment is not as planned; empty if it is.
+) -> list[int]:
+    """The number of the frame in each packet of a segment, in the order of decoding.
 
-    `ticks` are the times of its frames, in units of `time_base`.
+    `ticks` are the times of its frames, in units of `time_base`. `ValueError` says why it is not as
+    planned.
     """
     if len(segment) != len(ticks):
-        return f"it has {len(segment)} frames instead of {len(ticks)}"
+        raise ValueError(f"it has {len(segment)} frames instead of {len(ticks)}")
     times = segment.times
-    if sorted(pts * base / time_base for pts, base in times) != list(ticks):
-        return "its frames have other times than planned"
-    if times[0][0] != ticks[0]:
-        return "its first picture needs others before it"
+    if any(base != time_base for _, base in times):
+        raise ValueError("its times have another unit than planned")
+    found = [pts for pts, _ in times]
+    if sorted(found) != list(ticks):
+        raise ValueError("its frames have other times than planned")
+    if found[0] != ticks[0]:
+        raise ValueError("its first picture needs others before it")
     if bytes.fromhex(segment.about["extradata"]) != extradata:
-        return "it was encoded with other parameters"
-    return ""
+        raise ValueError("it was encoded with other parameters")
+    return [bisect_left(ticks, pts) for pts in found]
 
 
 def decoding_times(ticks: Sequence[int], order: Sequence[int]) -> list[int]:
