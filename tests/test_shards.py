@@ -355,7 +355,7 @@ def test_workers_make_a_damaged_shard_after_the_others(
     expected = output.read_bytes()
     names = sorted(map(str, photos.rglob("*.*g")))
     shards = ShardFolder(kept, keep_for=None).shards(names, stamps_of(names), recipe)
-    assert len(shards) >= 5
+    assert len(shards) >= 3
     for number, (_, file) in enumerate(shards):
         if number == 1:
             os.truncate(kept / file, 1000)
