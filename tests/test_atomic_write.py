@@ -48,6 +48,13 @@ def test_whole_or_not_at_all(tmp_path: Path) -> None:
             pass
 
 
+def test_what_can_be_made_again_leaves_no_copy(tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(IsADirectoryError), atomic_write(tmp_path / "a.shard"):
+            (tmp_path / "a.shard").mkdir(exist_ok=True)
+        assert left(tmp_path) == ["a.shard"]
+
+
 def test_names_cannot_be_guessed(tmp_path: Path) -> None:
     parts = [Part(tmp_path / "a") for _ in range(50)]
     tokens = {part.path.name.split(".")[-2] for part in parts}

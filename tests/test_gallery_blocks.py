@@ -37,6 +37,7 @@ from livemosaic.gallery import refresh_gallery, remove_photos
 from livemosaic.gallery.cut import cut_gallery
 from livemosaic.gallery.damage import stored_tiles
 from livemosaic.gallery.file_format import FORMAT_VERSION, INDEX
+from livemosaic.gallery.file_reader import file_bytes
 from livemosaic.gallery.layout_arrays import INDEX_KIND, index_arrays
 from livemosaic.gallery.layout_index import LayoutIndex, layout_index, new_index
 from livemosaic.gallery.live import LiveGallery
@@ -391,6 +392,15 @@ def test_a_gallery_that_is_gone_has_no_open_file(file: Path, large: None) -> Non
     assert open_files()
     del gallery
     assert not open_files()
+
+
+@pytest.mark.parametrize("mapped", [False, True, None])
+def test_a_large_file_is_mapped_unless_it_is_to_be_replaced(
+    file: Path, mapped: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LARGE, 1000)
+    with file_bytes(file, mapped=mapped) as (data, _):
+        assert isinstance(data, bytes) == (mapped is False)
 
 
 def test_a_file_of_version_2(file: Path) -> None:

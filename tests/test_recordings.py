@@ -280,7 +280,7 @@ def _begin(kind: str, path: Path) -> tuple[Path, Any]:
     """Begin a result; its path, and the call that finishes it."""
     if kind == "gallery":
         final = path / "a.gallery"
-        writing = atomic_write(final)
+        writing = atomic_write(final, beside=True)
         writing.__enter__().write(b"tiles")
         return final, lambda: writing.__exit__(None, None, None)
     name = {"live": "a.mp4", "file": "a.mkv", "still": "a.png", "numbered": "a%d.png"}[kind]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -340,6 +341,25 @@ def test_a_gallery_file_that_cannot_be_written_is_tried_again(folder: Folder) ->
     folder.clock.now_s += 61
     assert list(folder.reader.save()) == []
     assert len(Gallery.open(file).sources.photos()) == 1
+
+
+def test_a_gallery_file_that_cannot_be_replaced(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one of another user. It has no copies with numbers, and is reported once."""
+
+    def replace(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    folder.write("a.jpg", encode(photo(1), ".jpg"))
+    folder.news()
+    assert list(folder.reader.save(now=True)) == []
+    monkeypatch.setattr(os, "replace", replace)
+    for number, reported in enumerate((["party.watched.gallery"], [], [])):
+        folder.write(f"{number}.jpg", encode(photo(number), ".jpg"))
+        folder.news()
+        assert unreadable(list(folder.reader.save(now=True))) == reported
+    assert sorted(os.listdir(folder.path.parent)) == ["party", "party.watched.gallery"]
 
 
 def test_a_folder_without_a_place_beside_it(

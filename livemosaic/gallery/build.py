@@ -160,21 +160,46 @@ def build_gallery(
     take("progress", progress, Callable | None, "a function")
     if workers is not None:
         whole("workers", workers, 1)
+    if shards is not None:
+        path_text("shards", shards, "a path")
+    return build_photos(
+        paths,
+        output,
+        recipe,
+        progress=progress,
+        workers=workers,
+        makers=makers,
+        shards=shards,
+        beside=True,
+    )
+
+
+def build_photos(
+    paths: Sequence[str | Path],
+    output: str | Path,
+    recipe: Recipe,
+    *,
+    progress: Progress | None = None,
+    workers: int | None = None,
+    makers: ShardMakers | None = None,
+    shards: str | Path | None = None,
+    beside: bool = False,
+) -> BuildReport:
+    """The same by a recipe; `beside` as of `atomic_write`."""
     refuse_to_replace(output)
-    found = find_photos(paths, videos=frames_of_videos > 0)
-    frames, bad_videos = frames_of(found.videos if frames_of_videos else (), frames_of_videos)
+    videos = recipe.frames_of_videos
+    found = find_photos(paths, videos=videos > 0)
+    frames, bad_videos = frames_of(found.videos if videos else (), videos)
     photos = sorted({*found.photos, *frames})
     if not photos:
         raise _nothing_readable(bad_videos)
-    if shards is not None:
-        path_text("shards", shards, "a path")
-    keep_for = None if shards is None else output
+    keep_for = None if shards is None else str(output)
     keeper = ShardFolder(shard_folder(output, shards), keep_for=keep_for)
     parts = keeper.shards(photos, stamps_of(photos), recipe)
     if makers is not None and len(parts) < makers.least:
         makers = None
     needs_none = len(parts) == 1 and makers is None and shards is None
-    with new_gallery_file(output) as writer, contextlib.ExitStack() as stack:
+    with new_gallery_file(output, beside=beside) as writer, contextlib.ExitStack() as stack:
         if needs_none:
             cut = file_cut(recipe.for_photos(len(photos)))
             batches = read_all(in_groups(photos), cut, photo_stamp, recipe.tile, workers)
@@ -203,7 +228,7 @@ def build_gallery(
         report,
         unreadable=tuple(sorted([*found.unreadable, *bad_videos, *report.unreadable])),
         system_folders=tuple(found.system_folders),
-        videos=() if frames_of_videos else tuple(found.videos),
+        videos=() if videos else tuple(found.videos),
         links=tuple(found.links),
     )
 

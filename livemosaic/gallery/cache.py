@@ -11,7 +11,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,7 +98,7 @@ def photos_gallery(
 ) -> Gallery:
     """The gallery of folders, image files and globs; built again when a photo was added, removed or
     changed. Each recipe has a gallery of its own."""
-    from .build import build_gallery
+    from .build import build_photos
     from .photo_paths import find_photos
 
     state = hashlib.sha256(f"{FORMAT_VERSION} {INDEX_VERSION} {RECIPE_VERSION}\n".encode())
@@ -117,9 +116,7 @@ def photos_gallery(
 
     def build(path: Path) -> None:
         _logger.info("building a gallery of the photos in %r, once until they change", name)
-        options = asdict(recipe)
-        mirror = not options.pop("no_mirror")
-        _log_report(build_gallery(paths, path, mirror=mirror, progress=progress, **options))
+        _log_report(build_photos(paths, path, recipe, progress=progress))
 
     return cached_gallery(stem, state.hexdigest()[:16], build, name=name)
 

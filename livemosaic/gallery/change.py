@@ -10,6 +10,7 @@ import contextlib
 import fnmatch
 import glob
 import os
+import sys
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,7 +212,8 @@ def _open(gallery: str | Path) -> Gallery:
             f"{gallery!r} is a built-in gallery, which cannot be changed; build your own with: "
             "livemosaic gallery build PHOTOS... -o my.gallery"
         )
-    return Gallery.open(path_text("gallery", gallery, "a path"))
+    mapped = False if sys.platform == "win32" else None  # it replaces no mapped file
+    return Gallery.open(path_text("gallery", gallery, "a path"), mapped=mapped)
 
 
 def _photos_at(path: str, photos: Sequence[str]) -> list[str]:

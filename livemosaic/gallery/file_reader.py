@@ -39,15 +39,18 @@ _VERIFIED = 4096  # blocks between two reports of progress
 
 
 @contextlib.contextmanager
-def file_bytes(path: Path, *, mapped: bool) -> Iterator[tuple[mmap.mmap | bytes, int | None]]:
-    """The bytes of a file, and its descriptor if they are mapped: those of a large file, or if
-    `mapped`. `GalleryError` if it cannot be read."""
+def file_bytes(
+    path: Path, *, mapped: bool | None
+) -> Iterator[tuple[mmap.mmap | bytes, int | None]]:
+    """The bytes of a file, and its descriptor if they are `mapped`; by default those of a large
+    one are. `GalleryError` if it cannot be read."""
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise OSError(errno.EINVAL, "it is a device or a pipe, not a file")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size > MAX_READ or (mapped and size):  # an empty file cannot be mapped
+            mapped = size > MAX_READ if mapped is None else mapped
+            if mapped and size:  # an empty file cannot be mapped
                 yield mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), file.fileno()
             else:
                 yield file.read(), None

@@ -197,15 +197,16 @@ def refuse_to_replace(path: str | Path) -> None:
 
 
 @contextlib.contextmanager
-def new_gallery_file(path: str | Path) -> Iterator[GalleryWriter]:
-    """Write a gallery file, which appears under its name when it is whole; else nothing is left.
+def new_gallery_file(path: str | Path, *, beside: bool = False) -> Iterator[GalleryWriter]:
+    """Write a gallery file, which appears under its name when it is whole; else nothing is left,
+    or a file `beside` it, see `atomic_write`.
 
     `UsageError` if there is another file, such as a photo.
     """
     path = Path(path)
     refuse_to_replace(path)
     try:
-        with atomic_write(path) as file:
+        with atomic_write(path, beside=beside) as file:
             made = GalleryWriter(file, folder=str(path.parent))
             with contextlib.closing(made) as writer:
                 yield writer

@@ -149,7 +149,7 @@ class FolderReader:
     def begin(self) -> Iterator[News]:
         """The photos that the gallery file has, and that are as they were."""
         with contextlib.suppress(LivemosaicError):
-            kept = Gallery.open(self._file) if self._file.exists() else None
+            kept = self._open() if self._file.exists() else None
             if kept is not None:
                 kept.verify()  # all of it is read now, and nothing is lost with it
             if kept is not None and _alike(recipe_of(kept), self._recipe):
@@ -180,6 +180,10 @@ class FolderReader:
                 self._seen.pop(name, None)
             self._kept.release()
         yield from changes
+
+    def _open(self) -> Gallery:
+        # Windows replaces no mapped file.
+        return Gallery.open(self._file, mapped=sys.platform != "win32")
 
     def _keep(self, gallery: Gallery) -> None:
         self._kept, self._kept_cut = gallery, cut_of(gallery)
@@ -345,7 +349,7 @@ class FolderReader:
                 index=False,
                 workers=1,
             )
-        self._keep(Gallery.open(self._file, mapped=sys.platform != "win32"))
+        self._keep(self._open())
         self._fresh.clear()
         self._fresh_bytes = 0
 

@@ -155,7 +155,7 @@ class Gallery:
 
     @classmethod
     def open(
-        cls, path: str | Path, *, name: str | None = None, mapped: bool = False, fix: str = ""
+        cls, path: str | Path, *, name: str | None = None, mapped: bool | None = None, fix: str = ""
     ) -> Self:
         """Open a gallery file.
 
@@ -167,7 +167,8 @@ class Gallery:
         ----------
         path : the file
         name : for people; by default the file's name
-        mapped : map a smaller file, too. Right for files that are only ever replaced
+        mapped : map a smaller file, too, which is right for files that are only ever replaced; or
+            read a larger one, too, as Windows replaces no mapped file
         fix : for people, what to do if it is damaged; by default how to build it
 
         Raises

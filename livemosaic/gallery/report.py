@@ -245,7 +245,7 @@ def _draw_text(
 
 def _write(path: str | Path, data: bytes) -> None:
     try:
-        with atomic_write(path) as file:
+        with atomic_write(path, beside=True) as file:
             file.write(data)
     except OSError as error:
         raise GalleryError(

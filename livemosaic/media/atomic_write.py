@@ -97,12 +97,20 @@ class Part:
             os.unlink(path, **folder)
         return os.fdopen(os.open(path, _NEW, 0o666, **folder), "wb")
 
-    def place(self, final: Path, *, name: str | None = None, overwrite: bool = True) -> str:
+    def place(
+        self,
+        final: Path,
+        *,
+        name: str | None = None,
+        overwrite: bool = True,
+        beside: bool = True,
+    ) -> str:
         """Give the finished file its name, or a file of the folder; close it first.
 
         If that is impossible, it gets another name beside the final one, and the result of the call
         says why, and where the file is. If its folder has been renamed, the file gets its name
-        there. `OSError` if it cannot get any name.
+        there. `OSError` if it cannot get any name, or is not to be put `beside` a file that cannot
+        be replaced.
         """
         folder = self._find()
         asked, final = final, folder / final.name
@@ -115,7 +123,7 @@ class Part:
                 except FileNotFoundError:
                     raise
                 except OSError as error:
-                    if not os.path.lexists(final):  # another name would not help
+                    if not beside or not os.path.lexists(final):  # another name would not help
                         raise
                     is_folder = os.path.isdir(final)
                     why = "a folder has this name" if is_folder else words_of(error)
@@ -343,11 +351,13 @@ def _is_foreign(status: os.stat_result) -> bool:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_write(path: str | Path, *, beside: bool = False) -> Iterator[BinaryIO]:
     """Open a hidden file that replaces `path` when the block ends, or is removed if it raises.
 
     If `path` is a link, the file that it leads to is replaced, not the link. After an `OSError`
-    nothing is left, unless the message names another path, see `Part.place`.
+    nothing is left, unless the message names another path, see `Part.place`. Results of a user are
+    put `beside` a file that cannot be replaced. Files that the program makes again for itself are
+    not, as there would be one more after each attempt.
     """
     final = final_path(path)
     part = Part(final)
@@ -358,7 +368,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         part.close()
         with completing(final):
-            if problem := part.place(final):
+            if problem := part.place(final, beside=beside):
                 raise OSError(errno.EEXIST, problem)
         part.unlock()
     except BaseException:
