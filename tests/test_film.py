@@ -913,16 +913,6 @@ def test_an_end_while_the_film_is_opened_leaves_nothing(
         render(source, tmp_path / "out.mp4", gallery=photos, resume=True, **OPTIONS)
 
 
-@pytest.mark.parametrize("is_film_in_it", [True, False])
-def test_a_folder_without_plan_and_segments_goes(is_film_in_it: bool, tmp_path: Path) -> None:
-    folder, kind = tmp_path / "out.mp4.parts", "plan" if is_film_in_it else "tracks"
-    with own_parts(folder, "out.mp4"):
-        (folder / f"{kind}-0123456789abcdef").touch()
-        remove_unfinished()
-        assert folder.exists()
-    assert folder.exists() == is_film_in_it
-
-
 def test_other_files_in_the_folder_stay(gallery: Gallery, here: HereEngine, tmp_path: Path) -> None:
     folder = tmp_path / "out.mp4.parts"
     folder.mkdir()
@@ -1105,6 +1095,26 @@ def test_galleries_of_photos_are_copied_for_other_machines_once(
             render(source, tmp_path / "out.mp4", **options)
     assert made[0] == made[1]
     assert made[1] != made[2]
+
+
+def test_a_damaged_copy_of_a_gallery_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source, photos = film(tmp_path / "in.mp4"), tmp_path / "photos"
+    write_photos(photos, 150)
+    options = {**OPTIONS, "gallery": photos, "resume": True}
+    use(monkeypatch, StoppingEngine())
+    with pytest.raises(StoppedError):
+        render(source, tmp_path / "out.mp4", **options)
+    copy = tmp_path / "out.mp4.parts" / "gallery-0"
+    data, samples = bytearray(copy.read_bytes()), fingerprint(copy)
+    data[(len(data) - 2**16) * 7 // 15 + 2**16 + 5] ^= 1  # between two samples
+    copy.unlink()  # it was a link
+    copy.write_bytes(data)
+    assert fingerprint(copy) == samples
+    use(monkeypatch, HereEngine())
+    render(source, tmp_path / "out.mp4", **options)
+    assert len(pictures(tmp_path / "out.mp4")) == 40
 
 
 class ChangingEngine(EagerEngine):

@@ -16,7 +16,7 @@ from ..media.atomic_write import atomic_write
 from ..sinks.atomic_file import sink_errors
 from ..unfinished import add_unfinished
 from .refusals import refused
-from .requirements import fingerprint
+from .requirements import file_digest
 
 if TYPE_CHECKING:
     from ..gallery import Gallery, GallerySpec
@@ -76,10 +76,17 @@ def _shared(name: str, path: Path) -> str:
         return name
     own, shared = Path(os.path.realpath(name)), path.absolute()
     with sink_errors(str(shared)):
-        if fingerprint(shared) != fingerprint(own):  # not that of an earlier run
+        if not _is_there(shared, own):
             add_unfinished(shared)  # until the film is made
             _link_or_copy(own, shared)
     return str(shared)
+
+
+def _is_there(shared: Path, own: Path) -> bool:
+    """Whether an earlier run has left the gallery. A copy may be damaged since."""
+    if not shared.exists():
+        return False
+    return shared.samefile(own) or file_digest(shared) == file_digest(own)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
