@@ -21,7 +21,7 @@ import pytest
 
 import livemosaic
 from livemosaic.cluster.engine import Engine, Requirements, check_cluster, open_engine
-from livemosaic.cluster.requirements import facts_of
+from livemosaic.cluster.requirements import facts_of, token_in
 from livemosaic.errors import ClusterError, OptionError, SinkError, UsageError
 from tests import cluster_tasks as tasks
 from tests.conftest import ROOT
@@ -286,6 +286,13 @@ def test_no_process_outlives_the_program(
         with open_engine("local:1"):  # removes what the killed run left
             assert len(left(scratch)) == 1
     assert left(scratch) == []
+
+
+def test_a_run_removes_what_a_killed_one_left_in_the_common_folder(tmp_path: Path) -> None:
+    (tmp_path / ".livemosaic-workers.0123456789abcdef.part").touch()
+    with token_in(tmp_path) as token:
+        assert left(tmp_path) == [token]
+    assert left(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -929,7 +929,7 @@ def test_the_folder_stays_for_a_plan_or_a_segment(kept: str, tmp_path: Path) -> 
     folder = tmp_path / "out.mp4.parts"
     digest = "0123456789abcdef"
     with own_parts(folder, "out.mp4"):
-        for name in (f"tracks-{digest}", "gallery-0", f".livemosaic-{digest}"):
+        for name in (f"tracks-{digest}", "gallery-0", f".livemosaic-workers.{digest}.part"):
             (folder / name).touch()
         if kept:
             (folder / f"{kept}{digest}").touch()

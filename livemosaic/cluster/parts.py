@@ -19,10 +19,7 @@ _ENDING = ".parts"
 _LOCK = "lock"
 _OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 # Nothing else is removed: the folder may be older than the film.
-_PARTS = re.compile(
-    r"(plan|tracks)-[0-9a-f]{16}|segment-[0-9]{5,}-[0-9a-f]{16}|gallery-[0-9]+"
-    r"|\.livemosaic-[0-9a-f]{16}"
-)
+_PARTS = re.compile(r"(plan|tracks)-[0-9a-f]{16}|segment-[0-9]{5,}-[0-9a-f]{16}|gallery-[0-9]+")
 
 
 def parts_folder(output: Path) -> Path:
@@ -109,7 +106,7 @@ def remove_others(folder: Path, *, but: Container[str]) -> list[Path]:
     """Remove all parts but those with these names; return which segments were removed."""
     removed = []
     for path in _entries(folder):
-        if _is_part(path) and not path.name.startswith(".") and path.name not in but:
+        if _is_part(path) and path.name not in but:
             with contextlib.suppress(OSError):
                 path.unlink()
                 if path.name.startswith("segment-"):

@@ -9,7 +9,6 @@ import json
 import os
 import platform
 import re
-import secrets
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,7 @@ from typing import Any
 from .. import __version__
 from ..errors import ClusterError, words_of
 from ..jit import cache_folder, write_error
-from ..media.atomic_write import atomic_write
-from ..unfinished import add_unfinished, forget_unfinished
+from ..media.atomic_write import Part, atomic_write
 
 # The facts of a worker by their name in messages. Only those that differ are shown.
 Facts = dict[str, str]
@@ -66,19 +64,15 @@ def token_in(shared: Path | None) -> Iterator[str]:
     if shared is None:
         yield ""
         return
-    token = Path(f".livemosaic-{secrets.token_hex(8)}")
-    add_unfinished(shared / token)
     try:
-        (shared / token).touch(exist_ok=False)
+        part = Part(shared / "livemosaic-workers")  # the next run removes that of a killed one
     except OSError as error:
         fix = "choose another folder"
         raise ClusterError(f"{shared}: cannot be written: {words_of(error)}; {fix}") from None
     try:
-        yield str(token)
+        yield part.path.name
     finally:
-        with contextlib.suppress(OSError):
-            (shared / token).unlink()
-        forget_unfinished(shared / token)
+        part.remove()
 
 
 def facts_of(requirements: Requirements, token: str = "", like: Facts | None = None) -> Facts:
