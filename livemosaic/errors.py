@@ -16,6 +16,7 @@ line prints it in one line and exits with 2 for a `UsageError`, with 1 for all o
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import reprlib
@@ -32,6 +33,7 @@ __all__ = [
     "UsageError",
     "as_written",
     "did_you_mean",
+    "fix_of_writing",
     "is_out_of_memory",
     "printable",
     "problem_of",
@@ -144,6 +146,13 @@ def shown(value: object) -> str:
 def words_of(error: BaseException) -> str:
     """Why a call failed, in the system's words. Not every `OSError` has a number of the system."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def fix_of_writing(error: OSError, other: str) -> str:
+    """What to do if a file cannot be written; `other` is to write it elsewhere."""
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
+        return f"make room, or {other}"
+    return "give the same command again" if error.errno == errno.ESTALE else other
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -487,6 +487,28 @@ def test_no_room_for_shards(photos: Path, output: Path, tmp_path: Path) -> None:
         assert not output.exists()
 
 
+def test_a_full_disk_and_a_folder_that_is_deleted_meanwhile(
+    photos: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What to do is not the same."""
+
+    def delete(*_: int) -> None:
+        shutil.rmtree(output.with_name("x.gallery.shards"), ignore_errors=True)
+
+    with pytest.raises(GalleryError, match=r"; give the same command again$"):
+        build_gallery(photos, output, tile_px=16, crops=0, progress=delete)
+    assert left(output.parent) == ["photos"]
+
+    def full(_: Path) -> NoReturn:
+        raise OSError(errno.ENOSPC, "full")
+
+    for module, other in (("shard_file", "folder.*--shards"), ("file_writer", "place$")):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"livemosaic.gallery.{module}.atomic_write", full)
+            with pytest.raises(GalleryError, match=f"; make room, or choose another {other}"):
+                build_gallery(photos, output, tile_px=16)
+
+
 @pytest.mark.parametrize("kind", ["file", "dead link", "long name"])
 def test_a_folder_that_cannot_be_made(photos: Path, tmp_path: Path, kind: str) -> None:
     output = tmp_path / ("a" * 244 + ".gallery" if kind == "long name" else "x.gallery")

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import GalleryError, UsageError, words_of
+from ..errors import GalleryError, UsageError, fix_of_writing, words_of
 from ..media.atomic_write import atomic_write
 from .checksums import RunningChecksums, rows_together
 from .file_format import (
@@ -213,5 +213,6 @@ def new_gallery_file(path: str | Path, *, beside: bool = False) -> Iterator[Gall
                 refuse_to_replace(path)  # it may have come meanwhile
     except OSError as error:
         raise GalleryError(
-            f"cannot write gallery {str(path)!r}: {words_of(error)}; choose another place"
+            f"cannot write gallery {str(path)!r}: {words_of(error)}; "
+            f"{fix_of_writing(error, 'choose another place')}"
         ) from None

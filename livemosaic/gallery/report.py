@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..errors import GalleryError, counted, printable, words_of
+from ..errors import GalleryError, counted, fix_of_writing, printable, words_of
 from ..jit import I32, U8
 from ..media.atomic_write import atomic_write
 from ..option import text_of
@@ -249,5 +249,6 @@ def _write(path: str | Path, data: bytes) -> None:
             file.write(data)
     except OSError as error:
         raise GalleryError(
-            f"cannot write {str(path)!r}: {words_of(error)}; choose another place with -o"
+            f"cannot write {str(path)!r}: {words_of(error)}; "
+            f"{fix_of_writing(error, 'choose another place with -o')}"
         ) from None

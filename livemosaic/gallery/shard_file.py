@@ -24,7 +24,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import GalleryError, words_of
+from ..errors import GalleryError, fix_of_writing, words_of
 from ..media.atomic_write import atomic_write
 from .batches import Batch
 from .file_format import ARRAYS, OPTIONAL
@@ -148,8 +148,8 @@ def new_shard_file(path: Path) -> Iterator[ShardWriter]:
             yield hashed
             hashed.end()
     except OSError as error:
+        other = "choose another folder, which all machines share, with --shards"
         raise GalleryError(
             f"cannot write a part of the gallery in {str(path.parent)!r} on "
-            f"{socket.gethostname()}: {words_of(error)}; make room, or choose another folder, "
-            "which all machines share, with --shards"
+            f"{socket.gethostname()}: {words_of(error)}; {fix_of_writing(error, other)}"
         ) from None
