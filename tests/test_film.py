@@ -33,6 +33,7 @@ from livemosaic.cluster.plan import (
     USUAL_S,
     Plan,
     PlannedFrame,
+    PlannedFrames,
     Planning,
     find_cuts,
     next_first,
@@ -360,7 +361,7 @@ def test_packets_that_are_removed_meanwhile_are_named(tmp_path: Path) -> None:
 
 def test_a_damaged_plan_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "plan"
-    frames = (PlannedFrame(0, 1, 17), PlannedFrame(1, 1, 23))
+    frames = PlannedFrames([PlannedFrame(0, 1, 17), PlannedFrame(1, 1, 23)])
     plan = Plan(Fraction(1, 25), frames, (0, 1), 2, 0, 0, 0)
     plan.save(path)
     assert Plan.load(path) == plan
@@ -369,6 +370,32 @@ def test_a_damaged_plan_is_noticed(tmp_path: Path) -> None:
         path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
         with pytest.raises(ValueError, match=r"cut off|damaged|Expecting"):
             Plan.load(path)
+
+
+def test_planned_frames() -> None:
+    frames = [PlannedFrame(-(2**40), 1, 2**32 - 1), PlannedFrame(5, 0, 0), PlannedFrame(9, 1, 1)]
+    planned = PlannedFrames(frames)
+    assert [*planned] == frames
+    assert (planned[-1], planned[1:], planned[:1]) == (frames[2], tuple(frames[1:]), (frames[0],))
+    assert planned == PlannedFrames(data=planned.data) != PlannedFrames(frames[:2])
+    with pytest.raises(IndexError):
+        planned[3]
+
+
+def test_a_plan_takes_little_memory(tmp_path: Path) -> None:
+    """A film has a million frames."""
+    count = 20_000
+    tracemalloc.start()
+    try:
+        frames = PlannedFrames()
+        for n in range(count):
+            frames.append(PlannedFrame(n * 1001, 1001, n * 2654435761 % 2**32))
+        plan = Plan(Fraction(1, 60_000), frames, (0,), count, 0, 0, 0)
+        plan.save(tmp_path / "plan")
+        assert Plan.load(tmp_path / "plan") == plan
+        assert tracemalloc.get_traced_memory()[1] < 120 * count
+    finally:
+        tracemalloc.stop()
 
 
 def test_decoding_times_are_those_of_one_encoder() -> None:

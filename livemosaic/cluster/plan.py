@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 import zlib
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ import numpy as np
 from ..errors import SourceError
 from ..jit import U8
 from ..media.atomic_write import atomic_write
+from ..media.ffmpeg import av
 from ..media.frame import Frame, Item, TrackPacket
 from ..media.frame_rate import FrameRate
 from ..pipeline.source_reader import MAX_GAP_S
@@ -48,6 +50,42 @@ class PlannedFrame(NamedTuple):
     mark: int
 
 
+class PlannedFrames(Sequence[PlannedFrame]):
+    """The frames of a film, in 24 bytes each: there may be a million."""
+
+    def __init__(self, frames: Iterable[PlannedFrame] = (), *, data: bytes = b"") -> None:
+        self._numbers = array("q", data)
+        for frame in frames:
+            self.append(frame)
+
+    def append(self, frame: PlannedFrame) -> None:
+        self._numbers.extend(frame)
+
+    @property
+    def data(self) -> bytes:
+        return self._numbers.tobytes()
+
+    def __len__(self) -> int:
+        return len(self._numbers) // 3
+
+    @overload
+    def __getitem__(self, index: int) -> PlannedFrame: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[PlannedFrame, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> PlannedFrame | tuple[PlannedFrame, ...]:
+        if isinstance(index, slice):
+            return tuple(self[it] for it in range(len(self))[index])
+        first = 3 * range(len(self))[index]
+        return PlannedFrame(*self._numbers[first : first + 3])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlannedFrames) and self._numbers == other._numbers
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 class Segment(NamedTuple):
     """The frames of a segment, and the unit of their times."""
 
@@ -60,7 +98,7 @@ class Plan:
     """The frames of a film, and the number of the first frame of each segment."""
 
     time_base: Fraction
-    frames: tuple[PlannedFrame, ...]
+    frames: PlannedFrames
     firsts: tuple[int, ...]
     frames_in: int  # of the input, before a constant rate
     dropped: int  # for it
@@ -87,19 +125,21 @@ class Plan:
             "time_base": [self.time_base.numerator, self.time_base.denominator],
             "firsts": self.firsts,
             "counts": [self.frames_in, self.dropped, self.repeated, self.bad_frames],
-            "frames": self.frames,
         }
+        packet: Any = av.Packet(self.frames.data)
+        packet.time_base = Fraction(1)
         with atomic_write(path) as file:
-            PacketWriter(file).finish(**document)
+            writer = PacketWriter(file)
+            writer.add(packet)
+            writer.finish(**document)
 
     @classmethod
     def load(cls, path: Path) -> Plan:
         """`OSError` if it is not there, `ValueError` if it is damaged."""
-        document = PacketFile(path).about
-        frames = tuple(PlannedFrame(*it) for it in document["frames"])
-        return cls(
-            Fraction(*document["time_base"]), frames, tuple(document["firsts"]), *document["counts"]
-        )
+        file = PacketFile(path)
+        ((packet, _),) = file
+        base, firsts = Fraction(*file.about["time_base"]), tuple(file.about["firsts"])
+        return cls(base, PlannedFrames(data=bytes(packet)), firsts, *file.about["counts"])
 
 
 class Planning:
@@ -128,9 +168,8 @@ class Planning:
         self._duration_s, self._count = duration_s, _Count()
         self._frame_rate = None if rate is None else FrameRate(rate, max_gap_s=MAX_GAP_S)
         self._time_base = Fraction(0)
-        self.frames: list[PlannedFrame] = []
-        self._times: list[float] = []
-        self._scores: list[float] = []
+        self.frames = PlannedFrames()
+        self._times, self._scores = array("d"), array("d")
         self._firsts = [0]
 
     def segments(self) -> Iterator[Segment | None]:
@@ -150,7 +189,7 @@ class Planning:
         rate = self._frame_rate
         return Plan(
             self._time_base,
-            tuple(self.frames),
+            self.frames,
             tuple(self._firsts),
             self._count.frames,
             0 if rate is None else rate.dropped,
@@ -187,7 +226,7 @@ class Planning:
 
     def _segment(self, end: int | None) -> Segment:
         """The last segment, up to a frame."""
-        return Segment(self._time_base, tuple(self.frames[self._firsts[-1] : end]))
+        return Segment(self._time_base, self.frames[self._firsts[-1] : end])
 
 
 class _Count:
