@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -109,7 +110,8 @@ class JoinedVideo(VideoEncoder):
         order = self._order(ticks)
         stamps = decoding_times(ticks, order)
         last = self._plan.last_s(self._rate) / self._time_base
-        ends = [*ticks[1:], ticks[-1] + max(1, round(last))]
+        ends = ticks[1:]
+        ends.append(ticks[-1] + max(1, round(last)))
         packets = (packet for segment in self._segments for packet, _ in segment)
         for number, packet in enumerate(packets):
             packet.stream, packet.time_base = self._stream, self._time_base
@@ -120,7 +122,7 @@ class JoinedVideo(VideoEncoder):
                 packet.duration = max(packet.duration, ends[-1] - packet.dts - ticks[0] + stamps[0])
             yield packet
 
-    def _planned_ticks(self) -> list[int]:
+    def _planned_ticks(self) -> array[int]:
         """The time of each planned frame in the encoder's unit."""
         plan = self._plan
         ticks = planned_ticks(self.frame_rate, plan)
@@ -128,9 +130,9 @@ class JoinedVideo(VideoEncoder):
             raise SinkError(f"{self._name}: frames are missing; start again")
         return ticks
 
-    def _order(self, ticks: Sequence[int]) -> list[int]:
+    def _order(self, ticks: Sequence[int]) -> array[int]:
         """The number of the frame in each packet, in the order of decoding."""
-        order: list[int] = []
+        order = array("q")
         for segment, planned in zip(self._segments, self._plan.segments(), strict=True):
             first = len(order)
             frames = ticks[first : first + len(planned.frames)]
@@ -140,14 +142,14 @@ class JoinedVideo(VideoEncoder):
                 raise SinkError(
                     f"{segment.path}: {error}; delete this file, and start again to make it anew"
                 ) from None
-            order += [first + place for place in places]
+            order.extend(first + place for place in places)
         return order
 
 
-def planned_ticks(frame_rate: FrameRate, plan: Plan | Segment) -> list[int]:
+def planned_ticks(frame_rate: FrameRate, plan: Plan | Segment) -> array[int]:
     """The time of each planned frame in the unit of an encoder; fewer if frames fall together."""
     times = (frame.pts * plan.time_base for frame in plan.frames)
-    return [ticks[-1] for time_s in times if (ticks := frame_rate.ticks(time_s))]
+    return array("q", (ticks[-1] for time_s in times if (ticks := frame_rate.ticks(time_s))))
 
 
 def frames_of(
@@ -173,7 +175,7 @@ def frames_of(
     return [bisect_left(ticks, pts) for pts in found]
 
 
-def decoding_times(ticks: Sequence[int], order: Sequence[int]) -> list[int]:
+def decoding_times(ticks: Sequence[int], order: Sequence[int]) -> array[int]:
     """When each packet is decoded: as late as the encoder of a whole film would say.
 
     Parameters
@@ -183,10 +185,13 @@ def decoding_times(ticks: Sequence[int], order: Sequence[int]) -> list[int]:
     """
     delay = max(number - place for number, place in enumerate(order))
     early = ticks[min(delay, len(ticks) - 1)] - ticks[0]
-    return [
-        ticks[number - delay] if number >= delay else ticks[number] - early
-        for number in range(len(ticks))
-    ]
+    return array(
+        "q",
+        (
+            ticks[number - delay] if number >= delay else ticks[number] - early
+            for number in range(len(ticks))
+        ),
+    )
 
 
 def check_times(path: Path, *, plan: Plan, name: str) -> None:
