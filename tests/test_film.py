@@ -813,9 +813,11 @@ def test_segments_are_rendered_while_the_film_is_planned(
 
     engine = use(monkeypatch, EagerEngine())
     outcome = program(*words(source, out, gallery, "--resume", "--json"))
-    report = json.loads(outcome.out)["film"]
+    report = json.loads(outcome.out)
     assert engine.done == ["segment 2", "segment 3", "segment 4"]
-    assert (report["made"], report["kept"]) == (3, 1)
+    assert (report["film"]["made"], report["film"]["kept"]) == (3, 1)
+    made = sum(segment["frames"] for segment in report["film"]["segments"][1:])
+    assert report["fps"] == pytest.approx(made / report["duration_s"], rel=0.02)
     assert "1 of 4 segments are done already" in outcome.err
     assert "out.mp4: removed segments of other options, gallery or film: 1" in outcome.err
     assert out.read_bytes() == (tmp_path / "other.mp4").read_bytes()

@@ -226,7 +226,7 @@ class Film:
             source,
             started_s=self._started_s,
             joining_s=joining_s,
-            made=self.done - self.kept,
+            made=[task.path in self._rendered for task, _ in self._parts],
         )
         remove_parts(self.folder)
 

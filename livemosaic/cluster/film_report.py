@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import time
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ def whole_report(
     *,
     started_s: float,
     joining_s: float,
-    made: int,
+    made: Sequence[bool],
 ) -> dict[str, Any]:
     """One report for all segments: sums, and means that count each frame alike.
 
@@ -29,10 +30,11 @@ def whole_report(
     ----------
     reports : of the segments
     started_s, joining_s : when the program began, and when the film got its first frame
-    made : how many segments this run has made
+    made : whether this run has made a segment, of each
     """
     weights = [report["frames_out"] for report in reports]
     total, duration_s = sum(weights), time.monotonic() - started_s
+    own = sum(itertools.compress(weights, made))
     sink = {"frames": total, "dropped": 0, "repeated": 0}
     means = {name: _mean([report[name] for report in reports], weights) for name in _MEANS}
     end_s = plan.time_s(-1) + plan.last_s(source.info.rate)
@@ -50,12 +52,12 @@ def whole_report(
         "dropped": plan.dropped,
         "repeated": plan.repeated,
         "duration_s": round(duration_s, 3),
-        "fps": round(total / duration_s, 2),
+        "fps": round(own / duration_s, 2),
         "first_frame_s": round(joining_s - started_s, 3),
         "peak_rss_mb": max(peak_rss_mb(), *(report["peak_rss_mb"] for report in reports)),
         "drops": {**reports[0]["drops"], "mosaic": plan.dropped},
         "sinks": [{**reports[0]["sinks"][0], **sink, "latency_ms": means["latency_ms"]}],
-        "film": {"segments": segments, "made": made, "kept": len(reports) - made},
+        "film": {"segments": segments, "made": sum(made), "kept": made.count(False)},
     }
 
 
