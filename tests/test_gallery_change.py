@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from livemosaic.errors import GalleryError
 from livemosaic.gallery import Gallery, build_gallery, refresh_gallery, remove_photos
 
 from .gallery_files import encode, heic, photo, write_photos
-from .program import Program, clip
+from .program import Program, clip, without_privileges
 
 
 @pytest.fixture(autouse=True)
@@ -132,6 +133,20 @@ def test_an_empty_folder_may_be_where_a_drive_was() -> None:
     assert Path("x.gallery").read_bytes() == before
     Path("photos/b/other.txt").touch()  # it is there, so its photos were deleted
     assert len(refresh_gallery("x.gallery").removed) == 13
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_photos_of_a_folder_that_cannot_be_read_are_not_gone() -> None:
+    build()
+    before = Path("x.gallery").read_bytes()
+    os.chmod("photos/b", 0)
+    try:
+        outcome = without_privileges("gallery", "refresh", "x.gallery")
+    finally:
+        os.chmod("photos/b", 0o700)
+    assert outcome.code == 1
+    assert re.search(r"folder .*b.* cannot be read: Permission .*-y to leave out", outcome.err)
+    assert Path("x.gallery").read_bytes() == before
 
 
 def test_the_command_line_shows_its_flag(program: Program) -> None:

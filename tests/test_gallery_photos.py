@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,20 @@ def test_a_file_that_cannot_be_read(folder: Path) -> None:
     assert outcome.code == 0, outcome.err
     assert "private.jpg" in outcome.err
     assert "Permission denied" in outcome.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+@pytest.mark.parametrize("name", ["private/x.jpg", "private/*.jpg"])
+def test_a_name_in_a_folder_that_cannot_be_read(name: str, tmp_path: Path) -> None:
+    """It is not said to be wrong."""
+    touch(tmp_path / "private", "x.jpg")
+    (tmp_path / "private").chmod(0)
+    try:
+        outcome = without_privileges("gallery", "build", tmp_path / name, "-o", tmp_path / "x")
+    finally:
+        (tmp_path / "private").chmod(0o700)
+    assert outcome.code == 1
+    assert re.search(r"private/.\.jpg.*Permission denied; check", outcome.err)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..argument import items, path_text, take, whole
-from ..errors import MISSING_FOLDERS, GalleryError, UsageError
+from ..errors import MISSING_FOLDERS, GalleryError, UsageError, words_of
 from .batches import Cut, file_cut
 from .build import BuildReport, Progress, write_gallery
 from .builtin import BUILTIN
@@ -106,15 +106,15 @@ def refresh_gallery(
     Parameters
     ----------
     gallery : the file, which is replaced when the new one is complete
-    missing_folders : also leave out photos whose whole folder is gone, or empty. Their drive may
-        not be mounted
+    missing_folders : also leave out photos whose whole folder is gone, or empty, as their drive may
+        not be mounted, or cannot be read
     progress : called as progress(done, total), in photos
     workers : threads that read photos, by default one more than cores
 
     Raises
     ------
-    GalleryError : the gallery cannot be used or written, a folder is gone or empty, or no photo
-        would be left
+    GalleryError : the gallery cannot be used or written, a folder is gone, empty or cannot be read,
+        or no photo would be left
     UsageError : the gallery is a built-in one, or an argument makes no sense
 
     Examples
@@ -130,13 +130,12 @@ def refresh_gallery(
         whole("workers", workers, 1)
     photos = opened.sources.photos()
     gone = [photo for photo in photos if not photo_exists(photo)]
-    folders = {os.path.dirname(photo) or os.curdir for photo in gone}
-    missing = {folder: how for folder in sorted(folders) if (how := _how_missing(folder))}
+    missing = {_folder_of(photo): how for photo in gone if (how := _how_missing(photo))}
     if missing and not missing_folders:
-        folder, how = next(iter(missing.items()))
+        folder, how = min(missing.items())
         raise GalleryError(
-            f"the folder {folder!r} of photos of {str(gallery)!r} is {how}; mount its drive, or "
-            f"{MISSING_FOLDERS} to leave out its photos"
+            f"the folder {folder!r} of photos of {str(gallery)!r} {how}, or {MISSING_FOLDERS} to "
+            "leave out its photos"
         )
     changed = [
         photo
@@ -150,12 +149,22 @@ def refresh_gallery(
     return ChangeReport(report, tuple(gone), tuple(changed))
 
 
-def _how_missing(folder: str) -> str | None:
-    """How all of a folder may be missing because its drive is: as a word."""
-    if not os.path.isdir(folder):
-        return "gone"
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        return None if any(True for _ in entries) else "empty"
+def _folder_of(photo: str) -> str:
+    return os.path.dirname(photo) or os.curdir
+
+
+def _how_missing(photo: str) -> str | None:
+    """How a photo may be missing although it was not deleted: words about its folder."""
+    folder = _folder_of(photo)
+    try:
+        os.stat(video_of(photo) or photo)
+    except (FileNotFoundError, NotADirectoryError):
+        if not os.path.isdir(folder):
+            return "is gone; mount its drive"
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            return None if any(True for _ in entries) else "is empty; mount its drive"
+    except OSError as error:
+        return f"cannot be read: {words_of(error)}; check its permissions"
     return None
 
 

@@ -99,9 +99,14 @@ def _matches(name: str, found: FoundPhotos) -> Iterator[str]:
         return
     matches = list(_glob(path)) if glob.has_magic(path) else []
     if not matches:
-        raise GalleryError(
-            f"no photos at {name!r}: there is no such file or folder; check the name"
-        )
+        problem = "there is no such file or folder; check the name"
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            pass
+        except OSError as error:  # its folder cannot be read, for example
+            problem = f"{words_of(error)}; check the name and the permissions"
+        raise GalleryError(f"no photos at {name!r}: {problem}")
     for match in matches:
         system_folder = _system_folder_in(match, pattern=path)
         if system_folder:

@@ -151,7 +151,7 @@ def add_parser(subcommands: Any, **settings: Any) -> None:
         "-y",
         action="store_true",
         dest="yes",
-        help="also leave out photos whose folder is gone or empty",
+        help="also leave out photos whose folder is gone, empty or cannot be read",
     )
     add_quiet(refresh)
 
