@@ -1103,17 +1103,27 @@ def test_each_file_is_verified_once(
     assert len(segments) == len(set(segments)) == 4
 
 
+@pytest.mark.parametrize("linked", [True, False])
 def test_galleries_of_photos_are_copied_for_other_machines_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    linked: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     shared, photos = tmp_path / "out.mp4.parts" / "gallery-0", tmp_path / "photos"
+    copied: list[Path] = []
     made: list[tuple[int, int]] = []
 
     class Interrupted(HereEngine):
-        def run(self, *_: Any, **__: Any) -> Iterator[tuple[int, Any]]:
-            made.append((shared.stat().st_ino, shared.stat().st_size))
+        def run(self, _: Any, tasks: Iterable[Any], **__: Any) -> Iterator[tuple[int, Any]]:
+            assert [*tasks]  # the plan is whole now, and stays
+            made.append((len(copied), shared.stat().st_size))
             raise KeyboardInterrupt
 
+    def link(source: Path, target: Path, link: Callable[..., None] = os.link) -> None:
+        copied.append(target)
+        if not linked:
+            raise OSError("another disk")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", link)
     monkeypatch.setattr(films, "open_engine", lambda *_, **__: Interrupted())
     source = film(tmp_path / "in.mp4")
     options = {**OPTIONS, "gallery": photos, "cluster": "tcp://127.0.0.1:1"}
@@ -1122,8 +1132,9 @@ def test_galleries_of_photos_are_copied_for_other_machines_once(
         write_photos(photos / "more", count - 4)
         with pytest.raises(KeyboardInterrupt):
             render(source, tmp_path / "out.mp4", **options)
-    assert made[0] == made[1]
-    assert made[1] != made[2]
+    assert [number for number, _ in made] == [1, 1, 2]
+    assert made[1][1] < made[2][1]
+    assert {*copied} == {shared}
 
 
 def test_a_damaged_copy_of_a_gallery_is_made_anew(
