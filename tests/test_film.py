@@ -23,7 +23,7 @@ from livemosaic import open_gallery, render
 from livemosaic.cluster import film as films
 from livemosaic.cluster.engine import Engine
 from livemosaic.cluster.film import FilmProgress
-from livemosaic.cluster.film_key import OF_PICTURES, absolute_options, named_pictures
+from livemosaic.cluster.film_key import OF_PICTURES, absolute_options, named_images
 from livemosaic.cluster.join import decoding_times, frames_of
 from livemosaic.cluster.packets import PacketFile, PacketWriter
 from livemosaic.cluster.parts import own_parts
@@ -1112,7 +1112,7 @@ def test_galleries_of_photos_are_copied_for_other_machines_once(
     made: list[tuple[int, int]] = []
 
     class Interrupted(HereEngine):
-        def run(self, _: Any, tasks: Iterable[Any], **__: Any) -> Iterator[tuple[int, Any]]:
+        def run(self, function: Any, tasks: Any, **_: Any) -> Iterator[tuple[int, Any]]:
             assert [*tasks]  # the plan is whole now, and stays
             made.append((len(copied), shared.stat().st_size))
             raise KeyboardInterrupt
@@ -1196,10 +1196,10 @@ def test_a_file_has_the_name_of_a_word(
     monkeypatch.chdir(tmp_path)
     Path(outside).touch()
     options = RunOptions(input="in.mp4", outside=outside)
-    assert not [*named_pictures(options)]
+    assert not [*named_images(options)]
     assert absolute_options(options).outside == outside
     options = replace(options, outside="a.png")
-    assert [*named_pictures(options)] == [("outside", Path("a.png"))]
+    assert [*named_images(options)] == [("outside", Path("a.png"))]
     assert absolute_options(options).outside == str(tmp_path / "a.png")
 
 

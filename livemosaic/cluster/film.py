@@ -31,7 +31,7 @@ from .film_key import (
     digest_of,
     key_of_pictures,
     key_of_plan,
-    named_pictures,
+    named_images,
     stamp_of,
 )
 from .film_report import whole_report
@@ -195,10 +195,10 @@ class Film:
             forget_unfinished(gallery)
         path = Path(local_path(self._options.input))
         film = Requirements((path,) if path.is_file() else ())  # else numbered pictures
-        pictures = dict(named_pictures(self._options))
-        needed = (*film.files, *self._galleries.files, *pictures.values())
-        self._requirements = Requirements(needed, shared=self.folder).absolute()
-        self._pictures = {name: file_digest(path) for name, path in pictures.items()}
+        images = dict(named_images(self._options))
+        needed = (*film.files, *self._galleries.files, *images.values())
+        self._requirements = Requirements(needed, shared=self.folder)
+        self._images = {name: file_digest(path) for name, path in images.items()}
         facts = facts_of(film.absolute())
         self._film_key = key_of_plan(self._options, self._destination, facts, self._stamp)
         self._key = key_of_pictures(
@@ -206,7 +206,7 @@ class Film:
             self._destination,
             facts,
             galleries=self._galleries.digests,
-            pictures=self._pictures,
+            images=self._images,
         )
         self._on_progress = on_progress
         try:
@@ -382,7 +382,7 @@ class Film:
                 absolute,
                 self._destination,
                 galleries=self._galleries.digests,
-                pictures=self._pictures,
+                images=self._images,
             )
             file = task.file()
             self._parts.append((task, file))

@@ -49,20 +49,20 @@ def key_of_pictures(
     facts: Facts,
     *,
     galleries: Sequence[str],
-    pictures: Mapping[str, str],
+    images: Mapping[str, str],
 ) -> dict[str, Any]:
     """All that decides about the pictures, but the plan.
 
     Parameters
     ----------
     galleries : the digest of each
-    pictures : the digest of each that an option names, by the option
+    images : the digest of each that an option names, by the option
     """
     values = values_of(options)
     return {
         "options": {name: repr(values[name]) for name in OF_PICTURES},
         "galleries": galleries,
-        "pictures": pictures,
+        "images": images,
         "output": destination.format.muxer,
         "facts": facts,
     }
@@ -73,8 +73,8 @@ def digest_of(things: Any) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-def named_pictures(options: RunOptions) -> Iterator[tuple[str, Path]]:
-    """The pictures that options name, by the option."""
+def named_images(options: RunOptions) -> Iterator[tuple[str, Path]]:
+    """The image files that options name, by the option."""
     if is_picture_file(options.outside):
         yield "outside", Path(options.outside)
     if options.away is not None:

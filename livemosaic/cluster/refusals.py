@@ -77,14 +77,15 @@ def try_out(
 
     The result is closed.
     """
-    segment = SegmentDestination.of(destination, None, 0)
+    sinks: list[SegmentSink] = []
+    segment = SegmentDestination.of(destination, None, 0, on_open=sinks.append)
     info = film_info(source.info, options.fps, frames=source.info.frames or 0)
     with ExitStack() as undo:
         described = _Described(source, info)
         open_pipeline(
             described, [segment], without_part(options), undo, gallery=gallery, named=named
         )
-    (sink,) = segment.opened
+    (sink,) = sinks
     _refuse_codec(options, destination, sink)
     return sink
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -61,7 +61,7 @@ class SegmentTask:
     options : of the film
     destination : of the film; says how to encode
     galleries : the digest of each gallery when the film began
-    pictures : the digest of each picture that an option names, by the option
+    images : the digest of each image that an option names, by the option
     """
 
     path: Path
@@ -70,7 +70,7 @@ class SegmentTask:
     options: RunOptions
     destination: FileDestination
     galleries: tuple[str, ...]
-    pictures: Mapping[str, str]
+    images: Mapping[str, str]
 
     def __str__(self) -> str:
         return f"segment {self.number + 1}"
@@ -111,7 +111,10 @@ class _OtherFramesError(SourceError):
 
 def _render(task: SegmentTask, early_s: float | None) -> None:
     options = task.options
-    destination = SegmentDestination.of(task.destination, task.path, len(task.segment.frames))
+    sinks: list[SegmentSink] = []
+    destination = SegmentDestination.of(
+        task.destination, task.path, len(task.segment.frames), on_open=sinks.append
+    )
     with silent(), ExitStack() as undo:
         source = undo.enter_context(
             SegmentSource(
@@ -128,7 +131,8 @@ def _render(task: SegmentTask, early_s: float | None) -> None:
         )
         _check_unchanged(task, gallery)  # now that all is read
         undo.pop_all()
-    destination.report.append(pipeline.report)
+    (sink,) = sinks
+    sink.report = pipeline.report
     tell = teller()
     pipeline.run(on_tick=lambda progress: tell(progress.frames_out))
 
@@ -139,7 +143,7 @@ def _check_unchanged(task: SegmentTask, gallery: Gallery) -> None:
     for part, digest in zip(gallery.parts, task.galleries, strict=True):
         if part.digest != digest:
             raise GalleryError(f"{part.path}: {HAS_CHANGED}")
-    for name, known in task.pictures.items():
+    for name, known in task.images.items():
         path = str(getattr(task.options, name))
         if file_digest(Path(path)) != known:
             raise OptionError(name, path, HAS_CHANGED)
@@ -267,18 +271,23 @@ class SegmentDestination(Destination):
     film : the destination of the whole film
     path : of the file
     frames : how many there must be
-    report : gets a function for the report of the run, to be kept in the file
-    opened : gets the sink
+    on_open : is called with the sink
     """
 
     film: FileDestination
     path: Path | None
     frames: int
-    report: list[Any]
-    opened: list[SegmentSink]
+    on_open: Callable[[SegmentSink], None]
 
     @classmethod
-    def of(cls, film: FileDestination, path: Path | None, frames: int) -> SegmentDestination:
+    def of(
+        cls,
+        film: FileDestination,
+        path: Path | None,
+        frames: int,
+        *,
+        on_open: Callable[[SegmentSink], None],
+    ) -> SegmentDestination:
         return cls(
             name=film.name,
             options=film.options,
@@ -286,8 +295,7 @@ class SegmentDestination(Destination):
             film=film,
             path=path,
             frames=frames,
-            report=[],
-            opened=[],
+            on_open=on_open,
         )
 
     @property
@@ -299,8 +307,9 @@ class SegmentDestination(Destination):
         return self.film.keeps_hdr
 
     def open(self, info: StreamInfo, context: RunContext) -> SegmentSink:
-        self.opened.append(SegmentSink(self, info))
-        return self.opened[-1]
+        sink = SegmentSink(self, info)
+        self.on_open(sink)
+        return sink
 
 
 class SegmentSink(Sink):
@@ -311,7 +320,10 @@ class SegmentSink(Sink):
     info : of the stream
     video : the encoder
     encoder : its `av.Codec`
+    report : a function for the report of the run, to be kept in the file
     """
+
+    report: Callable[[], dict[str, Any]]
 
     def __init__(self, destination: SegmentDestination, info: StreamInfo) -> None:
         self.name, self.info = destination.name, info
@@ -351,8 +363,7 @@ class SegmentSink(Sink):
                 for packet in self.video.flush():
                     self._file.add(packet)
                 extradata = self.video.extradata.hex()
-                (report,) = self._destination.report
-                self._file.finish(codec=self.codec, extradata=extradata, report=report())
+                self._file.finish(codec=self.codec, extradata=extradata, report=self.report())
                 self._undo.close()
         except BaseException:
             self.abort()
