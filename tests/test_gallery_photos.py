@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -14,14 +15,14 @@ import pytest
 
 import livemosaic
 from livemosaic.errors import GalleryError
-from livemosaic.gallery import Gallery, build_gallery, is_of_photos, open_gallery
+from livemosaic.gallery import Gallery, build_gallery, is_of_photos, open_gallery, video_frames
 from livemosaic.gallery.full_size import full_size_tiles
 from livemosaic.gallery.photo_paths import find_photos
 from livemosaic.gallery.recipe import Recipe
 from livemosaic.gallery.video_frames import read_photo_file
 from livemosaic.media.colour import Colour
 from livemosaic.media.frame import Frame
-from livemosaic.media.image_reader import BadImage
+from livemosaic.media.image_reader import BadImage, read_image_file
 
 from .clips import make
 from .conftest import ROOT
@@ -310,6 +311,25 @@ def test_several_of_a_run(folder: Path, program: Program) -> None:
         outcome = program(*run, "--config", "c.toml", "--no-config")
         assert outcome.code == 2
         assert "must be text, or a list of texts" in outcome.err
+
+
+def test_a_photo_that_becomes_readable(folder: Path) -> None:
+    """Its size and time are the same, as after `chmod`."""
+    missing = str(folder / "pics" / "0001.jpg")
+
+    def denied(path: str) -> bytes:
+        if path == missing:
+            raise BadImage(os.strerror(errno.EACCES))
+        return read_image_file(path)
+
+    access = os.access
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(video_frames, "read_image_file", denied)
+        patch.setattr(os, "access", lambda path, mode: path != missing and access(path, mode))
+        first = open_gallery("pics")
+        assert open_gallery("pics").path == first.path  # kept
+    assert "0001.jpg" not in photos_of(first)
+    assert photos_of(open_gallery("pics")) == photos_of(first) | {"0001.jpg"}
 
 
 def test_remains_in_the_cache_are_removed(folder: Path) -> None:

@@ -109,6 +109,8 @@ def photos_gallery(
             status = os.stat(photo)
             entry = f"{photo}\0{status.st_size}\0{status.st_mtime_ns}\n"
             state.update(entry.encode("utf-8", "surrogateescape"))
+            if not os.access(photo, os.R_OK):  # it may be readable later, with the same time
+                state.update(b"unreadable\n")
     roots = [os.path.abspath(os.path.expanduser(path)) for path in paths]
     place = "\0".join([*roots, str(recipe)]).encode("utf-8", "surrogateescape")
     stem = f"folder-{hashlib.sha256(place).hexdigest()[:12]}"
