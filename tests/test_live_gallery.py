@@ -109,6 +109,49 @@ def test_rows_are_those_of_an_array() -> None:
     np.testing.assert_array_equal(tiles[12, 2:5, 1:3], whole[12, 2:5, 1:3])
 
 
+@pytest.mark.parametrize("shape", [(40, 40), (40, 90)], ids=["square", "uncut"])
+def test_photos_that_were_replaced_take_no_memory(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a still that is saved again each second."""
+    monkeypatch.setattr("livemosaic.gallery.snapshot.LEAST_SPARE", 64)
+    rng = np.random.default_rng(0)
+    live = LiveGallery(gallery())
+    pictures = rng.integers(0, 256, (50, *shape, 3), np.uint8)
+    names = [f"/x/{number}.jpg" for number in range(len(pictures))]
+
+    def replace(shift: int) -> GallerySnapshot:
+        called, cut = images_cut([*np.roll(pictures, shift, axis=0)], live.recipe)
+        by_name = dict(zip(names, called, strict=True))
+        live.add_batch(
+            read_batch(names, lambda it: cut(by_name[it]), lambda _: (1, 2), live.recipe.tile)
+        )
+        return live.snapshot
+
+    early = replace(0)
+    before = [np.array(rows) for rows in (early.tiles, early.features, early.uncut)]
+    row = sum(array[0].nbytes for array in before if len(array))
+    tracemalloc.start()
+    try:
+        for shift in range(1, 41):
+            latest = replace(shift)
+        grown = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert grown < 0.5 * row * 40 * len(names)
+    for array, rows in zip(before, (early.tiles, early.features, early.uncut), strict=True):
+        np.testing.assert_array_equal(np.array(rows), array)
+    live = LiveGallery(gallery())
+    expected = replace(40)
+    there = np.flatnonzero(~latest.gone)
+    assert len(there) == len(expected) == 60 + len(names)
+    np.testing.assert_array_equal(latest.tiles[there], np.array(expected.tiles))
+    np.testing.assert_array_equal(latest.features[there], np.array(expected.features))
+    shown = np.isin(latest.uncut_photo, latest.source_photo[there])
+    np.testing.assert_array_equal(latest.uncut[shown], np.array(expected.uncut))
+    assert len(np.array(latest.tiles)) == len(latest.tiles) == 60 + 41 * len(names)
+
+
 def test_removed_photos_are_in_no_cluster() -> None:
     live = LiveGallery(gallery(30))
     names = [live.snapshot.sources[number].path for number in (3, 7)]

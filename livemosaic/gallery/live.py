@@ -199,6 +199,8 @@ class LiveGallery:
             return
         with self._lock:
             state, first = self._state, len(self._state.stamps.view)
+            # Those of the change before: cells show those of this one until they are matched.
+            state.drop(self._gone.view, list(self._numbers.values()))
             names, stamps, _, arrays, uncut = batch.counted_from(first)
             is_whole = show_wholes(arrays)
             added_crops = np.zeros(len(is_whole), np.bool_)

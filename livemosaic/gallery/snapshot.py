@@ -2,7 +2,8 @@
 
 Tiles and photos keep their numbers in all later snapshots; those that have left are `gone`. New
 rows go behind the end of arrays with room to spare, of which an older snapshot sees the beginning
-only: a snapshot is made in a moment, whatever the size of the gallery.
+only: a snapshot is made in a moment, whatever the size of the gallery. The pictures of added tiles
+that have left take no memory for long, as of a file that is written again each second.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .sources import Sources, Stamp
 from .stacked import StackedGallery, StackedRows, StackedSources
 
 # Room to spare in an array that grows, as a share of its rows, and at least so many.
-_SPARE, _LEAST_SPARE = 0.5, 1024
+_SPARE, LEAST_SPARE = 0.5, 1024
 
 
 class Rows:
@@ -33,7 +34,7 @@ class Rows:
             return
         end = self._count + len(rows)
         if end > len(self._rows):
-            room = max(end + _LEAST_SPARE, int(end * (1 + _SPARE)))
+            room = max(end + LEAST_SPARE, int(end * (1 + _SPARE)))
             before = self.view
             self._rows = np.empty((room, *before.shape[1:]), before.dtype)
             self._rows[: len(before)] = before
@@ -46,6 +47,63 @@ class Rows:
         view = self._rows[: self._count]
         view.flags.writeable = False
         return view
+
+
+class DroppingRows:
+    """An array that grows at its end, and gives back the memory of rows that nothing shows."""
+
+    def __init__(self, rows: NDArray[Any]) -> None:
+        self._kept, self._place = Rows(rows), Rows(np.arange(len(rows), dtype=np.int32))
+
+    def append(self, rows: NDArray[Any]) -> None:
+        first = len(self._kept.view)
+        self._kept.append(rows)
+        self._place.append(np.arange(first, first + len(rows), dtype=np.int32))
+
+    def drop(self, gone: Bools) -> None:
+        """Drop the rows that are gone if they are the most; earlier views keep theirs."""
+        kept, place = self._kept.view, self._place.view
+        stays = np.flatnonzero((place >= 0) & ~gone)
+        if len(kept) >= 2 * len(stays) + LEAST_SPARE:
+            self._kept = Rows(kept[place[stays]])
+            place = np.full(len(place), -1, np.int32)
+            place[stays] = np.arange(len(stays))
+            self._place = Rows(place)
+
+    @property
+    def view(self) -> KeptRows:
+        """The rows so far, read-only."""
+        return KeptRows(self._kept.view, self._place.view)
+
+
+class KeptRows:
+    """Rows of which some were dropped, as if these were zeros. `place` is that of each row in the
+    `kept` ones, int32; -1 without one."""
+
+    def __init__(self, kept: NDArray[Any], place: NDArray[np.int32]) -> None:
+        self._kept, self._place = kept, place
+        self.dtype, self.shape = kept.dtype, (len(place), *kept.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._place)
+
+    def __getitem__(self, which: Any) -> NDArray[Any]:
+        place = self._place[which]
+        if (
+            isinstance(which, slice)
+            and len(place)
+            and place[0] >= 0
+            and (np.diff(place) == 1).all()
+        ):
+            return self._kept[place[0] : place[-1] + 1]
+        if (place >= 0).all():
+            return np.asarray(self._kept[place])
+        rows = np.zeros((*place.shape, *self.shape[1:]), self.dtype)
+        rows[place >= 0] = self._kept[place[place >= 0]]
+        return rows
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:].astype(dtype or self.dtype, copy=bool(copy))
 
 
 class GallerySnapshot(StackedGallery):
@@ -112,9 +170,9 @@ class GalleryRows:
     """The arrays that grow."""
 
     def __init__(self, base: Gallery) -> None:
-        self.tiles = Rows(np.empty((0, *base.tiles.shape[1:]), np.uint8))
-        self.features = Rows(np.empty((0, *base.features.shape[1:]), np.float32))
-        self.uncut = Rows(np.empty((0, *base.uncut.shape[1:]), np.uint8))
+        self.tiles = DroppingRows(np.empty((0, *base.tiles.shape[1:]), np.uint8))
+        self.features = DroppingRows(np.empty((0, *base.features.shape[1:]), np.float32))
+        self.uncut = DroppingRows(np.empty((0, *base.uncut.shape[1:]), np.uint8))
         self.uncut_photo, self.uncut_crop = Rows(base.uncut_photo), Rows(base.uncut_crop)
         self.heads = Rows(base.heads)
         self.points = Rows(np.empty((0, *base.points.shape[1:]), np.uint8))
@@ -143,6 +201,15 @@ class GalleryRows:
         self._start.append(ends)
         self._path.append(np.frombuffer(b"".join(raw), np.uint8))
         self.stamps.append(np.array(stamps, np.int64).reshape(-1, 2))
+
+    def drop(self, gone: Bools, photos: Sequence[int]) -> None:
+        """Give back the memory of tiles that are `gone`, and of uncut photos but those of some
+        numbers, if it is much; earlier snapshots keep theirs."""
+        for rows in (self.tiles, self.features):
+            rows.drop(gone[len(gone) - len(rows.view) :])
+        uncut_photo = self.uncut_photo.view
+        added = uncut_photo[len(uncut_photo) - len(self.uncut.view) :]
+        self.uncut.drop(~np.isin(added, photos))
 
     def add_uncut(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         for name in ("uncut", "uncut_photo", "uncut_crop", "heads"):
