@@ -283,6 +283,9 @@ def test_on_the_command_line(folder: Path, program: Program) -> None:
     outcome = program(*run, "--config", "c.toml", "--no-config")
     assert outcome.code == 0, outcome.err
     assert Path("out.png").read_bytes() == made
+    outcome = program("gallery", "info", "pics.gallery", "pics.gallery")
+    assert outcome.code == 2
+    assert "error: gallery pics: it is given twice" in outcome.err
     outcome = program("gallery", "info", "pics.gallery", "more.gallery", "emoji", "--json")
     info = json.loads(outcome.out)
     assert (info["photos"], info["repeated"]) == (15 + 1304, 0)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import GalleryError, UsageError, counted
+from ...errors import GalleryError, OptionError, UsageError, counted
 from ...gallery.recipe import Recipe
 from ...option import options_of
 from ..arguments import add_options, completed_as_file
@@ -338,8 +338,11 @@ def _print_change(report: ChangeReport, args: argparse.Namespace, removed: str) 
 def _open(names: Sequence[str]) -> Gallery:
     from ...gallery import open_gallery
 
-    with photos_bar(quiet=False) as progress:
-        return open_gallery(names, progress=progress)
+    try:
+        with photos_bar(quiet=False) as progress:
+            return open_gallery(names, progress=progress)
+    except OptionError as error:  # here a gallery is no option
+        raise UsageError(f"gallery {error.value}: {error.problem}") from None
 
 
 def _check_new(output: str | Path, yes: bool) -> None:
