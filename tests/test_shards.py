@@ -499,7 +499,7 @@ def test_a_full_disk_and_a_folder_that_is_deleted_meanwhile(
         build_gallery(photos, output, tile_px=16, crops=0, progress=delete)
     assert left(output.parent) == ["photos"]
 
-    def full(_: Path) -> NoReturn:
+    def full(*_: Any, **__: Any) -> NoReturn:
         raise OSError(errno.ENOSPC, "full")
 
     for module, other in (("shard_file", "folder.*--shards"), ("file_writer", "place$")):
