@@ -18,12 +18,12 @@ from ..errors import SinkError
 from ..media.ffmpeg import fraction, open_container
 from ..media.frame import Frame, StreamInfo, TrackPacket
 from ..media.frame_rate import FrameRate
+from ..media.silence import silent
 from ..sinks.encoder import VideoEncoder
 from ..sinks.file import FileDestination, FileSink
 from ..sources.file import LEAPS
 from .packets import PacketFile
 from .plan import Plan, Segment
-from .segment import silent
 
 _TELL = 500  # frames from one call of `on_frame` to the next
 

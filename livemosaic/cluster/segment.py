@@ -7,7 +7,6 @@ import io
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..media.atomic_write import atomic_write
 from ..media.ffmpeg import open_container
 from ..media.frame import Frame, Item, StreamInfo, TrackPacket
 from ..media.frame_rate import FrameRate
+from ..media.silence import silent as silent
 from ..pipeline.queues import Closed
 from ..pipeline.source_reader import MAX_GAP_S
 from ..session import open_input, open_pipeline
@@ -38,9 +38,6 @@ from .plan import Look, Segment, at_rate
 from .requirements import file_digest
 
 _logger = logging.getLogger("livemosaic")
-
-# In this thread; a Dask worker may have others, with tasks of their own.
-_is_silent: ContextVar[bool] = ContextVar("is_silent", default=False)
 
 # A film, gallery or picture.
 HAS_CHANGED = (
@@ -147,24 +144,6 @@ def _check_unchanged(task: SegmentTask, gallery: Gallery) -> None:
         path = str(getattr(task.options, name))
         if file_digest(Path(path)) != known:
             raise OptionError(name, path, HAS_CHANGED)
-
-
-@contextlib.contextmanager
-def silent() -> Iterator[None]:
-    """Print no warnings of the block, nor of what it calls by `start_call`: `Film` has printed them
-    before, once for all segments."""
-
-    def is_printed(record: logging.LogRecord) -> bool:
-        return not _is_silent.get() or record.levelno >= logging.ERROR
-
-    before = _is_silent.get()
-    _is_silent.set(True)
-    _logger.addFilter(is_printed)
-    try:
-        yield
-    finally:
-        _logger.removeFilter(is_printed)
-        _is_silent.set(before)
 
 
 def without_part(options: RunOptions) -> RunOptions:

@@ -7,11 +7,9 @@ A frame has a name as a photo has its path: that of its video, and its time, suc
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import os
 import re
-import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -22,6 +20,7 @@ import numpy as np
 from ..errors import LivemosaicError, OptionError
 from ..media.frame import Frame
 from ..media.image_reader import BadImage, read_image_file
+from ..media.silence import silent
 from ..processors import usable_cores
 from .sources import NO_STAMP, Stamp
 
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from ..sources import Source
 
 _NAME = re.compile(r"(?s)(.+)#t=(\d+\.\d+)")
-
-_silence = threading.local()
 
 
 def video_of(name: str) -> str | None:
@@ -59,7 +56,7 @@ def read_photo_file(name: str) -> bytes:
     """The bytes of a photo as an image file, be it a frame; `BadImage` if it cannot be read."""
     if video_of(name) is None:
         return read_image_file(name)
-    with _quietly():
+    with silent():
         return _read_frame(name)
 
 
@@ -71,7 +68,7 @@ def frames_of(videos: Iterable[str], count: int) -> tuple[list[str], list[tuple[
 
     def look(video: str) -> None:
         try:
-            with _quietly():
+            with silent():
                 names.extend(_frame_names(video, count))
         except BadImage as reason:
             unreadable.append((video, str(reason)))
@@ -127,16 +124,3 @@ def _open(video: str) -> Iterator[Source]:
         raise BadImage("the video ends before this frame") from None
     except LivemosaicError as error:
         raise BadImage(str(error).removeprefix(f"{video}: ")) from None
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the warnings of sources about tracks and colours, which matter for outputs only."""
-    _silence.on = True
-    try:
-        yield
-    finally:
-        _silence.on = False
-
-
-logging.getLogger("livemosaic").addFilter(lambda _: not getattr(_silence, "on", False))
