@@ -14,6 +14,7 @@ import atexit
 import contextlib
 import functools
 import hashlib
+import itertools
 import logging
 import os
 import shutil
@@ -21,7 +22,7 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -75,10 +76,16 @@ def source_digest(package: Path = _PACKAGE) -> str:
     Machine code includes kernels and constants of other modules, but Numba only checks the file
     that a kernel is in: an upgrade would mix old and new code.
     """
-    digest = hashlib.blake2b((package / "jit.py").read_bytes(), digest_size=6)
-    for room in ("media", "gallery", "mosaic"):
-        for path in sorted((package / room).rglob("*.py")):
-            digest.update(path.read_bytes())
+    rooms = [sorted((package / room).rglob("*.py")) for room in ("media", "gallery", "mosaic")]
+    return files_digest([package / "jit.py", *itertools.chain(*rooms)])
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """A digest of files of the package."""
+    digest = hashlib.blake2b(digest_size=6)
+    for path in paths:
+        # Git on Windows writes other ends of lines.
+        digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import cv2
 
 from ..errors import LivemosaicError, words_of
+from ..jit import files_digest
 
 # OpenCV reads no two models at once without mistakes.
 _reading = threading.Lock()
@@ -19,10 +19,7 @@ FOLDER = Path(__file__).parent / "models"
 
 def vision_digest(folder: Path = Path(__file__).parent) -> str:
     """A digest of the models, and of the code that looks with them."""
-    digest = hashlib.blake2b(digest_size=6)
-    for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.tflite")]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return files_digest(sorted([*folder.rglob("*.py"), *folder.rglob("*.tflite")]))
 
 
 def read_model(name: str, *engine: int) -> Any:
