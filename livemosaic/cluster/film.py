@@ -17,6 +17,7 @@ from ..errors import SinkError, SourceError
 from ..gallery.shards import WAITS_S
 from ..media.atomic_write import atomic_write
 from ..media.frame import StreamInfo
+from ..media.silence import silent
 from ..media.urls import local_path
 from ..session import open_input
 from ..sinks.atomic_file import sink_errors
@@ -45,7 +46,6 @@ from .segment import (
     HAS_CHANGED,
     SegmentTask,
     render_segment,
-    silent,
 )
 from .shared_galleries import share_galleries
 

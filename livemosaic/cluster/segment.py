@@ -20,7 +20,7 @@ from ..media.atomic_write import atomic_write
 from ..media.ffmpeg import open_container
 from ..media.frame import Frame, Item, StreamInfo, TrackPacket
 from ..media.frame_rate import FrameRate
-from ..media.silence import silent as silent
+from ..media.silence import silent
 from ..pipeline.queues import Closed
 from ..pipeline.source_reader import MAX_GAP_S
 from ..session import open_input, open_pipeline
