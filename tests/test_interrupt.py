@@ -110,7 +110,7 @@ def test_a_complete_result_is_not_interrupted(tmp_path: Path) -> None:
 
 def test_a_result_that_gets_no_name_is_not_complete(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
-    with pytest.raises(OSError, match="x"), atomic_write(tmp_path / "x"):
+    with pytest.raises(OSError, match="x"), atomic_write(tmp_path / "x", beside=True):
         pass
     assert not is_complete(tmp_path / "x")
     assert left(tmp_path) == ["x", "x-2"]  # the result

@@ -180,7 +180,7 @@ def _part(frame: Frame, crop: tuple[int, int, int, int]) -> U8:
 def _write(picture: U8, folder: str) -> str:
     """Write a photo as JPEG under a name of its own; return its path. `OSError`."""
     path = free_path(Path(folder, time.strftime(_NAME)))
-    with atomic_write(path) as file:
+    with atomic_write(path, beside=True) as file:
         file.write(_jpeg(picture))
     return str(path)
 
