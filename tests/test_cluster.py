@@ -520,6 +520,31 @@ def test_the_scheduler(compiled: None, tmp_path: Path, monkeypatch: pytest.Monke
         worker.kill()
 
 
+TWICE = """
+import os, signal
+from pathlib import Path
+from livemosaic.cluster.engine import open_engine
+
+if __name__ == "__main__":
+    for _ in range(2):
+        with open_engine("local:1"):
+            pass
+        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the processes in /proc")
+def test_a_process_of_pythons_own_that_was_killed(tmp_path: Path) -> None:
+    """It frees semaphores; Python begins another one, and would warn."""
+    script = tmp_path / "twice.py"
+    script.write_text(TWICE)
+    words, environment = [sys.executable, "-W", "error"], {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*words, script], env=environment, capture_output=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 def test_a_scheduler_with_tls(compiled: None, tmp_path: Path) -> None:

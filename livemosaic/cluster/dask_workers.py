@@ -363,7 +363,9 @@ def _start_tracker() -> None:
     before = os.environ.get(name)
     os.environ[name] = own if not before else f"{before},{own}"
     try:
-        resource_tracker.ensure_running()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it was killed before
+            resource_tracker.ensure_running()
     finally:
         if before is None:
             del os.environ[name]
