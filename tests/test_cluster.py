@@ -17,6 +17,7 @@ from pathlib import Path
 
 import cv2
 import dask
+import distributed  # noqa: F401  # before a test changes its configuration for a while
 import pytest
 
 import livemosaic
@@ -531,6 +532,7 @@ if __name__ == "__main__":
             pass
         for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
             os.kill(int(child), signal.SIGKILL)
+            os.waitid(os.P_PID, int(child), os.WEXITED | os.WNOWAIT)
 """
 
 
