@@ -547,6 +547,37 @@ def test_a_process_of_pythons_own_that_was_killed(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+FORGOTTEN = """
+import asyncio, gc
+from livemosaic.cluster.engine import open_engine
+
+async def fail(error):
+    raise error
+
+if __name__ == "__main__":
+    gc.disable()
+    with open_engine("local:1"):
+        loop, error = asyncio.new_event_loop(), ValueError("forgotten")
+        error.task = loop.create_task(fail(error))
+        loop.run_until_complete(asyncio.wait([error.task]))
+        loop.close()
+        del error
+    gc.collect()
+"""
+
+
+@pytest.mark.slow
+def test_a_task_that_dask_forgets_says_nothing_later(tmp_path: Path) -> None:
+    """Such as one that waited for a worker that was killed: Python says so when it is freed."""
+    script = tmp_path / "forgotten.py"
+    script.write_text(FORGOTTEN)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 def test_a_scheduler_with_tls(compiled: None, tmp_path: Path) -> None:

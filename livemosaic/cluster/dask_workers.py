@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import pickle
@@ -480,5 +481,7 @@ def _silence() -> Iterator[None]:
         try:
             yield
         finally:
+            # Python prints the errors of tasks that Dask has forgotten when it frees them.
+            gc.collect()
             for logger, old in zip(loggers, before, strict=True):
                 logger.setLevel(old)
