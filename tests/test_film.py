@@ -376,7 +376,8 @@ def test_planned_frames() -> None:
     frames = [PlannedFrame(-(2**40), 1, 2**32 - 1), PlannedFrame(5, 0, 0), PlannedFrame(9, 1, 1)]
     planned = PlannedFrames(frames)
     assert [*planned] == frames
-    assert (planned[-1], planned[1:], planned[:1]) == (frames[2], tuple(frames[1:]), (frames[0],))
+    assert (planned[-1], [*planned[1:]], [*planned[:1]]) == (frames[2], frames[1:], [frames[0]])
+    assert isinstance(planned[1:], PlannedFrames)  # in as little memory: all segments are kept
     assert planned == PlannedFrames(data=planned.data) != PlannedFrames(frames[:2])
     with pytest.raises(IndexError):
         planned[3]

@@ -372,7 +372,7 @@ class Film:
             if len(planned_ticks(frame_rate, segment)) < len(segment.frames):
                 problem = "the container cannot tell the times of its frames apart"
                 raise refused(options, f"{problem}; use .mkv, or --fps")
-            name = digest_of([self._key, str(segment.time_base), segment.frames])
+            name = digest_of([self._key, str(segment.time_base), [*segment.frames]])
             number = len(self._parts)
             path = self.folder.absolute() / f"segment-{number:05}-{name}"
             task = SegmentTask(

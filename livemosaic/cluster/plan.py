@@ -72,11 +72,14 @@ class PlannedFrames(Sequence[PlannedFrame]):
     def __getitem__(self, index: int) -> PlannedFrame: ...
 
     @overload
-    def __getitem__(self, index: slice) -> tuple[PlannedFrame, ...]: ...
+    def __getitem__(self, index: slice) -> PlannedFrames: ...
 
-    def __getitem__(self, index: int | slice) -> PlannedFrame | tuple[PlannedFrame, ...]:
+    def __getitem__(self, index: int | slice) -> PlannedFrame | PlannedFrames:
         if isinstance(index, slice):
-            return tuple(self[it] for it in range(len(self))[index])
+            frames = range(len(self))[index]
+            assert frames.step == 1
+            data = self._numbers[3 * frames.start : 3 * frames.stop]
+            return PlannedFrames(data=data.tobytes())
         first = 3 * range(len(self))[index]
         return PlannedFrame(*self._numbers[first : first + 3])
 
@@ -90,7 +93,7 @@ class Segment(NamedTuple):
     """The frames of a segment, and the unit of their times."""
 
     time_base: Fraction
-    frames: tuple[PlannedFrame, ...]
+    frames: Sequence[PlannedFrame]
 
 
 @dataclass(frozen=True, slots=True)
