@@ -130,7 +130,7 @@ def refresh_gallery(
         whole("workers", workers, 1)
     photos = opened.sources.photos()
     gone = [photo for photo in photos if not photo_exists(photo)]
-    missing = {_folder_of(photo): how for photo in gone if (how := _how_missing(photo))}
+    missing = _missing_folders(gone)
     if missing and not missing_folders:
         folder, how = min(missing.items())
         raise GalleryError(
@@ -149,23 +149,26 @@ def refresh_gallery(
     return ChangeReport(report, tuple(gone), tuple(changed))
 
 
-def _folder_of(photo: str) -> str:
-    return os.path.dirname(photo) or os.curdir
-
-
-def _how_missing(photo: str) -> str | None:
-    """How a photo may be missing although it was not deleted: words about its folder."""
-    folder = _folder_of(photo)
-    try:
-        os.stat(video_of(photo) or photo)
-    except (FileNotFoundError, NotADirectoryError):
+def _missing_folders(gone: Sequence[str]) -> dict[str, str]:
+    """The folders of photos that may be there although they cannot be found, and words about each
+    folder."""
+    folders = {photo: os.path.dirname(photo) or os.curdir for photo in gone}
+    missing = {}
+    for folder in set(folders.values()):
         if not os.path.isdir(folder):
-            return "is gone; mount its drive"
-        with contextlib.suppress(OSError), os.scandir(folder) as entries:
-            return None if any(True for _ in entries) else "is empty; mount its drive"
-    except OSError as error:
-        return f"cannot be read: {words_of(error)}; check its permissions"
-    return None
+            missing[folder] = "is gone; mount its drive"
+        else:
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                if not any(True for _ in entries):
+                    missing[folder] = "is empty; mount its drive"
+    for photo, folder in folders.items():
+        try:
+            os.stat(video_of(photo) or photo)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            missing[folder] = f"cannot be read: {words_of(error)}; check its permissions"
+    return missing
 
 
 def recipe_of(gallery: Gallery) -> Recipe:
