@@ -88,6 +88,7 @@ class LiveGallery:
         self._base, self._lock = gallery, threading.Lock()
         self._state = GalleryRows(gallery)
         self._gone = Rows(gallery.gone)
+        self._has_left = False  # since pictures of those that are gone were dropped
         self._means: Rows | None = None  # the mean colour of each tile, once they are needed
         self._added: dict[str, AddedPhoto] = {}  # in the order in which they joined
         self._numbers: dict[str, int] = {}  # of the photos that joined
@@ -199,8 +200,10 @@ class LiveGallery:
             return
         with self._lock:
             state, first = self._state, len(self._state.stamps.view)
-            # Those of the change before: cells show those of this one until they are matched.
-            state.drop(self._gone.view, list(self._numbers.values()))
+            if self._has_left:
+                # Those of earlier changes: cells show those of this one until they are matched.
+                state.drop(self._gone.view, list(self._numbers.values()))
+                self._has_left = False
             names, stamps, _, arrays, uncut = batch.counted_from(first)
             is_whole = show_wholes(arrays)
             added_crops = np.zeros(len(is_whole), np.bool_)
@@ -253,6 +256,7 @@ class LiveGallery:
         if photos:
             gone = np.isin(self._state.source_photo.view, photos)
             self._gone = Rows(self._gone.view | gone)  # earlier snapshots keep theirs
+            self._has_left = True
             self._stays[[it for it in photos if it < len(self._stays)]] = False
 
     def _take_snapshot(self, version: int) -> None:
