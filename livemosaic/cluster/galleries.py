@@ -52,11 +52,11 @@ def shard_makers(
     ...     build_gallery(["~/Pictures"], "my.gallery", makers=makers)
     """
     # What workers share is beside the gallery: the shards' folder is removed while they still run.
-    folder = Path(output).parent if shards is None else shard_folder(output, shards)
+    place = shard_folder(output, shards)
+    folder = Path(output).parent if shards is None else place
     needed = Requirements(
         folders=tuple(sorted({_nearest(path) for path in paths})), shared=_nearest(folder)
     )
-    place = shard_folder(output, shards)
     with ExitStack() as stack:
         if shards is None or not os.path.lexists(place):
             # Until they end, workers have files in it.
